@@ -1,0 +1,12 @@
+//! What exists in an LLMPerfOracle world: components, resources and records. Plain data, units in names or types.
+//!
+//! Invariant: nothing here knows a file format, a command line or a policy; behaviour is in `oracle-systems`.
+
+pub mod device;
+pub mod model;
+pub mod record;
+pub mod request;
+pub mod scenario;
+pub mod time;
+
+pub use time::SimTime;

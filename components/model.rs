@@ -1,0 +1,133 @@
+//! A model as its architecture: the numbers of a Hugging Face `config.json` from which weights, KV cache, FLOPs and
+//! bytes follow. What follows from them is in `oracle-systems::costing`.
+
+use serde::{Deserialize, Serialize};
+
+/// Element type of weights, activations or KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit float.
+    Fp32,
+    /// 16-bit brain float.
+    Bf16,
+    /// 16-bit IEEE float.
+    Fp16,
+    /// 8-bit float (e4m3 or e5m2).
+    Fp8,
+    /// 8-bit integer.
+    Int8,
+    /// 4-bit integer, group-wise scales included in the width.
+    Int4,
+    /// 4-bit microscaling float: 32 elements share an 8-bit scale.
+    Mxfp4,
+}
+
+impl Dtype {
+    /// Bytes an element takes, scales included.
+    #[must_use]
+    pub fn bytes(self) -> f64 {
+        match self {
+            Self::Fp32 => 4.0,
+            Self::Bf16 | Self::Fp16 => 2.0,
+            Self::Fp8 | Self::Int8 => 1.0,
+            // One 16-bit scale for a group of 128.
+            Self::Int4 => 0.5 + 2.0 / 128.0,
+            Self::Mxfp4 => 0.5 + 1.0 / 32.0,
+        }
+    }
+}
+
+/// How attention stores keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attention {
+    /// Multi-head (kv_heads = heads), grouped-query or multi-query (kv_heads = 1) attention.
+    Grouped,
+    /// Multi-head latent attention (DeepSeek V2/V3): one compressed vector a token and layer.
+    Latent {
+        /// Width of the compressed KV vector.
+        kv_lora_rank: u32,
+        /// Width of the compressed query, if queries are compressed.
+        q_lora_rank: Option<u32>,
+        /// Rotary part of a head's key, stored once a token.
+        rope_head_dim: u32,
+        /// Non-rotary part of a head's query and key.
+        nope_head_dim: u32,
+        /// Width of a head's value.
+        value_head_dim: u32,
+    },
+}
+
+/// Layers that attend only to the last `window_tokens` tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlidingWindow {
+    /// Window, in tokens.
+    pub window_tokens: u32,
+    /// How many of the layers have the window; the others see the whole context.
+    pub layers: u32,
+}
+
+/// A mixture of experts in place of the dense MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MixtureOfExperts {
+    /// Routed experts a layer.
+    pub experts: u32,
+    /// Experts each token is sent to.
+    pub experts_per_token: u32,
+    /// Intermediate width of one routed expert.
+    pub expert_intermediate: u32,
+    /// Intermediate width of the shared experts together, 0 without.
+    pub shared_intermediate: u32,
+    /// Leading layers with a dense MLP of the model's `intermediate` width instead.
+    pub dense_layers: u32,
+}
+
+/// A decoder-only transformer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelArchitecture {
+    /// Catalog or Hugging Face name.
+    pub name: String,
+    /// Transformer layers.
+    pub layers: u32,
+    /// Width of the residual stream.
+    pub hidden: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key/value heads.
+    pub kv_heads: u32,
+    /// Width of a head (queries, keys and values of grouped attention).
+    pub head_dim: u32,
+    /// Intermediate width of the dense MLP.
+    pub intermediate: u32,
+    /// Vocabulary.
+    pub vocab: u32,
+    /// Gated MLP (gate, up, down: three matrices) rather than up and down alone.
+    pub gated_mlp: bool,
+    /// How keys and values are stored.
+    pub attention: Attention,
+    /// Sliding-window layers, if any.
+    pub sliding_window: Option<SlidingWindow>,
+    /// Mixture of experts, if any.
+    pub moe: Option<MixtureOfExperts>,
+    /// Input and output embeddings share one matrix.
+    pub tied_embeddings: bool,
+    /// Learned absolute position embeddings (GPT-3), counted among the parameters.
+    pub learned_positions: bool,
+    /// Bias vectors on the q, k and v projections (Qwen 2.5).
+    pub qkv_bias: bool,
+    /// Bias vectors on every projection and norm (GPT-3, Phi-2).
+    pub all_biases: bool,
+    /// Per-head norms on queries and keys (Qwen 3, Gemma 3).
+    pub qk_norm: bool,
+    /// Norms a layer: 2, or 4 with norms after attention and MLP too (Gemma 2 and 3).
+    pub norms_per_layer: u32,
+    /// Longest context the model takes, in tokens.
+    pub max_position_embeddings: u32,
+    /// Element type of the weights.
+    pub weight_dtype: Dtype,
+    /// Element type of activations, in which GEMMs run when weights are narrower integers.
+    pub activation_dtype: Dtype,
+    /// Element type of the KV cache.
+    pub kv_dtype: Dtype,
+}

@@ -1,0 +1,76 @@
+//! Simulated time: an integer number of nanoseconds since the run began.
+//!
+//! Sums of integers are exact and ordered, so the fast engine, the naive reference and every thread count agree to the
+//! last bit. Durations are computed in `f64` seconds and rounded here, once.
+
+use std::fmt;
+use std::ops::{Add, AddAssign, Sub};
+
+/// A point in simulated time, or a span of it, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SimTime(pub u64);
+
+impl SimTime {
+    /// The start of the simulation.
+    pub const ZERO: Self = Self(0);
+    /// Later than anything that happens.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// Rounds seconds to the nearest nanosecond. Negative values and NaN become zero, values beyond the range
+    /// [`SimTime::NEVER`].
+    #[must_use]
+    pub fn from_secs_f64(seconds: f64) -> Self {
+        // `as` saturates at both ends and maps NaN to zero.
+        Self((seconds * 1e9).round() as u64)
+    }
+
+    /// This time in seconds.
+    #[must_use]
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
+    /// This time in milliseconds.
+    #[must_use]
+    pub fn as_millis_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// The span since `earlier`, zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This time plus a span, held at [`SimTime::NEVER`].
+    #[must_use]
+    pub fn saturating_add(self, span: Self) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
+impl Add for SimTime {
+    type Output = Self;
+    fn add(self, span: Self) -> Self {
+        Self(self.0 + span.0)
+    }
+}
+
+impl AddAssign for SimTime {
+    fn add_assign(&mut self, span: Self) {
+        self.0 += span.0;
+    }
+}
+
+impl Sub for SimTime {
+    type Output = Self;
+    fn sub(self, earlier: Self) -> Self {
+        Self(self.0 - earlier.0)
+    }
+}
+
+impl fmt::Display for SimTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} s", self.as_secs_f64())
+    }
+}

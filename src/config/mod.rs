@@ -1,0 +1,1 @@
+//! Configuration: files and flags in, a resolved scenario out.

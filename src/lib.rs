@@ -1,0 +1,10 @@
+//! LLMPerfOracle: a data-oriented simulator of LLM serving.
+//!
+//! This crate is the program around the engine: configuration, catalog, workloads, output and the command line. The
+//! engine itself is `oracle-systems` over `oracle-components`.
+
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod output;
+pub mod workload;

@@ -1,0 +1,5 @@
+//! The `llmperforacle` command.
+
+fn main() -> std::process::ExitCode {
+    llmperforacle::cli::main()
+}

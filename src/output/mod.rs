@@ -1,0 +1,5 @@
+//! What a run writes.
+
+mod plan;
+
+pub use plan::OutputPlan;

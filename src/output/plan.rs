@@ -1,0 +1,28 @@
+//! What to write, and where.
+
+use std::path::PathBuf;
+
+use oracle_components::SimTime;
+
+/// What a run writes, and where. Every path is final; writers put a file there only when it is whole.
+#[derive(Clone, Debug)]
+pub struct OutputPlan {
+    /// Name of the run.
+    pub run_name: String,
+    /// The folder of the run; created if need be.
+    pub directory: PathBuf,
+    /// The summary; `directory/summary.json` unless the config names another.
+    pub summary_json: PathBuf,
+    /// Per-request records as Parquet.
+    pub requests_parquet: Option<PathBuf>,
+    /// Per-request records as CSV.
+    pub requests_csv: Option<PathBuf>,
+    /// The time series.
+    pub timeseries_parquet: Option<PathBuf>,
+    /// The manifest.
+    pub manifest_json: PathBuf,
+    /// Quantiles of the summary, each 0 < q < 1.
+    pub quantiles: Vec<f64>,
+    /// Requests that arrive before this are left out of the summary (not of the records).
+    pub warm_up: SimTime,
+}

@@ -1,0 +1,5 @@
+//! Where requests come from: synthetic client profiles and recorded traces.
+
+mod spec;
+
+pub use spec::*;

@@ -1,0 +1,1 @@
+//! What fits in a GPU: weights, activation peak, and the KV pool that is left.

@@ -1,0 +1,38 @@
+//! The two doors of the engine: requests come in by a [`RequestSource`], records leave by a [`RecordSink`].
+
+use oracle_components::SimTime;
+use oracle_components::record::{IntervalRow, RequestRecord};
+use oracle_components::request::RequestSpec;
+
+/// Where requests come from. Lazy: it holds what it needs for the next request, not the workload.
+pub trait RequestSource: Send + Sync {
+    /// The next request of the open-loop workload, in non-decreasing order of arrival; `None` when there are no more.
+    fn next_request(&mut self) -> Option<RequestSpec>;
+
+    /// Called when a request has ended, in order of completion: the request that this end gives rise to (the session's
+    /// next turn, say), which arrives at `record.completion` or later.
+    fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec>;
+}
+
+/// The sink can take no more (the disk is full, say); it keeps the reason itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkClosed;
+
+/// Where records go.
+pub trait RecordSink: Send + Sync {
+    /// A request has ended. Called in the order in which the engine ends them, which is nearly that of completion times:
+    /// a whole response still crosses its links after its engine is done with it.
+    ///
+    /// # Errors
+    /// [`SinkClosed`] stops the simulation.
+    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed>;
+
+    /// `sequences` sequences had a gap of `gap` between two tokens, the later of which came at `at`.
+    fn token_gap(&mut self, at: SimTime, gap: SimTime, sequences: u64);
+
+    /// An interval of an engine, GPU or link has passed. For each subject in order of time.
+    ///
+    /// # Errors
+    /// [`SinkClosed`] stops the simulation.
+    fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed>;
+}
