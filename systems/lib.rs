@@ -5,3 +5,4 @@
 pub mod costing;
 pub mod memory;
 pub mod ports;
+pub mod router;
