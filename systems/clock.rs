@@ -14,7 +14,10 @@ use oracle_components::scenario::EngineIndex;
 /// No engine has anything to do.
 #[must_use]
 pub fn no_events(engines: usize) -> EngineEvents {
-    EngineEvents { wakes: vec![SimTime::NEVER; engines], queue: BinaryHeap::new() }
+    EngineEvents {
+        wakes: vec![SimTime::NEVER; engines],
+        queue: BinaryHeap::new(),
+    }
 }
 
 /// Sets an engine's next boundary.
@@ -41,13 +44,23 @@ pub fn next_boundary(events: &mut EngineEvents) -> SimTime {
 /// The next arrival; [`SimTime::NEVER`] if there is none.
 #[must_use]
 pub fn next_arrival(arrivals: &Arrivals) -> SimTime {
-    let open_loop = arrivals.next.as_ref().map_or(SimTime::NEVER, |spec| spec.arrival);
-    let follow_up = arrivals.follow_ups.peek().map_or(SimTime::NEVER, |next| next.0.spec.arrival);
+    let open_loop = arrivals
+        .next
+        .as_ref()
+        .map_or(SimTime::NEVER, |spec| spec.arrival);
+    let follow_up = arrivals
+        .follow_ups
+        .peek()
+        .map_or(SimTime::NEVER, |next| next.0.spec.arrival);
     open_loop.min(follow_up)
 }
 
 /// Moves the clock to the next event, and lists the engines that are due then.
-pub fn advance_clock(mut clock: ResMut<Clock>, mut events: ResMut<EngineEvents>, arrivals: Res<Arrivals>) {
+pub fn advance_clock(
+    mut clock: ResMut<Clock>,
+    mut events: ResMut<EngineEvents>,
+    arrivals: Res<Arrivals>,
+) {
     clock.due.clear();
     let boundary = next_boundary(&mut events);
     let next = boundary.min(next_arrival(&arrivals));
@@ -58,7 +71,9 @@ pub fn advance_clock(mut clock: ResMut<Clock>, mut events: ResMut<EngineEvents>,
     debug_assert!(next >= clock.now, "time never goes back");
     clock.now = next;
     while next_boundary(&mut events) == next {
-        let Some(Reverse((_, engine))) = events.queue.pop() else { break };
+        let Some(Reverse((_, engine))) = events.queue.pop() else {
+            break;
+        };
         events.wakes[engine as usize] = SimTime::NEVER;
         clock.due.push(engine);
     }

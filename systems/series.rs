@@ -79,7 +79,10 @@ struct Interval {
 
 impl Interval {
     fn containing(at: SimTime, width: SimTime) -> Self {
-        Self { start: SimTime(at.0 - at.0 % width.0), width }
+        Self {
+            start: SimTime(at.0 - at.0 % width.0),
+            width,
+        }
     }
 
     fn end(self) -> SimTime {
@@ -97,13 +100,22 @@ impl Interval {
 pub struct EngineSeries {
     interval: Interval,
     amounts: Option<EngineAmounts>,
+    /// Preemptions of the engine that have been booked.
+    pub preemptions_booked: u64,
 }
 
 impl EngineSeries {
     /// An empty series with intervals of `width`.
     #[must_use]
     pub fn new(width: SimTime) -> Self {
-        Self { interval: Interval { start: SimTime::ZERO, width }, amounts: None }
+        Self {
+            interval: Interval {
+                start: SimTime::ZERO,
+                width,
+            },
+            amounts: None,
+            preemptions_booked: 0,
+        }
     }
 
     /// Adds what happened from `from` to `to`.
@@ -127,13 +139,19 @@ impl EngineSeries {
             self.flush(SimTime::NEVER, hardware, rows);
             self.interval = Interval::containing(from, self.interval.width);
         }
-        let share = if span > 0.0 { to.since(from).0 as f64 / span } else { 1.0 };
+        let share = if span > 0.0 {
+            to.since(from).0 as f64 / span
+        } else {
+            1.0
+        };
         self.amounts.get_or_insert_default().add(amounts, share);
     }
 
     /// Ends the open interval, or cuts it at `stop`.
     pub fn flush(&mut self, stop: SimTime, hardware: &EngineHardware, rows: &mut FinishedRows) {
-        let Some(amounts) = self.amounts.take() else { return };
+        let Some(amounts) = self.amounts.take() else {
+            return;
+        };
         let length = self.interval.length(stop);
         let seconds = length.as_secs_f64();
         if seconds == 0.0 {
@@ -189,7 +207,15 @@ impl LinkSeries {
     /// An empty series of link `index` with intervals of `width`.
     #[must_use]
     pub fn new(index: u32, width: SimTime) -> Self {
-        Self { index, interval: Interval { start: SimTime::ZERO, width }, busy_s: 0.0, bytes: 0.0 }
+        Self {
+            index,
+            interval: Interval {
+                start: SimTime::ZERO,
+                width,
+            },
+            busy_s: 0.0,
+            bytes: 0.0,
+        }
     }
 
     /// Adds a transfer that was under way at `at`.

@@ -31,7 +31,10 @@ impl Network<'_, '_> {
     pub fn send(&mut self, path: &[LinkIndex], bytes: f64, at: SimTime) -> SimTime {
         path.iter().fold(at, |at, &index| {
             let entity = self.directory.links[index as usize];
-            let (mut link, mut series) = self.links.get_mut(entity).expect("links live as long as the world");
+            let (mut link, mut series) = self
+                .links
+                .get_mut(entity)
+                .expect("links live as long as the world");
             let serialisation = SimTime::from_secs_f64(bytes / link.bytes_per_s);
             let out = at.max(link.busy_until) + serialisation;
             link.busy_until = out;
@@ -45,12 +48,19 @@ impl Network<'_, '_> {
 
     /// Time that a flow of `bytes` takes over a path: (until it is received, until the next may follow).
     fn flow_times(&self, path: &[LinkIndex], bytes: f64) -> (SimTime, SimTime) {
-        path.iter().fold((SimTime::ZERO, SimTime::ZERO), |(received, gap), &index| {
-            let entity = self.directory.links[index as usize];
-            let (link, _) = self.links.get(entity).expect("links live as long as the world");
-            let serialisation = SimTime::from_secs_f64(bytes / link.bytes_per_s);
-            (received + serialisation + link.latency, gap.max(serialisation))
-        })
+        path.iter()
+            .fold((SimTime::ZERO, SimTime::ZERO), |(received, gap), &index| {
+                let entity = self.directory.links[index as usize];
+                let (link, _) = self
+                    .links
+                    .get(entity)
+                    .expect("links live as long as the world");
+                let serialisation = SimTime::from_secs_f64(bytes / link.bytes_per_s);
+                (
+                    received + serialisation + link.latency,
+                    gap.max(serialisation),
+                )
+            })
     }
 
     /// Books `times` transfers of `bytes` on each link of `path`, the last under way at `at`.
@@ -60,7 +70,10 @@ impl Network<'_, '_> {
         }
         for &index in path {
             let entity = self.directory.links[index as usize];
-            let (mut link, mut series) = self.links.get_mut(entity).expect("links live as long as the world");
+            let (mut link, mut series) = self
+                .links
+                .get_mut(entity)
+                .expect("links live as long as the world");
             let carrying = SimTime(SimTime::from_secs_f64(bytes / link.bytes_per_s).0 * times);
             link.totals.busy += carrying;
             link.totals.bytes += bytes * times as f64;
@@ -86,8 +99,9 @@ pub fn transfer(
     sequences: Query<&Sequence>,
 ) {
     for &index in &clock.due {
-        let mut parts =
-            engines.get_mut(directory.engines[index as usize]).expect("engines live as long as the world");
+        let mut parts = engines
+            .get_mut(directory.engines[index as usize])
+            .expect("engines live as long as the world");
         carry(&mut parts, &directory, &mut gpus, &mut network, &sequences);
     }
 }
@@ -108,9 +122,18 @@ pub fn carry(
         .plan
         .chunks
         .iter()
-        .filter(|chunk| chunk.completes && sequences.get(chunk.sequence).is_ok_and(|sequence| sequence.streaming))
+        .filter(|chunk| {
+            chunk.completes
+                && sequences
+                    .get(chunk.sequence)
+                    .is_ok_and(|sequence| sequence.streaming)
+        })
         .count();
-    stream(parts, parts.running.streaming_decodes + streaming_chunks as u32, network);
+    stream(
+        parts,
+        parts.running.streaming_decodes + streaming_chunks as u32,
+        network,
+    );
     let priced = parts.priced.0.expect("a batch that ran has a price");
     let work = priced.work_over(steps as u64, summed_context(&parts.epoch, steps));
     book_work(parts, &work, directory, gpus, network);
@@ -129,7 +152,12 @@ fn stream(parts: &mut EnginePartsItem<'_, '_>, sequences: u32, network: &mut Net
         parts.clock.lane_free = start + gap;
         parts.clock.flow_received = start + received;
     }
-    network.book(&parts.engine.egress, bytes, ends.len() as u64, parts.clock.lane_free);
+    network.book(
+        &parts.engine.egress,
+        bytes,
+        ends.len() as u64,
+        parts.clock.lane_free,
+    );
 }
 
 /// Books the work of the steps that ended on the engine's GPUs and on the links between its ranks.
@@ -140,18 +168,28 @@ fn book_work(
     gpus: &mut Query<&mut Gpu>,
     network: &mut Network<'_, '_>,
 ) {
-    let (from, to) = (parts.clock.boundary, parts.epoch.step_ends[parts.epoch.steps - 1]);
+    let (from, to) = (
+        parts.clock.boundary,
+        parts.epoch.step_ends[parts.epoch.steps - 1],
+    );
     let busy = to.since(from);
     parts.ledger.0.busy += busy;
     for &gpu in &parts.hardware.gpus {
-        let mut gpu = gpus.get_mut(directory.gpus[gpu as usize]).expect("GPUs live as long as the world");
+        let mut gpu = gpus
+            .get_mut(directory.gpus[gpu as usize])
+            .expect("GPUs live as long as the world");
         gpu.totals.busy += busy;
         gpu.totals.flops += work.flops_per_gpu;
         gpu.totals.bytes += work.memory_bytes_per_gpu;
     }
     network.book(&parts.hardware.ring_links, work.ring_bytes, 1, to);
     network.book(&parts.hardware.stage_links, work.stage_bytes, 1, to);
-    let mut amounts = EngineAmounts { busy_s: busy.as_secs_f64(), ..EngineAmounts::default() };
+    let mut amounts = EngineAmounts {
+        busy_s: busy.as_secs_f64(),
+        ..EngineAmounts::default()
+    };
     amounts.add_work(work);
-    parts.series.book(from, to, amounts, parts.hardware, &mut network.rows);
+    parts
+        .series
+        .book(from, to, amounts, parts.hardware, &mut network.rows);
 }

@@ -24,9 +24,14 @@ pub struct Sink {
     pub closed: bool,
 }
 
-/// The router.
+/// The way in: which engine, and how many bytes.
 #[derive(Resource)]
-pub struct Routes(pub Router);
+pub struct Routes {
+    /// The policy.
+    pub router: Router,
+    /// Bytes of a prompt token on the ingress links.
+    pub prompt_bytes_per_token: f64,
+}
 
 /// What an engine's steps cost.
 #[derive(Component)]
