@@ -139,4 +139,17 @@ proptest! {
         prop_assert!((over.flops_per_gpu - flops).abs() <= 1e-9 * flops);
         prop_assert!((over.memory_bytes_per_gpu - bytes).abs() <= 1e-9 * bytes);
     }
+
+    #[test]
+    fn work_of_an_epoch_is_the_sum_of_its_steps_with_sliding_windows_too(
+        sequences in 1..50_u32, first in 0..20_000_u64, steps in 0..300_u64,
+    ) {
+        let window = SlidingWindow { window_tokens: 128, layers: 3 };
+        let model = ModelArchitecture { sliding_window: Some(window), ..llama(7, 512, 8, 2, 1024, 1000) };
+        let step = prepare(model, 1, 1, 1, &crate::decode(sequences));
+        let contexts: Vec<u64> = (0..steps).map(|i| first + i * u64::from(sequences)).collect();
+        let over = step.work_over(steps, contexts.iter().sum());
+        let bytes: f64 = contexts.iter().map(|&context| step.work(context).memory_bytes_per_gpu).sum();
+        prop_assert!((over.memory_bytes_per_gpu - bytes).abs() <= 1e-9 * bytes);
+    }
 }
