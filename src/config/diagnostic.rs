@@ -167,6 +167,13 @@ impl Diagnostics {
         self.push(severity, at, message.into(), suggestion);
     }
 
+    /// Adds a finding about another file.
+    pub fn about_another_file(&mut self, found: Diagnostic) {
+        if !self.list.contains(&found) {
+            self.list.push(found);
+        }
+    }
+
     /// Whether there is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
@@ -176,7 +183,8 @@ impl Diagnostics {
     /// Every finding, in the order of the file.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.list.sort_by_key(|diagnostic| (diagnostic.line == 0, diagnostic.line, diagnostic.column));
+        let file = self.file;
+        self.list.sort_by_key(|found| (found.line == 0, found.file != file, found.line, found.column));
         self.list.dedup();
         self.list
     }

@@ -13,7 +13,7 @@ pub(crate) use distribution::{Distribution, LogNormal};
 pub(crate) use frameworks::{Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
 pub(crate) use hardware::{ComputeDevice, HardwareProfile, NetworkLink};
 pub(crate) use metrics::Metrics;
-pub(crate) use workload::{ClientProfile, PatternKind, PatternPiece, PrefixPattern, Trace, Workload};
+pub(crate) use workload::{ClientProfile, PatternKind, PrefixPattern, Trace, Workload};
 
 use oracle_components::scenario::LevelOfDetail;
 
