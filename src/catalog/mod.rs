@@ -46,16 +46,28 @@ impl Catalog {
 
     fn parse() -> Self {
         let models = embedded::MODELS.iter().map(|(file, text)| {
-            model_file::parse(text).unwrap_or_else(|error| panic!("configs/models/{file}, as tests read it: {error}"))
+            model_file::parse(text)
+                .unwrap_or_else(|error| panic!("configs/models/{file}, as tests read it: {error}"))
         });
         let devices = embedded::DEVICES.iter().map(|(file, text)| {
-            device_file::parse(text).unwrap_or_else(|error| panic!("configs/hardware/{file}, as tests read it: {error}"))
+            device_file::parse(text).unwrap_or_else(|error| {
+                panic!("configs/hardware/{file}, as tests read it: {error}")
+            })
         });
         let (models, devices): (Vec<_>, Vec<_>) = (models.collect(), devices.collect());
-        let model_names = models.iter().map(|model| (model.architecture.name.as_str(), &model.aliases));
-        let device_names = devices.iter().map(|device| (device.spec.name.as_str(), &device.aliases));
+        let model_names = models
+            .iter()
+            .map(|model| (model.architecture.name.as_str(), &model.aliases));
+        let device_names = devices
+            .iter()
+            .map(|device| (device.spec.name.as_str(), &device.aliases));
         let (model_by_name, device_by_name) = (index(model_names), index(device_names));
-        Self { models, devices, model_by_name, device_by_name }
+        Self {
+            models,
+            devices,
+            model_by_name,
+            device_by_name,
+        }
     }
 
     /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
@@ -68,7 +80,9 @@ impl Catalog {
     #[must_use]
     pub fn device(&self, name: &str) -> Option<&CatalogDevice> {
         let key = key(name);
-        let bare = MAKERS.iter().fold(key.as_str(), |key, maker| key.strip_prefix(maker).unwrap_or(key));
+        let bare = MAKERS.iter().fold(key.as_str(), |key, maker| {
+            key.strip_prefix(maker).unwrap_or(key)
+        });
         look_up(&self.device_by_name, bare).map(|index| &self.devices[index])
     }
 
@@ -86,7 +100,9 @@ impl Catalog {
 
     /// The names of all models, to offer the nearest for one that is unknown.
     pub fn model_names(&self) -> impl Iterator<Item = &str> {
-        self.models.iter().map(|model| model.architecture.name.as_str())
+        self.models
+            .iter()
+            .map(|model| model.architecture.name.as_str())
     }
 
     /// The names of all devices.
@@ -97,13 +113,22 @@ impl Catalog {
     /// The files of `configs/models` and of `configs/hardware` that are embedded, by name.
     #[must_use]
     pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>) {
-        let names = |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
+        let names =
+            |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
         (names(embedded::MODELS), names(embedded::DEVICES))
     }
 }
 
 /// What people write before a device's name, in the order in which it is taken off.
-const MAKERS: [&str; 7] = ["nvidia-", "amd-", "intel-", "google-", "geforce-", "tesla-", "instinct-"];
+const MAKERS: [&str; 7] = [
+    "nvidia-",
+    "amd-",
+    "intel-",
+    "google-",
+    "geforce-",
+    "tesla-",
+    "instinct-",
+];
 
 /// Names as they are compared: `RTX 4090` and `rtx_4090` are `rtx-4090`.
 fn key(name: &str) -> String {
@@ -128,5 +153,8 @@ fn index<'a>(names: impl Iterator<Item = (&'a str, &'a Vec<String>)>) -> HashMap
 fn look_up(by_name: &HashMap<String, usize>, name: &str) -> Option<usize> {
     let key = key(name);
     let without_owner = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
-    by_name.get(&key).or_else(|| by_name.get(without_owner)).copied()
+    by_name
+        .get(&key)
+        .or_else(|| by_name.get(without_owner))
+        .copied()
 }
