@@ -29,7 +29,13 @@ pub fn nearest<'a>(
 /// The end of a message about an unknown word: `; did you mean A, B or C?`, or nothing where no candidate is alike.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    match nearest(word, candidates, NAMES_OFFERED).as_slice() {
+    question(&nearest(word, candidates, NAMES_OFFERED))
+}
+
+/// The same end of a message for names that are already chosen.
+#[must_use]
+pub fn question(names: &[&str]) -> String {
+    match names {
         [] => String::new(),
         [only] => format!("; did you mean {only}?"),
         [first @ .., last] => format!("; did you mean {} or {last}?", first.join(", ")),
