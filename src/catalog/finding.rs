@@ -150,7 +150,9 @@ impl<'a> Findings<'a> {
             .count()
     }
 
-    pub(super) fn into_vec(self) -> Vec<Finding> {
+    /// All findings, in the order of the file's lines.
+    pub(super) fn into_vec(mut self) -> Vec<Finding> {
+        self.found.sort_by_key(|finding| finding.line);
         self.found
     }
 }

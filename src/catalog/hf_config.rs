@@ -1,5 +1,6 @@
 //! A model's architecture from its Hugging Face `config.json`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use oracle_components::model::{Attention, MixtureOfExperts, ModelArchitecture, SlidingWindow};
@@ -36,12 +37,15 @@ pub fn load_hf_config(path: &Path) -> Result<HfModel, CatalogError> {
         .map_err(|error| with_hint(error, path))?;
     let mut fields = Fields::new(&json.object, Findings::new(&file, &json.lines));
     let architecture = architecture(&mut fields, name_of(&file));
-    for sentence in shape::contradictions(&architecture) {
-        fields.findings.error("", sentence);
+    // What stands in for a missing number contradicts the others.
+    if fields.findings.errors() == 0 {
+        for sentence in shape::contradictions(&architecture) {
+            fields.findings.error("", sentence);
+        }
     }
-    let errors = fields.findings.errors();
+    let rejected = fields.findings.errors() > 0;
     let findings = fields.findings.into_vec();
-    if errors > 0 {
+    if rejected {
         return Err(CatalogError::Rejected { findings });
     }
     Ok(HfModel {
@@ -52,15 +56,16 @@ pub fn load_hf_config(path: &Path) -> Result<HfModel, CatalogError> {
 
 /// A path that does not exist may be meant as the name of a catalog model.
 fn with_hint(error: CatalogError, asked: &Path) -> CatalogError {
-    let CatalogError::Unreadable { path, cause, .. } = error else {
-        return error;
+    let (path, cause) = match error {
+        CatalogError::Unreadable { path, cause, .. } if cause.kind() == ErrorKind::NotFound => {
+            (path, cause)
+        }
+        _ => return error,
     };
     let last = asked.file_name().unwrap_or_default().to_string_lossy();
-    let names = did_you_mean(&last, Catalog::builtin().model_names());
-    let hint = if names.is_empty() {
-        "; expected a Hugging Face config.json or a folder that holds one".to_owned()
-    } else {
-        names.replacen("did you mean", "did you mean the catalog's", 1)
+    let hint = match Catalog::builtin().nearest_models(&last, 2).as_slice() {
+        [] => "; expected a Hugging Face config.json or a folder that holds one".to_owned(),
+        names => format!("; did you mean the catalog's {}?", names.join(" or ")),
     };
     CatalogError::Unreadable { path, cause, hint }
 }
@@ -131,7 +136,7 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
             .flag("tie_word_embeddings")
             .unwrap_or(family.tied_embeddings),
         learned_positions: family.learned_positions,
-        qkv_bias: fields.flag("attention_bias").unwrap_or(false) || family.qkv_bias,
+        qkv_bias: fields.flag("attention_bias").unwrap_or(family.qkv_bias) && !family.all_biases,
         all_biases: family.all_biases,
         qk_norm: fields.flag("use_qk_norm").unwrap_or(family.qk_norm),
         norms_per_layer: family.norms_per_layer,

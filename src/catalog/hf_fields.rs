@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::finding::Findings;
-use super::nearest::did_you_mean;
+use super::nearest::nearest;
 use super::shape::LARGEST_DIMENSION;
 
 /// The keys of the language model, and those of the whole file for what stands only there.
@@ -90,7 +90,14 @@ impl<'a> Fields<'a> {
             [] => String::new(),
             others => format!(" (and so is {})", others.join(", ")),
         };
-        let hint = did_you_mean(names[0], self.text.keys().map(String::as_str));
+        let strangers = || {
+            let keys = self.text.keys().map(String::as_str);
+            keys.filter(|key| !USUAL_KEYS.contains(key))
+        };
+        let similar = names
+            .iter()
+            .find_map(|name| nearest(name, strangers(), 1).first().copied());
+        let hint = similar.map_or_else(String::new, |key| format!("; the file has {key}"));
         self.findings
             .error(&path, format!("is missing{others}{hint}"));
         1
@@ -130,6 +137,18 @@ impl<'a> Fields<'a> {
         self.findings.warn(&path, message);
     }
 }
+
+/// Keys that mean what they say: none is a misspelling of another that is missing.
+const USUAL_KEYS: [&str; 8] = [
+    "hidden_size",
+    "head_dim",
+    "intermediate_size",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "vocab_size",
+];
 
 /// Characters of a value that a message shows.
 const SHOWN_CHARACTERS: usize = 40;

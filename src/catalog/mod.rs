@@ -26,7 +26,7 @@ pub use finding::{CatalogError, Finding, Severity};
 pub use hf_config::{HfModel, load_hf_config};
 pub use model_file::{CatalogModel, PublishedParameters};
 pub use model_params::{EntryOrigin, ModelParams, ModelParamsEntry, load_model_params};
-pub use nearest::{did_you_mean, nearest};
+pub use nearest::{did_you_mean, nearest, question};
 
 /// Every model and device that the binary knows.
 #[derive(Debug)]
@@ -110,6 +110,22 @@ impl Catalog {
         self.devices.iter().map(|device| device.spec.name.as_str())
     }
 
+    /// Catalog names of the `n` models whose names or aliases are nearest to an unknown one.
+    #[must_use]
+    pub fn nearest_models(&self, unknown: &str, n: usize) -> Vec<&str> {
+        nearest_of(&self.model_by_name, unknown, n, |index| {
+            self.models[index].architecture.name.as_str()
+        })
+    }
+
+    /// Catalog names of the `n` devices whose names or aliases are nearest to an unknown one.
+    #[must_use]
+    pub fn nearest_devices(&self, unknown: &str, n: usize) -> Vec<&str> {
+        nearest_of(&self.device_by_name, unknown, n, |index| {
+            self.devices[index].spec.name.as_str()
+        })
+    }
+
     /// The files of `configs/models` and of `configs/hardware` that are embedded, by name.
     #[must_use]
     pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>) {
@@ -157,4 +173,28 @@ fn look_up(by_name: &HashMap<String, usize>, name: &str) -> Option<usize> {
         .get(&key)
         .or_else(|| by_name.get(without_owner))
         .copied()
+}
+
+/// The nearest of all names and aliases, each as the catalog calls what it stands for. The owner of a Hugging Face id says
+/// nothing of the model.
+fn nearest_of<'a>(
+    by_name: &HashMap<String, usize>,
+    unknown: &str,
+    n: usize,
+    name: impl Fn(usize) -> &'a str,
+) -> Vec<&'a str> {
+    let unknown = unknown
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    let mut found: Vec<&str> = Vec::new();
+    for alias in nearest(unknown, by_name.keys().map(String::as_str), by_name.len()) {
+        let name = name(by_name[alias]);
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found.truncate(n);
+    found
 }

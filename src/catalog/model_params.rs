@@ -4,6 +4,7 @@
 //! checked and superseded, for many are wrong: decode there never reads the weights, and the KV cache of most grouped-query
 //! models is four times too large. An entry that is a catalog model by name and shape is that model.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,6 +85,13 @@ pub fn load_model_params(path: &Path) -> Result<ModelParams, CatalogError> {
     let holds = "an object with an entry for each model, as in model_params.json";
     let json = json_file::read(path, LARGEST_DATABASE_BYTES, holds)
         .map_err(|error| with_hint(error, path))?;
+    if json.object.contains_key("model_type") {
+        let message = format!("looks like a Hugging Face config.json; expected {holds}");
+        return Err(CatalogError::WrongShape {
+            path: path.into(),
+            message,
+        });
+    }
     let mut findings = Findings::new(path, &json.lines);
     if json.object.is_empty() {
         findings.warn("", "has no models");
@@ -116,8 +124,11 @@ pub fn load_model_params(path: &Path) -> Result<ModelParams, CatalogError> {
 
 /// The path in a config is relative to the folder that the program runs in, or to the config.
 fn with_hint(error: CatalogError, asked: &Path) -> CatalogError {
-    let CatalogError::Unreadable { path, cause, .. } = error else {
-        return error;
+    let (path, cause) = match error {
+        CatalogError::Unreadable { path, cause, .. } if cause.kind() == ErrorKind::NotFound => {
+            (path, cause)
+        }
+        _ => return error,
     };
     let wanted = asked.file_name().unwrap_or_default().to_string_lossy();
     let folder = asked
