@@ -107,8 +107,12 @@ impl Sampler {
             Kind::Gamma(gamma) => gamma.sample(rng),
             Kind::Mixture(choice, components) => components[choice.pick(rng)].sample(rng),
         };
-        // `max` takes the other side of a NaN, `min` holds an infinity.
-        value.max(0.0).min(f64::MAX)
+        // A NaN is not above 0 either.
+        if value > 0.0 {
+            value.min(f64::MAX)
+        } else {
+            0.0
+        }
     }
 
     /// One draw as a number of tokens, 1 ..= [`MAX_TOKENS`].

@@ -151,7 +151,7 @@ fn limits_and_rate_scale() {
     assert_eq!(arrivals(&twice), [0.0, 0.5, 1.0, 1.5]);
     let short = TraceWorkload {
         duration: Some(SimTime::from_secs_f64(1.0)),
-        ..twice.clone()
+        ..twice
     };
     assert_eq!(arrivals(&short), [0.0, 0.5]);
     let few = TraceWorkload {
@@ -263,11 +263,7 @@ fn long_lines_are_shortened() {
     let text = format!("arrival_s,prompt_tokens,output_tokens\n{long},1,1\n");
     let (_folder, workload) = written("long.csv", text);
     let error = TraceSource::open(&workload).err().expect("no number");
-    assert!(
-        error.to_string().len() < 100_300,
-        "{}",
-        error.to_string().len()
-    );
+    assert!(error.to_string().len() < 400, "{error}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Time stamps are calendar times, `2023-11-16 18:17:03.9799600`, with a `T` and an offset from UTC if they like.
 
+use super::error::excerpt;
 use super::row::{NS_PER_S, fraction_ns, unsigned};
 use super::table::{Columns, find};
 
@@ -22,7 +23,10 @@ pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
         sort_modifier: "",
         time: |text| {
             timestamp(text).ok_or_else(|| {
-                format!("{TIMESTAMP} is {text:?}, but must look like 2023-11-16 18:17:03.9799600")
+                format!(
+                    "{TIMESTAMP} is {}, but must look like 2023-11-16 18:17:03.9799600",
+                    excerpt(text.as_bytes())
+                )
             })
         },
         names,

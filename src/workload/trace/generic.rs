@@ -2,6 +2,7 @@
 //! `max_output_tokens`, `session_id`, `priority`, in any order. Other columns are ignored, so a run's own
 //! `requests.csv`, sorted by arrival, is a trace.
 
+use super::error::excerpt;
 use super::row::decimal_seconds;
 use super::table::{Columns, find};
 
@@ -25,8 +26,12 @@ pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
         priority: find(&names, PRIORITY),
         sort_modifier: "g",
         time: |text| {
-            decimal_seconds(text)
-                .ok_or_else(|| format!("the arrival is {text:?}, but must be a number of seconds"))
+            decimal_seconds(text).ok_or_else(|| {
+                format!(
+                    "the arrival is {}, but must be a number of seconds",
+                    excerpt(text.as_bytes())
+                )
+            })
         },
         names,
     })

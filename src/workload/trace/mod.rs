@@ -9,6 +9,7 @@
 
 mod azure;
 mod error;
+mod feed;
 mod generic;
 mod lines;
 mod mooncake;

@@ -2,6 +2,7 @@
 
 use oracle_components::request::PrefixSegment;
 
+use super::error::excerpt;
 use crate::workload::distribution::MAX_TOKENS;
 
 /// Nanoseconds in a second.
@@ -34,7 +35,10 @@ pub(super) fn tokens(name: &str, text: &str) -> Result<(u32, bool), Problem> {
         _ => text,
     };
     let count: u64 = whole.parse().map_err(|_| {
-        format!("{name} is {text:?}, but must be a whole number of tokens, 0 or more")
+        format!(
+            "{name} is {}, but must be a whole number of tokens, 0 or more",
+            excerpt(text.as_bytes())
+        )
     })?;
     token_count(name, count)
 }
@@ -52,8 +56,12 @@ pub(super) fn priority(name: &str, text: &str) -> Result<i32, Problem> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse()
-        .map_err(|_| format!("{name} is {text:?}, but must be a whole number"))
+    text.parse().map_err(|_| {
+        format!(
+            "{name} is {}, but must be a whole number",
+            excerpt(text.as_bytes())
+        )
+    })
 }
 
 /// Decimal seconds as nanoseconds, exact where written without exponent; `None` if that is not what it is.

@@ -5,6 +5,7 @@ use std::io::{self, Seek};
 
 use csv::ByteRecord;
 
+use super::feed::Feed;
 use super::row::{Problem, Row, priority, tokens};
 use super::{azure, generic};
 use crate::workload::spec::TraceFormat;
@@ -12,7 +13,7 @@ use crate::workload::streams::hash_bytes;
 
 /// A CSV file with a header.
 pub(super) struct Table {
-    reader: csv::Reader<File>,
+    reader: csv::Reader<Feed>,
     record: ByteRecord,
     columns: Columns,
 }
@@ -64,7 +65,7 @@ impl Table {
             .flexible(true)
             .trim(csv::Trim::All)
             .buffer_capacity(1 << 16)
-            .from_reader(file);
+            .from_reader(Feed::new(file));
         let mut table = Self {
             reader,
             record: ByteRecord::new(),
@@ -88,7 +89,7 @@ impl Table {
 
     /// The file, wherever it has been read to.
     pub fn into_file(self) -> File {
-        self.reader.into_inner()
+        self.reader.into_inner().into_file()
     }
 
     /// Moves to the next record that is not blank; `false` at the end.
@@ -104,9 +105,16 @@ impl Table {
         }
     }
 
-    /// Number of the line on which the record read last begins.
+    /// Number of the line on which the record read last begins, from 1.
+    ///
+    /// The reader's own number for it is that of the blank lines above, so this counts back from where it ended.
     pub fn line(&self) -> u64 {
-        self.record.position().map_or(0, csv::Position::line)
+        let position = self.reader.position();
+        let is_past = self.reader.get_ref().is_after_newline(position.byte());
+        let within: usize = self.record.iter().map(newlines).sum();
+        position
+            .line()
+            .saturating_sub(within as u64 + u64::from(is_past))
     }
 
     /// Text of the record read last, without quotes.
@@ -185,6 +193,10 @@ impl Default for Columns {
             sort_modifier: "",
         }
     }
+}
+
+fn newlines(field: &[u8]) -> usize {
+    field.iter().filter(|&&byte| byte == b'\n').count()
 }
 
 /// Whether a header is Azure's rather than a generic one; a column of either is enough to tell.
