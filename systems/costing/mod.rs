@@ -1,1 +1,33 @@
 //! What a step costs: pure functions of the model's architecture, the GPUs, the parallelism and the step's shape.
+//!
+//! The way of a price:
+//! - [`shape`]: the step as the scheduler sees it, and the *features* (tokens, query-key pairs, sampled rows, distinct
+//!   experts …) that every operator is linear in;
+//! - [`weights`]: parameters, weight bytes by stage and rank, KV bytes;
+//! - `operator`, `layers`: the forward pass as a short list of operators, each a kind of layer × how many there are;
+//! - `rates`: FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
+//! - `stage`: operators in seconds on the GPUs of one pipeline stage;
+//! - [`step`]: stages, micro-batches and the decode context put together.
+//!
+//! An operator takes `max(FLOPs / (peak·mfu), bytes / (bandwidth·mbu))` (the roofline model: Williams, Waterman and
+//! Patterson, 2009), so no price lies below either roof. [`roofline`] is the one place that says so.
+//!
+//! Reads components only; owns no state; may not know the scheduler, the clock or a file.
+
+mod collectives;
+mod layers;
+mod operator;
+mod rates;
+pub mod shape;
+mod stage;
+pub mod step;
+pub mod weights;
+
+pub use shape::StepShape;
+pub use step::{PreparedStep, StepCost, StepWork};
+
+/// Seconds of an operator that needs `compute_s` of the matrix units and `memory_s` of the memory, which overlap fully.
+#[inline]
+fn roofline(compute_s: f64, memory_s: f64) -> f64 {
+    compute_s.max(memory_s)
+}

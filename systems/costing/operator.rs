@@ -1,0 +1,91 @@
+//! An operator of the forward pass: its FLOPs and bytes on one rank, as linear functions of the step's [`Feature`]s.
+
+use super::shape::Feature;
+
+/// Element type in which an operator's matrix products run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// That of activations.
+    Activations,
+    /// That of 8-bit weights with activations quantised to match; that of activations for any other weights.
+    Weights,
+}
+
+/// `amount × feature`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Term {
+    pub(crate) feature: Feature,
+    pub(crate) amount: f64,
+}
+
+impl Term {
+    pub(crate) const ZERO: Self = Self::new(Feature::Pass, 0.0);
+
+    pub(crate) const fn new(feature: Feature, amount: f64) -> Self {
+        Self { feature, amount }
+    }
+
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        Self::new(self.feature, self.amount * factor)
+    }
+}
+
+/// An operator that runs `layers` times a pass through a stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Operator {
+    /// How many of the stage's layers have it. Not always whole: sliding windows are spread evenly over stages.
+    pub(crate) layers: f64,
+    pub(crate) precision: Precision,
+    /// FLOPs of one layer.
+    pub(crate) flops: Term,
+    /// Bytes to and from memory of one layer; they add up.
+    pub(crate) bytes: [Term; 3],
+}
+
+impl Operator {
+    /// The product of a `rows × inner` activation and an `inner × outer` weight matrix:
+    /// `2·rows·inner·outer` FLOPs; the weights, once, and the activations in and out as bytes.
+    pub(crate) fn gemm(
+        precision: Precision,
+        rows: Feature,
+        (inner, outer): (f64, f64),
+        weight_element_bytes: f64,
+        activation_bytes: f64,
+    ) -> Self {
+        Self {
+            layers: 1.0,
+            precision,
+            flops: Term::new(rows, 2.0 * inner * outer),
+            bytes: [
+                Term::new(pass_of(rows), inner * outer * weight_element_bytes),
+                Term::new(rows, (inner + outer) * activation_bytes),
+                Term::ZERO,
+            ],
+        }
+    }
+
+    /// An operator that only moves bytes: norms, rotary embedding, activation, sampling.
+    pub(crate) fn elementwise(rows: Feature, bytes_per_row: f64) -> Self {
+        Self {
+            layers: 1.0,
+            precision: Precision::Activations,
+            flops: Term::ZERO,
+            bytes: [Term::new(rows, bytes_per_row), Term::ZERO, Term::ZERO],
+        }
+    }
+
+    pub(crate) fn in_layers(mut self, layers: f64) -> Self {
+        self.layers = layers;
+        self
+    }
+}
+
+/// The feature that says whether there is any row at all: without one, weights are not read.
+fn pass_of(rows: Feature) -> Feature {
+    match rows {
+        Feature::DecodeSequences => Feature::DecodePass,
+        Feature::SampledRows => Feature::SamplePass,
+        Feature::PrefillTokens | Feature::PrefillContext => Feature::PrefillPass,
+        _ => Feature::Pass,
+    }
+}

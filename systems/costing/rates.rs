@@ -1,0 +1,97 @@
+//! What a pipeline stage's GPUs do in a second: the slowest rank counts, for every rank waits at the next all-reduce.
+
+use oracle_components::device::{DeviceSpec, PeakFlops};
+use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::scenario::{EngineSpec, Scenario};
+
+use super::operator::Precision;
+
+/// Attainable rates of the slowest rank of a stage: peak × efficiency × the engine's share of the GPU.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rates {
+    /// FLOP/s of products in the activations' type.
+    pub(crate) activation_flops_per_s: f64,
+    /// FLOP/s of products with 8-bit weights, where device and weights have them; else as for activations.
+    pub(crate) weight_flops_per_s: f64,
+    /// Memory bytes a second.
+    pub(crate) bytes_per_s: f64,
+}
+
+impl Rates {
+    /// Rates of stage `stage` of an engine.
+    pub(crate) fn of_stage(engine: &EngineSpec, scenario: &Scenario, stage: usize) -> Self {
+        let ranks = engine.tensor_parallel.max(1) as usize;
+        engine.gpus[stage * ranks..(stage + 1) * ranks]
+            .iter()
+            .map(|&gpu| {
+                let gpu = &scenario.gpus[gpu as usize];
+                let efficiency = engine.efficiency.unwrap_or(gpu.efficiency);
+                let compute = efficiency.mfu * engine.gpu_share;
+                Self {
+                    activation_flops_per_s: peak(&gpu.device, engine.model.activation_dtype)
+                        * compute,
+                    weight_flops_per_s: peak(
+                        &gpu.device,
+                        weight_product_dtype(&gpu.device, &engine.model),
+                    ) * compute,
+                    bytes_per_s: gpu.device.memory_bytes_per_s * efficiency.mbu * engine.gpu_share,
+                }
+            })
+            .reduce(Self::slowest)
+            .expect("a stage has at least one GPU")
+    }
+
+    pub(crate) fn slowest(self, other: Self) -> Self {
+        Self {
+            activation_flops_per_s: self
+                .activation_flops_per_s
+                .min(other.activation_flops_per_s),
+            weight_flops_per_s: self.weight_flops_per_s.min(other.weight_flops_per_s),
+            bytes_per_s: self.bytes_per_s.min(other.bytes_per_s),
+        }
+    }
+
+    pub(crate) fn flops_per_s(&self, precision: Precision) -> f64 {
+        match precision {
+            Precision::Activations => self.activation_flops_per_s,
+            Precision::Weights => self.weight_flops_per_s,
+        }
+    }
+}
+
+/// 8-bit weights multiply at their own rate where the device has it (activations are quantised on the way in); narrower
+/// ones are widened first.
+fn weight_product_dtype(device: &DeviceSpec, model: &ModelArchitecture) -> Dtype {
+    match model.weight_dtype {
+        narrow @ (Dtype::Fp8 | Dtype::Int8)
+            if listed_peak(&device.peak_flops, narrow).is_some() =>
+        {
+            narrow
+        }
+        _ => model.activation_dtype,
+    }
+}
+
+fn listed_peak(peaks: &PeakFlops, dtype: Dtype) -> Option<f64> {
+    match dtype {
+        Dtype::Fp32 => peaks.fp32,
+        Dtype::Bf16 => peaks.bf16,
+        Dtype::Fp16 => peaks.fp16,
+        Dtype::Fp8 => peaks.fp8,
+        Dtype::Int8 => peaks.int8,
+        Dtype::Int4 | Dtype::Mxfp4 => None,
+    }
+}
+
+/// Peak FLOP/s in `dtype`, or in the nearest type that the device has: 16 bits first.
+fn peak(device: &DeviceSpec, dtype: Dtype) -> f64 {
+    let peaks = &device.peak_flops;
+    listed_peak(peaks, dtype)
+        .or(peaks.bf16)
+        .or(peaks.fp16)
+        .or(peaks.fp32)
+        .or(peaks.fp8)
+        .or(peaks.int8)
+        .or(peaks.fp4)
+        .expect("a device lists at least one peak")
+}

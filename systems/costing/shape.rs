@@ -1,0 +1,141 @@
+//! What a step holds, as far as its cost depends on it.
+//!
+//! [`StepShape`] is what the scheduler knows. [`Features`] are the quantities that operators are linear in: each operator
+//! names the features of its FLOPs and its bytes (`operator.rs`), so that pricing a step is a handful of
+//! multiplications, whatever the model.
+
+/// The batch of a step. The sum of the decode sequences' contexts is not part of it: it changes from step to step while
+/// everything here stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepShape {
+    /// Sequences in decode: one token each.
+    pub decode_sequences: u32,
+    /// New tokens of all prefill chunks in the step.
+    pub prefill_tokens: u32,
+    /// Prefill chunks.
+    pub prefill_sequences: u32,
+    /// Query-key pairs of the prefill chunks: the sum of `c·d + c·(c + 1)/2` over chunks of `c` new tokens at context `d`.
+    pub prefill_pairs: u64,
+    /// KV tokens that the prefill chunks read, each once: the sum of `d + c`.
+    pub prefill_context_tokens: u64,
+    /// Rows that the language-model head and the sampler see: decodes, and chunks that complete their prompt.
+    pub sampled_rows: u32,
+}
+
+impl StepShape {
+    /// Tokens that run through the layers.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        u64::from(self.decode_sequences) + u64::from(self.prefill_tokens)
+    }
+}
+
+/// A quantity of a (micro-)batch that FLOPs or bytes are proportional to. The `…Pass` features are 1 where the batch has
+/// anything of the kind and 0 where not: what is read once, such as weights, is proportional to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// 1 if there is any token.
+    Pass,
+    /// Tokens through the layers.
+    Tokens,
+    /// 1 if any token is in a prefill chunk.
+    PrefillPass,
+    /// New tokens of prefill chunks.
+    PrefillTokens,
+    /// KV tokens that prefill chunks read.
+    PrefillContext,
+    /// The same in a sliding-window layer.
+    WindowPrefillContext,
+    /// Query-key pairs of prefill chunks.
+    PrefillPairs,
+    /// The same in a sliding-window layer.
+    WindowPrefillPairs,
+    /// 1 if any sequence is in decode.
+    DecodePass,
+    /// Sequences in decode.
+    DecodeSequences,
+    /// 1 if any row is sampled.
+    SamplePass,
+    /// Rows that are sampled.
+    SampledRows,
+    /// Distinct routed experts that the tokens of one layer are expected to reach.
+    Experts,
+}
+
+/// Number of [`Feature`]s.
+pub(crate) const FEATURES: usize = Feature::Experts as usize + 1;
+
+/// The value, or the coefficient, of every feature.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Features([f64; FEATURES]);
+
+impl Features {
+    #[inline]
+    pub(crate) fn get(&self, feature: Feature) -> f64 {
+        self.0[feature as usize]
+    }
+
+    pub(crate) fn add(&mut self, feature: Feature, amount: f64) {
+        self.0[feature as usize] += amount;
+    }
+
+    #[inline]
+    pub(crate) fn dot(&self, other: &Self) -> f64 {
+        self.0.iter().zip(&other.0).map(|(a, b)| a * b).sum()
+    }
+}
+
+/// What of a model the features depend on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FeatureRules {
+    /// Window of the sliding-window layers, in tokens; infinite without.
+    pub(crate) window_tokens: f64,
+    /// Routed experts a layer, 0 without.
+    pub(crate) experts: f64,
+    /// ln(1 − k/E): the logarithm of the chance that a token passes an expert by.
+    pub(crate) ln_miss: f64,
+}
+
+impl FeatureRules {
+    /// Features of one of `microbatches` equal parts of a step.
+    ///
+    /// Sliding windows are averaged: each query of a prefill chunk is taken to see the mean number of keys, or the
+    /// window if that is less. A chunk at context 0 and twice the window long is overestimated most, by a third.
+    #[inline]
+    pub(crate) fn features(&self, shape: &StepShape, microbatches: f64) -> Features {
+        let part = 1.0 / microbatches;
+        let decode = f64::from(shape.decode_sequences) * part;
+        let prefill = f64::from(shape.prefill_tokens) * part;
+        let chunks = f64::from(shape.prefill_sequences) * part;
+        let context = shape.prefill_context_tokens as f64 * part;
+        let pairs = shape.prefill_pairs as f64 * part;
+        let rows = f64::from(shape.sampled_rows) * part;
+        let tokens = decode + prefill;
+        let present = |amount: f64| f64::from(u8::from(amount > 0.0));
+        let mut features = [0.0; FEATURES];
+        features[Feature::Pass as usize] = present(tokens);
+        features[Feature::Tokens as usize] = tokens;
+        features[Feature::PrefillPass as usize] = present(prefill);
+        features[Feature::PrefillTokens as usize] = prefill;
+        features[Feature::PrefillContext as usize] = context;
+        features[Feature::WindowPrefillContext as usize] =
+            context.min(chunks * self.window_tokens + prefill);
+        features[Feature::PrefillPairs as usize] = pairs;
+        features[Feature::WindowPrefillPairs as usize] = pairs.min(prefill * self.window_tokens);
+        features[Feature::DecodePass as usize] = present(decode);
+        features[Feature::DecodeSequences as usize] = decode;
+        features[Feature::SamplePass as usize] = present(rows);
+        features[Feature::SampledRows as usize] = rows;
+        features[Feature::Experts as usize] = self.distinct_experts(tokens);
+        Features(features)
+    }
+
+    /// `E·(1 − (1 − k/E)^T)`: how many of `E` experts `T` tokens reach when each picks `k` of them uniformly.
+    #[inline]
+    fn distinct_experts(&self, tokens: f64) -> f64 {
+        if self.experts == 0.0 || tokens == 0.0 {
+            return 0.0;
+        }
+        -self.experts * (tokens * self.ln_miss).exp_m1()
+    }
+}

@@ -1,0 +1,274 @@
+//! A kind of pipeline stage: its operators in seconds on its GPUs, and how many stages are of that kind.
+//!
+//! Stages that hold the same layers, on equally fast GPUs and links, are one kind. A pipeline has at most five kinds by
+//! its layers alone (first, dense, mixed, experts, last); with unlike GPUs or links there may be more. Above
+//! [`MAX_STAGE_KINDS`] every stage is priced with the slowest GPU and links of them all, so that a prepared step has a
+//! fixed size.
+
+use oracle_components::scenario::{EngineSpec, Scenario};
+
+use super::collectives::{LinkSharing, Ring, Wire};
+use super::layers::{DecodeAttention, ModelRank, StageLayers};
+use super::operator::{Operator, Term};
+use super::rates::Rates;
+use super::roofline;
+use super::shape::{Feature, Features};
+use super::weights::stage_layers;
+
+/// Most kinds of stages that are told apart.
+pub(crate) const MAX_STAGE_KINDS: usize = 6;
+
+/// What makes two stages alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct StagePlan {
+    layers: StageLayers,
+    rates: Rates,
+    ring: Ring,
+    /// To the next stage; none from the last.
+    send: Wire,
+}
+
+/// An operator in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Kernel {
+    layers: f64,
+    compute_s: Term,
+    memory_s: [Term; 3],
+}
+
+impl Kernel {
+    fn new(operator: &Operator, rates: &Rates) -> Self {
+        Self {
+            layers: operator.layers,
+            compute_s: operator
+                .flops
+                .scaled(1.0 / rates.flops_per_s(operator.precision)),
+            memory_s: operator
+                .bytes
+                .map(|term| term.scaled(1.0 / rates.bytes_per_s)),
+        }
+    }
+
+    #[inline]
+    fn seconds(&self, features: &Features) -> f64 {
+        let seconds = |term: &Term| term.amount * features.get(term.feature);
+        let [first, second, third] = &self.memory_s;
+        self.layers
+            * roofline(
+                seconds(&self.compute_s),
+                seconds(first) + seconds(second) + seconds(third),
+            )
+    }
+}
+
+/// Decode attention of a layer, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DecodeAttentionSeconds {
+    pub(crate) compute_per_context_token: f64,
+    pub(crate) memory_per_context_token: f64,
+    pub(crate) memory_per_sequence: f64,
+}
+
+/// Stages that cost the same.
+#[derive(Clone, Debug)]
+pub(crate) struct StageKind {
+    /// How many stages are of this kind.
+    pub(crate) stages: f64,
+    pub(crate) layers: StageLayers,
+    pub(crate) attention: DecodeAttentionSeconds,
+    /// Operators that may be bound by either roof.
+    kernels: Vec<Kernel>,
+    /// Seconds of collectives and sends, which are linear in the features.
+    transfer_s: Features,
+}
+
+impl StageKind {
+    /// Seconds of one pass of a micro-batch, with the send to the next stage, without decode attention.
+    #[inline]
+    pub(crate) fn fixed_seconds(&self, features: &Features) -> f64 {
+        self.kernels
+            .iter()
+            .map(|kernel| kernel.seconds(features))
+            .sum::<f64>()
+            + self.transfer_s.dot(features)
+    }
+
+    fn new(engine: &EngineSpec, plan: &StagePlan, stages: f64) -> Self {
+        let rank = ModelRank::new(&engine.model, engine.tensor_parallel);
+        let rates = &plan.rates;
+        let DecodeAttention {
+            flops_per_context_token,
+            bytes_per_context_token,
+            bytes_per_sequence,
+        } = rank.decode_attention();
+        Self {
+            stages,
+            layers: plan.layers,
+            attention: DecodeAttentionSeconds {
+                compute_per_context_token: flops_per_context_token / rates.activation_flops_per_s,
+                memory_per_context_token: bytes_per_context_token / rates.bytes_per_s,
+                memory_per_sequence: bytes_per_sequence / rates.bytes_per_s,
+            },
+            kernels: merged(rank.operators(&plan.layers))
+                .iter()
+                .map(|o| Kernel::new(o, rates))
+                .collect(),
+            transfer_s: transfer_seconds(engine, plan),
+        }
+    }
+}
+
+/// The stages of an engine by kind.
+pub(crate) fn stage_kinds(engine: &EngineSpec, scenario: &Scenario) -> Vec<StageKind> {
+    let sharing = LinkSharing::new(scenario);
+    let stages = engine.pipeline_parallel.max(1);
+    let mut plans: Vec<StagePlan> = (0..stages)
+        .map(|s| stage_plan(engine, scenario, s, &sharing))
+        .collect();
+    let mut kinds = grouped(&plans);
+    if kinds.len() > MAX_STAGE_KINDS {
+        level_to_slowest(&mut plans);
+        kinds = grouped(&plans);
+    }
+    assert!(
+        kinds.len() <= MAX_STAGE_KINDS,
+        "stages on equal GPUs and links are of at most five kinds"
+    );
+    kinds
+        .iter()
+        .map(|(plan, stages)| StageKind::new(engine, plan, *stages))
+        .collect()
+}
+
+/// What each stage holds.
+pub(crate) fn layers_of_stage(engine: &EngineSpec, stage: u32) -> StageLayers {
+    let model = &engine.model;
+    let stages = engine.pipeline_parallel.max(1);
+    let (first_layer, layers) = stage_layers(model.layers, stages, stage);
+    let dense_until = model.moe.map_or(model.layers, |moe| moe.dense_layers);
+    let dense = dense_until.saturating_sub(first_layer).min(layers);
+    let windowed = model
+        .sliding_window
+        .map_or(0, |window| window.layers.min(model.layers));
+    let window = f64::from(layers) * f64::from(windowed) / f64::from(model.layers.max(1));
+    StageLayers {
+        dense: f64::from(dense),
+        moe: f64::from(layers - dense),
+        full: f64::from(layers) - window,
+        window,
+        first: stage == 0,
+        last: stage + 1 == stages,
+    }
+}
+
+fn stage_plan(
+    engine: &EngineSpec,
+    scenario: &Scenario,
+    stage: u32,
+    sharing: &LinkSharing,
+) -> StagePlan {
+    let index = stage as usize;
+    let layers = layers_of_stage(engine, stage);
+    let send = match engine.stage_paths.get(index) {
+        Some(path) if !layers.last => Wire::of_path(path, &scenario.links, |_| 1.0),
+        _ => Wire::default(),
+    };
+    StagePlan {
+        layers,
+        rates: Rates::of_stage(engine, scenario, index),
+        ring: Ring::of_stage(engine, scenario, index, sharing),
+        send,
+    }
+}
+
+fn grouped(plans: &[StagePlan]) -> Vec<(StagePlan, f64)> {
+    let mut kinds: Vec<(StagePlan, f64)> = Vec::new();
+    for plan in plans {
+        match kinds.iter_mut().find(|(kind, _)| kind == plan) {
+            Some((_, stages)) => *stages += 1.0,
+            None => kinds.push((*plan, 1.0)),
+        }
+    }
+    kinds
+}
+
+fn level_to_slowest(plans: &mut [StagePlan]) {
+    let mut slowest = plans[0];
+    for plan in &plans[1..] {
+        slowest.rates = slowest.rates.slowest(plan.rates);
+        slowest.ring = slowest.ring.slowest(plan.ring);
+        slowest.send = slowest.send.slowest(plan.send);
+    }
+    for plan in plans {
+        plan.rates = slowest.rates;
+        plan.ring = slowest.ring;
+        plan.send = if plan.layers.last {
+            Wire::default()
+        } else {
+            slowest.send
+        };
+    }
+}
+
+/// Operators that only move the bytes of one feature add up without loss; products stay apart.
+fn merged(operators: Vec<Operator>) -> Vec<Operator> {
+    let mut kept: Vec<Operator> = Vec::with_capacity(operators.len());
+    for operator in operators {
+        let moves_only = |o: &Operator| o.flops == Term::ZERO && o.bytes[1] == Term::ZERO;
+        let feature = operator.bytes[0].feature;
+        let partner = kept
+            .iter_mut()
+            .find(|o| moves_only(o) && o.bytes[0].feature == feature);
+        match partner {
+            Some(partner) if moves_only(&operator) => {
+                let bytes = partner.bytes[0].amount * partner.layers
+                    + operator.bytes[0].amount * operator.layers;
+                partner.bytes[0].amount = bytes;
+                partner.layers = 1.0;
+            }
+            _ => kept.push(operator),
+        }
+    }
+    kept
+}
+
+/// Two all-reduces of the hidden vectors a layer; one of the embedding, whose vocabulary is divided; an all-gather of the
+/// logits; the hidden vectors to the next stage.
+fn transfer_seconds(engine: &EngineSpec, plan: &StagePlan) -> Features {
+    let hidden_bytes = hidden_bytes(engine);
+    let reduce = plan.ring.all_reduce();
+    let reduces = all_reduces(&plan.layers);
+    let mut seconds = Features::default();
+    seconds.add(
+        Feature::Pass,
+        reduces * reduce.latency_s + plan.send.latency_s,
+    );
+    seconds.add(
+        Feature::Tokens,
+        (reduces * reduce.s_per_byte + plan.send.s_per_byte) * hidden_bytes,
+    );
+    if plan.layers.last {
+        let gather = plan.ring.all_gather();
+        seconds.add(Feature::SamplePass, gather.latency_s);
+        seconds.add(
+            Feature::SampledRows,
+            gather.s_per_byte * logit_bytes(engine),
+        );
+    }
+    seconds
+}
+
+/// All-reduces a pass through a stage.
+pub(crate) fn all_reduces(layers: &StageLayers) -> f64 {
+    2.0 * layers.layers() + f64::from(u8::from(layers.first))
+}
+
+/// Bytes of a token's hidden vector.
+pub(crate) fn hidden_bytes(engine: &EngineSpec) -> f64 {
+    f64::from(engine.model.hidden) * engine.model.activation_dtype.bytes()
+}
+
+/// Bytes of a row of logits.
+pub(crate) fn logit_bytes(engine: &EngineSpec) -> f64 {
+    f64::from(engine.model.vocab) * engine.model.activation_dtype.bytes()
+}

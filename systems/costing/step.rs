@@ -1,0 +1,281 @@
+//! The cost of a step of one engine.
+//!
+//! [`StepCost`] is built once. [`StepCost::prepare`] prices a batch composition but for the decode sequences' contexts;
+//! [`PreparedStep::duration`] adds those: decode attention is `max(KV bytes, FLOPs)` of the summed context, so an epoch of
+//! many steps is priced at a few nanoseconds a step. In sliding-window layers the summed context is taken as
+//! `sequences × min(mean context, window)`.
+//!
+//! With `S` stages a step is cut into `M = min(microbatches, tokens)` equal micro-batches; `t_s` is what stage `s` takes
+//! for one of them (weights are read again for each), with the send to the next stage:
+//! - decode alone: `max(M · max t_s, Σ t_s)`: the pipeline stays full from step to step, and a sequence's next token waits
+//!   for its last one;
+//! - with prefill: `Σ t_s + (M − 1) · max t_s`: fill and drain.
+//!
+//! The engine's host overhead comes on top. More of anything takes longer, at a given `M`: a further token that makes a
+//! further micro-batch may shorten a step that long contexts fill.
+
+use oracle_components::SimTime;
+use oracle_components::scenario::{EngineSpec, Scenario};
+
+use super::collectives::{LinkSharing, Ring};
+use super::layers::{DecodeAttention, ModelRank};
+use super::roofline;
+use super::shape::{Feature, FeatureRules, Features, StepShape};
+use super::stage::{
+    MAX_STAGE_KINDS, StageKind, all_reduces, hidden_bytes, layers_of_stage, logit_bytes,
+    stage_kinds,
+};
+
+/// What the steps of one engine cost.
+#[derive(Clone, Debug)]
+pub struct StepCost {
+    rules: FeatureRules,
+    kinds: Vec<StageKind>,
+    microbatches: f64,
+    overhead_s: f64,
+    flops: Features,
+    bytes: Features,
+    ring_bytes: Features,
+    stage_bytes_per_token: f64,
+    context_work: ContextWork,
+}
+
+/// Work of decode attention on a GPU, for each token of summed context: means over the stages.
+#[derive(Clone, Copy, Debug, Default)]
+struct ContextWork {
+    full_layers: f64,
+    window_layers: f64,
+    flops_per_token: f64,
+    bytes_per_token: f64,
+}
+
+/// What GPUs and links do in a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepWork {
+    /// FLOPs of each GPU (the mean over stages; ranks of a stage do the same).
+    pub flops_per_gpu: f64,
+    /// Bytes each GPU reads from and writes to its memory (the mean over stages).
+    pub memory_bytes_per_gpu: f64,
+    /// Bytes that cross each hop of the ring of a stage (the mean over stages).
+    pub ring_bytes: f64,
+    /// Bytes sent from each stage to the next.
+    pub stage_bytes: f64,
+}
+
+/// A batch composition, priced but for the decode sequences' contexts.
+#[derive(Clone, Copy, Debug)]
+pub struct PreparedStep {
+    lines: [StageLine; MAX_STAGE_KINDS],
+    kinds: u32,
+    decode_only: bool,
+    microbatches: f64,
+    overhead_s: f64,
+    /// Most summed context that sliding-window layers see: sequences × window.
+    window_context_tokens: f64,
+    fixed_work: StepWork,
+    context_work: ContextWork,
+}
+
+/// Seconds of a stage for one micro-batch as a function of the step's summed decode context.
+#[derive(Clone, Copy, Debug, Default)]
+struct StageLine {
+    stages: f64,
+    fixed_s: f64,
+    full_layers: f64,
+    window_layers: f64,
+    compute_s_per_context_token: f64,
+    memory_s_per_context_token: f64,
+    memory_s: f64,
+}
+
+impl StageLine {
+    #[inline]
+    fn seconds(&self, context: f64, window_context: f64) -> f64 {
+        let layer = |tokens: f64| {
+            roofline(
+                self.compute_s_per_context_token * tokens,
+                self.memory_s + self.memory_s_per_context_token * tokens,
+            )
+        };
+        self.fixed_s
+            + self.full_layers * layer(context)
+            + self.window_layers * layer(window_context)
+    }
+}
+
+impl StepCost {
+    /// Derives the costs of `engine`, an engine of `scenario`.
+    ///
+    /// # Panics
+    /// If an index points outside the scenario, or a device has no peak: what the config checks.
+    #[must_use]
+    pub fn new(engine: &EngineSpec, scenario: &Scenario) -> Self {
+        let model = &engine.model;
+        let mut rules = FeatureRules {
+            window_tokens: f64::INFINITY,
+            experts: 0.0,
+            ln_miss: 0.0,
+        };
+        if let Some(window) = &model.sliding_window {
+            rules.window_tokens = f64::from(window.window_tokens);
+        }
+        if let Some(moe) = &model.moe {
+            rules.experts = f64::from(moe.experts);
+            rules.ln_miss = (-f64::from(moe.experts_per_token) / f64::from(moe.experts)).ln_1p();
+        }
+        let mut cost = Self {
+            rules,
+            kinds: stage_kinds(engine, scenario),
+            microbatches: f64::from(engine.microbatches.max(1)),
+            overhead_s: engine.step_overhead_s,
+            flops: Features::default(),
+            bytes: Features::default(),
+            ring_bytes: Features::default(),
+            stage_bytes_per_token: if engine.pipeline_parallel > 1 {
+                hidden_bytes(engine)
+            } else {
+                0.0
+            },
+            context_work: ContextWork::default(),
+        };
+        cost.sum_work(engine, scenario);
+        cost
+    }
+
+    /// Prices `shape` for any decode context.
+    #[must_use]
+    pub fn prepare(&self, shape: &StepShape) -> PreparedStep {
+        let microbatches = self.microbatches.min(shape.tokens() as f64).max(1.0);
+        let features = self.rules.features(shape, microbatches);
+        let sequences = features.get(Feature::DecodeSequences);
+        let mut lines = [StageLine::default(); MAX_STAGE_KINDS];
+        for (line, kind) in lines.iter_mut().zip(&self.kinds) {
+            *line = StageLine {
+                stages: kind.stages,
+                fixed_s: kind.fixed_seconds(&features),
+                full_layers: kind.layers.full,
+                window_layers: kind.layers.window,
+                compute_s_per_context_token: kind.attention.compute_per_context_token
+                    / microbatches,
+                memory_s_per_context_token: kind.attention.memory_per_context_token / microbatches,
+                memory_s: kind.attention.memory_per_sequence * sequences,
+            };
+        }
+        let windowed = self.context_work.window_layers > 0.0;
+        PreparedStep {
+            lines,
+            kinds: self.kinds.len() as u32,
+            decode_only: shape.prefill_tokens == 0,
+            microbatches,
+            overhead_s: self.overhead_s,
+            window_context_tokens: if windowed {
+                f64::from(shape.decode_sequences) * self.rules.window_tokens
+            } else {
+                f64::INFINITY
+            },
+            fixed_work: StepWork {
+                flops_per_gpu: microbatches * self.flops.dot(&features),
+                memory_bytes_per_gpu: microbatches * self.bytes.dot(&features),
+                ring_bytes: microbatches * self.ring_bytes.dot(&features),
+                stage_bytes: shape.tokens() as f64 * self.stage_bytes_per_token,
+            },
+            context_work: self.context_work,
+        }
+    }
+
+    /// Fills in what GPUs and links do, averaged over stages.
+    fn sum_work(&mut self, engine: &EngineSpec, scenario: &Scenario) {
+        let rank = ModelRank::new(&engine.model, engine.tensor_parallel);
+        let DecodeAttention {
+            flops_per_context_token,
+            bytes_per_context_token,
+            bytes_per_sequence,
+        } = rank.decode_attention();
+        self.context_work.flops_per_token = flops_per_context_token;
+        self.context_work.bytes_per_token = bytes_per_context_token;
+        let sharing = LinkSharing::new(scenario);
+        let stages = engine.pipeline_parallel.max(1);
+        let share = 1.0 / f64::from(stages);
+        for stage in 0..stages {
+            let layers = layers_of_stage(engine, stage);
+            for operator in rank.operators(&layers) {
+                let times = operator.layers * share;
+                self.flops
+                    .add(operator.flops.feature, operator.flops.amount * times);
+                for term in operator.bytes {
+                    self.bytes.add(term.feature, term.amount * times);
+                }
+            }
+            self.bytes.add(
+                Feature::DecodeSequences,
+                bytes_per_sequence * layers.layers() * share,
+            );
+            self.context_work.full_layers += layers.full * share;
+            self.context_work.window_layers += layers.window * share;
+            let ring = Ring::of_stage(engine, scenario, stage as usize, &sharing);
+            let reduced = all_reduces(&layers) * hidden_bytes(engine) * ring.all_reduce_share();
+            self.ring_bytes.add(Feature::Tokens, reduced * share);
+            if layers.last {
+                self.ring_bytes.add(
+                    Feature::SampledRows,
+                    logit_bytes(engine) * ring.all_gather_share() * share,
+                );
+            }
+        }
+    }
+}
+
+impl PreparedStep {
+    /// How long the step takes when its decode sequences attend to `decode_context_tokens` tokens together, the new ones
+    /// included. At least a nanosecond, so that time moves on.
+    #[inline]
+    #[must_use]
+    pub fn duration(&self, decode_context_tokens: u64) -> SimTime {
+        let context = decode_context_tokens as f64;
+        let window_context = context.min(self.window_context_tokens);
+        let (mut sum_s, mut slowest_s) = (0.0, 0.0_f64);
+        for line in &self.lines[..self.kinds as usize] {
+            let stage_s = line.seconds(context, window_context);
+            sum_s += line.stages * stage_s;
+            slowest_s = slowest_s.max(stage_s);
+        }
+        let pipeline_s = if self.decode_only {
+            sum_s.max(self.microbatches * slowest_s)
+        } else {
+            sum_s + (self.microbatches - 1.0) * slowest_s
+        };
+        SimTime::from_secs_f64(self.overhead_s + pipeline_s).max(SimTime(1))
+    }
+
+    /// What GPUs and links do in one step.
+    #[must_use]
+    pub fn work(&self, decode_context_tokens: u64) -> StepWork {
+        self.work_over(1, decode_context_tokens)
+    }
+
+    /// What they do in `steps` steps whose decode contexts sum to `summed_decode_context_tokens`: the sum of the steps'
+    /// work. With sliding windows that holds while the mean context does not cross the window; over steps that do cross
+    /// it, this is an upper bound.
+    #[must_use]
+    pub fn work_over(&self, steps: u64, summed_decode_context_tokens: u64) -> StepWork {
+        let steps = steps as f64;
+        let context = summed_decode_context_tokens as f64;
+        let ContextWork {
+            full_layers,
+            window_layers,
+            flops_per_token,
+            bytes_per_token,
+        } = self.context_work;
+        // Without windowed layers the limit is infinite, and so may be 0 × ∞: `min` takes the number of the two.
+        let window_context = context.min(steps * self.window_context_tokens);
+        let layer_tokens = full_layers * context + window_layers * window_context;
+        let fixed = &self.fixed_work;
+        StepWork {
+            flops_per_gpu: steps * fixed.flops_per_gpu + flops_per_token * layer_tokens,
+            memory_bytes_per_gpu: steps * fixed.memory_bytes_per_gpu
+                + bytes_per_token * layer_tokens,
+            ring_bytes: steps * fixed.ring_bytes,
+            stage_bytes: steps * fixed.stage_bytes,
+        }
+    }
+}
