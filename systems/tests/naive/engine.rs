@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use oracle_components::SimTime;
 use oracle_components::record::{EngineTotals, PrefixEvent, Reason, Status};
 use oracle_components::request::RequestId;
-use oracle_components::scenario::{EngineSpec, PrefixCaching, QueuePolicy, Scenario, SchedulerSpec};
+use oracle_components::scenario::{
+    EngineSpec, PrefixCaching, QueuePolicy, Scenario, SchedulerSpec,
+};
 use oracle_systems::costing::{StepCost, StepShape};
 
 use super::caching::Leaving;
@@ -189,7 +191,9 @@ impl Engine {
                 continue;
             }
             let limit = sequence.chunk_limit(&self.scheduler);
-            let chunk = (sequence.known() - sequence.computed).min(limit).min(*budget);
+            let chunk = (sequence.known() - sequence.computed)
+                .min(limit)
+                .min(*budget);
             if chunk == 0 {
                 self.coverage.note("running prefill without budget");
                 return;
