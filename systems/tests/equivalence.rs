@@ -13,7 +13,7 @@ const SMALL: Size = Size {
     sessions: 40,
     least_sessions: 1,
     seats: 16,
-    pool_tokens: (16, 600),
+    pool_tokens: (40, 600),
     output: 60,
     gap: 40,
 };

@@ -8,6 +8,8 @@ mod caching;
 pub mod cases;
 pub mod coverage;
 mod engine;
+mod hand_worked;
+mod laws;
 mod links;
 pub mod pool;
 pub mod scenes;
@@ -175,6 +177,7 @@ impl<'a> World<'a> {
     fn arrive(&mut self, spec: RequestSpec) {
         let id = self.arrived;
         self.arrived += 1;
+        self.coverage.note("requests");
         let loads: Vec<u32> = self.engines.iter().map(Engine::load).collect();
         let index = self.router.route(spec.session, &loads);
         let engine_spec = &self.scenario.engines[index as usize];

@@ -42,9 +42,12 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop_oneof![1..=size.seats.min(4), 1..=size.seats],
         prop_oneof![4..=32_u32, 4..=128_u32, 4..=512_u32],
         select(vec![1_u32, 4, 16]),
-        size.pool_tokens.0..=size.pool_tokens.1,
-        prop::bool::weighted(0.75),
-        of(prop_oneof![1..=8_u32, 1..=64_u32]),
+        prop_oneof![
+            size.pool_tokens.0..=size.pool_tokens.1,
+            size.pool_tokens.0..=size.pool_tokens.1 / 3,
+        ],
+        prop::bool::weighted(0.8),
+        of(prop_oneof![2..=8_u32, 1..=64_u32]),
         select(vec![QueuePolicy::Fcfs, QueuePolicy::Priority]),
     );
     let caching = (
@@ -67,7 +70,12 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
     );
     (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
         seats: limits.0,
-        budget: limits.1,
+        // Without chunks most prompts have to fit.
+        budget: if limits.4 {
+            limits.1
+        } else {
+            (limits.1 * 4).min(512)
+        },
         block: limits.2,
         pool_tokens: limits.3,
         chunked: limits.4,
@@ -87,20 +95,24 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
 
 fn turn(size: Size) -> impl Strategy<Value = TurnCase> {
     let think = prop_oneof![1 => Just(0_u64), 2 => 0..=30_u64];
-    let new_tokens = prop_oneof![1 => Just(0_u32), 3 => 0..=20_u32, 2 => 0..=100_u32];
-    (think, new_tokens, prop_oneof![1..=8_u32, 1..=size.output]).prop_map(
-        |(think, new_tokens, output)| TurnCase {
+    let new_tokens =
+        prop_oneof![1 => Just(0_u32), 3 => 0..=20_u32, 1 => 0..=100_u32, 1 => 60..=120_u32];
+    (
+        think,
+        new_tokens,
+        prop_oneof![1..=8_u32, 1..=size.output, size.output / 2..=size.output],
+    )
+        .prop_map(|(think, new_tokens, output)| TurnCase {
             think,
             new_tokens,
             output,
-        },
-    )
+        })
 }
 
 fn session(size: Size) -> impl Strategy<Value = SessionCase> {
     (
         prop_oneof![2 => Just(0_u64), 3 => 0..=size.gap],
-        vec(0..2_u8, 0..=3),
+        prop_oneof![1 => Just(Vec::new()), 2 => vec(0..2_u8, 0..=3)],
         select(vec![Tail::Nameless, Tail::Own, Tail::Own, Tail::Common]),
         -1..=2_i32,
         any::<bool>(),
@@ -124,8 +136,32 @@ fn session(size: Size) -> impl Strategy<Value = SessionCase> {
         )
 }
 
-/// Cases of a size.
+/// Cases of a size; in one of eight, long prompts in small chunks contend for a pool that holds little more than one.
 pub fn case(size: Size) -> impl Strategy<Value = Case> {
+    (any_case(size), prop::bool::weighted(0.125)).prop_map(|(mut case, contend)| {
+        if contend {
+            for engine in &mut case.engines {
+                engine.budget = engine.budget.max(64);
+                engine.threshold = Some(engine.threshold.unwrap_or(8).min(16));
+                engine.seats = engine.seats.max(2);
+                engine.chunked = true;
+                engine.pool_tokens = 130 + engine.pool_tokens % 64;
+                engine.model_len = 100_000;
+            }
+            for (index, session) in case.sessions.iter_mut().enumerate() {
+                // Who comes later is more important, so that the one who runs first yields.
+                session.priority = -(index as i32) / 2;
+                session.gap %= 8;
+                session.path.clear();
+                session.turns.truncate(1);
+                session.turns[0].new_tokens = 60 + session.turns[0].new_tokens % 60;
+            }
+        }
+        case
+    })
+}
+
+fn any_case(size: Size) -> impl Strategy<Value = Case> {
     let world = (
         0..4_u64,
         select(vec![
@@ -145,7 +181,7 @@ pub fn case(size: Size) -> impl Strategy<Value = Case> {
             ),
             LINKS,
         ),
-        prop::array::uniform3(prop::array::uniform2(1..=40_u32)),
+        prop::array::uniform3(prop::array::uniform2(1..=30_u32)),
     );
     let engines = prop_oneof![
         5 => vec(engine(size), 1),
