@@ -69,6 +69,26 @@ pub(crate) struct DecodeAttentionSeconds {
     pub(crate) memory_per_sequence: f64,
 }
 
+/// What transfers depend on: whether there is a token or a sampled row at all, and how many.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BatchTerms {
+    pub(crate) per_pass: f64,
+    pub(crate) per_token: f64,
+    pub(crate) per_sampling: f64,
+    pub(crate) per_row: f64,
+}
+
+impl BatchTerms {
+    #[inline]
+    pub(crate) fn of(&self, features: &Features) -> f64 {
+        let tokens = self.per_pass * features.get(Feature::Pass)
+            + self.per_token * features.get(Feature::Tokens);
+        let rows = self.per_sampling * features.get(Feature::SamplePass)
+            + self.per_row * features.get(Feature::SampledRows);
+        tokens + rows
+    }
+}
+
 /// Stages that cost the same.
 #[derive(Clone, Debug)]
 pub(crate) struct StageKind {
@@ -79,7 +99,7 @@ pub(crate) struct StageKind {
     /// Operators that may be bound by either roof.
     kernels: Vec<Kernel>,
     /// Seconds of collectives and sends, which are linear in the features.
-    transfer_s: Features,
+    transfer_s: BatchTerms,
 }
 
 impl StageKind {
@@ -90,7 +110,7 @@ impl StageKind {
             .iter()
             .map(|kernel| kernel.seconds(features))
             .sum::<f64>()
-            + self.transfer_s.dot(features)
+            + self.transfer_s.of(features)
     }
 
     fn new(engine: &EngineSpec, plan: &StagePlan, stages: f64) -> Self {
@@ -234,26 +254,19 @@ fn merged(operators: Vec<Operator>) -> Vec<Operator> {
 
 /// Two all-reduces of the hidden vectors a layer; one of the embedding, whose vocabulary is divided; an all-gather of the
 /// logits; the hidden vectors to the next stage.
-fn transfer_seconds(engine: &EngineSpec, plan: &StagePlan) -> Features {
-    let hidden_bytes = hidden_bytes(engine);
+fn transfer_seconds(engine: &EngineSpec, plan: &StagePlan) -> BatchTerms {
     let reduce = plan.ring.all_reduce();
     let reduces = all_reduces(&plan.layers);
-    let mut seconds = Features::default();
-    seconds.add(
-        Feature::Pass,
-        reduces * reduce.latency_s + plan.send.latency_s,
-    );
-    seconds.add(
-        Feature::Tokens,
-        (reduces * reduce.s_per_byte + plan.send.s_per_byte) * hidden_bytes,
-    );
+    let s_per_byte = reduces * reduce.s_per_byte + plan.send.s_per_byte;
+    let mut seconds = BatchTerms {
+        per_pass: reduces * reduce.latency_s + plan.send.latency_s,
+        per_token: s_per_byte * hidden_bytes(engine),
+        ..BatchTerms::default()
+    };
     if plan.layers.last {
         let gather = plan.ring.all_gather();
-        seconds.add(Feature::SamplePass, gather.latency_s);
-        seconds.add(
-            Feature::SampledRows,
-            gather.s_per_byte * logit_bytes(engine),
-        );
+        seconds.per_sampling = gather.latency_s;
+        seconds.per_row = gather.s_per_byte * logit_bytes(engine);
     }
     seconds
 }

@@ -22,8 +22,8 @@ use super::layers::{DecodeAttention, ModelRank};
 use super::roofline;
 use super::shape::{Feature, FeatureRules, Features, StepShape};
 use super::stage::{
-    MAX_STAGE_KINDS, StageKind, all_reduces, hidden_bytes, layers_of_stage, logit_bytes,
-    stage_kinds,
+    BatchTerms, MAX_STAGE_KINDS, StageKind, all_reduces, hidden_bytes, layers_of_stage,
+    logit_bytes, stage_kinds,
 };
 
 /// What the steps of one engine cost.
@@ -35,7 +35,7 @@ pub struct StepCost {
     overhead_s: f64,
     flops: Features,
     bytes: Features,
-    ring_bytes: Features,
+    ring_bytes: BatchTerms,
     stage_bytes_per_token: f64,
     context_work: ContextWork,
 }
@@ -70,7 +70,8 @@ pub struct PreparedStep {
     decode_only: bool,
     microbatches: f64,
     overhead_s: f64,
-    /// Most summed context that sliding-window layers see: sequences × window.
+    decode_sequences: f64,
+    /// Most summed context that sliding-window layers see: sequences × window; infinite without such layers.
     window_context_tokens: f64,
     fixed_work: StepWork,
     context_work: ContextWork,
@@ -130,7 +131,7 @@ impl StepCost {
             overhead_s: engine.step_overhead_s,
             flops: Features::default(),
             bytes: Features::default(),
-            ring_bytes: Features::default(),
+            ring_bytes: BatchTerms::default(),
             stage_bytes_per_token: if engine.pipeline_parallel > 1 {
                 hidden_bytes(engine)
             } else {
@@ -148,6 +149,7 @@ impl StepCost {
         let microbatches = self.microbatches.min(shape.tokens() as f64).max(1.0);
         let features = self.rules.features(shape, microbatches);
         let sequences = features.get(Feature::DecodeSequences);
+        let part = 1.0 / microbatches;
         let mut lines = [StageLine::default(); MAX_STAGE_KINDS];
         for (line, kind) in lines.iter_mut().zip(&self.kinds) {
             *line = StageLine {
@@ -157,7 +159,7 @@ impl StepCost {
                 window_layers: kind.layers.window,
                 compute_s_per_context_token: kind.attention.compute_per_context_token
                     / microbatches,
-                memory_s_per_context_token: kind.attention.memory_per_context_token / microbatches,
+                memory_s_per_context_token: kind.attention.memory_per_context_token * part,
                 memory_s: kind.attention.memory_per_sequence * sequences,
             };
         }
@@ -168,6 +170,7 @@ impl StepCost {
             decode_only: shape.prefill_tokens == 0,
             microbatches,
             overhead_s: self.overhead_s,
+            decode_sequences: f64::from(shape.decode_sequences),
             window_context_tokens: if windowed {
                 f64::from(shape.decode_sequences) * self.rules.window_tokens
             } else {
@@ -176,7 +179,7 @@ impl StepCost {
             fixed_work: StepWork {
                 flops_per_gpu: microbatches * self.flops.dot(&features),
                 memory_bytes_per_gpu: microbatches * self.bytes.dot(&features),
-                ring_bytes: microbatches * self.ring_bytes.dot(&features),
+                ring_bytes: microbatches * self.ring_bytes.of(&features),
                 stage_bytes: shape.tokens() as f64 * self.stage_bytes_per_token,
             },
             context_work: self.context_work,
@@ -214,12 +217,9 @@ impl StepCost {
             self.context_work.window_layers += layers.window * share;
             let ring = Ring::of_stage(engine, scenario, stage as usize, &sharing);
             let reduced = all_reduces(&layers) * hidden_bytes(engine) * ring.all_reduce_share();
-            self.ring_bytes.add(Feature::Tokens, reduced * share);
+            self.ring_bytes.per_token += reduced * share;
             if layers.last {
-                self.ring_bytes.add(
-                    Feature::SampledRows,
-                    logit_bytes(engine) * ring.all_gather_share() * share,
-                );
+                self.ring_bytes.per_row += logit_bytes(engine) * ring.all_gather_share() * share;
             }
         }
     }
@@ -253,9 +253,9 @@ impl PreparedStep {
         self.work_over(1, decode_context_tokens)
     }
 
-    /// What they do in `steps` steps whose decode contexts sum to `summed_decode_context_tokens`: the sum of the steps'
-    /// work. With sliding windows that holds while the mean context does not cross the window; over steps that do cross
-    /// it, this is an upper bound.
+    /// What they do in `steps` consecutive steps whose decode contexts sum to `summed_decode_context_tokens`: the sum of
+    /// the steps' work. It is linear in both; sliding windows alone need the steps to be consecutive, each attending to
+    /// one more token a sequence than the one before.
     #[must_use]
     pub fn work_over(&self, steps: u64, summed_decode_context_tokens: u64) -> StepWork {
         let steps = steps as f64;
@@ -266,8 +266,11 @@ impl PreparedStep {
             flops_per_token,
             bytes_per_token,
         } = self.context_work;
-        // Without windowed layers the limit is infinite, and so may be 0 × ∞: `min` takes the number of the two.
-        let window_context = context.min(steps * self.window_context_tokens);
+        let window_context = if window_layers > 0.0 {
+            self.summed_window_context(steps, context)
+        } else {
+            0.0
+        };
         let layer_tokens = full_layers * context + window_layers * window_context;
         let fixed = &self.fixed_work;
         StepWork {
@@ -277,5 +280,16 @@ impl PreparedStep {
             ring_bytes: steps * fixed.ring_bytes,
             stage_bytes: steps * fixed.stage_bytes,
         }
+    }
+
+    /// The sum over steps of `min(context, limit)` of contexts that grow by the number of sequences each step.
+    fn summed_window_context(&self, steps: f64, summed_context: f64) -> f64 {
+        let (growth, limit) = (self.decode_sequences, self.window_context_tokens);
+        if steps == 0.0 || growth == 0.0 {
+            return 0.0;
+        }
+        let first = summed_context / steps - growth * (steps - 1.0) / 2.0;
+        let below = (((limit - first) / growth).floor() + 1.0).clamp(0.0, steps);
+        below * first + growth * below * (below - 1.0) / 2.0 + (steps - below) * limit
     }
 }

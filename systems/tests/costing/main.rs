@@ -1,0 +1,218 @@
+//! What a step costs, by hand (`prices`, `weights`) and by law (`laws`).
+
+mod laws;
+mod prices;
+mod weights;
+
+use std::sync::Arc;
+
+use oracle_components::SimTime;
+use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_components::scenario::{
+    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
+};
+use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
+
+const FLOPS_PER_S: f64 = 312e12 * 0.5;
+const BYTES_PER_S: f64 = 2039e9 * 0.8;
+const LINK_BYTES_PER_S: f64 = 300e9;
+const LINK_LATENCY_S: f64 = 2e-6;
+
+fn llama(
+    layers: u32,
+    hidden: u32,
+    heads: u32,
+    kv_heads: u32,
+    intermediate: u32,
+    vocab: u32,
+) -> ModelArchitecture {
+    ModelArchitecture {
+        name: "llama".into(),
+        layers,
+        hidden,
+        heads,
+        kv_heads,
+        head_dim: hidden / heads,
+        intermediate,
+        vocab,
+        gated_mlp: true,
+        attention: Attention::Grouped,
+        sliding_window: None,
+        moe: None,
+        tied_embeddings: false,
+        learned_positions: false,
+        qkv_bias: false,
+        all_biases: false,
+        qk_norm: false,
+        norms_per_layer: 2,
+        max_position_embeddings: 4096,
+        weight_dtype: Dtype::Fp16,
+        activation_dtype: Dtype::Fp16,
+        kv_dtype: Dtype::Fp16,
+    }
+}
+
+fn llama2_13b() -> ModelArchitecture {
+    llama(40, 5120, 40, 40, 13824, 32000)
+}
+
+fn mixtral_8x7b() -> ModelArchitecture {
+    let moe = MixtureOfExperts {
+        experts: 8,
+        experts_per_token: 2,
+        expert_intermediate: 14336,
+        shared_intermediate: 0,
+        dense_layers: 0,
+    };
+    ModelArchitecture {
+        moe: Some(moe),
+        ..llama(32, 4096, 32, 8, 14336, 32000)
+    }
+}
+
+fn deepseek_v3() -> ModelArchitecture {
+    ModelArchitecture {
+        attention: Attention::Latent {
+            kv_lora_rank: 512,
+            q_lora_rank: Some(1536),
+            rope_head_dim: 64,
+            nope_head_dim: 128,
+            value_head_dim: 128,
+        },
+        moe: Some(MixtureOfExperts {
+            experts: 256,
+            experts_per_token: 8,
+            expert_intermediate: 2048,
+            shared_intermediate: 2048,
+            dense_layers: 3,
+        }),
+        ..llama(61, 7168, 128, 128, 18432, 129_280)
+    }
+}
+
+/// `tensor × pipeline` A100s; every ring hop and every stage send has a link of its own.
+fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: u32) -> Scenario {
+    let ranks = tensor * pipeline;
+    let device = Arc::new(DeviceSpec {
+        name: "A100".into(),
+        peak_flops: PeakFlops {
+            fp16: Some(312e12),
+            bf16: Some(312e12),
+            int8: Some(624e12),
+            ..PeakFlops::default()
+        },
+        memory_bytes: 80 << 30,
+        memory_bytes_per_s: 2039e9,
+        tdp_w: None,
+    });
+    let gpu = |id: u32| GpuSpec {
+        id: id.to_string(),
+        device: device.clone(),
+        efficiency: Efficiency::PREDECESSOR,
+    };
+    let link = |id: u32| LinkSpec {
+        id: id.to_string(),
+        source: String::new(),
+        destination: String::new(),
+        bytes_per_s: LINK_BYTES_PER_S,
+        latency_s: LINK_LATENCY_S,
+    };
+    let hops = |stage: u32| {
+        if tensor > 1 {
+            (0..tensor)
+                .map(|rank| vec![stage * tensor + rank])
+                .collect()
+        } else {
+            vec![]
+        }
+    };
+    let engine = EngineSpec {
+        name: "engine".into(),
+        model: Arc::new(model),
+        gpus: (0..ranks).collect(),
+        tensor_parallel: tensor,
+        pipeline_parallel: pipeline,
+        microbatches,
+        rings: (0..pipeline).map(hops).collect(),
+        stage_paths: (1..pipeline).map(|stage| vec![ranks + stage]).collect(),
+        efficiency: None,
+        gpu_share: 1.0,
+        scheduler: SchedulerSpec {
+            max_num_seqs: 256,
+            max_num_batched_tokens: 8192,
+            block_tokens: 16,
+            chunked_prefill: true,
+            long_prefill_token_threshold: None,
+            policy: QueuePolicy::Fcfs,
+            max_model_len: 4096,
+            prefix_caching: PrefixCaching::Off,
+            min_cached_prefix_tokens: 0,
+        },
+        kv_blocks: 1000,
+        step_overhead_s: 0.0,
+        ingress: vec![],
+        egress: vec![],
+        response_bytes_per_token: 2.0,
+        weight: 1.0,
+    };
+    Scenario {
+        horizon: None,
+        seed: 0,
+        level_of_detail: LevelOfDetail::High,
+        gpus: (0..ranks).map(gpu).collect(),
+        links: (0..ranks + pipeline).map(link).collect(),
+        engines: vec![engine],
+        routing: Routing::RoundRobin,
+        prompt_bytes_per_token: 2.0,
+        series_interval: SimTime(1_000_000_000),
+    }
+}
+
+fn cost(scenario: &Scenario) -> StepCost {
+    StepCost::new(&scenario.engines[0], scenario)
+}
+
+fn prepare(
+    model: ModelArchitecture,
+    tensor: u32,
+    pipeline: u32,
+    microbatches: u32,
+    shape: &StepShape,
+) -> PreparedStep {
+    cost(&scenario(model, tensor, pipeline, microbatches)).prepare(shape)
+}
+
+fn decode(sequences: u32) -> StepShape {
+    StepShape {
+        decode_sequences: sequences,
+        sampled_rows: sequences,
+        ..StepShape::default()
+    }
+}
+
+/// One whole prompt.
+fn prefill(tokens: u32) -> StepShape {
+    let count = u64::from(tokens);
+    StepShape {
+        prefill_tokens: tokens,
+        prefill_sequences: 1,
+        prefill_pairs: count * (count + 1) / 2,
+        prefill_context_tokens: count,
+        sampled_rows: 1,
+        ..StepShape::default()
+    }
+}
+
+fn seconds(step: &PreparedStep, context: u64) -> f64 {
+    step.duration(context).as_secs_f64()
+}
+
+#[track_caller]
+fn assert_near(got: f64, expected: f64, relative: f64) {
+    assert!(
+        (got / expected - 1.0).abs() <= relative,
+        "got {got}, expected {expected} within {relative}"
+    );
+}
