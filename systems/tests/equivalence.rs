@@ -12,7 +12,7 @@ use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, LinkTotals, RequestRecord, Status};
 use oracle_systems::Simulation;
 use oracle_systems::ports::{RecordSink, SinkClosed};
-use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
 use naive::cases::Case;
 use naive::coverage::Coverage;
@@ -172,8 +172,10 @@ fn compare_many(size: Size, cases: u32) -> Coverage {
     let coverage = RefCell::default();
     let mut runner = TestRunner::new(config);
     let result = runner.run(&case(size), |case| compare(&case, &coverage));
-    if let Err(failure) = result {
-        panic!("{failure}");
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, case)) => panic!("{reason}\nsmallest case:\n{case}"),
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
     }
     coverage.into_inner()
 }

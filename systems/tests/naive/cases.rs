@@ -1,5 +1,7 @@
 //! Random scenarios with their requests, as small integers that shrink and print well.
 
+use std::fmt;
+
 use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
@@ -144,6 +146,25 @@ impl Case {
             }
         };
         path.iter().enumerate().map(segment).collect()
+    }
+}
+
+/// A line for the world, one for each engine and one for each session.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let world = Self {
+            engines: Vec::new(),
+            sessions: Vec::new(),
+            ..self.clone()
+        };
+        writeln!(f, "{world:?}")?;
+        for engine in &self.engines {
+            writeln!(f, "{engine:?}")?;
+        }
+        for session in &self.sessions {
+            writeln!(f, "{session:?}")?;
+        }
+        Ok(())
     }
 }
 

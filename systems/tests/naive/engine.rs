@@ -278,7 +278,7 @@ impl Engine {
         record.cached_tokens = hit as u32;
         record.prefix_event = if self.scheduler.prefix_caching == PrefixCaching::Off {
             PrefixEvent::None
-        } else if hit == known - 1 {
+        } else if hit > 0 && hit == known - 1 {
             PrefixEvent::FullHit
         } else {
             match (hit > 0, record.turn > 0) {
