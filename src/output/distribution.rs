@@ -102,11 +102,6 @@ impl Distribution {
         self.values = Values::Buckets(counts);
     }
 
-    /// How many values there are.
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// Mean, deviation, extremes and quantiles in milliseconds; `None` without values. Each quantile is 0 ≤ q ≤ 1.
     pub(super) fn statistics(&self, quantiles: &[f64]) -> Option<Statistics> {
         (self.count > 0).then(|| Statistics {

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
@@ -32,7 +32,7 @@ use parquet::schema::types::ColumnPath;
 use super::OutputError;
 use super::columns::{Column, Value};
 use super::names::Names;
-use super::staged::{StagedFile, cut};
+use super::staged::{ClosedFile, StagedFile, cut};
 
 /// Rows of a row group: enough for DuckDB to work on several at once, few enough to hold in memory.
 const ROW_GROUP_ROWS: usize = 1 << 18;
@@ -43,8 +43,8 @@ const PARTIAL_KEY: &str = "partial";
 pub(super) struct ParquetFile<Row: 'static> {
     columns: &'static [Column<Row>],
     schema: Arc<Schema>,
-    writer: ArrowWriter<StagedFile>,
-    path: PathBuf,
+    staged: StagedFile,
+    writer: ArrowWriter<File>,
     rows: u64,
 }
 
@@ -57,14 +57,15 @@ impl<Row> ParquetFile<Row> {
             columns.iter().map(field).collect::<Vec<Field>>(),
         ));
         let options = ArrowWriterOptions::new().with_properties(properties(columns));
-        let file = StagedFile::create(path)?;
+        let staged = StagedFile::create(path)?;
+        let file = staged.try_clone_file()?;
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
             .map_err(|source| OutputError::from_parquet(path, source))?;
         Ok(Self {
             columns,
             schema,
+            staged,
             writer,
-            path: path.to_owned(),
             rows: 0,
         })
     }
@@ -76,15 +77,15 @@ impl<Row> ParquetFile<Row> {
             .expect("the schema and the arrays come from the same columns");
         self.writer
             .write(&batch)
-            .map_err(|source| OutputError::from_parquet(&self.path, source))?;
+            .map_err(|source| OutputError::from_parquet(self.staged.final_path(), source))?;
         self.rows += rows.len() as u64;
         Ok(())
     }
 
-    /// Writes the last row group and the footer, and hands over the file and its rows.
-    pub(super) fn close(mut self, partial: bool) -> Result<(StagedFile, u64), OutputError> {
+    /// Writes the last row group and the footer.
+    pub(super) fn close(mut self, partial: bool) -> Result<ClosedFile, OutputError> {
         if let Err(source) = self.writer.flush() {
-            let error = OutputError::from_parquet(&self.path, source);
+            let error = OutputError::from_parquet(self.staged.final_path(), source);
             self.salvage();
             return Err(error);
         }
@@ -92,26 +93,31 @@ impl<Row> ParquetFile<Row> {
         // The footer takes the list with it, also when it cannot be written.
         let row_groups = self.writer.flushed_row_groups().to_vec();
         if let Err(source) = self.writer.finish() {
-            let error = OutputError::from_parquet(&self.path, source);
-            keep_row_groups(self.writer, row_groups);
+            let error = OutputError::from_parquet(self.staged.final_path(), source);
+            drop(self.writer);
+            keep_row_groups(&self.staged, row_groups);
             return Err(error);
         }
-        let file = self.writer.into_inner();
-        let file = file.map_err(|source| OutputError::from_parquet(&self.path, source))?;
-        Ok((file, self.rows))
+        Ok(ClosedFile {
+            rows: self.rows,
+            bytes: self.writer.bytes_written() as u64,
+            staged: self.staged,
+        })
     }
 
     /// After a failed write: keeps the row groups that are whole, under the `.partial` name.
     pub(super) fn salvage(self) {
         let row_groups = self.writer.flushed_row_groups().to_vec();
-        keep_row_groups(self.writer, row_groups);
+        // Lets go of bytes that it still buffers; what they belong to is cut off.
+        drop(self.writer);
+        keep_row_groups(&self.staged, row_groups);
     }
 }
 
 impl<Row> std::fmt::Debug for ParquetFile<Row> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ParquetFile")
-            .field("path", &self.path)
+            .field("staged", &self.staged)
             .field("rows", &self.rows)
             .finish_non_exhaustive()
     }
@@ -122,14 +128,11 @@ fn partial_mark(partial: bool) -> KeyValue {
 }
 
 /// Makes a file that could not be written to its end readable as far as it goes. Best effort: the disk may take no more.
-fn keep_row_groups(writer: ArrowWriter<StagedFile>, row_groups: Vec<RowGroupMetaData>) {
-    let Ok(mut file) = writer.inner().try_clone_file() else {
-        return;
-    };
-    // Dropping the writer lets go of bytes that it still buffers; what they belong to is cut off.
-    drop(writer);
-    // A failure leaves what was there before: a `.partial` file without a footer.
-    let _ = write_footer(&mut file, row_groups);
+fn keep_row_groups(staged: &StagedFile, row_groups: Vec<RowGroupMetaData>) {
+    if let Ok(mut file) = staged.try_clone_file() {
+        // A failure leaves what was there before: a `.partial` file without a footer.
+        let _ = write_footer(&mut file, row_groups);
+    }
 }
 
 /// Cuts the file off after the last of `row_groups` that is in it whole, and ends it with a footer that lists them.
