@@ -54,7 +54,7 @@ impl<Row> CsvFile<Row> {
     }
 
     /// After a failed write: cuts off the lines of the batch that could not be written whole.
-    pub(super) fn salvage(self) {
+    pub(super) fn keep(self) {
         if let Ok(mut file) = self.file.try_clone_file() {
             let _ = cut(&mut file, self.bytes);
         }

@@ -46,6 +46,8 @@ pub(super) struct ParquetFile<Row: 'static> {
     staged: StagedFile,
     writer: ArrowWriter<File>,
     rows: u64,
+    /// A write failed; the encoder is of no more use.
+    failed: bool,
 }
 
 impl<Row> ParquetFile<Row> {
@@ -67,6 +69,7 @@ impl<Row> ParquetFile<Row> {
             staged,
             writer,
             rows: 0,
+            failed: false,
         })
     }
 
@@ -75,9 +78,11 @@ impl<Row> ParquetFile<Row> {
         let arrays = arrays.map(|column| array(&column.value, rows, names));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect())
             .expect("the schema and the arrays come from the same columns");
-        self.writer
-            .write(&batch)
-            .map_err(|source| OutputError::from_parquet(self.staged.final_path(), source))?;
+        if let Err(source) = self.writer.write(&batch) {
+            self.failed = true;
+            let path = self.staged.final_path();
+            return Err(OutputError::from_parquet(path, source));
+        }
         self.rows += rows.len() as u64;
         Ok(())
     }
@@ -105,8 +110,17 @@ impl<Row> ParquetFile<Row> {
         })
     }
 
-    /// After a failed write: keeps the row groups that are whole, under the `.partial` name.
-    pub(super) fn salvage(self) {
+    /// After a failed write to this file or another: leaves a `.partial` file that holds what it can, and says so.
+    pub(super) fn keep(self) {
+        if self.failed {
+            self.salvage();
+        } else {
+            // Where this fails too, it keeps the row groups that are whole by itself.
+            let _ = self.close(true);
+        }
+    }
+
+    fn salvage(self) {
         let row_groups = self.writer.flushed_row_groups().to_vec();
         // Lets go of bytes that it still buffers; what they belong to is cut off.
         drop(self.writer);
@@ -220,7 +234,7 @@ fn column_properties<Row>(
         .set_column_encoding(path, encoding)
 }
 
-fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
+pub(super) fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
     match value {
         Value::Identifier(prefix, number) => Arc::new(identifiers(prefix, *number, rows)),
         Value::Text(write) => {
@@ -260,4 +274,45 @@ fn identifiers<Row>(prefix: &str, number: fn(&Row) -> u64, rows: &[Row]) -> Stri
         builder.append_value(&text);
     }
     builder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+
+    static COLUMNS: [Column<i64>; 1] = [Column::new("value", "", "", Value::Integer(|&row| row))];
+
+    #[test]
+    fn whole_row_groups_survive_a_failed_write() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("values.parquet");
+        let no_names = Names::default();
+        let mut file = ParquetFile::create(&path, &COLUMNS).expect("it can be written");
+        let rows: Vec<i64> = (0..ROW_GROUP_ROWS as i64).collect();
+        for _ in 0..3 {
+            file.write(&rows, &no_names).expect("the disk has room");
+        }
+        file.writer.sync().expect("the disk has room");
+        // As if the disk had taken only a part of the last row group.
+        let partial = folder.path().join("values.parquet.partial");
+        let length = fs::metadata(&partial).expect("it is there").len();
+        let handle = fs::OpenOptions::new().write(true).open(&partial);
+        let handle = handle.expect("it is there");
+        handle.set_len(length - 10).expect("it can be cut");
+        file.failed = true;
+        file.keep();
+        let file = File::open(&partial).expect("it kept its name");
+        let reader = SerializedFileReader::new(file).expect("it has a footer");
+        let groups = reader.metadata().num_row_groups();
+        assert_eq!(groups, 2);
+        let rows = reader.get_row_iter(None).expect("it can be read");
+        assert_eq!(
+            rows.map(|row| row.is_ok()).filter(|&ok| ok).count(),
+            2 * ROW_GROUP_ROWS
+        );
+    }
 }

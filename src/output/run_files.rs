@@ -111,15 +111,15 @@ impl RunFiles {
     }
 
     /// After a failed write: leaves `.partial` files that can be read as far as they go.
-    pub(super) fn keep_what_is_whole(self) {
+    pub(super) fn keep(self) {
         if let Some(file) = self.requests_parquet {
-            file.salvage();
+            file.keep();
         }
         if let Some(file) = self.requests_csv {
-            file.salvage();
+            file.keep();
         }
         if let Some(file) = self.timeseries_parquet {
-            file.salvage();
+            file.keep();
         }
     }
 }

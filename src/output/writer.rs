@@ -120,7 +120,7 @@ impl RunWriter {
         let closed = match written {
             Ok(()) => files.close(partial),
             Err(error) => {
-                files.keep_what_is_whole();
+                files.keep();
                 Err(error)
             }
         };
