@@ -86,21 +86,26 @@ def quantile_keys(latency):
     return {key: float(key[1:]) / 100 for key in latency if key.startswith("p") and key[1:2].isdigit()}
 
 
+def rows(query):
+    """All rows of a query, in any version of DuckDB."""
+    return duckdb.sql(query).fetchall()
+
+
 def check_duckdb(report, path, summary):
     source = f"read_parquet('{path}')"
-    for name, type_name, *_ in duckdb.sql(f"DESCRIBE SELECT * FROM {source}").fetchall():
+    for name, type_name, *_ in rows(f"DESCRIBE SELECT * FROM {source}"):
         report.compare("duckdb", f"type of {name}", duckdb_kind(type_name), expected_kind(name))
     warm_up = summary["simulation"]["warm_up_duration_s"]
     counted = f"FROM {source} WHERE arrival_time >= {warm_up}"
     success = f"{counted} AND status = 'SUCCESS'"
     for status, key in [("SUCCESS", "successful"), ("FAILED", "failed"), ("TIMEOUT", "timeout"), ("INCOMPLETE", "incomplete")]:
-        (count,) = duckdb.sql(f"SELECT count(*) {counted} AND status = '{status}'").fetchone()
+        [(count,)] = rows(f"SELECT count(*) {counted} AND status = '{status}'")
         report.compare("duckdb", f"requests.{key}", count, summary["requests"][key])
-    (tokens,) = duckdb.sql(f"SELECT coalesce(sum(output_tokens), 0) {success}").fetchone()
+    [(tokens,)] = rows(f"SELECT coalesce(sum(output_tokens), 0) {success}")
     duration = summary["simulation"]["effective_duration_s"]
     rate = float(tokens) / duration if duration > 0 else 0.0
     report.compare("duckdb", "output tokens a second", rate, summary["throughput"]["output_tokens_per_second"])
-    (cached,) = duckdb.sql(f"SELECT coalesce(sum(cached_prefix_length), 0) {counted}").fetchone()
+    [(cached,)] = rows(f"SELECT coalesce(sum(cached_prefix_length), 0) {counted}")
     saved = summary.get("prefix_caching", {}).get("total_tokens_saved", 0)
     report.compare("duckdb", "total_tokens_saved", int(cached), saved)
     for column, key in LATENCIES.items():
@@ -109,11 +114,11 @@ def check_duckdb(report, path, summary):
 
 def check_latency_by_duckdb(report, column, key, success, latency):
     columns = f"count({column}), avg({column}), stddev_pop({column}), min({column}), max({column})"
-    values = duckdb.sql(f"SELECT {columns} {success}").fetchone()
+    [values] = rows(f"SELECT {columns} {success}")
     for name, theirs in zip(["count", "mean", "std", "min", "max"], values):
         report.compare("duckdb", f"{key}.{name}", theirs, latency.get(name))
     for name, quantile in quantile_keys(latency).items():
-        (theirs,) = duckdb.sql(f"SELECT quantile_cont({column}, {quantile}) {success}").fetchone()
+        [(theirs,)] = rows(f"SELECT quantile_cont({column}, {quantile}) {success}")
         report.compare("duckdb", f"{key}.{name}", theirs, latency[name])
 
 
@@ -172,7 +177,7 @@ def main(folder):
         check_csv(report, frame, folder / "requests.csv", summary)
     timeseries = folder / "timeseries.parquet"
     if timeseries.exists():
-        duckdb.sql(f"SELECT name, avg(busy), max(running) FROM read_parquet('{timeseries}') GROUP BY name").fetchall()
+        rows(f"SELECT name, avg(busy), max(running) FROM read_parquet('{timeseries}') GROUP BY name")
     return report.close()
 
 
