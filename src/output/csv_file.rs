@@ -1,13 +1,12 @@
 //! `requests.csv`: RFC 4180 with a header, `\n` line ends, an empty field where there is no value. Floats are printed with
 //! the fewest digits that read back as the same number, so the CSV says what the Parquet says, to the last bit.
 
-use std::io::Write;
 use std::path::Path;
 
 use super::OutputError;
 use super::columns::{Column, Value};
 use super::names::Names;
-use super::staged::{StagedFile, cut};
+use super::staged::{ClosedFile, StagedFile, cut};
 
 /// A CSV file in the making.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub(super) struct CsvFile<Row: 'static> {
     text: String,
     rows: u64,
     /// Bytes of the batches that were written whole.
-    whole_bytes: u64,
+    bytes: u64,
 }
 
 impl<Row> CsvFile<Row> {
@@ -36,7 +35,7 @@ impl<Row> CsvFile<Row> {
             lines,
             text: String::new(),
             rows: 0,
-            whole_bytes: 0,
+            bytes: 0,
         })
     }
 
@@ -55,27 +54,29 @@ impl<Row> CsvFile<Row> {
     }
 
     /// After a failed write: cuts off the lines of the batch that could not be written whole.
-    pub(super) fn salvage(self) {
+    pub(super) fn keep(self) {
         if let Ok(mut file) = self.file.try_clone_file() {
-            let _ = cut(&mut file, self.whole_bytes);
+            let _ = cut(&mut file, self.bytes);
         }
     }
 
     fn flush(&mut self) -> Result<(), OutputError> {
         let written = self.file.write_all(&self.lines);
+        if written.is_ok() {
+            self.bytes += self.lines.len() as u64;
+        }
         self.lines.clear();
-        written.map_err(|source| OutputError::Write {
-            path: self.file.final_path().to_owned(),
-            source,
-        })?;
-        self.whole_bytes = self.file.bytes();
-        Ok(())
+        written
     }
 
-    /// Writes what is left (the header of an empty file), and hands over the file and its rows.
-    pub(super) fn close(mut self) -> Result<(StagedFile, u64), OutputError> {
+    /// Writes what is left: the header of an empty file.
+    pub(super) fn close(mut self) -> Result<ClosedFile, OutputError> {
         self.flush()?;
-        Ok((self.file, self.rows))
+        Ok(ClosedFile {
+            staged: self.file,
+            rows: self.rows,
+            bytes: self.bytes,
+        })
     }
 }
 

@@ -81,30 +81,59 @@ impl Distribution {
         self.minimum_ns = self.minimum_ns.min(value);
         self.maximum_ns = self.maximum_ns.max(value);
         match &mut self.values {
+            Values::Exact(kept) if weight <= (EXACT_VALUES - kept.len()) as u64 => {
+                kept.extend(std::iter::repeat_n(value, weight as usize));
+            }
+            Values::Exact(_) => count_in_bucket(self.buckets(), value, weight),
             Values::Buckets(counts) => count_in_bucket(counts, value, weight),
-            Values::Exact(_) => self.keep(value, weight),
         }
     }
 
-    fn keep(&mut self, value: u64, weight: u64) {
-        let Values::Exact(kept) = &mut self.values else {
-            unreachable!("values are kept only while all of them are");
-        };
-        if weight <= (EXACT_VALUES - kept.len()) as u64 {
-            kept.extend(std::iter::repeat_n(value, weight as usize));
+    /// Adds the values of another distribution.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum_ns += other.sum_ns;
+        self.sum_of_squares_ns2 = self
+            .sum_of_squares_ns2
+            .saturating_add(other.sum_of_squares_ns2);
+        self.minimum_ns = self.minimum_ns.min(other.minimum_ns);
+        self.maximum_ns = self.maximum_ns.max(other.maximum_ns);
+        if let (Values::Exact(kept), Values::Exact(more)) = (&mut self.values, &other.values)
+            && kept.len() + more.len() <= EXACT_VALUES
+        {
+            kept.extend(more);
             return;
         }
-        let mut counts = Vec::new();
-        for &kept_value in &*kept {
-            count_in_bucket(&mut counts, kept_value, 1);
+        let counts = self.buckets();
+        match &other.values {
+            Values::Exact(more) => more
+                .iter()
+                .for_each(|&value| count_in_bucket(counts, value, 1)),
+            Values::Buckets(more) => {
+                if more.len() > counts.len() {
+                    counts.resize(more.len(), 0);
+                }
+                counts
+                    .iter_mut()
+                    .zip(more)
+                    .for_each(|(sum, count)| *sum += count);
+            }
         }
-        count_in_bucket(&mut counts, value, weight);
-        self.values = Values::Buckets(counts);
     }
 
-    /// How many values there are.
-    pub(super) fn count(&self) -> u64 {
-        self.count
+    /// The buckets; values that were kept move into them.
+    fn buckets(&mut self) -> &mut Vec<u64> {
+        if let Values::Exact(kept) = &self.values {
+            let mut counts = Vec::new();
+            for &value in kept {
+                count_in_bucket(&mut counts, value, 1);
+            }
+            self.values = Values::Buckets(counts);
+        }
+        match &mut self.values {
+            Values::Buckets(counts) => counts,
+            Values::Exact(_) => unreachable!("the values have just moved into buckets"),
+        }
     }
 
     /// Mean, deviation, extremes and quantiles in milliseconds; `None` without values. Each quantile is 0 ≤ q ≤ 1.
@@ -256,6 +285,34 @@ mod tests {
         let statistics = distribution.statistics(&[]).expect("there are values");
         let exact_ms = (8.0_f64 / 3.0).sqrt() / 1e6;
         assert!((statistics.deviation_ms / exact_ms - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole() {
+        for (first, second) in [
+            (10, 20),
+            (EXACT_VALUES, 1),
+            (1, EXACT_VALUES + 5),
+            (200_000, 150_000),
+        ] {
+            let (mut whole, mut sum, mut part) = (
+                Distribution::new(),
+                Distribution::new(),
+                Distribution::new(),
+            );
+            for index in 0..first + second {
+                let value = SimTime((index as u64 * 2_654_435_761) % 1_000_000_007);
+                whole.record(value);
+                if index < first {
+                    sum.record(value)
+                } else {
+                    part.record(value)
+                }
+            }
+            sum.add(&part);
+            let quantiles = [0.0, 0.5, 0.99, 1.0];
+            assert_eq!(sum.statistics(&quantiles), whole.statistics(&quantiles));
+        }
     }
 
     #[test]

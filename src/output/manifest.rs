@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::OutputPlan;
-use super::run_files::ClosedFile;
+use super::staged::ClosedFile;
 use super::summarise::stop_word;
 
 /// The manifest of a run.
@@ -21,7 +21,7 @@ pub(super) fn manifest(
     partial: bool,
     run: Value,
     closed: &[ClosedFile],
-    summary_bytes: u64,
+    summary_bytes: usize,
 ) -> Value {
     let mut manifest = Map::new();
     let mut put = |key: &str, value: Value| manifest.insert(key.to_owned(), value);
@@ -39,7 +39,7 @@ pub(super) fn manifest(
         json!({
             "path": path_from(&plan.directory, file.staged.final_path()),
             "rows": file.rows,
-            "bytes": file.staged.bytes(),
+            "bytes": file.bytes,
         })
     });
     let summary = json!({

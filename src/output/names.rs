@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use oracle_components::scenario::Scenario;
 
 /// Names by index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) profiles: Vec<String>,
     pub(super) engines: Vec<String>,

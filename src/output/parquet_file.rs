@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
@@ -32,7 +32,7 @@ use parquet::schema::types::ColumnPath;
 use super::OutputError;
 use super::columns::{Column, Value};
 use super::names::Names;
-use super::staged::{StagedFile, cut};
+use super::staged::{ClosedFile, StagedFile, cut};
 
 /// Rows of a row group: enough for DuckDB to work on several at once, few enough to hold in memory.
 const ROW_GROUP_ROWS: usize = 1 << 18;
@@ -43,9 +43,11 @@ const PARTIAL_KEY: &str = "partial";
 pub(super) struct ParquetFile<Row: 'static> {
     columns: &'static [Column<Row>],
     schema: Arc<Schema>,
-    writer: ArrowWriter<StagedFile>,
-    path: PathBuf,
+    staged: StagedFile,
+    writer: ArrowWriter<File>,
     rows: u64,
+    /// A write failed; the encoder is of no more use.
+    failed: bool,
 }
 
 impl<Row> ParquetFile<Row> {
@@ -57,15 +59,17 @@ impl<Row> ParquetFile<Row> {
             columns.iter().map(field).collect::<Vec<Field>>(),
         ));
         let options = ArrowWriterOptions::new().with_properties(properties(columns));
-        let file = StagedFile::create(path)?;
+        let staged = StagedFile::create(path)?;
+        let file = staged.try_clone_file()?;
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
             .map_err(|source| OutputError::from_parquet(path, source))?;
         Ok(Self {
             columns,
             schema,
+            staged,
             writer,
-            path: path.to_owned(),
             rows: 0,
+            failed: false,
         })
     }
 
@@ -74,17 +78,19 @@ impl<Row> ParquetFile<Row> {
         let arrays = arrays.map(|column| array(&column.value, rows, names));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect())
             .expect("the schema and the arrays come from the same columns");
-        self.writer
-            .write(&batch)
-            .map_err(|source| OutputError::from_parquet(&self.path, source))?;
+        if let Err(source) = self.writer.write(&batch) {
+            self.failed = true;
+            let path = self.staged.final_path();
+            return Err(OutputError::from_parquet(path, source));
+        }
         self.rows += rows.len() as u64;
         Ok(())
     }
 
-    /// Writes the last row group and the footer, and hands over the file and its rows.
-    pub(super) fn close(mut self, partial: bool) -> Result<(StagedFile, u64), OutputError> {
+    /// Writes the last row group and the footer.
+    pub(super) fn close(mut self, partial: bool) -> Result<ClosedFile, OutputError> {
         if let Err(source) = self.writer.flush() {
-            let error = OutputError::from_parquet(&self.path, source);
+            let error = OutputError::from_parquet(self.staged.final_path(), source);
             self.salvage();
             return Err(error);
         }
@@ -92,26 +98,40 @@ impl<Row> ParquetFile<Row> {
         // The footer takes the list with it, also when it cannot be written.
         let row_groups = self.writer.flushed_row_groups().to_vec();
         if let Err(source) = self.writer.finish() {
-            let error = OutputError::from_parquet(&self.path, source);
-            keep_row_groups(self.writer, row_groups);
+            let error = OutputError::from_parquet(self.staged.final_path(), source);
+            drop(self.writer);
+            keep_row_groups(&self.staged, row_groups);
             return Err(error);
         }
-        let file = self.writer.into_inner();
-        let file = file.map_err(|source| OutputError::from_parquet(&self.path, source))?;
-        Ok((file, self.rows))
+        Ok(ClosedFile {
+            rows: self.rows,
+            bytes: self.writer.bytes_written() as u64,
+            staged: self.staged,
+        })
     }
 
-    /// After a failed write: keeps the row groups that are whole, under the `.partial` name.
-    pub(super) fn salvage(self) {
+    /// After a failed write to this file or another: leaves a `.partial` file that holds what it can, and says so.
+    pub(super) fn keep(self) {
+        if self.failed {
+            self.salvage();
+        } else {
+            // Where this fails too, it keeps the row groups that are whole by itself.
+            let _ = self.close(true);
+        }
+    }
+
+    fn salvage(self) {
         let row_groups = self.writer.flushed_row_groups().to_vec();
-        keep_row_groups(self.writer, row_groups);
+        // Lets go of bytes that it still buffers; what they belong to is cut off.
+        drop(self.writer);
+        keep_row_groups(&self.staged, row_groups);
     }
 }
 
 impl<Row> std::fmt::Debug for ParquetFile<Row> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ParquetFile")
-            .field("path", &self.path)
+            .field("staged", &self.staged)
             .field("rows", &self.rows)
             .finish_non_exhaustive()
     }
@@ -122,14 +142,11 @@ fn partial_mark(partial: bool) -> KeyValue {
 }
 
 /// Makes a file that could not be written to its end readable as far as it goes. Best effort: the disk may take no more.
-fn keep_row_groups(writer: ArrowWriter<StagedFile>, row_groups: Vec<RowGroupMetaData>) {
-    let Ok(mut file) = writer.inner().try_clone_file() else {
-        return;
-    };
-    // Dropping the writer lets go of bytes that it still buffers; what they belong to is cut off.
-    drop(writer);
-    // A failure leaves what was there before: a `.partial` file without a footer.
-    let _ = write_footer(&mut file, row_groups);
+fn keep_row_groups(staged: &StagedFile, row_groups: Vec<RowGroupMetaData>) {
+    if let Ok(mut file) = staged.try_clone_file() {
+        // A failure leaves what was there before: a `.partial` file without a footer.
+        let _ = write_footer(&mut file, row_groups);
+    }
 }
 
 /// Cuts the file off after the last of `row_groups` that is in it whole, and ends it with a footer that lists them.
@@ -217,7 +234,7 @@ fn column_properties<Row>(
         .set_column_encoding(path, encoding)
 }
 
-fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
+pub(super) fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
     match value {
         Value::Identifier(prefix, number) => Arc::new(identifiers(prefix, *number, rows)),
         Value::Text(write) => {
@@ -257,4 +274,45 @@ fn identifiers<Row>(prefix: &str, number: fn(&Row) -> u64, rows: &[Row]) -> Stri
         builder.append_value(&text);
     }
     builder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+
+    static COLUMNS: [Column<i64>; 1] = [Column::new("value", "", "", Value::Integer(|&row| row))];
+
+    #[test]
+    fn whole_row_groups_survive_a_failed_write() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("values.parquet");
+        let no_names = Names::default();
+        let mut file = ParquetFile::create(&path, &COLUMNS).expect("it can be written");
+        let rows: Vec<i64> = (0..ROW_GROUP_ROWS as i64).collect();
+        for _ in 0..3 {
+            file.write(&rows, &no_names).expect("the disk has room");
+        }
+        file.writer.sync().expect("the disk has room");
+        // As if the disk had taken only a part of the last row group.
+        let partial = folder.path().join("values.parquet.partial");
+        let length = fs::metadata(&partial).expect("it is there").len();
+        let handle = fs::OpenOptions::new().write(true).open(&partial);
+        let handle = handle.expect("it is there");
+        handle.set_len(length - 10).expect("it can be cut");
+        file.failed = true;
+        file.keep();
+        let file = File::open(&partial).expect("it kept its name");
+        let reader = SerializedFileReader::new(file).expect("it has a footer");
+        let groups = reader.metadata().num_row_groups();
+        assert_eq!(groups, 2);
+        let rows = reader.get_row_iter(None).expect("it can be read");
+        assert_eq!(
+            rows.map(|row| row.is_ok()).filter(|&ok| ok).count(),
+            2 * ROW_GROUP_ROWS
+        );
+    }
 }

@@ -11,7 +11,7 @@ use super::interval_columns::INTERVAL_COLUMNS;
 use super::names::Names;
 use super::parquet_file::ParquetFile;
 use super::request_columns::REQUEST_COLUMNS;
-use super::staged::StagedFile;
+use super::staged::ClosedFile;
 use super::statistics::RequestStatistics;
 
 /// Rows on their way to the writer thread.
@@ -19,13 +19,6 @@ use super::statistics::RequestStatistics;
 pub(super) enum Batch {
     Requests(Vec<RequestRecord>),
     Intervals(Vec<IntervalRow>),
-}
-
-/// A data file that is whole, but has not got its final name.
-#[derive(Debug)]
-pub(super) struct ClosedFile {
-    pub(super) staged: StagedFile,
-    pub(super) rows: u64,
 }
 
 /// The data files of a run in the making.
@@ -114,22 +107,19 @@ impl RunFiles {
             self.requests_csv.map(CsvFile::close),
             self.timeseries_parquet.map(|file| file.close(partial)),
         ];
-        let closed = closed.into_iter().flatten();
-        closed
-            .map(|closed| closed.map(|(staged, rows)| ClosedFile { staged, rows }))
-            .collect()
+        closed.into_iter().flatten().collect()
     }
 
     /// After a failed write: leaves `.partial` files that can be read as far as they go.
-    pub(super) fn keep_what_is_whole(self) {
+    pub(super) fn keep(self) {
         if let Some(file) = self.requests_parquet {
-            file.salvage();
+            file.keep();
         }
         if let Some(file) = self.requests_csv {
-            file.salvage();
+            file.keep();
         }
         if let Some(file) = self.timeseries_parquet {
-            file.salvage();
+            file.keep();
         }
     }
 }

@@ -18,7 +18,14 @@ pub(super) struct StagedFile {
     /// Where the bytes are until the end; `None` where they go straight to the final path.
     staging_path: Option<PathBuf>,
     file: File,
-    bytes: u64,
+}
+
+/// A data file that is whole, but has not got its final name.
+#[derive(Debug)]
+pub(super) struct ClosedFile {
+    pub(super) staged: StagedFile,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
 }
 
 impl StagedFile {
@@ -48,7 +55,6 @@ impl StagedFile {
             final_path: final_path.to_owned(),
             staging_path,
             file,
-            bytes: 0,
         })
     }
 
@@ -65,9 +71,14 @@ impl StagedFile {
         })
     }
 
-    /// Bytes written so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+    /// Writes all of the bytes.
+    pub(super) fn write_all(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
+        self.file
+            .write_all(bytes)
+            .map_err(|source| OutputError::Write {
+                path: self.final_path.clone(),
+                source,
+            })
     }
 
     /// Gives the file its final name, in place of one that an earlier run left there.
@@ -89,28 +100,6 @@ impl StagedFile {
             let _ = fs::remove_file(path);
         }
     }
-}
-
-impl Write for StagedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// Writes the whole of a small file, and says how many bytes that were.
-pub(super) fn write_whole(file: &mut StagedFile, contents: &[u8]) -> Result<u64, OutputError> {
-    file.write_all(contents)
-        .map_err(|source| OutputError::Write {
-            path: file.final_path.clone(),
-            source,
-        })?;
-    Ok(file.bytes)
 }
 
 /// Cuts a file off at `bytes`, where further writes go.

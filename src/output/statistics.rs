@@ -25,6 +25,13 @@ impl Latencies {
         }
     }
 
+    fn add(&mut self, other: &Self) {
+        self.ttft.add(&other.ttft);
+        self.tpot.add(&other.tpot);
+        self.e2e.add(&other.e2e);
+        self.queue.add(&other.queue);
+    }
+
     fn record(&mut self, record: &RequestRecord) {
         if let Some(ttft) = record.ttft() {
             self.ttft.record(ttft);
@@ -59,6 +66,15 @@ impl GroupStatistics {
             output_tokens: 0,
             latencies: Latencies::new(),
         }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (sum, count) in self.by_status.iter_mut().zip(other.by_status) {
+            *sum += count;
+        }
+        self.prompt_tokens += other.prompt_tokens;
+        self.output_tokens += other.output_tokens;
+        self.latencies.add(&other.latencies);
     }
 
     fn record(&mut self, record: &RequestRecord) {
@@ -128,7 +144,6 @@ impl PrefixStatistics {
 #[derive(Debug)]
 pub(super) struct RequestStatistics {
     warm_up: SimTime,
-    pub(super) all: GroupStatistics,
     /// By profile.
     pub(super) profiles: Vec<GroupStatistics>,
     /// In the order of [`Reason::ALL`].
@@ -140,7 +155,6 @@ impl RequestStatistics {
     pub(super) fn new(warm_up: SimTime, profiles: usize) -> Self {
         Self {
             warm_up,
-            all: GroupStatistics::new(),
             profiles: (0..profiles).map(|_| GroupStatistics::new()).collect(),
             by_reason: [0; Reason::ALL.len()],
             prefix: PrefixStatistics::default(),
@@ -151,21 +165,15 @@ impl RequestStatistics {
         if record.arrival < self.warm_up {
             return;
         }
-        self.all.record(record);
-        // With one profile its statistics are those of all.
-        if self.profiles.len() > 1 {
-            self.profiles[usize::from(record.profile)].record(record);
-        }
+        self.profiles[usize::from(record.profile)].record(record);
         self.by_reason[record.reason as usize] += 1;
         self.prefix.record(record);
     }
 
-    /// The statistics of a profile.
-    pub(super) fn profile(&self, index: usize) -> &GroupStatistics {
-        if self.profiles.len() > 1 {
-            &self.profiles[index]
-        } else {
-            &self.all
-        }
+    /// The profiles together.
+    pub(super) fn all(&self) -> GroupStatistics {
+        let mut all = GroupStatistics::new();
+        self.profiles.iter().for_each(|profile| all.add(profile));
+        all
     }
 }

@@ -39,6 +39,7 @@ pub(super) struct Inputs<'a> {
 impl Inputs<'_> {
     pub(super) fn summary(self, partial: bool) -> Summary {
         let end_s = self.outcome.end.as_secs_f64();
+        let all = self.requests.all();
         let gpus = self.gpus();
         let busy = gpus.0.iter().map(|(id, gpu)| (id.clone(), gpu.busy));
         Summary {
@@ -48,14 +49,14 @@ impl Inputs<'_> {
                 effective_duration_s: self.effective_s(),
                 stop_reason: stop_word(self.outcome.stop),
             },
-            requests: request_summary(self.requests),
-            throughput: self.throughput(&self.requests.all),
+            requests: request_summary(&all, self.requests),
+            throughput: self.throughput(&all),
             latency: LatencySummary {
                 inter_token_latency_ms: Some(self.latency(self.token_gaps)),
-                ..self.latencies(&self.requests.all)
+                ..self.latencies(&all)
             },
             gpu_utilization: Named(busy.collect()),
-            prefix_caching: prefix_summary(&self.requests.prefix, self.requests.all.total()),
+            prefix_caching: prefix_summary(&self.requests.prefix, all.total()),
             partial,
             engines: self.engines(),
             gpus,
@@ -151,8 +152,7 @@ impl Inputs<'_> {
     }
 
     fn profiles(self) -> Named<ProfileSummary> {
-        let groups = (0..self.names.profiles.len()).map(|index| self.requests.profile(index));
-        let summaries = groups.map(|group| ProfileSummary {
+        let summaries = self.requests.profiles.iter().map(|group| ProfileSummary {
             total: group.total(),
             successful: group.ended(Status::Success),
             throughput: self.throughput(group),
@@ -171,8 +171,7 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-fn request_summary(requests: &RequestStatistics) -> RequestSummary {
-    let all = &requests.all;
+fn request_summary(all: &GroupStatistics, requests: &RequestStatistics) -> RequestSummary {
     let by_reason = Reason::ALL.iter().zip(requests.by_reason);
     let occurred = by_reason.filter(|&(_, count)| count > 0);
     RequestSummary {

@@ -60,7 +60,7 @@ pub struct Summary {
     pub links: Named<LinkSummary>,
     /// By client profile.
     pub per_profile: Named<ProfileSummary>,
-    /// Folder of the run, for the terminal only: the files say the same wherever they lie.
+    /// The files of the run, for the terminal only: what is in them does not depend on where they lie.
     #[serde(skip)]
     pub files: Vec<std::path::PathBuf>,
 }
@@ -136,11 +136,9 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// The quantiles with their names.
-    pub fn percentiles(&self) -> impl Iterator<Item = (String, f64)> {
-        let values = self.statistics.iter().flat_map(|s| &s.quantiles_ms);
-        let names = self.quantiles.iter().copied().map(percentile_name);
-        names.zip(values.copied())
+    /// `p50`, `p99.9` …, in the order in which they were asked for.
+    pub fn percentile_names(&self) -> impl Iterator<Item = String> {
+        self.quantiles.iter().copied().map(percentile_name)
     }
 }
 
@@ -155,17 +153,17 @@ impl Serialize for Latency {
                 map.serialize_entry("std", &statistics.deviation_ms)?;
                 map.serialize_entry("min", &statistics.minimum_ms)?;
                 map.serialize_entry("max", &statistics.maximum_ms)?;
+                for (name, value) in self.percentile_names().zip(&statistics.quantiles_ms) {
+                    map.serialize_entry(&name, value)?;
+                }
             }
-        }
-        for (name, value) in self.percentiles() {
-            map.serialize_entry(&name, &value)?;
         }
         map.end()
     }
 }
 
 /// `p50` for 0.5, `p99.9` for 0.999.
-pub(super) fn percentile_name(quantile: f64) -> String {
+fn percentile_name(quantile: f64) -> String {
     // Six decimals hide what binary fractions add (0.29 × 100 is not 29).
     let percent = format!("{:.6}", quantile * 100.0);
     format!("p{}", percent.trim_end_matches('0').trim_end_matches('.'))

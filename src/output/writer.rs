@@ -26,7 +26,7 @@ use super::distribution::Distribution;
 use super::manifest;
 use super::names::Names;
 use super::run_files::{Batch, RunFiles};
-use super::staged::{StagedFile, write_whole};
+use super::staged::StagedFile;
 use super::summarise::Inputs;
 use super::summary::Summary;
 
@@ -120,7 +120,7 @@ impl RunWriter {
         let closed = match written {
             Ok(()) => files.close(partial),
             Err(error) => {
-                files.keep_what_is_whole();
+                files.keep();
                 Err(error)
             }
         };
@@ -132,10 +132,18 @@ impl RunWriter {
                 return Err(error);
             }
         };
-        let summary_bytes = write_whole(&mut self.summary_json, &manifest::json_bytes(&summary))?;
-        let manifest =
-            manifest::manifest(&self.plan, outcome, partial, run, &closed, summary_bytes);
-        write_whole(&mut self.manifest_json, &manifest::json_bytes(&manifest))?;
+        let summary_bytes = manifest::json_bytes(&summary);
+        self.summary_json.write_all(&summary_bytes)?;
+        let manifest = manifest::manifest(
+            &self.plan,
+            outcome,
+            partial,
+            run,
+            &closed,
+            summary_bytes.len(),
+        );
+        self.manifest_json
+            .write_all(&manifest::json_bytes(&manifest))?;
         for file in closed {
             summary.files.push(file.staged.final_path().to_owned());
             file.staged.commit()?;
