@@ -44,8 +44,6 @@ pub(crate) struct Section {
 pub(crate) struct Variants {
     pub(crate) name: &'static str,
     pub(crate) doc: &'static str,
-    /// The variant of a mapping without `type`.
-    pub(crate) default: &'static str,
     pub(crate) of: &'static [(&'static str, &'static Section)],
 }
 
@@ -122,6 +120,9 @@ impl Bounds {
     pub(crate) fn words(self) -> String {
         let low = format!("{} {}", if self.low_excluded { "above" } else { "at least" }, number(self.low));
         let high = format!("{} {}", if self.high_excluded { "below" } else { "at most" }, number(self.high));
+        if self.low.is_finite() && self.high.is_finite() && !self.low_excluded && !self.high_excluded {
+            return format!("between {} and {}", number(self.low), number(self.high));
+        }
         match (self.low.is_finite(), self.high.is_finite()) {
             (true, true) => format!("{low} and {high}"),
             (false, true) => high,
@@ -256,7 +257,6 @@ pub(crate) struct Field<T> {
 pub(crate) struct Set<T> {
     pub(crate) value: T,
     pub(crate) at: At,
-    pub(crate) given: bool,
 }
 
 /// A key without effect.
@@ -284,13 +284,12 @@ impl<T: Decode> ReadKey for Set<T> {
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self {
         let Need::Default(literal) = key.need else { unreachable!("a Set field is declared with a default") };
         let found = reader.find(key);
-        let given = found.is_some();
         let at = found.as_ref().map_or_else(|| reader.absent(key), |(_, at)| at.clone());
         let value = found.and_then(|(node, at)| T::decode(node, key, &at, reader.diagnostics));
         let value = value.unwrap_or_else(|| {
             T::decode(&literal.node(), key, &at, reader.diagnostics).expect("a declared default has its key's type")
         });
-        Self { value, at, given }
+        Self { value, at }
     }
 
     fn json(&self) -> Option<Json> {
@@ -406,6 +405,7 @@ macro_rules! section {
         #[derive(Clone, Debug)]
         pub(crate) struct $section {
             /// Where the section stands.
+            #[allow(dead_code, reason = "not every section is the subject of a message")]
             pub(crate) at: $crate::config::diagnostic::At,
             $( $(#[doc = $key_doc])+ pub(crate) $name: $field, )+
         }

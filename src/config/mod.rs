@@ -28,7 +28,7 @@ use oracle_components::scenario::Scenario;
 use crate::output::OutputPlan;
 use crate::workload::Workload;
 use declare::{Decode, required};
-pub use describe::{generate_config, reference, schema};
+pub use describe::{generate_config, generate_config_json, reference, schema};
 pub use diagnostic::{Diagnostic, Severity};
 use diagnostic::{At, Diagnostics, Mark};
 pub use overrides::Overrides;

@@ -22,7 +22,7 @@ macro_rules! distributions {
                 $(#[doc = $doc])+
                 $variant {
                     /// Which distribution.
-                    kind: Set<String> = default(Literal::Text(stringify!($variant))).named("type");
+                    kind: Field<String> = required().named("type").example(stringify!($variant));
                     /// Round to whole numbers, at least 1. Tokens are rounded anyway.
                     is_int: Set<bool> = default(Literal::Flag(false));
                     $( $(#[doc = $key_doc])+ $name: $field = $key; )*
@@ -37,7 +37,6 @@ macro_rules! distributions {
         static DISTRIBUTION: Variants = Variants {
             name: "Distribution",
             doc: "A distribution of numbers; negative samples count as 0.",
-            default: "Constant",
             of: &[ $( (stringify!($variant), $variant::DECLARATION), $( ($alias, $variant::DECLARATION), )? )+ ],
         };
 
@@ -53,11 +52,6 @@ macro_rules! distributions {
         }
 
         impl Distribution {
-            /// Where it is written.
-            pub(crate) fn at(&self) -> &At {
-                match self { $( Self::$variant(inner) => &inner.at, )+ }
-            }
-
             fn section_json(&self) -> Json {
                 match self { $( Self::$variant(inner) => inner.json(), )+ }
             }

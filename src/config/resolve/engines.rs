@@ -14,7 +14,7 @@ use super::hardware::{Device, Hardware};
 use super::topology::{CLIENT, Topology};
 use super::wiring::{self, Wiring};
 use crate::config::declare::Set;
-use crate::config::diagnostic::{At, Diagnostics};
+use crate::config::diagnostic::{At, Diagnostics, Severity};
 use crate::config::keys::Workload;
 
 /// vLLM's default token budget on GPUs of the H100's size and on smaller ones.
@@ -213,7 +213,9 @@ fn kv_blocks(
         (Some(blocks), _) => Some(blocks),
         (None, Ok(pool)) => Some(pool.blocks),
         (None, Err(error)) => {
-            diagnostics.report(plan.severity(), &plan.config.model_profile_id.at, error.to_string(), None);
+            let is_idle = plan.severity() == Severity::Warning;
+            let note = is_idle.then(|| "it takes no requests, so it is not simulated".to_owned());
+            diagnostics.report(plan.severity(), &plan.config.model_profile_id.at, error.to_string(), note);
             None
         }
     }
