@@ -100,7 +100,11 @@ pub enum CatalogError {
 }
 
 fn lines(findings: &[Finding]) -> String {
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    findings
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Gathers findings about one file, with the line of each key.
@@ -112,13 +116,23 @@ pub(super) struct Findings<'a> {
 
 impl<'a> Findings<'a> {
     pub(super) fn new(file: &'a Path, lines: &'a super::json_file::KeyLines) -> Self {
-        Self { file, lines, found: Vec::new() }
+        Self {
+            file,
+            lines,
+            found: Vec::new(),
+        }
     }
 
     /// Adds a finding about a key. A key that the file lacks has the line of the object that should hold it.
     pub(super) fn add(&mut self, severity: Severity, key: &str, message: impl Into<String>) {
         let line = self.lines.line(key);
-        self.found.push(Finding { severity, file: self.file.into(), line, key: key.into(), message: message.into() });
+        self.found.push(Finding {
+            severity,
+            file: self.file.into(),
+            line,
+            key: key.into(),
+            message: message.into(),
+        });
     }
 
     pub(super) fn error(&mut self, key: &str, message: impl Into<String>) {
@@ -130,10 +144,15 @@ impl<'a> Findings<'a> {
     }
 
     pub(super) fn errors(&self) -> usize {
-        self.found.iter().filter(|finding| finding.severity == Severity::Error).count()
+        self.found
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .count()
     }
 
-    pub(super) fn into_vec(self) -> Vec<Finding> {
+    /// All findings, in the order of the file's lines.
+    pub(super) fn into_vec(mut self) -> Vec<Finding> {
+        self.found.sort_by_key(|finding| finding.line);
         self.found
     }
 }

@@ -9,7 +9,11 @@ const NAMES_OFFERED: usize = 3;
 
 /// At most `n` of the candidates, the most alike first. Empty if none is alike.
 #[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>, n: usize) -> Vec<&'a str> {
+pub fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    n: usize,
+) -> Vec<&'a str> {
     let word = folded(word);
     let mut scored: Vec<(f64, &str)> = candidates
         .into_iter()
@@ -25,7 +29,13 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>, n:
 /// The end of a message about an unknown word: `; did you mean A, B or C?`, or nothing where no candidate is alike.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    match nearest(word, candidates, NAMES_OFFERED).as_slice() {
+    question(&nearest(word, candidates, NAMES_OFFERED))
+}
+
+/// The same end of a message for names that are already chosen.
+#[must_use]
+pub fn question(names: &[&str]) -> String {
+    match names {
         [] => String::new(),
         [only] => format!("; did you mean {only}?"),
         [first @ .., last] => format!("; did you mean {} or {last}?", first.join(", ")),
@@ -48,9 +58,17 @@ fn likeness(word: &str, candidate: &str) -> f64 {
         return 0.0;
     }
     let edits = strsim::normalized_damerau_levenshtein(word, candidate);
-    let (short, long) = if word.len() < candidate.len() { (word, candidate) } else { (candidate, word) };
+    let (short, long) = if word.len() < candidate.len() {
+        (word, candidate)
+    } else {
+        (candidate, word)
+    };
     let contained = short.len() >= 3 && (long.starts_with(short) || long.ends_with(short));
-    if contained { edits.max(0.75 + 0.25 * short.len() as f64 / long.len() as f64) } else { edits }
+    if contained {
+        edits.max(0.75 + 0.25 * short.len() as f64 / long.len() as f64)
+    } else {
+        edits
+    }
 }
 
 #[cfg(test)]
@@ -60,14 +78,23 @@ mod tests {
     #[test]
     fn the_nearest_name_comes_first_and_strangers_are_left_out() {
         let names = ["Llama3.1-8B", "Llama3.1-70B", "Qwen3-8B", "Phi-2"];
-        assert_eq!(nearest("llama-3.1-8b", names, 2), ["Llama3.1-8B", "Llama3.1-70B"]);
+        assert_eq!(
+            nearest("llama-3.1-8b", names, 2),
+            ["Llama3.1-8B", "Llama3.1-70B"]
+        );
         assert!(nearest("whisper", names, 3).is_empty());
-        assert_eq!(nearest("block_sise", ["block_size", "max_num_seqs"], 3), ["block_size"]);
+        assert_eq!(
+            nearest("block_sise", ["block_size", "max_num_seqs"], 3),
+            ["block_size"]
+        );
     }
 
     #[test]
     fn a_message_ends_in_a_question_or_in_nothing() {
-        assert_eq!(did_you_mean("A100-80", ["A100-SXM-80GB", "A100-SXM-80GB"]), "; did you mean A100-SXM-80GB?");
+        assert_eq!(
+            did_you_mean("A100-80", ["A100-SXM-80GB", "A100-SXM-80GB"]),
+            "; did you mean A100-SXM-80GB?"
+        );
         assert_eq!(did_you_mean("", ["A100"]), "");
         assert_eq!(did_you_mean("zzz", ["A100"]), "");
         let long = "x".repeat(1_000_000);
