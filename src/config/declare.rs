@@ -93,7 +93,12 @@ impl Literal {
             Self::Integer(value) => Value::Integer(value.into()),
             Self::Number(value) => Value::Number(value),
             Self::Text(value) => Value::Text(value.to_owned()),
-            Self::Numbers(values) => Value::Sequence(values.iter().map(|value| plain(Value::Number(*value))).collect()),
+            Self::Numbers(values) => Value::Sequence(
+                values
+                    .iter()
+                    .map(|value| plain(Value::Number(*value)))
+                    .collect(),
+            ),
             Self::EmptyList => Value::Sequence(Vec::new()),
             Self::EmptyMapping => Value::Mapping(Vec::new()),
         })
@@ -111,16 +116,44 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     fn hold(self, value: f64) -> bool {
-        let above = if self.low_excluded { value > self.low } else { value >= self.low };
-        let below = if self.high_excluded { value < self.high } else { value <= self.high };
+        let above = if self.low_excluded {
+            value > self.low
+        } else {
+            value >= self.low
+        };
+        let below = if self.high_excluded {
+            value < self.high
+        } else {
+            value <= self.high
+        };
         above && below
     }
 
     /// "above 0 and at most 1".
     pub(crate) fn words(self) -> String {
-        let low = format!("{} {}", if self.low_excluded { "above" } else { "at least" }, number(self.low));
-        let high = format!("{} {}", if self.high_excluded { "below" } else { "at most" }, number(self.high));
-        if self.low.is_finite() && self.high.is_finite() && !self.low_excluded && !self.high_excluded {
+        let low = format!(
+            "{} {}",
+            if self.low_excluded {
+                "above"
+            } else {
+                "at least"
+            },
+            number(self.low)
+        );
+        let high = format!(
+            "{} {}",
+            if self.high_excluded {
+                "below"
+            } else {
+                "at most"
+            },
+            number(self.high)
+        );
+        if self.low.is_finite()
+            && self.high.is_finite()
+            && !self.low_excluded
+            && !self.high_excluded
+        {
             return format!("between {} and {}", number(self.low), number(self.high));
         }
         match (self.low.is_finite(), self.high.is_finite()) {
@@ -152,7 +185,16 @@ pub(crate) const fn ignored() -> Key {
 }
 
 const fn key(need: Need) -> Key {
-    Key { name: "", doc: "", unit: "", shape: &Shape::Any, need, bounds: None, example: None, also_called: &[] }
+    Key {
+        name: "",
+        doc: "",
+        unit: "",
+        shape: &Shape::Any,
+        need,
+        bounds: None,
+        example: None,
+        also_called: &[],
+    }
 }
 
 impl Key {
@@ -179,7 +221,12 @@ impl Key {
 
     /// At least `low`, at most `high`.
     pub(crate) const fn range(self, low: f64, high: f64) -> Self {
-        self.bounded(Bounds { low, low_excluded: false, high, high_excluded: false })
+        self.bounded(Bounds {
+            low,
+            low_excluded: false,
+            high,
+            high_excluded: false,
+        })
     }
 
     /// At least `low`.
@@ -189,17 +236,32 @@ impl Key {
 
     /// Above 0.
     pub(crate) const fn positive(self) -> Self {
-        self.bounded(Bounds { low: 0.0, low_excluded: true, high: f64::INFINITY, high_excluded: false })
+        self.bounded(Bounds {
+            low: 0.0,
+            low_excluded: true,
+            high: f64::INFINITY,
+            high_excluded: false,
+        })
     }
 
     /// Above 0, at most 1.
     pub(crate) const fn share(self) -> Self {
-        self.bounded(Bounds { low: 0.0, low_excluded: true, high: 1.0, high_excluded: false })
+        self.bounded(Bounds {
+            low: 0.0,
+            low_excluded: true,
+            high: 1.0,
+            high_excluded: false,
+        })
     }
 
     /// Between 0 and 1, neither included.
     pub(crate) const fn inside_one(self) -> Self {
-        self.bounded(Bounds { low: 0.0, low_excluded: true, high: 1.0, high_excluded: true })
+        self.bounded(Bounds {
+            low: 0.0,
+            low_excluded: true,
+            high: 1.0,
+            high_excluded: true,
+        })
     }
 
     const fn bounded(mut self, bounds: Bounds) -> Self {
@@ -208,7 +270,12 @@ impl Key {
     }
 
     /// Called by [`section!`] with what the declaration says beside the builder.
-    pub(crate) const fn declared(mut self, field: &'static str, doc: &'static str, shape: &'static Shape) -> Self {
+    pub(crate) const fn declared(
+        mut self,
+        field: &'static str,
+        doc: &'static str,
+        shape: &'static Shape,
+    ) -> Self {
         if self.name.is_empty() {
             self.name = field;
         }
@@ -217,9 +284,22 @@ impl Key {
         self
     }
 
-    fn wrong_type(&'static self, expected: &str, node: &Node, at: &At, diagnostics: &mut Diagnostics) {
-        let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", self.unit) };
-        diagnostics.error(at, format!("expected {expected}{unit}, found {}", node.value));
+    fn wrong_type(
+        &'static self,
+        expected: &str,
+        node: &Node,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let unit = if self.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.unit)
+        };
+        diagnostics.error(
+            at,
+            format!("expected {expected}{unit}, found {}", node.value),
+        );
     }
 }
 
@@ -228,7 +308,12 @@ pub(crate) trait Decode: Sized {
     /// Its shape.
     const SHAPE: &'static Shape;
     /// The value, or `None` after at least one error.
-    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self>;
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self>;
     /// The value as the manifest shows it.
     fn json(&self) -> Json;
 }
@@ -268,8 +353,16 @@ impl<T: Decode> ReadKey for Field<T> {
 
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self {
         match reader.find(key) {
-            Some((node, at)) => Self { value: T::decode(node, key, &at, reader.diagnostics), at, given: true },
-            None => Self { value: None, at: reader.absent(key), given: false },
+            Some((node, at)) => Self {
+                value: T::decode(node, key, &at, reader.diagnostics),
+                at,
+                given: true,
+            },
+            None => Self {
+                value: None,
+                at: reader.absent(key),
+                given: false,
+            },
         }
     }
 
@@ -282,12 +375,17 @@ impl<T: Decode> ReadKey for Set<T> {
     const SHAPE: &'static Shape = T::SHAPE;
 
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self {
-        let Need::Default(literal) = key.need else { unreachable!("a Set field is declared with a default") };
+        let Need::Default(literal) = key.need else {
+            unreachable!("a Set field is declared with a default")
+        };
         let found = reader.find(key);
-        let at = found.as_ref().map_or_else(|| reader.absent(key), |(_, at)| at.clone());
+        let at = found
+            .as_ref()
+            .map_or_else(|| reader.absent(key), |(_, at)| at.clone());
         let value = found.and_then(|(node, at)| T::decode(node, key, &at, reader.diagnostics));
         let value = value.unwrap_or_else(|| {
-            T::decode(&literal.node(), key, &at, reader.diagnostics).expect("a declared default has its key's type")
+            T::decode(&literal.node(), key, &at, reader.diagnostics)
+                .expect("a declared default has its key's type")
         });
         Self { value, at }
     }
@@ -303,7 +401,11 @@ impl ReadKey for Ignored {
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self {
         if let Some((_, at)) = reader.find(key) {
             let topic = format!("{}.{}", reader.section.name, key.name);
-            reader.diagnostics.warn_once(&topic, &at, "read and ignored by the predecessor; has no effect");
+            reader.diagnostics.warn_once(
+                &topic,
+                &at,
+                "read and ignored by the predecessor; has no effect",
+            );
         }
         Self
     }
@@ -334,27 +436,62 @@ impl<'a> Reader<'a> {
             Value::Mapping(entries) => entries,
             Value::Null => &[],
             other => {
-                diagnostics.error(at, format!("expected a mapping ({}), found {other}", section.name));
+                let is_required = |key: &&Key| matches!(key.need, Need::Required);
+                let first = section
+                    .keys
+                    .iter()
+                    .find(is_required)
+                    .or(section.keys.first())
+                    .map_or("", |key| key.name);
+                diagnostics.error(
+                    at,
+                    format!("expected a mapping ({first}: …), found {other}"),
+                );
                 return None;
             }
         };
         report_duplicates(entries, at, diagnostics);
-        for entry in entries.iter().filter(|entry| !section.keys.iter().any(|key| key.name == entry.key)) {
+        for entry in entries
+            .iter()
+            .filter(|entry| !section.keys.iter().any(|key| key.name == entry.key))
+        {
             report_unknown(entry, section, at, diagnostics);
         }
-        for key in section.keys.iter().filter(|key| matches!(key.need, Need::Required)) {
-            if !entries.iter().any(|entry| entry.key == key.name && !entry.value.is_null()) {
-                let example = key.example.map(|yaml| format!("such as {}: {yaml}", key.name));
+        for key in section
+            .keys
+            .iter()
+            .filter(|key| matches!(key.need, Need::Required))
+        {
+            if !entries
+                .iter()
+                .any(|entry| entry.key == key.name && !entry.value.is_null())
+            {
+                let example = key
+                    .example
+                    .map(|yaml| format!("such as {}: {yaml}", key.name));
                 let severity = super::Severity::Error;
-                diagnostics.report(severity, at, format!("missing required key {}", key.name), example);
+                diagnostics.report(
+                    severity,
+                    at,
+                    format!("missing required key {}", key.name),
+                    example,
+                );
             }
         }
-        Some(Self { section, entries, at: at.clone(), diagnostics })
+        Some(Self {
+            section,
+            entries,
+            at: at.clone(),
+            diagnostics,
+        })
     }
 
     /// The value of a key; nothing after the colon is as good as no key.
     fn find(&self, key: &Key) -> Option<(&'a Node, At)> {
-        let entry = self.entries.iter().find(|entry| entry.key == key.name && !entry.value.is_null())?;
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| entry.key == key.name && !entry.value.is_null())?;
         Some((&entry.value, self.at.key(key.name, entry.value.mark)))
     }
 
@@ -368,29 +505,83 @@ pub(crate) fn report_duplicates(entries: &[Entry], at: &At, diagnostics: &mut Di
     let mut seen = HashSet::new();
     for entry in entries {
         if !seen.insert(entry.key.as_str()) {
-            let first = entries.iter().find(|other| other.key == entry.key).map_or(0, |other| other.mark.line);
+            let first = entries
+                .iter()
+                .find(|other| other.key == entry.key)
+                .map_or(0, |other| other.mark.line);
             let message = format!("this key is already given on line {first}");
             diagnostics.error(&at.key(&entry.key, entry.mark), message);
         }
     }
 }
 
-fn report_unknown(entry: &Entry, section: &'static Section, at: &At, diagnostics: &mut Diagnostics) {
+fn report_unknown(
+    entry: &Entry,
+    section: &'static Section,
+    at: &At,
+    diagnostics: &mut Diagnostics,
+) {
     let at = at.key(&entry.key, entry.mark);
-    let called = section.keys.iter().find(|key| key.also_called.contains(&entry.key.as_str()));
+    let called = section
+        .keys
+        .iter()
+        .find(|key| key.also_called.contains(&entry.key.as_str()));
     let here = called.map(|key| format!("did you mean {}?", key.name));
     let below = || {
         section.keys.iter().find_map(|key| match key.shape {
             Shape::Section(inner) | Shape::List(Shape::Section(inner)) => {
-                let is_meant = |k: &&Key| k.name == entry.key || k.also_called.contains(&entry.key.as_str());
-                inner.keys.iter().find(is_meant).map(|k| format!("did you mean {}.{}?", key.name, k.name))
+                let is_meant =
+                    |k: &&Key| k.name == entry.key || k.also_called.contains(&entry.key.as_str());
+                inner
+                    .keys
+                    .iter()
+                    .find(is_meant)
+                    .map(|k| format!("did you mean {}.{}?", key.name, k.name))
             }
             _ => None,
         })
     };
-    let near = || did_you_mean(&entry.key, section.keys.iter().map(|key| key.name));
-    let suggestion = here.or_else(below).or_else(near);
+    let known = did_you_mean(&entry.key, section.keys.iter().map(|key| key.name));
+    let near = || {
+        known
+            .clone()
+            .filter(|suggestion| suggestion.starts_with("did"))
+    };
+    let elsewhere = || path_of(&entry.key).map(|path| format!("did you mean {path}?"));
+    let suggestion = here
+        .or_else(below)
+        .or_else(near)
+        .or_else(elsewhere)
+        .or(known.clone());
     diagnostics.report(super::Severity::Error, &at, "unknown key", suggestion);
+}
+
+/// Where a key of this name is declared, from the root; the first place of several.
+pub(crate) fn path_of(name: &str) -> Option<String> {
+    fn search(section: &'static Section, path: &str, name: &str) -> Option<String> {
+        let join = |key: &str| {
+            if path.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{path}.{key}")
+            }
+        };
+        let here = section
+            .keys
+            .iter()
+            .find(|key| key.name == name)
+            .map(|key| join(key.name));
+        here.or_else(|| {
+            section.keys.iter().find_map(|key| match key.shape {
+                Shape::Section(inner) => search(inner, &join(key.name), name),
+                Shape::List(Shape::Section(inner)) => {
+                    search(inner, &format!("{}[]", join(key.name)), name)
+                }
+                _ => None,
+            })
+        })
+    }
+    search(super::keys::Config::DECLARATION, "", name)
 }
 
 /// Declares a section: see the module's documentation.
@@ -511,10 +702,18 @@ pub(crate) fn decode_name<T: Named>(
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
     let Value::Text(text) = &node.value else {
-        key.wrong_type(&format!("one of {}", T::NAMES.join(", ")), node, at, diagnostics);
+        key.wrong_type(
+            &format!("one of {}", T::NAMES.join(", ")),
+            node,
+            at,
+            diagnostics,
+        );
         return None;
     };
-    let found = T::NAMES.iter().position(|name| name == text).map(|index| T::VALUES[index]);
+    let found = T::NAMES
+        .iter()
+        .position(|name| name == text)
+        .map(|index| T::VALUES[index]);
     if found.is_none() {
         let suggestion = did_you_mean(text, T::NAMES.iter().copied());
         let known = T::NAMES.join(", ");
@@ -528,7 +727,12 @@ pub(crate) fn decode_name<T: Named>(
 impl Decode for String {
     const SHAPE: &'static Shape = &Shape::Text;
 
-    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         match &node.value {
             Value::Text(text) if text.trim().is_empty() => {
                 diagnostics.error(at, "expected text, found an empty one");
@@ -536,7 +740,11 @@ impl Decode for String {
             }
             Value::Text(text) => Some(text.clone()),
             Value::Integer(_) | Value::Number(_) | Value::Flag(_) => {
-                diagnostics.error_with(at, format!("expected text, found {}", node.value), "put it into quotes");
+                diagnostics.error_with(
+                    at,
+                    format!("expected text, found {}", node.value),
+                    "put it into quotes",
+                );
                 None
             }
             _ => {
@@ -554,7 +762,12 @@ impl Decode for String {
 impl Decode for bool {
     const SHAPE: &'static Shape = &Shape::Flag;
 
-    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         if let Value::Flag(value) = node.value {
             return Some(value);
         }
@@ -570,7 +783,12 @@ impl Decode for bool {
 impl Decode for f64 {
     const SHAPE: &'static Shape = &Shape::Number;
 
-    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         let value = match node.value {
             Value::Integer(value) => value as Self,
             Value::Number(value) => value,
@@ -600,7 +818,7 @@ macro_rules! decode_integer {
             fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
                 let value = match node.value {
                     Value::Integer(value) => value,
-                    Value::Number(value) if value.fract() == 0.0 && value.abs() < 1e18 => value as i128,
+                    Value::Number(value) if value.fract() == 0.0 => value as i128,
                     _ => {
                         key.wrong_type("a whole number", node, at, diagnostics);
                         return None;
@@ -626,20 +844,36 @@ macro_rules! decode_integer {
 decode_integer!(u32, u64);
 
 fn in_bounds(value: f64, key: &Key, at: &At, diagnostics: &mut Diagnostics) -> bool {
-    let Some(bounds) = key.bounds.filter(|bounds| !bounds.hold(value)) else { return true };
-    diagnostics.error(at, format!("{} is out of range: must be {}", number(value), bounds.words()));
+    let Some(bounds) = key.bounds.filter(|bounds| !bounds.hold(value)) else {
+        return true;
+    };
+    diagnostics.error(
+        at,
+        format!(
+            "{} is out of range: must be {}",
+            number(value),
+            bounds.words()
+        ),
+    );
     false
 }
 
 impl<T: Decode> Decode for Vec<T> {
     const SHAPE: &'static Shape = &Shape::List(T::SHAPE);
 
-    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         let Value::Sequence(items) = &node.value else {
             key.wrong_type("a list", node, at, diagnostics);
             return None;
         };
-        let decode = |(index, item): (usize, &Node)| T::decode(item, key, &at.item(index, item.mark), diagnostics);
+        let decode = |(index, item): (usize, &Node)| {
+            T::decode(item, key, &at.item(index, item.mark), diagnostics)
+        };
         // A wrong item has been reported; the others are still worth checking.
         Some(items.iter().enumerate().filter_map(decode).collect())
     }
@@ -649,11 +883,43 @@ impl<T: Decode> Decode for Vec<T> {
     }
 }
 
+/// A value and where it stands: an item of a list, or one of a mapping of names.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(crate) at: At,
+}
+
+impl<T: Decode> Decode for Placed<T> {
+    const SHAPE: &'static Shape = T::SHAPE;
+
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
+        T::decode(node, key, at, diagnostics).map(|value| Self {
+            value,
+            at: at.clone(),
+        })
+    }
+
+    fn json(&self) -> Json {
+        self.value.json()
+    }
+}
+
 /// Values by free names.
-impl<T: Decode> Decode for BTreeMap<String, (T, At)> {
+impl<T: Decode> Decode for BTreeMap<String, T> {
     const SHAPE: &'static Shape = &Shape::Names(T::SHAPE);
 
-    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         let Value::Mapping(entries) = &node.value else {
             key.wrong_type("a mapping of names", node, at, diagnostics);
             return None;
@@ -663,13 +929,15 @@ impl<T: Decode> Decode for BTreeMap<String, (T, At)> {
         for entry in entries {
             let at = at.key(&entry.key, entry.value.mark);
             if let Some(value) = T::decode(&entry.value, key, &at, diagnostics) {
-                map.insert(entry.key.clone(), (value, at));
+                map.insert(entry.key.clone(), value);
             }
         }
         Some(map)
     }
 
     fn json(&self) -> Json {
-        self.iter().map(|(name, (value, _))| (name.clone(), value.json())).collect()
+        self.iter()
+            .map(|(name, value)| (name.clone(), value.json()))
+            .collect()
     }
 }

@@ -29,8 +29,8 @@ use crate::output::OutputPlan;
 use crate::workload::Workload;
 use declare::{Decode, required};
 pub use describe::{generate_config, generate_config_json, reference, schema};
-pub use diagnostic::{Diagnostic, Severity};
 use diagnostic::{At, Diagnostics, Mark};
+pub use diagnostic::{Diagnostic, Severity};
 pub use overrides::Overrides;
 use resolve::Places;
 pub use trace_run::{TraceRun, from_trace};
@@ -61,13 +61,19 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnost
     let file = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
         let mut diagnostics = Diagnostics::new(&file);
-        diagnostics.error(&At::root(Mark::default()), format!("cannot read the file: {error}"));
+        diagnostics.error(
+            &At::root(Mark::default()),
+            format!("cannot read the file: {error}"),
+        );
         diagnostics.into_sorted()
     })?;
     let absolute = std::path::absolute(path).ok();
     let places = Places {
         config_folder: absolute.and_then(|path| path.parent().map(Path::to_path_buf)),
-        default_name: path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned()),
+        default_name: path.file_stem().map_or_else(
+            || "run".to_owned(),
+            |stem| stem.to_string_lossy().into_owned(),
+        ),
     };
     load_bytes(&bytes, &file, &places, overrides)
 }
@@ -76,9 +82,18 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnost
 ///
 /// # Errors
 /// Everything that is wrong with it, in order; warnings too.
-pub fn load_text(text: &[u8], name: &str, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
-    let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "run".to_owned()) };
+pub fn load_text(
+    text: &[u8],
+    name: &str,
+    overrides: &Overrides,
+) -> Result<Resolved, Vec<Diagnostic>> {
+    let stem = Path::new(name)
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    let places = Places {
+        config_folder: None,
+        default_name: stem.unwrap_or_else(|| "run".to_owned()),
+    };
     load_bytes(text, name, &places, overrides)
 }
 
@@ -89,9 +104,15 @@ fn load_bytes(
     overrides: &Overrides,
 ) -> Result<Resolved, Vec<Diagnostic>> {
     let mut diagnostics = Diagnostics::new(file);
-    let Some(root) = tree::parse(bytes, &mut diagnostics) else { return Err(diagnostics.into_sorted()) };
+    let Some(root) = tree::parse(bytes, &mut diagnostics) else {
+        return Err(diagnostics.into_sorted());
+    };
     if root.is_null() {
-        diagnostics.error_with(&At::root(root.mark), "the file is empty", "`llmperforacle generate-config` writes an example");
+        diagnostics.error_with(
+            &At::root(root.mark),
+            "the file is empty",
+            "`llmperforacle generate-config` writes an example",
+        );
         return Err(diagnostics.into_sorted());
     }
     load_tree(root, places, overrides, diagnostics)
@@ -110,7 +131,10 @@ fn load_tree(
     let has_errors = diagnostics.has_errors();
     let found = diagnostics.into_sorted();
     match resolved {
-        Some(resolved) if !has_errors => Ok(Resolved { warnings: found, ..resolved }),
+        Some(resolved) if !has_errors => Ok(Resolved {
+            warnings: found,
+            ..resolved
+        }),
         _ => Err(found),
     }
 }

@@ -32,7 +32,7 @@ macro_rules! distributions {
 
         /// A distribution as it is written.
         #[derive(Clone, Debug)]
-        pub(crate) enum Distribution { $( $variant($variant), )+ }
+        pub(crate) enum Distribution { $( $variant(Box<$variant>), )+ }
 
         static DISTRIBUTION: Variants = Variants {
             name: "Distribution",
@@ -45,7 +45,7 @@ macro_rules! distributions {
         ) -> Option<Distribution> {
             $(
                 if name == stringify!($variant) $( || name == $alias )? {
-                    return $variant::decode(node, key, at, diagnostics).map(Distribution::$variant);
+                    return $variant::decode(node, key, at, diagnostics).map(|inner| Distribution::$variant(Box::new(inner)));
                 }
             )+
             None
@@ -135,7 +135,12 @@ distributions! {
 impl Decode for Distribution {
     const SHAPE: &'static Shape = &Shape::Variants(|| &DISTRIBUTION);
 
-    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         if !matches!(node.value, Value::Mapping(_)) {
             let message = format!("expected a distribution, found {}", node.value);
             diagnostics.error_with(at, message, "such as {type: Constant, value: 1}");
@@ -149,12 +154,20 @@ impl Decode for Distribution {
         let names = || DISTRIBUTION.of.iter().map(|(name, _)| *name);
         let Value::Text(name) = &kind.value else {
             let known = names().collect::<Vec<_>>().join(", ");
-            diagnostics.error(&at_type, format!("expected one of {known}, found {}", kind.value));
+            diagnostics.error(
+                &at_type,
+                format!("expected one of {known}, found {}", kind.value),
+            );
             return None;
         };
         if !names().any(|known| known == name) {
             let known = names().collect::<Vec<_>>().join(", ");
-            diagnostics.unknown(&at_type, format!("{name:?} is not a distribution: {known}"), name, names());
+            diagnostics.unknown(
+                &at_type,
+                format!("{name:?} is not a distribution: {known}"),
+                name,
+                names(),
+            );
             return None;
         }
         decode_variant(name, node, key, at, diagnostics)

@@ -3,7 +3,7 @@
 use oracle_components::model::Dtype;
 
 use crate::config::declare::{
-    Field, Ignored, Literal, Set, default, ignored, names, optional, required, section,
+    Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
 
 names!(FrameworkKind { "VLLM" => FrameworkKind::Vllm, "ParallelVLLM" => FrameworkKind::ParallelVllm });
@@ -140,9 +140,9 @@ section! {
     /// How the model is spread over GPUs.
     Parallelism {
         /// `TP`: every layer over all GPUs; `PP`: layers by stages; `TP_PP`: both.
-        strategy: Set<Strategy> = default(Literal::Text("None"));
+        strategy: Field<Strategy> = optional("one GPU");
         /// The GPUs, stage by stage.
-        gpu_ids: Set<Vec<String>> = default(Literal::EmptyList).also_called(&["gpus", "device_ids"]);
+        gpu_ids: Set<Vec<Placed<String>>> = default(Literal::EmptyList).also_called(&["gpus", "device_ids"]);
         /// Ranks that share every layer.
         tp_degree: Set<u32> = default(Literal::Integer(1)).at_least(1.0)
             .also_called(&["tensor_parallel_degree", "tensor_parallel_size", "tensor_parallel", "tp_size", "tp"]);
