@@ -5,7 +5,12 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use strsim::{damerau_levenshtein, jaro_winkler};
+use strsim::damerau_levenshtein;
+
+use crate::catalog::nearest;
+
+/// Most names that a message offers.
+pub(crate) const NAMES_OFFERED: usize = 3;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -276,42 +281,27 @@ pub(crate) fn did_you_mean<'a>(
 ) -> Option<String> {
     const SHORT_LIST: usize = 6;
     let known: Vec<&str> = known.into_iter().collect();
-    let near = nearest(word, &known, 3);
+    let near = nearest(word, known.iter().copied(), NAMES_OFFERED);
     match near.as_slice() {
         [] if known.is_empty() || known.len() > SHORT_LIST => None,
         [] => Some(format!("known: {}", known.join(", "))),
-        [one] => Some(format!("did you mean {one}?")),
+        near => offer(word, near),
+    }
+}
+
+/// "did you mean X?" of names that are near, the nearest first.
+pub(crate) fn offer(word: &str, near: &[&str]) -> Option<String> {
+    match near {
+        [] => None,
+        [best, ..] if is_slip(word, best) => Some(format!("did you mean {best}?")),
+        [only] => Some(format!("did you mean {only}?")),
         [most @ .., last] => Some(format!("did you mean {} or {last}?", most.join(", "))),
     }
 }
 
-/// The `count` names nearest to `word`, without those that are not near at all, and only the best where it is nearly
-/// the word itself.
-fn nearest<'a>(word: &str, known: &[&'a str], count: usize) -> Vec<&'a str> {
-    const NEAR: f64 = 0.80;
-    let lower = word.to_lowercase();
-    let distance = |name: &str| damerau_levenshtein(&lower, &name.to_lowercase());
-    let mut scored: Vec<(usize, f64, &str)> = known
-        .iter()
-        .map(|name| {
-            (
-                distance(name),
-                jaro_winkler(&lower, &name.to_lowercase()),
-                *name,
-            )
-        })
-        .filter(|(edits, likeness, _)| *edits <= 2 || *likeness >= NEAR)
-        .collect();
-    scored.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2)));
-    scored.dedup_by_key(|(_, _, name)| *name);
-    if scored.first().is_some_and(|(edits, _, _)| *edits <= 2) {
-        scored.truncate(1);
-    }
-    scored
-        .into_iter()
-        .take(count)
-        .map(|(_, _, name)| name)
-        .collect()
+/// So near that no other name needs to be offered.
+fn is_slip(word: &str, name: &str) -> bool {
+    damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()) <= 2
 }
 
 /// A number as people write it: no trailing zeros, separators of thousands for whole numbers.

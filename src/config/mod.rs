@@ -21,6 +21,7 @@ mod resolve;
 mod trace_run;
 mod tree;
 
+use std::io::Read;
 use std::path::Path;
 
 use oracle_components::scenario::Scenario;
@@ -35,6 +36,9 @@ pub use overrides::Overrides;
 use resolve::Places;
 pub use trace_run::{TraceRun, from_trace};
 use tree::Node;
+
+/// No configuration is longer; a trace given by mistake may be.
+const LONGEST_FILE_BYTES: u64 = 64 << 20;
 
 /// A configuration, understood.
 #[derive(Clone, Debug)]
@@ -59,7 +63,7 @@ pub struct Resolved {
 /// Everything that is wrong with it, in the order of the file; warnings too.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let file = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read(path).map_err(|error| {
         let mut diagnostics = Diagnostics::new(&file);
         diagnostics.error(
             &At::root(Mark::default()),
@@ -76,6 +80,18 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnost
         ),
     };
     load_bytes(&bytes, &file, &places, overrides)
+}
+
+/// The bytes of a file that is not too long, whatever its length is said to be.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(LONGEST_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_FILE_BYTES {
+        return Err(std::io::Error::other("longer than 64 MiB"));
+    }
+    Ok(bytes)
 }
 
 /// Reads configuration text that is in no file; messages call it `name`.

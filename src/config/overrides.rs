@@ -24,6 +24,9 @@ pub struct Overrides {
     pub name: Option<String>,
 }
 
+/// Longer paths lead nowhere, and every step is a level of recursion.
+const MOST_STEPS: usize = 32;
+
 /// One step of a key path.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
@@ -111,8 +114,11 @@ fn parse_path(text: &str) -> Option<Vec<Step>> {
         if key.is_empty() || key.contains(']') {
             return None;
         }
+        if steps.len() > MOST_STEPS {
+            return None;
+        }
         steps.push(Step::Key(key.to_owned()));
-        while !rest.is_empty() {
+        while !rest.is_empty() && steps.len() <= MOST_STEPS {
             let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
             steps.push(if index == "*" {
                 Step::EveryItem

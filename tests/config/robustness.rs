@@ -20,6 +20,31 @@ fn bombs_are_refused() {
     }
 }
 
+#[test]
+fn a_path_of_a_thousand_keys_is_refused() {
+    let set = format!("{}=1", vec!["a"; 100_000].join("."));
+    let found = with_set(&[&set]).expect_err("too long");
+    assert_eq!(found.len(), 1);
+    let set = format!("a{}=1", "[0]".repeat(100_000));
+    assert!(with_set(&[&set]).is_err());
+}
+
+#[test]
+fn byte_order_marks_and_carriage_returns_are_read_over() {
+    let text = format!("\u{feff}{}", GOOD.replace('\n', "\r\n"));
+    assert!(resolve(&text).is_ok());
+}
+
+#[test]
+fn the_client_serves_no_model() {
+    let text = GOOD
+        .replace("device_id: gpu2", "device_id: client_node_0")
+        .replace("gpu_id: gpu0", "gpu_id: client_node_0");
+    let found = resolve(&text).expect_err("the client");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].to_string().contains("client"), "{}", found[0]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -49,7 +74,7 @@ proptest! {
         line in 0..40_usize,
         value in prop_oneof![
             Just(".nan"), Just("-.inf"), Just("1e308"), Just("-1"), Just("0"), Just("18446744073709551615"),
-            Just("4294967295"), Just("[]"), Just("{}"), Just("''"), Just("~"), Just("true"), Just("x"), Just("1e-320"),
+            Just("4294967295"), Just("[]"), Just("{}"), Just("''"), Just("~"), Just("true"), Just("x"), Just("1e-320"), Just("client_node_0"), Just("gpu1"), Just("framework_entry_0"), Just("\u{feff}"),
         ],
     ) {
         let mut lines: Vec<String> = GOOD.lines().map(str::to_owned).collect();

@@ -108,7 +108,7 @@ section! {
         /// Share of the GPU's memory that weights, activations and KV cache may take.
         gpu_memory_utilization: Set<f64> = default(Literal::Number(0.9)).share().example("0.9");
         /// KV blocks, in place of what memory allows.
-        num_gpu_blocks_override: Field<u64> = optional("what memory allows").unit("blocks").at_least(1.0);
+        num_gpu_blocks_override: Field<u64> = optional("what memory allows").unit("blocks").range(1.0, 1e12);
         /// Longest context, prompt and output together.
         max_model_len: Field<u32> = optional("the model's, held to the KV pool").unit("tokens").at_least(1.0);
         /// Order of the waiting queue: `fcfs` or `priority`.

@@ -9,6 +9,7 @@ use oracle_components::scenario::{PrefixCaching, QueuePolicy};
 use super::Places;
 use super::hardware::Hardware;
 use super::models::Models;
+use super::topology::CLIENT;
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{At, Diagnostics, Severity};
 use crate::config::keys::{
@@ -186,8 +187,7 @@ fn single_layout(
         );
     }
     let id = config.gpu_id.value.clone().or(only_gpu)?;
-    if hardware.device(&id).is_none() {
-        hardware.report_unknown(&config.gpu_id.at, &id, diagnostics);
+    if !check_gpu(&id, &config.gpu_id.at, hardware, diagnostics) {
         return None;
     }
     let at = config.gpu_id.at.clone();
@@ -295,12 +295,25 @@ fn check_gpus(keys: &Parallelism, hardware: &Hardware, diagnostics: &mut Diagnos
         if !seen.insert(id) {
             diagnostics.error(at, format!("{id} is listed twice"));
             is_right = false;
-        } else if hardware.device(id).is_none() {
-            hardware.report_unknown(at, id, diagnostics);
-            is_right = false;
+        } else {
+            is_right &= check_gpu(id, at, hardware, diagnostics);
         }
     }
     is_right
+}
+
+fn check_gpu(id: &str, at: &At, hardware: &Hardware, diagnostics: &mut Diagnostics) -> bool {
+    if id == CLIENT {
+        diagnostics.error(
+            at,
+            format!("{CLIENT} is where requests come from; it serves no model"),
+        );
+    } else if hardware.device(id).is_none() {
+        hardware.report_unknown(at, id, diagnostics);
+    } else {
+        return true;
+    }
+    false
 }
 
 fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {

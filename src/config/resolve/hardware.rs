@@ -8,7 +8,7 @@ use oracle_components::scenario::LinkSpec;
 
 use super::topology::{CLIENT, ENTRY, Topology};
 use crate::catalog::{Catalog, CatalogDevice};
-use crate::config::diagnostic::{At, Diagnostics, did_you_mean};
+use crate::config::diagnostic::{At, Diagnostics, NAMES_OFFERED, offer};
 use crate::config::keys::{ComputeDevice, HardwareProfile, NetworkLink};
 
 /// A device of the config.
@@ -109,8 +109,11 @@ fn catalog_device(
     let name = device.device.value.as_deref()?;
     let found = Catalog::builtin().device(name);
     if found.is_none() {
-        let suggestion = did_you_mean(name, Catalog::builtin().device_names())
-            .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
+        let suggestion = offer(
+            name,
+            &Catalog::builtin().nearest_devices(name, NAMES_OFFERED),
+        )
+        .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
         diagnostics.error_with(
             &device.device.at,
             format!("no device {name:?} in the catalog"),

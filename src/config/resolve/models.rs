@@ -8,7 +8,7 @@ use oracle_components::model::ModelArchitecture;
 use super::Places;
 use crate::catalog::{self, Catalog, ModelParams, load_hf_config, load_model_params};
 use crate::config::declare::Field;
-use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity, did_you_mean};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, NAMES_OFFERED, Severity, offer};
 
 /// Where models are looked up.
 #[derive(Debug)]
@@ -55,14 +55,10 @@ impl<'a> Models<'a> {
         if let Some(path) = self.places.find(name) {
             return open_hf_config(&path, id, diagnostics);
         }
-        let database = self
-            .database
-            .iter()
-            .flat_map(|database| &database.models)
-            .map(|entry| entry.name.as_str());
-        let names = database.chain(Catalog::builtin().model_names());
-        let suggestion = did_you_mean(name, names).unwrap_or_else(|| {
-            "`llmperforacle models` lists the known ones; the path of a Hugging Face config.json is one too".to_owned()
+        let suggestion = self.nearest(name).unwrap_or_else(|| {
+            "`llmperforacle models` lists the known ones; the path of a Hugging Face config.json \
+             is one too"
+                .to_owned()
         });
         diagnostics.error_with(
             &id.at,
@@ -70,6 +66,19 @@ impl<'a> Models<'a> {
             suggestion,
         );
         None
+    }
+
+    /// The nearest names, those of the database first.
+    fn nearest(&self, name: &str) -> Option<String> {
+        let entries = self.database.iter().flat_map(|database| &database.models);
+        let known = entries.map(|entry| entry.name.as_str());
+        let mut near = catalog::nearest(name, known, NAMES_OFFERED);
+        for other in Catalog::builtin().nearest_models(name, NAMES_OFFERED) {
+            if near.len() < NAMES_OFFERED && !near.contains(&other) {
+                near.push(other);
+            }
+        }
+        offer(name, &near)
     }
 
     /// What the database's reader had to say about a model; whether there was an error.

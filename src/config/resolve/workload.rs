@@ -6,7 +6,7 @@ use oracle_components::SimTime;
 
 use super::{Places, prefixes};
 use crate::config::declare::Field;
-use crate::config::diagnostic::Diagnostics;
+use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
 use crate::workload::{
     Arrivals, Distribution, Profile, SyntheticWorkload, TraceWorkload, Workload,
@@ -14,6 +14,8 @@ use crate::workload::{
 
 /// The predecessor's pause before a follow-up turn without a distribution, in seconds.
 const DEFAULT_THINK_TIME_S: f64 = 5.0;
+/// Gaps shorter than this round to nothing, in seconds.
+const CLOCK_TICK_S: f64 = 1e-9;
 /// A mean length beyond this, in tokens, says that log-space parameters were meant arithmetically.
 const ABSURD_MEAN: f64 = 10e6;
 
@@ -136,7 +138,7 @@ fn resolve_profile(
     let priority = read(&keys.user_priority_dist_config);
     let think_time_s = read(&keys.follow_up_inter_arrival_time_dist_config);
     let is_counted = workload.total_requests_to_generate.given;
-    if !is_counted && inter_arrival_s.as_ref().is_some_and(is_always_zero) {
+    if !is_counted && inter_arrival_s.as_ref().is_some_and(never_advances) {
         let message = "no time passes between arrivals, so they never end";
         diagnostics.error_with(
             &keys.inter_arrival_time_dist_config.at,
@@ -191,13 +193,14 @@ fn check_pattern_name(keys: &ClientProfile, workload: &Keys, diagnostics: &mut D
     }
 }
 
-fn is_always_zero(distribution: &Distribution) -> bool {
+fn never_advances(distribution: &Distribution) -> bool {
     match distribution {
-        Distribution::Constant { value } => *value == 0.0,
-        Distribution::Uniform { high, .. } => *high == 0.0,
+        Distribution::Constant { value } => *value < CLOCK_TICK_S,
+        Distribution::Exponential { rate } => rate.recip() < CLOCK_TICK_S,
+        Distribution::Uniform { high, .. } => *high < CLOCK_TICK_S,
         Distribution::Normal { mean, std } => *mean <= 0.0 && *std == 0.0,
         Distribution::Mixture { components } => {
-            components.iter().all(|(_, inner)| is_always_zero(inner))
+            components.iter().all(|(_, inner)| never_advances(inner))
         }
         _ => false,
     }
@@ -329,13 +332,17 @@ fn log_normal(keys: &LogNormal, diagnostics: &mut Diagnostics) -> Option<Distrib
         return Some(Distribution::LogNormal { mu: mean, sigma });
     }
     if mean <= 0.0 {
-        let message = format!("sigma: {sigma} in log space makes a mean of {log_space_mean:.1e}");
+        let message = format!(
+            "sigma: {sigma} in log space makes a mean above {}",
+            number(ABSURD_MEAN)
+        );
         diagnostics.error_with(&keys.at, message, "give mean_tokens and std_tokens");
         return None;
     }
     let message = format!(
-        "mean: {mean} and sigma: {sigma} in log space would make a mean of {log_space_mean:.1e}; \
-         read as the arithmetic mean and standard deviation"
+        "mean: {mean} and sigma: {sigma} in log space would make a mean above {}; read as the \
+         arithmetic mean and standard deviation",
+        number(ABSURD_MEAN)
     );
     diagnostics.warn_with(
         &keys.at,
