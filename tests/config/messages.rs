@@ -107,6 +107,14 @@ fn each_mistake_in_a_value_says_what_was_found() {
             replaced("    - profile_name: chat\n      inter", "    - inter"),
         ),
         (
+            "drain and an end",
+            replaced("random_seed: 7", "drain: true"),
+        ),
+        (
+            "a warm-up without end",
+            format!("{GOOD}metrics_config: {{warm_up_duration_s: 1000}}\n"),
+        ),
+        (
             "nothing after the colon",
             replaced("max_simulation_time: 100", "max_simulation_time:"),
         ),

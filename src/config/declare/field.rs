@@ -24,7 +24,11 @@ pub(crate) trait Decode: Sized {
 
 /// The type of a field of a section.
 pub(crate) trait ReadKey: Sized {
+    /// The shape of its value.
     const SHAPE: &'static Shape;
+    /// Whether the key must be declared with a default.
+    const HAS_DEFAULT: bool = false;
+    /// Takes the key's value out of a mapping.
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self;
     /// `None` leaves the key out.
     fn json(&self) -> Option<Json>;
@@ -77,10 +81,11 @@ impl<T: Decode> ReadKey for Field<T> {
 
 impl<T: Decode> ReadKey for Set<T> {
     const SHAPE: &'static Shape = T::SHAPE;
+    const HAS_DEFAULT: bool = true;
 
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self {
         let Need::Default(literal) = key.need else {
-            unreachable!("a Set field is declared with a default")
+            unreachable!("checked when the program is compiled")
         };
         let found = reader.find(key);
         let at = found

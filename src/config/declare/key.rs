@@ -106,7 +106,7 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn hold(self, value: f64) -> bool {
+    pub(crate) fn hold(self, value: f64) -> bool {
         let above = if self.low_excluded {
             value > self.low
         } else {
@@ -266,7 +266,12 @@ impl Key {
         field: &'static str,
         doc: &'static str,
         shape: &'static Shape,
+        has_default: bool,
     ) -> Self {
+        assert!(
+            matches!(self.need, Need::Default(_)) == has_default,
+            "a Set has a default, a Field has none"
+        );
         if self.name.is_empty() {
             self.name = field;
         }

@@ -47,6 +47,7 @@ macro_rules! section {
                         stringify!($name),
                         concat!($($key_doc),+),
                         <$field as $crate::config::declare::ReadKey>::SHAPE,
+                        <$field as $crate::config::declare::ReadKey>::HAS_DEFAULT,
                     ) ),+ ],
                 };
                 &SECTION

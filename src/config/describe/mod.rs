@@ -31,7 +31,7 @@ fn literal(value: Literal) -> String {
 /// Type, bounds and unit of a key in words.
 fn type_words(key: &Key) -> String {
     let mut words = shape_words(key.shape);
-    if !key.unit.is_empty() && !key.unit.contains("tokens of") {
+    if !key.unit.is_empty() {
         words.push_str(&format!(", {}", key.unit));
     }
     if let Some(bounds) = key.bounds {

@@ -72,7 +72,7 @@ section! {
         /// The model: a name from the model database or the catalog (`llmperforacle models` lists it), or the path of a
         /// Hugging Face config.json or its folder.
         model_profile_id: Field<String> = required().example("Llama3-8B").also_called(&["model", "model_id", "model_name"]);
-        /// The GPU of a framework without parallelism; `gpu0` if `VLLM` under `parallelism` has none.
+        /// The GPU of a framework without parallelism.
         gpu_id: Field<String> = optional("required for VLLM").example("gpu0").also_called(&["device_id", "gpu"]);
         /// Tokens of a KV block.
         block_size: Set<u32> = default(Literal::Integer(16)).unit("tokens").range(1.0, 256.0).example("16");

@@ -40,7 +40,7 @@ pub(super) fn build(
     diagnostics: &mut Diagnostics,
 ) -> Option<Engines> {
     check_weights(&plans, workload, diagnostics);
-    wiring::add_catalog_links(&mut hardware, &plans);
+    wiring::add_catalog_links(&mut hardware, &plans, diagnostics);
     let tenants = tenants(&plans);
     let mut fleet = Fleet::new(&hardware);
     let mut drafts = Vec::new();

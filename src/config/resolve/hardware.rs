@@ -81,16 +81,14 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut
         Some(count) => (0..count).map(|number| format!("{base}{number}")).collect(),
         None => vec![base.clone()],
     };
+    if base.contains('#') {
+        let message = "an id may not hold #, which marks the devices of replicas";
+        diagnostics.error(&device.device_id.at, message);
+    }
     for id in ids {
         if hardware.by_id.contains_key(&id) {
             diagnostics.error(&device.device_id.at, format!("duplicate device_id {id}"));
-            continue;
-        }
-        if id.contains('#') {
-            diagnostics.error(
-                &device.device_id.at,
-                "an id may not hold #, which marks the devices of replicas",
-            );
+            return;
         }
         hardware.by_id.insert(id.clone(), hardware.devices.len());
         hardware.devices.push(Device {

@@ -56,6 +56,7 @@ pub(super) fn resolve(
     let series_interval =
         output::series_interval(&config.metrics_config.value, horizon, traffic.as_ref());
     let output = output::resolve(config, places, diagnostics);
+    output::check_warm_up(&config.metrics_config.value, horizon, diagnostics);
     let engines = hardware.zip(workload).and_then(|(hardware, workload)| {
         engines::build(frameworks, hardware, workload, diagnostics)
     });
@@ -98,6 +99,10 @@ fn horizon(
     diagnostics: &mut Diagnostics,
 ) -> Option<SimTime> {
     if simulation.drain.value {
+        if simulation.max_simulation_time.given {
+            let message = "has no effect with drain: true";
+            diagnostics.warn(&simulation.max_simulation_time.at, message);
+        }
         return None;
     }
     let has_trace = config

@@ -79,6 +79,19 @@ fn file_path(key: &Field<String>, default: &str, directory: &Path, metrics: &Met
     }
 }
 
+/// A warm-up that nothing outlasts leaves the summary empty.
+pub(super) fn check_warm_up(
+    metrics: &Metrics,
+    horizon: Option<SimTime>,
+    diagnostics: &mut Diagnostics,
+) {
+    let warm_up = SimTime::from_secs_f64(metrics.warm_up_duration_s.value);
+    if horizon.is_some_and(|horizon| horizon <= warm_up) {
+        let message = "the simulation ends within the warm-up: no request is in the summary";
+        diagnostics.warn(&metrics.warm_up_duration_s.at, message);
+    }
+}
+
 /// The width of a row of the time series.
 pub(super) fn series_interval(
     metrics: &Metrics,

@@ -128,7 +128,11 @@ fn client_paths(
 
 /// Where the config has no links at all, devices of the catalog are joined as their data sheets say: each rank to the next
 /// of its ring, stages to stages, and the client to the first GPU of each framework.
-pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[Plan<'_>]) {
+pub(super) fn add_catalog_links(
+    hardware: &mut Hardware,
+    plans: &[Plan<'_>],
+    diagnostics: &mut Diagnostics,
+) {
     if !hardware.topology.is_empty() {
         return;
     }
@@ -144,6 +148,7 @@ pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[Plan<'_>]) {
             add_peer_link(hardware, b, a);
         }
         let first = &layout.gpu_ids[0];
+        warn_of_many(hardware, layout, diagnostics);
         if hardware
             .device(first)
             .is_some_and(|device| device.catalog.is_some())
@@ -163,6 +168,29 @@ pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[Plan<'_>]) {
                 CLIENT_LINK_LATENCY_S,
             );
         }
+    }
+}
+
+/// Data sheets join a server's devices; that more of them are joined the same way is an assumption.
+fn warn_of_many(hardware: &Hardware, layout: &Layout, diagnostics: &mut Diagnostics) {
+    let catalog = hardware
+        .device(&layout.gpu_ids[0])
+        .and_then(|device| device.catalog);
+    let Some(link) = catalog.and_then(|device| device.peer_link) else {
+        return;
+    };
+    if layout.gpu_ids.len() > link.devices as usize {
+        let message = format!(
+            "{} devices, of which {:?} joins {}; all are taken as joined by it",
+            layout.gpu_ids.len(),
+            link.kind,
+            link.devices
+        );
+        diagnostics.warn_with(
+            &layout.at,
+            message,
+            "declare hardware_profile.network_links",
+        );
     }
 }
 
