@@ -7,7 +7,7 @@
 //! - `resolve`: names looked up, memory and links checked, engines built.
 //!
 //! Every mistake of a file is reported in one go as a [`Diagnostic`] with its place, its key and a suggestion. The same
-//! declarations give the [`schema`], the [`generate_config`] example and the [`reference`].
+//! declarations give the [`schema`], the [`generate_config`] example and the [`reference()`].
 //!
 //! Invariants: nothing outside `keys` names a key of a section; a key that is not declared is an error; whatever the
 //! bytes, the answer is a [`Resolved`] or diagnostics, never a panic.

@@ -176,6 +176,13 @@ fn put(node: &mut Node, steps: &[Step], value: &Value, at: &At, diagnostics: &mu
                 put(item, rest, value, &at.item(index, mark), diagnostics);
             }
         }
+        _ => report_misfit(step, node, at, diagnostics),
+    }
+}
+
+/// A key of what is no mapping, an item of what is no list.
+fn report_misfit(step: &Step, node: &Node, at: &At, diagnostics: &mut Diagnostics) {
+    match (step, &node.value) {
         (Step::Key(key), Value::Sequence(_)) => {
             let suggestion = format!("write {}[*].{key} for every item", at.path);
             diagnostics.error_with(

@@ -1,4 +1,5 @@
-//! A run without a configuration file: a trace, a model, a device. It becomes the tree of the file one would have written,
+//! A run without a configuration file: a trace, a model, a device. It becomes the tree of the file one would have
+//! written,
 //! and goes the same way.
 
 use std::path::PathBuf;

@@ -93,7 +93,8 @@ section! {
         step_overhead_s: Field<f64> = optional("0").unit("s").at_least(0.0);
         /// Bytes of a streamed token on the way to the client.
         bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes").at_least(0.0).example("2");
-        /// Reuse the KV cache of a conversation's earlier turns; also the master switch of `enable_cross_request_caching`.
+        /// Reuse the KV cache of a conversation's earlier turns; also the master switch of
+        /// `enable_cross_request_caching`.
         enable_prefix_caching: Set<bool> = default(Literal::Flag(true)).example("true");
         /// Reuse the KV cache of other requests with the same beginning.
         enable_cross_request_caching: Set<bool> = default(Literal::Flag(true)).example("true");

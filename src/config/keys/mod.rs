@@ -9,7 +9,7 @@ mod hardware;
 mod metrics;
 mod workload;
 
-pub(crate) use distribution::{Distribution, LogNormal};
+pub(crate) use distribution::{Distribution, LogNormal, Mixture};
 pub(crate) use frameworks::{Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
 pub(crate) use hardware::{ComputeDevice, HardwareProfile, NetworkLink};
 pub(crate) use metrics::Metrics;
@@ -28,7 +28,8 @@ section! {
         schema_uri: Field<String> = optional("none").named("$schema");
         /// How long, how exact, with which random numbers.
         simulation: Field<Simulation> = required();
-        /// JSON file with the predecessor's model profiles; relative to the current folder, else to this file's folder or
+        /// JSON file with the predecessor's model profiles; relative to the current folder, else to this file's folder
+        /// or
         /// its parents.
         model_characteristics_db_path: Field<String> = optional("the built-in catalog alone");
         /// GPUs and the links between them.

@@ -125,10 +125,8 @@ fn draft(
     diagnostics: &mut Diagnostics,
 ) -> Option<EngineSpec> {
     let config = plan.config;
-    let policy = frameworks::queue_policy(config, diagnostics);
-    let prefix_caching = frameworks::prefix_caching(config, diagnostics);
+    let limits = frameworks::scheduler(config, diagnostics);
     let step_overhead_s = frameworks::step_overhead_s(config, diagnostics);
-    let long_prefill_token_threshold = frameworks::prefill_limit(config, diagnostics);
     let layout = plan.layout.as_ref()?;
     let has_data_sheets = devices(layout, hardware).is_some();
     // Without links and with a catalog device that is unknown, the links that it would bring are not missing.
@@ -181,13 +179,8 @@ fn draft(
         scheduler: SchedulerSpec {
             max_num_seqs,
             max_num_batched_tokens,
-            block_tokens: config.block_size.value,
-            chunked_prefill: config.enable_chunked_prefill.value,
-            long_prefill_token_threshold,
-            policy,
             max_model_len,
-            prefix_caching,
-            min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
+            ..limits
         },
         kv_blocks,
         step_overhead_s,

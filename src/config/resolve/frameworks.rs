@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
-use oracle_components::scenario::{PrefixCaching, QueuePolicy};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
 use super::Places;
 use super::hardware::Hardware;
@@ -209,52 +209,7 @@ fn parallel_layout(
     if !check_gpus(keys, hardware, diagnostics) {
         return None;
     }
-    let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX);
-    let (degree, stages) = (keys.tp_degree.value, keys.pp_stages.value);
-    let (tensor_parallel, pipeline_parallel) = match strategy {
-        Strategy::None | Strategy::Tensor => {
-            if degree != gpus {
-                let message = format!("tp_degree is {degree}, but gpu_ids has {gpus}");
-                diagnostics.error_with(
-                    &keys.tp_degree.at,
-                    message,
-                    format!("set tp_degree: {gpus}"),
-                );
-                return None;
-            }
-            (degree, 1)
-        }
-        Strategy::Pipeline => {
-            if stages > gpus {
-                diagnostics.error(
-                    &keys.pp_stages.at,
-                    format!("pp_stages is {stages}, but gpu_ids has {gpus}"),
-                );
-                return None;
-            }
-            if stages < gpus {
-                let message = format!(
-                    "{} of {gpus} GPUs idle: each of the {stages} stages runs on one",
-                    gpus - stages
-                );
-                diagnostics.warn_with(
-                    &keys.gpu_ids.at,
-                    message,
-                    "use strategy: TP_PP with tp_degree",
-                );
-            }
-            (1, stages)
-        }
-        Strategy::TensorPipeline => {
-            if u64::from(degree) * u64::from(stages) != u64::from(gpus) {
-                let message =
-                    format!("tp_degree × pp_stages is {degree} × {stages}, but gpu_ids has {gpus}");
-                diagnostics.error(&keys.gpu_ids.at, message);
-                return None;
-            }
-            (degree, stages)
-        }
-    };
+    let (tensor_parallel, pipeline_parallel) = degrees(keys, strategy, diagnostics)?;
     let used = tensor_parallel as usize * pipeline_parallel as usize;
     let gpu_ids = keys
         .gpu_ids
@@ -277,6 +232,60 @@ fn parallel_layout(
         microbatches,
         at,
     })
+}
+
+/// Ranks a stage and stages, which must make use of the GPUs.
+fn degrees(
+    keys: &Parallelism,
+    strategy: Strategy,
+    diagnostics: &mut Diagnostics,
+) -> Option<(u32, u32)> {
+    let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX);
+    let (degree, stages) = (keys.tp_degree.value, keys.pp_stages.value);
+    match strategy {
+        Strategy::None | Strategy::Tensor => {
+            if degree != gpus {
+                let message = format!("tp_degree is {degree}, but gpu_ids has {gpus}");
+                diagnostics.error_with(
+                    &keys.tp_degree.at,
+                    message,
+                    format!("set tp_degree: {gpus}"),
+                );
+                return None;
+            }
+            Some((degree, 1))
+        }
+        Strategy::Pipeline => {
+            if stages > gpus {
+                diagnostics.error(
+                    &keys.pp_stages.at,
+                    format!("pp_stages is {stages}, but gpu_ids has {gpus}"),
+                );
+                return None;
+            }
+            if stages < gpus {
+                let message = format!(
+                    "{} of {gpus} GPUs idle: each of the {stages} stages runs on one",
+                    gpus - stages
+                );
+                diagnostics.warn_with(
+                    &keys.gpu_ids.at,
+                    message,
+                    "use strategy: TP_PP with tp_degree",
+                );
+            }
+            Some((1, stages))
+        }
+        Strategy::TensorPipeline => {
+            if u64::from(degree) * u64::from(stages) != u64::from(gpus) {
+                let message =
+                    format!("tp_degree × pp_stages is {degree} × {stages}, but gpu_ids has {gpus}");
+                diagnostics.error(&keys.gpu_ids.at, message);
+                return None;
+            }
+            Some((degree, stages))
+        }
+    }
 }
 
 fn check_gpus(keys: &Parallelism, hardware: &Hardware, diagnostics: &mut Diagnostics) -> bool {
@@ -333,8 +342,23 @@ fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut 
     }
 }
 
+/// The scheduler, but for what depends on devices and memory.
+pub(super) fn scheduler(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> SchedulerSpec {
+    SchedulerSpec {
+        max_num_seqs: config.max_num_seqs.value,
+        max_num_batched_tokens: config.max_num_batched_tokens.value.unwrap_or(u32::MAX),
+        block_tokens: config.block_size.value,
+        chunked_prefill: config.enable_chunked_prefill.value,
+        long_prefill_token_threshold: prefill_limit(config, diagnostics),
+        policy: queue_policy(config, diagnostics),
+        max_model_len: u32::MAX,
+        prefix_caching: prefix_caching(config, diagnostics),
+        min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
+    }
+}
+
 /// The waiting queue's order.
-pub(super) fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> QueuePolicy {
+fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> QueuePolicy {
     let Some(name) = config.scheduling_policy.value.as_deref() else {
         return QueuePolicy::Fcfs;
     };
@@ -352,10 +376,7 @@ pub(super) fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnosti
 }
 
 /// Which prefixes are shared.
-pub(super) fn prefix_caching(
-    config: &FrameworkConfig,
-    diagnostics: &mut Diagnostics,
-) -> PrefixCaching {
+fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> PrefixCaching {
     let without_effect = [
         (
             config.max_prefix_cache_size.given,
@@ -397,10 +418,7 @@ pub(super) fn step_overhead_s(config: &FrameworkConfig, diagnostics: &mut Diagno
 }
 
 /// Most prompt tokens of one sequence a step.
-pub(super) fn prefill_limit(
-    config: &FrameworkConfig,
-    diagnostics: &mut Diagnostics,
-) -> Option<u32> {
+fn prefill_limit(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Option<u32> {
     if config.long_prefill_token_threshold.given && config.prefill_chunk_size.given {
         let message = "long_prefill_token_threshold is given too and counts";
         diagnostics.warn(&config.prefill_chunk_size.at, message);

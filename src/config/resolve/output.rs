@@ -65,7 +65,8 @@ pub(super) fn resolve(
     })
 }
 
-/// The path that the config gives, from the current folder; else the default name in the run's folder. A folder given by
+/// The path that the config gives, from the current folder; else the default name in the run's folder. A folder given
+/// by
 /// flag takes in files that the config puts elsewhere, so that runs of one file into several folders do not overwrite
 /// each other.
 fn file_path(key: &Field<String>, default: &str, directory: &Path, metrics: &Metrics) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Links as a directed graph, and paths over it.
 //!
-//! A path has the fewest hops, then the least latency, then the links declared first: the same file gives the same paths.
+//! A path has the fewest hops, then the least latency, then the links declared first: the same file gives the same
+//! paths.
 //! Nothing is routed through the client.
 
 use std::cmp::Reverse;

@@ -126,7 +126,8 @@ fn client_paths(
     (ingress.unwrap_or_default(), egress.unwrap_or_default())
 }
 
-/// Where the config has no links at all, devices of the catalog are joined as their data sheets say: each rank to the next
+/// Where the config has no links at all, devices of the catalog are joined as their data sheets say: each rank to the
+/// next
 /// of its ring, stages to stages, and the client to the first GPU of each framework.
 pub(super) fn add_catalog_links(
     hardware: &mut Hardware,

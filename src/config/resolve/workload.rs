@@ -250,40 +250,42 @@ fn distribution(keys: &keys::Distribution, diagnostics: &mut Diagnostics) -> Opt
             shape: keys.shape.value,
             scale: keys.scale.value,
         },
-        Keys::Mixture(keys) => {
-            let components = keys.components.value.as_ref()?;
-            let weights = keys
-                .weights
-                .value
-                .clone()
-                .unwrap_or_else(|| vec![1.0; components.len()]);
-            if components.is_empty() {
-                diagnostics.error(&keys.components.at, "a mixture needs components");
-                return None;
-            }
-            if weights.len() != components.len() {
-                let message = format!(
-                    "{} weights for {} components",
-                    weights.len(),
-                    components.len()
-                );
-                diagnostics.error(&keys.weights.at, message);
-                return None;
-            }
-            let weighted = weights
-                .into_iter()
-                .zip(components)
-                .filter(|(weight, _)| *weight > 0.0);
-            let components: Vec<_> = weighted
-                .filter_map(|(weight, inner)| Some((weight, distribution(inner, diagnostics)?)))
-                .collect();
-            if components.is_empty() {
-                diagnostics.error(&keys.weights.at, "one weight at least must be above 0");
-                return None;
-            }
-            Distribution::Mixture { components }
-        }
+        Keys::Mixture(keys) => mixture(keys, diagnostics)?,
     })
+}
+
+fn mixture(keys: &keys::Mixture, diagnostics: &mut Diagnostics) -> Option<Distribution> {
+    let components = keys.components.value.as_ref()?;
+    let weights = keys
+        .weights
+        .value
+        .clone()
+        .unwrap_or_else(|| vec![1.0; components.len()]);
+    if components.is_empty() {
+        diagnostics.error(&keys.components.at, "a mixture needs components");
+        return None;
+    }
+    if weights.len() != components.len() {
+        let message = format!(
+            "{} weights for {} components",
+            weights.len(),
+            components.len()
+        );
+        diagnostics.error(&keys.weights.at, message);
+        return None;
+    }
+    let weighted = weights
+        .into_iter()
+        .zip(components)
+        .filter(|(weight, _)| *weight > 0.0);
+    let components: Vec<_> = weighted
+        .filter_map(|(weight, inner)| Some((weight, distribution(inner, diagnostics)?)))
+        .collect();
+    if components.is_empty() {
+        diagnostics.error(&keys.weights.at, "one weight at least must be above 0");
+        return None;
+    }
+    Some(Distribution::Mixture { components })
 }
 
 fn log_normal(keys: &LogNormal, diagnostics: &mut Diagnostics) -> Option<Distribution> {
