@@ -3,10 +3,15 @@
 //! Invariant: nothing here knows a file format, a command line or a policy; behaviour is in `oracle-systems`.
 
 pub mod device;
+pub mod engine;
+pub mod hardware;
+pub mod kv;
 pub mod model;
 pub mod record;
 pub mod request;
+pub mod resources;
 pub mod scenario;
+pub mod sequence;
 pub mod time;
 
 pub use time::SimTime;

@@ -1,5 +1,7 @@
 //! The two doors of the engine: requests come in by a [`RequestSource`], records leave by a [`RecordSink`].
 
+use std::any::Any;
+
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_components::request::RequestSpec;
@@ -19,7 +21,7 @@ pub trait RequestSource: Send + Sync {
 pub struct SinkClosed;
 
 /// Where records go.
-pub trait RecordSink: Send + Sync {
+pub trait RecordSink: Any + Send + Sync {
     /// A request has ended. Called in the order in which the engine ends them, which is nearly that of completion times:
     /// a whole response still crosses its links after its engine is done with it.
     ///

@@ -1,0 +1,139 @@
+//! The Engine entity: an instance of a serving framework.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use bevy_ecs::prelude::*;
+
+use crate::record::EngineTotals;
+use crate::request::RequestId;
+use crate::scenario::{EngineIndex, Path, SchedulerSpec};
+use crate::time::SimTime;
+
+/// What an engine is. Never changes.
+#[derive(Component, Clone, Debug)]
+#[component(immutable)]
+pub struct Engine {
+    /// Its index in the scenario.
+    pub index: EngineIndex,
+    /// The scheduler's limits and policies.
+    pub scheduler: SchedulerSpec,
+    /// From the client.
+    pub ingress: Path,
+    /// To the client.
+    pub egress: Path,
+    /// Bytes of a token on the response links.
+    pub response_bytes_per_token: f64,
+}
+
+/// An engine's own time.
+#[derive(Component, Clone, Copy, Debug)]
+pub struct StepClock {
+    /// The last boundary: start of the step that is running.
+    pub boundary: SimTime,
+    /// Steps that have ended.
+    pub steps: u64,
+    /// When the lane of streamed tokens is free again.
+    pub lane_free: SimTime,
+    /// When the client has received the flow of the last step that sent one.
+    pub flow_received: SimTime,
+}
+
+/// Key of a waiting sequence under the priority policy.
+pub type PriorityKey = (i32, SimTime, RequestId);
+
+/// The waiting queue. Under fcfs it may hold sequences that have timed out; they are skipped.
+#[derive(Clone, Debug)]
+pub enum Waiting {
+    /// In order.
+    Fcfs(VecDeque<Entity>),
+    /// By (priority, arrival, id).
+    Priority(BTreeMap<PriorityKey, Entity>),
+}
+
+/// What waits for an engine.
+#[derive(Component, Clone, Debug)]
+pub struct Queues {
+    /// On the way to the engine: (delivered, sequence), in order.
+    pub inbox: VecDeque<(SimTime, Entity)>,
+    /// Delivered and not running.
+    pub waiting: Waiting,
+    /// How many wait.
+    pub waiting_count: u32,
+    /// (deadline, id, sequence) of every sequence with a time limit; those that ended are skipped.
+    pub deadlines: BinaryHeap<Reverse<(SimTime, RequestId, Entity)>>,
+}
+
+/// The running sequences, in aggregate.
+#[derive(Component, Clone, Debug)]
+pub struct Running {
+    /// How many run.
+    pub count: u32,
+    /// Decoding ones.
+    pub decodes: u32,
+    /// Decoding ones whose responses are streamed.
+    pub streaming_decodes: u32,
+    /// Tokens in the KV cache of the decoding ones, at the last boundary.
+    pub decode_context: u64,
+    /// Decoding ones by (tokens in the KV cache − steps) mod block: those of class c take a block in step s when
+    /// c + s is divisible by the block.
+    pub residues: Vec<u32>,
+    /// (step count at which it has generated its target, id, sequence) of the decoding ones; stale entries are skipped.
+    pub finishes: BinaryHeap<Reverse<(u64, RequestId, Entity)>>,
+    /// Running prefills, in order of admission.
+    pub prefills: Vec<Entity>,
+    /// Running sequences by admission number, from `first_admission`; gaps where they left.
+    pub admitted: VecDeque<Option<Entity>>,
+    /// Admission number of the front of `admitted`.
+    pub first_admission: u64,
+    /// Running sequences by key, kept under the priority policy only.
+    pub by_priority: BTreeMap<PriorityKey, Entity>,
+}
+
+/// A chunk of a prompt in a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    /// Whose.
+    pub sequence: Entity,
+    /// Tokens.
+    pub tokens: u32,
+    /// It computes the last known token, so the step emits one.
+    pub completes: bool,
+}
+
+/// What holds the waiting queue back while no sequence leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Nothing waits, or what waits cannot be admitted before a sequence leaves.
+    Settled,
+    /// The next boundary may admit.
+    Open,
+}
+
+/// The batch of the step that is about to run.
+#[derive(Component, Clone, Debug)]
+pub struct Plan {
+    /// Chunks of prompts, in order.
+    pub chunks: Vec<Chunk>,
+    /// Whether the batch may go on for more than one step.
+    pub admission: Admission,
+}
+
+/// The steps that a batch runs for. Computed ahead; an arrival cuts it at the end of the step that is then running.
+#[derive(Component, Clone, Debug, Default)]
+pub struct Epoch {
+    /// End of each step.
+    pub step_ends: Vec<SimTime>,
+    /// How many of them will run.
+    pub steps: usize,
+    /// Most steps computed ahead.
+    pub horizon_steps: usize,
+    /// KV tokens that the first step's decodes attend to; each further step adds `decodes`.
+    pub decode_context: u64,
+    /// Decoding sequences in the batch.
+    pub decodes: u32,
+}
+
+/// Totals of an engine.
+#[derive(Component, Clone, Debug, Default)]
+pub struct EngineLedger(pub EngineTotals);

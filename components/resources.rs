@@ -1,0 +1,100 @@
+//! What the whole world shares: the clock, the order of events, arrivals to come, loads and tallies.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use bevy_ecs::prelude::*;
+
+use crate::request::{RequestId, RequestSpec};
+use crate::scenario::EngineIndex;
+use crate::time::SimTime;
+
+/// Simulated time, and who is due.
+#[derive(Resource, Clone, Debug)]
+pub struct Clock {
+    /// Now.
+    pub now: SimTime,
+    /// Engines at a boundary now, by index.
+    pub due: Vec<EngineIndex>,
+    /// Nothing happens after this.
+    pub horizon: SimTime,
+    /// Nothing is left to happen, or the horizon was reached.
+    pub stopped: bool,
+}
+
+/// When engines are due next.
+#[derive(Resource, Clone, Debug)]
+pub struct EngineEvents {
+    /// Each engine's next boundary; [`SimTime::NEVER`] if it has none.
+    pub wakes: Vec<SimTime>,
+    /// The same as a queue; entries that differ from `wakes` are stale.
+    pub queue: BinaryHeap<Reverse<(SimTime, EngineIndex)>>,
+}
+
+/// A request that follows from another's end.
+#[derive(Clone, Debug)]
+pub struct FollowUp {
+    /// What it asks.
+    pub spec: RequestSpec,
+    /// Position in the order in which follow-ups were returned.
+    pub order: u64,
+}
+
+impl PartialEq for FollowUp {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for FollowUp {}
+
+impl PartialOrd for FollowUp {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for FollowUp {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.spec.arrival, self.order).cmp(&(other.spec.arrival, other.order))
+    }
+}
+
+/// Requests that have yet to arrive.
+#[derive(Resource, Clone, Debug, Default)]
+pub struct Arrivals {
+    /// The next of the open-loop workload.
+    pub next: Option<RequestSpec>,
+    /// Follow-ups, the earliest first.
+    pub follow_ups: BinaryHeap<Reverse<FollowUp>>,
+    /// Follow-ups returned so far.
+    pub follow_ups_returned: u64,
+    /// The next request's number: requests that have arrived so far.
+    pub next_id: RequestId,
+}
+
+/// Requests in transit, waiting and running, by engine.
+#[derive(Resource, Clone, Debug)]
+pub struct Loads(pub Vec<u32>);
+
+/// Counts of the run.
+#[derive(Resource, Clone, Debug, Default)]
+pub struct Tally {
+    /// Requests that ended, by status.
+    pub ended: [u64; 4],
+    /// The latest completion.
+    pub last_completion: SimTime,
+    /// Ticks of the schedule.
+    pub ticks: u64,
+}
+
+/// Entities by index.
+#[derive(Resource, Clone, Debug, Default)]
+pub struct Directory {
+    /// Engines.
+    pub engines: Vec<Entity>,
+    /// GPUs.
+    pub gpus: Vec<Entity>,
+    /// Links.
+    pub links: Vec<Entity>,
+}

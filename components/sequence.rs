@@ -1,0 +1,73 @@
+//! The Sequence entity: one decoding stream of a request.
+
+use bevy_ecs::prelude::*;
+
+use crate::record::PrefixEvent;
+use crate::request::RequestId;
+use crate::scenario::EngineIndex;
+use crate::time::SimTime;
+
+/// Where a sequence is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// In transit to the engine or in its waiting queue; holds no KV blocks.
+    Waiting,
+    /// Running, with known tokens not yet in the KV cache.
+    Prefill,
+    /// Running, one token a step.
+    Decode,
+}
+
+/// A sequence's progress. While it decodes, `computed` and `generated` are those at its entry into decode; each step of
+/// the engine since then adds one to both, so nothing has to touch it until it leaves.
+#[derive(Component, Clone, Debug)]
+pub struct Sequence {
+    /// Its request's entity.
+    pub request: Entity,
+    /// Its request's number, which breaks ties.
+    pub id: RequestId,
+    /// The engine it is on.
+    pub engine: EngineIndex,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Tokens in the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens it will generate: what the request asks for, within `max_model_len`.
+    pub target_tokens: u32,
+    /// Tokens generated.
+    pub generated: u32,
+    /// Tokens in the KV cache.
+    pub computed: u32,
+    /// The engine's step count at the entry into decode.
+    pub entered_step: u64,
+    /// The most tokens that were ever in the KV cache before a preemption.
+    pub high_water: u32,
+    /// Position in the engine's order of admission.
+    pub admission: u64,
+    /// Order among waiting sequences under the priority policy.
+    pub priority: i32,
+    /// Arrival of the request.
+    pub arrival: SimTime,
+    /// When the client gives up.
+    pub deadline: SimTime,
+    /// The response is streamed.
+    pub streaming: bool,
+    /// Start of the first step that computed a token of it.
+    pub scheduled: Option<SimTime>,
+    /// First token, as the record has it.
+    pub first_token: Option<SimTime>,
+    /// End of the step that generated the last token before the current residence.
+    pub last_emission: Option<SimTime>,
+    /// Last token before the current residence, as the record has it.
+    pub last_token: Option<SimTime>,
+    /// What the prefix cache did at the first admission.
+    pub prefix_event: PrefixEvent,
+    /// Prompt tokens found in the cache at the first admission.
+    pub cached_tokens: u32,
+    /// Tokens computed in prefill steps.
+    pub prefilled_tokens: u32,
+    /// Tokens computed again after preemptions.
+    pub recomputed_tokens: u32,
+    /// Times it was preempted.
+    pub preemptions: u32,
+}

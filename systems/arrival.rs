@@ -1,0 +1,195 @@
+//! Arrival: requests that are due come in, are routed to an engine, and start on its ingress links.
+//!
+//! Owns the order of arrivals and the requests' numbers. May touch an engine's inbox, and cut its epoch at the end of the
+//! step that runs when the prompt gets there. It goes on past the clock for as long as nothing else can happen before.
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running, Waiting};
+use oracle_components::record::{PrefixEvent, Reason, Status};
+use oracle_components::request::{Request, RequestId, RequestSpec};
+use oracle_components::resources::{Arrivals, Directory, EngineEvents};
+use oracle_components::scenario::SchedulerSpec;
+use oracle_components::sequence::{Phase, Sequence};
+
+use crate::clock::{next_arrival, next_boundary, wake_at};
+use crate::retire::{End, Retirement};
+use crate::transfer::Network;
+use crate::world::{Routes, Source};
+
+/// What an arrival sees of an engine.
+type ArrivalParts = (
+    &'static Engine,
+    &'static mut Queues,
+    &'static Running,
+    &'static Plan,
+    &'static mut Epoch,
+);
+
+/// Takes in the requests that are due.
+pub fn arrive(
+    mut desk: Retirement,
+    mut routes: ResMut<Routes>,
+    mut events: ResMut<EngineEvents>,
+    directory: Res<Directory>,
+    mut network: Network,
+    mut engines: Query<ArrivalParts>,
+    kv: Query<&oracle_components::kv::KvPool>,
+) {
+    loop {
+        let at = next_arrival(&desk.arrivals);
+        let may_go_on = desk.clock.due.is_empty() && at < next_boundary(&mut events);
+        if at == SimTime::NEVER || at > desk.clock.horizon || (at > desk.clock.now && !may_go_on) {
+            return;
+        }
+        desk.clock.now = at;
+        let spec = take_next(&mut desk.arrivals, &mut desk.source);
+        let id = desk.arrivals.next_id;
+        desk.arrivals.next_id += 1;
+        let index = routes.router.route(spec.session, &desk.loads.0);
+        let entity = directory.engines[index as usize];
+        let (engine, mut queues, running, plan, mut epoch) = engines
+            .get_mut(entity)
+            .expect("engines live as long as the world");
+        let bytes = f64::from(spec.prompt_tokens) * routes.prompt_bytes_per_token;
+        let delivered = network.send(&engine.ingress, bytes, at);
+        let blocks = kv.get(entity).map_or(0, |pool| pool.total);
+        let target = spec.output_tokens.min(
+            engine
+                .scheduler
+                .max_model_len
+                .saturating_sub(spec.prompt_tokens),
+        );
+        if let Some(reason) = refusal(&spec, target, &engine.scheduler, blocks) {
+            desk.refuse(
+                id,
+                &spec,
+                index,
+                End {
+                    completion: delivered,
+                    status: Status::Failed,
+                    reason,
+                },
+            );
+            continue;
+        }
+        desk.loads.0[index as usize] += 1;
+        let deadline = spec.arrival.saturating_add(spec.timeout);
+        let request = Request {
+            id,
+            spec,
+            engine: index,
+            delivered,
+        };
+        let sequence = new_sequence(id, &request, target, deadline);
+        let request = desk.commands.spawn(request).id();
+        let sequence = desk
+            .commands
+            .spawn(Sequence {
+                request,
+                ..sequence
+            })
+            .id();
+        queues.inbox.push_back((delivered, sequence));
+        if epoch.steps > 0 {
+            cut(
+                &mut epoch, plan, running, &queues, engine, delivered, deadline,
+            );
+            wake_at(&mut events, index, epoch.step_ends[epoch.steps - 1]);
+        } else {
+            // An engine that is due now sets its own wake once it has scheduled.
+            let wake = events.wakes[index as usize].min(delivered);
+            wake_at(&mut events, index, wake);
+        }
+    }
+}
+
+/// The next arrival: of the open-loop workload before a follow-up at the same time.
+fn take_next(arrivals: &mut Arrivals, source: &mut Source) -> RequestSpec {
+    let follow_up_first = match (&arrivals.next, arrivals.follow_ups.peek()) {
+        (Some(next), Some(follow_up)) => follow_up.0.spec.arrival < next.arrival,
+        (None, _) => true,
+        (Some(_), None) => false,
+    };
+    if follow_up_first {
+        return arrivals.follow_ups.pop().expect("something arrives").0.spec;
+    }
+    let following = source.0.next_request();
+    std::mem::replace(&mut arrivals.next, following).expect("something arrives")
+}
+
+/// Why an engine will not take a request, if it will not.
+fn refusal(
+    spec: &RequestSpec,
+    target: u32,
+    scheduler: &SchedulerSpec,
+    kv_blocks: u64,
+) -> Option<Reason> {
+    if spec.prompt_tokens >= scheduler.max_model_len {
+        return Some(Reason::PromptTooLong);
+    }
+    if !scheduler.chunked_prefill && spec.prompt_tokens > scheduler.max_num_batched_tokens {
+        return Some(Reason::PromptExceedsTokenBudget);
+    }
+    let tokens = u64::from(spec.prompt_tokens) + u64::from(target) - 1;
+    (tokens.div_ceil(u64::from(scheduler.block_tokens)) > kv_blocks)
+        .then_some(Reason::ExceedsKvCache)
+}
+
+/// A sequence that has just set out. Its request's entity is filled in by the caller.
+fn new_sequence(
+    id: RequestId,
+    request: &Request,
+    target_tokens: u32,
+    deadline: SimTime,
+) -> Sequence {
+    Sequence {
+        request: Entity::PLACEHOLDER,
+        id,
+        engine: request.engine,
+        phase: Phase::Waiting,
+        prompt_tokens: request.spec.prompt_tokens,
+        target_tokens,
+        generated: 0,
+        computed: 0,
+        entered_step: 0,
+        high_water: 0,
+        admission: 0,
+        priority: request.spec.priority,
+        arrival: request.spec.arrival,
+        deadline,
+        streaming: request.spec.streaming,
+        scheduled: None,
+        first_token: None,
+        last_emission: None,
+        last_token: None,
+        prefix_event: PrefixEvent::None,
+        cached_tokens: 0,
+        prefilled_tokens: 0,
+        recomputed_tokens: 0,
+        preemptions: 0,
+    }
+}
+
+/// Ends an epoch at the first boundary that has to see a new request: the first after its delivery if it could be
+/// admitted there, else the first after its deadline.
+fn cut(
+    epoch: &mut Epoch,
+    plan: &Plan,
+    running: &Running,
+    queues: &Queues,
+    engine: &Engine,
+    delivered: SimTime,
+    deadline: SimTime,
+) {
+    let seats_left = running.count < engine.scheduler.max_num_seqs;
+    let queue_jumper = matches!(queues.waiting, Waiting::Priority(_));
+    let admissible = seats_left && (queues.waiting_count == 0 || queue_jumper);
+    let at = if admissible || plan.admission == oracle_components::engine::Admission::Open {
+        delivered
+    } else {
+        deadline.max(delivered)
+    };
+    let boundary = epoch.step_ends[..epoch.steps].partition_point(|&end| end < at);
+    epoch.steps = epoch.steps.min(boundary + 1);
+}

@@ -1,0 +1,214 @@
+//! Costing: prices the batch of each engine that is due, and runs its steps ahead for as long as the batch stays as it is.
+//!
+//! While a batch goes on, only decode attention's context grows, by the number of sequences each step; so a step ahead
+//! costs a few nanoseconds, whatever the batch size. The epoch ends with the step in which a sequence generates its last
+//! token, before the step for which KV blocks run out, at the first boundary after a deadline or a delivery, and after a
+//! single step if that has prompt chunks. Ends that turn out not to matter are harmless: scheduling then finds the same batch.
+
+use std::cmp::Reverse;
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::{Admission, Epoch, Running};
+use oracle_components::resources::{Arrivals, Clock, Directory, EngineEvents};
+use oracle_components::sequence::{Phase, Sequence};
+
+use crate::clock::{next_arrival, wake_at};
+use crate::costing::{PreparedStep, StepShape};
+use crate::kv;
+use crate::world::{CostModel, EngineParts, EnginePartsItem, Priced};
+
+/// Steps ahead after an arrival has cut an epoch; doubled each time one runs out uncut.
+const FIRST_HORIZON_STEPS: usize = 16;
+/// Most steps ahead.
+const LAST_HORIZON_STEPS: usize = 4096;
+
+/// Prices the batches that were formed in this tick.
+pub fn cost_steps(
+    clock: Res<Clock>,
+    directory: Res<Directory>,
+    arrivals: Res<Arrivals>,
+    mut events: ResMut<EngineEvents>,
+    mut engines: Query<EngineParts>,
+    sequences: Query<&Sequence>,
+) {
+    // With one engine the next arrival is its own, so running ahead of it would be in vain.
+    let next_delivery = if directory.engines.len() == 1 {
+        next_arrival(&arrivals)
+    } else {
+        SimTime::NEVER
+    };
+    for &index in &clock.due {
+        let mut parts = engines
+            .get_mut(directory.engines[index as usize])
+            .expect("engines live as long as the world");
+        parts.clock.boundary = clock.now;
+        parts.epoch.steps = 0;
+        let wake = if parts.running.count == 0 {
+            parts
+                .queues
+                .inbox
+                .front()
+                .map_or(SimTime::NEVER, |&(delivered, _)| delivered)
+        } else {
+            run_ahead(&mut parts, &sequences, next_delivery);
+            parts.epoch.step_ends[parts.epoch.steps - 1]
+        };
+        wake_at(&mut events, index, wake);
+    }
+}
+
+/// The shape of the batch, and what its decodes attend to in the first step.
+fn shape(parts: &EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>) -> StepShape {
+    let mut shape = StepShape {
+        decode_sequences: parts.running.decodes,
+        sampled_rows: parts.running.decodes,
+        ..StepShape::default()
+    };
+    for chunk in &parts.plan.chunks {
+        let sequence = sequences
+            .get(chunk.sequence)
+            .expect("a planned sequence lives");
+        let (tokens, context) = (u64::from(chunk.tokens), u64::from(sequence.computed));
+        shape.prefill_tokens += chunk.tokens;
+        shape.prefill_sequences += 1;
+        shape.prefill_pairs += tokens * context + tokens * (tokens + 1) / 2;
+        shape.prefill_context_tokens += context + tokens;
+        shape.sampled_rows += u32::from(chunk.completes);
+    }
+    shape
+}
+
+/// The price of a batch, from the table if it is decodes alone.
+fn price(cost: &mut CostModel, shape: &StepShape) -> PreparedStep {
+    if shape.prefill_sequences > 0 {
+        return cost.step.prepare(shape);
+    }
+    let CostModel { step, decode_only } = cost;
+    let batch = shape.decode_sequences as usize;
+    if decode_only.len() <= batch {
+        decode_only.resize(batch + 1, None);
+    }
+    *decode_only[batch].get_or_insert_with(|| step.prepare(shape))
+}
+
+/// Prices the batch and computes the ends of its steps.
+fn run_ahead(
+    parts: &mut EnginePartsItem<'_, '_>,
+    sequences: &Query<&Sequence>,
+    next_delivery: SimTime,
+) {
+    let shape = shape(parts, sequences);
+    let priced = price(&mut parts.cost, &shape);
+    *parts.priced = Priced(Some(priced));
+    let running = &mut *parts.running;
+    let decodes = u64::from(running.decodes);
+    let epoch = &mut *parts.epoch;
+    epoch.decodes = running.decodes;
+    epoch.decode_context = running.decode_context + decodes;
+    epoch.step_ends.clear();
+    let most_steps = if parts.plan.chunks.is_empty() && parts.plan.admission == Admission::Settled {
+        let until_finish = next_finish(running, sequences).saturating_sub(parts.clock.steps);
+        until_finish.min(epoch.horizon_steps as u64)
+    } else {
+        1
+    };
+    debug_assert!(most_steps > 0, "a sequence that has its target has left");
+    let deliveries = parts
+        .queues
+        .inbox
+        .front()
+        .map_or(SimTime::NEVER, |&(delivered, _)| delivered);
+    let look_up_at = deliveries
+        .min(next_delivery)
+        .min(next_deadline(&mut parts.queues.deadlines, sequences));
+    let mut free = kv::free_blocks(&parts.pool);
+    let mut context = epoch.decode_context;
+    let mut end = parts.clock.boundary;
+    for step in 0..most_steps {
+        if step > 0 {
+            let need = u64::from(blocks_needed(running, parts.clock.steps + step));
+            if need > free {
+                break;
+            }
+            free -= need;
+        }
+        end += priced.duration(context);
+        epoch.step_ends.push(end);
+        context += decodes;
+        if end >= look_up_at {
+            break;
+        }
+    }
+    epoch.steps = epoch.step_ends.len();
+    debug_assert!(epoch.steps > 0, "an epoch has a step");
+}
+
+/// How many decodes take a block in the step with this number.
+#[must_use]
+pub fn blocks_needed(running: &Running, step: u64) -> u32 {
+    let block = running.residues.len() as u64;
+    running.residues[((block - step % block) % block) as usize]
+}
+
+/// The step count at which the next decoding sequence has its target; `u64::MAX` without one.
+fn next_finish(running: &mut Running, sequences: &Query<&Sequence>) -> u64 {
+    while let Some(&Reverse((step, _, entity))) = running.finishes.peek() {
+        if finishes_at(sequences.get(entity).ok(), step) {
+            return step;
+        }
+        running.finishes.pop();
+    }
+    u64::MAX
+}
+
+/// Whether a sequence, if it lives, decodes and has its target at this step count.
+#[must_use]
+pub fn finishes_at(sequence: Option<&Sequence>, step: u64) -> bool {
+    sequence.is_some_and(|sequence| {
+        sequence.phase == Phase::Decode
+            && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated)
+                == step
+    })
+}
+
+/// The earliest deadline of a sequence that lives.
+fn next_deadline(
+    deadlines: &mut std::collections::BinaryHeap<Reverse<(SimTime, u64, Entity)>>,
+    sequences: &Query<&Sequence>,
+) -> SimTime {
+    while let Some(&Reverse((deadline, _, entity))) = deadlines.peek() {
+        if sequences.contains(entity) {
+            return deadline;
+        }
+        deadlines.pop();
+    }
+    SimTime::NEVER
+}
+
+/// KV tokens that decodes attended to in the first `steps` steps of an epoch, summed.
+#[must_use]
+pub fn summed_context(epoch: &Epoch, steps: usize) -> u64 {
+    let steps = steps as u64;
+    steps * epoch.decode_context + u64::from(epoch.decodes) * (steps * (steps - 1) / 2)
+}
+
+/// Adapts how far an engine runs ahead to whether its last epoch was cut.
+pub fn adapt_horizon(epoch: &mut Epoch) {
+    epoch.horizon_steps = if epoch.steps < epoch.step_ends.len() {
+        FIRST_HORIZON_STEPS
+    } else if epoch.steps == epoch.horizon_steps {
+        (epoch.horizon_steps * 2).min(LAST_HORIZON_STEPS)
+    } else {
+        epoch.horizon_steps
+    };
+}
+
+/// An engine that runs nothing yet.
+#[must_use]
+pub fn no_epoch() -> Epoch {
+    Epoch {
+        horizon_steps: FIRST_HORIZON_STEPS,
+        ..Epoch::default()
+    }
+}

@@ -1,0 +1,440 @@
+//! The KV pool: allocation, release, prefix look-up and eviction, in blocks.
+//!
+//! Law: blocks are conserved (`empty + evictable + held = total`), and on every chain of segments what is cached is a
+//! prefix: a sequence holds a chain from its first block, lets it go last block first, and the queue of free blocks gives
+//! up the oldest first. So a chain can be counted instead of listed, and a look-up costs one step a segment.
+
+use oracle_components::kv::{FreeEntry, KeyMap, KvPool, Owner, Segment, Tail};
+use oracle_components::request::{PrefixSegment, RequestId};
+
+/// Stale entries that the queue may hold before it is swept.
+const STALE_ENTRIES_KEPT: usize = 256;
+
+/// What names the blocks of a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// Shared segments at the beginning of the prompt.
+    pub segments: &'a [PrefixSegment],
+    /// Key of what follows; 0 if nobody can ask for it.
+    pub tail_key: u64,
+    /// Tokens a block.
+    pub block_tokens: u32,
+}
+
+/// A run of cached blocks that a prompt begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hit {
+    /// Blocks of shared segments.
+    pub segment_blocks: u32,
+    /// Blocks of the tail behind them.
+    pub tail_blocks: u32,
+    /// Those among both that no sequence holds.
+    pub free_blocks: u32,
+}
+
+impl Hit {
+    /// All of its blocks.
+    #[must_use]
+    pub fn blocks(self) -> u32 {
+        self.segment_blocks + self.tail_blocks
+    }
+}
+
+/// The key under which a preempted request finds its own blocks when it has no tail key.
+#[must_use]
+pub fn own_key(id: RequestId) -> u64 {
+    // SplitMix64's finaliser: a bijection, so no two requests share a key; never 0 for any reachable id.
+    let mut z = id.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl<'a> Names<'a> {
+    /// Each segment's key with the range of blocks whose last token lies in it.
+    fn ranges(&self) -> impl DoubleEndedIterator<Item = (u64, u32, u32)> + use<'a> {
+        let block_tokens = self.block_tokens;
+        let mut start_token = 0_u32;
+        let ranges: smallvec::SmallVec<[(u64, u32, u32); 4]> = self
+            .segments
+            .iter()
+            .map(|segment| {
+                let start = start_token / block_tokens;
+                start_token += segment.tokens;
+                (segment.key, start, start_token / block_tokens)
+            })
+            .collect();
+        ranges.into_iter()
+    }
+
+    /// The first block of the tail.
+    fn tail_start(&self) -> u32 {
+        self.segments
+            .iter()
+            .map(|segment| segment.tokens)
+            .sum::<u32>()
+            / self.block_tokens
+    }
+}
+
+/// A pool of `total` empty blocks.
+#[must_use]
+pub fn new_pool(total: u64) -> KvPool {
+    KvPool {
+        total,
+        empty: total,
+        evictable: 0,
+        queue: std::collections::VecDeque::new(),
+        live_entries: 0,
+        segments: KeyMap::default(),
+        tails: KeyMap::default(),
+        next_stamp: 0,
+        allocated: 0,
+        freed: 0,
+        evicted: 0,
+        peak: 0,
+    }
+}
+
+/// Blocks that can be allocated.
+#[must_use]
+pub fn free_blocks(pool: &KvPool) -> u64 {
+    pool.empty + pool.evictable
+}
+
+/// Blocks that sequences hold.
+#[must_use]
+pub fn held_blocks(pool: &KvPool) -> u64 {
+    pool.total - free_blocks(pool)
+}
+
+/// Hands `blocks` blocks to a sequence: empty ones first, then the least recently released.
+///
+/// The caller has checked that there are as many free.
+pub fn allocate(pool: &mut KvPool, blocks: u64) {
+    pool.allocated += blocks;
+    let empty = blocks.min(pool.empty);
+    pool.empty -= empty;
+    if blocks > empty {
+        evict(pool, blocks - empty);
+    }
+    note_peak(pool);
+}
+
+/// Keeps the high-water mark of held blocks.
+fn note_peak(pool: &mut KvPool) {
+    pool.peak = pool.peak.max(held_blocks(pool));
+}
+
+/// Takes `blocks` blocks from the front of the queue.
+fn evict(pool: &mut KvPool, blocks: u64) {
+    pool.evicted += blocks;
+    pool.evictable -= blocks;
+    let mut wanted = u32::try_from(blocks).expect("a pool has fewer than 2^32 blocks");
+    while wanted > 0 {
+        let entry = *pool
+            .queue
+            .front()
+            .expect("evictable blocks are in the queue");
+        let (taken, used_up) = match entry.owner {
+            Owner::Nameless { blocks } => {
+                let taken = blocks.min(wanted);
+                pool.queue[0].owner = Owner::Nameless {
+                    blocks: blocks - taken,
+                };
+                (taken, blocks == taken)
+            }
+            Owner::Tail(key) => evict_tail(&mut pool.tails, key, entry.stamp, wanted),
+            Owner::Segment(key) => evict_segment(&mut pool.segments, key, entry.stamp, wanted),
+        };
+        if taken > 0 && used_up {
+            pool.live_entries -= 1;
+        }
+        if used_up {
+            pool.queue.pop_front();
+        }
+        wanted -= taken;
+    }
+}
+
+/// Takes up to `wanted` blocks from the end of a tail: how many, and whether its entry is used up (or stale: none taken).
+fn evict_tail(tails: &mut KeyMap<Tail>, key: u64, stamp: u64, wanted: u32) -> (u32, bool) {
+    let Some(tail) = tails.get_mut(&key).filter(|tail| tail.stamp == stamp) else {
+        return (0, true);
+    };
+    let taken = tail.blocks.min(wanted);
+    tail.blocks -= taken;
+    tail.full = tail.full.min(tail.blocks);
+    let used_up = tail.blocks == 0;
+    if used_up {
+        tails.remove(&key);
+    }
+    (taken, used_up)
+}
+
+/// Takes up to `wanted` blocks from the end of a segment's deepest free run, likewise.
+fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u32) -> (u32, bool) {
+    let Some(segment) = segments.get_mut(&key) else {
+        return (0, true);
+    };
+    let Some(&(first, run_stamp)) = segment.free_runs.last() else {
+        return (0, true);
+    };
+    if run_stamp != stamp {
+        return (0, true);
+    }
+    let taken = (segment.cached - first).min(wanted);
+    segment.cached -= taken;
+    let used_up = segment.cached == first;
+    if used_up {
+        segment.free_runs.pop();
+    }
+    if segment.cached == 0 && segment.holders.is_empty() {
+        segments.remove(&key);
+    }
+    (taken, used_up)
+}
+
+/// The longest run of cached blocks that a sequence of `known` tokens begins with; the block of its last token is never
+/// part of it, so that at least one token is computed.
+#[must_use]
+pub fn look_up(pool: &KvPool, names: &Names<'_>, known: u32) -> Hit {
+    let cap = (known - 1) / names.block_tokens;
+    let mut hit = Hit::default();
+    for (key, start, end) in names.ranges() {
+        if start == end {
+            continue;
+        }
+        let Some(segment) = pool.segments.get(&key).filter(|_| start < cap) else {
+            return hit;
+        };
+        let depth = segment.cached.min(end - start).min(cap - start);
+        hit.segment_blocks += depth;
+        hit.free_blocks += depth.saturating_sub(depth_held(segment));
+        if depth < end - start {
+            return hit;
+        }
+    }
+    if let Some(tail) = pool.tails.get(&names.tail_key) {
+        hit.tail_blocks = tail.full.min(cap.saturating_sub(names.tail_start()));
+        hit.free_blocks += hit.tail_blocks;
+    }
+    hit
+}
+
+/// Gives the blocks of a hit to a sequence.
+pub fn take_hit(pool: &mut KvPool, names: &Names<'_>, hit: Hit) {
+    pool.allocated += u64::from(hit.blocks());
+    let mut left = hit.segment_blocks;
+    for (key, start, end) in names.ranges() {
+        let depth = left.min(end - start);
+        if depth > 0 {
+            let segment = pool
+                .segments
+                .get_mut(&key)
+                .expect("a hit segment is cached");
+            let (unfreed, entries) = hold(segment, 0, depth);
+            pool.evictable -= u64::from(unfreed);
+            pool.live_entries -= entries;
+        }
+        left -= depth;
+    }
+    if hit.tail_blocks > 0 {
+        take_tail(pool, names.tail_key, hit.tail_blocks);
+    }
+    note_peak(pool);
+}
+
+/// Takes the first `blocks` of a tail out of the cache; what is left of it stays in the queue without a name.
+fn take_tail(pool: &mut KvPool, key: u64, blocks: u32) {
+    let tail = pool.tails.remove(&key).expect("a hit tail is cached");
+    pool.evictable -= u64::from(blocks);
+    let left = tail.blocks - blocks;
+    if left == 0 {
+        pool.live_entries -= 1;
+    } else {
+        let position = pool
+            .queue
+            .binary_search_by_key(&tail.stamp, |entry| entry.stamp)
+            .expect("a cached tail is in the queue");
+        pool.queue[position].owner = Owner::Nameless { blocks: left };
+    }
+}
+
+/// Allocates the blocks of a chunk that takes a sequence from `computed` to `computed + tokens` tokens in the cache, and
+/// names those of shared segments that it fills. Where another sequence has computed a segment's block already, that one
+/// is held instead.
+pub fn extend(pool: &mut KvPool, names: &Names<'_>, computed: u32, tokens: u32) {
+    let block = names.block_tokens;
+    let (full_before, full_after) = (computed / block, (computed + tokens) / block);
+    let mut fresh = (computed + tokens).div_ceil(block) - computed.div_ceil(block);
+    for (key, start, end) in names.ranges() {
+        let (from, to) = (
+            full_before.clamp(start, end) - start,
+            full_after.clamp(start, end) - start,
+        );
+        if from == to {
+            continue;
+        }
+        let segment = pool.segments.entry(key).or_default();
+        let shared = segment.cached.min(to).saturating_sub(from);
+        let (unfreed, entries) = hold(segment, from, to);
+        segment.cached = segment.cached.max(to);
+        pool.evictable -= u64::from(unfreed);
+        pool.live_entries -= entries;
+        // The block that an earlier chunk began to fill goes back if its name is cached by now.
+        let returned =
+            u32::from(shared > 0 && computed % block != 0 && start + from == full_before);
+        pool.allocated += u64::from(shared);
+        pool.freed += u64::from(returned);
+        pool.empty += u64::from(returned);
+        fresh -= shared - returned;
+    }
+    allocate(pool, u64::from(fresh));
+}
+
+/// How many of a segment's first blocks are held.
+fn depth_held(segment: &Segment) -> u32 {
+    segment.holders.last().map_or(0, |&(depth, _)| depth)
+}
+
+/// One sequence's hold on a segment grows from `from` to `to` blocks: how many cached blocks this takes out of the free
+/// queue, and how many of the queue's entries.
+fn hold(segment: &mut Segment, from: u32, to: u32) -> (u32, usize) {
+    let held_before = depth_held(segment);
+    let_go(segment, from);
+    match segment
+        .holders
+        .binary_search_by_key(&to, |&(depth, _)| depth)
+    {
+        Ok(at) => segment.holders[at].1 += 1,
+        Err(at) => segment.holders.insert(at, (to, 1)),
+    }
+    let unfreed = segment.cached.min(to).saturating_sub(held_before);
+    let mut entries = 0;
+    while let Some(&(first, _)) = segment.free_runs.first() {
+        let end = segment
+            .free_runs
+            .get(1)
+            .map_or(segment.cached, |&(next, _)| next);
+        if first >= to {
+            break;
+        }
+        if end > to {
+            segment.free_runs[0].0 = to;
+            break;
+        }
+        segment.free_runs.remove(0);
+        entries += 1;
+    }
+    (unfreed, entries)
+}
+
+/// One sequence's hold on the first `depth` blocks ends.
+fn let_go(segment: &mut Segment, depth: u32) {
+    if depth == 0 {
+        return;
+    }
+    let at = segment
+        .holders
+        .binary_search_by_key(&depth, |&(depth, _)| depth)
+        .expect("a sequence lets go of what it holds");
+    segment.holders[at].1 -= 1;
+    if segment.holders[at].1 == 0 {
+        segment.holders.remove(at);
+    }
+}
+
+/// Takes back the blocks of a sequence with `computed` tokens in the cache, last block first. They stay findable.
+pub fn release(pool: &mut KvPool, names: &Names<'_>, computed: u32) {
+    let block = names.block_tokens;
+    let (held, full) = (computed.div_ceil(block), computed / block);
+    pool.freed += u64::from(held);
+    let tail_start = names.tail_start();
+    let tail_blocks = held - full.min(tail_start);
+    if tail_blocks > 0 {
+        release_tail(
+            pool,
+            names.tail_key,
+            tail_blocks,
+            full.saturating_sub(tail_start),
+        );
+    }
+    for (key, start, end) in names.ranges().rev() {
+        let depth = full.clamp(start, end) - start;
+        if depth == 0 {
+            continue;
+        }
+        let segment = pool
+            .segments
+            .get_mut(&key)
+            .expect("a held segment is cached");
+        let_go(segment, depth);
+        let still_held = depth_held(segment);
+        if still_held < depth {
+            segment.free_runs.insert(0, (still_held, pool.next_stamp));
+            pool.evictable += u64::from(depth - still_held);
+            push(pool, Owner::Segment(key));
+        }
+    }
+    sweep(pool);
+}
+
+/// Takes back the blocks of a sequence without a cache to keep them in.
+pub fn release_empty(pool: &mut KvPool, blocks: u64) {
+    pool.freed += blocks;
+    pool.empty += blocks;
+}
+
+/// Puts a tail into the queue: under its key, if that is free.
+fn release_tail(pool: &mut KvPool, key: u64, blocks: u32, full: u32) {
+    pool.evictable += u64::from(blocks);
+    if key == 0 || full == 0 || pool.tails.contains_key(&key) {
+        push(pool, Owner::Nameless { blocks });
+    } else {
+        pool.tails.insert(
+            key,
+            Tail {
+                stamp: pool.next_stamp,
+                blocks,
+                full,
+            },
+        );
+        push(pool, Owner::Tail(key));
+    }
+}
+
+/// Appends an entry to the queue.
+fn push(pool: &mut KvPool, owner: Owner) {
+    pool.queue.push_back(FreeEntry {
+        stamp: pool.next_stamp,
+        owner,
+    });
+    pool.next_stamp += 1;
+    pool.live_entries += 1;
+}
+
+/// Drops stale entries once they outnumber the live ones, so that the queue is bounded by the pool.
+fn sweep(pool: &mut KvPool) {
+    if pool.queue.len() <= 2 * pool.live_entries + STALE_ENTRIES_KEPT {
+        return;
+    }
+    let (tails, segments) = (&pool.tails, &pool.segments);
+    pool.queue.retain(|entry| match entry.owner {
+        Owner::Nameless { .. } => true,
+        Owner::Tail(key) => tails
+            .get(&key)
+            .is_some_and(|tail| tail.stamp == entry.stamp),
+        Owner::Segment(key) => segments.get(&key).is_some_and(|segment| {
+            segment
+                .free_runs
+                .iter()
+                .any(|&(_, stamp)| stamp == entry.stamp)
+        }),
+    });
+    debug_assert_eq!(
+        pool.queue.len(),
+        pool.live_entries,
+        "live entries of the free queue are counted"
+    );
+}

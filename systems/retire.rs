@@ -1,0 +1,161 @@
+//! The end of a request: its record, its follow-up, and its entities' despawn. Every phase in which requests end uses
+//! this: arrival (refusals), scheduling (timeouts), completion (answers), and the stop.
+
+use std::cmp::Reverse;
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
+use oracle_components::SimTime;
+use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
+use oracle_components::request::{Request, RequestId, RequestSpec};
+use oracle_components::resources::{Arrivals, Clock, FollowUp, Loads, Tally};
+use oracle_components::scenario::EngineIndex;
+use oracle_components::sequence::Sequence;
+
+use crate::world::{Sink, Source};
+
+/// How a request ends.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// When.
+    pub completion: SimTime,
+    /// How.
+    pub status: Status,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What ending a request touches.
+#[derive(SystemParam)]
+pub struct Retirement<'w, 's> {
+    /// Time.
+    pub clock: ResMut<'w, Clock>,
+    /// Arrivals to come.
+    pub arrivals: ResMut<'w, Arrivals>,
+    /// Requests by engine.
+    pub loads: ResMut<'w, Loads>,
+    /// Requests.
+    pub requests: Query<'w, 's, &'static Request>,
+    /// Where records go.
+    pub sink: ResMut<'w, Sink>,
+    /// Where requests come from.
+    pub source: ResMut<'w, Source>,
+    /// Spawns and despawns.
+    pub commands: Commands<'w, 's>,
+    tally: ResMut<'w, Tally>,
+}
+
+impl Retirement<'_, '_> {
+    /// Ends a request that has a sequence: record, follow-up, despawn. The sequence holds no blocks any more, and
+    /// `sequence.generated` is up to date.
+    pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, end: End) {
+        let request = self
+            .requests
+            .get(sequence.request)
+            .expect("a sequence's request lives as long as it does");
+        let record = self.write(record_of(request, sequence, end));
+        self.loads.0[sequence.engine as usize] -= 1;
+        let request = self
+            .requests
+            .get(sequence.request)
+            .expect("it is despawned when the phase is over");
+        let follow_up = self.source.0.follow_up(&request.spec, &record);
+        self.expect(follow_up);
+        self.commands.entity(sequence.request).despawn();
+        self.commands.entity(entity).despawn();
+    }
+
+    /// Ends a request that never got as far as having a sequence.
+    pub fn refuse(&mut self, id: RequestId, spec: &RequestSpec, engine: EngineIndex, end: End) {
+        let record = RequestRecord {
+            request: id,
+            profile: spec.profile,
+            client: spec.client,
+            session: spec.session,
+            turn: spec.turn,
+            engine,
+            prompt_tokens: spec.prompt_tokens,
+            max_output_tokens: spec.max_output_tokens,
+            output_tokens: 0,
+            priority: spec.priority,
+            streaming: spec.streaming,
+            arrival: spec.arrival,
+            delivered: end.completion,
+            scheduled: None,
+            first_token: None,
+            last_token: None,
+            completion: end.completion,
+            status: end.status,
+            reason: end.reason,
+            prefix_event: PrefixEvent::None,
+            cached_tokens: 0,
+            prefilled_tokens: 0,
+            recomputed_tokens: 0,
+            preemptions: 0,
+        };
+        let record = self.write(record);
+        let follow_up = self.source.0.follow_up(spec, &record);
+        self.expect(follow_up);
+    }
+
+    /// Writes a record; what would end after the horizon is incomplete at the horizon.
+    pub fn write(&mut self, mut record: RequestRecord) -> RequestRecord {
+        if record.completion > self.clock.horizon {
+            record.completion = self.clock.horizon;
+            record.reason = if record.status == Status::Failed {
+                Reason::EndedWaiting
+            } else {
+                Reason::EndedRunning
+            };
+            record.status = Status::Incomplete;
+        }
+        self.tally.ended[record.status as usize] += 1;
+        self.tally.last_completion = self.tally.last_completion.max(record.completion);
+        if !self.sink.closed && self.sink.records.request(&record).is_err() {
+            self.sink.closed = true;
+        }
+        record
+    }
+
+    /// Puts a follow-up among the arrivals; none can arrive in the past.
+    fn expect(&mut self, follow_up: Option<RequestSpec>) {
+        let Some(mut spec) = follow_up else { return };
+        spec.arrival = spec.arrival.max(self.clock.now);
+        let order = self.arrivals.follow_ups_returned;
+        self.arrivals.follow_ups_returned += 1;
+        self.arrivals
+            .follow_ups
+            .push(Reverse(FollowUp { spec, order }));
+    }
+}
+
+/// The record of a request that has a sequence.
+pub fn record_of(request: &Request, sequence: &Sequence, end: End) -> RequestRecord {
+    let spec = &request.spec;
+    RequestRecord {
+        request: request.id,
+        profile: spec.profile,
+        client: spec.client,
+        session: spec.session,
+        turn: spec.turn,
+        engine: request.engine,
+        prompt_tokens: spec.prompt_tokens,
+        max_output_tokens: spec.max_output_tokens,
+        output_tokens: sequence.generated,
+        priority: spec.priority,
+        streaming: spec.streaming,
+        arrival: spec.arrival,
+        delivered: request.delivered,
+        scheduled: sequence.scheduled,
+        first_token: sequence.first_token,
+        last_token: sequence.last_token,
+        completion: end.completion,
+        status: end.status,
+        reason: end.reason,
+        prefix_event: sequence.prefix_event,
+        cached_tokens: sequence.cached_tokens,
+        prefilled_tokens: sequence.prefilled_tokens,
+        recomputed_tokens: sequence.recomputed_tokens,
+        preemptions: sequence.preemptions,
+    }
+}

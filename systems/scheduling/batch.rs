@@ -1,0 +1,277 @@
+//! One engine's next batch.
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::Chunk;
+use oracle_components::record::PrefixEvent;
+use oracle_components::request::Request;
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
+use oracle_components::sequence::{Phase, Sequence};
+
+use super::leave::{Departure, leave};
+use super::{names, queue, settled};
+use crate::epoch::blocks_needed;
+use crate::kv::{self, Hit, Names};
+use crate::world::EnginePartsItem;
+
+/// The batch under construction.
+struct Batch<'a, 'w, 's> {
+    parts: &'a mut EnginePartsItem<'w, 's>,
+    sequences: Query<'a, 'a, &'static mut Sequence>,
+    requests: &'a Query<'a, 'a, &'static Request>,
+    now: SimTime,
+    /// Tokens that the step may still take.
+    budget: u32,
+    preempted: bool,
+}
+
+/// Forms the batch of the step that starts at `now`.
+pub fn form(
+    parts: &mut EnginePartsItem<'_, '_>,
+    sequences: Query<'_, '_, &'static mut Sequence>,
+    requests: &Query<'_, '_, &'static Request>,
+    now: SimTime,
+) {
+    parts.clock.boundary = now;
+    parts.plan.chunks.clear();
+    let budget = parts.engine.scheduler.max_num_batched_tokens;
+    let mut batch = Batch {
+        parts,
+        sequences,
+        requests,
+        now,
+        budget,
+        preempted: false,
+    };
+    batch.take_decodes();
+    batch.take_prefills();
+    if !batch.preempted {
+        batch.admit();
+    }
+    let (preempted, budget) = (batch.preempted, batch.budget);
+    parts.plan.admission = settled(parts.queues.waiting_count, preempted, budget);
+    let ledger = &mut parts.ledger.0;
+    ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
+}
+
+impl Batch<'_, '_, '_> {
+    fn scheduler(&self) -> SchedulerSpec {
+        self.parts.engine.scheduler
+    }
+
+    /// One token of each decode, with a block where it starts one.
+    fn take_decodes(&mut self) {
+        let step = self.parts.clock.steps;
+        while u64::from(blocks_needed(&self.parts.running, step))
+            > kv::free_blocks(&self.parts.pool)
+        {
+            let policy = self.scheduler().policy;
+            let victim = queue::victim(&mut self.parts.running, policy);
+            self.preempt(victim);
+        }
+        kv::allocate(
+            &mut self.parts.pool,
+            u64::from(blocks_needed(&self.parts.running, step)),
+        );
+        self.budget -= self.parts.running.decodes;
+    }
+
+    /// The next chunk of each running prefill, in order of admission.
+    fn take_prefills(&mut self) {
+        let mut position = 0;
+        while let Some(&entity) = self.parts.running.prefills.get(position) {
+            let sequence = self
+                .sequences
+                .get(entity)
+                .expect("a running sequence lives");
+            let known = sequence.prompt_tokens + sequence.generated;
+            let tokens = (known - sequence.computed)
+                .min(self.limit(sequence))
+                .min(self.budget);
+            if tokens == 0 {
+                return;
+            }
+            let (computed, block) = (sequence.computed, self.scheduler().block_tokens);
+            let more = (computed + tokens).div_ceil(block) - computed.div_ceil(block);
+            while u64::from(more) > kv::free_blocks(&self.parts.pool) {
+                let victim = self.prefill_victim(position);
+                self.preempt(victim);
+                if victim == entity {
+                    return;
+                }
+            }
+            self.take_chunk(entity, tokens, computed + tokens == known);
+            position += 1;
+        }
+    }
+
+    /// The running prefill to preempt first among those from `position` on.
+    fn prefill_victim(&self, position: usize) -> Entity {
+        let candidates = &self.parts.running.prefills[position..];
+        let victim = match self.scheduler().policy {
+            QueuePolicy::Fcfs => candidates.last(),
+            QueuePolicy::Priority => candidates.iter().max_by_key(|&&entity| {
+                queue::priority_key(
+                    self.sequences
+                        .get(entity)
+                        .expect("a running sequence lives"),
+                )
+            }),
+        };
+        *victim.expect("the prefill that asks is one of them")
+    }
+
+    /// Most tokens of one sequence a step.
+    fn limit(&self, sequence: &Sequence) -> u32 {
+        let scheduler = self.scheduler();
+        let chunked = scheduler.chunked_prefill || sequence.preemptions > 0;
+        scheduler
+            .long_prefill_token_threshold
+            .filter(|_| chunked)
+            .unwrap_or(u32::MAX)
+    }
+
+    /// Adds a chunk of a running prefill to the batch, with its KV blocks.
+    fn take_chunk(&mut self, entity: Entity, tokens: u32, completes: bool) {
+        let scheduler = self.scheduler();
+        let sequence = self
+            .sequences
+            .get(entity)
+            .expect("a running sequence lives");
+        if scheduler.prefix_caching == PrefixCaching::Off {
+            let (computed, block) = (sequence.computed, scheduler.block_tokens);
+            let blocks = (computed + tokens).div_ceil(block) - computed.div_ceil(block);
+            kv::allocate(&mut self.parts.pool, u64::from(blocks));
+        } else {
+            let request = self
+                .requests
+                .get(sequence.request)
+                .expect("a sequence's request lives as long as it does");
+            let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
+            kv::extend(&mut self.parts.pool, &names, sequence.computed, tokens);
+        }
+        self.parts.plan.chunks.push(Chunk {
+            sequence: entity,
+            tokens,
+            completes,
+        });
+        self.budget -= tokens;
+    }
+
+    /// Admits from the waiting queue for as long as budget, seats and blocks last.
+    fn admit(&mut self) {
+        let scheduler = self.scheduler();
+        while self.budget > 0 && self.parts.running.count < scheduler.max_num_seqs {
+            let Some(entity) = queue::head(&mut self.parts.queues, &self.sequences) else {
+                return;
+            };
+            let sequence = self
+                .sequences
+                .get(entity)
+                .expect("the head of the queue lives");
+            let request = self
+                .requests
+                .get(sequence.request)
+                .expect("a sequence's request lives as long as it does");
+            let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
+            if sequence.preemptions > 0 && names.tail_key == 0 {
+                names.tail_key = kv::own_key(sequence.id);
+            }
+            let known = sequence.prompt_tokens + sequence.generated;
+            let hit = self.look_up(sequence, request.spec.turn, &names, known);
+            let cached = hit.blocks() * scheduler.block_tokens;
+            let mut tokens = (known - cached).min(self.limit(sequence));
+            let may_chunk = scheduler.chunked_prefill || sequence.preemptions > 0;
+            if tokens > self.budget && !may_chunk {
+                return;
+            }
+            tokens = tokens.min(self.budget);
+            let blocks = u64::from(known.div_ceil(scheduler.block_tokens) - hit.blocks());
+            if blocks + u64::from(hit.free_blocks) > kv::free_blocks(&self.parts.pool) {
+                return;
+            }
+            if hit.blocks() > 0 {
+                kv::take_hit(&mut self.parts.pool, &names, hit);
+            }
+            queue::pop_head(&mut self.parts.queues);
+            let mut sequence = self
+                .sequences
+                .get_mut(entity)
+                .expect("the head of the queue lives");
+            start_running(
+                &mut sequence,
+                request.spec.turn,
+                cached,
+                known,
+                self.now,
+                &scheduler,
+            );
+            queue::enter(
+                &mut self.parts.running,
+                &mut sequence,
+                entity,
+                scheduler.policy,
+            );
+            self.take_chunk(entity, tokens, cached + tokens == known);
+        }
+    }
+
+    /// The cached prefix that counts for a sequence.
+    fn look_up(&self, sequence: &Sequence, turn: u32, names: &Names<'_>, known: u32) -> Hit {
+        let scheduler = self.scheduler();
+        if scheduler.prefix_caching == PrefixCaching::Off {
+            return Hit::default();
+        }
+        let hit = kv::look_up(&self.parts.pool, names, known);
+        let first = turn == 0 && sequence.preemptions == 0;
+        let too_short = hit.blocks() * scheduler.block_tokens < scheduler.min_cached_prefix_tokens;
+        if first && too_short {
+            Hit::default()
+        } else {
+            hit
+        }
+    }
+
+    /// Sends a running sequence back to the queue.
+    fn preempt(&mut self, entity: Entity) {
+        let mut sequence = self
+            .sequences
+            .get_mut(entity)
+            .expect("a running sequence lives");
+        leave(
+            self.parts,
+            &mut sequence,
+            entity,
+            self.requests,
+            Departure::Preempted,
+        );
+        self.preempted = true;
+    }
+}
+
+/// An admitted sequence's own books.
+fn start_running(
+    sequence: &mut Sequence,
+    turn: u32,
+    cached: u32,
+    known: u32,
+    now: SimTime,
+    scheduler: &SchedulerSpec,
+) {
+    sequence.phase = Phase::Prefill;
+    sequence.computed = cached;
+    sequence.recomputed_tokens += sequence.high_water.saturating_sub(cached);
+    if sequence.scheduled.is_some() {
+        return;
+    }
+    sequence.scheduled = Some(now);
+    sequence.cached_tokens = cached;
+    sequence.prefix_event = match (scheduler.prefix_caching, cached) {
+        (PrefixCaching::Off, _) => PrefixEvent::None,
+        (_, 0) if turn > 0 => PrefixEvent::ConversationalMiss,
+        (_, 0) => PrefixEvent::Miss,
+        (_, cached) if cached == known - 1 => PrefixEvent::FullHit,
+        _ if turn > 0 => PrefixEvent::ConversationalHit,
+        _ => PrefixEvent::CrossRequestHit,
+    };
+}

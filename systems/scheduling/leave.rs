@@ -1,0 +1,121 @@
+//! How a sequence leaves the engine's running set or its queue: its counts, its KV blocks, its place.
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::{Running, StepClock};
+use oracle_components::request::Request;
+use oracle_components::scenario::PrefixCaching;
+use oracle_components::sequence::{Phase, Sequence};
+
+use super::{names, queue};
+use crate::kv;
+use crate::world::EnginePartsItem;
+
+/// Why a sequence leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It has ended, one way or another.
+    Ended,
+    /// It makes room, and will be back.
+    Preempted,
+}
+
+/// The class of a decode with `computed` tokens in the cache: see [`Running::residues`].
+fn residue(running: &Running, computed: u32, steps: u64) -> usize {
+    let block = running.residues.len() as u64;
+    ((u64::from(computed) + block - steps % block) % block) as usize
+}
+
+/// A sequence whose known tokens are all computed but the last starts to decode.
+pub fn start_decoding(
+    running: &mut Running,
+    clock: &StepClock,
+    sequence: &mut Sequence,
+    entity: Entity,
+) {
+    sequence.phase = Phase::Decode;
+    sequence.entered_step = clock.steps;
+    running.decodes += 1;
+    running.streaming_decodes += u32::from(sequence.streaming);
+    running.decode_context += u64::from(sequence.computed);
+    let class = residue(running, sequence.computed, clock.steps);
+    running.residues[class] += 1;
+    let finish = clock.steps + u64::from(sequence.target_tokens - sequence.generated);
+    running
+        .finishes
+        .push(std::cmp::Reverse((finish, sequence.id, entity)));
+}
+
+/// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
+fn stop_decoding(
+    running: &mut Running,
+    clock: &StepClock,
+    boundary: SimTime,
+    sequence: &mut Sequence,
+) {
+    let class = residue(running, sequence.computed, sequence.entered_step);
+    running.residues[class] -= 1;
+    let steps = (clock.steps - sequence.entered_step) as u32;
+    sequence.computed += steps;
+    sequence.generated += steps;
+    running.decodes -= 1;
+    running.streaming_decodes -= u32::from(sequence.streaming);
+    running.decode_context -= u64::from(sequence.computed);
+    sequence.last_emission = Some(boundary);
+    sequence.last_token = Some(if sequence.streaming {
+        clock.flow_received
+    } else {
+        boundary
+    });
+}
+
+/// A sequence leaves at the boundary `parts.clock.boundary`: its counts are brought up to date, its blocks released, its
+/// place given up. A preempted one goes back to the queue.
+pub fn leave(
+    parts: &mut EnginePartsItem<'_, '_>,
+    sequence: &mut Sequence,
+    entity: Entity,
+    requests: &Query<&'static Request>,
+    departure: Departure,
+) {
+    let scheduler = &parts.engine.scheduler;
+    let running = &mut *parts.running;
+    match sequence.phase {
+        Phase::Waiting => {
+            queue::drop_waiting(&mut parts.queues, sequence);
+            return;
+        }
+        Phase::Prefill => {
+            let position = running
+                .prefills
+                .iter()
+                .position(|&prefill| prefill == entity);
+            running
+                .prefills
+                .remove(position.expect("a running prefill is listed"));
+        }
+        Phase::Decode => stop_decoding(running, &parts.clock, parts.clock.boundary, sequence),
+    }
+    queue::forget(running, sequence, scheduler.policy);
+    if scheduler.prefix_caching == PrefixCaching::Off {
+        let blocks = sequence.computed.div_ceil(scheduler.block_tokens);
+        kv::release_empty(&mut parts.pool, u64::from(blocks));
+    } else {
+        let request = requests
+            .get(sequence.request)
+            .expect("a sequence's request lives as long as it does");
+        let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
+        if departure == Departure::Preempted && names.tail_key == 0 {
+            names.tail_key = kv::own_key(sequence.id);
+        }
+        kv::release(&mut parts.pool, &names, sequence.computed);
+    }
+    if departure == Departure::Preempted {
+        sequence.phase = Phase::Waiting;
+        sequence.high_water = sequence.high_water.max(sequence.computed);
+        sequence.computed = 0;
+        sequence.preemptions += 1;
+        parts.ledger.0.preemptions += 1;
+        queue::put_back(&mut parts.queues, sequence, entity);
+    }
+}

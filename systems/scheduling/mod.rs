@@ -1,0 +1,142 @@
+//! Scheduling: each engine that is due takes in what was delivered, lets go of what timed out, and forms its next batch.
+//!
+//! Follows vLLM V1's scheduler, as SEMANTICS.md states it: decodes first, then running prefills, then admissions, unless
+//! something was preempted. Nothing here walks the decoding sequences: they are counted by the block position that they
+//! are at.
+
+mod batch;
+mod leave;
+mod queue;
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::Admission;
+use oracle_components::record::{Reason, Status};
+use oracle_components::request::Request;
+use oracle_components::resources::Directory;
+use oracle_components::scenario::PrefixCaching;
+use oracle_components::sequence::{Phase, Sequence};
+
+use crate::kv::Names;
+use crate::retire::{End, Retirement};
+use crate::series::{EngineAmounts, FinishedRows};
+use crate::world::{EngineParts, EnginePartsItem};
+
+pub use leave::{Departure, leave, start_decoding};
+pub use queue::{empty_queues, nothing_running};
+
+/// Forms the batches of the engines that are due.
+pub fn form_batches(
+    mut desk: Retirement,
+    directory: Res<Directory>,
+    mut engines: Query<EngineParts>,
+    mut sequences: Query<&'static mut Sequence>,
+    mut rows: ResMut<FinishedRows>,
+) {
+    let now = desk.clock.now;
+    for position in 0..desk.clock.due.len() {
+        let index = desk.clock.due[position];
+        let mut parts = engines
+            .get_mut(directory.engines[index as usize])
+            .expect("engines live as long as the world");
+        take_in(&mut parts, &sequences, now, &mut rows);
+        expire(&mut parts, &mut sequences, &mut desk, now);
+        batch::form(&mut parts, sequences.reborrow(), &desk.requests, now);
+    }
+}
+
+/// What names a sequence's KV blocks on an engine.
+#[must_use]
+pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32) -> Names<'a> {
+    let segments: &[_] = if caching == PrefixCaching::Full {
+        &request.spec.prefix
+    } else {
+        &[]
+    };
+    Names {
+        segments,
+        tail_key: request.spec.tail_key,
+        block_tokens,
+    }
+}
+
+/// Moves what has been delivered to the waiting queue.
+fn take_in(
+    parts: &mut EnginePartsItem<'_, '_>,
+    sequences: &Query<&mut Sequence>,
+    now: SimTime,
+    rows: &mut FinishedRows,
+) {
+    let mut waited_s = 0.0;
+    let queues = &mut *parts.queues;
+    while let Some(&(delivered, entity)) = queues
+        .inbox
+        .front()
+        .filter(|&&(delivered, _)| delivered <= now)
+    {
+        queues.inbox.pop_front();
+        let sequence = sequences.get(entity).expect("a delivered sequence lives");
+        queue::push_back(queues, sequence, entity);
+        waited_s += now.since(delivered).as_secs_f64();
+    }
+    if waited_s > 0.0 {
+        let amounts = EngineAmounts {
+            waiting_s: waited_s,
+            ..EngineAmounts::default()
+        };
+        parts.series.book(now, now, amounts, parts.hardware, rows);
+    }
+    parts.ledger.0.waiting_peak = parts
+        .ledger
+        .0
+        .waiting_peak
+        .max(u64::from(parts.queues.waiting_count));
+}
+
+/// Ends the waiting and running sequences whose clients have given up.
+fn expire(
+    parts: &mut EnginePartsItem<'_, '_>,
+    sequences: &mut Query<&mut Sequence>,
+    desk: &mut Retirement<'_, '_>,
+    now: SimTime,
+) {
+    while let Some(&std::cmp::Reverse((deadline, _, entity))) = parts.queues.deadlines.peek() {
+        if deadline > now {
+            return;
+        }
+        parts.queues.deadlines.pop();
+        let Ok(mut sequence) = sequences.get_mut(entity) else {
+            continue;
+        };
+        let reason = if sequence.phase == Phase::Waiting {
+            Reason::TimeoutWaiting
+        } else {
+            Reason::TimeoutRunning
+        };
+        leave(
+            parts,
+            &mut sequence,
+            entity,
+            &desk.requests,
+            Departure::Ended,
+        );
+        desk.end_sequence(
+            entity,
+            &sequence,
+            End {
+                completion: deadline,
+                status: Status::Timeout,
+                reason,
+            },
+        );
+    }
+}
+
+/// Whether the batch can go on by itself until a sequence leaves it.
+fn settled(waiting: u32, preempted: bool, budget: u32) -> Admission {
+    if preempted || (waiting > 0 && budget == 0) {
+        Admission::Open
+    } else {
+        Admission::Settled
+    }
+}

@@ -1,0 +1,165 @@
+//! The waiting queue and the order of the running sequences, by policy.
+
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::{PriorityKey, Queues, Running, Waiting};
+use oracle_components::scenario::QueuePolicy;
+use oracle_components::sequence::Sequence;
+
+/// Queues with nothing in them.
+#[must_use]
+pub fn empty_queues(policy: QueuePolicy) -> Queues {
+    let waiting = match policy {
+        QueuePolicy::Fcfs => Waiting::Fcfs(VecDeque::new()),
+        QueuePolicy::Priority => Waiting::Priority(BTreeMap::new()),
+    };
+    Queues {
+        inbox: VecDeque::new(),
+        waiting,
+        waiting_count: 0,
+        deadlines: BinaryHeap::new(),
+    }
+}
+
+/// No running sequences, with blocks of `block_tokens`.
+#[must_use]
+pub fn nothing_running(block_tokens: u32) -> Running {
+    Running {
+        count: 0,
+        decodes: 0,
+        streaming_decodes: 0,
+        decode_context: 0,
+        residues: vec![0; block_tokens as usize],
+        finishes: BinaryHeap::new(),
+        prefills: Vec::new(),
+        admitted: VecDeque::new(),
+        first_admission: 0,
+        by_priority: BTreeMap::new(),
+    }
+}
+
+/// A sequence's place under the priority policy.
+pub fn priority_key(sequence: &Sequence) -> PriorityKey {
+    (sequence.priority, sequence.arrival, sequence.id)
+}
+
+/// A delivered sequence joins the queue.
+pub fn push_back(queues: &mut Queues, sequence: &Sequence, entity: Entity) {
+    queues.waiting_count += 1;
+    match &mut queues.waiting {
+        Waiting::Fcfs(queue) => queue.push_back(entity),
+        Waiting::Priority(queue) => {
+            queue.insert(priority_key(sequence), entity);
+        }
+    }
+    if sequence.deadline != SimTime::NEVER {
+        queues
+            .deadlines
+            .push(std::cmp::Reverse((sequence.deadline, sequence.id, entity)));
+    }
+}
+
+/// A preempted sequence comes back: to the front, or to its place by priority.
+pub fn put_back(queues: &mut Queues, sequence: &Sequence, entity: Entity) {
+    queues.waiting_count += 1;
+    match &mut queues.waiting {
+        Waiting::Fcfs(queue) => queue.push_front(entity),
+        Waiting::Priority(queue) => {
+            queue.insert(priority_key(sequence), entity);
+        }
+    }
+}
+
+/// The sequence to admit next.
+pub fn head(queues: &mut Queues, sequences: &Query<&mut Sequence>) -> Option<Entity> {
+    match &mut queues.waiting {
+        Waiting::Fcfs(queue) => {
+            // Those that timed out have been despawned.
+            while queue
+                .front()
+                .is_some_and(|&entity| !sequences.contains(entity))
+            {
+                queue.pop_front();
+            }
+            queue.front().copied()
+        }
+        Waiting::Priority(queue) => queue.first_key_value().map(|(_, &entity)| entity),
+    }
+}
+
+/// Takes the head out of the queue.
+pub fn pop_head(queues: &mut Queues) {
+    queues.waiting_count -= 1;
+    match &mut queues.waiting {
+        Waiting::Fcfs(queue) => {
+            queue.pop_front();
+        }
+        Waiting::Priority(queue) => {
+            queue.pop_first();
+        }
+    }
+}
+
+/// A sequence leaves the queue from within, since it timed out.
+pub fn drop_waiting(queues: &mut Queues, sequence: &Sequence) {
+    queues.waiting_count -= 1;
+    match &mut queues.waiting {
+        // Skipped when it comes to the front.
+        Waiting::Fcfs(_) => {}
+        Waiting::Priority(queue) => {
+            queue.remove(&priority_key(sequence));
+        }
+    }
+}
+
+/// A sequence starts to run.
+pub fn enter(running: &mut Running, sequence: &mut Sequence, entity: Entity, policy: QueuePolicy) {
+    running.count += 1;
+    running.prefills.push(entity);
+    match policy {
+        QueuePolicy::Fcfs => {
+            sequence.admission = running.first_admission + running.admitted.len() as u64;
+            running.admitted.push_back(Some(entity));
+        }
+        QueuePolicy::Priority => {
+            running.by_priority.insert(priority_key(sequence), entity);
+        }
+    }
+}
+
+/// A running sequence's place in the order of admission is free.
+pub fn forget(running: &mut Running, sequence: &Sequence, policy: QueuePolicy) {
+    running.count -= 1;
+    match policy {
+        QueuePolicy::Fcfs => {
+            let position = (sequence.admission - running.first_admission) as usize;
+            running.admitted[position] = None;
+            while running.admitted.front().is_some_and(Option::is_none) {
+                running.admitted.pop_front();
+                running.first_admission += 1;
+            }
+        }
+        QueuePolicy::Priority => {
+            running.by_priority.remove(&priority_key(sequence));
+        }
+    }
+}
+
+/// The running sequence to preempt first.
+pub fn victim(running: &mut Running, policy: QueuePolicy) -> Entity {
+    let victim = match policy {
+        QueuePolicy::Fcfs => {
+            while running.admitted.back().is_some_and(Option::is_none) {
+                running.admitted.pop_back();
+            }
+            running.admitted.back().copied().flatten()
+        }
+        QueuePolicy::Priority => running
+            .by_priority
+            .last_key_value()
+            .map(|(_, &entity)| entity),
+    };
+    victim.expect("blocks run out only while sequences run")
+}

@@ -1,0 +1,255 @@
+//! The time series: integrals over intervals of fixed width, row by row as the intervals pass.
+//!
+//! Spans are spread over the intervals that they cover in proportion to time. Intervals in which nothing happened have no
+//! row.
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::record::{IntervalRow, Subject};
+
+use crate::costing::StepWork;
+use crate::world::EngineHardware;
+
+/// Rows of intervals that have passed, on their way to the sink.
+#[derive(Resource, Debug, Default)]
+pub struct FinishedRows(pub Vec<IntervalRow>);
+
+/// What happened in a span of an engine's time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineAmounts {
+    /// Sequences running × seconds.
+    pub running_s: f64,
+    /// Requests waiting × seconds.
+    pub waiting_s: f64,
+    /// Share of the KV blocks held × seconds.
+    pub kv_use_s: f64,
+    /// Steps.
+    pub steps: f64,
+    /// Prompt tokens computed.
+    pub prefill_tokens: f64,
+    /// Output tokens generated.
+    pub output_tokens: f64,
+    /// Preemptions.
+    pub preemptions: f64,
+    /// Seconds with a step running.
+    pub busy_s: f64,
+    /// FLOPs on each GPU.
+    pub flops: f64,
+    /// Bytes in each GPU's memory.
+    pub bytes: f64,
+}
+
+impl EngineAmounts {
+    /// All amounts, for arithmetic.
+    fn fields(&mut self) -> [&mut f64; 10] {
+        [
+            &mut self.running_s,
+            &mut self.waiting_s,
+            &mut self.kv_use_s,
+            &mut self.steps,
+            &mut self.prefill_tokens,
+            &mut self.output_tokens,
+            &mut self.preemptions,
+            &mut self.busy_s,
+            &mut self.flops,
+            &mut self.bytes,
+        ]
+    }
+
+    /// Adds `share` of `other`.
+    fn add(&mut self, mut other: Self, share: f64) {
+        for (mine, theirs) in self.fields().into_iter().zip(other.fields()) {
+            *mine += *theirs * share;
+        }
+    }
+
+    /// What a step's work adds.
+    pub fn add_work(&mut self, work: &StepWork) {
+        self.flops += work.flops_per_gpu;
+        self.bytes += work.memory_bytes_per_gpu;
+    }
+}
+
+/// The interval that something is in.
+#[derive(Clone, Copy, Debug)]
+struct Interval {
+    start: SimTime,
+    width: SimTime,
+}
+
+impl Interval {
+    fn containing(at: SimTime, width: SimTime) -> Self {
+        Self {
+            start: SimTime(at.0 - at.0 % width.0),
+            width,
+        }
+    }
+
+    fn end(self) -> SimTime {
+        self.start.saturating_add(self.width)
+    }
+
+    /// Its length if the simulation stops at `stop`.
+    fn length(self, stop: SimTime) -> SimTime {
+        self.end().min(stop).since(self.start)
+    }
+}
+
+/// The open interval of an engine.
+#[derive(Component, Debug)]
+pub struct EngineSeries {
+    interval: Interval,
+    amounts: Option<EngineAmounts>,
+    /// Preemptions of the engine that have been booked.
+    pub preemptions_booked: u64,
+}
+
+impl EngineSeries {
+    /// An empty series with intervals of `width`.
+    #[must_use]
+    pub fn new(width: SimTime) -> Self {
+        Self {
+            interval: Interval {
+                start: SimTime::ZERO,
+                width,
+            },
+            amounts: None,
+            preemptions_booked: 0,
+        }
+    }
+
+    /// Adds what happened from `from` to `to`.
+    pub fn book(
+        &mut self,
+        from: SimTime,
+        to: SimTime,
+        amounts: EngineAmounts,
+        hardware: &EngineHardware,
+        rows: &mut FinishedRows,
+    ) {
+        let span = to.since(from).0 as f64;
+        let mut from = from;
+        while from >= self.interval.end() || to > self.interval.end() {
+            if from < self.interval.end() {
+                let end = self.interval.end();
+                let share = end.since(from).0 as f64 / span;
+                self.amounts.get_or_insert_default().add(amounts, share);
+                from = end;
+            }
+            self.flush(SimTime::NEVER, hardware, rows);
+            self.interval = Interval::containing(from, self.interval.width);
+        }
+        let share = if span > 0.0 {
+            to.since(from).0 as f64 / span
+        } else {
+            1.0
+        };
+        self.amounts.get_or_insert_default().add(amounts, share);
+    }
+
+    /// Ends the open interval, or cuts it at `stop`.
+    pub fn flush(&mut self, stop: SimTime, hardware: &EngineHardware, rows: &mut FinishedRows) {
+        let Some(amounts) = self.amounts.take() else {
+            return;
+        };
+        let length = self.interval.length(stop);
+        let seconds = length.as_secs_f64();
+        if seconds == 0.0 {
+            return;
+        }
+        let row = |subject| IntervalRow {
+            subject,
+            start: self.interval.start,
+            length,
+            running: None,
+            waiting: None,
+            kv_use: None,
+            steps: None,
+            prefill_tokens: None,
+            output_tokens: None,
+            preemptions: None,
+            busy: amounts.busy_s / seconds,
+            mfu: None,
+            mbu: None,
+            bytes: None,
+        };
+        rows.0.push(IntervalRow {
+            running: Some(amounts.running_s / seconds),
+            waiting: Some(amounts.waiting_s / seconds),
+            kv_use: Some(amounts.kv_use_s / seconds),
+            steps: Some(amounts.steps),
+            prefill_tokens: Some(amounts.prefill_tokens),
+            output_tokens: Some(amounts.output_tokens),
+            preemptions: Some(amounts.preemptions),
+            ..row(Subject::Engine(hardware.engine))
+        });
+        for &gpu in &hardware.gpus {
+            rows.0.push(IntervalRow {
+                mfu: Some(amounts.flops / (hardware.peak_flops * seconds)),
+                mbu: Some(amounts.bytes / (hardware.peak_bytes_per_s * seconds)),
+                bytes: Some(amounts.bytes),
+                ..row(Subject::Gpu(gpu))
+            });
+        }
+    }
+}
+
+/// The open interval of a link. Traffic counts in the interval in which it is booked.
+#[derive(Component, Debug)]
+pub struct LinkSeries {
+    index: u32,
+    interval: Interval,
+    busy_s: f64,
+    bytes: f64,
+}
+
+impl LinkSeries {
+    /// An empty series of link `index` with intervals of `width`.
+    #[must_use]
+    pub fn new(index: u32, width: SimTime) -> Self {
+        Self {
+            index,
+            interval: Interval {
+                start: SimTime::ZERO,
+                width,
+            },
+            busy_s: 0.0,
+            bytes: 0.0,
+        }
+    }
+
+    /// Adds a transfer that was under way at `at`.
+    pub fn book(&mut self, at: SimTime, busy: SimTime, bytes: f64, rows: &mut FinishedRows) {
+        if at >= self.interval.end() {
+            self.flush(SimTime::NEVER, rows);
+            self.interval = Interval::containing(at, self.interval.width);
+        }
+        self.busy_s += busy.as_secs_f64();
+        self.bytes += bytes;
+    }
+
+    /// Ends the open interval, or cuts it at `stop`.
+    pub fn flush(&mut self, stop: SimTime, rows: &mut FinishedRows) {
+        let length = self.interval.length(stop);
+        if self.bytes > 0.0 && length > SimTime::ZERO {
+            rows.0.push(IntervalRow {
+                subject: Subject::Link(self.index),
+                start: self.interval.start,
+                length,
+                running: None,
+                waiting: None,
+                kv_use: None,
+                steps: None,
+                prefill_tokens: None,
+                output_tokens: None,
+                preemptions: None,
+                busy: self.busy_s / length.as_secs_f64(),
+                mfu: None,
+                mbu: None,
+                bytes: Some(self.bytes),
+            });
+        }
+        self.busy_s = 0.0;
+        self.bytes = 0.0;
+    }
+}

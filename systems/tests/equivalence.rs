@@ -1,0 +1,200 @@
+//! The fast engine against the naive reference: every record in the same order, every gap between tokens, every total,
+//! over random scenarios. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` widen the search.
+
+mod naive;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::ControlFlow;
+
+use oracle_components::SimTime;
+use oracle_components::record::{IntervalRow, LinkTotals, RequestRecord, Status};
+use oracle_systems::Simulation;
+use oracle_systems::ports::{RecordSink, SinkClosed};
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+
+use naive::cases::Case;
+use naive::coverage::Coverage;
+use naive::strategy::{Size, case};
+
+/// Many sessions at once on pools that are too small for them.
+const SMALL: Size = Size {
+    sessions: 40,
+    least_sessions: 1,
+    seats: 16,
+    pool_tokens: (40, 600),
+    output: 60,
+    gap: 40,
+};
+
+/// Some 2,000 requests in bigger batches that stay as they are for many steps.
+const LONG: Size = Size {
+    sessions: 1300,
+    least_sessions: 1100,
+    seats: 64,
+    pool_tokens: (400, 9000),
+    output: 200,
+    gap: 60,
+};
+
+/// What the small cases must reach to be worth their time, each many times.
+const CORNERS: [&str; 27] = [
+    "cached block taken while computing",
+    "cached tail block beyond a hit forgotten",
+    "completion beyond the horizon",
+    "decode preempted for a decode",
+    "empty step, scheduled again",
+    "exceeds_kv_cache",
+    "finished after its deadline, before it was looked at",
+    "flow waits for its lane",
+    "follow-up of a timeout, due before it was noticed",
+    "head by priority, not by arrival",
+    "head waits for blocks",
+    "hit after a preemption",
+    "hit into a tail",
+    "hit of blocks in use",
+    "hit of its own blocks after a preemption",
+    "hit within the segments",
+    "output cut at max_model_len",
+    "partly filled block given up for a cached one",
+    "prefill preempted for a decode",
+    "prefill preempted for a prefill",
+    "prefill preempted itself",
+    "prompt_exceeds_max_model_len",
+    "prompt_exceeds_token_budget",
+    "tail left nameless, another is cached",
+    "timeout while running",
+    "timeout while waiting",
+    "whole prompt waits for budget",
+];
+
+/// Keeps what leaves the fast engine.
+#[derive(Default)]
+struct Ledger {
+    records: Vec<RequestRecord>,
+    gaps: BTreeMap<u64, u64>,
+}
+
+impl RecordSink for Ledger {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
+        self.records.push(record.clone());
+        Ok(())
+    }
+
+    fn token_gap(&mut self, _: SimTime, gap: SimTime, sequences: u64) {
+        *self.gaps.entry(gap.0).or_default() += sequences;
+    }
+
+    fn interval(&mut self, _: &IntervalRow) -> Result<(), SinkClosed> {
+        Ok(())
+    }
+}
+
+/// Fails with the fields in which two things differ.
+fn same<T: PartialEq + Debug>(what: &str, naive: &T, fast: &T) -> Result<(), TestCaseError> {
+    if naive == fast {
+        return Ok(());
+    }
+    let (naive, fast) = (format!("{naive:#?}"), format!("{fast:#?}"));
+    let lines = naive.lines().zip(fast.lines());
+    let differ = lines.filter(|(naive, fast)| naive != fast);
+    let report = differ
+        .take(12)
+        .fold(String::new(), |report, (naive, fast)| {
+            report + &format!("\n  naive {:40} fast {}", naive.trim(), fast.trim())
+        });
+    let (naive, fast) = (naive.lines().count(), fast.lines().count());
+    Err(TestCaseError::fail(format!(
+        "{what} ({naive} against {fast} lines):{report}"
+    )))
+}
+
+/// Sums of fractions may be taken in another order; all else is exact.
+fn same_link(index: usize, naive: &LinkTotals, fast: &LinkTotals) -> Result<(), TestCaseError> {
+    let exact = |totals: &LinkTotals, bytes| LinkTotals {
+        bytes,
+        ..totals.clone()
+    };
+    let close = (naive.bytes - fast.bytes).abs() <= 1e-9 * naive.bytes.abs();
+    let fast_bytes = if close { naive.bytes } else { fast.bytes };
+    same(&format!("link {index}"), naive, &exact(fast, fast_bytes))
+}
+
+fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseError> {
+    let scenario = case.scenario();
+    let naive = naive::run(&scenario, &mut case.source());
+    coverage.borrow_mut().add(&naive.coverage);
+
+    let mut simulation = Simulation::new(scenario, Box::new(case.source()), Ledger::default());
+    let outcome = simulation.run(|_| ControlFlow::Continue(()));
+    let fast = simulation.into_sink();
+
+    for (at, (naive, fast)) in naive.records.iter().zip(&fast.records).enumerate() {
+        let what = format!("record {at}, of request {}", naive.request);
+        same(&what, naive, fast)?;
+    }
+    same("records", &naive.records.len(), &fast.records.len())?;
+    same("gaps", &naive.gaps, &fast.gaps)?;
+    for (at, (naive, fast)) in naive.engines.iter().zip(&outcome.engines).enumerate() {
+        same(&format!("engine {at}"), naive, fast)?;
+    }
+    let links = naive.links.iter().zip(&outcome.links).enumerate();
+    for (at, (naive, fast)) in links.take(case.client_links()) {
+        same_link(at, naive, fast)?;
+    }
+    same("stop", &naive.stop, &outcome.stop)?;
+    same("end", &naive.end, &outcome.end)?;
+    same("arrived", &(naive.records.len() as u64), &outcome.arrived)?;
+    let ended = Status::ALL.map(|status| {
+        let records = naive.records.iter();
+        records.filter(|record| record.status == status).count() as u64
+    });
+    same("ended", &ended, &outcome.ended)
+}
+
+/// Compares the engines on `cases` cases (or as many as `PROPTEST_CASES` says); what was reached.
+fn compare_many(size: Size, cases: u32) -> Coverage {
+    let from_environment = Config::default();
+    let config = Config {
+        cases: match std::env::var_os("PROPTEST_CASES") {
+            Some(_) => from_environment.cases,
+            None => cases,
+        },
+        rng_seed: match from_environment.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(1),
+            fixed => fixed,
+        },
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..from_environment
+    };
+    let coverage = RefCell::default();
+    let mut runner = TestRunner::new(config);
+    let result = runner.run(&case(size), |case| compare(&case, &coverage));
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, case)) => panic!("{reason}\nsmallest case:\n{case}"),
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
+    coverage.into_inner()
+}
+
+#[test]
+fn small_cases_end_alike() {
+    const CASES: u32 = 3000;
+    let coverage = compare_many(SMALL, CASES);
+    println!("{coverage}");
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        for corner in CORNERS {
+            let count = coverage.count(corner);
+            assert!(count >= 10, "{corner}: only {count} times in {CASES} cases");
+        }
+    }
+}
+
+#[test]
+fn long_cases_end_alike() {
+    let coverage = compare_many(LONG, 8);
+    println!("{coverage}");
+}

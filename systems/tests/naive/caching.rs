@@ -1,0 +1,158 @@
+//! Which blocks a sequence holds: blocks for a chunk, the cached prefix, and what is left behind for others to find.
+
+use oracle_components::scenario::PrefixCaching;
+
+use super::engine::Engine;
+use super::pool::{BlockId, BlockName, Chain};
+use super::sequence::Sequence;
+
+/// How a sequence lets go of its blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It has ended.
+    ForGood,
+    /// It was preempted and waits again.
+    ToComeBack,
+}
+
+fn is_segment(name: BlockName) -> bool {
+    matches!(name.chain, Chain::Segment(_))
+}
+
+impl Engine {
+    fn caches(&self) -> bool {
+        self.scheduler.prefix_caching != PrefixCaching::Off
+    }
+
+    /// Gives the running sequence at `position` the blocks for its next `chunk` tokens. Blocks of shared segments that
+    /// these tokens fill get their names, or give way to the block of that name.
+    pub fn extend(&mut self, position: usize, chunk: u64) {
+        let block_tokens = self.block_tokens();
+        let sequence = &mut self.running[position];
+        let end = sequence.computed + chunk;
+        for index in sequence.computed / block_tokens..end.div_ceil(block_tokens) {
+            let fills = (index + 1) * block_tokens <= end;
+            let name = sequence.block_name(index, &self.scheduler);
+            let shared = (fills && is_segment(name)).then_some(name);
+            let cached = shared.and_then(|name| self.pool.find(name));
+            let own = sequence.blocks.get(index as usize).copied();
+            let block = match (cached, own) {
+                (Some(cached), own) => {
+                    self.pool.take(cached);
+                    match own {
+                        Some(own) => {
+                            self.coverage
+                                .note("partly filled block given up for a cached one");
+                            self.pool.let_go(own);
+                        }
+                        None => self.coverage.note("cached block taken while computing"),
+                    }
+                    cached
+                }
+                (None, Some(own)) => own,
+                (None, None) => self.pool.allocate(),
+            };
+            if let (Some(name), None) = (shared, cached) {
+                self.pool.name(block, name);
+            }
+            match own {
+                Some(_) => sequence.blocks[index as usize] = block,
+                None => sequence.blocks.push(block),
+            }
+        }
+    }
+
+    /// The longest run of cached blocks that a request may begin with now.
+    pub fn cached_prefix(&self, sequence: &Sequence) -> Vec<BlockId> {
+        if !self.caches() {
+            return Vec::new();
+        }
+        let at_most = (sequence.known() - 1) / self.block_tokens();
+        let hit: Vec<BlockId> = (0..at_most)
+            .map_while(|index| self.pool.find(sequence.block_name(index, &self.scheduler)))
+            .collect();
+        let tokens = hit.len() as u64 * self.block_tokens();
+        let exempt = sequence.spec.turn > 0 || sequence.was_preempted();
+        if !exempt && tokens < u64::from(self.scheduler.min_cached_prefix_tokens) {
+            return Vec::new();
+        }
+        hit
+    }
+
+    /// The sequence takes its cached prefix. Tail blocks are its own from now on, and what is cached of its tail beyond
+    /// them is forgotten.
+    pub fn take_hit(&mut self, sequence: &mut Sequence, hit: Vec<BlockId>) {
+        self.note_hit(sequence, &hit);
+        let mut tail_hit = false;
+        for (index, &block) in hit.iter().enumerate() {
+            self.pool.take(block);
+            if !is_segment(sequence.block_name(index as u64, &self.scheduler)) {
+                self.pool.forget(block);
+                tail_hit = true;
+            }
+        }
+        if tail_hit {
+            for block in self.pool.of_chain(sequence.tail_chain()) {
+                self.coverage
+                    .note("cached tail block beyond a hit forgotten");
+                self.pool.forget(block);
+            }
+        }
+        sequence.blocks = hit;
+    }
+
+    fn note_hit(&mut self, sequence: &Sequence, hit: &[BlockId]) {
+        let Some(last) = hit.len().checked_sub(1) else {
+            if self.caches() && !self.pool.of_chain(sequence.tail_chain()).is_empty() {
+                self.coverage.note("tail cached but not hit");
+            }
+            return;
+        };
+        let name = sequence.block_name(last as u64, &self.scheduler);
+        self.coverage.note(match name.chain {
+            Chain::Segment(_) => "hit within the segments",
+            Chain::Tail(_) => "hit into a tail",
+            Chain::Request(_) => "hit of its own blocks after a preemption",
+        });
+        if hit.iter().any(|&block| !self.pool.is_free(block)) {
+            self.coverage.note("hit of blocks in use");
+        }
+        if sequence.was_preempted() {
+            self.coverage.note("hit after a preemption");
+        }
+    }
+
+    /// The sequence lets go of its blocks, the last one first; its tail is left for whoever may continue it.
+    pub fn release(&mut self, sequence: &mut Sequence, leaving: Leaving) {
+        for &block in sequence.blocks.iter().rev() {
+            self.pool.let_go(block);
+        }
+        let blocks = std::mem::take(&mut sequence.blocks);
+        let chain = sequence.tail_chain();
+        let nobody_asks = matches!(chain, Chain::Request(_)) && leaving == Leaving::ForGood;
+        if !self.caches() || nobody_asks {
+            return;
+        }
+        let full = (sequence.computed / self.block_tokens()) as usize;
+        let tail: Vec<(BlockId, BlockName)> = blocks[..full]
+            .iter()
+            .enumerate()
+            .map(|(index, &block)| {
+                let name = sequence.block_name(index as u64, &self.scheduler);
+                (block, name)
+            })
+            .filter(|&(_, name)| !is_segment(name))
+            .collect();
+        if tail.is_empty() {
+            return;
+        }
+        if !self.pool.of_chain(chain).is_empty() {
+            self.coverage.note("tail left nameless, another is cached");
+            return;
+        }
+        self.coverage.note("tail left in the cache");
+        for (block, name) in tail {
+            self.pool.name(block, name);
+        }
+    }
+}

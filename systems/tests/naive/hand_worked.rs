@@ -1,0 +1,390 @@
+//! The naive engine against small examples worked out by hand. Durations come from the cost of the shape that the step
+//! must have, so the times are exact.
+
+use oracle_components::SimTime;
+use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
+use oracle_components::request::{PrefixSegment, RequestSpec};
+use oracle_components::scenario::{
+    EngineSpec, PrefixCaching, QueuePolicy, Scenario, SchedulerSpec,
+};
+use oracle_systems::costing::{StepCost, StepShape};
+use oracle_systems::ports::RequestSource;
+
+use super::scenes::{ROOMY, Ranks, add_engine, empty_scenario, link};
+use super::{NaiveOutcome, run};
+
+/// Requests in order of arrival, and the follow-up of each that has one.
+struct List {
+    requests: std::vec::IntoIter<RequestSpec>,
+    follow_up: Option<RequestSpec>,
+}
+
+impl RequestSource for List {
+    fn next_request(&mut self) -> Option<RequestSpec> {
+        self.requests.next()
+    }
+
+    fn follow_up(&mut self, _: &RequestSpec, _: &RequestRecord) -> Option<RequestSpec> {
+        self.follow_up.take()
+    }
+}
+
+fn simulate(scenario: &Scenario, requests: Vec<RequestSpec>) -> NaiveOutcome {
+    let requests = requests.into_iter();
+    let mut list = List {
+        requests,
+        follow_up: None,
+    };
+    run(scenario, &mut list)
+}
+
+fn request(arrival: SimTime, prompt_tokens: u32, output_tokens: u32) -> RequestSpec {
+    RequestSpec {
+        arrival,
+        profile: 0,
+        client: 0,
+        session: 0,
+        turn: 0,
+        prompt_tokens,
+        max_output_tokens: output_tokens,
+        output_tokens,
+        priority: 0,
+        streaming: false,
+        timeout: SimTime::NEVER,
+        prefix: Vec::new(),
+        tail_key: 0,
+    }
+}
+
+fn one_engine(scheduler: SchedulerSpec, kv_blocks: u64) -> Scenario {
+    let mut scenario = empty_scenario();
+    add_engine(&mut scenario, scheduler, kv_blocks, Ranks::ONE);
+    scenario
+}
+
+fn engine(scenario: &mut Scenario) -> &mut EngineSpec {
+    &mut scenario.engines[0]
+}
+
+/// How long a step takes that decodes at these contexts (the new token included) and computes chunks of
+/// (tokens computed before, tokens), of which `complete` reach the end of what is known.
+fn step(scenario: &Scenario, contexts: &[u64], chunks: &[(u64, u64)], complete: u32) -> SimTime {
+    let pairs = chunks
+        .iter()
+        .map(|(before, new)| new * before + new * (new + 1) / 2);
+    let shape = StepShape {
+        decode_sequences: contexts.len() as u32,
+        prefill_tokens: chunks.iter().map(|(_, new)| *new as u32).sum(),
+        prefill_sequences: chunks.len() as u32,
+        prefill_pairs: pairs.sum(),
+        prefill_context_tokens: chunks.iter().map(|(before, new)| before + new).sum(),
+        sampled_rows: contexts.len() as u32 + complete,
+    };
+    StepCost::new(&scenario.engines[0], scenario)
+        .prepare(&shape)
+        .duration(contexts.iter().sum())
+}
+
+#[test]
+fn a_request_alone_takes_its_prefill_and_a_step_a_token() {
+    let scenario = one_engine(ROOMY, 10);
+    let arrival = SimTime(777);
+    let outcome = simulate(&scenario, vec![request(arrival, 10, 3)]);
+    let first = arrival + step(&scenario, &[], &[(0, 10)], 1);
+    let second = first + step(&scenario, &[11], &[], 0);
+    let third = second + step(&scenario, &[12], &[], 0);
+
+    let record = &outcome.records[0];
+    assert_eq!(record.scheduled, Some(arrival));
+    assert_eq!(record.first_token, Some(first));
+    assert_eq!(record.last_token, Some(third));
+    assert_eq!(record.completion, third);
+    assert_eq!(
+        (record.status, record.reason),
+        (Status::Success, Reason::Finished)
+    );
+    assert_eq!((record.output_tokens, record.prefilled_tokens), (3, 10));
+    let gaps = [(second - first).0, (third - second).0].map(|gap| (gap, 1));
+    assert_eq!(outcome.gaps.into_iter().collect::<Vec<_>>(), gaps);
+    assert_eq!(outcome.engines[0].steps, 3);
+    assert_eq!(outcome.engines[0].busy, third - arrival);
+    assert_eq!(outcome.end, third);
+}
+
+#[test]
+fn a_long_prompt_is_prefilled_over_three_steps() {
+    let scheduler = SchedulerSpec {
+        max_num_batched_tokens: 10,
+        max_num_seqs: 10,
+        ..ROOMY
+    };
+    let scenario = one_engine(scheduler, 10);
+    let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 25, 1)]);
+    let chunks = [((0, 10), 0), ((10, 10), 0), ((20, 5), 1)];
+    let expected = chunks
+        .map(|(chunk, complete)| step(&scenario, &[], &[chunk], complete))
+        .into_iter()
+        .fold(SimTime::ZERO, |sum, duration| sum + duration);
+    assert_eq!(outcome.records[0].completion, expected);
+    assert_eq!(outcome.engines[0].steps, 3);
+}
+
+#[test]
+fn a_request_that_comes_during_a_step_joins_the_next() {
+    let scenario = one_engine(ROOMY, 10);
+    let requests = vec![request(SimTime::ZERO, 8, 3), request(SimTime(1), 6, 2)];
+    let outcome = simulate(&scenario, requests);
+    let first = step(&scenario, &[], &[(0, 8)], 1);
+    let second = first + step(&scenario, &[9], &[(0, 6)], 1);
+    let third = second + step(&scenario, &[10, 7], &[], 0);
+    let [a, b] = &outcome.records[..] else {
+        panic!("two records")
+    };
+    assert_eq!((a.request, b.request), (0, 1));
+    assert_eq!((a.first_token, a.completion), (Some(first), third));
+    assert_eq!((b.scheduled, b.first_token), (Some(first), Some(second)));
+    assert_eq!(b.completion, third);
+    assert_eq!(outcome.gaps.values().sum::<u64>(), 3);
+    assert_eq!(outcome.engines[0].running_peak, 2);
+}
+
+#[test]
+fn a_pool_for_one_and_a_half_preempts_the_later_and_recomputes_it() {
+    let scheduler = SchedulerSpec {
+        block_tokens: 1,
+        ..ROOMY
+    };
+    let scenario = one_engine(scheduler, 15);
+    let requests = vec![request(SimTime::ZERO, 5, 6), request(SimTime::ZERO, 5, 6)];
+    let outcome = simulate(&scenario, requests);
+    // Three steps together, to 7 blocks each; then the first goes on alone for three, then the second: its 8 known tokens
+    // as a prefill that generates the fourth, and two decodes.
+    let together = step(&scenario, &[], &[(0, 5), (0, 5)], 2)
+        + step(&scenario, &[6, 6], &[], 0)
+        + step(&scenario, &[7, 7], &[], 0);
+    let first_alone = [8, 9, 10].map(|context| step(&scenario, &[context], &[], 0));
+    let first_done = first_alone.into_iter().fold(together, |sum, one| sum + one);
+    let second_done = first_done
+        + step(&scenario, &[], &[(0, 8)], 1)
+        + step(&scenario, &[9], &[], 0)
+        + step(&scenario, &[10], &[], 0);
+    let [a, b] = &outcome.records[..] else {
+        panic!("two records")
+    };
+    assert_eq!((a.request, a.completion, a.preemptions), (0, first_done, 0));
+    assert_eq!(
+        (b.request, b.completion, b.preemptions),
+        (1, second_done, 1)
+    );
+    assert_eq!((b.recomputed_tokens, b.prefilled_tokens), (7, 13));
+    assert_eq!(outcome.engines[0].preemptions, 1);
+    assert_eq!(outcome.engines[0].blocks_peak, 14);
+    let waited = first_done - together + step(&scenario, &[], &[(0, 8)], 1);
+    assert_eq!(outcome.gaps.get(&waited.0), Some(&1));
+}
+
+/// With threshold and priorities, the one prefill that is first in order may be the one that yields. The step is then
+/// empty though another could run: the engine must schedule again instead of falling asleep.
+#[test]
+fn a_prefill_that_preempts_itself_leaves_the_engine_awake() {
+    let scheduler = SchedulerSpec {
+        block_tokens: 1,
+        policy: QueuePolicy::Priority,
+        long_prefill_token_threshold: Some(10),
+        ..ROOMY
+    };
+    let scenario = one_engine(scheduler, 70);
+    let important = RequestSpec {
+        priority: -1,
+        ..request(SimTime(1), 50, 2)
+    };
+    let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 50, 2), important]);
+    assert_eq!(outcome.coverage.count("empty step, scheduled again"), 1);
+    let ended: Vec<_> = outcome
+        .records
+        .iter()
+        .map(|record| (record.request, record.status))
+        .collect();
+    assert_eq!(ended, [(1, Status::Success), (0, Status::Success)]);
+}
+
+fn full_caching(block_tokens: u32) -> SchedulerSpec {
+    SchedulerSpec {
+        block_tokens,
+        prefix_caching: PrefixCaching::Full,
+        ..ROOMY
+    }
+}
+
+fn with_prefix(mut request: RequestSpec, key: u64, tokens: u32) -> RequestSpec {
+    request.prefix = vec![PrefixSegment { key, tokens }];
+    request
+}
+
+#[test]
+fn a_duplicate_prompt_computes_what_is_not_in_full_blocks_and_at_least_one_token() {
+    let scenario = one_engine(full_caching(16), 100);
+    let later = |n: u64| SimTime(n * 1_000_000_000);
+    let requests = vec![
+        with_prefix(request(later(0), 33, 2), 5, 33),
+        with_prefix(request(later(1), 33, 2), 5, 33),
+        with_prefix(request(later(2), 32, 2), 5, 32),
+    ];
+    let outcome = simulate(&scenario, requests);
+    let seen = |at: usize| {
+        let record = &outcome.records[at];
+        (
+            record.prefix_event,
+            record.cached_tokens,
+            record.prefilled_tokens,
+        )
+    };
+    assert_eq!(seen(0), (PrefixEvent::Miss, 0, 33));
+    assert_eq!(seen(1), (PrefixEvent::FullHit, 32, 1));
+    assert_eq!(seen(2), (PrefixEvent::CrossRequestHit, 16, 16));
+}
+
+#[test]
+fn two_of_one_prefix_in_one_step_hold_the_same_blocks() {
+    let scenario = one_engine(full_caching(4), 100);
+    let twin = || with_prefix(request(SimTime::ZERO, 9, 1), 5, 8);
+    let outcome = simulate(&scenario, vec![twin(), twin()]);
+    // Two shared blocks and one each; the second is a hit although the first computes them in the same step.
+    assert_eq!(outcome.engines[0].blocks_peak, 4);
+    assert_eq!(outcome.records[1].cached_tokens, 8);
+    assert_eq!(outcome.engines[0].steps, 1);
+}
+
+#[test]
+fn eviction_eats_a_cached_chain_from_its_tail() {
+    let scenario = one_engine(full_caching(4), 6);
+    let later = |n: u64| SimTime(n * 1_000_000_000);
+    let requests = vec![
+        with_prefix(request(later(0), 12, 1), 5, 12),
+        // Three empty blocks and one of the chain's.
+        request(later(1), 16, 1),
+        with_prefix(request(later(2), 13, 1), 5, 12),
+    ];
+    let outcome = simulate(&scenario, requests);
+    assert_eq!(outcome.records[2].cached_tokens, 8);
+    // The third request takes its two new blocks where nothing is cached any more.
+    assert_eq!(outcome.engines[0].blocks_evicted, 1);
+}
+
+#[test]
+fn a_follow_up_turn_finds_its_tail_once_it_is_released() {
+    let scenario = one_engine(full_caching(4), 100);
+    let first = RequestSpec {
+        tail_key: 9,
+        ..request(SimTime::ZERO, 8, 5)
+    };
+    let next = RequestSpec {
+        turn: 1,
+        prompt_tokens: 20,
+        arrival: SimTime(1_000_000_000),
+        ..first.clone()
+    };
+    let mut list = List {
+        requests: vec![first].into_iter(),
+        follow_up: Some(next),
+    };
+    let outcome = run(&scenario, &mut list);
+    // 12 of the first turn's 13 tokens were computed.
+    assert_eq!(outcome.records[1].cached_tokens, 12);
+    assert_eq!(
+        outcome.records[1].prefix_event,
+        PrefixEvent::ConversationalHit
+    );
+}
+
+#[test]
+fn a_client_that_gives_up_in_the_queue_is_noticed_at_the_next_boundary() {
+    let scheduler = SchedulerSpec {
+        max_num_seqs: 1,
+        ..ROOMY
+    };
+    let scenario = one_engine(scheduler, 10);
+    let impatient = RequestSpec {
+        timeout: SimTime(10),
+        ..request(SimTime(5), 4, 1)
+    };
+    let mut list = List {
+        requests: vec![request(SimTime::ZERO, 10, 2), impatient].into_iter(),
+        follow_up: None,
+    };
+    let outcome = run(&scenario, &mut list);
+    let [timed_out, served] = &outcome.records[..] else {
+        panic!("two records")
+    };
+    assert_eq!(timed_out.status, Status::Timeout);
+    assert_eq!(timed_out.reason, Reason::TimeoutWaiting);
+    assert_eq!((timed_out.request, timed_out.completion), (1, SimTime(15)));
+    assert_eq!(timed_out.scheduled, None);
+    assert_eq!(served.status, Status::Success);
+}
+
+#[test]
+fn streamed_tokens_queue_on_their_engines_lane() {
+    let mut scenario = one_engine(ROOMY, 10);
+    // A token of 1 kB takes a second on the slow link, which is longer than a step.
+    scenario.links.push(link("fast", 1e6, 0.25));
+    scenario.links.push(link("slow", 1e3, 0.5));
+    engine(&mut scenario).egress = vec![0, 1];
+    engine(&mut scenario).response_bytes_per_token = 1e3;
+    let streamed = RequestSpec {
+        streaming: true,
+        ..request(SimTime::ZERO, 10, 3)
+    };
+    let outcome = simulate(&scenario, vec![streamed]);
+    let first_step = step(&scenario, &[], &[(0, 10)], 1);
+    let crossing = SimTime(1_000_000 + 250_000_000 + 1_000_000_000 + 500_000_000);
+    let record = &outcome.records[0];
+    assert_eq!(record.first_token, Some(first_step + crossing));
+    let third_start = first_step + SimTime(2_000_000_000);
+    assert_eq!(record.last_token, Some(third_start + crossing));
+    assert_eq!(record.completion, third_start + crossing);
+    assert_eq!(outcome.links[1].transfers, 0);
+    assert_eq!(outcome.links[1].bytes, 3e3);
+}
+
+#[test]
+fn prompts_and_whole_responses_are_first_in_first_out_on_a_link() {
+    let mut scenario = one_engine(ROOMY, 10);
+    scenario.prompt_bytes_per_token = 100.0;
+    scenario.links.push(link("in", 1e3, 0.5));
+    scenario.links.push(link("out", 1e3, 0.0));
+    engine(&mut scenario).ingress = vec![0];
+    engine(&mut scenario).egress = vec![1];
+    engine(&mut scenario).response_bytes_per_token = 1e3;
+    let requests = vec![request(SimTime::ZERO, 10, 1), request(SimTime(3), 20, 1)];
+    let outcome = simulate(&scenario, requests);
+    let [a, b] = &outcome.records[..] else {
+        panic!("two records")
+    };
+    let second = 1_000_000_000;
+    assert_eq!(a.delivered, SimTime(second + second / 2));
+    assert_eq!(b.delivered, SimTime(3 * second + second / 2));
+    let generated = a.delivered + step(&scenario, &[], &[(0, 10)], 1);
+    assert_eq!(
+        (a.first_token, a.last_token),
+        (Some(generated), Some(generated))
+    );
+    assert_eq!(a.completion, generated + SimTime(second));
+    assert_eq!(outcome.links[0].busy, SimTime(3 * second));
+    assert_eq!(outcome.links[1].transfers, 2);
+}
+
+#[test]
+fn at_the_horizon_what_is_in_flight_ends() {
+    let mut scenario = one_engine(ROOMY, 10);
+    scenario.horizon = Some(step(&scenario, &[], &[(0, 10)], 1));
+    let late = request(SimTime(u64::MAX / 2), 1, 1);
+    let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 10, 2), late]);
+    let record = &outcome.records[0];
+    assert_eq!(outcome.records.len(), 1);
+    assert_eq!(
+        (record.status, record.reason),
+        (Status::Incomplete, Reason::EndedRunning)
+    );
+    assert_eq!((record.output_tokens, record.completion), (1, outcome.end));
+}

@@ -1,0 +1,167 @@
+//! Made-up scenarios: a tiny model on a slow device, so that a step takes about as long as the gap between arrivals.
+
+use std::sync::Arc;
+
+use oracle_components::SimTime;
+use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::model::{Attention, Dtype, ModelArchitecture};
+use oracle_components::scenario::{
+    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
+};
+
+/// Two layers, 64 wide.
+pub fn tiny_model() -> ModelArchitecture {
+    ModelArchitecture {
+        name: "tiny".into(),
+        layers: 2,
+        hidden: 64,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 16,
+        intermediate: 128,
+        vocab: 256,
+        gated_mlp: true,
+        attention: Attention::Grouped,
+        sliding_window: None,
+        moe: None,
+        tied_embeddings: false,
+        learned_positions: false,
+        qkv_bias: false,
+        all_biases: false,
+        qk_norm: false,
+        norms_per_layer: 2,
+        max_position_embeddings: 1 << 20,
+        weight_dtype: Dtype::Bf16,
+        activation_dtype: Dtype::Bf16,
+        kv_dtype: Dtype::Bf16,
+    }
+}
+
+/// A device on which a step of the tiny model takes a few tenths of a millisecond.
+fn slow_gpu(id: usize, speed: f64) -> GpuSpec {
+    GpuSpec {
+        id: format!("gpu{id}"),
+        device: Arc::new(DeviceSpec {
+            name: "slow".into(),
+            peak_flops: PeakFlops {
+                bf16: Some(2e10 * speed),
+                ..PeakFlops::default()
+            },
+            memory_bytes: 1 << 30,
+            memory_bytes_per_s: 2e9 * speed,
+            tdp_w: None,
+        }),
+        efficiency: Efficiency::PREDECESSOR,
+    }
+}
+
+/// A link between nowhere and nowhere.
+pub fn link(id: &str, bytes_per_s: f64, latency_s: f64) -> LinkSpec {
+    LinkSpec {
+        id: id.into(),
+        source: format!("{id}:from"),
+        destination: format!("{id}:to"),
+        bytes_per_s,
+        latency_s,
+    }
+}
+
+/// Limits that limit nothing, without caching: a start for tests to change.
+pub const ROOMY: SchedulerSpec = SchedulerSpec {
+    max_num_seqs: 64,
+    max_num_batched_tokens: 512,
+    block_tokens: 16,
+    chunked_prefill: true,
+    long_prefill_token_threshold: None,
+    policy: QueuePolicy::Fcfs,
+    max_model_len: 1 << 20,
+    prefix_caching: PrefixCaching::Off,
+    min_cached_prefix_tokens: 0,
+};
+
+/// A scenario without engines and links.
+pub fn empty_scenario() -> Scenario {
+    Scenario {
+        horizon: None,
+        seed: 1,
+        level_of_detail: LevelOfDetail::Medium,
+        gpus: Vec::new(),
+        links: Vec::new(),
+        engines: Vec::new(),
+        routing: Routing::RoundRobin,
+        prompt_bytes_per_token: 4.0,
+        series_interval: SimTime(1_000_000_000),
+    }
+}
+
+/// Ranks of an engine and how fast its GPUs are, in slow devices.
+#[derive(Clone, Copy)]
+pub struct Ranks {
+    /// Ranks that share a layer.
+    pub tensor: u32,
+    /// Stages.
+    pub pipeline: u32,
+    /// Micro-batches.
+    pub microbatches: u32,
+    /// Speed of each GPU.
+    pub speed: f64,
+}
+
+impl Ranks {
+    /// One slow GPU.
+    pub const ONE: Self = Self {
+        tensor: 1,
+        pipeline: 1,
+        microbatches: 1,
+        speed: 1.0,
+    };
+}
+
+/// Adds an engine with GPUs, rings and stage links of its own, and no links to the client.
+pub fn add_engine(
+    scenario: &mut Scenario,
+    scheduler: SchedulerSpec,
+    kv_blocks: u64,
+    ranks: Ranks,
+) -> &mut EngineSpec {
+    let mut gpus = Vec::new();
+    for _ in 0..ranks.tensor * ranks.pipeline {
+        gpus.push(scenario.gpus.len() as u32);
+        scenario
+            .gpus
+            .push(slow_gpu(scenario.gpus.len(), ranks.speed));
+    }
+    let mut new_path = |kind: &str| {
+        let index = scenario.links.len() as u32;
+        scenario
+            .links
+            .push(link(&format!("{kind}{index}"), 1e9, 2e-6));
+        vec![index]
+    };
+    let hops = if ranks.tensor > 1 { ranks.tensor } else { 0 };
+    let rings = (0..ranks.pipeline)
+        .map(|_| (0..hops).map(|_| new_path("ring")).collect())
+        .collect();
+    let stage_paths = (1..ranks.pipeline).map(|_| new_path("stage")).collect();
+    scenario.engines.push(EngineSpec {
+        name: "made-up".into(),
+        model: Arc::new(tiny_model()),
+        gpus,
+        tensor_parallel: ranks.tensor,
+        pipeline_parallel: ranks.pipeline,
+        microbatches: ranks.microbatches,
+        rings,
+        stage_paths,
+        efficiency: None,
+        gpu_share: 1.0,
+        scheduler,
+        kv_blocks,
+        step_overhead_s: 0.0,
+        ingress: Vec::new(),
+        egress: Vec::new(),
+        response_bytes_per_token: 0.0,
+        weight: 1.0,
+    });
+    scenario.engines.last_mut().expect("just added")
+}

@@ -1,0 +1,175 @@
+//! One request's decoding stream, as the naive engine keeps it.
+
+use oracle_components::SimTime;
+use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
+use oracle_components::request::{RequestId, RequestSpec};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
+
+use super::pool::{BlockId, BlockName, Chain};
+
+/// A request on its engine: in transit, waiting or running.
+pub struct Sequence {
+    /// What was asked.
+    pub spec: RequestSpec,
+    /// What is known of it so far; its end is filled in when it comes.
+    pub record: RequestRecord,
+    /// Tokens to generate.
+    pub target: u64,
+    /// Tokens generated.
+    pub generated: u64,
+    /// Tokens generated since its last admission.
+    pub generated_in_residence: u64,
+    /// Tokens in the KV cache.
+    pub computed: u64,
+    /// The most tokens that were in the KV cache before a preemption.
+    pub high_water: u64,
+    /// The blocks it holds, in the order of its tokens.
+    pub blocks: Vec<BlockId>,
+    /// End of the step that generated its last token.
+    pub last_token_step: Option<SimTime>,
+}
+
+impl Sequence {
+    /// A request that has arrived and will be at its engine at `delivered`.
+    pub fn new(id: RequestId, spec: RequestSpec, engine: u32, delivered: SimTime) -> Self {
+        let record = RequestRecord {
+            request: id,
+            profile: spec.profile,
+            client: spec.client,
+            session: spec.session,
+            turn: spec.turn,
+            engine,
+            prompt_tokens: spec.prompt_tokens,
+            max_output_tokens: spec.max_output_tokens,
+            output_tokens: 0,
+            priority: spec.priority,
+            streaming: spec.streaming,
+            arrival: spec.arrival,
+            delivered,
+            scheduled: None,
+            first_token: None,
+            last_token: None,
+            completion: SimTime::NEVER,
+            status: Status::Incomplete,
+            reason: Reason::EndedWaiting,
+            prefix_event: PrefixEvent::None,
+            cached_tokens: 0,
+            prefilled_tokens: 0,
+            recomputed_tokens: 0,
+            preemptions: 0,
+        };
+        Self {
+            target: u64::from(spec.output_tokens),
+            spec,
+            record,
+            generated: 0,
+            generated_in_residence: 0,
+            computed: 0,
+            high_water: 0,
+            blocks: Vec::new(),
+            last_token_step: None,
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> RequestId {
+        self.record.request
+    }
+
+    /// When the client gives up.
+    pub fn deadline(&self) -> SimTime {
+        self.spec.arrival.saturating_add(self.spec.timeout)
+    }
+
+    /// Prompt and generated tokens.
+    pub fn known(&self) -> u64 {
+        u64::from(self.spec.prompt_tokens) + self.generated
+    }
+
+    /// Whether only its newest token is to be computed, after one it generated here.
+    pub fn decodes(&self) -> bool {
+        self.generated_in_residence > 0 && self.computed == self.known() - 1
+    }
+
+    /// Whether it was ever preempted.
+    pub fn was_preempted(&self) -> bool {
+        self.record.preemptions > 0
+    }
+
+    /// Its place in the order of service: the smallest is admitted first, the largest preempted first.
+    pub fn priority_key(&self) -> (i32, SimTime, RequestId) {
+        (self.spec.priority, self.spec.arrival, self.id())
+    }
+
+    /// The most tokens of it that a step may prefill.
+    pub fn chunk_limit(&self, scheduler: &SchedulerSpec) -> u64 {
+        match scheduler.long_prefill_token_threshold {
+            Some(limit) if scheduler.chunked_prefill || self.was_preempted() => u64::from(limit),
+            _ => u64::MAX,
+        }
+    }
+
+    /// Whether a prefill of it has to fit in one step.
+    pub fn is_prefilled_whole(&self, scheduler: &SchedulerSpec) -> bool {
+        !scheduler.chunked_prefill && !self.was_preempted()
+    }
+
+    /// The chain that its tail belongs to.
+    pub fn tail_chain(&self) -> Chain {
+        match self.spec.tail_key {
+            0 => Chain::Request(self.id()),
+            key => Chain::Tail(key),
+        }
+    }
+
+    /// The name that the block at `index` has once it is full.
+    pub fn block_name(&self, index: u64, scheduler: &SchedulerSpec) -> BlockName {
+        let last_token = (index + 1) * u64::from(scheduler.block_tokens) - 1;
+        let mut chain = self.tail_chain();
+        if scheduler.prefix_caching == PrefixCaching::Full {
+            let mut end = 0;
+            for segment in &self.spec.prefix {
+                let start = end;
+                end += u64::from(segment.tokens);
+                if (start..end).contains(&last_token) {
+                    chain = Chain::Segment(segment.key);
+                }
+            }
+        }
+        BlockName { chain, index }
+    }
+
+    /// The record of its end.
+    pub fn end(self, completion: SimTime, status: Status, reason: Reason) -> Ended {
+        let mut record = self.record;
+        record.output_tokens = self.generated as u32;
+        record.completion = completion;
+        record.status = status;
+        record.reason = reason;
+        Ended {
+            spec: self.spec,
+            record,
+        }
+    }
+}
+
+/// A request that has ended.
+pub struct Ended {
+    /// What was asked.
+    pub spec: RequestSpec,
+    /// What became of it.
+    pub record: RequestRecord,
+}
+
+/// Which of `candidates` (positions in the running list, which is in order of admission) is preempted.
+pub fn victim_among(
+    running: &[Sequence],
+    candidates: impl Iterator<Item = usize>,
+    policy: QueuePolicy,
+) -> usize {
+    let victim = match policy {
+        QueuePolicy::Fcfs => candidates.max(),
+        QueuePolicy::Priority => candidates.max_by_key(|&at| running[at].priority_key()),
+    };
+    victim.expect("somebody holds the blocks that are not free")
+}

@@ -1,0 +1,203 @@
+//! The proptest strategy over [`Case`]s. Everything is made of small ranges, so that a failing case shrinks.
+
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, Routing};
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::cases::{Case, EngineCase, SessionCase, Tail, TurnCase};
+
+/// How big the cases are.
+#[derive(Clone, Copy)]
+pub struct Size {
+    /// Most sessions.
+    pub sessions: usize,
+    /// Fewest sessions.
+    pub least_sessions: usize,
+    /// Most sequences in a batch.
+    pub seats: u32,
+    /// Bounds of the KV pool, in tokens.
+    pub pool_tokens: (u32, u32),
+    /// Most tokens of an output.
+    pub output: u32,
+    /// Longest gap between sessions, in units of the case.
+    pub gap: u64,
+}
+
+const LINKS: usize = 3;
+
+fn path_over_links() -> impl Strategy<Value = Vec<u32>> {
+    let one = 0..LINKS as u32;
+    prop_oneof![
+        2 => Just(Vec::new()),
+        2 => one.prop_map(|link| vec![link]),
+        1 => Just(vec![0, 1]),
+        1 => Just(vec![1, 2]),
+    ]
+}
+
+fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
+    let limits = (
+        prop_oneof![1..=size.seats.min(4), 1..=size.seats],
+        prop_oneof![4..=32_u32, 4..=128_u32, 4..=512_u32],
+        select(vec![1_u32, 4, 16]),
+        prop_oneof![
+            size.pool_tokens.0..=size.pool_tokens.1,
+            size.pool_tokens.0..=size.pool_tokens.1 / 3,
+        ],
+        prop::bool::weighted(0.8),
+        of(prop_oneof![2..=8_u32, 1..=64_u32]),
+        select(vec![QueuePolicy::Fcfs, QueuePolicy::Priority]),
+    );
+    let caching = (
+        select(vec![
+            PrefixCaching::Full,
+            PrefixCaching::Full,
+            PrefixCaching::Conversational,
+            PrefixCaching::Off,
+        ]),
+        prop_oneof![3 => Just(0_u32), 1 => 0..=64_u32],
+        prop_oneof![3 => Just(100_000_u32), 1 => 20..=300_u32],
+    );
+    let place = (
+        prop_oneof![4 => Just(1_u32), 1 => Just(2)],
+        prop_oneof![4 => Just(1_u32), 1 => Just(2)],
+        path_over_links(),
+        path_over_links(),
+        prop_oneof![Just(0_u32), 1..=64_u32],
+        1..=4_u32,
+    );
+    (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
+        seats: limits.0,
+        // Without chunks most prompts have to fit.
+        budget: if limits.4 {
+            limits.1
+        } else {
+            (limits.1 * 4).min(512)
+        },
+        block: limits.2,
+        pool_tokens: limits.3,
+        chunked: limits.4,
+        threshold: limits.5,
+        policy: limits.6,
+        caching: caching.0,
+        min_cached: caching.1,
+        model_len: caching.2,
+        tensor: place.0,
+        pipeline: place.1,
+        ingress: place.2,
+        egress: place.3,
+        response_bytes: place.4,
+        weight: place.5,
+    })
+}
+
+fn turn(size: Size) -> impl Strategy<Value = TurnCase> {
+    let think = prop_oneof![1 => Just(0_u64), 2 => 0..=30_u64];
+    let new_tokens =
+        prop_oneof![1 => Just(0_u32), 3 => 0..=20_u32, 1 => 0..=100_u32, 1 => 60..=120_u32];
+    (
+        think,
+        new_tokens,
+        prop_oneof![1..=8_u32, 1..=size.output, size.output / 2..=size.output],
+    )
+        .prop_map(|(think, new_tokens, output)| TurnCase {
+            think,
+            new_tokens,
+            output,
+        })
+}
+
+fn session(size: Size) -> impl Strategy<Value = SessionCase> {
+    (
+        prop_oneof![2 => Just(0_u64), 3 => 0..=size.gap],
+        prop_oneof![1 => Just(Vec::new()), 2 => vec(0..2_u8, 0..=3)],
+        select(vec![Tail::Nameless, Tail::Own, Tail::Own, Tail::Common]),
+        -1..=2_i32,
+        any::<bool>(),
+        prop_oneof![
+            6 => Just(None),
+            1 => (0..=20_u64).prop_map(Some),
+            1 => (0..=200_u64).prop_map(Some),
+        ],
+        prop_oneof![2 => vec(turn(size), 1), 1 => vec(turn(size), 1..=4)],
+    )
+        .prop_map(
+            |(gap, path, tail, priority, streaming, timeout, turns)| SessionCase {
+                gap,
+                path,
+                tail,
+                priority,
+                streaming,
+                timeout,
+                turns,
+            },
+        )
+}
+
+/// Cases of a size; in one of eight, long prompts in small chunks contend for a pool that holds little more than one.
+pub fn case(size: Size) -> impl Strategy<Value = Case> {
+    (any_case(size), prop::bool::weighted(0.125)).prop_map(|(mut case, contend)| {
+        if contend {
+            for engine in &mut case.engines {
+                engine.budget = engine.budget.max(64);
+                engine.threshold = Some(engine.threshold.unwrap_or(8).min(16));
+                engine.seats = engine.seats.max(2);
+                engine.chunked = true;
+                engine.pool_tokens = 130 + engine.pool_tokens % 64;
+                engine.model_len = 100_000;
+            }
+            for (index, session) in case.sessions.iter_mut().enumerate() {
+                // Who comes later is more important, so that the one who runs first yields.
+                session.priority = -(index as i32) / 2;
+                session.gap %= 8;
+                session.path.clear();
+                session.turns.truncate(1);
+                session.turns[0].new_tokens = 60 + session.turns[0].new_tokens % 60;
+            }
+        }
+        case
+    })
+}
+
+fn any_case(size: Size) -> impl Strategy<Value = Case> {
+    let world = (
+        0..4_u64,
+        select(vec![
+            Routing::RoundRobin,
+            Routing::Random,
+            Routing::WeightedRandom,
+            Routing::LeastLoaded,
+            Routing::SessionAffinity,
+        ]),
+        any::<bool>(),
+        prop::bool::weighted(0.25),
+        prop_oneof![3 => Just(None), 1 => (1..=1000_u64).prop_map(Some)],
+        vec(
+            (
+                prop_oneof![1..=30_u32, 1..=1_000_000_u32],
+                prop_oneof![Just(0_u32), 0..=20_u32],
+            ),
+            LINKS,
+        ),
+        prop::array::uniform3(prop::array::uniform2(1..=30_u32)),
+    );
+    let engines = prop_oneof![
+        5 => vec(engine(size), 1),
+        3 => vec(engine(size), 2),
+        1 => vec(engine(size), 3..=4),
+    ];
+    let sessions = vec(session(size), size.least_sessions..=size.sessions);
+    (world, engines, sessions).prop_map(|(world, engines, sessions)| Case {
+        seed: world.0,
+        routing: world.1,
+        high_detail: world.2,
+        clockwork: world.3,
+        horizon: world.4,
+        links: world.5,
+        segment_tokens: world.6,
+        engines,
+        sessions,
+    })
+}

@@ -1,0 +1,94 @@
+//! The world as the systems see it: the bundle of an engine's components, and the doors as resources.
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::query::QueryData;
+use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
+use oracle_components::kv::KvPool;
+use oracle_components::scenario::{EngineIndex, GpuIndex, LinkIndex};
+
+use crate::costing::{PreparedStep, StepCost};
+use crate::ports::{RecordSink, RequestSource};
+use crate::router::Router;
+use crate::series::EngineSeries;
+
+/// The door that requests come in by.
+#[derive(Resource)]
+pub struct Source(pub Box<dyn RequestSource>);
+
+/// The door that records leave by.
+#[derive(Resource)]
+pub struct Sink {
+    /// Where they go.
+    pub records: Box<dyn RecordSink>,
+    /// It can take no more.
+    pub closed: bool,
+}
+
+/// The way in: which engine, and how many bytes.
+#[derive(Resource)]
+pub struct Routes {
+    /// The policy.
+    pub router: Router,
+    /// Bytes of a prompt token on the ingress links.
+    pub prompt_bytes_per_token: f64,
+}
+
+/// What an engine's steps cost.
+#[derive(Component)]
+pub struct CostModel {
+    /// Prices steps.
+    pub step: StepCost,
+    /// Prices of steps without prompts, by batch size, as far as they have been needed.
+    pub decode_only: Vec<Option<PreparedStep>>,
+}
+
+/// The price of the batch that runs.
+#[derive(Component)]
+pub struct Priced(pub Option<PreparedStep>);
+
+/// What an engine runs on.
+#[derive(Component, Clone, Debug)]
+pub struct EngineHardware {
+    /// The engine's index.
+    pub engine: EngineIndex,
+    /// Its GPUs.
+    pub gpus: Vec<GpuIndex>,
+    /// Links that its collectives cross, once for each hop that does.
+    pub ring_links: Vec<LinkIndex>,
+    /// Links that its activations cross from stage to stage.
+    pub stage_links: Vec<LinkIndex>,
+    /// Peak FLOP/s of one GPU.
+    pub peak_flops: f64,
+    /// Peak memory bandwidth of one GPU, in bytes per second.
+    pub peak_bytes_per_s: f64,
+}
+
+/// All of an engine.
+#[derive(QueryData)]
+#[query_data(mutable)]
+pub struct EngineParts {
+    /// Identity.
+    pub engine: &'static Engine,
+    /// Its time.
+    pub clock: &'static mut StepClock,
+    /// What waits.
+    pub queues: &'static mut Queues,
+    /// What runs.
+    pub running: &'static mut Running,
+    /// Its KV blocks.
+    pub pool: &'static mut KvPool,
+    /// The batch.
+    pub plan: &'static mut Plan,
+    /// The steps it runs for.
+    pub epoch: &'static mut Epoch,
+    /// Totals.
+    pub ledger: &'static mut EngineLedger,
+    /// Time series.
+    pub series: &'static mut EngineSeries,
+    /// Prices.
+    pub cost: &'static mut CostModel,
+    /// The price of the batch.
+    pub priced: &'static mut Priced,
+    /// What it runs on.
+    pub hardware: &'static EngineHardware,
+}
