@@ -128,7 +128,6 @@ fn note_peak(pool: &mut KvPool) {
 
 /// Takes `blocks` blocks from the front of the queue.
 fn evict(pool: &mut KvPool, blocks: u64) {
-    pool.evicted += blocks;
     pool.evictable -= blocks;
     let mut wanted = u32::try_from(blocks).expect("a pool has fewer than 2^32 blocks");
     while wanted > 0 {
@@ -136,17 +135,18 @@ fn evict(pool: &mut KvPool, blocks: u64) {
             .queue
             .front()
             .expect("evictable blocks are in the queue");
-        let (taken, used_up) = match entry.owner {
+        let (taken, named, used_up) = match entry.owner {
             Owner::Nameless { blocks } => {
                 let taken = blocks.min(wanted);
                 pool.queue[0].owner = Owner::Nameless {
                     blocks: blocks - taken,
                 };
-                (taken, blocks == taken)
+                (taken, 0, blocks == taken)
             }
             Owner::Tail(key) => evict_tail(&mut pool.tails, key, entry.stamp, wanted),
             Owner::Segment(key) => evict_segment(&mut pool.segments, key, entry.stamp, wanted),
         };
+        pool.evicted += u64::from(named);
         if taken > 0 && used_up {
             pool.live_entries -= 1;
         }
@@ -157,31 +157,33 @@ fn evict(pool: &mut KvPool, blocks: u64) {
     }
 }
 
-/// Takes up to `wanted` blocks from the end of a tail: how many, and whether its entry is used up (or stale: none taken).
-fn evict_tail(tails: &mut KeyMap<Tail>, key: u64, stamp: u64, wanted: u32) -> (u32, bool) {
+/// Takes up to `wanted` blocks from the end of a tail: how many, how many of these could have been found, and whether its
+/// entry is used up (or stale: none taken).
+fn evict_tail(tails: &mut KeyMap<Tail>, key: u64, stamp: u64, wanted: u32) -> (u32, u32, bool) {
     let Some(tail) = tails.get_mut(&key).filter(|tail| tail.stamp == stamp) else {
-        return (0, true);
+        return (0, 0, true);
     };
     let taken = tail.blocks.min(wanted);
     tail.blocks -= taken;
-    tail.full = tail.full.min(tail.blocks);
+    let named = tail.full.saturating_sub(tail.blocks);
+    tail.full -= named;
     let used_up = tail.blocks == 0;
     if used_up {
         tails.remove(&key);
     }
-    (taken, used_up)
+    (taken, named, used_up)
 }
 
 /// Takes up to `wanted` blocks from the end of a segment's deepest free run, likewise.
-fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u32) -> (u32, bool) {
+fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u32) -> (u32, u32, bool) {
     let Some(segment) = segments.get_mut(&key) else {
-        return (0, true);
+        return (0, 0, true);
     };
     let Some(&(first, run_stamp)) = segment.free_runs.last() else {
-        return (0, true);
+        return (0, 0, true);
     };
     if run_stamp != stamp {
-        return (0, true);
+        return (0, 0, true);
     }
     let taken = (segment.cached - first).min(wanted);
     segment.cached -= taken;
@@ -192,7 +194,7 @@ fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u
     if segment.cached == 0 && segment.holders.is_empty() {
         segments.remove(&key);
     }
-    (taken, used_up)
+    (taken, taken, used_up)
 }
 
 /// The longest run of cached blocks that a sequence of `known` tokens begins with; the block of its last token is never
