@@ -73,17 +73,8 @@ impl RecordSink for Count {
     }
 }
 fn main() {
-    let args: Vec<f64> = std::env::args()
-        .skip(1)
-        .map(|a| a.parse().unwrap())
-        .collect();
-    let (n, rate, replicas, out, cache) = (
-        args[0] as u64,
-        args[1],
-        args[2] as usize,
-        args[3],
-        args[4] != 0.0,
-    );
+    let args: Vec<f64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();
+    let (n, rate, replicas, out, cache) = (args[0] as u64, args[1], args[2] as usize, args[3], args[4] != 0.0);
     let model = Arc::new(ModelArchitecture {
         name: "l3".into(),
         layers: 32,
@@ -110,29 +101,16 @@ fn main() {
     });
     let device = Arc::new(DeviceSpec {
         name: "h100".into(),
-        peak_flops: PeakFlops {
-            bf16: Some(989e12),
-            ..Default::default()
-        },
+        peak_flops: PeakFlops { bf16: Some(989e12), ..Default::default() },
         memory_bytes: 80 << 30,
         memory_bytes_per_s: 3.35e12,
         tdp_w: None,
     });
     let gpus = (0..replicas)
-        .map(|i| GpuSpec {
-            id: format!("g{i}"),
-            device: device.clone(),
-            efficiency: Efficiency::PREDECESSOR,
-        })
+        .map(|i| GpuSpec { id: format!("g{i}"), device: device.clone(), efficiency: Efficiency::PREDECESSOR })
         .collect();
     let links = vec![
-        LinkSpec {
-            id: "in".into(),
-            source: "c".into(),
-            destination: "e".into(),
-            bytes_per_s: 1.25e9,
-            latency_s: 1e-4,
-        },
+        LinkSpec { id: "in".into(), source: "c".into(), destination: "e".into(), bytes_per_s: 1.25e9, latency_s: 1e-4 },
         LinkSpec {
             id: "out".into(),
             source: "e".into(),
@@ -161,11 +139,7 @@ fn main() {
                 long_prefill_token_threshold: None,
                 policy: QueuePolicy::Fcfs,
                 max_model_len: 8192,
-                prefix_caching: if cache {
-                    PrefixCaching::Full
-                } else {
-                    PrefixCaching::Off
-                },
+                prefix_caching: if cache { PrefixCaching::Full } else { PrefixCaching::Off },
                 min_cached_prefix_tokens: 0,
             },
             kv_blocks: 27000,
@@ -187,14 +161,7 @@ fn main() {
         prompt_bytes_per_token: 2.0,
         series_interval: SimTime(1_000_000_000),
     };
-    let source = Src {
-        rng: rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(1),
-        left: n,
-        t: 0.0,
-        rate,
-        n: 0,
-        out,
-    };
+    let source = Src { rng: rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(1), left: n, t: 0.0, rate, n: 0, out };
     let start = std::time::Instant::now();
     let mut sim = oracle_systems::Simulation::new(scenario, Box::new(source), Count::default());
     let outcome = sim.run(|_| ControlFlow::Continue(()));

@@ -19,24 +19,11 @@ use naive::coverage::Coverage;
 use naive::strategy::{Size, case};
 
 /// Many sessions at once on pools that are too small for them.
-const SMALL: Size = Size {
-    sessions: 40,
-    least_sessions: 1,
-    seats: 16,
-    pool_tokens: (40, 600),
-    output: 60,
-    gap: 40,
-};
+const SMALL: Size = Size { sessions: 40, least_sessions: 1, seats: 16, pool_tokens: (40, 600), output: 60, gap: 40 };
 
 /// Some 2,000 requests in bigger batches that stay as they are for many steps.
-const LONG: Size = Size {
-    sessions: 1300,
-    least_sessions: 1100,
-    seats: 64,
-    pool_tokens: (400, 9000),
-    output: 200,
-    gap: 60,
-};
+const LONG: Size =
+    Size { sessions: 1300, least_sessions: 1100, seats: 64, pool_tokens: (400, 9000), output: 200, gap: 60 };
 
 /// What the small cases must reach to be worth their time, each many times.
 const CORNERS: [&str; 27] = [
@@ -99,23 +86,16 @@ fn same<T: PartialEq + Debug>(what: &str, naive: &T, fast: &T) -> Result<(), Tes
     let (naive, fast) = (format!("{naive:#?}"), format!("{fast:#?}"));
     let lines = naive.lines().zip(fast.lines());
     let differ = lines.filter(|(naive, fast)| naive != fast);
-    let report = differ
-        .take(12)
-        .fold(String::new(), |report, (naive, fast)| {
-            report + &format!("\n  naive {:40} fast {}", naive.trim(), fast.trim())
-        });
+    let report = differ.take(12).fold(String::new(), |report, (naive, fast)| {
+        report + &format!("\n  naive {:40} fast {}", naive.trim(), fast.trim())
+    });
     let (naive, fast) = (naive.lines().count(), fast.lines().count());
-    Err(TestCaseError::fail(format!(
-        "{what} ({naive} against {fast} lines):{report}"
-    )))
+    Err(TestCaseError::fail(format!("{what} ({naive} against {fast} lines):{report}")))
 }
 
 /// Sums of fractions may be taken in another order; all else is exact.
 fn same_link(index: usize, naive: &LinkTotals, fast: &LinkTotals) -> Result<(), TestCaseError> {
-    let exact = |totals: &LinkTotals, bytes| LinkTotals {
-        bytes,
-        ..totals.clone()
-    };
+    let exact = |totals: &LinkTotals, bytes| LinkTotals { bytes, ..totals.clone() };
     let close = (naive.bytes - fast.bytes).abs() <= 1e-9 * naive.bytes.abs();
     let fast_bytes = if close { naive.bytes } else { fast.bytes };
     same(&format!("link {index}"), naive, &exact(fast, fast_bytes))

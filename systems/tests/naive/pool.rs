@@ -79,10 +79,7 @@ impl Pool {
 
     /// The front of the free queue, for one holder; what it held is forgotten.
     pub fn allocate(&mut self) -> BlockId {
-        let id = *self
-            .free
-            .front()
-            .expect("the scheduler looked for room before");
+        let id = *self.free.front().expect("the scheduler looked for room before");
         if self.blocks[id].name.is_some() {
             self.counts.evicted += 1;
             self.forget(id);
@@ -139,19 +136,12 @@ impl Pool {
 
     /// The cached blocks of a chain.
     pub fn of_chain(&self, chain: Chain) -> Vec<BlockId> {
-        self.names
-            .iter()
-            .filter(|(name, _)| name.chain == chain)
-            .map(|(_, &id)| id)
-            .collect()
+        self.names.iter().filter(|(name, _)| name.chain == chain).map(|(_, &id)| id).collect()
     }
 
     /// Ids of the free blocks with their names, front first: what would be evicted next.
     pub fn queue(&self) -> Vec<(BlockId, Option<BlockName>)> {
-        self.free
-            .iter()
-            .map(|&id| (id, self.blocks[id].name))
-            .collect()
+        self.free.iter().map(|&id| (id, self.blocks[id].name)).collect()
     }
 
     /// Each block is free or held, exactly one of them, by as many as say so; names lead to their blocks and back.
