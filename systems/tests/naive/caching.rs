@@ -43,7 +43,7 @@ impl Engine {
                         Some(own) => {
                             self.coverage
                                 .note("partly filled block given up for a cached one");
-                            self.pool.let_go(own);
+                            self.pool.give_up(own);
                         }
                         None => self.coverage.note("cached block taken while computing"),
                     }
