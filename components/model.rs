@@ -81,6 +81,8 @@ pub struct MixtureOfExperts {
     pub shared_intermediate: u32,
     /// Leading layers with a dense MLP of the model's `intermediate` width instead.
     pub dense_layers: u32,
+    /// Element type of the routed experts' weights where it differs from the model's `weight_dtype` (gpt-oss: mxfp4).
+    pub expert_dtype: Option<Dtype>,
 }
 
 /// A decoder-only transformer.

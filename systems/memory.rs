@@ -9,8 +9,10 @@
 //! - its attention: hidden and residual, q, k, v and the output, for as many;
 //! - the sampler: logits of [`PROFILED_ROWS`] rows at [`SAMPLER_BYTES_PER_LOGIT`].
 //!
-//! Against vLLM's own counts at the memory the driver reports: 8B on an RTX 4090 2,577 blocks (measured 2,588), on an
-//! A6000 13,643 (13,844, with 128 sequences and no CUDA graphs).
+//! `memory_bytes` is what the driver reports, which is 1 to 2 % less than the sheet says. Blocks against vLLM's own counts:
+//! 8B on an RTX 4090 of 25,250,627,584 bytes at utilization 0.9: 2,577 (measured 2,588; taking the sheet's 24 GiB, 2,800);
+//! 8B on an RTX A6000 of 48 GiB by the sheet: 13,859 (13,844, eager, 128 sequences); Qwen3-14B on an H100 of 80 GiB by the
+//! sheet at 0.92, the default of that vLLM: 18,284 (18,038; the utilization was not recorded).
 //!
 //! Every layer keeps the KV of the whole context, sliding windows too (vLLM without its hybrid KV manager).
 
@@ -21,8 +23,8 @@ use crate::costing::weights::{
     stage_weight_bytes,
 };
 
-/// What CUDA's workspaces, the communicator and captured graphs take besides tensors: half a GiB. Three vLLM runs of one
-/// GPU each leave 0.39, 0.48 and 0.52 GB once weights, KV pool and the tensors above are taken off.
+/// What CUDA's workspaces, the communicator and captured graphs take besides tensors: half a GiB, a round figure above the
+/// 0.4 to 0.5 GB that those three runs leave once weights, KV pool and the tensors above are taken off.
 pub const RUNTIME_RESERVE_BYTES: u64 = 1 << 29;
 
 /// Rows that the trial pass samples: vLLM's default `max_num_seqs`.

@@ -1,1 +1,200 @@
-//! The catalog: models by architecture and devices by data sheet, embedded in the binary.
+//! The catalog: models by architecture and devices by data sheet, embedded in the binary; and the readers of a user's own
+//! model files, a Hugging Face `config.json` or the `model_params.json` of the predecessor.
+//!
+//! It owns the numbers and their sources. It derives nothing from them: weights, FLOPs and bytes are the business of
+//! `oracle-systems::costing`. Whatever a user's file holds, reading it gives a model or an error, never a panic.
+
+mod device_file;
+mod embedded;
+mod finding;
+mod hf_config;
+mod hf_families;
+mod hf_fields;
+mod hf_quantization;
+mod json_file;
+mod model_file;
+mod model_params;
+mod model_params_rules;
+pub mod nearest;
+mod shape;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+pub use device_file::{CatalogDevice, DeviceLink, LinkKind};
+pub use finding::{CatalogError, Finding, Severity};
+pub use hf_config::{HfModel, load_hf_config};
+pub use model_file::{CatalogModel, PublishedParameters};
+pub use model_params::{EntryOrigin, ModelParams, ModelParamsEntry, load_model_params};
+pub use nearest::{did_you_mean, nearest, question};
+
+/// Every model and device that the binary knows.
+#[derive(Debug)]
+pub struct Catalog {
+    models: Vec<CatalogModel>,
+    devices: Vec<CatalogDevice>,
+    model_by_name: HashMap<String, usize>,
+    device_by_name: HashMap<String, usize>,
+}
+
+impl Catalog {
+    /// The embedded catalog, parsed when first asked for.
+    pub fn builtin() -> &'static Self {
+        static CATALOG: OnceLock<Catalog> = OnceLock::new();
+        CATALOG.get_or_init(Self::parse)
+    }
+
+    fn parse() -> Self {
+        let models = embedded::MODELS.iter().map(|(file, text)| {
+            model_file::parse(text)
+                .unwrap_or_else(|error| panic!("configs/models/{file}, as tests read it: {error}"))
+        });
+        let devices = embedded::DEVICES.iter().map(|(file, text)| {
+            device_file::parse(text).unwrap_or_else(|error| {
+                panic!("configs/hardware/{file}, as tests read it: {error}")
+            })
+        });
+        let (models, devices): (Vec<_>, Vec<_>) = (models.collect(), devices.collect());
+        let model_names = models
+            .iter()
+            .map(|model| (model.architecture.name.as_str(), &model.aliases));
+        let device_names = devices
+            .iter()
+            .map(|device| (device.spec.name.as_str(), &device.aliases));
+        let (model_by_name, device_by_name) = (index(model_names), index(device_names));
+        Self {
+            models,
+            devices,
+            model_by_name,
+            device_by_name,
+        }
+    }
+
+    /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&CatalogModel> {
+        look_up(&self.model_by_name, name).map(|index| &self.models[index])
+    }
+
+    /// The device of a name or alias, with or without its maker's name. Case does not matter.
+    #[must_use]
+    pub fn device(&self, name: &str) -> Option<&CatalogDevice> {
+        let key = key(name);
+        let bare = MAKERS.iter().fold(key.as_str(), |key, maker| {
+            key.strip_prefix(maker).unwrap_or(key)
+        });
+        look_up(&self.device_by_name, bare).map(|index| &self.devices[index])
+    }
+
+    /// All models, by name.
+    #[must_use]
+    pub fn models(&self) -> &[CatalogModel] {
+        &self.models
+    }
+
+    /// All devices, by name.
+    #[must_use]
+    pub fn devices(&self) -> &[CatalogDevice] {
+        &self.devices
+    }
+
+    /// The names of all models, to offer the nearest for one that is unknown.
+    pub fn model_names(&self) -> impl Iterator<Item = &str> {
+        self.models
+            .iter()
+            .map(|model| model.architecture.name.as_str())
+    }
+
+    /// The names of all devices.
+    pub fn device_names(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(|device| device.spec.name.as_str())
+    }
+
+    /// Catalog names of the `n` models whose names or aliases are nearest to an unknown one.
+    #[must_use]
+    pub fn nearest_models(&self, unknown: &str, n: usize) -> Vec<&str> {
+        nearest_of(&self.model_by_name, unknown, n, |index| {
+            self.models[index].architecture.name.as_str()
+        })
+    }
+
+    /// Catalog names of the `n` devices whose names or aliases are nearest to an unknown one.
+    #[must_use]
+    pub fn nearest_devices(&self, unknown: &str, n: usize) -> Vec<&str> {
+        nearest_of(&self.device_by_name, unknown, n, |index| {
+            self.devices[index].spec.name.as_str()
+        })
+    }
+
+    /// The files of `configs/models` and of `configs/hardware` that are embedded, by name.
+    #[must_use]
+    pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>) {
+        let names =
+            |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
+        (names(embedded::MODELS), names(embedded::DEVICES))
+    }
+}
+
+/// What people write before a device's name, in the order in which it is taken off.
+const MAKERS: [&str; 7] = [
+    "nvidia-",
+    "amd-",
+    "intel-",
+    "google-",
+    "geforce-",
+    "tesla-",
+    "instinct-",
+];
+
+/// Names as they are compared: `RTX 4090` and `rtx_4090` are `rtx-4090`.
+fn key(name: &str) -> String {
+    name.trim().to_lowercase().replace([' ', '_'], "-")
+}
+
+fn index<'a>(names: impl Iterator<Item = (&'a str, &'a Vec<String>)>) -> HashMap<String, usize> {
+    let mut by_name = HashMap::new();
+    for (index, (name, aliases)) in names.enumerate() {
+        for name in std::iter::once(name).chain(aliases.iter().map(String::as_str)) {
+            let key = key(name);
+            if let Some((_, without_owner)) = key.rsplit_once('/') {
+                by_name.insert(without_owner.to_owned(), index);
+            }
+            by_name.insert(key, index);
+        }
+    }
+    by_name
+}
+
+/// A whole name first, then the part after its last slash: another owner's copy, or a path to it.
+fn look_up(by_name: &HashMap<String, usize>, name: &str) -> Option<usize> {
+    let key = key(name);
+    let without_owner = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
+    by_name
+        .get(&key)
+        .or_else(|| by_name.get(without_owner))
+        .copied()
+}
+
+/// The nearest of all names and aliases, each as the catalog calls what it stands for. The owner of a Hugging Face id says
+/// nothing of the model.
+fn nearest_of<'a>(
+    by_name: &HashMap<String, usize>,
+    unknown: &str,
+    n: usize,
+    name: impl Fn(usize) -> &'a str,
+) -> Vec<&'a str> {
+    let unknown = unknown
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    let mut found: Vec<&str> = Vec::new();
+    for alias in nearest(unknown, by_name.keys().map(String::as_str), by_name.len()) {
+        let name = name(by_name[alias]);
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found.truncate(n);
+    found
+}

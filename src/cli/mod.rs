@@ -1,7 +1,79 @@
-//! The command line.
+//! The command line: what is typed, and which part of the program it means.
+//!
+//! Exit codes: 0 all is well, 1 the run failed or was interrupted, 2 what was asked cannot be done as asked. Results go to
+//! standard output, everything else to standard error.
+
+mod args;
+mod catalog;
+mod config;
+mod progress;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{Diagnostic, Severity};
+use args::{Arguments, Command, LogLevel};
+
+/// Exit code of a run that failed or was interrupted.
+const RUN_FAILED: u8 = 1;
+/// Exit code of bad usage and bad input.
+const BAD_INPUT: u8 = 2;
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+enum Failure {
+    /// It cannot be done as asked; told already, or told by this text.
+    BadInput(Option<String>),
+    /// It was tried.
+    Failed(String),
+}
 
 /// Runs the command line and says how it ended.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let log_level = arguments.log_level;
+    let outcome = match arguments.command {
+        Command::Run(command) => run::run(&command, log_level),
+        Command::Validate(command) => config::validate(&command, log_level),
+        Command::GenerateConfig(command) => config::generate(&command),
+        Command::Schema(command) => config::schema(&command),
+        Command::Models(command) => catalog::models(&command),
+        Command::Devices(command) => catalog::devices(&command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::BadInput(message)) => {
+            if let Some(message) = message {
+                eprintln!("error: {message}");
+            }
+            ExitCode::from(BAD_INPUT)
+        }
+        Err(Failure::Failed(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(RUN_FAILED)
+        }
+    }
+}
+
+/// Prints what was found in a configuration, as far as the log level shows it.
+fn print_diagnostics(diagnostics: &[Diagnostic], log_level: LogLevel) {
+    for diagnostic in diagnostics {
+        if diagnostic.severity == Severity::Error || log_level <= LogLevel::Warning {
+            eprintln!("{diagnostic}");
+        }
+    }
+}
+
+/// Prints lines to standard output; a closed pipe (`| head`) is not an error.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

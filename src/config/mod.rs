@@ -1,1 +1,116 @@
 //! Configuration: files and flags in, a resolved scenario out.
+//!
+//! The way of a configuration:
+//! - `tree`: YAML or JSON text as nodes with positions;
+//! - `overrides`: `--set` and other flags, put into the tree;
+//! - `keys`: every key, declared once with type, default, unit and doc (`declare` says how), decoded into structs;
+//! - `resolve`: names looked up, memory and links checked, engines built.
+//!
+//! Every mistake of a file is reported in one go as a [`Diagnostic`] with its place, its key and a suggestion. The same
+//! declarations give the [`schema`], the [`generate_config`] example and the [`reference`].
+//!
+//! Invariants: nothing outside `keys` names a key of a section; a key that is not declared is an error; whatever the
+//! bytes, the answer is a [`Resolved`] or diagnostics, never a panic.
+
+mod declare;
+mod describe;
+mod diagnostic;
+mod keys;
+mod overrides;
+mod resolve;
+mod trace_run;
+mod tree;
+
+use std::path::Path;
+
+use oracle_components::scenario::Scenario;
+
+use crate::output::OutputPlan;
+use crate::workload::Workload;
+use declare::{Decode, required};
+pub use describe::{generate_config, reference, schema};
+pub use diagnostic::{Diagnostic, Severity};
+use diagnostic::{At, Diagnostics, Mark};
+pub use overrides::Overrides;
+use resolve::Places;
+pub use trace_run::{TraceRun, from_trace};
+use tree::Node;
+
+/// A configuration, understood.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The deployment.
+    pub scenario: Scenario,
+    /// The load.
+    pub workload: Workload,
+    /// What is written, and where.
+    pub output: OutputPlan,
+    /// Names of client profiles by their index in request specs.
+    pub profile_names: Vec<String>,
+    /// What has no effect, or perhaps not the one intended.
+    pub warnings: Vec<Diagnostic>,
+    /// Every key with its value, defaults filled in, for the manifest.
+    pub canonical: serde_json::Value,
+}
+
+/// Reads a configuration file, YAML or JSON.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file; warnings too.
+pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
+    let file = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let mut diagnostics = Diagnostics::new(&file);
+        diagnostics.error(&At::root(Mark::default()), format!("cannot read the file: {error}"));
+        diagnostics.into_sorted()
+    })?;
+    let absolute = std::path::absolute(path).ok();
+    let places = Places {
+        config_folder: absolute.and_then(|path| path.parent().map(Path::to_path_buf)),
+        default_name: path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned()),
+    };
+    load_bytes(&bytes, &file, &places, overrides)
+}
+
+/// Reads configuration text that is in no file; messages call it `name`.
+///
+/// # Errors
+/// Everything that is wrong with it, in order; warnings too.
+pub fn load_text(text: &[u8], name: &str, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
+    let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "run".to_owned()) };
+    load_bytes(text, name, &places, overrides)
+}
+
+fn load_bytes(
+    bytes: &[u8],
+    file: &str,
+    places: &Places,
+    overrides: &Overrides,
+) -> Result<Resolved, Vec<Diagnostic>> {
+    let mut diagnostics = Diagnostics::new(file);
+    let Some(root) = tree::parse(bytes, &mut diagnostics) else { return Err(diagnostics.into_sorted()) };
+    if root.is_null() {
+        diagnostics.error_with(&At::root(root.mark), "the file is empty", "`llmperforacle generate-config` writes an example");
+        return Err(diagnostics.into_sorted());
+    }
+    load_tree(root, places, overrides, diagnostics)
+}
+
+fn load_tree(
+    mut root: Node,
+    places: &Places,
+    overrides: &Overrides,
+    mut diagnostics: Diagnostics,
+) -> Result<Resolved, Vec<Diagnostic>> {
+    static ROOT: declare::Key = required();
+    overrides.apply(&mut root, &mut diagnostics);
+    let config = keys::Config::decode(&root, &ROOT, &At::root(root.mark), &mut diagnostics);
+    let resolved = config.and_then(|config| resolve::resolve(&config, places, &mut diagnostics));
+    let has_errors = diagnostics.has_errors();
+    let found = diagnostics.into_sorted();
+    match resolved {
+        Some(resolved) if !has_errors => Ok(Resolved { warnings: found, ..resolved }),
+        _ => Err(found),
+    }
+}

@@ -147,7 +147,8 @@ pub enum TraceFormat {
     Azure,
     /// JSON lines with timestamp in ms, input_length, output_length, hash_ids of 512-token blocks (Mooncake).
     Mooncake,
-    /// CSV with arrival_s (or arrival_time), prompt_tokens, output_tokens, and optionally session_id, priority.
+    /// CSV with arrival_s (or arrival_time), prompt_tokens, output_tokens, and optionally max_output_tokens, session_id,
+    /// priority, in any order; other columns are ignored.
     Generic,
 }
 

@@ -10,7 +10,10 @@
 //! - [`step`]: stages, micro-batches and the decode context put together.
 //!
 //! An operator takes `max(FLOPs / (peak·mfu), bytes / (bandwidth·mbu))` (the roofline model: Williams, Waterman and
-//! Patterson, 2009), so no price lies below either roof. [`roofline`] is the one place that says so.
+//! Patterson, 2009), so no price lies below either roof. `roofline` is the one place that says so.
+//!
+//! Both levels of detail price the same operators, so they agree wherever no link is shared; high detail divides the
+//! bandwidth of a link among the ring hops that cross it.
 //!
 //! Reads components only; owns no state; may not know the scheduler, the clock or a file.
 

@@ -1,6 +1,6 @@
 //! What a step holds, as far as its cost depends on it.
 //!
-//! [`StepShape`] is what the scheduler knows. [`Features`] are the quantities that operators are linear in: each operator
+//! [`StepShape`] is what the scheduler knows. `Features` are the quantities that operators are linear in: each operator
 //! names the features of its FLOPs and its bytes (`operator.rs`), so that pricing a step is a handful of
 //! multiplications, whatever the model.
 

@@ -189,6 +189,29 @@ fn the_slowest_rank_the_share_and_the_overhead_count() {
 }
 
 #[test]
+fn unlike_stages_keep_their_own_speed_up_to_six_kinds() {
+    let slow = Efficiency {
+        mfu: 0.25,
+        mbu: 0.4,
+    };
+    let time = |stages: u32, slow_stages: u32| {
+        let mut pipeline = scenario(llama2_13b(), 1, stages, 1);
+        for (stage, gpu) in (0..slow_stages).zip(&mut pipeline.gpus) {
+            // Each a little different: as many kinds as slow stages.
+            gpu.efficiency = Efficiency {
+                mbu: slow.mbu + 1e-6 * f64::from(stage),
+                ..slow
+            };
+        }
+        seconds(&cost(&pipeline).prepare(&decode(1)), 100)
+    };
+    // Half of the layers at half the speed.
+    assert_near(time(2, 1), 1.5 * time(2, 0), 0.01);
+    // Beyond, the slowest counts for all.
+    assert_near(time(10, 9), 2.0 * time(10, 0), 0.01);
+}
+
+#[test]
 fn eight_bit_weights_run_at_their_own_rate_and_narrower_ones_at_the_activations() {
     let shape = prefill(8192);
     let time = |dtype| {

@@ -6,7 +6,7 @@ use oracle_systems::costing::weights::{
     parameters, stage_weight_bytes, weight_bytes,
 };
 
-use crate::{assert_near, deepseek_v3, llama, llama2_13b, mixtral_8x7b};
+use crate::{assert_near, decode, deepseek_v3, llama, llama2_13b, mixtral_8x7b, prepare};
 
 #[test]
 fn parameters_are_those_of_the_checkpoints() {
@@ -80,4 +80,35 @@ fn ranks_and_stages_share_the_weights() {
         weight_bytes(&quantised),
         13_015_864_320 + (64_000 + 81) * 5120
     );
+}
+
+/// Bytes of weights that a large decode batch reads: what is left of its bytes when those of each token are taken off.
+fn weight_bytes_read(model: &ModelArchitecture, tensor: u32) -> f64 {
+    let bytes = |tokens| {
+        prepare(model.clone(), tensor, 1, 1, &decode(tokens))
+            .work(0)
+            .memory_bytes_per_gpu
+    };
+    5001.0 * bytes(5000) - 5000.0 * bytes(5001)
+}
+
+#[test]
+fn operators_read_the_weights_that_memory_holds() {
+    // All but the embedding table and the norms: two of 5120 (4096) a layer and the last; with MLA those of the latents too.
+    let unread = |hidden: u64, vocab: u64, tensor: u64, layers: u64, norms: u64| {
+        2 * (vocab * hidden / tensor + layers * norms + hidden)
+    };
+    for tensor in [1, 2, 8] {
+        let of = u64::from(tensor);
+        let held = |model: &ModelArchitecture| stage_weight_bytes(model, tensor, 1, 0);
+        let llama = llama2_13b();
+        let expected = held(&llama) - unread(5120, 32_000, of, 40, 2 * 5120);
+        assert_near(weight_bytes_read(&llama, tensor), expected as f64, 1e-6);
+        let mixtral = mixtral_8x7b();
+        let expected = held(&mixtral) - unread(4096, 32_000, of, 32, 2 * 4096);
+        assert_near(weight_bytes_read(&mixtral, tensor), expected as f64, 1e-6);
+        let deepseek = deepseek_v3();
+        let expected = held(&deepseek) - unread(7168, 129_280, of, 61, 2 * 7168 + 1536 + 512);
+        assert_near(weight_bytes_read(&deepseek, tensor), expected as f64, 1e-6);
+    }
 }

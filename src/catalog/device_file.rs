@@ -1,0 +1,151 @@
+//! A device of the catalog: the YAML of `configs/hardware`.
+//!
+//! Peaks are the data sheet's dense figures; a figure "with sparsity" is twice what a kernel can reach. Memory is what the
+//! device reports to a program, which is less than the label says: the driver and error correction keep a part.
+
+use std::sync::Arc;
+
+use oracle_components::device::{DeviceSpec, PeakFlops};
+use serde::Deserialize;
+
+/// A device that the catalog knows.
+#[derive(Clone, Debug)]
+pub struct CatalogDevice {
+    /// Its data sheet; its `name` is the catalog's.
+    pub spec: Arc<DeviceSpec>,
+    /// Other names.
+    pub aliases: Vec<String>,
+    /// The link to its like; without one, they meet over the host link.
+    pub peer_link: Option<DeviceLink>,
+    /// The link to its host.
+    pub host_link: DeviceLink,
+    /// Who states the memory: `CUDA total`, `nvidia-smi total`, `data sheet` …
+    pub memory_stated_by: String,
+    /// The data sheet by name.
+    pub source: String,
+    /// What else to know: editions, halves of a card, bridges.
+    pub note: Option<String>,
+}
+
+/// What a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// NVIDIA's link between GPUs.
+    Nvlink,
+    /// NVIDIA's link between a Grace CPU and its GPU.
+    NvlinkC2c,
+    /// AMD's link between accelerators.
+    InfinityFabric,
+    /// Google's link between the chips of a slice.
+    Ici,
+    /// Ethernet with remote direct memory access (Gaudi).
+    Roce,
+    /// The host's bus.
+    Pcie,
+}
+
+/// One device's end of a link.
+///
+/// Data sheets give bandwidths only; the latencies are typical one-way figures (1 µs within a switched domain, 2 µs over
+/// PCIe), to be replaced by measured ones where they matter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeviceLink {
+    /// What it is.
+    pub kind: LinkKind,
+    /// Bytes a second that the device sends to all its peers together; as many arrive.
+    pub bytes_per_s: f64,
+    /// Bytes a second that it sends to one peer: less than `bytes_per_s` in a mesh or torus.
+    pub bytes_per_s_per_peer: f64,
+    /// Seconds from one end to the other, beside the time that the bytes take.
+    pub latency_s: f64,
+    /// Devices that are joined this way: 2 with a bridge, 8 in a server. 1 for the link to the host.
+    pub devices: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeviceFile {
+    name: String,
+    aliases: Vec<String>,
+    source: String,
+    dense_tflops: DenseTflops,
+    memory_gib: f64,
+    memory_stated_by: String,
+    memory_gb_per_s: f64,
+    tdp_w: Option<f64>,
+    peer_link: Option<LinkFile>,
+    host_link: LinkFile,
+    note: Option<String>,
+}
+
+/// `tf32` where matrix units have it, else `fp32`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DenseTflops {
+    fp32: Option<f64>,
+    tf32: Option<f64>,
+    bf16: Option<f64>,
+    fp16: Option<f64>,
+    fp8: Option<f64>,
+    int8: Option<f64>,
+    fp4: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkFile {
+    kind: LinkKind,
+    gb_per_s: f64,
+    /// `gb_per_s` if left out.
+    gb_per_s_per_peer: Option<f64>,
+    latency_us: f64,
+    #[serde(default = "one")]
+    devices: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
+
+/// Reads one file of `configs/hardware`.
+pub(super) fn parse(text: &str) -> Result<CatalogDevice, serde_saphyr::Error> {
+    let file: DeviceFile = serde_saphyr::from_str(text)?;
+    let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
+    let peak = file.dense_tflops;
+    let spec = DeviceSpec {
+        name: file.name,
+        peak_flops: PeakFlops {
+            fp32: flops(peak.tf32.or(peak.fp32)),
+            bf16: flops(peak.bf16),
+            fp16: flops(peak.fp16),
+            fp8: flops(peak.fp8),
+            int8: flops(peak.int8),
+            fp4: flops(peak.fp4),
+        },
+        memory_bytes: (file.memory_gib * BYTES_PER_GIB).round() as u64,
+        memory_bytes_per_s: file.memory_gb_per_s * 1e9,
+        tdp_w: file.tdp_w,
+    };
+    Ok(CatalogDevice {
+        spec: Arc::new(spec),
+        aliases: file.aliases,
+        peer_link: file.peer_link.as_ref().map(link),
+        host_link: link(&file.host_link),
+        memory_stated_by: file.memory_stated_by,
+        source: file.source,
+        note: file.note,
+    })
+}
+
+fn link(file: &LinkFile) -> DeviceLink {
+    DeviceLink {
+        kind: file.kind,
+        bytes_per_s: file.gb_per_s * 1e9,
+        bytes_per_s_per_peer: file.gb_per_s_per_peer.unwrap_or(file.gb_per_s) * 1e9,
+        latency_s: file.latency_us * 1e-6,
+        devices: file.devices,
+    }
+}

@@ -1,0 +1,100 @@
+//! The catalog's files, embedded so that the binary runs from any folder. A file in `configs/models` or
+//! `configs/hardware` exists for the program only if it is in one of these two lists; a test compares them with the folders.
+
+/// A catalog file: its name without the folder, and its text.
+pub(super) type EmbeddedFile = (&'static str, &'static str);
+
+macro_rules! embedded {
+    ($folder:literal: $($name:literal),+ $(,)?) => {
+        &[$((
+            concat!($name, ".yaml"),
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/", $folder, "/", $name, ".yaml")),
+        )),+]
+    };
+}
+
+/// One file a model.
+pub(super) const MODELS: &[EmbeddedFile] = embedded!(
+    "models":
+    "DeepSeek-R1",
+    "DeepSeek-V2",
+    "DeepSeek-V2-Lite",
+    "DeepSeek-V3",
+    "GPT-3-175B",
+    "Gemma2-27B",
+    "Gemma2-2B",
+    "Gemma2-9B",
+    "Gemma3-12B",
+    "Gemma3-1B",
+    "Gemma3-27B",
+    "Gemma3-4B",
+    "Llama2-13B",
+    "Llama2-70B",
+    "Llama2-7B",
+    "Llama3-70B",
+    "Llama3-8B",
+    "Llama3.1-405B",
+    "Llama3.1-70B",
+    "Llama3.1-8B",
+    "Llama3.2-1B",
+    "Llama3.2-3B",
+    "Llama3.3-70B",
+    "Mistral-7B-v0.1",
+    "Mistral-7B-v0.3",
+    "Mixtral-8x22B",
+    "Mixtral-8x7B",
+    "Phi-2",
+    "Phi-3-medium",
+    "Phi-3-mini",
+    "Phi-4",
+    "Qwen2.5-0.5B",
+    "Qwen2.5-1.5B",
+    "Qwen2.5-14B",
+    "Qwen2.5-32B",
+    "Qwen2.5-3B",
+    "Qwen2.5-72B",
+    "Qwen2.5-7B",
+    "Qwen3-0.6B",
+    "Qwen3-1.7B",
+    "Qwen3-14B",
+    "Qwen3-235B-A22B",
+    "Qwen3-30B-A3B",
+    "Qwen3-32B",
+    "Qwen3-4B",
+    "Qwen3-8B",
+    "gpt-oss-120B",
+    "gpt-oss-20B",
+);
+
+/// One file a device.
+pub(super) const DEVICES: &[EmbeddedFile] = embedded!(
+    "hardware":
+    "A100-PCIe-40GB",
+    "A100-PCIe-80GB",
+    "A100-SXM-40GB",
+    "A100-SXM-80GB",
+    "A10G",
+    "A40",
+    "B200-SXM-180GB",
+    "GB200",
+    "GH200-144GB",
+    "GH200-96GB",
+    "Gaudi3",
+    "H100-NVL-94GB",
+    "H100-PCIe-80GB",
+    "H100-SXM-80GB",
+    "H200-SXM-141GB",
+    "L4",
+    "L40S",
+    "MI250",
+    "MI300X",
+    "MI325X",
+    "RTX-4090",
+    "RTX-A6000",
+    "RTX-PRO-6000",
+    "T4",
+    "TPU-v5e",
+    "TPU-v6e",
+    "V100-SXM-16GB",
+    "V100-SXM-32GB",
+);

@@ -1,0 +1,214 @@
+//! Reading a user's JSON file: bounded, with the line of each key, and an error for whatever is not such a file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::CatalogError;
+
+/// Levels of nesting below which lines are not recorded: no key that is checked lies deeper.
+const RECORDED_DEPTH: usize = 4;
+
+/// A parsed JSON object.
+pub(super) struct JsonFile {
+    pub(super) object: Map<String, Value>,
+    pub(super) lines: KeyLines,
+}
+
+/// Reads a JSON object of at most `limit_bytes`. `holds` says what such a file holds, for the error about another.
+pub(super) fn read(path: &Path, limit_bytes: u64, holds: &str) -> Result<JsonFile, CatalogError> {
+    let text = read_text(path, limit_bytes)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let value: Value = serde_json::from_str(text).map_err(|error| CatalogError::Syntax {
+        path: path.into(),
+        line: error.line(),
+        column: error.column(),
+        message: without_position(&error),
+    })?;
+    let Value::Object(object) = value else {
+        return Err(CatalogError::WrongShape {
+            path: path.into(),
+            message: format!("expected {holds}"),
+        });
+    };
+    Ok(JsonFile {
+        object,
+        lines: KeyLines::of(text),
+    })
+}
+
+fn read_text(path: &Path, limit_bytes: u64) -> Result<String, CatalogError> {
+    let unreadable = |cause| CatalogError::Unreadable {
+        path: path.into(),
+        cause,
+        hint: String::new(),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(limit_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > limit_bytes {
+        return Err(CatalogError::TooLarge {
+            path: path.into(),
+            limit_bytes,
+        });
+    }
+    String::from_utf8(bytes).map_err(|error| CatalogError::NotText {
+        path: path.into(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+/// serde_json ends its messages in the position, which we put in front.
+fn without_position(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    message
+        .rsplit_once(" at line ")
+        .map_or(message.clone(), |(what, _)| what.to_owned())
+}
+
+/// The line of each key of a JSON document, by the key's path with its parts joined by dots.
+pub(super) struct KeyLines {
+    by_path: HashMap<String, usize>,
+    /// Paths that occur twice in one object; JSON parsers keep the last.
+    pub(super) duplicates: Vec<String>,
+}
+
+impl KeyLines {
+    /// Line of the key, from 1; of the nearest enclosing key where the document lacks it.
+    pub(super) fn line(&self, path: &str) -> Option<usize> {
+        let mut path = path;
+        loop {
+            if let Some(line) = self.by_path.get(path) {
+                return Some(*line);
+            }
+            path = &path[..path.rfind('.')?];
+        }
+    }
+
+    /// Scans a document that is known to be valid JSON; of another, the result is of no use but still a result.
+    fn of(text: &str) -> Self {
+        let mut scan = Scan {
+            lines: Self {
+                by_path: HashMap::new(),
+                duplicates: Vec::new(),
+            },
+            open: Vec::new(),
+            line: 1,
+        };
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            rest = match c {
+                '"' => scan.string(&rest[1..]),
+                _ => {
+                    scan.mark(c);
+                    &rest[c.len_utf8()..]
+                }
+            };
+        }
+        scan.lines
+    }
+}
+
+/// An object or array that is open at the scanner's place.
+struct Open {
+    object: bool,
+    /// The next string is a key.
+    before_key: bool,
+    /// Path of the value that is being read.
+    path: String,
+    /// Length of the path of the object itself, in bytes.
+    own_path: usize,
+}
+
+struct Scan {
+    lines: KeyLines,
+    open: Vec<Open>,
+    line: usize,
+}
+
+impl Scan {
+    fn mark(&mut self, c: char) {
+        match c {
+            '\n' => self.line += 1,
+            '{' | '[' => {
+                let path = match self.open.last() {
+                    Some(outer) if self.open.len() < RECORDED_DEPTH => outer.path.clone(),
+                    _ => String::new(),
+                };
+                self.open.push(Open {
+                    object: c == '{',
+                    before_key: true,
+                    own_path: path.len(),
+                    path,
+                });
+            }
+            '}' | ']' => drop(self.open.pop()),
+            ',' => {
+                if let Some(open) = self.open.last_mut() {
+                    open.before_key = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a string from behind its opening quote; gives what follows the closing one.
+    fn string<'a>(&mut self, text: &'a str) -> &'a str {
+        let mut escaped = false;
+        let end = text.bytes().position(|byte| {
+            let closes = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            closes
+        });
+        let end = end.unwrap_or(text.len());
+        self.key(&text[..end]);
+        text.get(end + 1..).unwrap_or("")
+    }
+
+    fn key(&mut self, key: &str) {
+        let depth = self.open.len();
+        let Some(open) = self.open.last_mut() else {
+            return;
+        };
+        if !open.object || !open.before_key || depth > RECORDED_DEPTH {
+            return;
+        }
+        open.before_key = false;
+        open.path.truncate(open.own_path);
+        if !open.path.is_empty() {
+            open.path.push('.');
+        }
+        open.path.push_str(key);
+        if self
+            .lines
+            .by_path
+            .insert(open.path.clone(), self.line)
+            .is_some()
+        {
+            self.lines.duplicates.push(open.path.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_has_the_line_it_stands_on() {
+        let lines = KeyLines::of(
+            "{\n \"a\": {\n  \"b\": \"x,{\\\"y\",\n  \"c\": [1,\n {\"d\": 2}]},\n \"e\": 1,\n \"e\": 2}",
+        );
+        assert_eq!(lines.line("a"), Some(2));
+        assert_eq!(lines.line("a.b"), Some(3));
+        assert_eq!(lines.line("a.c"), Some(4));
+        assert_eq!(lines.line("a.missing"), Some(2));
+        assert_eq!(lines.line("missing"), None);
+        assert_eq!(lines.duplicates, ["e"]);
+    }
+}

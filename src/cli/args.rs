@@ -1,0 +1,183 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Predicts latency, throughput and utilisation of an LLM serving deployment, without a GPU.
+#[derive(Debug, Parser)]
+#[command(name = "llmperforacle", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// How much to say on standard error.
+    #[arg(short, long, global = true, value_enum, ignore_case = true, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How much to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum LogLevel {
+    /// All there is.
+    Debug,
+    /// Progress and warnings.
+    Info,
+    /// Warnings.
+    Warning,
+    /// Errors alone.
+    Error,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate a deployment: a configuration file, or --trace with --model and --device.
+    Run(Box<Run>),
+    /// Check a configuration and say everything that is wrong with it.
+    Validate(Validate),
+    /// Write an annotated example configuration.
+    GenerateConfig(GenerateConfig),
+    /// Print the JSON Schema of configurations, for editors.
+    Schema(Schema),
+    /// List the models of the catalog.
+    Models(Listing),
+    /// List the devices of the catalog.
+    Devices(Listing),
+}
+
+/// What flags change in a configuration.
+#[derive(Debug, Args)]
+pub struct Changes {
+    /// Seed of every random draw.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Set any configuration key: workload.total_duration=60, frameworks_to_test[0].config.max_num_seqs=64; [*] means all.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Model FLOPs utilisation of compute-bound kernels, of every framework.
+    #[arg(long)]
+    pub mfu: Option<f64>,
+    /// Memory bandwidth utilisation of memory-bound kernels, of every framework.
+    #[arg(long)]
+    pub mbu: Option<f64>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Configuration file, YAML or JSON.
+    #[arg(required_unless_present = "trace", conflicts_with = "trace")]
+    pub config: Option<PathBuf>,
+    /// Replay this trace (Azure CSV, Mooncake JSONL or a CSV of arrival_s, prompt_tokens, output_tokens), without a file.
+    #[arg(long, requires_all = ["model", "device"])]
+    pub trace: Option<PathBuf>,
+    /// Layout of the trace, if not told by its header: azure, mooncake or generic.
+    #[arg(long, requires = "trace")]
+    pub trace_format: Option<String>,
+    /// Model: a catalog name (see `models`), or a Hugging Face config.json.
+    #[arg(long, requires = "trace")]
+    pub model: Option<String>,
+    /// Device: a catalog name (see `devices`).
+    #[arg(long, requires = "trace")]
+    pub device: Option<String>,
+    /// Data-parallel replicas.
+    #[arg(long, requires = "trace", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub replicas: u32,
+    /// Tensor-parallel ranks of a replica.
+    #[arg(long, alias = "tp", requires = "trace", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub tensor_parallel: u32,
+    /// Pipeline stages of a replica.
+    #[arg(long, alias = "pp", requires = "trace", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pipeline_parallel: u32,
+    /// Make arrivals come this many times as fast.
+    #[arg(long, requires = "trace")]
+    pub rate_scale: Option<f64>,
+    /// Replay no more requests than this.
+    #[arg(long, requires = "trace")]
+    pub max_requests: Option<u64>,
+    /// Folder to write to, instead of output/<name>.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Name of the run, instead of the file's.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print neither progress nor the table.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Do not write requests.csv.
+    #[arg(long)]
+    pub no_csv: bool,
+    /// What flags change in the configuration.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// `validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Configuration file, YAML or JSON.
+    pub config: PathBuf,
+    /// Check every model of the configuration's model_characteristics_db_path too.
+    #[arg(short = 'm', long)]
+    pub validate_models: bool,
+    /// How to print what was found.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// What flags change in the configuration.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// `generate-config`.
+#[derive(Debug, Args)]
+pub struct GenerateConfig {
+    /// File to write; - for standard output.
+    #[arg(short, long, default_value = "example_config.yaml")]
+    pub output: PathBuf,
+    /// YAML with comments, or JSON.
+    #[arg(short, long, value_enum, default_value_t = FileFormat::Yaml)]
+    pub format: FileFormat,
+    /// Overwrite the file if it exists.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Print the keys as a reference in Markdown instead.
+    #[arg(long)]
+    pub reference: bool,
+}
+
+/// `models` and `devices`.
+#[derive(Debug, Args)]
+pub struct Listing {
+    /// Only those whose name contains this.
+    pub filter: Option<String>,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How to write a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// YAML, with comments.
+    Yaml,
+    /// JSON.
+    Json,
+}

@@ -1,0 +1,54 @@
+//! The progress bar: simulated time, requests a second and time left, on a terminal; nothing in a pipe.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use oracle_components::SimTime;
+use oracle_systems::Progress;
+
+/// Times a second that the bar is drawn.
+const DRAWS_PER_S: u8 = 10;
+
+/// A bar, or none.
+pub struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    /// A bar over the requests that are expected, or over simulated time to the horizon, if standard error is a terminal.
+    pub fn new(expected_requests: Option<u64>, horizon: Option<SimTime>, quiet: bool) -> Self {
+        if quiet || !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let length = expected_requests.or(horizon.map(|horizon| horizon.0));
+        let bar = match length {
+            Some(length) => ProgressBar::new(length.max(1)),
+            None => ProgressBar::no_length(),
+        };
+        let template = if expected_requests.is_some() {
+            "{bar:30} {percent:>3} % | {msg} | {per_sec} | {eta} left"
+        } else if horizon.is_some() {
+            "{bar:30} {percent:>3} % | {msg} | {eta} left"
+        } else {
+            "{spinner} {msg} | {elapsed}"
+        };
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S));
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self(Some(bar))
+    }
+
+    /// Shows where the simulation is.
+    pub fn update(&self, progress: Progress, by_requests: bool) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(if by_requests { progress.ended } else { progress.now.0 });
+            bar.set_message(format!("simulated {} | {} requests", progress.now, progress.ended));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `run`: a configuration in, a simulation, files and a table out.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use oracle_components::record::{Outcome, Stop};
+use oracle_systems::Simulation;
+use serde_json::json;
+
+use super::args::{Changes, Format, LogLevel, Run};
+use super::progress::Bar;
+use super::{Failure, print, print_diagnostics};
+use crate::config::{Overrides, Resolved, TraceRun, from_trace, load};
+use crate::output::{RunWriter, Summary};
+use crate::workload::WorkloadFacts;
+
+/// Runs the command.
+pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
+    let mut resolved = resolve(command, log_level)?;
+    if command.no_csv {
+        resolved.output.requests_csv = None;
+    }
+    let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
+        .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    // A second handler in one process can only come from a host program, whose handler then rules.
+    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    let bar = Bar::new(facts.expected_requests, resolved.scenario.horizon, command.quiet || log_level > LogLevel::Info);
+    let started = Instant::now();
+    let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
+    let outcome = simulation.run(|progress| {
+        bar.update(progress, facts.expected_requests.is_some());
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bar.clear();
+    let failed_source = facts.failure().is_some();
+    let partial = failed_source || matches!(outcome.stop, Stop::Interrupted | Stop::SinkClosed);
+    let manifest = json!({
+        "seed": resolved.scenario.seed,
+        "config": resolved.canonical,
+    });
+    let summary = simulation
+        .into_sink()
+        .finish(&outcome, partial, manifest)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    if !command.quiet && log_level <= LogLevel::Info {
+        print_speed(&outcome, started);
+    }
+    print_result(command, &summary)?;
+    how_it_ended(&outcome, &facts)
+}
+
+/// The run that is asked for.
+fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
+    let overrides = Overrides {
+        output_directory: command.output.clone(),
+        name: command.name.clone(),
+        ..overrides(&command.changes)
+    };
+    let resolved = match (&command.config, &command.trace, &command.model, &command.device) {
+        (Some(config), ..) => load(config, &overrides),
+        (None, Some(trace), Some(model), Some(device)) => from_trace(
+            &TraceRun {
+                trace: trace.clone(),
+                format: command.trace_format.clone(),
+                rate_scale: command.rate_scale,
+                max_requests: command.max_requests,
+                model: model.clone(),
+                device: device.clone(),
+                replicas: command.replicas,
+                tensor_parallel: command.tensor_parallel,
+                pipeline_parallel: command.pipeline_parallel,
+            },
+            &overrides,
+        ),
+        _ => {
+            let usage = "give a configuration file, or --trace FILE --model NAME --device NAME";
+            return Err(Failure::BadInput(Some(usage.to_owned())));
+        }
+    };
+    match resolved {
+        Ok(resolved) => {
+            print_diagnostics(&resolved.warnings, log_level);
+            Ok(resolved)
+        }
+        Err(diagnostics) => {
+            print_diagnostics(&diagnostics, log_level);
+            Err(Failure::BadInput(None))
+        }
+    }
+}
+
+/// The flags that change a configuration.
+pub fn overrides(changes: &Changes) -> Overrides {
+    Overrides {
+        set: changes.set.clone(),
+        seed: changes.seed,
+        mfu: changes.mfu,
+        mbu: changes.mbu,
+        ..Overrides::default()
+    }
+}
+
+/// Says how fast it went.
+fn print_speed(outcome: &Outcome, started: Instant) {
+    let seconds = started.elapsed().as_secs_f64();
+    let steps: u64 = outcome.engines.iter().map(|engine| engine.steps).sum();
+    eprintln!(
+        "simulated {} with {} requests and {steps} steps in {seconds:.2} s ({:.0} requests/s)",
+        outcome.end,
+        outcome.arrived,
+        outcome.arrived as f64 / seconds.max(1e-9),
+    );
+}
+
+/// Prints the summary.
+fn print_result(command: &Run, summary: &Summary) -> Result<(), Failure> {
+    match command.format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(summary)
+                .map_err(|error| Failure::Failed(format!("cannot print the summary: {error}")))?;
+            print(&format!("{text}\n"))
+        }
+        Format::Text if command.quiet => Ok(()),
+        Format::Text => print(&summary.table()),
+    }
+}
+
+/// A run that stopped short has failed, though its files are whole.
+fn how_it_ended(outcome: &Outcome, facts: &WorkloadFacts) -> Result<(), Failure> {
+    if let Some(error) = facts.failure() {
+        return Err(Failure::Failed(format!("{error}; the files hold what came before and are marked partial")));
+    }
+    match outcome.stop {
+        Stop::Interrupted => {
+            Err(Failure::Failed("interrupted; the files hold what came before and are marked partial".to_owned()))
+        }
+        Stop::SinkClosed => Err(Failure::Failed("the run's files could not be written".to_owned())),
+        Stop::Drained | Stop::Horizon => Ok(()),
+    }
+}

@@ -1,0 +1,252 @@
+//! What a configuration gets wrong: a [`Diagnostic`] says where, which key, what, and what to write instead. All of a
+//! file's mistakes are collected; none stops the reading.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use strsim::{damerau_levenshtein, jaro_winkler};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, but something has no effect or not the one that its author may expect.
+    Warning,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, or the flag (`--set #2`) the value came from.
+    pub file: String,
+    /// Line from 1; 0 where the value has no place in the file.
+    pub line: u32,
+    /// Column in characters from 1; 0 likewise.
+    pub column: u32,
+    /// Path of the key, such as `frameworks_to_test[1].config.max_num_seqs`; empty for the file as a whole.
+    pub key_path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub suggestion: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, ": {severity}: ")?;
+        if !self.key_path.is_empty() {
+            write!(f, "{}: ", self.key_path)?;
+        }
+        write!(f, "{}", self.message)?;
+        self.suggestion.as_ref().map_or(Ok(()), |suggestion| write!(f, "; {suggestion}"))
+    }
+}
+
+/// Where a value was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The text it stands in.
+    pub origin: Origin,
+    /// Line from 1; 0 if unknown.
+    pub line: u32,
+    /// Column from 1; 0 if unknown.
+    pub column: u32,
+}
+
+impl Mark {
+    /// The mark of a value that a flag gave.
+    #[must_use]
+    pub fn flag(name: &'static str) -> Self {
+        Self { origin: Origin::Flag(name), line: 0, column: 0 }
+    }
+}
+
+/// The text a value stands in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration file.
+    #[default]
+    File,
+    /// The n-th `--set`, from 1.
+    Set(usize),
+    /// Another flag.
+    Flag(&'static str),
+}
+
+/// A key and where its value was written. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At {
+    /// Where.
+    pub mark: Mark,
+    /// Which key, from the root.
+    pub path: Arc<str>,
+}
+
+impl At {
+    /// The root of a configuration.
+    #[must_use]
+    pub fn root(mark: Mark) -> Self {
+        Self { mark, path: Arc::from("") }
+    }
+
+    /// The key `name` below this one.
+    #[must_use]
+    pub fn key(&self, name: &str, mark: Mark) -> Self {
+        let path = if self.path.is_empty() { Arc::from(name) } else { Arc::from(format!("{}.{name}", self.path)) };
+        Self { mark, path }
+    }
+
+    /// The item at `index` of this list.
+    #[must_use]
+    pub fn item(&self, index: usize, mark: Mark) -> Self {
+        Self { mark, path: Arc::from(format!("{}[{index}]", self.path)) }
+    }
+}
+
+/// Collects findings.
+#[derive(Debug)]
+pub struct Diagnostics {
+    file: String,
+    list: Vec<Diagnostic>,
+    warned_once: HashSet<String>,
+}
+
+impl Diagnostics {
+    /// None yet; `file` is what messages call the configuration.
+    #[must_use]
+    pub fn new(file: &str) -> Self {
+        Self { file: file.to_owned(), list: Vec::new(), warned_once: HashSet::new() }
+    }
+
+    /// Adds an error.
+    pub fn error(&mut self, at: &At, message: impl Into<String>) {
+        self.push(Severity::Error, at, message.into(), None);
+    }
+
+    /// Adds an error with what to do about it.
+    pub fn error_with(&mut self, at: &At, message: impl Into<String>, suggestion: impl Into<String>) {
+        self.push(Severity::Error, at, message.into(), Some(suggestion.into()));
+    }
+
+    /// Adds an error about an unknown name, with the nearest of the known ones.
+    pub fn unknown<'a>(&mut self, at: &At, message: impl Into<String>, word: &str, known: impl IntoIterator<Item = &'a str>) {
+        self.push(Severity::Error, at, message.into(), did_you_mean(word, known));
+    }
+
+    /// Adds a warning.
+    pub fn warn(&mut self, at: &At, message: impl Into<String>) {
+        self.push(Severity::Warning, at, message.into(), None);
+    }
+
+    /// Adds a warning with what to do about it.
+    pub fn warn_with(&mut self, at: &At, message: impl Into<String>, suggestion: impl Into<String>) {
+        self.push(Severity::Warning, at, message.into(), Some(suggestion.into()));
+    }
+
+    /// Adds a warning unless one under the same `topic` is there.
+    pub fn warn_once(&mut self, topic: &str, at: &At, message: impl Into<String>) {
+        if self.warned_once.insert(topic.to_owned()) {
+            self.warn(at, message);
+        }
+    }
+
+    /// Adds an error, or a warning where the part of the configuration it is about is not simulated.
+    pub fn report(&mut self, severity: Severity, at: &At, message: impl Into<String>, suggestion: Option<String>) {
+        self.push(severity, at, message.into(), suggestion);
+    }
+
+    /// Adds a finding about another file.
+    pub fn about_another_file(&mut self, found: Diagnostic) {
+        if !self.list.contains(&found) {
+            self.list.push(found);
+        }
+    }
+
+    /// Whether there is an error.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// Every finding, in the order of the file.
+    #[must_use]
+    pub fn into_sorted(mut self) -> Vec<Diagnostic> {
+        let file = self.file;
+        self.list.sort_by_key(|found| (found.line == 0, found.file != file, found.line, found.column));
+        self.list.dedup();
+        self.list
+    }
+
+    fn push(&mut self, severity: Severity, at: &At, message: String, suggestion: Option<String>) {
+        let file = match at.mark.origin {
+            Origin::File => self.file.clone(),
+            Origin::Set(number) => format!("--set #{number}"),
+            Origin::Flag(name) => name.to_owned(),
+        };
+        let Mark { line, column, .. } = at.mark;
+        self.list.push(Diagnostic { severity, file, line, column, key_path: at.path.to_string(), message, suggestion });
+    }
+}
+
+/// "did you mean X?", or the whole list where it is short and nothing is near.
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    const SHORT_LIST: usize = 6;
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = nearest(word, &known, 3);
+    match near.as_slice() {
+        [] if known.is_empty() || known.len() > SHORT_LIST => None,
+        [] => Some(format!("known: {}", known.join(", "))),
+        [one] => Some(format!("did you mean {one}?")),
+        [most @ .., last] => Some(format!("did you mean {} or {last}?", most.join(", "))),
+    }
+}
+
+/// The `count` names nearest to `word`, without those that are not near at all, and only the best where it is nearly
+/// the word itself.
+fn nearest<'a>(word: &str, known: &[&'a str], count: usize) -> Vec<&'a str> {
+    const NEAR: f64 = 0.80;
+    let lower = word.to_lowercase();
+    let distance = |name: &str| damerau_levenshtein(&lower, &name.to_lowercase());
+    let mut scored: Vec<(usize, f64, &str)> = known
+        .iter()
+        .map(|name| (distance(name), jaro_winkler(&lower, &name.to_lowercase()), *name))
+        .filter(|(edits, likeness, _)| *edits <= 2 || *likeness >= NEAR)
+        .collect();
+    scored.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2)));
+    scored.dedup_by_key(|(_, _, name)| *name);
+    if scored.first().is_some_and(|(edits, _, _)| *edits <= 2) {
+        scored.truncate(1);
+    }
+    scored.into_iter().take(count).map(|(_, _, name)| name).collect()
+}
+
+/// A number as people write it: no trailing zeros, separators of thousands for whole numbers.
+#[must_use]
+pub(crate) fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        let digits = format!("{:.0}", value.abs());
+        let mut grouped = String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) && digits.len() > 4 {
+                grouped.push('_');
+            }
+            grouped.push(digit);
+        }
+        let sign = if value < 0.0 { "-" } else { "" };
+        format!("{sign}{grouped}")
+    } else {
+        format!("{value}")
+    }
+}

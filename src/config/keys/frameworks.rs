@@ -1,0 +1,155 @@
+//! `frameworks_to_test`: serving engines.
+
+use oracle_components::model::Dtype;
+
+use crate::config::declare::{
+    Field, Ignored, Literal, Set, default, ignored, names, optional, required, section,
+};
+
+names!(FrameworkKind { "VLLM" => FrameworkKind::Vllm, "ParallelVLLM" => FrameworkKind::ParallelVllm });
+names!(Strategy {
+    "None" => Strategy::None,
+    "TP" => Strategy::Tensor,
+    "PP" => Strategy::Pipeline,
+    "TP_PP" => Strategy::TensorPipeline,
+});
+names!(EvictionPolicy { "lru" => EvictionPolicy::Lru });
+names!(Dtype {
+    "fp32" => Dtype::Fp32,
+    "bf16" => Dtype::Bf16,
+    "fp16" => Dtype::Fp16,
+    "fp8" => Dtype::Fp8,
+    "int8" => Dtype::Int8,
+    "int4" => Dtype::Int4,
+    "mxfp4" => Dtype::Mxfp4,
+});
+
+/// How a framework is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameworkKind {
+    /// One GPU, unless `parallelism` says otherwise.
+    Vllm,
+    /// Several GPUs.
+    ParallelVllm,
+}
+
+/// How a model is spread over GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    None,
+    Tensor,
+    Pipeline,
+    TensorPipeline,
+}
+
+/// Which cached prefix goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EvictionPolicy {
+    Lru,
+}
+
+section! {
+    /// A serving framework.
+    Framework {
+        /// Its name in messages, records and time series.
+        name: Field<String> = required().example("vllm_0");
+        /// `VLLM` on one GPU, `ParallelVLLM` on several.
+        kind: Field<FrameworkKind> = required().named("type").example("VLLM");
+        /// Whether it takes requests. Those that do not are checked but not simulated.
+        is_target_for_workload: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// That many copies, each on GPUs of its own: the first on those named here, the others on clones of these,
+        /// links included.
+        replicas: Set<u32> = default(Literal::Integer(1)).range(1.0, 1_000_000.0).example("1")
+            .also_called(&["data_parallel_size", "count", "num_replicas"]);
+        /// Its settings.
+        config: Field<FrameworkConfig> = required();
+    }
+}
+
+section! {
+    /// Settings of a framework.
+    FrameworkConfig {
+        /// The model: a name from the model database or the catalog (`llmperforacle models` lists it), or the path of a
+        /// Hugging Face config.json or its folder.
+        model_profile_id: Field<String> = required().example("Llama3-8B").also_called(&["model", "model_id", "model_name"]);
+        /// The GPU of a framework without parallelism; `gpu0` if `VLLM` under `parallelism` has none.
+        gpu_id: Field<String> = optional("required for VLLM").example("gpu0").also_called(&["device_id", "gpu"]);
+        /// Tokens of a KV block.
+        block_size: Set<u32> = default(Literal::Integer(16)).unit("tokens").range(1.0, 256.0).example("16");
+        /// Sequences that run at once.
+        max_num_seqs: Set<u32> = default(Literal::Integer(256)).at_least(1.0).example("256");
+        /// Tokens a step.
+        max_num_batched_tokens: Field<u32> = optional("8192 on GPUs with 70 GiB and 500 TFLOP/s or more, else 2048")
+            .unit("tokens").at_least(1.0);
+        /// A prompt may be computed over several steps.
+        enable_chunked_prefill: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// Most prompt tokens of one sequence a step.
+        prefill_chunk_size: Field<u32> = optional("no limit").unit("tokens").at_least(1.0);
+        /// vLLM's name of `prefill_chunk_size`.
+        long_prefill_token_threshold: Field<u32> = optional("no limit").unit("tokens").at_least(1.0);
+        /// Host time a step that the GPU waits for.
+        scheduler_iteration_delay_s: Field<f64> = optional("0").unit("s").at_least(0.0);
+        /// Another name of `scheduler_iteration_delay_s`.
+        step_overhead_s: Field<f64> = optional("0").unit("s").at_least(0.0);
+        /// Bytes of a streamed token on the way to the client.
+        bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes").at_least(0.0).example("2");
+        /// Reuse the KV cache of a conversation's earlier turns; also the master switch of `enable_cross_request_caching`.
+        enable_prefix_caching: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// Reuse the KV cache of other requests with the same beginning.
+        enable_cross_request_caching: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// Prefixes of other requests count only from this length on.
+        min_prefix_cache_length: Field<u32> = optional("0").unit("tokens");
+        /// Entries of the predecessor's cache; here the KV pool bounds the cache.
+        max_prefix_cache_size: Field<u64> = optional("the KV pool bounds the cache");
+        /// Which cached prefix goes first.
+        prefix_eviction_policy: Set<EvictionPolicy> = default(Literal::Text("lru"));
+        /// Whether the predecessor kept token ids in its cache.
+        store_prefix_tokens: Field<bool> = optional("the KV pool bounds the cache");
+        /// Share of the GPU's memory that weights, activations and KV cache may take.
+        gpu_memory_utilization: Set<f64> = default(Literal::Number(0.9)).share().example("0.9");
+        /// KV blocks, in place of what memory allows.
+        num_gpu_blocks_override: Field<u64> = optional("what memory allows").unit("blocks").at_least(1.0);
+        /// Longest context, prompt and output together.
+        max_model_len: Field<u32> = optional("the model's, held to the KV pool").unit("tokens").at_least(1.0);
+        /// Order of the waiting queue: `fcfs` or `priority`.
+        scheduling_policy: Field<String> = optional("fcfs").example("fcfs");
+        /// Share of the peak FLOP/s that compute-bound kernels reach.
+        mfu: Field<f64> = optional("the device's").share();
+        /// Share of the memory bandwidth that memory-bound kernels reach.
+        mbu: Field<f64> = optional("the device's").share();
+        /// Element type of the weights.
+        weight_dtype: Field<Dtype> = optional("the model's").also_called(&["dtype", "quantization"]);
+        /// Element type of the KV cache.
+        kv_cache_dtype: Field<Dtype> = optional("the model's");
+        /// How the model is spread over GPUs.
+        parallelism: Field<Parallelism> = optional("one GPU");
+        /// Level of detail; `simulation.lod` always overrode it.
+        lod: Ignored = ignored();
+        /// Data parallelism; use `replicas`.
+        data_parallel_group: Ignored = ignored();
+        /// Data parallelism; use `replicas`.
+        data_parallel_size: Ignored = ignored();
+        /// Data parallelism; use `replicas`.
+        data_parallel_rank: Ignored = ignored();
+        /// Micro-batches; use `parallelism.num_microbatches_per_request`.
+        microbatch_size: Ignored = ignored();
+    }
+}
+
+section! {
+    /// How the model is spread over GPUs.
+    Parallelism {
+        /// `TP`: every layer over all GPUs; `PP`: layers by stages; `TP_PP`: both.
+        strategy: Set<Strategy> = default(Literal::Text("None"));
+        /// The GPUs, stage by stage.
+        gpu_ids: Set<Vec<String>> = default(Literal::EmptyList).also_called(&["gpus", "device_ids"]);
+        /// Ranks that share every layer.
+        tp_degree: Set<u32> = default(Literal::Integer(1)).at_least(1.0)
+            .also_called(&["tensor_parallel_degree", "tensor_parallel_size", "tensor_parallel", "tp_size", "tp"]);
+        /// Stages that share the layers.
+        pp_stages: Set<u32> = default(Literal::Integer(1)).at_least(1.0)
+            .also_called(&["pipeline_parallel_size", "pipeline_parallel", "pp_size", "pp_degree", "pp"]);
+        /// Micro-batches a step is cut into on its way through the stages.
+        num_microbatches_per_request: Field<u32> = optional("the number of stages").at_least(1.0);
+    }
+}

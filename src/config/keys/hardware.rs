@@ -1,0 +1,83 @@
+//! `hardware_profile`: devices and links.
+
+use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, optional, required, section};
+
+section! {
+    /// GPUs and the links between them.
+    HardwareProfile {
+        /// GPUs (and CPUs, which compute nothing here).
+        compute_devices: Field<Vec<ComputeDevice>> = required();
+        /// Directed links.
+        network_links: Set<Vec<NetworkLink>> = default(Literal::EmptyList);
+        /// Host memories.
+        memory_devices: Ignored = ignored();
+    }
+}
+
+section! {
+    /// A GPU, by its name in the catalog (`device`) or by its data sheet.
+    ComputeDevice {
+        /// The id that frameworks and links refer to.
+        device_id: Field<String> = required().example("gpu0").also_called(&["id"]);
+        /// GPU or CPU; a CPU computes nothing here.
+        device_type: Field<String> = optional("GPU, with `device`").example("GPU");
+        /// Name of a catalog device (`llmperforacle devices` lists them), in place of the data sheet below, which then
+        /// overrides single figures.
+        device: Field<String> = optional("the data sheet below").example("A100-80GB").also_called(&["name", "model", "gpu_type"]);
+        /// That many such devices, with the ids `<device_id>0`, `<device_id>1` and so on.
+        count: Field<u32> = optional("one, with the id as it stands").range(1.0, 100_000.0);
+        /// Dense peak by element type.
+        peak_tflops: Field<PeakTflops> = optional("the catalog's");
+        /// Device memory.
+        memory_capacity_bytes: Field<u64> = optional("the catalog's").unit("bytes").at_least(1e9)
+            .also_called(&["memory_capacity_gb", "memory_bytes"]);
+        /// Memory bandwidth, in gigabytes per second despite the name.
+        memory_gbps: Field<f64> = optional("the catalog's").unit("GB/s").positive()
+            .also_called(&["memory_bandwidth_gb_s", "memory_bandwidth_gbps"]);
+        /// Streaming multiprocessors; limits nothing.
+        processing_units: Set<u32> = default(Literal::Integer(108)).at_least(1.0);
+        /// Share of the peak FLOP/s that compute-bound kernels reach.
+        mfu: Field<f64> = optional("0.5").share();
+        /// Share of the memory bandwidth that memory-bound kernels reach.
+        mbu: Field<f64> = optional("0.8").share();
+    }
+}
+
+section! {
+    /// Dense (not sparse) peak by element type.
+    PeakTflops {
+        /// 16-bit float; counts for bf16 too unless that is given.
+        fp16: Field<f64> = optional("the catalog's; required without `device`").unit("TFLOP/s").positive();
+        /// 16-bit brain float.
+        bf16: Field<f64> = optional("the fp16 figure").unit("TFLOP/s").positive();
+        /// 32-bit float.
+        fp32: Field<f64> = optional("the device lacks it").unit("TFLOP/s").positive();
+        /// 8-bit float.
+        fp8: Field<f64> = optional("the device lacks it").unit("TFLOP/s").positive();
+        /// 8-bit integer.
+        int8: Field<f64> = optional("the device lacks it").unit("TFLOP/s").positive();
+        /// 4-bit float.
+        fp4: Field<f64> = optional("the device lacks it").unit("TFLOP/s").positive();
+    }
+}
+
+section! {
+    /// A link from one node to another. Ends are device ids, `client_node_0` or `framework_entry_0`.
+    NetworkLink {
+        /// Name of the link in messages and time series.
+        link_id: Field<String> = required().example("client_to_server").also_called(&["id"]);
+        /// Where it starts.
+        source_id: Field<String> = required().example("client_node_0").also_called(&["source", "from"]);
+        /// Where it ends; `framework_entry_0` stands for every framework without a link of its own.
+        dest_id: Field<String> = required().example("framework_entry_0")
+            .also_called(&["destination_id", "target_id", "destination", "to"]);
+        /// Bandwidth, in bits per second.
+        bandwidth_bps: Field<f64> = required().unit("bit/s").positive().example("10_000_000_000")
+            .also_called(&["bandwidth", "bandwidth_gbps"]);
+        /// Latency.
+        latency_s: Field<f64> = required().unit("s").at_least(0.0).example("0.0001")
+            .also_called(&["latency", "latency_ms"]);
+        /// Adds a link the other way, `<link_id>:reverse`, unless one is declared.
+        bidirectional: Set<bool> = default(Literal::Flag(true)).example("true");
+    }
+}

@@ -1,0 +1,172 @@
+//! `workload`: client profiles or a trace.
+
+use std::collections::BTreeMap;
+
+use oracle_components::scenario::Routing;
+
+use super::Distribution;
+use crate::config::declare::{
+    Field, Ignored, Literal, Set, default, ignored, names, optional, required, section,
+};
+use crate::config::diagnostic::At;
+use crate::workload::{Arrivals, TraceFormat};
+
+names!(Routing {
+    "round_robin" => Routing::RoundRobin,
+    "random" => Routing::Random,
+    "weighted_random" => Routing::WeightedRandom,
+    "least_loaded" => Routing::LeastLoaded,
+    "session_affinity" => Routing::SessionAffinity,
+});
+names!(Arrivals { "mixed" => Arrivals::Mixed, "independent" => Arrivals::Independent });
+names!(TraceFormat {
+    "detect" => TraceFormat::Detect,
+    "azure" => TraceFormat::Azure,
+    "mooncake" => TraceFormat::Mooncake,
+    "generic" => TraceFormat::Generic,
+});
+names!(PatternKind {
+    "system" => PatternKind::System,
+    "few_shot" => PatternKind::FewShot,
+    "instruction" => PatternKind::Instruction,
+    "mixed" => PatternKind::Mixed,
+    "random" => PatternKind::Random,
+});
+
+/// Where a pattern's named pieces come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PatternKind {
+    System,
+    FewShot,
+    Instruction,
+    Mixed,
+    Random,
+}
+
+section! {
+    /// Who sends requests, when, and how long they are.
+    Workload {
+        /// No new request after this.
+        total_duration: Field<f64> = optional("no end; required unless there is a trace or `total_requests_to_generate`")
+            .unit("s").positive().example("60").also_called(&["duration", "duration_s"]);
+        /// No more requests than this, follow-up turns included.
+        total_requests_to_generate: Field<u64> = optional("no limit").at_least(1.0)
+            .also_called(&["total_requests", "num_requests", "max_requests"]);
+        /// Seed of the workload's draws.
+        random_seed: Field<u64> = optional("`simulation.random_seed`").also_called(&["seed"]);
+        /// Bytes of a prompt token on the way to the engine.
+        bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes").at_least(0.0).example("2");
+        /// How requests are spread over the target frameworks.
+        load_balancing_strategy: Set<Routing> = default(Literal::Text("round_robin")).example("round_robin")
+            .also_called(&["load_balancing", "routing"]);
+        /// Weights of the frameworks by name under `weighted_random`; 1 for those that are not named.
+        framework_weights: Set<BTreeMap<String, (f64, At)>> = default(Literal::EmptyMapping).at_least(0.0);
+        /// Most turns of a conversation.
+        max_turns_per_session: Set<u32> = default(Literal::Integer(10)).at_least(1.0).example("10");
+        /// A follow-up's prompt holds the conversation so far.
+        accumulate_conversational_tokens: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// Give prompts content, which `prefix_patterns` need.
+        generate_prompt_tokens: Set<bool> = default(Literal::Flag(false));
+        /// Shared beginnings of prompts.
+        prefix_patterns: Field<PrefixPatterns> = optional("none");
+        /// `mixed`: one stream, for each request a profile by weight and then a gap of that profile's distribution;
+        /// `independent`: each profile is a process of its own, and weights do not matter.
+        arrivals: Set<Arrivals> = default(Literal::Text("mixed")).example("mixed");
+        /// A client gives up after this.
+        request_timeout_s: Field<f64> = optional("never").unit("s").positive().also_called(&["timeout_s"]);
+        /// A recorded workload in place of `client_profiles`.
+        trace: Field<Trace> = optional("`client_profiles`");
+        /// Kinds of clients.
+        client_profiles: Field<Vec<ClientProfile>> = optional("required unless there is a trace");
+    }
+}
+
+section! {
+    /// A recorded workload.
+    Trace {
+        /// The file; relative to the current folder, else to this file's folder or its parents.
+        path: Field<String> = required();
+        /// Its layout: by extension and header, or one of the named ones.
+        format: Set<TraceFormat> = default(Literal::Text("detect"));
+        /// Arrivals come this many times as fast.
+        rate_scale: Set<f64> = default(Literal::Number(1.0)).positive();
+        /// No more requests than this.
+        max_requests: Field<u64> = optional("all").at_least(1.0);
+        /// Answers are streamed.
+        streaming: Set<bool> = default(Literal::Flag(true));
+    }
+}
+
+section! {
+    /// A kind of client.
+    ClientProfile {
+        /// Its name.
+        profile_name: Field<String> = required().example("chatbot").also_called(&["name", "profile_id"]);
+        /// Share of the arrivals, relative to the other profiles.
+        weight: Set<f64> = default(Literal::Number(1.0)).at_least(0.0).example("1.0");
+        /// Seconds between arrivals.
+        inter_arrival_time_dist_config: Field<Distribution> = required().unit("s")
+            .example("{type: Exponential, rate: 2.0}");
+        /// Tokens of a prompt; of a follow-up turn, the new ones.
+        prompt_tokens_dist_config: Field<Distribution> = required().unit("tokens")
+            .example("{type: LogNormal, mean_tokens: 512, std_tokens: 400}");
+        /// Most tokens of an answer.
+        max_output_tokens_dist_config: Field<Distribution> = required().unit("tokens")
+            .example("{type: Uniform, low: 50, high: 300, is_int: true}");
+        /// Tokens an answer has in the end, held to the maximum.
+        output_tokens_dist_config: Field<Distribution> = optional("always the maximum").unit("tokens");
+        /// Probability that a request opens a conversation.
+        conversational_probability: Set<f64> = default(Literal::Number(0.0)).range(0.0, 1.0).example("0.6");
+        /// Probability that a conversation goes on after each further turn.
+        continuation_probability: Set<f64> = default(Literal::Number(0.7)).range(0.0, 1.0).example("0.7");
+        /// Seconds from an answer to the next turn.
+        follow_up_inter_arrival_time_dist_config: Field<Distribution> = optional("5 s").unit("s")
+            .example("{type: Exponential, rate: 0.2}");
+        /// Probability that an answer is streamed.
+        streaming_response_probability: Set<f64> = default(Literal::Number(1.0)).range(0.0, 1.0).example("1.0");
+        /// Priority; lower numbers are served first under `scheduling_policy: priority`.
+        user_priority_dist_config: Field<Distribution> = optional("0");
+        /// A client gives up after this.
+        timeout_s: Field<f64> = optional("`request_timeout_s`").unit("s").positive();
+        /// Name of the prefix pattern of all its prompts.
+        prefix_pattern: Field<String> = optional("drawn by weight");
+        /// Kinds of turns.
+        turn_type_dist_config: Ignored = ignored();
+    }
+}
+
+section! {
+    /// Shared beginnings of prompts.
+    PrefixPatterns {
+        /// The patterns.
+        patterns: Set<Vec<PrefixPattern>> = default(Literal::EmptyList);
+    }
+}
+
+section! {
+    /// A beginning that prompts share.
+    PrefixPattern {
+        /// A system prompt, few-shot examples, an instruction, several of these, or nothing shared.
+        kind: Field<PatternKind> = required().named("type");
+        /// Its name: one of the built-in ones, or any with `tokens`.
+        name: Field<String> = optional("the type");
+        /// Share of the prompts, relative to the other patterns.
+        weight: Set<f64> = default(Literal::Number(1.0)).at_least(0.0);
+        /// Tokens of a prefix of your own.
+        tokens: Field<u32> = optional("the built-in prefix's").unit("tokens").at_least(1.0);
+        /// The pieces of a `mixed` pattern, in order.
+        components: Set<Vec<PatternPiece>> = default(Literal::EmptyList);
+    }
+}
+
+section! {
+    /// A piece of a mixed pattern.
+    PatternPiece {
+        /// What it is.
+        kind: Field<PatternKind> = required().named("type");
+        /// One of the built-in names, or any with `tokens`.
+        name: Field<String> = optional("the type");
+        /// Tokens of a piece of your own.
+        tokens: Field<u32> = optional("the built-in prefix's").unit("tokens").at_least(1.0);
+    }
+}

@@ -1,0 +1,266 @@
+//! Frameworks one by one: model, GPUs, parallelism and the limits that depend on no other framework.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use oracle_components::model::ModelArchitecture;
+use oracle_components::scenario::{PrefixCaching, QueuePolicy};
+
+use super::Places;
+use super::hardware::Hardware;
+use super::models::Models;
+use crate::config::diagnostic::{At, Diagnostics, Severity};
+use crate::config::keys::{Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
+
+/// A framework on its own.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) keys: &'a Framework,
+    pub(super) config: &'a FrameworkConfig,
+    pub(super) name: String,
+    pub(super) model: Option<Arc<ModelArchitecture>>,
+    /// `None` after an error.
+    pub(super) layout: Option<Layout>,
+}
+
+/// Which GPUs a framework uses, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// Ids, stage by stage.
+    pub(super) gpu_ids: Vec<String>,
+    pub(super) tensor_parallel: u32,
+    pub(super) pipeline_parallel: u32,
+    pub(super) microbatches: u32,
+    /// Where the GPUs are named.
+    pub(super) at: At,
+}
+
+impl Layout {
+    /// The GPUs of a stage.
+    pub(super) fn stage(&self, stage: u32) -> &[String] {
+        let ranks = self.tensor_parallel as usize;
+        &self.gpu_ids[stage as usize * ranks..][..ranks]
+    }
+}
+
+impl Plan<'_> {
+    /// How bad it is if this framework cannot run: it matters only if it takes requests.
+    pub(super) fn severity(&self) -> Severity {
+        if self.keys.is_target_for_workload.value { Severity::Error } else { Severity::Warning }
+    }
+}
+
+/// Every framework that has a name and a config, in the order of the file.
+pub(super) fn resolve<'a>(
+    config: &'a Config,
+    hardware: Option<&Hardware>,
+    places: &Places,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Plan<'a>> {
+    let models = Models::open(&config.model_characteristics_db_path, places, diagnostics);
+    let Some(frameworks) = &config.frameworks_to_test.value else { return Vec::new() };
+    if !frameworks.iter().any(|framework| framework.is_target_for_workload.value) {
+        let message = "no framework takes requests";
+        diagnostics.error_with(&config.frameworks_to_test.at, message, "set is_target_for_workload: true for one");
+    }
+    let mut names = HashSet::new();
+    let mut plans = Vec::new();
+    for keys in frameworks {
+        if keys.name.value.as_ref().is_some_and(|name| !names.insert(name)) {
+            diagnostics.error(&keys.name.at, "another framework has this name");
+        }
+        let Some(config) = &keys.config.value else { continue };
+        let model = models.model(&config.model_profile_id, diagnostics).map(|model| with_dtypes(model, config));
+        let layout = hardware.and_then(|hardware| layout(keys, config, hardware, diagnostics));
+        if let (Some(model), Some(layout)) = (&model, &layout) {
+            check_division(model, layout, diagnostics);
+        }
+        let name = keys.name.value.clone().unwrap_or_default();
+        plans.push(Plan { keys, config, name, model, layout });
+    }
+    plans
+}
+
+fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<ModelArchitecture> {
+    let (weights, kv_cache) = (config.weight_dtype.value, config.kv_cache_dtype.value);
+    if weights.is_none() && kv_cache.is_none() {
+        return model;
+    }
+    let mut model = Arc::unwrap_or_clone(model);
+    model.weight_dtype = weights.unwrap_or(model.weight_dtype);
+    model.kv_dtype = kv_cache.unwrap_or(model.kv_dtype);
+    Arc::new(model)
+}
+
+fn layout(
+    keys: &Framework,
+    config: &FrameworkConfig,
+    hardware: &Hardware,
+    diagnostics: &mut Diagnostics,
+) -> Option<Layout> {
+    let kind = keys.kind.value?;
+    let parallelism = config.parallelism.value.as_ref();
+    if kind == FrameworkKind::ParallelVllm && !config.parallelism.given {
+        let message = "missing required key parallelism, which a ParallelVLLM needs";
+        diagnostics.error_with(&config.at, message, "such as parallelism: {strategy: TP, tp_degree: 2, gpu_ids: [gpu0, gpu1]}");
+        return None;
+    }
+    match parallelism.filter(|parallelism| parallelism.strategy.value != Strategy::None) {
+        Some(parallelism) => parallel_layout(parallelism, hardware, diagnostics),
+        None if kind == FrameworkKind::ParallelVllm => {
+            let at = parallelism.map_or(&config.parallelism.at, |parallelism| &parallelism.strategy.at);
+            diagnostics.error(at, "a ParallelVLLM needs a strategy: TP, PP or TP_PP");
+            None
+        }
+        None => single_layout(config, parallelism, hardware, diagnostics),
+    }
+}
+
+fn single_layout(
+    config: &FrameworkConfig,
+    parallelism: Option<&Parallelism>,
+    hardware: &Hardware,
+    diagnostics: &mut Diagnostics,
+) -> Option<Layout> {
+    if let Some(parallelism) = parallelism
+        && (parallelism.tp_degree.value > 1 || parallelism.pp_stages.value > 1 || parallelism.gpu_ids.value.len() > 1)
+    {
+        let message = "without a strategy the model runs on one GPU, gpu_id";
+        diagnostics.warn_with(&parallelism.at, message, "set strategy: TP, PP or TP_PP");
+    }
+    let only_gpu = parallelism.and_then(|parallelism| match parallelism.gpu_ids.value.as_slice() {
+        [only] => Some(only.clone()),
+        _ => None,
+    });
+    if !config.gpu_id.given && only_gpu.is_none() {
+        diagnostics.error_with(&config.at, "missing required key gpu_id, which a VLLM needs", "such as gpu_id: gpu0");
+    }
+    let id = config.gpu_id.value.clone().or(only_gpu)?;
+    if hardware.device(&id).is_none() {
+        hardware.report_unknown(&config.gpu_id.at, &id, diagnostics);
+        return None;
+    }
+    let at = config.gpu_id.at.clone();
+    Some(Layout { gpu_ids: vec![id], tensor_parallel: 1, pipeline_parallel: 1, microbatches: 1, at })
+}
+
+fn parallel_layout(keys: &Parallelism, hardware: &Hardware, diagnostics: &mut Diagnostics) -> Option<Layout> {
+    if !check_gpus(keys, hardware, diagnostics) {
+        return None;
+    }
+    let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX);
+    let (degree, stages) = (keys.tp_degree.value, keys.pp_stages.value);
+    let (tensor_parallel, pipeline_parallel) = match keys.strategy.value {
+        Strategy::None | Strategy::Tensor => {
+            if degree != gpus {
+                let message = format!("tp_degree is {degree}, but gpu_ids has {gpus}");
+                diagnostics.error_with(&keys.tp_degree.at, message, format!("set tp_degree: {gpus}"));
+                return None;
+            }
+            (degree, 1)
+        }
+        Strategy::Pipeline => {
+            if stages > gpus {
+                diagnostics.error(&keys.pp_stages.at, format!("pp_stages is {stages}, but gpu_ids has {gpus}"));
+                return None;
+            }
+            if stages < gpus {
+                let message = format!("{} of {gpus} GPUs idle: each of the {stages} stages runs on one", gpus - stages);
+                diagnostics.warn_with(&keys.gpu_ids.at, message, "use strategy: TP_PP with tp_degree");
+            }
+            (1, stages)
+        }
+        Strategy::TensorPipeline => {
+            if u64::from(degree) * u64::from(stages) != u64::from(gpus) {
+                let message = format!("tp_degree × pp_stages is {degree} × {stages}, but gpu_ids has {gpus}");
+                diagnostics.error(&keys.gpu_ids.at, message);
+                return None;
+            }
+            (degree, stages)
+        }
+    };
+    let mut gpu_ids = keys.gpu_ids.value.clone();
+    gpu_ids.truncate(tensor_parallel as usize * pipeline_parallel as usize);
+    let given = keys.num_microbatches_per_request.value;
+    let microbatches = if pipeline_parallel > 1 { given.unwrap_or(pipeline_parallel) } else { 1 };
+    let at = keys.gpu_ids.at.clone();
+    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, microbatches, at })
+}
+
+fn check_gpus(keys: &Parallelism, hardware: &Hardware, diagnostics: &mut Diagnostics) -> bool {
+    let ids = &keys.gpu_ids.value;
+    if ids.is_empty() {
+        diagnostics.error_with(&keys.gpu_ids.at, "there must be at least one GPU", "such as gpu_ids: [gpu0, gpu1]");
+        return false;
+    }
+    let mut seen = HashSet::new();
+    let mut is_right = true;
+    for (index, id) in ids.iter().enumerate() {
+        let at = keys.gpu_ids.at.item(index, keys.gpu_ids.at.mark);
+        if !seen.insert(id) {
+            diagnostics.error(&at, format!("{id} is listed twice"));
+            is_right = false;
+        } else if hardware.device(id).is_none() {
+            hardware.report_unknown(&at, id, diagnostics);
+            is_right = false;
+        }
+    }
+    is_right
+}
+
+fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {
+    if layout.pipeline_parallel > model.layers {
+        let message = format!("{} stages for the {} layers of {}", layout.pipeline_parallel, model.layers, model.name);
+        diagnostics.error(&layout.at, message);
+    }
+    if !model.heads.is_multiple_of(layout.tensor_parallel) {
+        let message = format!("the {} heads of {} do not divide among {} ranks; vLLM refuses this", model.heads, model.name, layout.tensor_parallel);
+        diagnostics.warn(&layout.at, message);
+    }
+}
+
+/// The waiting queue's order.
+pub(super) fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> QueuePolicy {
+    let Some(name) = config.scheduling_policy.value.as_deref() else { return QueuePolicy::Fcfs };
+    match name.to_lowercase().as_str() {
+        "fcfs" => QueuePolicy::Fcfs,
+        "priority" => QueuePolicy::Priority,
+        _ => {
+            let message = format!("{name:?} has no effect: fcfs and priority are the policies, and fcfs is used");
+            diagnostics.warn(&config.scheduling_policy.at, message);
+            QueuePolicy::Fcfs
+        }
+    }
+}
+
+/// Which prefixes are shared.
+pub(super) fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> PrefixCaching {
+    let without_effect =
+        [(config.max_prefix_cache_size.given, &config.max_prefix_cache_size.at), (config.store_prefix_tokens.given, &config.store_prefix_tokens.at)];
+    for (_, at) in without_effect.iter().filter(|(given, _)| *given) {
+        diagnostics.warn_once(at.path.rsplit('.').next().unwrap_or_default(), at, "has no effect: the KV pool bounds the prefix cache");
+    }
+    match (config.enable_prefix_caching.value, config.enable_cross_request_caching.value) {
+        (false, _) => PrefixCaching::Off,
+        (true, false) => PrefixCaching::Conversational,
+        (true, true) => PrefixCaching::Full,
+    }
+}
+
+/// Host time a step, in seconds.
+pub(super) fn step_overhead_s(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> f64 {
+    if config.step_overhead_s.given && config.scheduler_iteration_delay_s.given {
+        let message = "step_overhead_s is given too and counts";
+        diagnostics.warn(&config.scheduler_iteration_delay_s.at, message);
+    }
+    config.step_overhead_s.value.or(config.scheduler_iteration_delay_s.value).unwrap_or(0.0)
+}
+
+/// Most prompt tokens of one sequence a step.
+pub(super) fn prefill_limit(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Option<u32> {
+    if config.long_prefill_token_threshold.given && config.prefill_chunk_size.given {
+        let message = "long_prefill_token_threshold is given too and counts";
+        diagnostics.warn(&config.prefill_chunk_size.at, message);
+    }
+    config.long_prefill_token_threshold.value.or(config.prefill_chunk_size.value)
+}

@@ -1,0 +1,211 @@
+//! Devices and links: ids made unique, data sheets filled in, reverse links added.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::scenario::LinkSpec;
+
+use super::topology::{CLIENT, ENTRY, Topology};
+use crate::catalog::{Catalog, CatalogDevice};
+use crate::config::diagnostic::{At, Diagnostics, did_you_mean};
+use crate::config::keys::{ComputeDevice, HardwareProfile, NetworkLink};
+
+/// A device of the config.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) id: String,
+    /// Its data sheet; `None` where it is missing or wrong, which has been reported, and of CPUs without one.
+    pub(super) spec: Option<Arc<DeviceSpec>>,
+    pub(super) efficiency: Efficiency,
+    /// Where it comes from the catalog.
+    pub(super) catalog: Option<&'static CatalogDevice>,
+}
+
+/// Devices and links of the config.
+#[derive(Debug, Default)]
+pub(super) struct Hardware {
+    pub(super) devices: Vec<Device>,
+    by_id: HashMap<String, usize>,
+    pub(super) topology: Topology,
+}
+
+impl Hardware {
+    pub(super) fn device(&self, id: &str) -> Option<&Device> {
+        self.by_id.get(id).map(|index| &self.devices[*index])
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(|device| device.id.as_str())
+    }
+
+    /// Reports an id that is no device's.
+    pub(super) fn report_unknown(&self, at: &At, id: &str, diagnostics: &mut Diagnostics) {
+        diagnostics.unknown(at, format!("no device has the id {id:?}"), id, self.ids());
+    }
+}
+
+/// Checks and resolves the hardware.
+pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) -> Hardware {
+    let mut hardware = Hardware::default();
+    for device in profile.compute_devices.value.iter().flatten() {
+        add_device(&mut hardware, device, diagnostics);
+    }
+    if profile.compute_devices.value.as_ref().is_some_and(Vec::is_empty) {
+        diagnostics.error(&profile.compute_devices.at, "there must be at least one device");
+    }
+    add_links(&mut hardware, &profile.network_links.value, diagnostics);
+    hardware
+}
+
+fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut Diagnostics) {
+    let catalog = catalog_device(device, diagnostics);
+    let spec = data_sheet(device, catalog, diagnostics).map(Arc::new);
+    let predecessor = Efficiency::PREDECESSOR;
+    let efficiency = Efficiency {
+        mfu: device.mfu.value.unwrap_or(predecessor.mfu),
+        mbu: device.mbu.value.unwrap_or(predecessor.mbu),
+    };
+    let Some(base) = &device.device_id.value else { return };
+    let ids = match device.count.value {
+        Some(count) => (0..count).map(|number| format!("{base}{number}")).collect(),
+        None => vec![base.clone()],
+    };
+    for id in ids {
+        if hardware.by_id.contains_key(&id) {
+            diagnostics.error(&device.device_id.at, format!("duplicate device_id {id}"));
+            continue;
+        }
+        if id.contains('#') {
+            diagnostics.error(&device.device_id.at, "an id may not hold #, which marks the devices of replicas");
+        }
+        hardware.by_id.insert(id.clone(), hardware.devices.len());
+        hardware.devices.push(Device { id, spec: spec.clone(), efficiency, catalog });
+    }
+}
+
+fn catalog_device(device: &ComputeDevice, diagnostics: &mut Diagnostics) -> Option<&'static CatalogDevice> {
+    let name = device.device.value.as_deref()?;
+    let found = Catalog::builtin().device(name);
+    if found.is_none() {
+        let suggestion = did_you_mean(name, Catalog::builtin().device_names())
+            .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
+        diagnostics.error_with(&device.device.at, format!("no device {name:?} in the catalog"), suggestion);
+    }
+    found
+}
+
+/// The catalog's data sheet with what the config says instead; without a catalog device, the config's alone.
+fn data_sheet(
+    device: &ComputeDevice,
+    catalog: Option<&CatalogDevice>,
+    diagnostics: &mut Diagnostics,
+) -> Option<DeviceSpec> {
+    let is_computing = device.device_type.value.as_deref().is_none_or(|kind| !kind.eq_ignore_ascii_case("cpu"));
+    if !device.device.given && is_computing {
+        report_missing(device, diagnostics);
+    }
+    let base = catalog.map(|device| &device.spec);
+    let name = base.map(|spec| spec.name.clone()).or_else(|| device.device_id.value.clone())?;
+    Some(DeviceSpec {
+        name,
+        peak_flops: peak_flops(device, base.map(|spec| spec.peak_flops))?,
+        memory_bytes: device.memory_capacity_bytes.value.or(base.map(|spec| spec.memory_bytes))?,
+        memory_bytes_per_s: device.memory_gbps.value.map(|gb| gb * 1e9).or(base.map(|spec| spec.memory_bytes_per_s))?,
+        tdp_w: base.and_then(|spec| spec.tdp_w),
+    })
+}
+
+fn report_missing(device: &ComputeDevice, diagnostics: &mut Diagnostics) {
+    let missing = [
+        ("device_type", device.device_type.given),
+        ("peak_tflops", device.peak_tflops.given),
+        ("memory_capacity_bytes", device.memory_capacity_bytes.given),
+        ("memory_gbps", device.memory_gbps.given),
+    ];
+    for (name, _) in missing.iter().filter(|(_, given)| !given) {
+        let message = format!("missing required key {name}");
+        diagnostics.error_with(&device.at, message, "or name a catalog device, such as device: A100-80GB");
+    }
+    if let Some(peaks) = device.peak_tflops.value.as_ref().filter(|peaks| !peaks.fp16.given) {
+        diagnostics.error_with(&peaks.at, "missing required key fp16", "such as fp16: 312");
+    }
+}
+
+fn peak_flops(device: &ComputeDevice, base: Option<PeakFlops>) -> Option<PeakFlops> {
+    let Some(given) = &device.peak_tflops.value else { return base };
+    let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
+    let base = match base {
+        Some(base) => base,
+        None => PeakFlops { fp16: Some(flops(given.fp16.value)?), ..PeakFlops::default() },
+    };
+    Some(PeakFlops {
+        fp32: flops(given.fp32.value).or(base.fp32),
+        bf16: flops(given.bf16.value.or(given.fp16.value)).or(base.bf16),
+        fp16: flops(given.fp16.value).or(base.fp16),
+        fp8: flops(given.fp8.value).or(base.fp8),
+        int8: flops(given.int8.value).or(base.int8),
+        fp4: flops(given.fp4.value).or(base.fp4),
+    })
+}
+
+/// Declared links first, in the order of the file, then the reverse links they imply.
+fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut Diagnostics) {
+    let mut ids: HashMap<&str, u32> = HashMap::new();
+    let mut declared = Vec::new();
+    for link in links {
+        if let Some(id) = link.link_id.value.as_deref() {
+            let line = link.link_id.at.mark.line;
+            if let Some(first) = ids.insert(id, line) {
+                let message = format!("duplicate link_id {id}, first on line {first}");
+                diagnostics.error(&link.link_id.at, message);
+            }
+        }
+        if let Some(spec) = link_spec(hardware, link, diagnostics) {
+            hardware.topology.add(spec.clone());
+            declared.push((link, spec));
+        }
+    }
+    let mut implied = Vec::new();
+    for (link, spec) in declared {
+        if hardware.topology.is_linked(&spec.destination, &spec.source) {
+            continue;
+        }
+        if link.bidirectional.value {
+            let id = format!("{}:reverse", spec.id);
+            implied.push(LinkSpec { id, source: spec.destination, destination: spec.source, ..spec });
+        } else {
+            let message = format!("no link leads back from {} to {}", spec.destination, spec.source);
+            diagnostics.warn_with(&link.bidirectional.at, message, "set bidirectional: true or declare it");
+        }
+    }
+    for link in implied {
+        hardware.topology.add(link);
+    }
+}
+
+fn link_spec(hardware: &Hardware, link: &NetworkLink, diagnostics: &mut Diagnostics) -> Option<LinkSpec> {
+    let mut are_ends_known = true;
+    for end in [&link.source_id, &link.dest_id] {
+        let Some(id) = end.value.as_deref() else { continue };
+        if hardware.by_id.contains_key(id) || id == CLIENT || id == ENTRY {
+            continue;
+        }
+        are_ends_known = false;
+        let known = hardware.ids().chain([CLIENT, ENTRY]);
+        diagnostics.unknown(&end.at, format!("no device has the id {id:?}"), id, known);
+    }
+    let (source, destination) = (link.source_id.value.clone()?, link.dest_id.value.clone()?);
+    if source == destination {
+        diagnostics.error(&link.at, format!("a link from {source} to itself"));
+        return None;
+    }
+    let spec = LinkSpec {
+        id: link.link_id.value.clone()?,
+        source,
+        destination,
+        bytes_per_s: link.bandwidth_bps.value? / 8.0,
+        latency_s: link.latency_s.value?,
+    };
+    are_ends_known.then_some(spec)
+}

@@ -1,0 +1,84 @@
+//! From decoded keys to a scenario, a workload and an output plan.
+//!
+//! Each part checks what it can and reports all it finds; nothing is built that an error touches.
+
+mod engines;
+mod frameworks;
+mod hardware;
+mod models;
+mod output;
+mod prefixes;
+mod topology;
+mod wiring;
+mod workload;
+
+use std::path::PathBuf;
+
+use oracle_components::SimTime;
+use oracle_components::scenario::Scenario;
+
+use super::Resolved;
+use super::declare::Decode;
+use super::diagnostic::Diagnostics;
+use super::keys::{Config, Simulation};
+
+/// Where files are looked for and what the run is called.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Folder of the config file, absolute, if there is a file.
+    pub(super) config_folder: Option<PathBuf>,
+    /// Name of the run unless the config has one.
+    pub(super) default_name: String,
+}
+
+/// Resolves a decoded configuration. `None` if there is an error.
+pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagnostics) -> Option<Resolved> {
+    let horizon = config.simulation.value.as_ref().and_then(|simulation| horizon(simulation, config, diagnostics));
+    let default_seed = config.simulation.value.as_ref().and_then(|simulation| simulation.random_seed.value);
+    let profile = config.hardware_profile.value.as_ref();
+    let hardware = profile.map(|profile| hardware::resolve(profile, diagnostics));
+    let frameworks = frameworks::resolve(config, hardware.as_ref(), places, diagnostics);
+    let workload = config.workload.value.as_ref();
+    let traffic = workload.and_then(|workload| workload::resolve(workload, default_seed, places, diagnostics));
+    let series_interval = output::series_interval(&config.metrics_config.value, horizon, traffic.as_ref());
+    let output = output::resolve(config, places, diagnostics);
+    let engines = hardware.zip(workload).and_then(|(hardware, workload)| {
+        engines::build(frameworks, hardware, workload, diagnostics)
+    });
+    if diagnostics.has_errors() {
+        return None;
+    }
+    let (simulation, workload_keys, engines, traffic) = (config.simulation.value.as_ref()?, workload?, engines?, traffic?);
+    let seed = default_seed.or(workload_keys.random_seed.value).unwrap_or(0);
+    Some(Resolved {
+        scenario: Scenario {
+            horizon,
+            seed,
+            level_of_detail: simulation.lod.value,
+            gpus: engines.gpus,
+            links: engines.links,
+            engines: engines.engines,
+            routing: workload_keys.load_balancing_strategy.value,
+            prompt_bytes_per_token: workload_keys.bytes_per_token_estimate_for_network.value,
+            series_interval,
+        },
+        profile_names: workload::profile_names(&traffic),
+        workload: traffic,
+        output: output?,
+        warnings: Vec::new(),
+        canonical: config.json(),
+    })
+}
+
+/// When the simulation stops; `None` when the last request has ended.
+fn horizon(simulation: &Simulation, config: &Config, diagnostics: &mut Diagnostics) -> Option<SimTime> {
+    if simulation.drain.value {
+        return None;
+    }
+    let has_trace = config.workload.value.as_ref().is_some_and(|workload| workload.trace.given);
+    if !simulation.max_simulation_time.given && !has_trace {
+        let message = "missing required key max_simulation_time";
+        diagnostics.error_with(&simulation.at, message, "such as max_simulation_time: 60, or drain: true");
+    }
+    simulation.max_simulation_time.value.map(SimTime::from_secs_f64)
+}

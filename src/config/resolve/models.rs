@@ -1,0 +1,126 @@
+//! Model names: an entry of the model database, else of the catalog, else the path of a Hugging Face config.json.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oracle_components::model::ModelArchitecture;
+
+use super::Places;
+use crate::catalog::{self, Catalog, ModelParams, load_hf_config, load_model_params};
+use crate::config::declare::Field;
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity, did_you_mean};
+
+/// Where models are looked up.
+#[derive(Debug)]
+pub(super) struct Models<'a> {
+    database: Option<ModelParams>,
+    places: &'a Places,
+}
+
+impl<'a> Models<'a> {
+    /// Opens the database, if the config names one that is there.
+    pub(super) fn open(path: &Field<String>, places: &'a Places, diagnostics: &mut Diagnostics) -> Self {
+        let database = path.value.as_deref().and_then(|name| open_database(name, path, places, diagnostics));
+        Self { database, places }
+    }
+
+    /// The model of a name.
+    pub(super) fn model(&self, id: &Field<String>, diagnostics: &mut Diagnostics) -> Option<Arc<ModelArchitecture>> {
+        let name = id.value.as_deref()?;
+        if let Some(entry) = self.database.as_ref().and_then(|database| database.model(name)) {
+            self.report_findings(&entry.name, diagnostics);
+            return Some(Arc::clone(&entry.architecture));
+        }
+        if self.report_findings(name, diagnostics) {
+            return None;
+        }
+        if let Some(model) = Catalog::builtin().model(name) {
+            return Some(Arc::clone(&model.architecture));
+        }
+        if let Some(path) = self.places.find(name) {
+            return open_hf_config(&path, id, diagnostics);
+        }
+        let database = self.database.iter().flat_map(|database| &database.models).map(|entry| entry.name.as_str());
+        let names = database.chain(Catalog::builtin().model_names());
+        let suggestion = did_you_mean(name, names).unwrap_or_else(|| {
+            "`llmperforacle models` lists the known ones; the path of a Hugging Face config.json is one too".to_owned()
+        });
+        diagnostics.error_with(&id.at, format!("no model {name:?} in the database or the catalog"), suggestion);
+        None
+    }
+
+    /// What the database's reader had to say about a model; whether there was an error.
+    fn report_findings(&self, name: &str, diagnostics: &mut Diagnostics) -> bool {
+        let Some(database) = &self.database else { return false };
+        let is_about = |key: &str| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let mut has_error = false;
+        for finding in database.findings.iter().filter(|finding| is_about(&finding.key)) {
+            has_error |= finding.severity == catalog::Severity::Error;
+            if let Some(found) = diagnostic_of(finding) {
+                diagnostics.about_another_file(found);
+            }
+        }
+        has_error
+    }
+}
+
+fn open_database(
+    name: &str,
+    path: &Field<String>,
+    places: &Places,
+    diagnostics: &mut Diagnostics,
+) -> Option<ModelParams> {
+    let Some(found) = places.find(name) else {
+        diagnostics.warn(&path.at, format!("no file {name}; models are taken from the built-in catalog"));
+        return None;
+    };
+    match load_model_params(&found) {
+        Ok(database) => Some(database),
+        Err(error) => {
+            diagnostics.error(&path.at, error.to_string());
+            None
+        }
+    }
+}
+
+fn open_hf_config(path: &Path, id: &Field<String>, diagnostics: &mut Diagnostics) -> Option<Arc<ModelArchitecture>> {
+    match load_hf_config(path) {
+        Ok(model) => {
+            for found in model.warnings.iter().filter_map(diagnostic_of) {
+                diagnostics.about_another_file(found);
+            }
+            Some(Arc::new(model.architecture))
+        }
+        Err(error) => {
+            diagnostics.error(&id.at, error.to_string());
+            None
+        }
+    }
+}
+
+/// A finding as a diagnostic; notes are for `validate --models` alone.
+fn diagnostic_of(finding: &catalog::Finding) -> Option<Diagnostic> {
+    let severity = match finding.severity {
+        catalog::Severity::Error => Severity::Error,
+        catalog::Severity::Warning => Severity::Warning,
+        catalog::Severity::Note => return None,
+    };
+    Some(Diagnostic {
+        severity,
+        file: finding.file.display().to_string(),
+        line: finding.line.and_then(|line| u32::try_from(line).ok()).unwrap_or(0),
+        column: finding.line.map_or(0, |_| 1),
+        key_path: finding.key.clone(),
+        message: finding.message.clone(),
+        suggestion: None,
+    })
+}
+
+impl Places {
+    /// A file: as named from the current folder, else from the config file's folder and its parents.
+    pub(super) fn find(&self, name: &str) -> Option<PathBuf> {
+        let name = Path::new(name);
+        let from_config = self.config_folder.iter().flat_map(|folder| folder.ancestors()).map(|folder| folder.join(name));
+        std::iter::once(name.to_path_buf()).chain(from_config).find(|path| path.exists())
+    }
+}

@@ -1,0 +1,74 @@
+//! What is written, and where.
+
+use std::path::{Path, PathBuf};
+
+use oracle_components::SimTime;
+
+use super::Places;
+use crate::config::declare::Field;
+use crate::config::diagnostic::{Diagnostics, Origin};
+use crate::config::keys::{Config, Metrics};
+use crate::output::OutputPlan;
+use crate::workload::Workload;
+
+/// Rows of the time series of one subject that a run writes by default, at most.
+const SERIES_ROWS: f64 = 2_000.0;
+/// Width of a row of the time series by default, at least, in seconds.
+const SERIES_INTERVAL_S: f64 = 1.0;
+
+/// The output plan.
+pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagnostics) -> Option<OutputPlan> {
+    let metrics = &config.metrics_config.value;
+    let name_key = config.simulation.value.as_ref().map(|simulation| &simulation.name);
+    let given_name = name_key.and_then(|name| name.value.clone());
+    let run_name = given_name.unwrap_or_else(|| places.default_name.clone());
+    if let Some(name_key) = name_key.filter(|_| Path::new(&run_name).file_name() != Some(run_name.as_ref())) {
+        diagnostics.error(&name_key.at, format!("{run_name:?} is not the name of a folder"));
+        return None;
+    }
+    let directory = metrics.output_directory.value.as_ref();
+    let directory = directory.map_or_else(|| Path::new("output").join(&run_name), PathBuf::from);
+    let file = |key: &Field<String>, default: &str| file_path(key, default, &directory, metrics);
+    let requests_csv = file(&metrics.output_requests_csv_path, "requests.csv");
+    let mut quantiles = metrics.percentiles_to_calculate.value.clone();
+    quantiles.sort_by(f64::total_cmp);
+    quantiles.dedup();
+    Some(OutputPlan {
+        summary_json: file(&metrics.output_summary_json_path, "summary.json"),
+        requests_parquet: Some(file(&metrics.output_requests_parquet_path, "requests.parquet")),
+        requests_csv: metrics.write_csv.value.then_some(requests_csv),
+        timeseries_parquet: Some(file(&metrics.output_timeseries_parquet_path, "timeseries.parquet")),
+        manifest_json: directory.join("manifest.json"),
+        quantiles,
+        warm_up: SimTime::from_secs_f64(metrics.warm_up_duration_s.value),
+        run_name,
+        directory,
+    })
+}
+
+/// The path that the config gives, from the current folder; else the default name in the run's folder. A folder given by
+/// flag takes in files that the config puts elsewhere, so that runs of one file into several folders do not overwrite
+/// each other.
+fn file_path(key: &Field<String>, default: &str, directory: &Path, metrics: &Metrics) -> PathBuf {
+    let is_folder_by_flag = matches!(metrics.output_directory.at.mark.origin, Origin::Flag(_));
+    match key.value.as_deref() {
+        Some(path) if is_folder_by_flag && key.at.mark.origin == Origin::File => {
+            directory.join(Path::new(path).file_name().unwrap_or(default.as_ref()))
+        }
+        Some(path) => PathBuf::from(path),
+        None => directory.join(default),
+    }
+}
+
+/// The width of a row of the time series.
+pub(super) fn series_interval(metrics: &Metrics, horizon: Option<SimTime>, workload: Option<&Workload>) -> SimTime {
+    if let Some(interval_s) = metrics.timeseries_interval_s.value {
+        return SimTime::from_secs_f64(interval_s);
+    }
+    let duration = workload.and_then(|workload| match workload {
+        Workload::Synthetic(synthetic) => synthetic.duration,
+        Workload::Trace(trace) => trace.duration,
+    });
+    let simulated_s = horizon.or(duration).map_or(0.0, SimTime::as_secs_f64);
+    SimTime::from_secs_f64((simulated_s / SERIES_ROWS).max(SERIES_INTERVAL_S))
+}

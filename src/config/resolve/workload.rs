@@ -1,0 +1,257 @@
+//! The workload: profiles or a trace.
+
+use std::collections::HashSet;
+
+use oracle_components::SimTime;
+
+use super::{Places, prefixes};
+use crate::config::declare::Field;
+use crate::config::diagnostic::Diagnostics;
+use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
+use crate::workload::{Arrivals, Distribution, Profile, SyntheticWorkload, TraceWorkload, Workload};
+
+/// The predecessor's pause before a follow-up turn without a distribution, in seconds.
+const DEFAULT_THINK_TIME_S: f64 = 5.0;
+/// A mean length beyond this, in tokens, says that log-space parameters were meant arithmetically.
+const ABSURD_MEAN: f64 = 10e6;
+
+/// The workload, or `None` after an error.
+pub(super) fn resolve(
+    workload: &Keys,
+    default_seed: Option<u64>,
+    places: &Places,
+    diagnostics: &mut Diagnostics,
+) -> Option<Workload> {
+    let duration = workload.total_duration.value.map(SimTime::from_secs_f64);
+    if workload.trace.given {
+        if workload.client_profiles.given {
+            let message = "a workload has either a trace or client_profiles";
+            diagnostics.error(&workload.client_profiles.at, message);
+        }
+        let trace = workload.trace.value.as_ref()?;
+        return resolve_trace(trace, workload, duration, places, diagnostics);
+    }
+    if !workload.total_duration.given && !workload.total_requests_to_generate.given {
+        let message = "missing required key total_duration";
+        diagnostics.error_with(&workload.at, message, "such as total_duration: 60, or total_requests_to_generate: 1000");
+    }
+    Some(Workload::Synthetic(SyntheticWorkload {
+        seed: workload.random_seed.value.or(default_seed).unwrap_or(0),
+        duration,
+        total_requests: workload.total_requests_to_generate.value,
+        arrivals: workload.arrivals.value,
+        prefix_patterns: prefixes::resolve(workload, diagnostics),
+        profiles: resolve_profiles(workload, diagnostics)?,
+        max_turns_per_session: workload.max_turns_per_session.value,
+        accumulate_conversation: workload.accumulate_conversational_tokens.value,
+    }))
+}
+
+/// Names of profiles, by index.
+pub(super) fn profile_names(workload: &Workload) -> Vec<String> {
+    match workload {
+        Workload::Synthetic(synthetic) => synthetic.profiles.iter().map(|profile| profile.name.clone()).collect(),
+        Workload::Trace(_) => vec!["trace".to_owned()],
+    }
+}
+
+fn resolve_trace(
+    trace: &Trace,
+    workload: &Keys,
+    duration: Option<SimTime>,
+    places: &Places,
+    diagnostics: &mut Diagnostics,
+) -> Option<Workload> {
+    let name = trace.path.value.as_deref()?;
+    let Some(path) = places.find(name) else {
+        diagnostics.error(&trace.path.at, format!("no file {name}"));
+        return None;
+    };
+    let limits = [trace.max_requests.value, workload.total_requests_to_generate.value];
+    Some(Workload::Trace(TraceWorkload {
+        path,
+        format: trace.format.value,
+        rate_scale: trace.rate_scale.value,
+        duration,
+        total_requests: limits.into_iter().flatten().min(),
+        streaming: trace.streaming.value,
+        timeout_s: workload.request_timeout_s.value,
+    }))
+}
+
+fn resolve_profiles(workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Vec<Profile>> {
+    if !workload.client_profiles.given {
+        let message = "missing required key client_profiles";
+        diagnostics.error_with(&workload.at, message, "or trace: {path: FILE}");
+    }
+    let profiles = workload.client_profiles.value.as_ref()?;
+    let mut names = HashSet::new();
+    for name in profiles.iter().map(|profile| &profile.profile_name) {
+        if name.value.as_ref().is_some_and(|text| !names.insert(text)) {
+            diagnostics.error(&name.at, "another profile has this name");
+        }
+        if names.len() > usize::from(u16::MAX) {
+            diagnostics.error(&name.at, "more profiles than 65535");
+            return None;
+        }
+    }
+    let has_weight = profiles.iter().any(|profile| profile.weight.value > 0.0);
+    if !has_weight && workload.arrivals.value == Arrivals::Mixed {
+        diagnostics.error(&workload.client_profiles.at, "one profile at least must have a weight above 0");
+    }
+    Some(profiles.iter().filter_map(|profile| resolve_profile(profile, workload, diagnostics)).collect())
+}
+
+fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Profile> {
+    let mut read = |key: &Field<keys::Distribution>| distribution(key.value.as_ref()?, diagnostics);
+    let inter_arrival_s = read(&keys.inter_arrival_time_dist_config);
+    let prompt_tokens = read(&keys.prompt_tokens_dist_config);
+    let max_output_tokens = read(&keys.max_output_tokens_dist_config);
+    let output_tokens = read(&keys.output_tokens_dist_config);
+    let priority = read(&keys.user_priority_dist_config);
+    let think_time_s = read(&keys.follow_up_inter_arrival_time_dist_config);
+    let is_counted = workload.total_requests_to_generate.given;
+    if !is_counted && inter_arrival_s.as_ref().is_some_and(|gap| is_always_zero(gap)) {
+        let message = "no time passes between arrivals, so they never end";
+        diagnostics.error_with(&keys.inter_arrival_time_dist_config.at, message, "set total_requests_to_generate");
+    }
+    check_pattern_name(keys, workload, diagnostics);
+    Some(Profile {
+        name: keys.profile_name.value.clone()?,
+        weight: keys.weight.value,
+        inter_arrival_s: inter_arrival_s?,
+        prompt_tokens: prompt_tokens?,
+        max_output_tokens: max_output_tokens?,
+        output_tokens,
+        conversational_probability: keys.conversational_probability.value,
+        continuation_probability: keys.continuation_probability.value,
+        streaming_probability: keys.streaming_response_probability.value,
+        priority,
+        think_time_s: think_time_s.unwrap_or(Distribution::Constant { value: DEFAULT_THINK_TIME_S }),
+        timeout_s: keys.timeout_s.value.or(workload.request_timeout_s.value),
+        prefix_pattern: keys.prefix_pattern.value.clone().filter(|_| workload.generate_prompt_tokens.value),
+    })
+}
+
+fn check_pattern_name(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diagnostics) {
+    let Some(name) = keys.prefix_pattern.value.as_deref() else { return };
+    let section = workload.prefix_patterns.value.as_ref();
+    let patterns = section.map_or(&[][..], |section| section.patterns.value.as_slice());
+    let names: Vec<&str> = patterns
+        .iter()
+        .filter_map(|pattern| match &pattern.name.value {
+            Some(name) => Some(name.as_str()),
+            None => pattern.kind.value.map(crate::config::declare::name_of),
+        })
+        .collect();
+    if !names.contains(&name) {
+        diagnostics.unknown(&keys.prefix_pattern.at, format!("no prefix pattern is called {name:?}"), name, names);
+    }
+}
+
+fn is_always_zero(distribution: &Distribution) -> bool {
+    match distribution {
+        Distribution::Constant { value } => *value == 0.0,
+        Distribution::Uniform { high, .. } => *high == 0.0,
+        Distribution::Normal { mean, std } => *mean <= 0.0 && *std == 0.0,
+        Distribution::Mixture { components } => components.iter().all(|(_, inner)| is_always_zero(inner)),
+        _ => false,
+    }
+}
+
+/// A distribution, its parameters checked against each other.
+fn distribution(keys: &keys::Distribution, diagnostics: &mut Diagnostics) -> Option<Distribution> {
+    use keys::Distribution as Keys;
+    Some(match keys {
+        Keys::Constant(keys) => Distribution::Constant { value: keys.value.value },
+        Keys::Exponential(keys) => Distribution::Exponential { rate: keys.rate.value },
+        Keys::Uniform(keys) => {
+            let (low, high) = (keys.low.value, keys.high.value);
+            if low > high {
+                diagnostics.error(&keys.at, format!("low ({low}) is above high ({high})"));
+                return None;
+            }
+            Distribution::Uniform { low, high }
+        }
+        Keys::Normal(keys) => {
+            if keys.std.given && keys.sigma.given {
+                diagnostics.error(&keys.sigma.at, "std and sigma are the same parameter; give one");
+            }
+            let std = keys.std.value.or(keys.sigma.value).unwrap_or(1.0);
+            Distribution::Normal { mean: keys.mean.value, std }
+        }
+        Keys::LogNormal(keys) => log_normal(keys, diagnostics)?,
+        Keys::Pareto(keys) => Distribution::Pareto { shape: keys.shape.value, scale: keys.scale.value },
+        Keys::Weibull(keys) => Distribution::Weibull { shape: keys.shape.value, scale: keys.scale.value },
+        Keys::Gamma(keys) => Distribution::Gamma { shape: keys.shape.value, scale: keys.scale.value },
+        Keys::Mixture(keys) => {
+            let components = keys.components.value.as_ref()?;
+            let weights = keys.weights.value.clone().unwrap_or_else(|| vec![1.0; components.len()]);
+            if components.is_empty() {
+                diagnostics.error(&keys.components.at, "a mixture needs components");
+                return None;
+            }
+            if weights.len() != components.len() {
+                let message = format!("{} weights for {} components", weights.len(), components.len());
+                diagnostics.error(&keys.weights.at, message);
+                return None;
+            }
+            let weighted = weights.into_iter().zip(components).filter(|(weight, _)| *weight > 0.0);
+            let components: Vec<_> =
+                weighted.filter_map(|(weight, inner)| Some((weight, distribution(inner, diagnostics)?))).collect();
+            if components.is_empty() {
+                diagnostics.error(&keys.weights.at, "one weight at least must be above 0");
+                return None;
+            }
+            Distribution::Mixture { components }
+        }
+    })
+}
+
+fn log_normal(keys: &LogNormal, diagnostics: &mut Diagnostics) -> Option<Distribution> {
+    let ways = [keys.mean.given, keys.mu.given, keys.mean_tokens.given].iter().filter(|given| **given).count();
+    if ways > 1 {
+        diagnostics.error(&keys.at, "mean, mu and mean_tokens are ways to say one thing; give one");
+        return None;
+    }
+    if keys.mean_tokens.given || keys.std_tokens.given {
+        if !(keys.mean_tokens.given && keys.std_tokens.given) || keys.sigma.given || keys.std.given {
+            diagnostics.error(&keys.at, "mean_tokens and std_tokens go together, and with no other parameter");
+            return None;
+        }
+        return Some(from_arithmetic(keys.mean_tokens.value?, keys.std_tokens.value?));
+    }
+    if keys.std.given {
+        let mean = keys.mean.value.filter(|mean| *mean > 0.0);
+        if mean.is_none() || keys.sigma.given {
+            diagnostics.error(&keys.at, "std, an arithmetic deviation, goes with a mean above 0 and without sigma");
+        }
+        return Some(from_arithmetic(mean?, keys.std.value?));
+    }
+    let sigma = keys.sigma.value.unwrap_or(1.0);
+    if let Some(mu) = keys.mu.value {
+        return Some(Distribution::LogNormal { mu, sigma });
+    }
+    let mean = keys.mean.value.unwrap_or(0.0);
+    let log_space_mean = (mean + sigma * sigma / 2.0).exp();
+    if log_space_mean <= ABSURD_MEAN {
+        return Some(Distribution::LogNormal { mu: mean, sigma });
+    }
+    if mean <= 0.0 {
+        let message = format!("sigma: {sigma} in log space makes a mean of {log_space_mean:.1e}");
+        diagnostics.error_with(&keys.at, message, "give mean_tokens and std_tokens");
+        return None;
+    }
+    let message = format!(
+        "mean: {mean} and sigma: {sigma} in log space would make a mean of {log_space_mean:.1e}; \
+         read as the arithmetic mean and standard deviation"
+    );
+    diagnostics.warn_with(&keys.at, message, format!("write mean_tokens: {mean}, std_tokens: {sigma}"));
+    Some(from_arithmetic(mean, sigma))
+}
+
+/// The log-space parameters of an arithmetic mean and standard deviation.
+fn from_arithmetic(mean: f64, std: f64) -> Distribution {
+    let variance_of_log = (std / mean).powi(2).ln_1p();
+    Distribution::LogNormal { mu: mean.ln() - variance_of_log / 2.0, sigma: variance_of_log.sqrt() }
+}

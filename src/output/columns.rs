@@ -1,0 +1,61 @@
+//! What a column of a file is: its name, unit and meaning, and how a row gives its value. The Parquet and the CSV writer
+//! both read these, so a column is declared once.
+//!
+//! Types are those that need no cast in DuckDB, pandas and polars: strings, 64-bit signed integers (a difference of
+//! unsigned ones wraps or fails), 64-bit floats and booleans.
+
+use super::names::Names;
+
+/// A column of rows of type `Row`.
+#[derive(Debug)]
+pub(super) struct Column<Row: 'static> {
+    pub(super) name: &'static str,
+    /// Unit of the numbers, empty if they have none.
+    pub(super) unit: &'static str,
+    pub(super) comment: &'static str,
+    pub(super) value: Value<Row>,
+}
+
+/// Where a column's values come from.
+#[derive(Debug)]
+pub(super) enum Value<Row: 'static> {
+    /// A prefix and a number, nearly all distinct.
+    Identifier(&'static str, fn(&Row) -> u64),
+    /// Text appended to a buffer, often one that was there before.
+    Text(fn(&Row, &Names, &mut String)),
+    /// One of a few words.
+    Word(for<'a> fn(&'a Row, &'a Names) -> &'a str),
+    /// One of a few words, or none.
+    WordOrNull(for<'a> fn(&'a Row, &'a Names) -> Option<&'a str>),
+    /// A count.
+    Integer(fn(&Row) -> i64),
+    /// A number.
+    Float(fn(&Row) -> f64),
+    /// A number, or none.
+    FloatOrNull(fn(&Row) -> Option<f64>),
+    /// Yes or no.
+    Flag(fn(&Row) -> bool),
+}
+
+impl<Row> Column<Row> {
+    pub(super) const fn new(
+        name: &'static str,
+        unit: &'static str,
+        comment: &'static str,
+        value: Value<Row>,
+    ) -> Self {
+        Self {
+            name,
+            unit,
+            comment,
+            value,
+        }
+    }
+}
+
+impl<Row> Value<Row> {
+    /// Whether a row may lack a value.
+    pub(super) fn nullable(&self) -> bool {
+        matches!(self, Self::WordOrNull(_) | Self::FloatOrNull(_))
+    }
+}

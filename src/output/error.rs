@@ -1,0 +1,85 @@
+//! What can go wrong with a run's files. Every message names the file and carries the system's own words.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parquet::errors::ParquetError;
+
+/// A file of the run could not be made or written.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The folder does not exist and could not be made.
+    #[error("cannot create the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file could not be opened for writing.
+    #[error("cannot create {}: {source}", path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A write failed.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The Parquet encoder refused.
+    #[error("cannot encode {}: {source}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ParquetError,
+    },
+    /// A finished file could not be given its final name.
+    #[error("cannot rename {} to {}: {source}", from.display(), to.display())]
+    Rename {
+        /// The file as it is.
+        from: PathBuf,
+        /// The name it should have.
+        to: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Two outputs have the same path.
+    #[error("two outputs of the run have the same path, {}", path.display())]
+    SamePath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The writer thread panicked or could not be started; a defect or a lack of threads, not of the disk.
+    #[error("the thread that writes the files of {} is gone", directory.display())]
+    WriterGone {
+        /// Folder of the run.
+        directory: PathBuf,
+    },
+}
+
+impl OutputError {
+    /// An error of the Parquet encoder. Where the disk is behind it, that is what is told.
+    pub(super) fn from_parquet(path: &Path, source: ParquetError) -> Self {
+        let path = path.to_owned();
+        match source {
+            ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+                Ok(source) => Self::Write {
+                    path,
+                    source: *source,
+                },
+                Err(inner) => Self::Encode {
+                    path,
+                    source: ParquetError::External(inner),
+                },
+            },
+            source => Self::Encode { path, source },
+        }
+    }
+}

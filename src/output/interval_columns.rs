@@ -1,0 +1,119 @@
+//! The columns of `timeseries.parquet`: one row an interval and engine, GPU or link; what does not apply is null.
+
+use oracle_components::record::{IntervalRow, Subject};
+
+use super::columns::{Column, Value};
+use super::names::Names;
+
+fn kind(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Engine(_) => "engine",
+        Subject::Gpu(_) => "gpu",
+        Subject::Link(_) => "link",
+    }
+}
+
+fn name(subject: Subject, names: &Names) -> &str {
+    match subject {
+        Subject::Engine(index) => &names.engines[index as usize],
+        Subject::Gpu(index) => &names.gpus[index as usize],
+        Subject::Link(index) => &names.links[index as usize],
+    }
+}
+
+/// The columns, in the order of the file.
+pub(super) static INTERVAL_COLUMNS: [Column<IntervalRow>; 15] = {
+    use Value::{Float, FloatOrNull, Word};
+    [
+        Column::new(
+            "start_time",
+            "s",
+            "start of the interval",
+            Float(|r| r.start.as_secs_f64()),
+        ),
+        Column::new(
+            "duration",
+            "s",
+            "length of the interval",
+            Float(|r| r.length.as_secs_f64()),
+        ),
+        Column::new(
+            "kind",
+            "",
+            "engine, gpu or link",
+            Word(|r, _| kind(r.subject)),
+        ),
+        Column::new(
+            "name",
+            "",
+            "which of them",
+            Word(|r, names| name(r.subject, names)),
+        ),
+        Column::new(
+            "running",
+            "sequences",
+            "engine: mean number running",
+            FloatOrNull(|r| r.running),
+        ),
+        Column::new(
+            "waiting",
+            "requests",
+            "engine: mean number waiting",
+            FloatOrNull(|r| r.waiting),
+        ),
+        Column::new(
+            "kv_use",
+            "1",
+            "engine: mean share of the KV blocks held by running sequences",
+            FloatOrNull(|r| r.kv_use),
+        ),
+        Column::new(
+            "steps",
+            "",
+            "engine: steps that ended",
+            FloatOrNull(|r| r.steps),
+        ),
+        Column::new(
+            "prefill_tokens",
+            "tokens",
+            "engine: prompt tokens computed",
+            FloatOrNull(|r| r.prefill_tokens),
+        ),
+        Column::new(
+            "output_tokens",
+            "tokens",
+            "engine: output tokens generated",
+            FloatOrNull(|r| r.output_tokens),
+        ),
+        Column::new(
+            "preemptions",
+            "",
+            "engine: preemptions",
+            FloatOrNull(|r| r.preemptions),
+        ),
+        Column::new(
+            "busy",
+            "1",
+            "share of the interval it was busy",
+            Float(|r| r.busy),
+        ),
+        Column::new(
+            "mfu",
+            "1",
+            "gpu: FLOPs done over peak FLOPs",
+            FloatOrNull(|r| r.mfu),
+        ),
+        Column::new(
+            "mbu",
+            "1",
+            "gpu: bytes moved over peak bytes",
+            FloatOrNull(|r| r.mbu),
+        ),
+        Column::new(
+            "bytes",
+            "bytes",
+            "gpu: read and written in memory; link: that crossed it",
+            FloatOrNull(|r| r.bytes),
+        ),
+    ]
+};

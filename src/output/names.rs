@@ -1,0 +1,41 @@
+//! What indices are called in the files. A name is unique among its kind: equal ones are told apart by their index, so
+//! that files can be joined on them.
+
+use std::collections::HashMap;
+
+use oracle_components::scenario::Scenario;
+
+/// Names by index.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    pub(super) profiles: Vec<String>,
+    pub(super) engines: Vec<String>,
+    pub(super) gpus: Vec<String>,
+    pub(super) links: Vec<String>,
+}
+
+impl Names {
+    pub(super) fn new(scenario: &Scenario, profiles: &[String]) -> Self {
+        Self {
+            profiles: unique(profiles.iter()),
+            engines: unique(scenario.engines.iter().map(|engine| &engine.name)),
+            gpus: unique(scenario.gpus.iter().map(|gpu| &gpu.id)),
+            links: unique(scenario.links.iter().map(|link| &link.id)),
+        }
+    }
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    for name in names.clone() {
+        *uses.entry(name).or_default() += 1;
+    }
+    let numbered = names.enumerate().map(|(index, name)| {
+        if uses[name.as_str()] > 1 {
+            format!("{name}#{index}")
+        } else {
+            name.clone()
+        }
+    });
+    numbered.collect()
+}

@@ -1,0 +1,246 @@
+//! How the numbers of a run become its [`Summary`].
+
+use oracle_components::SimTime;
+use oracle_components::device::DeviceSpec;
+use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::record::{Outcome, PrefixEvent, Reason, Status, Stop};
+use oracle_components::scenario::Scenario;
+
+use super::OutputPlan;
+use super::distribution::Distribution;
+use super::names::Names;
+use super::statistics::{GroupStatistics, PrefixStatistics, RequestStatistics};
+use super::summary::{
+    EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary,
+    ProfileSummary, RequestSummary, SimulationSummary, Summary, ThroughputSummary,
+};
+
+/// The word for why a simulation stopped.
+pub(super) fn stop_word(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Drained => "drained",
+        Stop::Horizon => "horizon",
+        Stop::Interrupted => "interrupted",
+        Stop::SinkClosed => "write_error",
+    }
+}
+
+/// All that a summary is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a> {
+    pub(super) plan: &'a OutputPlan,
+    pub(super) scenario: &'a Scenario,
+    pub(super) names: &'a Names,
+    pub(super) outcome: &'a Outcome,
+    pub(super) requests: &'a RequestStatistics,
+    pub(super) token_gaps: &'a Distribution,
+}
+
+impl Inputs<'_> {
+    pub(super) fn summary(self, partial: bool) -> Summary {
+        let end_s = self.outcome.end.as_secs_f64();
+        let all = self.requests.all();
+        let gpus = self.gpus();
+        let busy = gpus.0.iter().map(|(id, gpu)| (id.clone(), gpu.busy));
+        Summary {
+            simulation: SimulationSummary {
+                total_duration_s: end_s,
+                warm_up_duration_s: self.plan.warm_up.as_secs_f64(),
+                effective_duration_s: self.effective_s(),
+                stop_reason: stop_word(self.outcome.stop),
+            },
+            requests: request_summary(&all, self.requests),
+            throughput: self.throughput(&all),
+            latency: LatencySummary {
+                inter_token_latency_ms: Some(self.latency(self.token_gaps)),
+                ..self.latencies(&all)
+            },
+            gpu_utilization: Named(busy.collect()),
+            prefix_caching: prefix_summary(&self.requests.prefix, all.total()),
+            partial,
+            engines: self.engines(),
+            gpus,
+            links: self.links(),
+            per_profile: self.profiles(),
+            files: Vec::new(),
+        }
+    }
+
+    fn effective_s(self) -> f64 {
+        self.outcome.end.since(self.plan.warm_up).as_secs_f64()
+    }
+
+    fn share_of_run(self, busy: SimTime) -> f64 {
+        ratio(busy.as_secs_f64(), self.outcome.end.as_secs_f64())
+    }
+
+    fn throughput(self, group: &GroupStatistics) -> ThroughputSummary {
+        let rate = |count: u64| ratio(count as f64, self.effective_s());
+        ThroughputSummary {
+            requests_per_second: rate(group.ended(Status::Success)),
+            output_tokens_per_second: rate(group.output_tokens),
+            prompt_tokens_per_second: rate(group.prompt_tokens),
+            total_tokens_per_second: rate(group.prompt_tokens + group.output_tokens),
+        }
+    }
+
+    fn latencies(self, group: &GroupStatistics) -> LatencySummary {
+        LatencySummary {
+            time_to_first_token_ms: self.latency(&group.latencies.ttft),
+            time_per_output_token_ms: self.latency(&group.latencies.tpot),
+            end_to_end_latency_ms: self.latency(&group.latencies.e2e),
+            inter_token_latency_ms: None,
+            queue_time_ms: self.latency(&group.latencies.queue),
+        }
+    }
+
+    fn latency(self, distribution: &Distribution) -> Latency {
+        Latency {
+            statistics: distribution.statistics(&self.plan.quantiles),
+            quantiles: self.plan.quantiles.clone(),
+        }
+    }
+
+    fn engines(self) -> Named<EngineSummary> {
+        let engines = self.scenario.engines.iter().zip(&self.outcome.engines);
+        let summaries = engines.map(|(engine, totals)| EngineSummary {
+            steps: totals.steps,
+            busy: self.share_of_run(totals.busy),
+            prefill_tokens: totals.prefill_tokens,
+            output_tokens: totals.output_tokens,
+            preemptions: totals.preemptions,
+            kv_blocks_total: engine.kv_blocks,
+            kv_blocks_peak: totals.blocks_peak,
+            kv_use_peak: ratio(totals.blocks_peak as f64, engine.kv_blocks as f64),
+            kv_blocks_evicted: totals.blocks_evicted,
+            running_peak: totals.running_peak,
+            waiting_peak: totals.waiting_peak,
+        });
+        named(&self.names.engines, summaries)
+    }
+
+    fn gpus(self) -> Named<GpuSummary> {
+        let end_s = self.outcome.end.as_secs_f64();
+        let gpus = self.scenario.gpus.iter().zip(&self.outcome.gpus);
+        let summaries = gpus.enumerate().map(|(index, (gpu, totals))| {
+            let peak_flops = peak_flops_per_s(&gpu.device, self.model_on(index));
+            GpuSummary {
+                busy: self.share_of_run(totals.busy),
+                mfu: ratio(totals.flops, peak_flops * end_s),
+                mbu: ratio(totals.bytes, gpu.device.memory_bytes_per_s * end_s),
+                flops: totals.flops,
+                bytes: totals.bytes,
+            }
+        });
+        named(&self.names.gpus, summaries)
+    }
+
+    /// The model that a GPU serves; the first engine's where several share it.
+    fn model_on(&self, gpu: usize) -> Option<&ModelArchitecture> {
+        let mut engines = self.scenario.engines.iter();
+        let engine = engines.find(|engine| engine.gpus.iter().any(|&id| id as usize == gpu))?;
+        Some(&engine.model)
+    }
+
+    fn links(self) -> Named<LinkSummary> {
+        let summaries = self.outcome.links.iter().map(|totals| LinkSummary {
+            busy: self.share_of_run(totals.busy),
+            bytes: totals.bytes,
+            transfers: totals.transfers,
+        });
+        named(&self.names.links, summaries)
+    }
+
+    fn profiles(self) -> Named<ProfileSummary> {
+        let summaries = self.requests.profiles.iter().map(|group| ProfileSummary {
+            total: group.total(),
+            successful: group.ended(Status::Success),
+            throughput: self.throughput(group),
+            latency: self.latencies(group),
+        });
+        named(&self.names.profiles, summaries)
+    }
+}
+
+fn named<T>(names: &[String], values: impl Iterator<Item = T>) -> Named<T> {
+    Named(names.iter().cloned().zip(values).collect())
+}
+
+/// 0 where there is nothing to divide by.
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+fn request_summary(all: &GroupStatistics, requests: &RequestStatistics) -> RequestSummary {
+    let by_reason = Reason::ALL.iter().zip(requests.by_reason);
+    let occurred = by_reason.filter(|&(_, count)| count > 0);
+    RequestSummary {
+        total: all.total(),
+        successful: all.ended(Status::Success),
+        failed: all.ended(Status::Failed),
+        success_rate: ratio(all.ended(Status::Success) as f64, all.total() as f64),
+        timeout: all.ended(Status::Timeout),
+        incomplete: all.ended(Status::Incomplete),
+        by_reason: Named(
+            occurred
+                .map(|(reason, count)| (reason.as_str().to_owned(), count))
+                .collect(),
+        ),
+    }
+}
+
+fn prefix_summary(prefix: &PrefixStatistics, requests: u64) -> Option<PrefixSummary> {
+    // The predecessor's order.
+    const EVENTS: [PrefixEvent; 5] = [
+        PrefixEvent::ConversationalHit,
+        PrefixEvent::CrossRequestHit,
+        PrefixEvent::Miss,
+        PrefixEvent::FullHit,
+        PrefixEvent::ConversationalMiss,
+    ];
+    let count = |event: PrefixEvent| prefix.events[event as usize];
+    let conversational_hits = count(PrefixEvent::ConversationalHit);
+    let cross_request_hits = count(PrefixEvent::CrossRequestHit);
+    let hits = (conversational_hits + cross_request_hits + count(PrefixEvent::FullHit)) as f64;
+    let looked_up = (prefix.follow_ups + prefix.first_turns) as f64;
+    let events = EVENTS.map(|event| (event.as_str().to_owned(), count(event)));
+    (requests > 0).then(|| PrefixSummary {
+        overall_hit_rate: ratio(hits, looked_up),
+        conversational_hit_rate: ratio(prefix.follow_up_hits as f64, prefix.follow_ups as f64),
+        cross_request_hit_rate: ratio(prefix.first_turn_hits as f64, prefix.first_turns as f64),
+        event_counts: Named(events.into()),
+        average_cached_prefix_length: ratio(prefix.cached_tokens as f64, hits),
+        average_tokens_prefilled: ratio(prefix.prefilled_tokens as f64, requests as f64),
+        prefill_reduction_ratio: ratio(prefix.cached_tokens as f64, prefix.prompt_tokens as f64),
+        total_tokens_saved: prefix.cached_tokens,
+        cross_request_hits,
+        conversational_hits,
+    })
+}
+
+/// Peak FLOP/s of a GPU for a model's matrix products: in the type of 8-bit weights where the device multiplies it, else
+/// in that of the activations, else in the nearest that the device lists.
+fn peak_flops_per_s(device: &DeviceSpec, model: Option<&ModelArchitecture>) -> f64 {
+    let peaks = &device.peak_flops;
+    let listed = |dtype| match dtype {
+        Dtype::Fp32 => peaks.fp32,
+        Dtype::Bf16 => peaks.bf16,
+        Dtype::Fp16 => peaks.fp16,
+        Dtype::Fp8 => peaks.fp8,
+        Dtype::Int8 => peaks.int8,
+        Dtype::Int4 | Dtype::Mxfp4 => None,
+    };
+    let narrow = model
+        .map(|model| model.weight_dtype)
+        .filter(|dtype| matches!(dtype, Dtype::Fp8 | Dtype::Int8));
+    let candidates = [narrow, model.map(|model| model.activation_dtype)];
+    let of_model = candidates.into_iter().flatten().find_map(listed);
+    of_model
+        .or(peaks.bf16)
+        .or(peaks.fp16)
+        .or(peaks.fp32)
+        .or(peaks.fp8)
+        .or(peaks.int8)
+        .or(peaks.fp4)
+        .unwrap_or_default()
+}

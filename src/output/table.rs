@@ -1,0 +1,152 @@
+//! The summary as a person reads it in a terminal: at most some twenty lines of plain text.
+
+use std::fmt::Write as _;
+
+use super::summary::{Latency, Named, Summary};
+
+/// GPUs and engines beyond this many are left to the files.
+const MOST_LINES_OF_A_KIND: usize = 3;
+
+impl Summary {
+    /// A short table: how requests ended, rates, latencies, how busy the hardware was, where the files are.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write_requests(&mut table);
+        let _ = self.write_latencies(&mut table);
+        let _ = self.write_hardware(&mut table);
+        let _ = self.write_files(&mut table);
+        table
+    }
+
+    fn write_requests(&self, table: &mut String) -> std::fmt::Result {
+        let (simulation, requests) = (&self.simulation, &self.requests);
+        let note = if self.partial { ", stopped early" } else { "" };
+        writeln!(
+            table,
+            "Simulated   {:.1} s{note}",
+            simulation.total_duration_s
+        )?;
+        if simulation.warm_up_duration_s > 0.0 {
+            let warm_up_s = simulation.warm_up_duration_s;
+            writeln!(
+                table,
+                "            without requests that arrived in the first {warm_up_s:.1} s"
+            )?;
+        }
+        writeln!(
+            table,
+            "Requests    {}: {} succeeded ({:.1} %), {} failed, {} timed out, {} incomplete",
+            requests.total,
+            requests.successful,
+            requests.success_rate * 100.0,
+            requests.failed,
+            requests.timeout,
+            requests.incomplete,
+        )?;
+        writeln!(
+            table,
+            "Throughput  {:.2} requests/s, {:.1} output tokens/s, {:.1} tokens/s in all",
+            self.throughput.requests_per_second,
+            self.throughput.output_tokens_per_second,
+            self.throughput.total_tokens_per_second,
+        )
+    }
+
+    fn write_latencies(&self, table: &mut String) -> std::fmt::Result {
+        let latency = &self.latency;
+        let mut lines = vec![
+            ("first token (TTFT)", &latency.time_to_first_token_ms),
+            ("per output token (TPOT)", &latency.time_per_output_token_ms),
+            ("end to end (E2E)", &latency.end_to_end_latency_ms),
+        ];
+        if let Some(token_gaps) = &latency.inter_token_latency_ms {
+            lines.insert(2, ("between tokens (ITL)", token_gaps));
+        }
+        write!(table, "\n{:<26}{:>10}", "Latency, ms", "mean")?;
+        for name in latency.end_to_end_latency_ms.percentile_names() {
+            write!(table, "{name:>10}")?;
+        }
+        writeln!(table)?;
+        for (name, distribution) in lines {
+            write_latency(table, name, distribution)?;
+        }
+        Ok(())
+    }
+
+    fn write_hardware(&self, table: &mut String) -> std::fmt::Result {
+        writeln!(
+            table,
+            "\n{:<26}{:>10}{:>10}{:>10}",
+            "GPU", "busy", "MFU", "MBU"
+        )?;
+        for (name, gpu) in first(&self.gpus) {
+            let (busy, mfu, mbu) = (percent(gpu.busy), percent(gpu.mfu), percent(gpu.mbu));
+            writeln!(table, "  {name:<24}{busy:>10}{mfu:>10}{mbu:>10}")?;
+        }
+        write_rest(table, &self.gpus)?;
+        let head = ["KV peak", "running", "waiting", "preempted"];
+        write!(table, "{:<26}", "Engine")?;
+        head.iter()
+            .try_for_each(|head| write!(table, "{head:>10}"))?;
+        writeln!(table)?;
+        for (name, engine) in first(&self.engines) {
+            writeln!(
+                table,
+                "  {name:<24}{:>10}{:>10}{:>10}{:>10}",
+                percent(engine.kv_use_peak),
+                engine.running_peak,
+                engine.waiting_peak,
+                engine.preemptions,
+            )?;
+        }
+        write_rest(table, &self.engines)
+    }
+
+    fn write_files(&self, table: &mut String) -> std::fmt::Result {
+        let Some(folder) = self.files.last().and_then(|manifest| manifest.parent()) else {
+            return Ok(());
+        };
+        let names = self.files.iter().map(|file| {
+            let inside = file.strip_prefix(folder).unwrap_or(file);
+            inside.display().to_string()
+        });
+        let names: Vec<String> = names.collect();
+        writeln!(
+            table,
+            "\nFiles in {}/: {}",
+            folder.display(),
+            names.join(", ")
+        )
+    }
+}
+
+fn write_latency(table: &mut String, name: &str, latency: &Latency) -> std::fmt::Result {
+    write!(table, "  {name:<24}")?;
+    match &latency.statistics {
+        None => write!(table, "{:>10}", "-")?,
+        Some(statistics) => {
+            write!(table, "{:>10.2}", statistics.mean_ms)?;
+            for value in &statistics.quantiles_ms {
+                write!(table, "{value:>10.2}")?;
+            }
+        }
+    }
+    writeln!(table)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn first<T>(named: &Named<T>) -> impl Iterator<Item = &(String, T)> {
+    named.0.iter().take(MOST_LINES_OF_A_KIND)
+}
+
+fn write_rest<T>(table: &mut String, named: &Named<T>) -> std::fmt::Result {
+    match named.0.len().checked_sub(MOST_LINES_OF_A_KIND) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(table, "  and {more} more in summary.json"),
+    }
+}

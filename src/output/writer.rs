@@ -1,0 +1,223 @@
+//! The sink of a run: takes records from the simulation and turns them into the run's files and summary.
+//!
+//! The simulation's thread copies each record into a batch (one copy of a row costs less than a push to each of
+//! two dozen columns) and hands full batches to one writer thread, which encodes them and keeps the statistics. The
+//! channel holds a few batches: a simulation that outruns its writer waits, so memory is bounded.
+//!
+//! Ends. A run that ends gives all files their final names, the manifest last; `partial` marks them if it was
+//! interrupted. When a write fails, the writer thread stops, the simulation learns of it by [`SinkClosed`], and
+//! [`RunWriter::finish`] tells the error; nothing is renamed then, so an earlier run's files stay as they were, and the
+//! `.partial` files hold what could be kept: whole row groups, lines of a CSV.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use oracle_components::SimTime;
+use oracle_components::record::{IntervalRow, Outcome, RequestRecord};
+use oracle_components::scenario::Scenario;
+use oracle_systems::ports::{RecordSink, SinkClosed};
+use serde_json::Value;
+
+use super::OutputError;
+use super::OutputPlan;
+use super::distribution::Distribution;
+use super::manifest;
+use super::names::Names;
+use super::run_files::{Batch, RunFiles};
+use super::staged::StagedFile;
+use super::summarise::Inputs;
+use super::summary::Summary;
+
+/// Rows of a batch: small enough to stay in the cache between the threads, large enough to make the hand-over free.
+const BATCH_ROWS: usize = 8192;
+/// Batches that wait for the writer thread: what evens out a burst.
+const WAITING_BATCHES: usize = 8;
+
+/// Writes the files of a run. See the module.
+#[derive(Debug)]
+pub struct RunWriter {
+    plan: OutputPlan,
+    scenario: Scenario,
+    names: Names,
+    requests: Vec<RequestRecord>,
+    intervals: Vec<IntervalRow>,
+    token_gaps: Distribution,
+    batches: SyncSender<Batch>,
+    /// Emptied batches on their way back. Never contended; the lock is there because a receiver cannot be shared.
+    emptied: Mutex<Receiver<Vec<RequestRecord>>>,
+    thread: JoinHandle<(RunFiles, Result<(), OutputError>)>,
+    summary_json: StagedFile,
+    manifest_json: StagedFile,
+}
+
+impl RunWriter {
+    /// Makes the folder and opens every file of the plan, so that a run that cannot be written does not start.
+    ///
+    /// # Errors
+    /// A folder or file cannot be made, or two outputs have the same path.
+    pub fn create(
+        plan: &OutputPlan,
+        scenario: &Scenario,
+        profile_names: &[String],
+    ) -> Result<Self, OutputError> {
+        refuse_equal_paths(plan)?;
+        let names = Names::new(scenario, profile_names);
+        let files = RunFiles::create(plan, names.clone())?;
+        let summary_json = StagedFile::create(&plan.summary_json)?;
+        let manifest_json = StagedFile::create(&plan.manifest_json)?;
+        let (batches, full) = sync_channel(WAITING_BATCHES);
+        let (give_back, emptied) = sync_channel(WAITING_BATCHES);
+        let thread = thread::Builder::new().name("run-writer".to_owned());
+        let thread = thread.spawn(move || files.take_all(&full, &give_back));
+        Ok(Self {
+            plan: plan.clone(),
+            scenario: scenario.clone(),
+            names,
+            requests: Vec::with_capacity(BATCH_ROWS),
+            intervals: Vec::new(),
+            token_gaps: Distribution::weighted(),
+            batches,
+            emptied: Mutex::new(emptied),
+            thread: thread.map_err(|_| OutputError::WriterGone {
+                directory: plan.directory.clone(),
+            })?,
+            summary_json,
+            manifest_json,
+        })
+    }
+
+    /// Ends the run: writes what is left, the summary and the manifest, and gives the files their final names.
+    ///
+    /// `partial` says that the run was stopped before its end; every file is marked so. `run` is an object of what the
+    /// caller knows of the run (see [`manifest`](super::RunWriter)): `seed`, `config_path`, `config` …
+    ///
+    /// # Errors
+    /// The first error of the run's files, also when it came while the simulation ran.
+    pub fn finish(
+        mut self,
+        outcome: &Outcome,
+        partial: bool,
+        run: Value,
+    ) -> Result<Summary, OutputError> {
+        // If the writer thread has stopped, its error is told below.
+        let _ = self.send_requests();
+        let _ = self.send_intervals();
+        drop(self.batches);
+        let (files, written) = self.thread.join().map_err(|_| OutputError::WriterGone {
+            directory: self.plan.directory.clone(),
+        })?;
+        let inputs = Inputs {
+            plan: &self.plan,
+            scenario: &self.scenario,
+            names: &self.names,
+            outcome,
+            requests: files.statistics(),
+            token_gaps: &self.token_gaps,
+        };
+        let mut summary = inputs.summary(partial);
+        let closed = match written {
+            Ok(()) => files.close(partial),
+            Err(error) => {
+                files.keep();
+                Err(error)
+            }
+        };
+        let closed = match closed {
+            Ok(closed) => closed,
+            Err(error) => {
+                self.summary_json.discard();
+                self.manifest_json.discard();
+                return Err(error);
+            }
+        };
+        let summary_bytes = manifest::json_bytes(&summary);
+        self.summary_json.write_all(&summary_bytes)?;
+        let manifest = manifest::manifest(
+            &self.plan,
+            outcome,
+            partial,
+            run,
+            &closed,
+            summary_bytes.len(),
+        );
+        self.manifest_json
+            .write_all(&manifest::json_bytes(&manifest))?;
+        for file in closed {
+            summary.files.push(file.staged.final_path().to_owned());
+            file.staged.commit()?;
+        }
+        self.summary_json.commit()?;
+        self.manifest_json.commit()?;
+        summary.files.push(self.plan.summary_json);
+        summary.files.push(self.plan.manifest_json);
+        Ok(summary)
+    }
+
+    /// Hands the requests at hand to the writer thread and goes on with an empty batch.
+    #[cold]
+    fn send_requests(&mut self) -> Result<(), SinkClosed> {
+        let emptied = self.emptied.get_mut().map_err(|_| SinkClosed)?;
+        let empty = emptied.try_recv();
+        let empty = empty.unwrap_or_else(|_| Vec::with_capacity(BATCH_ROWS));
+        let full = std::mem::replace(&mut self.requests, empty);
+        self.batches
+            .send(Batch::Requests(full))
+            .map_err(|_| SinkClosed)
+    }
+
+    #[cold]
+    fn send_intervals(&mut self) -> Result<(), SinkClosed> {
+        let full = std::mem::take(&mut self.intervals);
+        self.batches
+            .send(Batch::Intervals(full))
+            .map_err(|_| SinkClosed)
+    }
+}
+
+impl RecordSink for RunWriter {
+    #[inline]
+    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
+        self.requests.push(record.clone());
+        if self.requests.len() < BATCH_ROWS {
+            return Ok(());
+        }
+        self.send_requests()
+    }
+
+    #[inline]
+    fn token_gap(&mut self, at: SimTime, gap: SimTime, sequences: u64) {
+        if at >= self.plan.warm_up {
+            self.token_gaps.record_many(gap, sequences);
+        }
+    }
+
+    fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed> {
+        if self.plan.timeseries_parquet.is_none() {
+            return Ok(());
+        }
+        self.intervals.push(row.clone());
+        if self.intervals.len() < BATCH_ROWS {
+            return Ok(());
+        }
+        self.send_intervals()
+    }
+}
+
+fn refuse_equal_paths(plan: &OutputPlan) -> Result<(), OutputError> {
+    let optional = [
+        &plan.requests_parquet,
+        &plan.requests_csv,
+        &plan.timeseries_parquet,
+    ];
+    let mut paths: Vec<&PathBuf> = optional.into_iter().flatten().collect();
+    paths.extend([&plan.summary_json, &plan.manifest_json]);
+    paths.sort();
+    match paths.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(OutputError::SamePath {
+            path: pair[0].clone(),
+        }),
+        None => Ok(()),
+    }
+}

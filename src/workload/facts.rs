@@ -1,0 +1,71 @@
+//! What is known of a workload before it runs: for the progress bar, for sizing, for names.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use oracle_components::SimTime;
+
+use super::trace::TraceError;
+
+/// What is known of a workload before it runs.
+#[derive(Clone, Debug)]
+pub struct WorkloadFacts {
+    /// Names of the profiles, by `RequestSpec::profile`.
+    pub profile_names: Vec<String>,
+    /// Requests to expect: exact for a trace, a mean for a synthetic workload (at most its total; follow-up turns are
+    /// counted as if every answer succeeded). `None`: as many as the run's length allows.
+    pub expected_requests: Option<u64>,
+    /// Requests a second to expect, follow-up turns included; `None` where the mean is not finite.
+    pub mean_rate_per_s: Option<f64>,
+    /// What the trace holds, for a trace.
+    pub trace: Option<TraceFacts>,
+}
+
+impl WorkloadFacts {
+    /// Why the source ended before its workload did, if it did. Ask after the run.
+    #[must_use]
+    pub fn failure(&self) -> Option<&TraceError> {
+        self.trace.as_ref()?.failure.get()
+    }
+}
+
+/// What a trace holds, within the limits on its replay.
+#[derive(Clone, Debug)]
+pub struct TraceFacts {
+    /// Requests in the file, beyond the limits too.
+    pub rows: u64,
+    /// Requests that will be replayed.
+    pub requests: u64,
+    /// Arrival of the last of these.
+    pub last_arrival: SimTime,
+    /// Tokens in their prompts.
+    pub prompt_tokens: u64,
+    /// Tokens in their answers.
+    pub output_tokens: u64,
+    /// Requests in the file with 0 prompt or output tokens, which are replayed with 1.
+    pub raised_to_one: u64,
+    /// Why reading stopped short.
+    pub(super) failure: Failure,
+}
+
+/// Set by the source, read by whoever started the run.
+#[derive(Clone, Default)]
+pub(super) struct Failure(Arc<OnceLock<TraceError>>);
+
+impl Failure {
+    /// Keeps the first error.
+    pub fn set(&self, error: TraceError) {
+        // A later error is a consequence of the first.
+        let _ = self.0.set(error);
+    }
+
+    pub fn get(&self) -> Option<&TraceError> {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.get(), f)
+    }
+}

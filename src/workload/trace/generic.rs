@@ -1,0 +1,38 @@
+//! Any table of requests: `arrival_s` (or `arrival_time`), `prompt_tokens`, `output_tokens`, and if it likes
+//! `max_output_tokens`, `session_id`, `priority`, in any order. Other columns are ignored, so a run's own
+//! `requests.csv`, sorted by arrival, is a trace.
+
+use super::error::excerpt;
+use super::row::decimal_seconds;
+use super::table::{Columns, find};
+
+pub(super) const ARRIVAL: [&str; 2] = ["arrival_s", "arrival_time"];
+pub(super) const PROMPT_TOKENS: &str = "prompt_tokens";
+pub(super) const OUTPUT_TOKENS: &str = "output_tokens";
+pub(super) const MAX_OUTPUT_TOKENS: &str = "max_output_tokens";
+pub(super) const SESSION_ID: &str = "session_id";
+pub(super) const PRIORITY: &str = "priority";
+
+/// The columns of this format among `names`, or the one that is missing.
+pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
+    let required = |name: &'static str| find(&names, name).ok_or(name);
+    let arrival = ARRIVAL.into_iter().find_map(|name| find(&names, name));
+    Ok(Columns {
+        arrival: arrival.ok_or(ARRIVAL[0])?,
+        prompt_tokens: required(PROMPT_TOKENS)?,
+        output_tokens: required(OUTPUT_TOKENS)?,
+        max_output_tokens: find(&names, MAX_OUTPUT_TOKENS),
+        session: find(&names, SESSION_ID),
+        priority: find(&names, PRIORITY),
+        sort_modifier: "g",
+        time: |text| {
+            decimal_seconds(text).ok_or_else(|| {
+                format!(
+                    "the arrival is {}, but must be a number of seconds",
+                    excerpt(text.as_bytes())
+                )
+            })
+        },
+        names,
+    })
+}

@@ -1,0 +1,155 @@
+//! One recorded request, and the numbers that traces write: tokens, decimal times, priorities.
+
+use oracle_components::request::PrefixSegment;
+
+use super::error::excerpt;
+use crate::workload::distribution::MAX_TOKENS;
+
+/// Nanoseconds in a second.
+pub(super) const NS_PER_S: i64 = 1_000_000_000;
+
+/// What is wrong with a line, and what to do about it.
+pub(super) type Problem = String;
+
+/// One recorded request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Row {
+    /// Time stamp in nanoseconds from an origin of the trace's own.
+    pub time_ns: i64,
+    pub prompt_tokens: u32,
+    pub output_tokens: u32,
+    pub max_output_tokens: Option<u32>,
+    /// Hash of the session's name.
+    pub session: Option<u64>,
+    pub priority: i32,
+    pub prefix: Vec<PrefixSegment>,
+    /// A token count was 0.
+    pub raised_to_one: bool,
+}
+
+/// A number of tokens, held up to 1; true if it was raised.
+pub(super) fn tokens(name: &str, text: &str) -> Result<(u32, bool), Problem> {
+    // Tables that once held a gap write whole numbers with a fraction of zeros.
+    let whole = match text.split_once('.') {
+        Some((whole, fraction)) if fraction.bytes().all(|byte| byte == b'0') => whole,
+        _ => text,
+    };
+    let count: u64 = whole.parse().map_err(|_| {
+        format!(
+            "{name} is {}, but must be a whole number of tokens, 0 or more",
+            excerpt(text.as_bytes())
+        )
+    })?;
+    token_count(name, count)
+}
+
+/// The same from a number.
+pub(super) fn token_count(name: &str, count: u64) -> Result<(u32, bool), Problem> {
+    let tokens = u32::try_from(count).ok().filter(|&n| n <= MAX_TOKENS);
+    let tokens = tokens
+        .ok_or_else(|| format!("{name} is {count}; at most {MAX_TOKENS} tokens are possible"))?;
+    Ok((tokens.max(1), tokens == 0))
+}
+
+/// A priority.
+pub(super) fn priority(name: &str, text: &str) -> Result<i32, Problem> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().map_err(|_| {
+        format!(
+            "{name} is {}, but must be a whole number",
+            excerpt(text.as_bytes())
+        )
+    })
+}
+
+/// Decimal seconds as nanoseconds, exact where written without exponent; `None` if that is not what it is.
+pub(super) fn decimal_seconds(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if digits.contains(['e', 'E']) {
+        let seconds: f64 = digits.parse().ok()?;
+        return from_seconds(if negative { -seconds } else { seconds });
+    }
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let whole = if whole.is_empty() {
+        0
+    } else {
+        unsigned(whole)?
+    };
+    let total = whole
+        .checked_mul(NS_PER_S)?
+        .checked_add(fraction_ns(fraction)?)?;
+    Some(if negative { -total } else { total })
+}
+
+/// Digits after a decimal point as nanoseconds, rounded half up.
+pub(super) fn fraction_ns(digits: &str) -> Option<i64> {
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digit = |place| {
+        digits
+            .as_bytes()
+            .get(place)
+            .map_or(0, |b| i64::from(b - b'0'))
+    };
+    let ns = (0..9).fold(0, |sum, place| sum * 10 + digit(place));
+    Some(ns + i64::from(digit(9) >= 5))
+}
+
+/// Digits only: no sign.
+pub(super) fn unsigned(digits: &str) -> Option<i64> {
+    let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok())?
+}
+
+/// Seconds as nanoseconds, where they fit.
+pub(super) fn from_seconds(seconds: f64) -> Option<i64> {
+    let ns = (seconds * NS_PER_S as f64).round();
+    // 2^63, the first value beyond the range.
+    (ns.abs() < 9_223_372_036_854_775_808.0).then_some(ns as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimal_seconds_are_exact() {
+        for (text, ns) in [
+            ("0", 0),
+            ("0.000000001", 1),
+            ("1700000000.123456789", 1_700_000_000_123_456_789),
+            ("1.3479389515", 1_347_938_952),
+            (".5", 500_000_000),
+            ("3.", 3_000_000_000),
+            ("-2.25", -2_250_000_000),
+            ("1e-3", 1_000_000),
+        ] {
+            assert_eq!(decimal_seconds(text), Some(ns), "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            "-",
+            "1.2.3",
+            "abc",
+            "1s",
+            "nan",
+            "inf",
+            "1e400",
+            "99999999999",
+            "1,5",
+        ] {
+            assert_eq!(decimal_seconds(text), None, "{text}");
+        }
+    }
+}

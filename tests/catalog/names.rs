@@ -1,0 +1,91 @@
+//! Look-ups by name.
+
+use llmperforacle::catalog::Catalog;
+
+#[test]
+fn a_model_is_found_by_any_of_its_names() {
+    let catalog = Catalog::builtin();
+    let name = |asked: &str| {
+        catalog
+            .model(asked)
+            .map(|model| model.architecture.name.as_str())
+    };
+    for asked in [
+        "Llama3.1-8B",
+        "llama3.1-8b",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "LLAMA-3.1-8B",
+        "unsloth/Meta-Llama-3.1-8B-Instruct",
+        "/models/Llama-3.1-8B",
+        " Llama3.1-8B ",
+    ] {
+        assert_eq!(name(asked), Some("Llama3.1-8B"), "{asked}");
+    }
+    assert_eq!(name("Qwen/Qwen3-14B"), Some("Qwen3-14B"));
+    assert_eq!(name("GPT-OSS-20b"), Some("gpt-oss-20B"));
+    for asked in ["", "/", "Llama3.1-9B", "Llama"] {
+        assert_eq!(name(asked), None, "{asked}");
+    }
+}
+
+#[test]
+fn a_device_is_found_by_any_of_its_names() {
+    let catalog = Catalog::builtin();
+    let name = |asked: &str| {
+        catalog
+            .device(asked)
+            .map(|device| device.spec.name.as_str())
+    };
+    for (asked, found) in [
+        ("h100", "H100-SXM-80GB"),
+        ("NVIDIA H100 80GB HBM3", "H100-SXM-80GB"),
+        ("H100-PCIE", "H100-PCIe-80GB"),
+        ("A100-80GB", "A100-SXM-80GB"),
+        ("NVIDIA A100-SXM4-80GB", "A100-SXM-80GB"),
+        ("RTX 4090", "RTX-4090"),
+        ("NVIDIA GeForce RTX 4090", "RTX-4090"),
+        ("rtx_a6000", "RTX-A6000"),
+        ("RTX PRO 6000", "RTX-PRO-6000"),
+        ("Tesla T4", "T4"),
+        ("AMD Instinct MI300X", "MI300X"),
+        ("tpu-v6e", "TPU-v6e"),
+    ] {
+        assert_eq!(name(asked), Some(found), "{asked}");
+    }
+    assert_eq!(name("A1000"), None);
+}
+
+/// No two models, and no two devices, share a name.
+#[test]
+fn names_are_unique() {
+    let catalog = Catalog::builtin();
+    for model in catalog.models() {
+        for name in model.aliases.iter().chain([&model.architecture.name]) {
+            let found = catalog.model(name).expect("an alias finds its model");
+            assert_eq!(found.architecture.name, model.architecture.name, "{name}");
+        }
+    }
+    for device in catalog.devices() {
+        for name in device.aliases.iter().chain([&device.spec.name]) {
+            let found = catalog.device(name).expect("an alias finds its device");
+            assert_eq!(found.spec.name, device.spec.name, "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_name_has_near_ones() {
+    let catalog = Catalog::builtin();
+    assert_eq!(
+        catalog.nearest_models("Qwen/Qwen2.5-7B-Instruct-AWQ", 1),
+        ["Qwen2.5-7B"]
+    );
+    assert_eq!(
+        catalog.nearest_models("NousResearch/Hermes-3-Llama-3.1-8B", 1),
+        ["Llama3.1-8B"]
+    );
+    assert_eq!(catalog.nearest_models("lama3-8b", 1), ["Llama3-8B"]);
+    assert_eq!(catalog.nearest_devices("H10O", 1), ["H100-SXM-80GB"]);
+    assert_eq!(catalog.nearest_devices("RTX 4080", 1), ["RTX-4090"]);
+    assert!(catalog.nearest_models("whisper", 3).is_empty());
+}

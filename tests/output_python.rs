@@ -1,0 +1,51 @@
+//! The files of a run as DuckDB, pandas and polars read them: `tests/python/check_run.py` recomputes the summary from the
+//! records. Skipped, and said so, where no Python has duckdb and pandas.
+
+mod output_support;
+
+use std::path::Path;
+use std::process::Command;
+
+/// The first Python that can import what the check needs: `$LLMPERFORACLE_PYTHON`, the build folder's own, the system's.
+fn python() -> Option<String> {
+    let named = std::env::var("LLMPERFORACLE_PYTHON").ok();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python-venv/bin/python");
+    let candidates = [
+        named,
+        Some(own.display().to_string()),
+        Some("python3".to_owned()),
+    ];
+    candidates.into_iter().flatten().find(|python| {
+        let imported = Command::new(python)
+            .args(["-c", "import duckdb, pandas, pyarrow"])
+            .output();
+        imported.is_ok_and(|output| output.status.success())
+    })
+}
+
+#[test]
+fn python_tools_compute_the_same_summary_from_the_records() {
+    let Some(python) = python() else {
+        eprintln!("skipped: no Python with duckdb, pandas and pyarrow (set LLMPERFORACLE_PYTHON)");
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_run.py");
+    // On both sides of the number of values up to which quantiles are exact, and with nothing to tell.
+    for count in [0, 5000, 300_000] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let plan = output_support::plan(folder.path());
+        output_support::write_run(&plan, &output_support::records(11, count))
+            .expect("the run is written");
+        let checked = Command::new(&python)
+            .arg(&script)
+            .arg(folder.path())
+            .output()
+            .expect("Python starts");
+        assert!(
+            checked.status.success(),
+            "{count} records: {}{}",
+            String::from_utf8_lossy(&checked.stdout),
+            String::from_utf8_lossy(&checked.stderr),
+        );
+    }
+}

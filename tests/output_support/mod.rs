@@ -1,0 +1,289 @@
+//! Runs made up for the output tests: a deployment of two engines and records with every status, event and null.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use llmperforacle::output::{OutputError, OutputPlan, RunWriter, Summary};
+use oracle_components::SimTime;
+use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::model::{Attention, Dtype, ModelArchitecture};
+use oracle_components::record::{
+    EngineTotals, GpuTotals, IntervalRow, LinkTotals, Outcome, PrefixEvent, Reason, RequestRecord,
+    Status, Stop, Subject,
+};
+use oracle_components::scenario::{
+    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
+};
+use oracle_systems::ports::RecordSink;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// Names of the client profiles; one of them needs quotes in a CSV.
+pub fn profiles() -> Vec<String> {
+    vec!["chat".to_owned(), "code, long \"context\"".to_owned()]
+}
+
+/// Two engines of the same name on a GPU each.
+pub fn scenario() -> Scenario {
+    Scenario {
+        horizon: None,
+        seed: 7,
+        level_of_detail: LevelOfDetail::Medium,
+        gpus: vec![gpu("gpu0"), gpu("gpu1")],
+        links: vec![link("client->server"), link("client->server:reverse")],
+        engines: vec![engine("vllm", 0), engine("vllm", 1)],
+        routing: Routing::RoundRobin,
+        prompt_bytes_per_token: 2.0,
+        series_interval: SimTime(1_000_000_000),
+    }
+}
+
+fn gpu(id: &str) -> GpuSpec {
+    GpuSpec {
+        id: id.to_owned(),
+        device: Arc::new(DeviceSpec {
+            name: "H100".to_owned(),
+            peak_flops: PeakFlops {
+                bf16: Some(989e12),
+                ..PeakFlops::default()
+            },
+            memory_bytes: 80 << 30,
+            memory_bytes_per_s: 3.35e12,
+            tdp_w: None,
+        }),
+        efficiency: Efficiency::PREDECESSOR,
+    }
+}
+
+fn link(id: &str) -> LinkSpec {
+    LinkSpec {
+        id: id.to_owned(),
+        source: "client".to_owned(),
+        destination: "server".to_owned(),
+        bytes_per_s: 1.25e9,
+        latency_s: 1e-4,
+    }
+}
+
+fn engine(name: &str, gpu: u32) -> EngineSpec {
+    EngineSpec {
+        name: name.to_owned(),
+        model: Arc::new(model()),
+        gpus: vec![gpu],
+        tensor_parallel: 1,
+        pipeline_parallel: 1,
+        microbatches: 1,
+        rings: Vec::new(),
+        stage_paths: Vec::new(),
+        efficiency: None,
+        gpu_share: 1.0,
+        scheduler: SchedulerSpec {
+            max_num_seqs: 256,
+            max_num_batched_tokens: 8192,
+            block_tokens: 16,
+            chunked_prefill: true,
+            long_prefill_token_threshold: None,
+            policy: QueuePolicy::Fcfs,
+            max_model_len: 8192,
+            prefix_caching: PrefixCaching::Full,
+            min_cached_prefix_tokens: 0,
+        },
+        kv_blocks: 40_000,
+        step_overhead_s: 0.0,
+        ingress: vec![0],
+        egress: vec![1],
+        response_bytes_per_token: 4.0,
+        weight: 1.0,
+    }
+}
+
+fn model() -> ModelArchitecture {
+    ModelArchitecture {
+        name: "llama-3.1-8b".to_owned(),
+        layers: 32,
+        hidden: 4096,
+        heads: 32,
+        kv_heads: 8,
+        head_dim: 128,
+        intermediate: 14336,
+        vocab: 128_256,
+        gated_mlp: true,
+        attention: Attention::Grouped,
+        sliding_window: None,
+        moe: None,
+        tied_embeddings: false,
+        learned_positions: false,
+        qkv_bias: false,
+        all_biases: false,
+        qk_norm: false,
+        norms_per_layer: 2,
+        max_position_embeddings: 131_072,
+        weight_dtype: Dtype::Bf16,
+        activation_dtype: Dtype::Bf16,
+        kv_dtype: Dtype::Bf16,
+    }
+}
+
+/// Everything a run can write, into `directory`.
+pub fn plan(directory: &Path) -> OutputPlan {
+    OutputPlan {
+        run_name: "test".to_owned(),
+        directory: directory.to_owned(),
+        summary_json: directory.join("summary.json"),
+        requests_parquet: Some(directory.join("requests.parquet")),
+        requests_csv: Some(directory.join("requests.csv")),
+        timeseries_parquet: Some(directory.join("timeseries.parquet")),
+        manifest_json: directory.join("manifest.json"),
+        quantiles: vec![0.5, 0.9, 0.95, 0.99, 0.999],
+        warm_up: SimTime(2_000_000_000),
+    }
+}
+
+/// `count` records, a millisecond apart on average, of which one in ten did not succeed.
+pub fn records(seed: u64, count: usize) -> Vec<RequestRecord> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut arrival = 0;
+    (0..count as u64)
+        .map(|request| {
+            arrival += exponential(&mut random, 1e6);
+            record(&mut random, request, SimTime(arrival))
+        })
+        .collect()
+}
+
+/// A draw of nanoseconds with a mean.
+pub fn exponential(random: &mut impl Rng, mean_ns: f64) -> u64 {
+    (-(1.0 - random.random::<f64>()).ln() * mean_ns) as u64
+}
+
+fn record(random: &mut impl Rng, request: u64, arrival: SimTime) -> RequestRecord {
+    let (status, reason) = ending(random);
+    let later = |time: SimTime, span: u64| SimTime(time.0 + span);
+    let delivered = later(arrival, 100_000 + exponential(random, 1e4));
+    let scheduled = later(delivered, exponential(random, 5e6));
+    let first = later(scheduled, 20_000_000 + exponential(random, 2e7));
+    let output_tokens = if random.random_bool(0.05) {
+        1
+    } else {
+        1 + random.random_range(0..255)
+    };
+    let last = later(
+        first,
+        u64::from(output_tokens - 1) * (8_000_000 + exponential(random, 1e6)),
+    );
+    let ran = !matches!(
+        reason,
+        Reason::PromptTooLong | Reason::TimeoutWaiting | Reason::EndedWaiting
+    );
+    let turn = random.random_range(0..3);
+    let prompt_tokens = 1 + random.random_range(0..1023);
+    let cached = if turn > 0 { prompt_tokens / 3 } else { 0 };
+    RequestRecord {
+        request,
+        profile: u16::from(random.random_bool(0.3)),
+        client: random.random_range(0..1000),
+        session: request - request % 3,
+        turn,
+        engine: u32::from(random.random_bool(0.5)),
+        prompt_tokens,
+        max_output_tokens: 256,
+        output_tokens: if ran { output_tokens } else { 0 },
+        priority: random.random_range(-1..2),
+        streaming: random.random_bool(0.9),
+        arrival,
+        // What was given up on its way was never delivered.
+        delivered: if ran { delivered } else { SimTime::NEVER },
+        scheduled: ran.then_some(scheduled),
+        first_token: ran.then_some(first),
+        last_token: ran.then_some(last),
+        completion: if ran { later(last, 150_000) } else { delivered },
+        status,
+        reason,
+        prefix_event: match (ran, turn) {
+            (false, _) => PrefixEvent::None,
+            (true, 0) => PrefixEvent::Miss,
+            (true, 1) => PrefixEvent::ConversationalHit,
+            (true, _) => PrefixEvent::CrossRequestHit,
+        },
+        cached_tokens: if ran { cached } else { 0 },
+        prefilled_tokens: if ran { prompt_tokens - cached } else { 0 },
+        recomputed_tokens: 0,
+        preemptions: 0,
+    }
+}
+
+fn ending(random: &mut impl Rng) -> (Status, Reason) {
+    match random.random_range(0..40) {
+        0 => (Status::Failed, Reason::PromptTooLong),
+        1 => (Status::Timeout, Reason::TimeoutWaiting),
+        2 => (Status::Timeout, Reason::TimeoutRunning),
+        3 => (Status::Incomplete, Reason::EndedRunning),
+        _ => (Status::Success, Reason::Finished),
+    }
+}
+
+/// A simulation that ended when the last of `records` did.
+pub fn outcome(records: &[RequestRecord]) -> Outcome {
+    let end = records.iter().map(|record| record.completion).max();
+    let mut ended = [0; 4];
+    for record in records {
+        ended[record.status as usize] += 1;
+    }
+    Outcome {
+        stop: Stop::Drained,
+        end: end.unwrap_or_default(),
+        ticks: 1,
+        arrived: records.len() as u64,
+        ended,
+        engines: vec![EngineTotals::default(); 2],
+        gpus: vec![
+            GpuTotals {
+                busy: SimTime(1_000_000_000),
+                flops: 1e14,
+                bytes: 1e12,
+            };
+            2
+        ],
+        links: vec![LinkTotals::default(); 2],
+    }
+}
+
+/// A second of an engine.
+pub fn interval(second: u64) -> IntervalRow {
+    IntervalRow {
+        subject: Subject::Engine((second % 2) as u32),
+        start: SimTime(second * 1_000_000_000),
+        length: SimTime(1_000_000_000),
+        running: Some(12.5),
+        waiting: Some(0.0),
+        kv_use: Some(0.25),
+        steps: Some(100.0),
+        prefill_tokens: Some(5000.0),
+        output_tokens: Some(1200.0),
+        preemptions: Some(0.0),
+        busy: 0.9,
+        mfu: None,
+        mbu: None,
+        bytes: None,
+    }
+}
+
+/// Writes a run of these records.
+pub fn write_run(plan: &OutputPlan, records: &[RequestRecord]) -> Result<Summary, OutputError> {
+    let mut writer = RunWriter::create(plan, &scenario(), &profiles())?;
+    for record in records {
+        if writer.request(record).is_err() {
+            break;
+        }
+    }
+    for second in 0..10 {
+        writer.token_gap(SimTime(second * 1_000_000_000), SimTime(9_000_000), 12);
+        if writer.interval(&interval(second)).is_err() {
+            break;
+        }
+    }
+    let run = serde_json::json!({"seed": 7, "config": {"b": 1, "a": [1.5, null]}});
+    writer.finish(&outcome(records), false, run)
+}
