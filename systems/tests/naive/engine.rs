@@ -314,7 +314,6 @@ impl Engine {
         }
         assert!(tokens <= u64::from(self.scheduler.max_num_batched_tokens));
         assert!(self.running.len() <= self.scheduler.max_num_seqs as usize);
-        self.totals.blocks_peak = self.totals.blocks_peak.max(self.pool.held_blocks());
         self.totals.running_peak = self.totals.running_peak.max(self.running.len() as u64);
         let duration = self.cost.prepare(&shape).duration(decode_context);
         self.step = Some(Step { start: now, end: now + duration, work });

@@ -292,17 +292,21 @@ impl<'a> World<'a> {
     fn stop(mut self, stop: Stop) -> NaiveOutcome {
         let end = match stop {
             Stop::Horizon => self.scenario.horizon.expect("stopped at the horizon"),
-            _ => self.now,
+            // The last byte of a response may still be on its way when nothing is left for the engines.
+            _ => {
+                let completions = self.records.iter().map(|record| record.completion);
+                completions.fold(self.now, SimTime::max)
+            }
         };
         let mut rest = Vec::new();
         for engine in &mut self.engines {
-            if let Some(step) = engine.step.take() {
-                engine.totals.busy += end - step.start;
-            }
             let not_running = engine.in_transit.drain(..).chain(engine.waiting.drain(..));
             rest.extend(not_running.map(|sequence| (sequence, Where::Waiting)));
-            let running = engine.running.drain(..);
-            rest.extend(running.map(|sequence| (sequence, Where::Running)));
+            // The step that is cut off leaves nothing computed, but its blocks are given back like the others.
+            for mut sequence in std::mem::take(&mut engine.running) {
+                engine.release(&mut sequence, Leaving::ForGood);
+                rest.push((sequence, Where::Running));
+            }
             self.coverage.add(&engine.coverage);
         }
         rest.sort_by_key(|(sequence, _)| sequence.id());
@@ -324,8 +328,9 @@ impl<'a> World<'a> {
         assert_eq!(self.records.len() as u64, self.arrived, "one end each");
         for engine in &mut self.engines {
             let counts = engine.pool.counts;
-            engine.totals.blocks_allocated = counts.left_queue;
-            engine.totals.blocks_freed = counts.came_back;
+            engine.totals.blocks_allocated = counts.handed_out;
+            engine.totals.blocks_freed = counts.handed_back;
+            engine.totals.blocks_peak = counts.held_peak;
             engine.totals.blocks_evicted = counts.evicted;
         }
         NaiveOutcome {

@@ -43,6 +43,8 @@ pub struct PoolCounts {
     pub handed_out: u64,
     /// Times a sequence let go of a block.
     pub handed_back: u64,
+    /// Most blocks that were held at any moment.
+    pub held_peak: u64,
     /// Named blocks that were allocated to hold something else.
     pub evicted: u64,
 }
@@ -93,6 +95,7 @@ impl Pool {
         if self.is_free(id) {
             self.free.retain(|&other| other != id);
             self.counts.left_queue += 1;
+            self.counts.held_peak = self.counts.held_peak.max(self.held_blocks());
         }
         self.blocks[id].holders += 1;
         self.counts.handed_out += 1;
@@ -107,6 +110,13 @@ impl Pool {
             self.free.push_back(id);
             self.counts.came_back += 1;
         }
+    }
+
+    /// The only holder of a block that holds nothing of use lets go of it: it is the next to be allocated.
+    pub fn give_up(&mut self, id: BlockId) {
+        assert_eq!(self.blocks[id].holders, 1, "holders of block {id}");
+        self.let_go(id);
+        self.free.rotate_right(1);
     }
 
     /// Whether nobody holds the block.
