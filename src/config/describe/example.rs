@@ -30,10 +30,11 @@ pub fn generate_config() -> String {
 
 /// The same example in JSON, which has no place for the annotations.
 #[must_use]
-pub fn generate_config_json() -> Json {
+pub fn generate_config_json() -> String {
     let mut diagnostics = Diagnostics::new("example");
     let root = tree::parse(generate_config().as_bytes(), &mut diagnostics);
-    json(&root.expect("the example is YAML").value)
+    let root = json(&root.expect("the example is YAML").value);
+    format!("{root:#}\n")
 }
 
 fn json(value: &Value) -> Json {
