@@ -188,7 +188,9 @@ fn field<Row>(column: &Column<Row>) -> Field {
             DataType::Utf8
         }
         Value::Integer(_) => DataType::Int64,
-        Value::Float(_) | Value::FloatOrNull(_) => DataType::Float64,
+        Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => {
+            DataType::Float64
+        }
         Value::Flag(_) => DataType::Boolean,
     };
     let metadata: HashMap<String, String> =
@@ -233,7 +235,9 @@ fn column_properties<Row>(
     };
     let encoding = match column.value {
         Value::Identifier(..) => Encoding::DELTA_BYTE_ARRAY,
-        Value::Float(_) | Value::FloatOrNull(_) => Encoding::BYTE_STREAM_SPLIT,
+        Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => {
+            Encoding::BYTE_STREAM_SPLIT
+        }
         Value::Integer(_) => Encoding::DELTA_BINARY_PACKED,
         Value::Flag(_) => Encoding::PLAIN,
         // A dictionary, and where that grows too large the plain values.
@@ -266,6 +270,14 @@ fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
                 .collect::<StringArray>(),
         ),
         Value::Integer(number) => Arc::new(Int64Array::from_iter_values(rows.iter().map(number))),
+        Value::Time(scale, time) => Arc::new(Float64Array::from_iter_values(
+            rows.iter().map(|row| scale.number(time(row))),
+        )),
+        Value::TimeOrNull(scale, time) => Arc::new(
+            rows.iter()
+                .map(|row| time(row).map(|time| scale.number(time)))
+                .collect::<Float64Array>(),
+        ),
         Value::Float(number) => Arc::new(Float64Array::from_iter_values(rows.iter().map(number))),
         Value::FloatOrNull(number) => Arc::new(rows.iter().map(number).collect::<Float64Array>()),
         Value::Flag(flag) => Arc::new(BooleanArray::from_iter(
