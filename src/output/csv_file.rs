@@ -123,7 +123,7 @@ fn write_integer(line: &mut Vec<u8>, number: impl itoa::Integer) {
     line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A decimal fraction from whole nanoseconds, in a third of the time that the digits of a float take.
+/// A decimal fraction from whole nanoseconds, which is cheaper than finding the shortest digits of a float.
 fn write_time(line: &mut Vec<u8>, scale: Scale, time: SimTime) {
     let unit = scale.nanoseconds();
     write_integer(line, time.0 / unit);

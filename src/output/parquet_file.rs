@@ -2,7 +2,7 @@
 //!
 //! Encodings were chosen by measuring each column of a million requests (in `column_properties`), all under zstd level 1:
 //! - floats byte-stream-split: 5 to 7 bytes each, where plain ones take 8;
-//! - identifiers as the difference to the one before: under 1 byte where plain ones take 14, in the same time;
+//! - identifiers as the difference to the one before: 0.1 bytes each in order of generation, where plain ones take 14;
 //! - counts as differences too: a third less time than a dictionary, a tenth more bytes;
 //! - words by dictionary: plain words take the same time and three times the bytes.
 //!
@@ -34,7 +34,7 @@ use parquet::file::properties::{
 use parquet::schema::types::ColumnPath;
 
 use super::OutputError;
-use super::columns::{Column, Value};
+use super::columns::{Column, Scale, Value};
 use super::names::Names;
 use super::staged::{ClosedFile, StagedFile, cut};
 
@@ -226,12 +226,16 @@ fn column_properties<Row>(
     column: &Column<Row>,
 ) -> WriterPropertiesBuilder {
     let path = ColumnPath::from(column.name);
-    let properties = match column.value {
-        // Nobody skips row groups by the smallest and the largest word, and comparing them all costs a tenth of the work.
-        Value::Identifier(..) | Value::Text(_) | Value::Word(_) | Value::WordOrNull(_) => {
-            properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
-        }
-        _ => properties,
+    let in_order = matches!(
+        column.value,
+        Value::Time(Scale::Seconds, _) | Value::TimeOrNull(Scale::Seconds, _)
+    );
+    // Rows are nearly in order of time, so readers skip row groups by it. Of other columns every row group holds
+    // the whole range, and comparing all values takes some 6 % of the writing.
+    let properties = if in_order {
+        properties
+    } else {
+        properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
     };
     let encoding = match column.value {
         Value::Identifier(..) => Encoding::DELTA_BYTE_ARRAY,
