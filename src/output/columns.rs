@@ -4,6 +4,8 @@
 //! Types are those that need no cast in DuckDB, pandas and polars: strings, 64-bit signed integers (a difference of
 //! unsigned ones wraps or fails), 64-bit floats and booleans.
 
+use oracle_components::SimTime;
+
 use super::names::Names;
 
 /// A column of rows of type `Row`.
@@ -14,6 +16,32 @@ pub(super) struct Column<Row: 'static> {
     pub(super) unit: &'static str,
     pub(super) comment: &'static str,
     pub(super) value: Value<Row>,
+}
+
+/// In what a column tells time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scale {
+    Seconds,
+    Milliseconds,
+}
+
+impl Scale {
+    /// The number in the files. Correctly rounded (below 104 days), so it is what reading `nanoseconds / 10^decimals` as
+    /// a decimal fraction gives.
+    pub(super) fn number(self, time: SimTime) -> f64 {
+        match self {
+            Self::Seconds => time.as_secs_f64(),
+            Self::Milliseconds => time.as_millis_f64(),
+        }
+    }
+
+    /// Nanoseconds of one.
+    pub(super) fn nanoseconds(self) -> u64 {
+        match self {
+            Self::Seconds => 1_000_000_000,
+            Self::Milliseconds => 1_000_000,
+        }
+    }
 }
 
 /// Where a column's values come from.
@@ -29,6 +57,10 @@ pub(super) enum Value<Row: 'static> {
     WordOrNull(for<'a> fn(&'a Row, &'a Names) -> Option<&'a str>),
     /// A count.
     Integer(fn(&Row) -> i64),
+    /// A time or a span of it.
+    Time(Scale, fn(&Row) -> SimTime),
+    /// A time or a span of it, or none.
+    TimeOrNull(Scale, fn(&Row) -> Option<SimTime>),
     /// A number.
     Float(fn(&Row) -> f64),
     /// A number, or none.
@@ -56,6 +88,9 @@ impl<Row> Column<Row> {
 impl<Row> Value<Row> {
     /// Whether a row may lack a value.
     pub(super) fn nullable(&self) -> bool {
-        matches!(self, Self::WordOrNull(_) | Self::FloatOrNull(_))
+        matches!(
+            self,
+            Self::WordOrNull(_) | Self::TimeOrNull(..) | Self::FloatOrNull(_)
+        )
     }
 }

@@ -2,7 +2,7 @@
 
 use oracle_components::record::{IntervalRow, Subject};
 
-use super::columns::{Column, Value};
+use super::columns::{Column, Scale, Value};
 use super::names::Names;
 
 fn kind(subject: Subject) -> &'static str {
@@ -23,19 +23,20 @@ fn name(subject: Subject, names: &Names) -> &str {
 
 /// The columns, in the order of the file.
 pub(super) static INTERVAL_COLUMNS: [Column<IntervalRow>; 15] = {
-    use Value::{Float, FloatOrNull, Word};
+    use Scale::Seconds;
+    use Value::{Float, FloatOrNull, Time, Word};
     [
         Column::new(
             "start_time",
             "s",
             "start of the interval",
-            Float(|r| r.start.as_secs_f64()),
+            Time(Seconds, |r| r.start),
         ),
         Column::new(
             "duration",
             "s",
             "length of the interval",
-            Float(|r| r.length.as_secs_f64()),
+            Time(Seconds, |r| r.length),
         ),
         Column::new(
             "kind",

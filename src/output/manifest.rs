@@ -7,55 +7,69 @@
 use std::path::Path;
 
 use oracle_components::record::{Outcome, Status};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::OutputPlan;
 use super::staged::ClosedFile;
 use super::summarise::stop_word;
 
-/// The manifest of a run.
-pub(super) fn manifest(
-    plan: &OutputPlan,
-    outcome: &Outcome,
-    partial: bool,
-    run: Value,
-    closed: &[ClosedFile],
-    summary_bytes: usize,
-) -> Value {
-    let mut manifest = Map::new();
-    let mut put = |key: &str, value: Value| manifest.insert(key.to_owned(), value);
-    put("program", json!(env!("CARGO_PKG_NAME")));
-    put("version", json!(env!("CARGO_PKG_VERSION")));
-    put("name", json!(plan.run_name));
-    put("partial", json!(partial));
-    put("stop_reason", json!(stop_word(outcome.stop)));
-    put("simulated_s", json!(outcome.end.as_secs_f64()));
-    put("requests_arrived", json!(outcome.arrived));
-    let statuses = Status::ALL.iter().zip(outcome.ended);
-    let ended = statuses.map(|(status, count)| (status.as_str().to_owned(), json!(count)));
-    put("requests_ended", Value::Object(ended.collect()));
-    let data_files = closed.iter().map(|file| {
-        json!({
-            "path": path_from(&plan.directory, file.staged.final_path()),
-            "rows": file.rows,
-            "bytes": file.bytes,
-        })
-    });
-    let summary = json!({
-        "path": path_from(&plan.directory, &plan.summary_json),
-        "bytes": summary_bytes,
-    });
-    put("files", data_files.chain([summary]).collect());
-    if let Value::Object(run) = run {
-        if let Some(config) = run.get("config") {
-            put("config_sha256", json!(sha256_hex(&canonical(config))));
+/// What a manifest says of how a run ended.
+#[derive(Debug)]
+pub(super) struct Ending<'a> {
+    pub(super) plan: &'a OutputPlan,
+    pub(super) outcome: &'a Outcome,
+    pub(super) partial: bool,
+    pub(super) closed: &'a [ClosedFile],
+    pub(super) summary_bytes: usize,
+}
+
+impl Ending<'_> {
+    /// The manifest, with what the caller knows of the run in it.
+    pub(super) fn manifest(&self, run: Value) -> Value {
+        let mut manifest = json!({
+            "program": env!("CARGO_PKG_NAME"),
+            "version": env!("CARGO_PKG_VERSION"),
+            "name": self.plan.run_name,
+            "partial": self.partial,
+            "stop_reason": stop_word(self.outcome.stop),
+            "simulated_s": self.outcome.end.as_secs_f64(),
+            "requests_arrived": self.outcome.arrived,
+            "requests_ended": self.requests_ended(),
+            "files": self.files(),
+        });
+        if let Value::Object(run) = run {
+            if let Some(config) = run.get("config") {
+                manifest["config_sha256"] = sha256_hex(&canonical(config)).into();
+            }
+            for (key, value) in run {
+                manifest[key] = value;
+            }
         }
-        for (key, value) in run {
-            put(&key, value);
-        }
+        manifest
     }
-    Value::Object(manifest)
+
+    fn requests_ended(&self) -> Value {
+        let statuses = Status::ALL.iter().zip(self.outcome.ended);
+        let ended = statuses.map(|(status, count)| (status.as_str().to_owned(), json!(count)));
+        Value::Object(ended.collect())
+    }
+
+    fn files(&self) -> Value {
+        let directory = &self.plan.directory;
+        let data_files = self.closed.iter().map(|file| {
+            json!({
+                "path": path_from(directory, file.staged.final_path()),
+                "rows": file.rows,
+                "bytes": file.bytes,
+            })
+        });
+        let summary = json!({
+            "path": path_from(directory, &self.plan.summary_json),
+            "bytes": self.summary_bytes,
+        });
+        data_files.chain([summary]).collect()
+    }
 }
 
 /// Indented JSON with a line end.

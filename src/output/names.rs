@@ -12,17 +12,28 @@ pub(super) struct Names {
     pub(super) engines: Vec<String>,
     pub(super) gpus: Vec<String>,
     pub(super) links: Vec<String>,
+    /// Whether one of them has to be quoted in a CSV.
+    pub(super) need_quotes: bool,
 }
 
 impl Names {
     pub(super) fn new(scenario: &Scenario, profiles: &[String]) -> Self {
-        Self {
+        let mut names = Self {
             profiles: unique(profiles.iter()),
             engines: unique(scenario.engines.iter().map(|engine| &engine.name)),
             gpus: unique(scenario.gpus.iter().map(|gpu| &gpu.id)),
             links: unique(scenario.links.iter().map(|link| &link.id)),
-        }
+            need_quotes: false,
+        };
+        let kinds = [&names.profiles, &names.engines, &names.gpus, &names.links];
+        names.need_quotes = kinds.into_iter().flatten().any(|name| needs_quotes(name));
+        names
     }
+}
+
+/// Whether text has to be quoted in a CSV.
+pub(super) fn needs_quotes(text: &str) -> bool {
+    text.contains([',', '"', '\n', '\r'])
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {

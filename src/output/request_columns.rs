@@ -1,15 +1,13 @@
 //! The columns of `requests.parquet` and `requests.csv`: the predecessor's in its order, then what it did not have.
 
-use std::fmt::Write as _;
-
 use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
 
-use super::columns::{Column, Value};
+use super::columns::{Column, Scale, Value};
 
-/// Milliseconds from the arrival until the prompt's last byte was at the engine; `None` if it never was.
-fn ingress_ms(record: &RequestRecord) -> Option<f64> {
-    was_delivered(record).then(|| record.delivered.since(record.arrival).as_millis_f64())
+/// From the arrival until the prompt's last byte was at the engine; `None` if it never was.
+fn ingress_time(record: &RequestRecord) -> Option<SimTime> {
+    was_delivered(record).then(|| record.delivered.since(record.arrival))
 }
 
 /// From the delivery to the first step that computed a token of the request; `None` if there was none.
@@ -26,7 +24,8 @@ fn was_delivered(record: &RequestRecord) -> bool {
 
 /// The columns, in the order of the files.
 pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
-    use Value::{Flag, Float, FloatOrNull, Identifier, Integer, Text, Word, WordOrNull};
+    use Scale::{Milliseconds, Seconds};
+    use Value::{Flag, FloatOrNull, Identifier, Integer, Text, Time, TimeOrNull, Word, WordOrNull};
     [
         Column::new(
             "request_id",
@@ -39,8 +38,10 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             "",
             "client_<profile>_<n>",
             Text(|r, names, text| {
-                let name = &names.profiles[usize::from(r.profile)];
-                write!(text, "client_{name}_{}", r.client).expect("a string takes any text");
+                text.push_str("client_");
+                text.push_str(&names.profiles[usize::from(r.profile)]);
+                text.push('_');
+                text.push_str(itoa::Buffer::new().format(r.client));
             }),
         ),
         Column::new(
@@ -71,19 +72,19 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             "arrival_time",
             "s",
             "sent by the client",
-            Float(|r| r.arrival.as_secs_f64()),
+            Time(Seconds, |r| r.arrival),
         ),
         Column::new(
             "first_token_time",
             "s",
             "first token received (streamed) or generated (not streamed)",
-            FloatOrNull(|r| r.first_token.map(SimTime::as_secs_f64)),
+            TimeOrNull(Seconds, |r| r.first_token),
         ),
         Column::new(
             "completion_time",
             "s",
             "last byte received, refusal, deadline or end of the simulation",
-            Float(|r| r.completion.as_secs_f64()),
+            Time(Seconds, |r| r.completion),
         ),
         Column::new(
             "status",
@@ -95,7 +96,7 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             "ttft_ms",
             "ms",
             "time to first token, from the arrival",
-            FloatOrNull(|r| r.ttft().map(SimTime::as_millis_f64)),
+            TimeOrNull(Milliseconds, RequestRecord::ttft),
         ),
         Column::new(
             "tpot_ms",
@@ -107,7 +108,7 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             "e2e_latency_ms",
             "ms",
             "from the arrival to the completion",
-            Float(|r| r.e2e().as_millis_f64()),
+            Time(Milliseconds, RequestRecord::e2e),
         ),
         Column::new(
             "prefix_cache_event",
@@ -167,25 +168,25 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             "queue_time_ms",
             "ms",
             "from the delivery to the first step that computed a token of it",
-            FloatOrNull(|r| queue_time(r).map(SimTime::as_millis_f64)),
+            TimeOrNull(Milliseconds, queue_time),
         ),
         Column::new(
             "ingress_time_ms",
             "ms",
             "from the arrival to the prompt's last byte at the engine",
-            FloatOrNull(ingress_ms),
+            TimeOrNull(Milliseconds, ingress_time),
         ),
         Column::new(
             "scheduled_time",
             "s",
             "start of the first step that computed a token of it",
-            FloatOrNull(|r| r.scheduled.map(SimTime::as_secs_f64)),
+            TimeOrNull(Seconds, |r| r.scheduled),
         ),
         Column::new(
             "last_token_time",
             "s",
             "last token received (streamed) or generated (not streamed)",
-            FloatOrNull(|r| r.last_token.map(SimTime::as_secs_f64)),
+            TimeOrNull(Seconds, |r| r.last_token),
         ),
         Column::new(
             "recomputed_tokens",

@@ -23,17 +23,17 @@ use serde_json::Value;
 use super::OutputError;
 use super::OutputPlan;
 use super::distribution::Distribution;
-use super::manifest;
+use super::manifest::{self, Ending};
 use super::names::Names;
 use super::run_files::{Batch, RunFiles};
 use super::staged::StagedFile;
 use super::summarise::Inputs;
 use super::summary::Summary;
 
-/// Rows of a batch: small enough to stay in the cache between the threads, large enough to make the hand-over free.
-const BATCH_ROWS: usize = 8192;
-/// Batches that wait for the writer thread: what evens out a burst.
-const WAITING_BATCHES: usize = 8;
+/// Rows of a batch: 300 kB, which stay in a core's cache while the columns are picked out of them one by one.
+const BATCH_ROWS: usize = 2048;
+/// Batches that wait for the writer thread: 10 MB, which even out a burst.
+const WAITING_BATCHES: usize = 32;
 
 /// Writes the files of a run. See the module.
 #[derive(Debug)]
@@ -90,11 +90,11 @@ impl RunWriter {
 
     /// Ends the run: writes what is left, the summary and the manifest, and gives the files their final names.
     ///
-    /// `partial` says that the run was stopped before its end; every file is marked so. `run` is an object of what the
-    /// caller knows of the run (see [`manifest`](super::RunWriter)): `seed`, `config_path`, `config` …
+    /// `partial` says that the run was stopped before its end; every file but the CSV is marked so. `run` is an object
+    /// of what the caller knows of the run (`seed`, `config_path`, `config` …), and becomes part of the manifest.
     ///
     /// # Errors
-    /// The first error of the run's files, also when it came while the simulation ran.
+    /// The first error of the run's files, also when it came while the simulation ran. No file is renamed then.
     pub fn finish(
         mut self,
         outcome: &Outcome,
@@ -134,24 +134,21 @@ impl RunWriter {
         };
         let summary_bytes = manifest::json_bytes(&summary);
         self.summary_json.write_all(&summary_bytes)?;
-        let manifest = manifest::manifest(
-            &self.plan,
+        let ending = Ending {
+            plan: &self.plan,
             outcome,
             partial,
-            run,
-            &closed,
-            summary_bytes.len(),
-        );
+            closed: &closed,
+            summary_bytes: summary_bytes.len(),
+        };
         self.manifest_json
-            .write_all(&manifest::json_bytes(&manifest))?;
-        for file in closed {
-            summary.files.push(file.staged.final_path().to_owned());
-            file.staged.commit()?;
+            .write_all(&manifest::json_bytes(&ending.manifest(run)))?;
+        let data_files = closed.into_iter().map(|file| file.staged);
+        // The manifest last: where it is, the others are whole.
+        for file in data_files.chain([self.summary_json, self.manifest_json]) {
+            summary.files.push(file.final_path().to_owned());
+            file.commit()?;
         }
-        self.summary_json.commit()?;
-        self.manifest_json.commit()?;
-        summary.files.push(self.plan.summary_json);
-        summary.files.push(self.plan.manifest_json);
         Ok(summary)
     }
 
@@ -179,6 +176,11 @@ impl RunWriter {
 impl RecordSink for RunWriter {
     #[inline]
     fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
+        debug_assert!(
+            usize::from(record.profile) < self.names.profiles.len()
+                && (record.engine as usize) < self.names.engines.len(),
+            "a record names a profile and an engine of the run"
+        );
         self.requests.push(record.clone());
         if self.requests.len() < BATCH_ROWS {
             return Ok(());
