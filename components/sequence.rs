@@ -16,6 +16,8 @@ pub enum Phase {
     Prefill,
     /// Running, one token a step.
     Decode,
+    /// Its request has ended; it is despawned when the phase is over.
+    Ended,
 }
 
 /// A sequence's progress. While it decodes, `computed` and `generated` are those at its entry into decode; each step of

@@ -354,6 +354,12 @@ pub fn release_empty(pool: &mut KvPool, blocks: u64) {
     pool.empty += blocks;
 }
 
+/// Takes back all blocks, when the simulation has stopped in the middle of a step.
+pub fn release_all(pool: &mut KvPool) {
+    pool.freed = pool.allocated;
+    pool.empty = pool.total - pool.evictable;
+}
+
 /// Puts a tail into the queue: under its key, if that is free.
 fn release_tail(pool: &mut KvPool, key: u64, blocks: u32, full: u32) {
     pool.evictable += u64::from(blocks);

@@ -19,7 +19,7 @@ use crate::arrival::arrive;
 use crate::clock::{advance_clock, any_engine_is_due, beginning};
 use crate::completion::{Finished, complete, end_steps};
 use crate::costing::StepCost;
-use crate::epoch::{cost_steps, no_epoch};
+use crate::epoch::{blocks_needed, cost_steps, no_epoch};
 use crate::kv;
 use crate::ports::{RecordSink, RequestSource};
 use crate::retire::{End, Retirement, record_of};
@@ -268,10 +268,16 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
     for &entity in &directory.engines {
         let mut parts = engines.get_mut(entity).expect("engines live as long as the world");
         let planned = parts.epoch.steps;
-        parts.epoch.steps = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
-        if parts.epoch.steps > 0 {
+        let over = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
+        parts.epoch.steps = over;
+        if over > 0 {
             carry(&mut parts, &directory, &mut gpus, &mut network, &sequences.p0(), &mut doors.rows);
             end_steps(&mut parts, &mut sequences.p1(), &mut doors, &mut Finished::default());
+            if over < planned {
+                // The step that is cut off had its blocks.
+                let blocks = blocks_needed(&parts.running, parts.clock.steps);
+                kv::allocate(&mut parts.pool, u64::from(blocks));
+            }
         }
         parts.series.flush(stop, parts.hardware, &mut doors.rows);
     }
@@ -293,7 +299,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
             engines.get_mut(directory.engines[sequence.engine as usize]).expect("engines live as long as the world");
         let waiting = sequence.phase == Phase::Waiting;
         if !waiting {
-            leave(&mut parts, &mut sequence, entity, &desk.requests, Departure::Ended);
+            leave(&mut parts, &mut sequence, entity, &desk.requests, Departure::Stopped);
         }
         let end = if sequence.deadline <= stop {
             let reason = if waiting { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
@@ -305,6 +311,9 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         let request = desk.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
         desk.write(record);
+    }
+    for mut parts in &mut engines {
+        kv::release_all(&mut parts.pool);
     }
     state.apply(world);
 }

@@ -42,9 +42,7 @@ fn read_json(path: &Path) -> Value {
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the folder is there");
     let names = entries.map(|entry| entry.expect("it can be listed").file_name());
-    let mut names: Vec<String> = names
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -84,11 +82,7 @@ fn the_predecessors_columns_come_first_and_carry_units() {
     write_run(&plan(folder.path()), &records(1, 10)).expect("the run is written");
     let (batches, notes) = read_parquet(&folder.path().join("requests.parquet"));
     let schema = batches[0].schema();
-    let names: Vec<&str> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let predecessors = [
         "request_id",
         "client_id",
@@ -133,10 +127,7 @@ fn parquet_gives_back_what_was_recorded() {
             let record = left.next().expect("no row too many");
             assert_eq!(ids.value(row), format!("req_{}", record.request));
             let profile = &profiles()[usize::from(record.profile)];
-            assert_eq!(
-                client.value(row),
-                format!("client_{profile}_{}", record.client)
-            );
+            assert_eq!(client.value(row), format!("client_{profile}_{}", record.client));
             assert_eq!(tokens.value(row), i64::from(record.output_tokens));
             let ttft = (!ttft.is_null(row)).then(|| ttft.value(row));
             assert_eq!(ttft, record.ttft().map(SimTime::as_millis_f64));
@@ -164,11 +155,7 @@ fn csv_and_parquet_agree() {
                 let expected = printed(array, row);
                 let equal_numbers = *array.data_type() == DataType::Float64
                     && field.parse::<f64>().ok() == expected.parse::<f64>().ok();
-                assert!(
-                    *field == expected || equal_numbers,
-                    "{}: {field} {expected}",
-                    header[column]
-                );
+                assert!(*field == expected || equal_numbers, "{}: {field} {expected}", header[column]);
             }
         }
     }
@@ -182,16 +169,7 @@ fn the_same_records_give_the_same_bytes() {
         write_run(&plan(folder.path()), &records(4, 30_000)).expect("the run is written");
     }
     let names = names_in(first.path());
-    assert_eq!(
-        names,
-        [
-            "manifest.json",
-            "requests.csv",
-            "requests.parquet",
-            "summary.json",
-            "timeseries.parquet"
-        ]
-    );
+    assert_eq!(names, ["manifest.json", "requests.csv", "requests.parquet", "summary.json", "timeseries.parquet"]);
     for name in names {
         let read = |folder: &TempDir| fs::read(folder.path().join(&name)).expect("it is there");
         assert_eq!(read(&first), read(&second), "{name}");
@@ -207,23 +185,10 @@ fn an_interrupted_run_leaves_whole_files_that_say_so() {
     for record in &records {
         writer.request(record).expect("the disk has room");
     }
-    assert!(
-        names_in(folder.path())
-            .iter()
-            .all(|name| name.ends_with(".partial"))
-    );
-    let stopped = Outcome {
-        stop: Stop::Interrupted,
-        ..outcome(&records)
-    };
-    let summary = writer
-        .finish(&stopped, true, Value::Null)
-        .expect("the disk has room");
-    assert!(
-        !names_in(folder.path())
-            .iter()
-            .any(|name| name.ends_with(".partial"))
-    );
+    assert!(names_in(folder.path()).iter().all(|name| name.ends_with(".partial")));
+    let stopped = Outcome { stop: Stop::Interrupted, ..outcome(&records) };
+    let summary = writer.finish(&stopped, true, Value::Null).expect("the disk has room");
+    assert!(!names_in(folder.path()).iter().any(|name| name.ends_with(".partial")));
     for name in ["requests.parquet", "timeseries.parquet"] {
         let (_, notes) = read_parquet(&folder.path().join(name));
         let mark = notes.iter().find(|note| note.key == "partial");
@@ -242,18 +207,10 @@ fn the_manifest_names_files_rows_bytes_and_the_hash_of_the_config() {
     write_run(&plan, &records(6, 100)).expect("the run is written");
     let manifest = read_json(&plan.manifest_json);
     assert_eq!(manifest["seed"], 7);
-    let bytes = fs::metadata(folder.path().join("requests.parquet"))
-        .expect("it is there")
-        .len();
-    assert_eq!(
-        manifest["files"][0],
-        json!({"path": "requests.parquet", "rows": 100, "bytes": bytes})
-    );
+    let bytes = fs::metadata(folder.path().join("requests.parquet")).expect("it is there").len();
+    assert_eq!(manifest["files"][0], json!({"path": "requests.parquet", "rows": 100, "bytes": bytes}));
     // echo -n '{"a":[1.5,null],"b":1}' | sha256sum
-    assert_eq!(
-        manifest["config_sha256"],
-        "cf0c4895ed707baaf7f40eaf8263541a10f2599db4d8955d035dc0a8f254ee32"
-    );
+    assert_eq!(manifest["config_sha256"], "cf0c4895ed707baaf7f40eaf8263541a10f2599db4d8955d035dc0a8f254ee32");
     let text = fs::read_to_string(&plan.manifest_json).expect("it is text");
     assert!(!text.contains(&folder.path().display().to_string()));
 }
@@ -264,44 +221,15 @@ fn the_summary_has_the_predecessors_keys_and_leaves_the_warm_up_out() {
     let plan = plan(folder.path());
     let records = records(7, 5000);
     let summary = write_run(&plan, &records).expect("the run is written");
-    let counted = records
-        .iter()
-        .filter(|record| record.arrival >= plan.warm_up);
+    let counted = records.iter().filter(|record| record.arrival >= plan.warm_up);
     assert_eq!(summary.requests.total, counted.count() as u64);
     let json = read_json(&plan.summary_json);
-    let keys = |value: &Value| -> Vec<String> {
-        value
-            .as_object()
-            .expect("an object")
-            .keys()
-            .cloned()
-            .collect()
-    };
+    let keys = |value: &Value| -> Vec<String> { value.as_object().expect("an object").keys().cloned().collect() };
     for (section, expected) in [
-        (
-            "simulation",
-            &[
-                "total_duration_s",
-                "warm_up_duration_s",
-                "effective_duration_s",
-            ][..],
-        ),
-        (
-            "requests",
-            &["total", "successful", "failed", "success_rate"],
-        ),
-        (
-            "throughput",
-            &["requests_per_second", "output_tokens_per_second"],
-        ),
-        (
-            "latency",
-            &[
-                "time_to_first_token_ms",
-                "time_per_output_token_ms",
-                "end_to_end_latency_ms",
-            ],
-        ),
+        ("simulation", &["total_duration_s", "warm_up_duration_s", "effective_duration_s"][..]),
+        ("requests", &["total", "successful", "failed", "success_rate"]),
+        ("throughput", &["requests_per_second", "output_tokens_per_second"]),
+        ("latency", &["time_to_first_token_ms", "time_per_output_token_ms", "end_to_end_latency_ms"]),
         ("gpu_utilization", &["gpu0", "gpu1"]),
         ("engines", &["vllm#0", "vllm#1"]),
         (
@@ -321,19 +249,11 @@ fn the_summary_has_the_predecessors_keys_and_leaves_the_warm_up_out() {
         ),
     ] {
         for key in expected {
-            assert!(
-                keys(&json[section]).contains(&(*key).to_owned()),
-                "{section}.{key}"
-            );
+            assert!(keys(&json[section]).contains(&(*key).to_owned()), "{section}.{key}");
         }
     }
-    for key in [
-        "count", "mean", "std", "min", "max", "p50", "p90", "p95", "p99", "p99.9",
-    ] {
-        assert!(
-            json["latency"]["time_to_first_token_ms"][key].is_number(),
-            "{key}"
-        );
+    for key in ["count", "mean", "std", "min", "max", "p50", "p90", "p95", "p99", "p99.9"] {
+        assert!(json["latency"]["time_to_first_token_ms"][key].is_number(), "{key}");
     }
     // Gaps of seconds 2 to 9, twelve sequences each.
     assert_eq!(json["latency"]["inter_token_latency_ms"]["count"], 8 * 12);
@@ -345,10 +265,7 @@ fn a_run_without_requests_divides_by_nothing() {
     let plan = plan(folder.path());
     let summary = write_run(&plan, &[]).expect("the run is written");
     let json = read_json(&plan.summary_json);
-    assert_eq!(
-        json["latency"]["time_to_first_token_ms"],
-        json!({"count": 0})
-    );
+    assert_eq!(json["latency"]["time_to_first_token_ms"], json!({"count": 0}));
     assert_eq!(json["requests"]["success_rate"], 0.0);
     assert_eq!(json.get("prefix_caching"), None);
     let text = fs::read_to_string(folder.path().join("requests.csv")).expect("it is text");
@@ -359,12 +276,7 @@ fn a_run_without_requests_divides_by_nothing() {
 /// A record of which only the latencies matter.
 fn record_with_latency(template: &RequestRecord, latency_ns: u64) -> RequestRecord {
     let first = SimTime(template.arrival.0 + latency_ns);
-    RequestRecord {
-        first_token: Some(first),
-        last_token: Some(first),
-        completion: first,
-        ..template.clone()
-    }
+    RequestRecord { first_token: Some(first), last_token: Some(first), completion: first, ..template.clone() }
 }
 
 fn exact_quantile_ms(sorted_ns: &[u64], quantile: f64) -> f64 {
@@ -380,35 +292,17 @@ fn check_statistics(told: &Statistics, values_ns: &mut [u64], quantiles: &[f64],
     let noise_ms = 1e-10 * *values_ns.last().expect("not empty") as f64 / 1e6;
     let close = |told: f64, exact: f64, relative: f64, name: &str| {
         let off = (told - exact).abs();
-        assert!(
-            off <= relative * exact + noise_ms,
-            "{what} {name}: {told} for {exact}"
-        );
+        assert!(off <= relative * exact + noise_ms, "{what} {name}: {told} for {exact}");
     };
     let count = values_ns.len() as f64;
     let mean = values_ns.iter().map(|&ns| ns as f64 / 1e6).sum::<f64>() / count;
     close(told.mean_ms, mean, 1e-9, "mean");
     let squares = values_ns.iter().map(|&ns| (ns as f64 / 1e6 - mean).powi(2));
-    close(
-        told.deviation_ms,
-        (squares.sum::<f64>() / count).sqrt(),
-        1e-6,
-        "std",
-    );
+    close(told.deviation_ms, (squares.sum::<f64>() / count).sqrt(), 1e-6, "std");
     close(told.minimum_ms, values_ns[0] as f64 / 1e6, 0.0, "min");
-    close(
-        told.maximum_ms,
-        *values_ns.last().expect("not empty") as f64 / 1e6,
-        0.0,
-        "max",
-    );
+    close(told.maximum_ms, *values_ns.last().expect("not empty") as f64 / 1e6, 0.0, "max");
     for (&quantile, &told) in quantiles.iter().zip(&told.quantiles_ms) {
-        close(
-            told,
-            exact_quantile_ms(values_ns, quantile),
-            5e-4,
-            &quantile.to_string(),
-        );
+        close(told, exact_quantile_ms(values_ns, quantile), 5e-4, &quantile.to_string());
     }
 }
 
@@ -419,11 +313,7 @@ fn quantiles_are_within_a_twentieth_of_a_percent_for_any_number_of_values() {
         ("exponential", |random| exponential(random, 3e7)),
         ("uniform", |random| random.random_range(1..5_000_000_000)),
         ("two far peaks", |random| {
-            let peak = if random.random_bool(0.5) {
-                1_000_000
-            } else {
-                90_000_000_000
-            };
+            let peak = if random.random_bool(0.5) { 1_000_000 } else { 90_000_000_000 };
             peak + exponential(random, 1e3)
         }),
         ("constant", |_| 12_345_678),
@@ -445,12 +335,7 @@ fn quantiles_are_within_a_twentieth_of_a_percent_for_any_number_of_values() {
             let summary = write_run(&plan, &records.collect::<Vec<_>>()).expect("it is written");
             let latency = summary.latency.time_to_first_token_ms;
             let told = latency.statistics.expect("there are values");
-            check_statistics(
-                &told,
-                &mut values,
-                &plan.quantiles,
-                &format!("{name} {count}"),
-            );
+            check_statistics(&told, &mut values, &plan.quantiles, &format!("{name} {count}"));
         }
     }
 }
@@ -461,40 +346,23 @@ fn a_full_disk_stops_the_simulation_and_is_told() {
         let folder = folder();
         let mut plan = plan(folder.path());
         let full = Some("/dev/full".into());
-        *(if parquet {
-            &mut plan.requests_parquet
-        } else {
-            &mut plan.requests_csv
-        }) = full;
-        let mut writer =
-            RunWriter::create(&plan, &scenario(), &profiles()).expect("it can be opened");
+        *(if parquet { &mut plan.requests_parquet } else { &mut plan.requests_csv }) = full;
+        let mut writer = RunWriter::create(&plan, &scenario(), &profiles()).expect("it can be opened");
         // Parquet meets the disk when the first row group is whole.
         let records = records(8, 400_000);
         let stopped = records.iter().try_for_each(|record| writer.request(record));
         assert_eq!(stopped, Err(SinkClosed));
         let outcome = outcome(&records);
-        let error = writer
-            .finish(&outcome, false, Value::Null)
-            .expect_err("the disk is full");
+        let error = writer.finish(&outcome, false, Value::Null).expect_err("the disk is full");
         let message = error.to_string();
-        assert!(
-            message.contains("/dev/full") && message.contains("No space left"),
-            "{message}"
-        );
+        assert!(message.contains("/dev/full") && message.contains("No space left"), "{message}");
         let names = names_in(folder.path());
-        assert!(
-            names.iter().all(|name| name.ends_with(".partial")),
-            "{names:?}"
-        );
+        assert!(names.iter().all(|name| name.ends_with(".partial")), "{names:?}");
         if !parquet {
             // What was written until then can be read, and says that it is not all.
             let (batches, notes) = read_parquet(&folder.path().join("requests.parquet.partial"));
             assert!(batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 0);
-            assert!(
-                notes
-                    .iter()
-                    .any(|note| note.key == "partial" && note.value.as_deref() == Some("true"))
-            );
+            assert!(notes.iter().any(|note| note.key == "partial" && note.value.as_deref() == Some("true")));
         }
     }
 }
@@ -514,10 +382,5 @@ fn what_cannot_be_written_is_refused_before_the_run() {
     let mut occupied = plan(folder.path());
     occupied.summary_json = folder.path().to_owned();
     let error = create(occupied).expect_err("a folder is no file");
-    assert!(
-        error
-            .to_string()
-            .contains(&folder.path().display().to_string()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
 }

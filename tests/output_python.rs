@@ -10,15 +10,9 @@ use std::process::Command;
 fn python() -> Option<String> {
     let named = std::env::var("LLMPERFORACLE_PYTHON").ok();
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python-venv/bin/python");
-    let candidates = [
-        named,
-        Some(own.display().to_string()),
-        Some("python3".to_owned()),
-    ];
+    let candidates = [named, Some(own.display().to_string()), Some("python3".to_owned())];
     candidates.into_iter().flatten().find(|python| {
-        let imported = Command::new(python)
-            .args(["-c", "import duckdb, pandas, pyarrow"])
-            .output();
+        let imported = Command::new(python).args(["-c", "import duckdb, pandas, pyarrow"]).output();
         imported.is_ok_and(|output| output.status.success())
     })
 }
@@ -34,13 +28,8 @@ fn python_tools_compute_the_same_summary_from_the_records() {
     for count in [0, 5000, 300_000] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let plan = output_support::plan(folder.path());
-        output_support::write_run(&plan, &output_support::records(11, count))
-            .expect("the run is written");
-        let checked = Command::new(&python)
-            .arg(&script)
-            .arg(folder.path())
-            .output()
-            .expect("Python starts");
+        output_support::write_run(&plan, &output_support::records(11, count)).expect("the run is written");
+        let checked = Command::new(&python).arg(&script).arg(folder.path()).output().expect("Python starts");
         assert!(
             checked.status.success(),
             "{count} records: {}{}",

@@ -29,10 +29,7 @@ fn profile(name: &str, rate: f64) -> Profile {
         name: name.to_owned(),
         weight: 1.0,
         inter_arrival_s: exponential(rate),
-        prompt_tokens: Distribution::Uniform {
-            low: 100.0,
-            high: 900.0,
-        },
+        prompt_tokens: Distribution::Uniform { low: 100.0, high: 900.0 },
         max_output_tokens: constant(400.0),
         output_tokens: Some(exponential(0.01)),
         conversational_probability: 0.0,
@@ -47,11 +44,7 @@ fn profile(name: &str, rate: f64) -> Profile {
 
 /// One in which every session goes on to its last turn.
 fn talker(name: &str, rate: f64) -> Profile {
-    Profile {
-        conversational_probability: 1.0,
-        continuation_probability: 1.0,
-        ..profile(name, rate)
-    }
+    Profile { conversational_probability: 1.0, continuation_probability: 1.0, ..profile(name, rate) }
 }
 
 fn workload(profiles: Vec<Profile>) -> SyntheticWorkload {

@@ -100,11 +100,7 @@ pub enum CatalogError {
 }
 
 fn lines(findings: &[Finding]) -> String {
-    findings
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Gathers findings about one file, with the line of each key.
@@ -116,23 +112,13 @@ pub(super) struct Findings<'a> {
 
 impl<'a> Findings<'a> {
     pub(super) fn new(file: &'a Path, lines: &'a super::json_file::KeyLines) -> Self {
-        Self {
-            file,
-            lines,
-            found: Vec::new(),
-        }
+        Self { file, lines, found: Vec::new() }
     }
 
     /// Adds a finding about a key. A key that the file lacks has the line of the object that should hold it.
     pub(super) fn add(&mut self, severity: Severity, key: &str, message: impl Into<String>) {
         let line = self.lines.line(key);
-        self.found.push(Finding {
-            severity,
-            file: self.file.into(),
-            line,
-            key: key.into(),
-            message: message.into(),
-        });
+        self.found.push(Finding { severity, file: self.file.into(), line, key: key.into(), message: message.into() });
     }
 
     pub(super) fn error(&mut self, key: &str, message: impl Into<String>) {
@@ -144,10 +130,7 @@ impl<'a> Findings<'a> {
     }
 
     pub(super) fn errors(&self) -> usize {
-        self.found
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error)
-            .count()
+        self.found.iter().filter(|finding| finding.severity == Severity::Error).count()
     }
 
     /// All findings, in the order of the file's lines.

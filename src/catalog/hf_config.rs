@@ -27,14 +27,9 @@ pub struct HfModel {
 /// Reads a Hugging Face `config.json`, or the one in a folder. A file of an unknown `model_type` is read as Llama's, with
 /// a warning; a key that is missing or wrong is an error, and the error names all of them.
 pub fn load_hf_config(path: &Path) -> Result<HfModel, CatalogError> {
-    let file = if path.is_dir() {
-        path.join("config.json")
-    } else {
-        path.to_owned()
-    };
+    let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
     let holds = "the object of a Hugging Face config.json";
-    let json = json_file::read(&file, LARGEST_CONFIG_BYTES, holds)
-        .map_err(|error| with_hint(error, path))?;
+    let json = json_file::read(&file, LARGEST_CONFIG_BYTES, holds).map_err(|error| with_hint(error, path))?;
     let mut fields = Fields::new(&json.object, Findings::new(&file, &json.lines));
     let architecture = architecture(&mut fields, name_of(&file));
     // What stands in for a missing number contradicts the others.
@@ -48,18 +43,13 @@ pub fn load_hf_config(path: &Path) -> Result<HfModel, CatalogError> {
     if rejected {
         return Err(CatalogError::Rejected { findings });
     }
-    Ok(HfModel {
-        architecture,
-        warnings: findings,
-    })
+    Ok(HfModel { architecture, warnings: findings })
 }
 
 /// A path that does not exist may be meant as the name of a catalog model.
 fn with_hint(error: CatalogError, asked: &Path) -> CatalogError {
     let (path, cause) = match error {
-        CatalogError::Unreadable { path, cause, .. } if cause.kind() == ErrorKind::NotFound => {
-            (path, cause)
-        }
+        CatalogError::Unreadable { path, cause, .. } if cause.kind() == ErrorKind::NotFound => (path, cause),
         _ => return error,
     };
     let last = asked.file_name().unwrap_or_default().to_string_lossy();
@@ -74,18 +64,11 @@ fn with_hint(error: CatalogError, asked: &Path) -> CatalogError {
 /// (`models--owner--name/snapshots/<commit>`) gives `owner/name`.
 fn name_of(file: &Path) -> String {
     if file.file_name().is_some_and(|name| name != "config.json") {
-        return file
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        return file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     }
     let absolute: PathBuf = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let folders = absolute
-        .ancestors()
-        .skip(1)
-        .filter_map(|folder| folder.file_name())
-        .map(|name| name.to_string_lossy());
+    let folders =
+        absolute.ancestors().skip(1).filter_map(|folder| folder.file_name()).map(|name| name.to_string_lossy());
     let mut nearest = None;
     for folder in folders.take(3) {
         if let Some(cached) = folder.strip_prefix("models--") {
@@ -106,16 +89,8 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
     let head_dim = head_dim(fields, family, attention, hidden, heads);
     let moe = mixture(fields, layers);
     let dtypes = hf_quantization::dtypes(fields, moe.is_some());
-    let max_position_embeddings = required_or(
-        fields,
-        family,
-        &[
-            "max_position_embeddings",
-            "n_positions",
-            "seq_length",
-            "max_sequence_length",
-        ],
-    );
+    let max_position_embeddings =
+        required_or(fields, family, &["max_position_embeddings", "n_positions", "seq_length", "max_sequence_length"]);
     ModelArchitecture {
         name,
         layers,
@@ -128,13 +103,8 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
         gated_mlp: family.gated_mlp,
         attention,
         sliding_window: sliding_window(fields, family, layers, max_position_embeddings),
-        moe: moe.map(|moe| MixtureOfExperts {
-            expert_dtype: dtypes.expert,
-            ..moe
-        }),
-        tied_embeddings: fields
-            .flag("tie_word_embeddings")
-            .unwrap_or(family.tied_embeddings),
+        moe: moe.map(|moe| MixtureOfExperts { expert_dtype: dtypes.expert, ..moe }),
+        tied_embeddings: fields.flag("tie_word_embeddings").unwrap_or(family.tied_embeddings),
         learned_positions: family.learned_positions,
         qkv_bias: fields.flag("attention_bias").unwrap_or(family.qkv_bias) && !family.all_biases,
         all_biases: family.all_biases,
@@ -154,10 +124,7 @@ fn family(fields: &mut Fields<'_>) -> Family {
     };
     Family::of(model_type).unwrap_or_else(|| {
         let hint = did_you_mean(model_type, KNOWN_TYPES.iter().copied());
-        fields.warn(
-            "model_type",
-            format!("{model_type} is not known; read as llama{hint}"),
-        );
+        fields.warn("model_type", format!("{model_type} is not known; read as llama{hint}"));
         Family::llama()
     })
 }
@@ -171,14 +138,8 @@ fn required_or(fields: &mut Fields<'_>, family: Family, names: &[&str]) -> u32 {
 
 fn kv_heads(fields: &mut Fields<'_>, family: Family, heads: u32) -> u32 {
     let shared = fields.flag("multi_query").unwrap_or(false);
-    let absent = if shared {
-        1
-    } else {
-        family.default_of("num_key_value_heads").unwrap_or(heads)
-    };
-    fields
-        .number(&["num_key_value_heads", "num_kv_heads"])
-        .unwrap_or(absent)
+    let absent = if shared { 1 } else { family.default_of("num_key_value_heads").unwrap_or(heads) };
+    fields.number(&["num_key_value_heads", "num_kv_heads"]).unwrap_or(absent)
 }
 
 /// Latent attention shows in its keys, whatever the family is called.
@@ -196,19 +157,9 @@ fn attention(fields: &mut Fields<'_>) -> Attention {
 }
 
 /// Of latent attention, the width of a head's query and key: both parts.
-fn head_dim(
-    fields: &mut Fields<'_>,
-    family: Family,
-    attention: Attention,
-    hidden: u32,
-    heads: u32,
-) -> u32 {
+fn head_dim(fields: &mut Fields<'_>, family: Family, attention: Attention, hidden: u32, heads: u32) -> u32 {
     match attention {
-        Attention::Latent {
-            rope_head_dim,
-            nope_head_dim,
-            ..
-        } => rope_head_dim + nope_head_dim,
+        Attention::Latent { rope_head_dim, nope_head_dim, .. } => rope_head_dim + nope_head_dim,
         Attention::Grouped => {
             let absent = family.default_of("head_dim").unwrap_or(hidden / heads);
             fields.number(&["head_dim"]).unwrap_or(absent)
@@ -233,20 +184,15 @@ fn mixture(fields: &mut Fields<'_>, layers: u32) -> Option<MixtureOfExperts> {
     if experts == 0 {
         return None;
     }
-    let expert_intermediate =
-        match fields.number(&["moe_intermediate_size", "expert_ffn_hidden_size"]) {
-            Some(width) => width,
-            None => fields.required(&["intermediate_size"]),
-        };
+    let expert_intermediate = match fields.number(&["moe_intermediate_size", "expert_ffn_hidden_size"]) {
+        Some(width) => width,
+        None => fields.required(&["intermediate_size"]),
+    };
     let shared_experts = fields.count(&["n_shared_experts", "num_shared_experts"]);
     let shared_width = fields.count(&["shared_expert_intermediate_size"]);
     Some(MixtureOfExperts {
         experts,
-        experts_per_token: fields.required(&[
-            "num_experts_per_tok",
-            "experts_per_token",
-            "num_selected_experts",
-        ]),
+        experts_per_token: fields.required(&["num_experts_per_tok", "experts_per_token", "num_selected_experts"]),
         expert_intermediate,
         shared_intermediate: shared_width.max(shared_experts.saturating_mul(expert_intermediate)),
         dense_layers: dense_layers(fields, layers),
@@ -257,26 +203,14 @@ fn mixture(fields: &mut Fields<'_>, layers: u32) -> Option<MixtureOfExperts> {
 /// Layers without experts, wherever they are: leading ones, listed ones, and those that `decoder_sparse_step` skips.
 fn dense_layers(fields: &mut Fields<'_>, layers: u32) -> u32 {
     let leading = fields.count(&["first_k_dense_replace"]);
-    let listed = fields
-        .value("mlp_only_layers")
-        .and_then(Value::as_array)
-        .map_or(0, Vec::len);
+    let listed = fields.value("mlp_only_layers").and_then(Value::as_array).map_or(0, Vec::len);
     let step = fields.number(&["decoder_sparse_step"]).unwrap_or(1);
-    leading
-        .saturating_add(u32::try_from(listed).unwrap_or(u32::MAX))
-        .saturating_add(layers - layers / step)
+    leading.saturating_add(u32::try_from(listed).unwrap_or(u32::MAX)).saturating_add(layers - layers / step)
 }
 
-fn sliding_window(
-    fields: &mut Fields<'_>,
-    family: Family,
-    layers: u32,
-    context: u32,
-) -> Option<SlidingWindow> {
+fn sliding_window(fields: &mut Fields<'_>, family: Family, layers: u32, context: u32) -> Option<SlidingWindow> {
     let switched_off = fields.flag("use_sliding_window") == Some(false);
-    let window_tokens = fields
-        .number(&["sliding_window"])
-        .or_else(|| family.default_of("sliding_window"))?;
+    let window_tokens = fields.number(&["sliding_window"]).or_else(|| family.default_of("sliding_window"))?;
     // A window as long as the context restricts nothing.
     if switched_off || window_tokens >= context {
         return None;
@@ -285,45 +219,29 @@ fn sliding_window(
         Some(listed) => listed,
         None => windows_by_rule(fields, family.window, layers),
     };
-    (windowed > 0).then_some(SlidingWindow {
-        window_tokens,
-        layers: windowed,
-    })
+    (windowed > 0).then_some(SlidingWindow { window_tokens, layers: windowed })
 }
 
 /// The layers that `layer_types` calls sliding.
 fn listed_windows(fields: &mut Fields<'_>) -> Option<u32> {
     let value = fields.value("layer_types")?;
     let Value::Array(types) = value else {
-        let (path, message) = (
-            fields.path("layer_types"),
-            format!("must be a list, not {}", shown(value)),
-        );
+        let (path, message) = (fields.path("layer_types"), format!("must be a list, not {}", shown(value)));
         fields.findings.error(&path, message);
         return None;
     };
-    let sliding = types
-        .iter()
-        .filter(|kind| kind.as_str() == Some("sliding_attention"))
-        .count();
+    let sliding = types.iter().filter(|kind| kind.as_str() == Some("sliding_attention")).count();
     Some(u32::try_from(sliding).unwrap_or(u32::MAX))
 }
 
 fn windows_by_rule(fields: &mut Fields<'_>, rule: WindowRule, layers: u32) -> u32 {
-    let every = match (
-        fields.number(&["sliding_window_pattern", "_sliding_window_pattern"]),
-        rule,
-    ) {
+    let every = match (fields.number(&["sliding_window_pattern", "_sliding_window_pattern"]), rule) {
         (Some(pattern), _) => pattern,
         (None, WindowRule::AllButEvery(every)) => every,
         (None, WindowRule::All) => return layers,
         (None, WindowRule::FromMaxWindowLayers) => {
             let on = fields.flag("use_sliding_window").unwrap_or(false);
-            return if on {
-                layers.saturating_sub(fields.count(&["max_window_layers"]))
-            } else {
-                0
-            };
+            return if on { layers.saturating_sub(fields.count(&["max_window_layers"])) } else { 0 };
         }
     };
     layers - layers / every

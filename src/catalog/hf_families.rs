@@ -43,13 +43,8 @@ const LLAMA: Family = Family {
 };
 
 /// GPT-2 and its kin: two matrices, biases everywhere, learned positions.
-const GPT2: Family = Family {
-    gated_mlp: false,
-    tied_embeddings: true,
-    learned_positions: true,
-    all_biases: true,
-    ..LLAMA
-};
+const GPT2: Family =
+    Family { gated_mlp: false, tied_embeddings: true, learned_positions: true, all_biases: true, ..LLAMA };
 
 /// Defaults of `Gemma3TextConfig`, on which the files of Gemma 3 4B rely.
 const GEMMA3_DEFAULTS: &[(&str, u32)] = &[
@@ -91,25 +86,10 @@ impl Family {
     pub(super) fn of(model_type: &str) -> Option<Self> {
         let family = match model_type {
             "llama" | "mixtral" | "phi3" | "deepseek_v2" | "deepseek_v3" => LLAMA,
-            "mistral" => Self {
-                defaults: &[("num_key_value_heads", 8)],
-                ..LLAMA
-            },
-            "qwen2" | "qwen2_moe" => Self {
-                qkv_bias: true,
-                window: WindowRule::FromMaxWindowLayers,
-                ..LLAMA
-            },
-            "qwen3" | "qwen3_moe" => Self {
-                qk_norm: true,
-                window: WindowRule::FromMaxWindowLayers,
-                ..LLAMA
-            },
-            "gemma" => Self {
-                tied_embeddings: true,
-                defaults: &[("head_dim", 256)],
-                ..LLAMA
-            },
+            "mistral" => Self { defaults: &[("num_key_value_heads", 8)], ..LLAMA },
+            "qwen2" | "qwen2_moe" => Self { qkv_bias: true, window: WindowRule::FromMaxWindowLayers, ..LLAMA },
+            "qwen3" | "qwen3_moe" => Self { qk_norm: true, window: WindowRule::FromMaxWindowLayers, ..LLAMA },
+            "gemma" => Self { tied_embeddings: true, defaults: &[("head_dim", 256)], ..LLAMA },
             "gemma2" => Self {
                 tied_embeddings: true,
                 norms_per_layer: 4,
@@ -125,27 +105,11 @@ impl Family {
                 defaults: GEMMA3_DEFAULTS,
                 ..LLAMA
             },
-            "gpt_oss" => Self {
-                all_biases: true,
-                window: WindowRule::AllButEvery(2),
-                ..LLAMA
-            },
-            "phi" => Self {
-                gated_mlp: false,
-                all_biases: true,
-                norms_per_layer: 1,
-                ..LLAMA
-            },
+            "gpt_oss" => Self { all_biases: true, window: WindowRule::AllButEvery(2), ..LLAMA },
+            "phi" => Self { gated_mlp: false, all_biases: true, norms_per_layer: 1, ..LLAMA },
             "gpt2" | "gpt_bigcode" | "opt" => GPT2,
-            "gpt_neox" => Self {
-                tied_embeddings: false,
-                learned_positions: false,
-                ..GPT2
-            },
-            "starcoder2" => Self {
-                learned_positions: false,
-                ..GPT2
-            },
+            "gpt_neox" => Self { tied_embeddings: false, learned_positions: false, ..GPT2 },
+            "starcoder2" => Self { learned_positions: false, ..GPT2 },
             _ => return None,
         };
         Some(family)
@@ -158,10 +122,7 @@ impl Family {
 
     /// What the family's configuration class has for a key that the file leaves out.
     pub(super) fn default_of(&self, key: &str) -> Option<u32> {
-        self.defaults
-            .iter()
-            .find(|(name, _)| *name == key)
-            .map(|(_, value)| *value)
+        self.defaults.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
     }
 }
 

@@ -20,18 +20,8 @@ impl<'a> Fields<'a> {
     /// A multimodal model keeps its language model in `text_config`.
     pub(super) fn new(whole: &'a Map<String, Value>, findings: Findings<'a>) -> Self {
         match whole.get("text_config") {
-            Some(Value::Object(text)) => Self {
-                text,
-                text_path: "text_config.",
-                whole,
-                findings,
-            },
-            _ => Self {
-                text: whole,
-                text_path: "",
-                whole,
-                findings,
-            },
+            Some(Value::Object(text)) => Self { text, text_path: "text_config.", whole, findings },
+            _ => Self { text: whole, text_path: "", whole, findings },
         }
     }
 
@@ -51,23 +41,14 @@ impl<'a> Fields<'a> {
 
     /// A whole number of at least `least`, under the first of several names that the file uses.
     fn number_from(&mut self, names: &[&str], least: u64) -> Option<u32> {
-        let (name, value) = names
-            .iter()
-            .find_map(|name| Some((*name, self.value(name)?)))?;
-        let number = value
-            .as_u64()
-            .filter(|number| (least..=LARGEST_DIMENSION).contains(number));
+        let (name, value) = names.iter().find_map(|name| Some((*name, self.value(name)?)))?;
+        let number = value.as_u64().filter(|number| (least..=LARGEST_DIMENSION).contains(number));
         if number.is_none() {
             let path = self.path(name);
-            let message = format!(
-                "must be a whole number from {least} to {LARGEST_DIMENSION}, not {}",
-                shown(value)
-            );
+            let message = format!("must be a whole number from {least} to {LARGEST_DIMENSION}, not {}", shown(value));
             self.findings.error(&path, message);
         }
-        number
-            .and_then(|number| u32::try_from(number).ok())
-            .or(Some(1))
+        number.and_then(|number| u32::try_from(number).ok()).or(Some(1))
     }
 
     /// A positive number that the file may leave out.
@@ -94,12 +75,9 @@ impl<'a> Fields<'a> {
             let keys = self.text.keys().map(String::as_str);
             keys.filter(|key| !USUAL_KEYS.contains(key))
         };
-        let similar = names
-            .iter()
-            .find_map(|name| nearest(name, strangers(), 1).first().copied());
+        let similar = names.iter().find_map(|name| nearest(name, strangers(), 1).first().copied());
         let hint = similar.map_or_else(String::new, |key| format!("; the file has {key}"));
-        self.findings
-            .error(&path, format!("is missing{others}{hint}"));
+        self.findings.error(&path, format!("is missing{others}{hint}"));
         1
     }
 
@@ -108,10 +86,7 @@ impl<'a> Fields<'a> {
         let value = self.value(key)?;
         if value.as_bool().is_none() {
             let path = self.path(key);
-            self.findings.error(
-                &path,
-                format!("must be true or false, not {}", shown(value)),
-            );
+            self.findings.error(&path, format!("must be true or false, not {}", shown(value)));
         }
         value.as_bool()
     }
@@ -121,8 +96,7 @@ impl<'a> Fields<'a> {
         let value = self.value(key)?;
         if value.as_str().is_none() {
             let path = self.path(key);
-            self.findings
-                .error(&path, format!("must be a word, not {}", shown(value)));
+            self.findings.error(&path, format!("must be a word, not {}", shown(value)));
         }
         value.as_str()
     }
@@ -161,11 +135,7 @@ pub(super) fn shown(value: &Value) -> String {
         _ => {
             let text = value.to_string();
             let cut: String = text.chars().take(SHOWN_CHARACTERS).collect();
-            if cut.len() < text.len() {
-                format!("{cut}…")
-            } else {
-                cut
-            }
+            if cut.len() < text.len() { format!("{cut}…") } else { cut }
         }
     }
 }

@@ -18,16 +18,8 @@ pub(super) struct Dtypes {
 /// Reads the element types. A checkpoint in fp32 is served in bf16, as vLLM does by default.
 pub(super) fn dtypes(fields: &mut Fields<'_>, has_experts: bool) -> Dtypes {
     let activation = activation(fields);
-    let mut dtypes = Dtypes {
-        weight: activation,
-        activation,
-        kv: activation,
-        expert: None,
-    };
-    let Some(value) = fields
-        .value("quantization_config")
-        .or_else(|| fields.value("compression_config"))
-    else {
+    let mut dtypes = Dtypes { weight: activation, activation, kv: activation, expert: None };
+    let Some(value) = fields.value("quantization_config").or_else(|| fields.value("compression_config")) else {
         return dtypes;
     };
     let Value::Object(config) = value else {
@@ -51,11 +43,7 @@ pub(super) fn dtypes(fields: &mut Fields<'_>, has_experts: bool) -> Dtypes {
 }
 
 fn activation(fields: &mut Fields<'_>) -> Dtype {
-    let key = if fields.value("torch_dtype").is_some() {
-        "torch_dtype"
-    } else {
-        "dtype"
-    };
+    let key = if fields.value("torch_dtype").is_some() { "torch_dtype" } else { "dtype" };
     let Some(name) = fields.word(key) else {
         return Dtype::Bf16;
     };
@@ -63,56 +51,31 @@ fn activation(fields: &mut Fields<'_>) -> Dtype {
         "bfloat16" | "auto" => Dtype::Bf16,
         "float16" | "half" => Dtype::Fp16,
         "float32" | "float" => {
-            fields.warn(
-                key,
-                "a float32 checkpoint is served in bfloat16, as vLLM does by default",
-            );
+            fields.warn(key, "a float32 checkpoint is served in bfloat16, as vLLM does by default");
             Dtype::Bf16
         }
         other => {
             let hint = did_you_mean(other, ["bfloat16", "float16", "float32"]);
-            fields.warn(
-                key,
-                format!("unknown type {other}, taken as bfloat16{hint}"),
-            );
+            fields.warn(key, format!("unknown type {other}, taken as bfloat16{hint}"));
             Dtype::Bf16
         }
     }
 }
 
-const METHODS: [&str; 9] = [
-    "fp8",
-    "fbgemm_fp8",
-    "mxfp4",
-    "awq",
-    "gptq",
-    "bitsandbytes",
-    "compressed-tensors",
-    "modelopt",
-    "quark",
-];
+const METHODS: [&str; 9] =
+    ["fp8", "fbgemm_fp8", "mxfp4", "awq", "gptq", "bitsandbytes", "compressed-tensors", "modelopt", "quark"];
 
 /// Element type of the quantised weights, `None` (with a warning) where the method is not known.
 fn weight(fields: &mut Fields<'_>, config: &Map<String, Value>) -> Option<Dtype> {
-    let method = word(config, "quant_method")
-        .or_else(|| word(config, "quant_library"))
-        .unwrap_or("");
+    let method = word(config, "quant_method").or_else(|| word(config, "quant_library")).unwrap_or("");
     let dtype = match method {
         "fp8" | "fbgemm_fp8" => Some(Dtype::Fp8),
         "mxfp4" => Some(Dtype::Mxfp4),
-        "awq" | "gptq" | "auto-round" | "intel/auto-round" => of_bits(
-            config
-                .get("bits")
-                .or_else(|| config.get("w_bit"))
-                .and_then(Value::as_u64),
-            false,
-        ),
-        "bitsandbytes" if config.get("load_in_4bit") == Some(&Value::Bool(true)) => {
-            Some(Dtype::Int4)
+        "awq" | "gptq" | "auto-round" | "intel/auto-round" => {
+            of_bits(config.get("bits").or_else(|| config.get("w_bit")).and_then(Value::as_u64), false)
         }
-        "bitsandbytes" if config.get("load_in_8bit") == Some(&Value::Bool(true)) => {
-            Some(Dtype::Int8)
-        }
+        "bitsandbytes" if config.get("load_in_4bit") == Some(&Value::Bool(true)) => Some(Dtype::Int4),
+        "bitsandbytes" if config.get("load_in_8bit") == Some(&Value::Bool(true)) => Some(Dtype::Int8),
         "modelopt" => match word(config, "quant_algo") {
             Some(name) if name.contains("FP4") => Some(Dtype::Mxfp4),
             Some(name) if name.contains("FP8") => Some(Dtype::Fp8),
@@ -124,8 +87,7 @@ fn weight(fields: &mut Fields<'_>, config: &Map<String, Value>) -> Option<Dtype>
     };
     if dtype.is_none() {
         let hint = did_you_mean(method, METHODS);
-        let message =
-            format!("the element type of its weights is not known; taken as not quantised{hint}");
+        let message = format!("the element type of its weights is not known; taken as not quantised{hint}");
         fields.warn("quantization_config", message);
     }
     dtype
@@ -134,13 +96,8 @@ fn weight(fields: &mut Fields<'_>, config: &Map<String, Value>) -> Option<Dtype>
 /// compressed-tensors: the weights of the first group that has any.
 fn of_groups(config: &Map<String, Value>) -> Option<Dtype> {
     let groups = config.get("config_groups")?.as_object()?;
-    let weights = groups
-        .values()
-        .find_map(|group| group.get("weights")?.as_object())?;
-    of_bits(
-        weights.get("num_bits")?.as_u64(),
-        word(weights, "type") == Some("float"),
-    )
+    let weights = groups.values().find_map(|group| group.get("weights")?.as_object())?;
+    of_bits(weights.get("num_bits")?.as_u64(), word(weights, "type") == Some("float"))
 }
 
 fn of_bits(bits: Option<u64>, float: bool) -> Option<Dtype> {
@@ -156,9 +113,7 @@ fn of_bits(bits: Option<u64>, float: bool) -> Option<Dtype> {
 /// The checkpoint brings scales for an 8-bit KV cache.
 fn keeps_fp8_cache(config: &Map<String, Value>) -> bool {
     let scheme = config.get("kv_cache_scheme").and_then(Value::as_object);
-    let bits = scheme
-        .and_then(|scheme| scheme.get("num_bits"))
-        .and_then(Value::as_u64);
+    let bits = scheme.and_then(|scheme| scheme.get("num_bits")).and_then(Value::as_u64);
     bits == Some(8) || word(config, "kv_cache_quant_algo") == Some("FP8")
 }
 

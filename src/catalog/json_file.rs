@@ -29,46 +29,27 @@ pub(super) fn read(path: &Path, limit_bytes: u64, holds: &str) -> Result<JsonFil
         message: without_position(&error),
     })?;
     let Value::Object(object) = value else {
-        return Err(CatalogError::WrongShape {
-            path: path.into(),
-            message: format!("expected {holds}"),
-        });
+        return Err(CatalogError::WrongShape { path: path.into(), message: format!("expected {holds}") });
     };
-    Ok(JsonFile {
-        object,
-        lines: KeyLines::of(text),
-    })
+    Ok(JsonFile { object, lines: KeyLines::of(text) })
 }
 
 fn read_text(path: &Path, limit_bytes: u64) -> Result<String, CatalogError> {
-    let unreadable = |cause| CatalogError::Unreadable {
-        path: path.into(),
-        cause,
-        hint: String::new(),
-    };
+    let unreadable = |cause| CatalogError::Unreadable { path: path.into(), cause, hint: String::new() };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(limit_bytes + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit_bytes {
-        return Err(CatalogError::TooLarge {
-            path: path.into(),
-            limit_bytes,
-        });
+        return Err(CatalogError::TooLarge { path: path.into(), limit_bytes });
     }
-    String::from_utf8(bytes).map_err(|error| CatalogError::NotText {
-        path: path.into(),
-        offset: error.utf8_error().valid_up_to(),
-    })
+    String::from_utf8(bytes)
+        .map_err(|error| CatalogError::NotText { path: path.into(), offset: error.utf8_error().valid_up_to() })
 }
 
 /// serde_json ends its messages in the position, which we put in front.
 fn without_position(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    message
-        .rsplit_once(" at line ")
-        .map_or(message.clone(), |(what, _)| what.to_owned())
+    message.rsplit_once(" at line ").map_or(message.clone(), |(what, _)| what.to_owned())
 }
 
 /// The line of each key of a JSON document, by the key's path with its parts joined by dots.
@@ -92,14 +73,8 @@ impl KeyLines {
 
     /// Scans a document that is known to be valid JSON; of another, the result is of no use but still a result.
     fn of(text: &str) -> Self {
-        let mut scan = Scan {
-            lines: Self {
-                by_path: HashMap::new(),
-                duplicates: Vec::new(),
-            },
-            open: Vec::new(),
-            line: 1,
-        };
+        let mut scan =
+            Scan { lines: Self { by_path: HashMap::new(), duplicates: Vec::new() }, open: Vec::new(), line: 1 };
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
             rest = match c {
@@ -140,12 +115,7 @@ impl Scan {
                     Some(outer) if self.open.len() < RECORDED_DEPTH => outer.path.clone(),
                     _ => String::new(),
                 };
-                self.open.push(Open {
-                    object: c == '{',
-                    before_key: true,
-                    own_path: path.len(),
-                    path,
-                });
+                self.open.push(Open { object: c == '{', before_key: true, own_path: path.len(), path });
             }
             '}' | ']' => drop(self.open.pop()),
             ',' => {
@@ -184,12 +154,7 @@ impl Scan {
             open.path.push('.');
         }
         open.path.push_str(key);
-        if self
-            .lines
-            .by_path
-            .insert(open.path.clone(), self.line)
-            .is_some()
-        {
+        if self.lines.by_path.insert(open.path.clone(), self.line).is_some() {
             self.lines.duplicates.push(open.path.clone());
         }
     }
@@ -201,9 +166,8 @@ mod tests {
 
     #[test]
     fn each_key_has_the_line_it_stands_on() {
-        let lines = KeyLines::of(
-            "{\n \"a\": {\n  \"b\": \"x,{\\\"y\",\n  \"c\": [1,\n {\"d\": 2}]},\n \"e\": 1,\n \"e\": 2}",
-        );
+        let lines =
+            KeyLines::of("{\n \"a\": {\n  \"b\": \"x,{\\\"y\",\n  \"c\": [1,\n {\"d\": 2}]},\n \"e\": 1,\n \"e\": 2}");
         assert_eq!(lines.line("a"), Some(2));
         assert_eq!(lines.line("a.b"), Some(3));
         assert_eq!(lines.line("a.c"), Some(4));

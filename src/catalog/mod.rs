@@ -46,28 +46,17 @@ impl Catalog {
 
     fn parse() -> Self {
         let models = embedded::MODELS.iter().map(|(file, text)| {
-            model_file::parse(text)
-                .unwrap_or_else(|error| panic!("configs/models/{file}, as tests read it: {error}"))
+            model_file::parse(text).unwrap_or_else(|error| panic!("configs/models/{file}, as tests read it: {error}"))
         });
         let devices = embedded::DEVICES.iter().map(|(file, text)| {
-            device_file::parse(text).unwrap_or_else(|error| {
-                panic!("configs/hardware/{file}, as tests read it: {error}")
-            })
+            device_file::parse(text)
+                .unwrap_or_else(|error| panic!("configs/hardware/{file}, as tests read it: {error}"))
         });
         let (models, devices): (Vec<_>, Vec<_>) = (models.collect(), devices.collect());
-        let model_names = models
-            .iter()
-            .map(|model| (model.architecture.name.as_str(), &model.aliases));
-        let device_names = devices
-            .iter()
-            .map(|device| (device.spec.name.as_str(), &device.aliases));
+        let model_names = models.iter().map(|model| (model.architecture.name.as_str(), &model.aliases));
+        let device_names = devices.iter().map(|device| (device.spec.name.as_str(), &device.aliases));
         let (model_by_name, device_by_name) = (index(model_names), index(device_names));
-        Self {
-            models,
-            devices,
-            model_by_name,
-            device_by_name,
-        }
+        Self { models, devices, model_by_name, device_by_name }
     }
 
     /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
@@ -80,9 +69,7 @@ impl Catalog {
     #[must_use]
     pub fn device(&self, name: &str) -> Option<&CatalogDevice> {
         let key = key(name);
-        let bare = MAKERS.iter().fold(key.as_str(), |key, maker| {
-            key.strip_prefix(maker).unwrap_or(key)
-        });
+        let bare = MAKERS.iter().fold(key.as_str(), |key, maker| key.strip_prefix(maker).unwrap_or(key));
         look_up(&self.device_by_name, bare).map(|index| &self.devices[index])
     }
 
@@ -100,9 +87,7 @@ impl Catalog {
 
     /// The names of all models, to offer the nearest for one that is unknown.
     pub fn model_names(&self) -> impl Iterator<Item = &str> {
-        self.models
-            .iter()
-            .map(|model| model.architecture.name.as_str())
+        self.models.iter().map(|model| model.architecture.name.as_str())
     }
 
     /// The names of all devices.
@@ -113,38 +98,25 @@ impl Catalog {
     /// Catalog names of the `n` models whose names or aliases are nearest to an unknown one.
     #[must_use]
     pub fn nearest_models(&self, unknown: &str, n: usize) -> Vec<&str> {
-        nearest_of(&self.model_by_name, unknown, n, |index| {
-            self.models[index].architecture.name.as_str()
-        })
+        nearest_of(&self.model_by_name, unknown, n, |index| self.models[index].architecture.name.as_str())
     }
 
     /// Catalog names of the `n` devices whose names or aliases are nearest to an unknown one.
     #[must_use]
     pub fn nearest_devices(&self, unknown: &str, n: usize) -> Vec<&str> {
-        nearest_of(&self.device_by_name, unknown, n, |index| {
-            self.devices[index].spec.name.as_str()
-        })
+        nearest_of(&self.device_by_name, unknown, n, |index| self.devices[index].spec.name.as_str())
     }
 
     /// The files of `configs/models` and of `configs/hardware` that are embedded, by name.
     #[must_use]
     pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>) {
-        let names =
-            |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
+        let names = |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
         (names(embedded::MODELS), names(embedded::DEVICES))
     }
 }
 
 /// What people write before a device's name, in the order in which it is taken off.
-const MAKERS: [&str; 7] = [
-    "nvidia-",
-    "amd-",
-    "intel-",
-    "google-",
-    "geforce-",
-    "tesla-",
-    "instinct-",
-];
+const MAKERS: [&str; 7] = ["nvidia-", "amd-", "intel-", "google-", "geforce-", "tesla-", "instinct-"];
 
 /// Names as they are compared: `RTX 4090` and `rtx_4090` are `rtx-4090`.
 fn key(name: &str) -> String {
@@ -169,10 +141,7 @@ fn index<'a>(names: impl Iterator<Item = (&'a str, &'a Vec<String>)>) -> HashMap
 fn look_up(by_name: &HashMap<String, usize>, name: &str) -> Option<usize> {
     let key = key(name);
     let without_owner = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
-    by_name
-        .get(&key)
-        .or_else(|| by_name.get(without_owner))
-        .copied()
+    by_name.get(&key).or_else(|| by_name.get(without_owner)).copied()
 }
 
 /// The nearest of all names and aliases, each as the catalog calls what it stands for. The owner of a Hugging Face id says
@@ -183,11 +152,7 @@ fn nearest_of<'a>(
     n: usize,
     name: impl Fn(usize) -> &'a str,
 ) -> Vec<&'a str> {
-    let unknown = unknown
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
+    let unknown = unknown.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let mut found: Vec<&str> = Vec::new();
     for alias in nearest(unknown, by_name.keys().map(String::as_str), by_name.len()) {
         let name = name(by_name[alias]);

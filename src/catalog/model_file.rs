@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use oracle_components::model::{
-    Attention, Dtype, MixtureOfExperts, ModelArchitecture, SlidingWindow,
-};
+use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture, SlidingWindow};
 use serde::Deserialize;
 
 /// A model that the catalog knows.
@@ -110,15 +108,13 @@ const fn bf16() -> Dtype {
 /// Reads one file of `configs/models`.
 pub(super) fn parse(text: &str) -> Result<CatalogModel, serde_saphyr::Error> {
     let file: ModelFile = serde_saphyr::from_str(text)?;
-    let attention = file
-        .latent_attention
-        .map_or(Attention::Grouped, |latent| Attention::Latent {
-            kv_lora_rank: latent.kv_lora_rank,
-            q_lora_rank: latent.q_lora_rank,
-            rope_head_dim: latent.rope_head_dim,
-            nope_head_dim: latent.nope_head_dim,
-            value_head_dim: latent.value_head_dim,
-        });
+    let attention = file.latent_attention.map_or(Attention::Grouped, |latent| Attention::Latent {
+        kv_lora_rank: latent.kv_lora_rank,
+        q_lora_rank: latent.q_lora_rank,
+        rope_head_dim: latent.rope_head_dim,
+        nope_head_dim: latent.nope_head_dim,
+        value_head_dim: latent.value_head_dim,
+    });
     let moe = file.moe.map(|moe| MixtureOfExperts {
         experts: moe.experts,
         experts_per_token: moe.experts_per_token,

@@ -65,32 +65,22 @@ impl ModelParams {
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&ModelParamsEntry> {
         let exact = self.models.iter().find(|entry| entry.name == name);
-        exact.or_else(|| {
-            self.models
-                .iter()
-                .find(|entry| entry.name.eq_ignore_ascii_case(name))
-        })
+        exact.or_else(|| self.models.iter().find(|entry| entry.name.eq_ignore_ascii_case(name)))
     }
 
     /// Findings of one severity.
     pub fn of_severity(&self, severity: Severity) -> impl Iterator<Item = &Finding> {
-        self.findings
-            .iter()
-            .filter(move |finding| finding.severity == severity)
+        self.findings.iter().filter(move |finding| finding.severity == severity)
     }
 }
 
 /// Reads a database and checks every entry. Only a file that is no database at all is an `Err`.
 pub fn load_model_params(path: &Path) -> Result<ModelParams, CatalogError> {
     let holds = "an object with an entry for each model, as in model_params.json";
-    let json = json_file::read(path, LARGEST_DATABASE_BYTES, holds)
-        .map_err(|error| with_hint(error, path))?;
+    let json = json_file::read(path, LARGEST_DATABASE_BYTES, holds).map_err(|error| with_hint(error, path))?;
     if json.object.contains_key("model_type") {
         let message = format!("looks like a Hugging Face config.json; expected {holds}");
-        return Err(CatalogError::WrongShape {
-            path: path.into(),
-            message,
-        });
+        return Err(CatalogError::WrongShape { path: path.into(), message });
     }
     let mut findings = Findings::new(path, &json.lines);
     if json.object.is_empty() {
@@ -106,49 +96,23 @@ pub fn load_model_params(path: &Path) -> Result<ModelParams, CatalogError> {
         };
         if let Some((architecture, origin)) = architecture(name, &stated, &mut findings) {
             let (line, stated_parameters) = (json.lines.line(name), stated.parameters);
-            models.push(ModelParamsEntry {
-                name: name.clone(),
-                line,
-                architecture,
-                origin,
-                stated_parameters,
-            });
+            models.push(ModelParamsEntry { name: name.clone(), line, architecture, origin, stated_parameters });
         }
     }
-    Ok(ModelParams {
-        file: path.into(),
-        models,
-        findings: findings.into_vec(),
-    })
+    Ok(ModelParams { file: path.into(), models, findings: findings.into_vec() })
 }
 
 /// The path in a config is relative to the folder that the program runs in, or to the config.
 fn with_hint(error: CatalogError, asked: &Path) -> CatalogError {
     let (path, cause) = match error {
-        CatalogError::Unreadable { path, cause, .. } if cause.kind() == ErrorKind::NotFound => {
-            (path, cause)
-        }
+        CatalogError::Unreadable { path, cause, .. } if cause.kind() == ErrorKind::NotFound => (path, cause),
         _ => return error,
     };
     let wanted = asked.file_name().unwrap_or_default().to_string_lossy();
-    let folder = asked
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let entries = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
-    let names: Vec<String> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    let found = did_you_mean(
-        &wanted,
-        names
-            .iter()
-            .map(String::as_str)
-            .filter(|name| *name != wanted),
-    );
+    let folder = asked.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let found = did_you_mean(&wanted, names.iter().map(String::as_str).filter(|name| *name != wanted));
     let hint = if found.is_empty() {
         "; expected a model_params.json. Models of the catalog need none: `llmperforacle models` lists them".to_owned()
     } else {
@@ -168,10 +132,7 @@ fn architecture(
             compare_figures(name, stated, model, findings);
             return Some((Arc::clone(&model.architecture), EntryOrigin::Catalog));
         }
-        let message = format!(
-            "differs from the catalog's {name} ({}); its own shape is used",
-            differences.join(", ")
-        );
+        let message = format!("differs from the catalog's {name} ({}); its own shape is used", differences.join(", "));
         findings.warn(name, message);
     }
     let own = from_shape(name, stated);
@@ -192,11 +153,7 @@ fn architecture(
 fn differences(stated: &StatedShape, model: &ModelArchitecture) -> Vec<String> {
     let moe = model.moe;
     let expert = moe.map_or(model.intermediate, |moe| moe.expert_intermediate);
-    let intermediate = if stated.intermediate == expert {
-        expert
-    } else {
-        model.intermediate
-    };
+    let intermediate = if stated.intermediate == expert { expert } else { model.intermediate };
     let experts = moe.map_or(0, |moe| moe.experts);
     let chosen = moe.map_or(0, |moe| moe.experts_per_token);
     let numbers = [
@@ -206,21 +163,11 @@ fn differences(stated: &StatedShape, model: &ModelArchitecture) -> Vec<String> {
         ("num_kv_heads", stated.kv_heads, model.kv_heads),
         ("intermediate_size", stated.intermediate, intermediate),
         ("num_experts", stated.experts.unwrap_or(0), experts),
-        (
-            "num_experts_per_tok",
-            stated.experts_per_token.unwrap_or(chosen),
-            chosen,
-        ),
-        (
-            "vocab_size",
-            stated.vocab,
-            close_vocab(stated.vocab, model.vocab),
-        ),
+        ("num_experts_per_tok", stated.experts_per_token.unwrap_or(chosen), chosen),
+        ("vocab_size", stated.vocab, close_vocab(stated.vocab, model.vocab)),
     ];
     let differ = numbers.iter().filter(|(_, own, catalog)| own != catalog);
-    differ
-        .map(|(key, own, catalog)| format!("{key} {own}, not {catalog}"))
-        .collect()
+    differ.map(|(key, own, catalog)| format!("{key} {own}, not {catalog}")).collect()
 }
 
 /// The stated vocabulary if it is near enough to the published one, else the published one.
@@ -230,28 +177,15 @@ fn close_vocab(stated: u32, published: u32) -> u32 {
 }
 
 /// What an entry states beside its shape, against the catalog's model.
-fn compare_figures(
-    name: &str,
-    stated: &StatedShape,
-    model: &CatalogModel,
-    findings: &mut Findings<'_>,
-) {
+fn compare_figures(name: &str, stated: &StatedShape, model: &CatalogModel, findings: &mut Findings<'_>) {
     note_superseded(name, findings);
     let published = model.architecture.vocab;
     if stated.vocab != published {
-        let message = format!(
-            "is {}; the published model has {published}, which is used",
-            stated.vocab
-        );
+        let message = format!("is {}; the published model has {published}, which is used", stated.vocab);
         findings.warn(&format!("{name}.vocab_size"), message);
     }
     compare_kv(name, stated, &model.architecture, findings);
-    compare_parameters(
-        name,
-        stated,
-        model.published_parameters.count as f64,
-        findings,
-    );
+    compare_parameters(name, stated, model.published_parameters.count as f64, findings);
 }
 
 fn note_superseded(name: &str, findings: &mut Findings<'_>) {
@@ -262,40 +196,24 @@ fn note_superseded(name: &str, findings: &mut Findings<'_>) {
     );
 }
 
-fn compare_kv(
-    name: &str,
-    stated: &StatedShape,
-    model: &ModelArchitecture,
-    findings: &mut Findings<'_>,
-) {
+fn compare_kv(name: &str, stated: &StatedShape, model: &ModelArchitecture, findings: &mut Findings<'_>) {
     let Some(figure) = stated.kv_bytes_per_token_per_layer else {
         return;
     };
     let bytes = model.kv_dtype.bytes();
     let derived = match model.attention {
         Attention::Grouped => 2.0 * f64::from(model.kv_heads) * f64::from(model.head_dim) * bytes,
-        Attention::Latent {
-            kv_lora_rank,
-            rope_head_dim,
-            ..
-        } => f64::from(kv_lora_rank + rope_head_dim) * bytes,
+        Attention::Latent { kv_lora_rank, rope_head_dim, .. } => f64::from(kv_lora_rank + rope_head_dim) * bytes,
     };
     if (figure - derived).abs() > KV_TOLERANCE * derived {
-        let message =
-            format!("is {figure}, but the architecture stores {derived} bytes, which are used");
-        findings.warn(
-            &format!("{name}.kv_cache_bytes_per_token_per_layer"),
-            message,
-        );
+        let message = format!("is {figure}, but the architecture stores {derived} bytes, which are used");
+        findings.warn(&format!("{name}.kv_cache_bytes_per_token_per_layer"), message);
     }
 }
 
 fn compare_parameters(name: &str, stated: &StatedShape, derived: f64, findings: &mut Findings<'_>) {
     if (stated.parameters - derived).abs() > PARAMETERS_TOLERANCE * derived {
-        let message = format!(
-            "is {}, but the architecture has {derived}, which are used",
-            stated.parameters
-        );
+        let message = format!("is {}, but the architecture has {derived}, which are used", stated.parameters);
         findings.warn(&format!("{name}.parameters"), message);
     }
 }
@@ -342,10 +260,7 @@ fn from_shape(name: &str, stated: &StatedShape) -> ModelArchitecture {
         ..usual.clone()
     });
     let distance = |model: &ModelArchitecture| (parameters(model) - stated.parameters).abs();
-    variants
-        .into_iter()
-        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
-        .unwrap_or(usual)
+    variants.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(usual)
 }
 
 /// Parameters in the matrices of a model with grouped attention: near enough to tell the variants apart.

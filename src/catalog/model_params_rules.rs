@@ -51,20 +51,10 @@ const PARAMETER_BYTES_TOLERANCE: f64 = 1000.0;
 pub(super) fn check(name: &str, entry: &Value, findings: &mut Findings<'_>) -> Option<StatedShape> {
     let errors_before = findings.errors();
     let Value::Object(entry) = entry else {
-        findings.error(
-            name,
-            format!(
-                "must be an object with the model's numbers, not {}",
-                shown(entry)
-            ),
-        );
+        findings.error(name, format!("must be an object with the model's numbers, not {}", shown(entry)));
         return None;
     };
-    let mut rules = Rules {
-        name,
-        entry,
-        findings,
-    };
+    let mut rules = Rules { name, entry, findings };
     rules.unknown_keys();
     let shape = rules.shape();
     rules.parameter_bytes();
@@ -82,19 +72,14 @@ struct Rules<'a, 'f> {
 
 impl<'a> Rules<'a, '_> {
     fn add(&mut self, severity: Severity, key: &str, message: impl Into<String>) {
-        self.findings
-            .add(severity, &format!("{}.{key}", self.name), message);
+        self.findings.add(severity, &format!("{}.{key}", self.name), message);
     }
 
     fn unknown_keys(&mut self) {
         for key in self.entry.keys() {
             if !KEYS.contains(&key.as_str()) {
                 let hint = did_you_mean(key, KEYS.iter().copied());
-                self.add(
-                    Severity::Warning,
-                    key,
-                    format!("nobody reads this key{hint}"),
-                );
+                self.add(Severity::Warning, key, format!("nobody reads this key{hint}"));
             }
         }
     }
@@ -135,17 +120,9 @@ impl<'a> Rules<'a, '_> {
     }
 
     fn missing(&mut self, key: &'static str) {
-        let strangers = self
-            .entry
-            .keys()
-            .map(String::as_str)
-            .filter(|key| !KEYS.contains(key));
+        let strangers = self.entry.keys().map(String::as_str).filter(|key| !KEYS.contains(key));
         let hint = did_you_mean(key, strangers).replacen("did you mean", "is it written as", 1);
-        let hint = if hint.is_empty() {
-            "; it is in the model's config.json".to_owned()
-        } else {
-            hint
-        };
+        let hint = if hint.is_empty() { "; it is in the model's config.json".to_owned() } else { hint };
         self.add(Severity::Error, key, format!("is missing{hint}"));
     }
 
@@ -153,14 +130,10 @@ impl<'a> Rules<'a, '_> {
     fn dimension(&mut self, key: &str) -> Option<u32> {
         let value = self.entry.get(key).filter(|value| !value.is_null())?;
         // The predecessor's Python takes 4096.0 as well.
-        let number = value.as_f64().filter(|number| {
-            number.fract() == 0.0 && (1.0..=LARGEST_DIMENSION as f64).contains(number)
-        });
+        let number =
+            value.as_f64().filter(|number| number.fract() == 0.0 && (1.0..=LARGEST_DIMENSION as f64).contains(number));
         if number.is_none() {
-            let message = format!(
-                "must be a whole number from 1 to {LARGEST_DIMENSION}, not {}",
-                shown(value)
-            );
+            let message = format!("must be a whole number from 1 to {LARGEST_DIMENSION}, not {}", shown(value));
             self.add(Severity::Error, key, message);
         }
         number.map(|number| number as u32)
@@ -169,15 +142,9 @@ impl<'a> Rules<'a, '_> {
     /// A number above zero, however large.
     fn quantity(&mut self, map: &Map<String, Value>, key: &str, path: &str) -> Option<f64> {
         let value = map.get(key).filter(|value| !value.is_null())?;
-        let number = value
-            .as_f64()
-            .filter(|number| *number > 0.0 && number.is_finite());
+        let number = value.as_f64().filter(|number| *number > 0.0 && number.is_finite());
         if number.is_none() {
-            self.add(
-                Severity::Error,
-                path,
-                format!("must be a number above 0, not {}", shown(value)),
-            );
+            self.add(Severity::Error, path, format!("must be a number above 0, not {}", shown(value)));
         }
         number
     }
@@ -188,29 +155,18 @@ impl<'a> Rules<'a, '_> {
         let parameters = self.entry.get("parameters").and_then(Value::as_f64);
         if !self.present(KEY) {
             if let Some(parameters) = parameters {
-                self.add(
-                    Severity::Warning,
-                    KEY,
-                    format!("is missing; taken as 2 × parameters = {}", 2.0 * parameters),
-                );
+                self.add(Severity::Warning, KEY, format!("is missing; taken as 2 × parameters = {}", 2.0 * parameters));
             } else {
-                self.add(
-                    Severity::Error,
-                    KEY,
-                    "is missing, and without parameters it cannot be computed",
-                );
+                self.add(Severity::Error, KEY, "is missing, and without parameters it cannot be computed");
             }
             return;
         }
-        let (Some(bytes), Some(parameters)) = (self.quantity(self.entry, KEY, KEY), parameters)
-        else {
+        let (Some(bytes), Some(parameters)) = (self.quantity(self.entry, KEY, KEY), parameters) else {
             return;
         };
         if (bytes - 2.0 * parameters).abs() > PARAMETER_BYTES_TOLERANCE {
-            let message = format!(
-                "is {bytes}, but two bytes for each of {parameters} parameters are {}",
-                2.0 * parameters
-            );
+            let message =
+                format!("is {bytes}, but two bytes for each of {parameters} parameters are {}", 2.0 * parameters);
             self.add(Severity::Error, KEY, message);
         }
     }
@@ -236,11 +192,7 @@ impl<'a> Rules<'a, '_> {
     fn kv_bytes(&mut self) -> Option<f64> {
         const KEY: &str = "kv_cache_bytes_per_token_per_layer";
         if !self.present(KEY) {
-            self.add(
-                Severity::Warning,
-                KEY,
-                "is missing; computed from the heads",
-            );
+            self.add(Severity::Warning, KEY, "is missing; computed from the heads");
             return None;
         }
         self.quantity(self.entry, KEY, KEY)
@@ -256,11 +208,7 @@ impl<'a> Rules<'a, '_> {
         };
         for kind in ["attention", "mlp"] {
             if !kinds.get(kind).is_some_and(Value::is_object) {
-                self.add(
-                    Severity::Error,
-                    &format!("layer_types.{kind}"),
-                    "is missing",
-                );
+                self.add(Severity::Error, &format!("layer_types.{kind}"), "is missing");
             }
         }
     }
@@ -275,21 +223,13 @@ impl<'a> Rules<'a, '_> {
         let entry: &'a Map<String, Value> = self.entry;
         match entry.get(key) {
             None | Some(Value::Null) => {
-                let computed = if if_missing == Severity::Warning {
-                    "; computed from the architecture"
-                } else {
-                    ""
-                };
+                let computed = if if_missing == Severity::Warning { "; computed from the architecture" } else { "" };
                 self.add(if_missing, key, format!("is missing{computed}"));
                 None
             }
             Some(Value::Object(object)) => Some(object),
             Some(other) => {
-                self.add(
-                    Severity::Error,
-                    key,
-                    format!("must be an object, not {}", shown(other)),
-                );
+                self.add(Severity::Error, key, format!("must be an object, not {}", shown(other)));
                 None
             }
         }

@@ -13,11 +13,7 @@ const NAMES_OFFERED: usize = 3;
 
 /// At most `n` of the candidates, the most alike first. Empty if none is alike.
 #[must_use]
-pub fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-    n: usize,
-) -> Vec<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>, n: usize) -> Vec<&'a str> {
     let word = folded(word);
     let mut scored: Vec<(f64, &str)> = candidates
         .into_iter()
@@ -63,22 +59,10 @@ fn likeness(word: &str, candidate: &str) -> f64 {
     }
     let edits = strsim::normalized_damerau_levenshtein(word, candidate);
     let in_order = strsim::jaro_winkler(word, candidate);
-    let in_order = if in_order >= IN_ORDER_COUNTS {
-        in_order - IN_ORDER_DISCOUNT
-    } else {
-        0.0
-    };
-    let (short, long) = if word.len() < candidate.len() {
-        (word, candidate)
-    } else {
-        (candidate, word)
-    };
+    let in_order = if in_order >= IN_ORDER_COUNTS { in_order - IN_ORDER_DISCOUNT } else { 0.0 };
+    let (short, long) = if word.len() < candidate.len() { (word, candidate) } else { (candidate, word) };
     let contained = short.len() >= 3 && (long.starts_with(short) || long.ends_with(short));
-    let contained = if contained {
-        0.75 + 0.25 * short.len() as f64 / long.len() as f64
-    } else {
-        0.0
-    };
+    let contained = if contained { 0.75 + 0.25 * short.len() as f64 / long.len() as f64 } else { 0.0 };
     edits.max(in_order).max(contained)
 }
 
@@ -89,23 +73,14 @@ mod tests {
     #[test]
     fn the_nearest_name_comes_first_and_strangers_are_left_out() {
         let names = ["Llama3.1-8B", "Llama3.1-70B", "Qwen3-8B", "Phi-2"];
-        assert_eq!(
-            nearest("llama-3.1-8b", names, 2),
-            ["Llama3.1-8B", "Llama3.1-70B"]
-        );
+        assert_eq!(nearest("llama-3.1-8b", names, 2), ["Llama3.1-8B", "Llama3.1-70B"]);
         assert!(nearest("whisper", names, 3).is_empty());
-        assert_eq!(
-            nearest("block_sise", ["block_size", "max_num_seqs"], 3),
-            ["block_size"]
-        );
+        assert_eq!(nearest("block_sise", ["block_size", "max_num_seqs"], 3), ["block_size"]);
     }
 
     #[test]
     fn a_message_ends_in_a_question_or_in_nothing() {
-        assert_eq!(
-            did_you_mean("A100-80", ["A100-SXM-80GB", "A100-SXM-80GB"]),
-            "; did you mean A100-SXM-80GB?"
-        );
+        assert_eq!(did_you_mean("A100-80", ["A100-SXM-80GB", "A100-SXM-80GB"]), "; did you mean A100-SXM-80GB?");
         assert_eq!(did_you_mean("", ["A100"]), "");
         assert_eq!(did_you_mean("zzz", ["A100"]), "");
         let long = "x".repeat(1_000_000);

@@ -55,9 +55,7 @@ impl fmt::Display for Diagnostic {
             write!(f, "{}: ", self.key_path)?;
         }
         write!(f, "{}", self.message)?;
-        self.suggestion
-            .as_ref()
-            .map_or(Ok(()), |suggestion| write!(f, "; {suggestion}"))
+        self.suggestion.as_ref().map_or(Ok(()), |suggestion| write!(f, "; {suggestion}"))
     }
 }
 
@@ -76,11 +74,7 @@ impl Mark {
     /// The mark of a value that a flag gave.
     #[must_use]
     pub fn flag(name: &'static str) -> Self {
-        Self {
-            origin: Origin::Flag(name),
-            line: 0,
-            column: 0,
-        }
+        Self { origin: Origin::Flag(name), line: 0, column: 0 }
     }
 }
 
@@ -109,30 +103,20 @@ impl At {
     /// The root of a configuration.
     #[must_use]
     pub fn root(mark: Mark) -> Self {
-        Self {
-            mark,
-            path: Arc::from(""),
-        }
+        Self { mark, path: Arc::from("") }
     }
 
     /// The key `name` below this one.
     #[must_use]
     pub fn key(&self, name: &str, mark: Mark) -> Self {
-        let path = if self.path.is_empty() {
-            Arc::from(name)
-        } else {
-            Arc::from(format!("{}.{name}", self.path))
-        };
+        let path = if self.path.is_empty() { Arc::from(name) } else { Arc::from(format!("{}.{name}", self.path)) };
         Self { mark, path }
     }
 
     /// The item at `index` of this list.
     #[must_use]
     pub fn item(&self, index: usize, mark: Mark) -> Self {
-        Self {
-            mark,
-            path: Arc::from(format!("{}[{index}]", self.path)),
-        }
+        Self { mark, path: Arc::from(format!("{}[{index}]", self.path)) }
     }
 }
 
@@ -148,11 +132,7 @@ impl Diagnostics {
     /// None yet; `file` is what messages call the configuration.
     #[must_use]
     pub fn new(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            list: Vec::new(),
-            warned_once: HashSet::new(),
-        }
+        Self { file: file.to_owned(), list: Vec::new(), warned_once: HashSet::new() }
     }
 
     /// Adds an error.
@@ -161,12 +141,7 @@ impl Diagnostics {
     }
 
     /// Adds an error with what to do about it.
-    pub fn error_with(
-        &mut self,
-        at: &At,
-        message: impl Into<String>,
-        suggestion: impl Into<String>,
-    ) {
+    pub fn error_with(&mut self, at: &At, message: impl Into<String>, suggestion: impl Into<String>) {
         self.push(Severity::Error, at, message.into(), Some(suggestion.into()));
     }
 
@@ -178,12 +153,7 @@ impl Diagnostics {
         word: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) {
-        self.push(
-            Severity::Error,
-            at,
-            message.into(),
-            did_you_mean(word, known),
-        );
+        self.push(Severity::Error, at, message.into(), did_you_mean(word, known));
     }
 
     /// Adds a warning.
@@ -192,18 +162,8 @@ impl Diagnostics {
     }
 
     /// Adds a warning with what to do about it.
-    pub fn warn_with(
-        &mut self,
-        at: &At,
-        message: impl Into<String>,
-        suggestion: impl Into<String>,
-    ) {
-        self.push(
-            Severity::Warning,
-            at,
-            message.into(),
-            Some(suggestion.into()),
-        );
+    pub fn warn_with(&mut self, at: &At, message: impl Into<String>, suggestion: impl Into<String>) {
+        self.push(Severity::Warning, at, message.into(), Some(suggestion.into()));
     }
 
     /// Adds a warning unless one under the same `topic` is there.
@@ -214,13 +174,7 @@ impl Diagnostics {
     }
 
     /// Adds an error, or a warning where the part of the configuration it is about is not simulated.
-    pub fn report(
-        &mut self,
-        severity: Severity,
-        at: &At,
-        message: impl Into<String>,
-        suggestion: Option<String>,
-    ) {
+    pub fn report(&mut self, severity: Severity, at: &At, message: impl Into<String>, suggestion: Option<String>) {
         self.push(severity, at, message.into(), suggestion);
     }
 
@@ -234,23 +188,14 @@ impl Diagnostics {
     /// Whether there is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.list
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// Every finding, in the order of the file.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         let file = self.file;
-        self.list.sort_by_key(|found| {
-            (
-                found.line == 0,
-                found.file != file,
-                found.line,
-                found.column,
-            )
-        });
+        self.list.sort_by_key(|found| (found.line == 0, found.file != file, found.line, found.column));
         self.list.dedup();
         self.list
     }
@@ -262,23 +207,12 @@ impl Diagnostics {
             Origin::Flag(name) => name.to_owned(),
         };
         let Mark { line, column, .. } = at.mark;
-        self.list.push(Diagnostic {
-            severity,
-            file,
-            line,
-            column,
-            key_path: at.path.to_string(),
-            message,
-            suggestion,
-        });
+        self.list.push(Diagnostic { severity, file, line, column, key_path: at.path.to_string(), message, suggestion });
     }
 }
 
 /// "did you mean X?", or the whole list where it is short and nothing is near.
-pub(crate) fn did_you_mean<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const SHORT_LIST: usize = 6;
     let known: Vec<&str> = known.into_iter().collect();
     let near = nearest(word, known.iter().copied(), NAMES_OFFERED);

@@ -65,19 +65,13 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnost
     let file = path.display().to_string();
     let bytes = read(path).map_err(|error| {
         let mut diagnostics = Diagnostics::new(&file);
-        diagnostics.error(
-            &At::root(Mark::default()),
-            format!("cannot read the file: {error}"),
-        );
+        diagnostics.error(&At::root(Mark::default()), format!("cannot read the file: {error}"));
         diagnostics.into_sorted()
     })?;
     let absolute = std::path::absolute(path).ok();
     let places = Places {
         config_folder: absolute.and_then(|path| path.parent().map(Path::to_path_buf)),
-        default_name: path.file_stem().map_or_else(
-            || "run".to_owned(),
-            |stem| stem.to_string_lossy().into_owned(),
-        ),
+        default_name: path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned()),
     };
     load_bytes(&bytes, &file, &places, overrides)
 }
@@ -85,9 +79,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnost
 /// The bytes of a file that is not too long, whatever its length is said to be.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(LONGEST_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?.take(LONGEST_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_FILE_BYTES {
         return Err(std::io::Error::other("longer than 64 MiB"));
     }
@@ -98,27 +90,13 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Everything that is wrong with it, in order; warnings too.
-pub fn load_text(
-    text: &[u8],
-    name: &str,
-    overrides: &Overrides,
-) -> Result<Resolved, Vec<Diagnostic>> {
-    let stem = Path::new(name)
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned());
-    let places = Places {
-        config_folder: None,
-        default_name: stem.unwrap_or_else(|| "run".to_owned()),
-    };
+pub fn load_text(text: &[u8], name: &str, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
+    let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "run".to_owned()) };
     load_bytes(text, name, &places, overrides)
 }
 
-fn load_bytes(
-    bytes: &[u8],
-    file: &str,
-    places: &Places,
-    overrides: &Overrides,
-) -> Result<Resolved, Vec<Diagnostic>> {
+fn load_bytes(bytes: &[u8], file: &str, places: &Places, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let mut diagnostics = Diagnostics::new(file);
     let Some(root) = tree::parse(bytes, &mut diagnostics) else {
         return Err(diagnostics.into_sorted());
@@ -147,10 +125,7 @@ fn load_tree(
     let has_errors = diagnostics.has_errors();
     let found = diagnostics.into_sorted();
     match resolved {
-        Some(resolved) if !has_errors => Ok(Resolved {
-            warnings: found,
-            ..resolved
-        }),
+        Some(resolved) if !has_errors => Ok(Resolved { warnings: found, ..resolved }),
         _ => Err(found),
     }
 }

@@ -42,45 +42,24 @@ impl Overrides {
             root.value = Value::Mapping(Vec::new());
         }
         for (index, text) in self.set.iter().enumerate() {
-            let mark = Mark {
-                origin: Origin::Set(index + 1),
-                line: 0,
-                column: 0,
-            };
+            let mark = Mark { origin: Origin::Set(index + 1), line: 0, column: 0 };
             apply_set(text, mark, root, diagnostics);
         }
         let seed = self.seed.map(|seed| Value::Integer(seed.into()));
         let text = |text: String| Value::Text(text);
-        let directory = self
-            .output_directory
-            .as_ref()
-            .map(|path| text(path.display().to_string()));
+        let directory = self.output_directory.as_ref().map(|path| text(path.display().to_string()));
         let flags = [
             ("--seed", "simulation.random_seed", seed.clone()),
             ("--seed", "workload.random_seed", seed),
-            (
-                "--mfu",
-                "frameworks_to_test[*].config.mfu",
-                self.mfu.map(Value::Number),
-            ),
-            (
-                "--mbu",
-                "frameworks_to_test[*].config.mbu",
-                self.mbu.map(Value::Number),
-            ),
+            ("--mfu", "frameworks_to_test[*].config.mfu", self.mfu.map(Value::Number)),
+            ("--mbu", "frameworks_to_test[*].config.mbu", self.mbu.map(Value::Number)),
             ("--output", "metrics_config.output_directory", directory),
             ("--name", "simulation.name", self.name.clone().map(text)),
         ];
         for (flag, path, value) in flags {
             if let Some(value) = value {
                 let steps = parse_path(path).expect("the paths of flags are well formed");
-                put(
-                    root,
-                    &steps,
-                    &value,
-                    &At::root(Mark::flag(flag)),
-                    diagnostics,
-                );
+                put(root, &steps, &value, &At::root(Mark::flag(flag)), diagnostics);
             }
         }
     }
@@ -94,15 +73,16 @@ fn apply_set(text: &str, mark: Mark, root: &mut Node, diagnostics: &mut Diagnost
     };
     let Some(steps) = parse_path(path.trim()) else {
         let message = format!("{path:?} is not a key path");
-        diagnostics.error_with(&at, message, "write keys with dots and items in brackets, such as frameworks_to_test[0].config.max_num_seqs");
+        diagnostics.error_with(
+            &at,
+            message,
+            "write keys with dots and items in brackets, such as frameworks_to_test[0].config.max_num_seqs",
+        );
         return;
     };
     match parse_value(value) {
         Ok(value) => put(root, &steps, &value, &at, diagnostics),
-        Err(message) => diagnostics.error(
-            &at.key(path, mark),
-            format!("the value is not YAML: {message}"),
-        ),
+        Err(message) => diagnostics.error(&at.key(path, mark), format!("the value is not YAML: {message}")),
     }
 }
 
@@ -120,11 +100,7 @@ fn parse_path(text: &str) -> Option<Vec<Step>> {
         steps.push(Step::Key(key.to_owned()));
         while !rest.is_empty() && steps.len() <= MOST_STEPS {
             let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
-            steps.push(if index == "*" {
-                Step::EveryItem
-            } else {
-                Step::Item(index.parse().ok()?)
-            });
+            steps.push(if index == "*" { Step::EveryItem } else { Step::Item(index.parse().ok()?) });
             rest = after;
         }
     }
@@ -146,29 +122,17 @@ fn put(node: &mut Node, steps: &[Step], value: &Value, at: &At, diagnostics: &mu
             // The last one, should the file have the key twice: that is an error anyway.
             let found = entries.iter().rposition(|entry| entry.key == *key);
             let index = found.unwrap_or_else(|| {
-                entries.push(Entry {
-                    key: key.clone(),
-                    mark,
-                    value: Node::new(Value::Null, mark),
-                });
+                entries.push(Entry { key: key.clone(), mark, value: Node::new(Value::Null, mark) });
                 entries.len() - 1
             });
-            put(
-                &mut entries[index].value,
-                rest,
-                value,
-                &at.key(key, mark),
-                diagnostics,
-            );
+            put(&mut entries[index].value, rest, value, &at.key(key, mark), diagnostics);
         }
         (Step::Item(index), Value::Sequence(items)) => {
             let length = items.len();
             match items.get_mut(*index) {
                 Some(item) => put(item, rest, value, &at.item(*index, mark), diagnostics),
-                None => diagnostics.error(
-                    &at.item(*index, mark),
-                    format!("no such item: the list has {length}, counted from 0"),
-                ),
+                None => diagnostics
+                    .error(&at.item(*index, mark), format!("no such item: the list has {length}, counted from 0")),
             }
         }
         (Step::EveryItem, Value::Sequence(items)) => {
@@ -185,11 +149,7 @@ fn report_misfit(step: &Step, node: &Node, at: &At, diagnostics: &mut Diagnostic
     match (step, &node.value) {
         (Step::Key(key), Value::Sequence(_)) => {
             let suggestion = format!("write {}[*].{key} for every item", at.path);
-            diagnostics.error_with(
-                at,
-                format!("this is a list, without a key {key}"),
-                suggestion,
-            );
+            diagnostics.error_with(at, format!("this is a list, without a key {key}"), suggestion);
         }
         (Step::Key(key), other) => diagnostics.error(at, format!("{other} has no key {key}")),
         // A key that nobody knows is reported by the decoder, with the nearest one.
@@ -199,9 +159,7 @@ fn report_misfit(step: &Step, node: &Node, at: &At, diagnostics: &mut Diagnostic
                 diagnostics.error(at, "there is no such list in the file");
             }
         }
-        (Step::Item(_) | Step::EveryItem, other) => {
-            diagnostics.error(at, format!("expected a list, found {other}"))
-        }
+        (Step::Item(_) | Step::EveryItem, other) => diagnostics.error(at, format!("expected a list, found {other}")),
     }
 }
 
@@ -209,18 +167,9 @@ fn report_misfit(step: &Step, node: &Node, at: &At, diagnostics: &mut Diagnostic
 fn marked(mut node: Node, mark: Mark) -> Node {
     node.mark = mark;
     node.value = match node.value {
-        Value::Sequence(items) => {
-            Value::Sequence(items.into_iter().map(|item| marked(item, mark)).collect())
-        }
+        Value::Sequence(items) => Value::Sequence(items.into_iter().map(|item| marked(item, mark)).collect()),
         Value::Mapping(entries) => Value::Mapping(
-            entries
-                .into_iter()
-                .map(|entry| Entry {
-                    mark,
-                    value: marked(entry.value, mark),
-                    ..entry
-                })
-                .collect(),
+            entries.into_iter().map(|entry| Entry { mark, value: marked(entry.value, mark), ..entry }).collect(),
         ),
         other => other,
     };

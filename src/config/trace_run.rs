@@ -40,20 +40,9 @@ pub struct TraceRun {
 /// # Errors
 /// Everything that is wrong with the flags; warnings too.
 pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
-    let stem = run
-        .trace
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned());
-    let places = Places {
-        config_folder: None,
-        default_name: stem.unwrap_or_else(|| "trace".to_owned()),
-    };
-    load_tree(
-        tree(run),
-        &places,
-        overrides,
-        Diagnostics::new("command line"),
-    )
+    let stem = run.trace.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "trace".to_owned()) };
+    load_tree(tree(run), &places, overrides, Diagnostics::new("command line"))
 }
 
 fn tree(run: &TraceRun) -> Node {
@@ -88,16 +77,10 @@ fn trace(run: &TraceRun) -> Node {
         entries.push(("format", Node::text(format, Mark::flag("--trace-format"))));
     }
     if let Some(rate_scale) = run.rate_scale {
-        entries.push((
-            "rate_scale",
-            Node::new(Value::Number(rate_scale), Mark::flag("--rate-scale")),
-        ));
+        entries.push(("rate_scale", Node::new(Value::Number(rate_scale), Mark::flag("--rate-scale"))));
     }
     if let Some(max_requests) = run.max_requests {
-        entries.push((
-            "max_requests",
-            integer(max_requests, Mark::flag("--max-requests")),
-        ));
+        entries.push(("max_requests", integer(max_requests, Mark::flag("--max-requests"))));
     }
     Node::mapping(entries, mark)
 }
@@ -117,10 +100,7 @@ fn framework(run: &TraceRun) -> Node {
         vec![
             ("name", Node::text("vllm", model)),
             ("type", Node::text(kind, model)),
-            (
-                "replicas",
-                integer(run.replicas.into(), Mark::flag("--replicas")),
-            ),
+            ("replicas", integer(run.replicas.into(), Mark::flag("--replicas"))),
             ("config", Node::mapping(config, model)),
         ],
         model,
@@ -128,14 +108,9 @@ fn framework(run: &TraceRun) -> Node {
 }
 
 fn parallelism(tensor: u32, pipeline: u32) -> Node {
-    let (tensor_flag, pipeline_flag) = (
-        Mark::flag("--tensor-parallel"),
-        Mark::flag("--pipeline-parallel"),
-    );
+    let (tensor_flag, pipeline_flag) = (Mark::flag("--tensor-parallel"), Mark::flag("--pipeline-parallel"));
     let gpus = u64::from(tensor) * u64::from(pipeline);
-    let ids = (0..gpus.min(MOST_GPUS))
-        .map(|number| Node::text(&format!("gpu{number}"), tensor_flag))
-        .collect();
+    let ids = (0..gpus.min(MOST_GPUS)).map(|number| Node::text(&format!("gpu{number}"), tensor_flag)).collect();
     Node::mapping(
         vec![
             ("strategy", Node::text("TP_PP", tensor_flag)),

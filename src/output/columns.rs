@@ -70,27 +70,14 @@ pub(super) enum Value<Row: 'static> {
 }
 
 impl<Row> Column<Row> {
-    pub(super) const fn new(
-        name: &'static str,
-        unit: &'static str,
-        comment: &'static str,
-        value: Value<Row>,
-    ) -> Self {
-        Self {
-            name,
-            unit,
-            comment,
-            value,
-        }
+    pub(super) const fn new(name: &'static str, unit: &'static str, comment: &'static str, value: Value<Row>) -> Self {
+        Self { name, unit, comment, value }
     }
 }
 
 impl<Row> Value<Row> {
     /// Whether a row may lack a value.
     pub(super) fn nullable(&self) -> bool {
-        matches!(
-            self,
-            Self::WordOrNull(_) | Self::TimeOrNull(..) | Self::FloatOrNull(_)
-        )
+        matches!(self, Self::WordOrNull(_) | Self::TimeOrNull(..) | Self::FloatOrNull(_))
     }
 }

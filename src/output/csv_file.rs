@@ -25,21 +25,11 @@ pub(super) struct CsvFile<Row: 'static> {
 }
 
 impl<Row> CsvFile<Row> {
-    pub(super) fn create(
-        path: &Path,
-        columns: &'static [Column<Row>],
-    ) -> Result<Self, OutputError> {
+    pub(super) fn create(path: &Path, columns: &'static [Column<Row>]) -> Result<Self, OutputError> {
         let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
         let mut lines = names.join(",").into_bytes();
         lines.push(b'\n');
-        Ok(Self {
-            columns,
-            file: StagedFile::create(path)?,
-            lines,
-            text: String::new(),
-            rows: 0,
-            bytes: 0,
-        })
+        Ok(Self { columns, file: StagedFile::create(path)?, lines, text: String::new(), rows: 0, bytes: 0 })
     }
 
     pub(super) fn write(&mut self, rows: &[Row], names: &Names) -> Result<(), OutputError> {
@@ -75,21 +65,11 @@ impl<Row> CsvFile<Row> {
     /// Writes what is left: the header of an empty file.
     pub(super) fn close(mut self) -> Result<ClosedFile, OutputError> {
         self.flush()?;
-        Ok(ClosedFile {
-            staged: self.file,
-            rows: self.rows,
-            bytes: self.bytes,
-        })
+        Ok(ClosedFile { staged: self.file, rows: self.rows, bytes: self.bytes })
     }
 }
 
-fn write_field<Row>(
-    line: &mut Vec<u8>,
-    text: &mut String,
-    value: &Value<Row>,
-    row: &Row,
-    names: &Names,
-) {
+fn write_field<Row>(line: &mut Vec<u8>, text: &mut String, value: &Value<Row>, row: &Row, names: &Names) {
     match value {
         Value::Identifier(prefix, number) => {
             line.extend_from_slice(prefix.as_bytes());
@@ -132,11 +112,7 @@ fn write_time(line: &mut Vec<u8>, scale: Scale, time: SimTime) {
     let mut buffer = itoa::Buffer::new();
     let digits = &buffer.format(unit + time.0 % unit)[1..];
     let significant = digits.trim_end_matches('0');
-    line.extend_from_slice(if significant.is_empty() {
-        b"0"
-    } else {
-        significant.as_bytes()
-    });
+    line.extend_from_slice(if significant.is_empty() { b"0" } else { significant.as_bytes() });
 }
 
 fn write_float(line: &mut Vec<u8>, number: f64) {

@@ -47,14 +47,7 @@ impl Distribution {
     }
 
     fn with_values(values: Values) -> Self {
-        Self {
-            count: 0,
-            sum_ns: 0,
-            sum_of_squares_ns2: 0,
-            minimum_ns: u64::MAX,
-            maximum_ns: 0,
-            values,
-        }
+        Self { count: 0, sum_ns: 0, sum_of_squares_ns2: 0, minimum_ns: u64::MAX, maximum_ns: 0, values }
     }
 
     /// Adds a span.
@@ -93,9 +86,7 @@ impl Distribution {
     pub(super) fn add(&mut self, other: &Self) {
         self.count += other.count;
         self.sum_ns += other.sum_ns;
-        self.sum_of_squares_ns2 = self
-            .sum_of_squares_ns2
-            .saturating_add(other.sum_of_squares_ns2);
+        self.sum_of_squares_ns2 = self.sum_of_squares_ns2.saturating_add(other.sum_of_squares_ns2);
         self.minimum_ns = self.minimum_ns.min(other.minimum_ns);
         self.maximum_ns = self.maximum_ns.max(other.maximum_ns);
         if let (Values::Exact(kept), Values::Exact(more)) = (&mut self.values, &other.values)
@@ -106,17 +97,12 @@ impl Distribution {
         }
         let counts = self.buckets();
         match &other.values {
-            Values::Exact(more) => more
-                .iter()
-                .for_each(|&value| count_in_bucket(counts, value, 1)),
+            Values::Exact(more) => more.iter().for_each(|&value| count_in_bucket(counts, value, 1)),
             Values::Buckets(more) => {
                 if more.len() > counts.len() {
                     counts.resize(more.len(), 0);
                 }
-                counts
-                    .iter_mut()
-                    .zip(more)
-                    .for_each(|(sum, count)| *sum += count);
+                counts.iter_mut().zip(more).for_each(|(sum, count)| *sum += count);
             }
         }
     }
@@ -153,9 +139,7 @@ impl Distribution {
     fn variance_ns2(&self) -> f64 {
         let count = u128::from(self.count);
         let (mean, remainder) = (self.sum_ns / count, self.sum_ns % count);
-        let about_mean = self
-            .sum_of_squares_ns2
-            .saturating_sub(mean.saturating_mul(self.sum_ns + remainder));
+        let about_mean = self.sum_of_squares_ns2.saturating_sub(mean.saturating_mul(self.sum_ns + remainder));
         let fraction = remainder as f64 / count as f64;
         (about_mean as f64 / count as f64 - fraction * fraction).max(0.0)
     }
@@ -189,8 +173,7 @@ impl Distribution {
                 let (start, width) = bucket_bounds(index);
                 let share = ((rank - before) as f64 + 0.5) / (through - before) as f64;
                 // The last whole value of the bucket is one less than the next bucket's first.
-                (start as f64 + (width - 1) as f64 * share)
-                    .clamp(self.minimum_ns as f64, self.maximum_ns as f64)
+                (start as f64 + (width - 1) as f64 * share).clamp(self.minimum_ns as f64, self.maximum_ns as f64)
             }
         }
     }
@@ -225,10 +208,7 @@ fn count_in_bucket(counts: &mut Vec<u64>, value: u64, weight: u64) {
 #[cold]
 fn grow(counts: &mut Vec<u64>, index: usize) {
     // By whole octaves: a handful of times in a run.
-    counts.resize(
-        (index / BUCKETS_PER_OCTAVE as usize + 1) * BUCKETS_PER_OCTAVE as usize,
-        0,
-    );
+    counts.resize((index / BUCKETS_PER_OCTAVE as usize + 1) * BUCKETS_PER_OCTAVE as usize, 0);
 }
 
 /// Values below two octaves' worth of buckets have one each.
@@ -289,25 +269,12 @@ mod tests {
 
     #[test]
     fn parts_add_up_to_the_whole() {
-        for (first, second) in [
-            (10, 20),
-            (EXACT_VALUES, 1),
-            (1, EXACT_VALUES + 5),
-            (200_000, 150_000),
-        ] {
-            let (mut whole, mut sum, mut part) = (
-                Distribution::new(),
-                Distribution::new(),
-                Distribution::new(),
-            );
+        for (first, second) in [(10, 20), (EXACT_VALUES, 1), (1, EXACT_VALUES + 5), (200_000, 150_000)] {
+            let (mut whole, mut sum, mut part) = (Distribution::new(), Distribution::new(), Distribution::new());
             for index in 0..first + second {
                 let value = SimTime((index as u64 * 2_654_435_761) % 1_000_000_007);
                 whole.record(value);
-                if index < first {
-                    sum.record(value)
-                } else {
-                    part.record(value)
-                }
+                if index < first { sum.record(value) } else { part.record(value) }
             }
             sum.add(&part);
             let quantiles = [0.0, 0.5, 0.99, 1.0];
@@ -323,9 +290,6 @@ mod tests {
             (0..weight).for_each(|_| repeated.record(SimTime(value)));
         }
         let quantiles = [0.1, 0.5, 0.9];
-        assert_eq!(
-            weighted.statistics(&quantiles),
-            repeated.statistics(&quantiles)
-        );
+        assert_eq!(weighted.statistics(&quantiles), repeated.statistics(&quantiles));
     }
 }

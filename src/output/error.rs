@@ -70,14 +70,8 @@ impl OutputError {
         let path = path.to_owned();
         match source {
             ParquetError::External(inner) => match inner.downcast::<io::Error>() {
-                Ok(source) => Self::Write {
-                    path,
-                    source: *source,
-                },
-                Err(inner) => Self::Encode {
-                    path,
-                    source: ParquetError::External(inner),
-                },
+                Ok(source) => Self::Write { path, source: *source },
+                Err(inner) => Self::Encode { path, source: ParquetError::External(inner) },
             },
             source => Self::Encode { path, source },
         }

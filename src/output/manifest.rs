@@ -81,10 +81,7 @@ pub(super) fn json_bytes(value: &impl serde::Serialize) -> Vec<u8> {
 
 /// The path as seen from the run's folder, where it lies in it.
 fn path_from(directory: &Path, path: &Path) -> String {
-    path.strip_prefix(directory)
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(directory).unwrap_or(path).display().to_string()
 }
 
 /// JSON without spaces and with sorted keys, whatever the order of the map at hand.
@@ -93,9 +90,7 @@ fn canonical(value: &Value) -> String {
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();
             entries.sort_by_key(|&(key, _)| key);
-            let entries = entries
-                .into_iter()
-                .map(|(key, value)| format!("{}:{}", json!(key), canonical(value)));
+            let entries = entries.into_iter().map(|(key, value)| format!("{}:{}", json!(key), canonical(value)));
             format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
         }
         Value::Array(values) => {

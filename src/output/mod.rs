@@ -37,7 +37,7 @@ pub use distribution::Statistics;
 pub use error::OutputError;
 pub use plan::OutputPlan;
 pub use summary::{
-    EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary,
-    ProfileSummary, RequestSummary, SimulationSummary, Summary, ThroughputSummary,
+    EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary, ProfileSummary,
+    RequestSummary, SimulationSummary, Summary, ThroughputSummary,
 };
 pub use writer::RunWriter;

@@ -41,12 +41,8 @@ fn unique<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
     for name in names.clone() {
         *uses.entry(name).or_default() += 1;
     }
-    let numbered = names.enumerate().map(|(index, name)| {
-        if uses[name.as_str()] > 1 {
-            format!("{name}#{index}")
-        } else {
-            name.clone()
-        }
-    });
+    let numbered = names
+        .enumerate()
+        .map(|(index, name)| if uses[name.as_str()] > 1 { format!("{name}#{index}") } else { name.clone() });
     numbered.collect()
 }

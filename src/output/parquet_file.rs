@@ -25,12 +25,8 @@ use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch,
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::{
-    FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData,
-};
-use parquet::file::properties::{
-    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
-};
+use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
 use super::OutputError;
@@ -55,26 +51,14 @@ pub(super) struct ParquetFile<Row: 'static> {
 }
 
 impl<Row> ParquetFile<Row> {
-    pub(super) fn create(
-        path: &Path,
-        columns: &'static [Column<Row>],
-    ) -> Result<Self, OutputError> {
-        let schema = Arc::new(Schema::new(
-            columns.iter().map(field).collect::<Vec<Field>>(),
-        ));
+    pub(super) fn create(path: &Path, columns: &'static [Column<Row>]) -> Result<Self, OutputError> {
+        let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<Field>>()));
         let options = ArrowWriterOptions::new().with_properties(properties(columns));
         let staged = StagedFile::create(path)?;
         let file = staged.try_clone_file()?;
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
             .map_err(|source| OutputError::from_parquet(path, source))?;
-        Ok(Self {
-            columns,
-            schema,
-            staged,
-            writer,
-            rows: 0,
-            failed: false,
-        })
+        Ok(Self { columns, schema, staged, writer, rows: 0, failed: false })
     }
 
     pub(super) fn write(&mut self, rows: &[Row], names: &Names) -> Result<(), OutputError> {
@@ -107,11 +91,7 @@ impl<Row> ParquetFile<Row> {
             keep_row_groups(&self.staged, row_groups);
             return Err(error);
         }
-        Ok(ClosedFile {
-            rows: self.rows,
-            bytes: self.writer.bytes_written() as u64,
-            staged: self.staged,
-        })
+        Ok(ClosedFile { rows: self.rows, bytes: self.writer.bytes_written() as u64, staged: self.staged })
     }
 
     /// After a failed write to this file or another: leaves a `.partial` file that holds what it can, and says so.
@@ -134,10 +114,7 @@ impl<Row> ParquetFile<Row> {
 
 impl<Row> std::fmt::Debug for ParquetFile<Row> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ParquetFile")
-            .field("staged", &self.staged)
-            .field("rows", &self.rows)
-            .finish_non_exhaustive()
+        f.debug_struct("ParquetFile").field("staged", &self.staged).field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 
@@ -154,10 +131,7 @@ fn keep_row_groups(staged: &StagedFile, row_groups: Vec<RowGroupMetaData>) {
 }
 
 /// Cuts the file off after the last of `row_groups` that is in it whole, and ends it with a footer that lists them.
-fn write_footer(
-    file: &mut File,
-    mut row_groups: Vec<RowGroupMetaData>,
-) -> parquet::errors::Result<()> {
+fn write_footer(file: &mut File, mut row_groups: Vec<RowGroupMetaData>) -> parquet::errors::Result<()> {
     let length = file.metadata()?.len();
     row_groups.retain(|group| end_of(group) <= length);
     let Some(last) = row_groups.last() else {
@@ -184,17 +158,12 @@ fn end_of(group: &RowGroupMetaData) -> u64 {
 
 fn field<Row>(column: &Column<Row>) -> Field {
     let data_type = match column.value {
-        Value::Identifier(..) | Value::Text(_) | Value::Word(_) | Value::WordOrNull(_) => {
-            DataType::Utf8
-        }
+        Value::Identifier(..) | Value::Text(_) | Value::Word(_) | Value::WordOrNull(_) => DataType::Utf8,
         Value::Integer(_) => DataType::Int64,
-        Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => {
-            DataType::Float64
-        }
+        Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => DataType::Float64,
         Value::Flag(_) => DataType::Boolean,
     };
-    let metadata: HashMap<String, String> =
-        notes(column).map(|(k, v)| (k.into(), v.into())).collect();
+    let metadata: HashMap<String, String> = notes(column).map(|(k, v)| (k.into(), v.into())).collect();
     Field::new(column.name, data_type, column.value.nullable()).with_metadata(metadata)
 }
 
@@ -206,8 +175,7 @@ fn notes<Row>(column: &Column<Row>) -> impl Iterator<Item = (&'static str, &'sta
 
 fn properties<Row>(columns: &[Column<Row>]) -> WriterProperties {
     let notes = columns.iter().flat_map(|column| {
-        notes(column)
-            .map(|(key, text)| KeyValue::new(format!("{key}:{}", column.name), text.to_owned()))
+        notes(column).map(|(key, text)| KeyValue::new(format!("{key}:{}", column.name), text.to_owned()))
     });
     let level = ZstdLevel::try_new(1).expect("zstd has a level 1");
     let properties = WriterProperties::builder()
@@ -221,15 +189,9 @@ fn properties<Row>(columns: &[Column<Row>]) -> WriterProperties {
 }
 
 /// The encoding of a column.
-fn column_properties<Row>(
-    properties: WriterPropertiesBuilder,
-    column: &Column<Row>,
-) -> WriterPropertiesBuilder {
+fn column_properties<Row>(properties: WriterPropertiesBuilder, column: &Column<Row>) -> WriterPropertiesBuilder {
     let path = ColumnPath::from(column.name);
-    let in_order = matches!(
-        column.value,
-        Value::Time(Scale::Seconds, _) | Value::TimeOrNull(Scale::Seconds, _)
-    );
+    let in_order = matches!(column.value, Value::Time(Scale::Seconds, _) | Value::TimeOrNull(Scale::Seconds, _));
     // Rows are nearly in order of time, so readers skip row groups by it. Of other columns every row group holds
     // the whole range, and comparing all values takes some 6 % of the writing.
     let properties = if in_order {
@@ -247,9 +209,7 @@ fn column_properties<Row>(
         // A dictionary, and where that grows too large the plain values.
         Value::Text(_) | Value::Word(_) | Value::WordOrNull(_) => return properties,
     };
-    properties
-        .set_column_dictionary_enabled(path.clone(), false)
-        .set_column_encoding(path, encoding)
+    properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding)
 }
 
 fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
@@ -265,28 +225,18 @@ fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
             }
             Arc::new(builder.finish())
         }
-        Value::Word(word) => Arc::new(StringArray::from_iter_values(
-            rows.iter().map(|row| word(row, names)),
-        )),
-        Value::WordOrNull(word) => Arc::new(
-            rows.iter()
-                .map(|row| word(row, names))
-                .collect::<StringArray>(),
-        ),
+        Value::Word(word) => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| word(row, names)))),
+        Value::WordOrNull(word) => Arc::new(rows.iter().map(|row| word(row, names)).collect::<StringArray>()),
         Value::Integer(number) => Arc::new(Int64Array::from_iter_values(rows.iter().map(number))),
-        Value::Time(scale, time) => Arc::new(Float64Array::from_iter_values(
-            rows.iter().map(|row| scale.number(time(row))),
-        )),
-        Value::TimeOrNull(scale, time) => Arc::new(
-            rows.iter()
-                .map(|row| time(row).map(|time| scale.number(time)))
-                .collect::<Float64Array>(),
-        ),
+        Value::Time(scale, time) => {
+            Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| scale.number(time(row)))))
+        }
+        Value::TimeOrNull(scale, time) => {
+            Arc::new(rows.iter().map(|row| time(row).map(|time| scale.number(time))).collect::<Float64Array>())
+        }
         Value::Float(number) => Arc::new(Float64Array::from_iter_values(rows.iter().map(number))),
         Value::FloatOrNull(number) => Arc::new(rows.iter().map(number).collect::<Float64Array>()),
-        Value::Flag(flag) => Arc::new(BooleanArray::from_iter(
-            rows.iter().map(|row| Some(flag(row))),
-        )),
+        Value::Flag(flag) => Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(flag(row))))),
     }
 }
 
@@ -336,9 +286,6 @@ mod tests {
         let groups = reader.metadata().num_row_groups();
         assert_eq!(groups, 2);
         let rows = reader.get_row_iter(None).expect("it can be read");
-        assert_eq!(
-            rows.map(|row| row.is_ok()).filter(|&ok| ok).count(),
-            2 * ROW_GROUP_ROWS
-        );
+        assert_eq!(rows.map(|row| row.is_ok()).filter(|&ok| ok).count(), 2 * ROW_GROUP_ROWS);
     }
 }

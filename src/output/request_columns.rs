@@ -12,9 +12,7 @@ fn ingress_time(record: &RequestRecord) -> Option<SimTime> {
 
 /// From the delivery to the first step that computed a token of the request; `None` if there was none.
 pub(super) fn queue_time(record: &RequestRecord) -> Option<SimTime> {
-    record
-        .scheduled
-        .map(|scheduled| scheduled.since(record.delivered))
+    record.scheduled.map(|scheduled| scheduled.since(record.delivered))
 }
 
 /// What ended on its way to the engine says that it would have been there later.
@@ -27,12 +25,7 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
     use Scale::{Milliseconds, Seconds};
     use Value::{Flag, FloatOrNull, Identifier, Integer, Text, Time, TimeOrNull, Word, WordOrNull};
     [
-        Column::new(
-            "request_id",
-            "",
-            "req_<n>, numbered in order of generation",
-            Identifier("req_", |r| r.request),
-        ),
+        Column::new("request_id", "", "req_<n>, numbered in order of generation", Identifier("req_", |r| r.request)),
         Column::new(
             "client_id",
             "",
@@ -44,36 +37,16 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
                 text.push_str(itoa::Buffer::new().format(r.client));
             }),
         ),
-        Column::new(
-            "session_id",
-            "",
-            "sess_<n>",
-            Identifier("sess_", |r| r.session),
-        ),
-        Column::new(
-            "prompt_tokens",
-            "tokens",
-            "tokens in the prompt",
-            Integer(|r| r.prompt_tokens.into()),
-        ),
+        Column::new("session_id", "", "sess_<n>", Identifier("sess_", |r| r.session)),
+        Column::new("prompt_tokens", "tokens", "tokens in the prompt", Integer(|r| r.prompt_tokens.into())),
         Column::new(
             "max_output_tokens",
             "tokens",
             "most output tokens asked for",
             Integer(|r| r.max_output_tokens.into()),
         ),
-        Column::new(
-            "output_tokens",
-            "tokens",
-            "output tokens generated",
-            Integer(|r| r.output_tokens.into()),
-        ),
-        Column::new(
-            "arrival_time",
-            "s",
-            "sent by the client",
-            Time(Seconds, |r| r.arrival),
-        ),
+        Column::new("output_tokens", "tokens", "output tokens generated", Integer(|r| r.output_tokens.into())),
+        Column::new("arrival_time", "s", "sent by the client", Time(Seconds, |r| r.arrival)),
         Column::new(
             "first_token_time",
             "s",
@@ -86,12 +59,7 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             "last byte received, refusal, deadline or end of the simulation",
             Time(Seconds, |r| r.completion),
         ),
-        Column::new(
-            "status",
-            "",
-            "SUCCESS, FAILED, TIMEOUT or INCOMPLETE",
-            Word(|r, _| r.status.as_str()),
-        ),
+        Column::new("status", "", "SUCCESS, FAILED, TIMEOUT or INCOMPLETE", Word(|r, _| r.status.as_str())),
         Column::new(
             "ttft_ms",
             "ms",
@@ -128,42 +96,12 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             "tokens computed in prefill, recomputation included",
             Integer(|r| r.prefilled_tokens.into()),
         ),
-        Column::new(
-            "framework",
-            "",
-            "engine that served it",
-            Word(|r, names| &names.engines[r.engine as usize]),
-        ),
-        Column::new(
-            "profile",
-            "",
-            "client profile",
-            Word(|r, names| &names.profiles[usize::from(r.profile)]),
-        ),
-        Column::new(
-            "turn",
-            "",
-            "turn within the session, from 0",
-            Integer(|r| r.turn.into()),
-        ),
-        Column::new(
-            "priority",
-            "",
-            "lower is served first under the priority policy",
-            Integer(|r| r.priority.into()),
-        ),
-        Column::new(
-            "streaming",
-            "",
-            "whether the response was streamed",
-            Flag(|r| r.streaming),
-        ),
-        Column::new(
-            "reason",
-            "",
-            "why it ended as it did",
-            Word(|r, _| r.reason.as_str()),
-        ),
+        Column::new("framework", "", "engine that served it", Word(|r, names| &names.engines[r.engine as usize])),
+        Column::new("profile", "", "client profile", Word(|r, names| &names.profiles[usize::from(r.profile)])),
+        Column::new("turn", "", "turn within the session, from 0", Integer(|r| r.turn.into())),
+        Column::new("priority", "", "lower is served first under the priority policy", Integer(|r| r.priority.into())),
+        Column::new("streaming", "", "whether the response was streamed", Flag(|r| r.streaming)),
+        Column::new("reason", "", "why it ended as it did", Word(|r, _| r.reason.as_str())),
         Column::new(
             "queue_time_ms",
             "ms",
@@ -194,11 +132,6 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             "tokens computed again after preemptions",
             Integer(|r| r.recomputed_tokens.into()),
         ),
-        Column::new(
-            "preemptions",
-            "",
-            "times it was preempted",
-            Integer(|r| r.preemptions.into()),
-        ),
+        Column::new("preemptions", "", "times it was preempted", Integer(|r| r.preemptions.into())),
     ]
 };

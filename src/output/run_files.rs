@@ -39,12 +39,8 @@ impl RunFiles {
         Ok(Self {
             statistics: RequestStatistics::new(plan.warm_up, names.profiles.len()),
             names,
-            requests_parquet: requests_parquet
-                .map(|path| ParquetFile::create(path, &REQUEST_COLUMNS))
-                .transpose()?,
-            requests_csv: requests_csv
-                .map(|path| CsvFile::create(path, &REQUEST_COLUMNS))
-                .transpose()?,
+            requests_parquet: requests_parquet.map(|path| ParquetFile::create(path, &REQUEST_COLUMNS)).transpose()?,
+            requests_csv: requests_csv.map(|path| CsvFile::create(path, &REQUEST_COLUMNS)).transpose()?,
             timeseries_parquet: timeseries_parquet
                 .map(|path| ParquetFile::create(path, &INTERVAL_COLUMNS))
                 .transpose()?,

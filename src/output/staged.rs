@@ -32,30 +32,15 @@ impl StagedFile {
     /// Makes the folder if need be and opens the file.
     pub(super) fn create(final_path: &Path) -> Result<Self, OutputError> {
         if let Some(folder) = final_path.parent() {
-            fs::create_dir_all(folder).map_err(|source| OutputError::Folder {
-                path: folder.to_owned(),
-                source,
-            })?;
+            fs::create_dir_all(folder).map_err(|source| OutputError::Folder { path: folder.to_owned(), source })?;
         }
-        let straight = fs::metadata(final_path)
-            .is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+        let straight = fs::metadata(final_path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
         let staging_path = (!straight).then(|| partial_name(final_path));
         let path = staging_path.as_deref().unwrap_or(final_path);
         // A folder in the place of the file would only be noticed by the rename, after the run.
-        let opened = if final_path.is_dir() {
-            Err(io::ErrorKind::IsADirectory.into())
-        } else {
-            File::create(path)
-        };
-        let file = opened.map_err(|source| OutputError::Create {
-            path: final_path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            final_path: final_path.to_owned(),
-            staging_path,
-            file,
-        })
+        let opened = if final_path.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { File::create(path) };
+        let file = opened.map_err(|source| OutputError::Create { path: final_path.to_owned(), source })?;
+        Ok(Self { final_path: final_path.to_owned(), staging_path, file })
     }
 
     /// The path the file will have.
@@ -65,20 +50,12 @@ impl StagedFile {
 
     /// Another handle to the same file.
     pub(super) fn try_clone_file(&self) -> Result<File, OutputError> {
-        self.file.try_clone().map_err(|source| OutputError::Create {
-            path: self.final_path.clone(),
-            source,
-        })
+        self.file.try_clone().map_err(|source| OutputError::Create { path: self.final_path.clone(), source })
     }
 
     /// Writes all of the bytes.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
-        self.file
-            .write_all(bytes)
-            .map_err(|source| OutputError::Write {
-                path: self.final_path.clone(),
-                source,
-            })
+        self.file.write_all(bytes).map_err(|source| OutputError::Write { path: self.final_path.clone(), source })
     }
 
     /// Gives the file its final name, in place of one that an earlier run left there.
@@ -86,11 +63,7 @@ impl StagedFile {
         let Some(from) = self.staging_path else {
             return Ok(());
         };
-        fs::rename(&from, &self.final_path).map_err(|source| OutputError::Rename {
-            from,
-            to: self.final_path,
-            source,
-        })
+        fs::rename(&from, &self.final_path).map_err(|source| OutputError::Rename { from, to: self.final_path, source })
     }
 
     /// Takes the file away again.
@@ -110,10 +83,7 @@ pub(super) fn cut(file: &mut File, bytes: u64) -> io::Result<()> {
 }
 
 fn partial_name(final_path: &Path) -> PathBuf {
-    let mut name = final_path
-        .file_name()
-        .map(OsString::from)
-        .unwrap_or_default();
+    let mut name = final_path.file_name().map(OsString::from).unwrap_or_default();
     name.push(".partial");
     final_path.with_file_name(name)
 }

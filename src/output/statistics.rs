@@ -60,12 +60,7 @@ pub(super) struct GroupStatistics {
 
 impl GroupStatistics {
     fn new() -> Self {
-        Self {
-            by_status: [0; Status::ALL.len()],
-            prompt_tokens: 0,
-            output_tokens: 0,
-            latencies: Latencies::new(),
-        }
+        Self { by_status: [0; Status::ALL.len()], prompt_tokens: 0, output_tokens: 0, latencies: Latencies::new() }
     }
 
     fn add(&mut self, other: &Self) {

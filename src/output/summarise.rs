@@ -11,8 +11,8 @@ use super::distribution::Distribution;
 use super::names::Names;
 use super::statistics::{GroupStatistics, PrefixStatistics, RequestStatistics};
 use super::summary::{
-    EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary,
-    ProfileSummary, RequestSummary, SimulationSummary, Summary, ThroughputSummary,
+    EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary, ProfileSummary,
+    RequestSummary, SimulationSummary, Summary, ThroughputSummary,
 };
 
 /// The word for why a simulation stopped.
@@ -95,10 +95,7 @@ impl Inputs<'_> {
     }
 
     fn latency(self, distribution: &Distribution) -> Latency {
-        Latency {
-            statistics: distribution.statistics(&self.plan.quantiles),
-            quantiles: self.plan.quantiles.clone(),
-        }
+        Latency { statistics: distribution.statistics(&self.plan.quantiles), quantiles: self.plan.quantiles.clone() }
     }
 
     fn engines(self) -> Named<EngineSummary> {
@@ -181,11 +178,7 @@ fn request_summary(all: &GroupStatistics, requests: &RequestStatistics) -> Reque
         success_rate: ratio(all.ended(Status::Success) as f64, all.total() as f64),
         timeout: all.ended(Status::Timeout),
         incomplete: all.ended(Status::Incomplete),
-        by_reason: Named(
-            occurred
-                .map(|(reason, count)| (reason.as_str().to_owned(), count))
-                .collect(),
-        ),
+        by_reason: Named(occurred.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect()),
     }
 }
 
@@ -230,17 +223,8 @@ fn peak_flops_per_s(device: &DeviceSpec, model: Option<&ModelArchitecture>) -> f
         Dtype::Int8 => peaks.int8,
         Dtype::Int4 | Dtype::Mxfp4 => None,
     };
-    let narrow = model
-        .map(|model| model.weight_dtype)
-        .filter(|dtype| matches!(dtype, Dtype::Fp8 | Dtype::Int8));
+    let narrow = model.map(|model| model.weight_dtype).filter(|dtype| matches!(dtype, Dtype::Fp8 | Dtype::Int8));
     let candidates = [narrow, model.map(|model| model.activation_dtype)];
     let of_model = candidates.into_iter().flatten().find_map(listed);
-    of_model
-        .or(peaks.bf16)
-        .or(peaks.fp16)
-        .or(peaks.fp32)
-        .or(peaks.fp8)
-        .or(peaks.int8)
-        .or(peaks.fp4)
-        .unwrap_or_default()
+    of_model.or(peaks.bf16).or(peaks.fp16).or(peaks.fp32).or(peaks.fp8).or(peaks.int8).or(peaks.fp4).unwrap_or_default()
 }

@@ -23,17 +23,10 @@ impl Summary {
     fn write_requests(&self, table: &mut String) -> std::fmt::Result {
         let (simulation, requests) = (&self.simulation, &self.requests);
         let note = if self.partial { ", stopped early" } else { "" };
-        writeln!(
-            table,
-            "Simulated   {:.1} s{note}",
-            simulation.total_duration_s
-        )?;
+        writeln!(table, "Simulated   {:.1} s{note}", simulation.total_duration_s)?;
         if simulation.warm_up_duration_s > 0.0 {
             let warm_up_s = simulation.warm_up_duration_s;
-            writeln!(
-                table,
-                "            without requests that arrived in the first {warm_up_s:.1} s"
-            )?;
+            writeln!(table, "            without requests that arrived in the first {warm_up_s:.1} s")?;
         }
         writeln!(
             table,
@@ -76,11 +69,7 @@ impl Summary {
     }
 
     fn write_hardware(&self, table: &mut String) -> std::fmt::Result {
-        writeln!(
-            table,
-            "\n{:<26}{:>10}{:>10}{:>10}",
-            "GPU", "busy", "MFU", "MBU"
-        )?;
+        writeln!(table, "\n{:<26}{:>10}{:>10}{:>10}", "GPU", "busy", "MFU", "MBU")?;
         for (name, gpu) in first(&self.gpus) {
             let (busy, mfu, mbu) = (percent(gpu.busy), percent(gpu.mfu), percent(gpu.mbu));
             writeln!(table, "  {name:<24}{busy:>10}{mfu:>10}{mbu:>10}")?;
@@ -88,8 +77,7 @@ impl Summary {
         write_rest(table, &self.gpus)?;
         let head = ["KV peak", "running", "waiting", "preempted"];
         write!(table, "{:<26}", "Engine")?;
-        head.iter()
-            .try_for_each(|head| write!(table, "{head:>10}"))?;
+        head.iter().try_for_each(|head| write!(table, "{head:>10}"))?;
         writeln!(table)?;
         for (name, engine) in first(&self.engines) {
             writeln!(
@@ -113,12 +101,7 @@ impl Summary {
             inside.display().to_string()
         });
         let names: Vec<String> = names.collect();
-        writeln!(
-            table,
-            "\nFiles in {}/: {}",
-            folder.display(),
-            names.join(", ")
-        )
+        writeln!(table, "\nFiles in {}/: {}", folder.display(), names.join(", "))
     }
 }
 

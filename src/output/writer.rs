@@ -57,11 +57,7 @@ impl RunWriter {
     ///
     /// # Errors
     /// A folder or file cannot be made, or two outputs have the same path.
-    pub fn create(
-        plan: &OutputPlan,
-        scenario: &Scenario,
-        profile_names: &[String],
-    ) -> Result<Self, OutputError> {
+    pub fn create(plan: &OutputPlan, scenario: &Scenario, profile_names: &[String]) -> Result<Self, OutputError> {
         refuse_equal_paths(plan)?;
         let names = Names::new(scenario, profile_names);
         let files = RunFiles::create(plan, names.clone())?;
@@ -80,9 +76,7 @@ impl RunWriter {
             token_gaps: Distribution::weighted(),
             batches,
             emptied: Mutex::new(emptied),
-            thread: thread.map_err(|_| OutputError::WriterGone {
-                directory: plan.directory.clone(),
-            })?,
+            thread: thread.map_err(|_| OutputError::WriterGone { directory: plan.directory.clone() })?,
             summary_json,
             manifest_json,
         })
@@ -95,19 +89,13 @@ impl RunWriter {
     ///
     /// # Errors
     /// The first error of the run's files, also when it came while the simulation ran. No file is renamed then.
-    pub fn finish(
-        mut self,
-        outcome: &Outcome,
-        partial: bool,
-        run: Value,
-    ) -> Result<Summary, OutputError> {
+    pub fn finish(mut self, outcome: &Outcome, partial: bool, run: Value) -> Result<Summary, OutputError> {
         // If the writer thread has stopped, its error is told below.
         let _ = self.send_requests();
         let _ = self.send_intervals();
         drop(self.batches);
-        let (files, written) = self.thread.join().map_err(|_| OutputError::WriterGone {
-            directory: self.plan.directory.clone(),
-        })?;
+        let (files, written) =
+            self.thread.join().map_err(|_| OutputError::WriterGone { directory: self.plan.directory.clone() })?;
         let inputs = Inputs {
             plan: &self.plan,
             scenario: &self.scenario,
@@ -134,15 +122,8 @@ impl RunWriter {
         };
         let summary_bytes = manifest::json_bytes(&summary);
         self.summary_json.write_all(&summary_bytes)?;
-        let ending = Ending {
-            plan: &self.plan,
-            outcome,
-            partial,
-            closed: &closed,
-            summary_bytes: summary_bytes.len(),
-        };
-        self.manifest_json
-            .write_all(&manifest::json_bytes(&ending.manifest(run)))?;
+        let ending = Ending { plan: &self.plan, outcome, partial, closed: &closed, summary_bytes: summary_bytes.len() };
+        self.manifest_json.write_all(&manifest::json_bytes(&ending.manifest(run)))?;
         let data_files = closed.into_iter().map(|file| file.staged);
         // The manifest last: where it is, the others are whole.
         for file in data_files.chain([self.summary_json, self.manifest_json]) {
@@ -159,17 +140,13 @@ impl RunWriter {
         let empty = emptied.try_recv();
         let empty = empty.unwrap_or_else(|_| Vec::with_capacity(BATCH_ROWS));
         let full = std::mem::replace(&mut self.requests, empty);
-        self.batches
-            .send(Batch::Requests(full))
-            .map_err(|_| SinkClosed)
+        self.batches.send(Batch::Requests(full)).map_err(|_| SinkClosed)
     }
 
     #[cold]
     fn send_intervals(&mut self) -> Result<(), SinkClosed> {
         let full = std::mem::take(&mut self.intervals);
-        self.batches
-            .send(Batch::Intervals(full))
-            .map_err(|_| SinkClosed)
+        self.batches.send(Batch::Intervals(full)).map_err(|_| SinkClosed)
     }
 }
 
@@ -208,18 +185,12 @@ impl RecordSink for RunWriter {
 }
 
 fn refuse_equal_paths(plan: &OutputPlan) -> Result<(), OutputError> {
-    let optional = [
-        &plan.requests_parquet,
-        &plan.requests_csv,
-        &plan.timeseries_parquet,
-    ];
+    let optional = [&plan.requests_parquet, &plan.requests_csv, &plan.timeseries_parquet];
     let mut paths: Vec<&PathBuf> = optional.into_iter().flatten().collect();
     paths.extend([&plan.summary_json, &plan.manifest_json]);
     paths.sort();
     match paths.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(OutputError::SamePath {
-            path: pair[0].clone(),
-        }),
+        Some(pair) => Err(OutputError::SamePath { path: pair[0].clone() }),
         None => Ok(()),
     }
 }

@@ -36,33 +36,18 @@ pub(super) enum Process {
 impl Process {
     /// All profiles on one stream.
     pub fn mixed(choice: Choice, rng: Xoshiro256PlusPlus) -> Self {
-        Self::Mixed {
-            choice,
-            rng,
-            clock: SimTime::ZERO,
-        }
+        Self::Mixed { choice, rng, clock: SimTime::ZERO }
     }
 
     /// Each profile on its own stream; draws their first gaps.
     pub fn independent(profiles: &mut [ProfileSource], end: SimTime) -> Self {
-        let first = profiles
-            .iter_mut()
-            .zip(0_u16..=u16::MAX)
-            .map(|(profile, index)| Reverse((profile.gap(), index)));
-        Self::Independent {
-            due: first
-                .filter(|Reverse((arrival, _))| *arrival < end)
-                .collect(),
-        }
+        let first = profiles.iter_mut().zip(0_u16..=u16::MAX).map(|(profile, index)| Reverse((profile.gap(), index)));
+        Self::Independent { due: first.filter(|Reverse((arrival, _))| *arrival < end).collect() }
     }
 
     /// The next arrival before `end`: when, and whose.
     #[inline]
-    pub fn next(
-        &mut self,
-        profiles: &mut [ProfileSource],
-        end: SimTime,
-    ) -> Option<(SimTime, usize)> {
+    pub fn next(&mut self, profiles: &mut [ProfileSource], end: SimTime) -> Option<(SimTime, usize)> {
         match self {
             Self::Mixed { choice, rng, clock } => {
                 if *clock >= end {

@@ -108,11 +108,7 @@ impl Sampler {
             Kind::Mixture(choice, components) => components[choice.pick(rng)].sample(rng),
         };
         // A NaN is not above 0 either.
-        if value > 0.0 {
-            value.min(f64::MAX)
-        } else {
-            0.0
-        }
+        if value > 0.0 { value.min(f64::MAX) } else { 0.0 }
     }
 
     /// One draw as a number of tokens, 1 ..= [`MAX_TOKENS`].
@@ -178,10 +174,7 @@ impl Choice {
             cumulative.push(sum);
         }
         sum.is_finite().then_some(())?;
-        Some(Self {
-            cumulative: cumulative.into(),
-            last: last?,
-        })
+        Some(Self { cumulative: cumulative.into(), last: last? })
     }
 
     /// The index of one, drawn by weight. Draws nothing where there is no choice.
@@ -192,9 +185,7 @@ impl Choice {
         }
         let point = rng.random::<f64>() * self.cumulative[self.last];
         // A product may round up to the total, which is nobody's share.
-        self.cumulative
-            .partition_point(|&sum| sum <= point)
-            .min(self.last)
+        self.cumulative.partition_point(|&sum| sum <= point).min(self.last)
     }
 }
 
@@ -208,13 +199,7 @@ fn uniform(low: f64, high: f64) -> Result<Kind, DistributionError> {
     let low = finite("Uniform", "low", low)?;
     let high = finite("Uniform", "high", high)?;
     let span = high - low;
-    require(
-        span >= 0.0 && span.is_finite(),
-        "Uniform",
-        "high",
-        high,
-        "at least low",
-    )?;
+    require(span >= 0.0 && span.is_finite(), "Uniform", "high", high, "at least low")?;
     Ok(Kind::Uniform { low, span })
 }
 
@@ -222,57 +207,23 @@ fn mixture(components: &[(f64, Distribution)]) -> Result<Kind, DistributionError
     for &(weight, _) in components {
         not_negative("Mixture", "weight", weight)?;
     }
-    let choice = Choice::new(components.iter().map(|&(weight, _)| weight))
-        .ok_or(DistributionError::EmptyMixture)?;
-    let samplers: Result<Box<[_]>, _> = components
-        .iter()
-        .map(|(_, component)| Sampler::new(component))
-        .collect();
+    let choice = Choice::new(components.iter().map(|&(weight, _)| weight)).ok_or(DistributionError::EmptyMixture)?;
+    let samplers: Result<Box<[_]>, _> = components.iter().map(|(_, component)| Sampler::new(component)).collect();
     Ok(Kind::Mixture(choice, samplers?))
 }
 
-fn finite(
-    distribution: &'static str,
-    parameter: &'static str,
-    value: f64,
-) -> Result<f64, DistributionError> {
-    require(
-        value.is_finite(),
-        distribution,
-        parameter,
-        value,
-        "a finite number",
-    )
+fn finite(distribution: &'static str, parameter: &'static str, value: f64) -> Result<f64, DistributionError> {
+    require(value.is_finite(), distribution, parameter, value, "a finite number")
 }
 
-fn positive(
-    distribution: &'static str,
-    parameter: &'static str,
-    value: f64,
-) -> Result<f64, DistributionError> {
+fn positive(distribution: &'static str, parameter: &'static str, value: f64) -> Result<f64, DistributionError> {
     let holds = value > 0.0 && value.is_finite();
-    require(
-        holds,
-        distribution,
-        parameter,
-        value,
-        "a finite number above 0",
-    )
+    require(holds, distribution, parameter, value, "a finite number above 0")
 }
 
-fn not_negative(
-    distribution: &'static str,
-    parameter: &'static str,
-    value: f64,
-) -> Result<f64, DistributionError> {
+fn not_negative(distribution: &'static str, parameter: &'static str, value: f64) -> Result<f64, DistributionError> {
     let holds = value >= 0.0 && value.is_finite();
-    require(
-        holds,
-        distribution,
-        parameter,
-        value,
-        "a finite number of at least 0",
-    )
+    require(holds, distribution, parameter, value, "a finite number of at least 0")
 }
 
 fn require(
@@ -282,11 +233,6 @@ fn require(
     value: f64,
     requirement: &'static str,
 ) -> Result<f64, DistributionError> {
-    let error = DistributionError::Parameter {
-        distribution,
-        parameter,
-        value,
-        requirement,
-    };
+    let error = DistributionError::Parameter { distribution, parameter, value, requirement };
     if holds { Ok(value) } else { Err(error) }
 }

@@ -28,9 +28,7 @@ pub enum WorkloadError {
         source: DistributionError,
     },
     /// Weights from which nothing can be chosen.
-    #[error(
-        "the weights of the {what} must be finite, at least 0, and one of them above 0, with a finite sum"
-    )]
+    #[error("the weights of the {what} must be finite, at least 0, and one of them above 0, with a finite sum")]
     Weights {
         /// Weights of what.
         what: &'static str,
@@ -46,9 +44,7 @@ pub enum WorkloadError {
         value: f64,
     },
     /// A timeout that is none.
-    #[error(
-        "client profile {profile:?}: timeout_s is {value}, but must be a number of seconds above 0"
-    )]
+    #[error("client profile {profile:?}: timeout_s is {value}, but must be a number of seconds above 0")]
     Timeout {
         /// Name of the profile.
         profile: String,
@@ -88,9 +84,5 @@ pub enum WorkloadError {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -12,9 +12,7 @@ pub(super) fn of(distribution: &Distribution) -> Option<f64> {
         Distribution::Uniform { low, high } => Some(clipped_uniform(low, high)),
         Distribution::Normal { mean, std } => Some(clipped_normal(mean, std)),
         Distribution::LogNormal { mu, sigma } => Some((mu + sigma * sigma / 2.0).exp()),
-        Distribution::Pareto { shape, scale } => {
-            (shape > 1.0).then(|| shape * scale / (shape - 1.0))
-        }
+        Distribution::Pareto { shape, scale } => (shape > 1.0).then(|| shape * scale / (shape - 1.0)),
         Distribution::Weibull { shape, scale } => Some(scale * ln_gamma(1.0 + 1.0 / shape).exp()),
         Distribution::Gamma { shape, scale } => Some(shape * scale),
         Distribution::Mixture { ref components } => {
@@ -52,16 +50,10 @@ fn clipped_normal(mean: f64, std: f64) -> f64 {
 fn normal_cdf(z: f64) -> f64 {
     let x = z.abs() / SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
-    let polynomial = t
-        * (0.254_829_592
-            + t * (-0.284_496_736
-                + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
+    let polynomial =
+        t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
     let upper_tail = polynomial * (-x * x).exp() / 2.0;
-    if z < 0.0 {
-        upper_tail
-    } else {
-        1.0 - upper_tail
-    }
+    if z < 0.0 { upper_tail } else { 1.0 - upper_tail }
 }
 
 /// Lanczos' approximation with g = 7 and nine terms, for x of at least 0.5: some 15 digits.
@@ -81,9 +73,7 @@ fn ln_gamma(x: f64) -> f64 {
     let series = TERMS
         .iter()
         .zip(1_u32..)
-        .fold(0.999_999_999_999_809_9, |sum, (term, index)| {
-            sum + term / (x + f64::from(index))
-        });
+        .fold(0.999_999_999_999_809_9, |sum, (term, index)| sum + term / (x + f64::from(index)));
     let t = x + G + 0.5;
     0.5 * (2.0 * PI).ln() + (x + 0.5) * t.ln() - t + series.ln()
 }

@@ -40,15 +40,10 @@ impl Prefixes {
         let weights = patterns.iter().map(|pattern| pattern.weight);
         let choice = Choice::new(weights);
         if choice.is_none() && !patterns.is_empty() {
-            return Err(WorkloadError::Weights {
-                what: "prefix patterns",
-            });
+            return Err(WorkloadError::Weights { what: "prefix patterns" });
         }
         let patterns: Result<_, _> = patterns.iter().map(Pattern::new).collect();
-        Ok(Self {
-            choice,
-            patterns: patterns?,
-        })
+        Ok(Self { choice, patterns: patterns? })
     }
 
     /// The index of a pattern that `profile` names.
@@ -68,10 +63,7 @@ impl Prefixes {
             return Prefix::default();
         };
         let pattern = &self.patterns[pattern.unwrap_or_else(|| choice.pick(rng))];
-        Prefix {
-            segments: pattern.segments.clone(),
-            tokens: pattern.tokens,
-        }
+        Prefix { segments: pattern.segments.clone(), tokens: pattern.tokens }
     }
 }
 
@@ -79,15 +71,9 @@ impl Pattern {
     fn new(pattern: &PrefixPattern) -> Result<Self, WorkloadError> {
         let total: u64 = pattern.pieces.iter().map(|&(_, n)| u64::from(n)).sum();
         let tokens = u32::try_from(total).ok().filter(|&n| n < MAX_TOKENS);
-        let tokens = tokens.ok_or_else(|| WorkloadError::PrefixTooLong {
-            pattern: pattern.name.clone(),
-            tokens: total,
-        })?;
-        Ok(Self {
-            name: pattern.name.clone(),
-            segments: segments(&pattern.pieces),
-            tokens,
-        })
+        let tokens =
+            tokens.ok_or_else(|| WorkloadError::PrefixTooLong { pattern: pattern.name.clone(), tokens: total })?;
+        Ok(Self { name: pattern.name.clone(), segments: segments(&pattern.pieces), tokens })
     }
 }
 
@@ -98,10 +84,7 @@ fn segments(pieces: &[(String, u32)]) -> Vec<PrefixSegment> {
         .map(|(name, tokens)| {
             let name = hash_bytes(name.as_bytes());
             parent = combine(combine(parent, name), u64::from(*tokens)).max(1);
-            PrefixSegment {
-                key: parent,
-                tokens: *tokens,
-            }
+            PrefixSegment { key: parent, tokens: *tokens }
         })
         .collect()
 }

@@ -102,9 +102,7 @@ impl ProfileSource {
             conversational_probability: profile.conversational_probability,
             continuation_probability: profile.continuation_probability,
             timeout: timeout(profile)?,
-            pattern: pattern
-                .map(|pattern| prefixes.find(&profile.name, pattern))
-                .transpose()?,
+            pattern: pattern.map(|pattern| prefixes.find(&profile.name, pattern)).transpose()?,
             accumulates: workload.accumulate_conversation,
             continues_content: workload.accumulate_conversation
                 && profile.conversational_probability > 0.0
@@ -123,23 +121,15 @@ impl ProfileSource {
 
     /// The first turn of a session.
     #[inline]
-    pub fn first_turn(
-        &mut self,
-        profile: u16,
-        arrival: SimTime,
-        session: u64,
-        prefixes: &Prefixes,
-    ) -> RequestSpec {
+    pub fn first_turn(&mut self, profile: u16, arrival: SimTime, session: u64, prefixes: &Prefixes) -> RequestSpec {
         let streams = &mut self.streams;
         let prefix = prefixes.draw(self.pattern, &mut streams.prefix_pattern);
         let new_tokens = self.prompt_tokens.sample_tokens(&mut streams.prompt_tokens);
-        let max_output_tokens = self
-            .max_output_tokens
-            .sample_tokens(&mut streams.max_output_tokens);
-        let output_tokens = self.output_tokens.as_ref().map_or(max_output_tokens, |s| {
-            s.sample_tokens(&mut streams.output_tokens)
-                .min(max_output_tokens)
-        });
+        let max_output_tokens = self.max_output_tokens.sample_tokens(&mut streams.max_output_tokens);
+        let output_tokens = self
+            .output_tokens
+            .as_ref()
+            .map_or(max_output_tokens, |s| s.sample_tokens(&mut streams.output_tokens).min(max_output_tokens));
         let priority = self.priority.as_ref();
         let number = self.opened;
         self.opened += 1;
@@ -156,11 +146,7 @@ impl ProfileSource {
             streaming: happens(self.streaming_probability, &mut streams.streaming),
             timeout: self.timeout,
             prefix: prefix.segments,
-            tail_key: if self.continues_content {
-                combine(self.sessions, number).max(1)
-            } else {
-                0
-            },
+            tail_key: if self.continues_content { combine(self.sessions, number).max(1) } else { 0 },
         }
     }
 
@@ -173,11 +159,7 @@ impl ProfileSource {
         output_tokens: u32,
         end: SimTime,
     ) -> Option<RequestSpec> {
-        let goes_on = if spec.turn == 0 {
-            self.conversational_probability
-        } else {
-            self.continuation_probability
-        };
+        let goes_on = if spec.turn == 0 { self.conversational_probability } else { self.continuation_probability };
         if goes_on <= 0.0 {
             return None;
         }
@@ -186,18 +168,17 @@ impl ProfileSource {
         if !happens(goes_on, &mut stream(owner, Purpose::Continuation)) {
             return None;
         }
-        let think_time_s = self
-            .think_time_s
-            .sample(&mut stream(owner, Purpose::ThinkTime));
+        let think_time_s = self.think_time_s.sample(&mut stream(owner, Purpose::ThinkTime));
         let arrival = completion.saturating_add(SimTime::from_secs_f64(think_time_s));
         if arrival >= end {
             return None;
         }
         let draw = |sampler: &Sampler, purpose| sampler.sample_tokens(&mut stream(owner, purpose));
         let max_output_tokens = draw(&self.max_output_tokens, Purpose::MaxOutputTokens);
-        let output_tokens_next = self.output_tokens.as_ref().map_or(max_output_tokens, |s| {
-            draw(s, Purpose::OutputTokens).min(max_output_tokens)
-        });
+        let output_tokens_next = self
+            .output_tokens
+            .as_ref()
+            .map_or(max_output_tokens, |s| draw(s, Purpose::OutputTokens).min(max_output_tokens));
         let new_tokens = draw(&self.prompt_tokens, Purpose::PromptTokens);
         Some(RequestSpec {
             arrival,
@@ -209,10 +190,7 @@ impl ProfileSource {
             max_output_tokens,
             output_tokens: output_tokens_next,
             priority: spec.priority,
-            streaming: happens(
-                self.streaming_probability,
-                &mut stream(owner, Purpose::Streaming),
-            ),
+            streaming: happens(self.streaming_probability, &mut stream(owner, Purpose::Streaming)),
             timeout: self.timeout,
             prefix: spec.prefix.clone(),
             tail_key: spec.tail_key,
@@ -239,25 +217,13 @@ impl ProfileSource {
 
 fn check_probabilities(profile: &Profile) -> Result<(), WorkloadError> {
     let probabilities = [
-        (
-            "the conversational probability",
-            profile.conversational_probability,
-        ),
-        (
-            "the continuation probability",
-            profile.continuation_probability,
-        ),
+        ("the conversational probability", profile.conversational_probability),
+        ("the continuation probability", profile.continuation_probability),
         ("the streaming probability", profile.streaming_probability),
     ];
-    let wrong = probabilities
-        .into_iter()
-        .find(|(_, value)| !(0.0..=1.0).contains(value));
+    let wrong = probabilities.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value));
     wrong.map_or(Ok(()), |(quantity, value)| {
-        Err(WorkloadError::Probability {
-            profile: profile.name.clone(),
-            quantity,
-            value,
-        })
+        Err(WorkloadError::Probability { profile: profile.name.clone(), quantity, value })
     })
 }
 
@@ -265,9 +231,6 @@ fn timeout(profile: &Profile) -> Result<SimTime, WorkloadError> {
     match profile.timeout_s {
         None => Ok(SimTime::NEVER),
         Some(seconds) if seconds > 0.0 => Ok(SimTime::from_secs_f64(seconds)),
-        Some(value) => Err(WorkloadError::Timeout {
-            profile: profile.name.clone(),
-            value,
-        }),
+        Some(value) => Err(WorkloadError::Timeout { profile: profile.name.clone(), value }),
     }
 }

@@ -54,9 +54,9 @@ pub const fn combine(hash: u64, value: u64) -> u64 {
 /// Stable hash of a name (FNV-1a, spread).
 #[must_use]
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     spread(hash)
 }
 
@@ -85,9 +85,7 @@ mod tests {
 
     #[test]
     fn streams_are_told_apart_by_seed_name_and_purpose() {
-        let first = |seed, name: &str, purpose| {
-            stream(combine(seed, hash_bytes(name.as_bytes())), purpose).next_u64()
-        };
+        let first = |seed, name: &str, purpose| stream(combine(seed, hash_bytes(name.as_bytes())), purpose).next_u64();
         let base = first(1, "chat", Purpose::Arrival);
         assert_eq!(base, first(1, "chat", Purpose::Arrival));
         assert_ne!(base, first(2, "chat", Purpose::Arrival));

@@ -50,10 +50,9 @@ impl SyntheticSource {
         // A request at the last representable moment could not be told from one that never comes.
         let end = workload.duration.unwrap_or(SimTime::NEVER);
         let process = match workload.arrivals {
-            Arrivals::Mixed => Process::mixed(
-                weights(&workload.profiles)?,
-                stream(workload.seed, Purpose::ProfileChoice),
-            ),
+            Arrivals::Mixed => {
+                Process::mixed(weights(&workload.profiles)?, stream(workload.seed, Purpose::ProfileChoice))
+            }
             Arrivals::Independent => Process::independent(&mut profiles, end),
         };
         Ok(Self {
@@ -83,9 +82,8 @@ impl RequestSource for SyntheticSource {
 
     /// The session's next turn, if the answer was received whole.
     fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
-        let may_go_on = record.status == Status::Success
-            && self.remaining > 0
-            && spec.turn.saturating_add(1) < self.max_turns;
+        let may_go_on =
+            record.status == Status::Success && self.remaining > 0 && spec.turn.saturating_add(1) < self.max_turns;
         if !may_go_on {
             return None;
         }
@@ -98,10 +96,7 @@ impl RequestSource for SyntheticSource {
 
 /// What can be told of the load beforehand.
 pub(super) fn facts(workload: &SyntheticWorkload) -> WorkloadFacts {
-    let gaps = workload
-        .profiles
-        .iter()
-        .map(|profile| profile.inter_arrival_s.mean());
+    let gaps = workload.profiles.iter().map(|profile| profile.inter_arrival_s.mean());
     // First turns a second, by profile.
     let rates: Option<Vec<f64>> = match workload.arrivals {
         Arrivals::Independent => Some(gaps.map(|gap| 1.0 / gap.unwrap_or(f64::INFINITY)).collect()),
@@ -116,10 +111,7 @@ pub(super) fn facts(workload: &SyntheticWorkload) -> WorkloadFacts {
         }
     };
     let rate_per_s = rates.map(|rates| {
-        let turns = workload
-            .profiles
-            .iter()
-            .map(|profile| mean_turns(profile, workload.max_turns_per_session));
+        let turns = workload.profiles.iter().map(|profile| mean_turns(profile, workload.max_turns_per_session));
         rates.iter().zip(turns).map(|(r, turns)| r * turns).sum()
     });
     let rate_per_s: Option<f64> = rate_per_s.filter(|rate: &f64| rate.is_finite());
@@ -140,18 +132,12 @@ pub(super) fn facts(workload: &SyntheticWorkload) -> WorkloadFacts {
 fn mean_turns(profile: &Profile, max_turns: u32) -> f64 {
     let further = f64::from(max_turns.saturating_sub(1));
     let goes_on = profile.continuation_probability;
-    let after_the_second = if goes_on < 1.0 {
-        (1.0 - goes_on.powf(further)) / (1.0 - goes_on)
-    } else {
-        further
-    };
+    let after_the_second = if goes_on < 1.0 { (1.0 - goes_on.powf(further)) / (1.0 - goes_on) } else { further };
     1.0 + profile.conversational_probability * after_the_second
 }
 
 fn weights(profiles: &[Profile]) -> Result<Choice, WorkloadError> {
-    Choice::new(profiles.iter().map(|profile| profile.weight)).ok_or(WorkloadError::Weights {
-        what: "client profiles",
-    })
+    Choice::new(profiles.iter().map(|profile| profile.weight)).ok_or(WorkloadError::Weights { what: "client profiles" })
 }
 
 fn check(workload: &SyntheticWorkload) -> Result<(), WorkloadError> {
@@ -175,16 +161,8 @@ fn check(workload: &SyntheticWorkload) -> Result<(), WorkloadError> {
         // One profile that lets time pass is enough, if it is ever chosen.
         Arrivals::Mixed => {
             let mut chosen = workload.profiles.iter().filter(|p| p.weight > 0.0);
-            if chosen.all(|profile| never_advances(&profile)) {
-                stuck.next()
-            } else {
-                None
-            }
+            if chosen.all(|profile| never_advances(&profile)) { stuck.next() } else { None }
         }
     };
-    stuck.map_or(Ok(()), |profile| {
-        Err(WorkloadError::NoGaps {
-            profile: profile.name.clone(),
-        })
-    })
+    stuck.map_or(Ok(()), |profile| Err(WorkloadError::NoGaps { profile: profile.name.clone() }))
 }

@@ -18,6 +18,8 @@ pub enum Departure {
     Ended,
     /// It makes room, and will be back.
     Preempted,
+    /// The simulation has stopped; its blocks go back with those of the step that was cut off, all at once.
+    Stopped,
 }
 
 /// The class of a decode with `computed` tokens in the cache: see [`Running::residues`].
@@ -67,8 +69,10 @@ pub fn leave(
     match sequence.phase {
         Phase::Waiting => {
             queue::drop_waiting(&mut parts.queues, sequence);
+            sequence.phase = Phase::Ended;
             return;
         }
+        Phase::Ended => unreachable!("a sequence ends once"),
         Phase::Prefill => {
             let position = running.prefills.iter().position(|&prefill| prefill == entity);
             running.prefills.remove(position.expect("a running prefill is listed"));
@@ -76,6 +80,9 @@ pub fn leave(
         Phase::Decode => stop_decoding(running, &parts.clock, parts.clock.boundary, sequence),
     }
     queue::forget(running, sequence, scheduler.policy);
+    if departure == Departure::Stopped {
+        return;
+    }
     if scheduler.prefix_caching == PrefixCaching::Off {
         let blocks = sequence.computed.div_ceil(scheduler.block_tokens);
         kv::release_empty(&mut parts.pool, u64::from(blocks));
@@ -87,6 +94,7 @@ pub fn leave(
         }
         kv::release(&mut parts.pool, &names, sequence.computed);
     }
+    sequence.phase = Phase::Ended;
     if departure == Departure::Preempted {
         sequence.phase = Phase::Waiting;
         sequence.high_water = sequence.high_water.max(sequence.computed);

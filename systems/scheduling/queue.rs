@@ -6,7 +6,7 @@ use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{PriorityKey, Queues, Running, Waiting};
 use oracle_components::scenario::QueuePolicy;
-use oracle_components::sequence::Sequence;
+use oracle_components::sequence::{Phase, Sequence};
 
 /// Queues with nothing in them.
 #[must_use]
@@ -69,8 +69,9 @@ pub fn put_back(queues: &mut Queues, sequence: &Sequence, entity: Entity) {
 pub fn head(queues: &mut Queues, sequences: &Query<&mut Sequence>) -> Option<Entity> {
     match &mut queues.waiting {
         Waiting::Fcfs(queue) => {
-            // Those that timed out have been despawned.
-            while queue.front().is_some_and(|&entity| !sequences.contains(entity)) {
+            // Those that timed out have been despawned, or are about to be.
+            let waits = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.phase == Phase::Waiting);
+            while queue.front().is_some_and(|&entity| !waits(entity)) {
                 queue.pop_front();
             }
             queue.front().copied()

@@ -12,34 +12,20 @@ use crate::{Folder, shared};
 fn hf(config: &Value) -> (ModelArchitecture, Vec<String>) {
     let folder = Folder::with("config.json", config.to_string());
     let model = load_hf_config(folder.0.path()).unwrap_or_else(|error| panic!("{error}"));
-    (
-        model.architecture,
-        model.warnings.iter().map(ToString::to_string).collect(),
-    )
+    (model.architecture, model.warnings.iter().map(ToString::to_string).collect())
 }
 
 fn hf_error(content: impl AsRef<[u8]>) -> String {
     let folder = Folder::with("config.json", content);
-    load_hf_config(&folder.file("config.json"))
-        .expect_err("a wrong file")
-        .to_string()
+    load_hf_config(&folder.file("config.json")).expect_err("a wrong file").to_string()
 }
 
 /// Asserts that a `config.json` gives the catalog's model.
 #[track_caller]
 fn assert_is(name: &str, config: &Value) {
     let (architecture, warnings) = hf(config);
-    let catalog = &Catalog::builtin()
-        .model(name)
-        .expect("in the catalog")
-        .architecture;
-    assert_eq!(
-        ModelArchitecture {
-            name: catalog.name.clone(),
-            ..architecture
-        },
-        **catalog
-    );
+    let catalog = &Catalog::builtin().model(name).expect("in the catalog").architecture;
+    assert_eq!(ModelArchitecture { name: catalog.name.clone(), ..architecture }, **catalog);
     assert_eq!(warnings, Vec::<String>::new());
 }
 
@@ -121,13 +107,7 @@ fn sliding_windows_are_counted_by_rule_or_by_list() {
     let mut types = vec!["sliding_attention"; 32];
     types[31] = "full_attention";
     listed["layer_types"] = json!(types);
-    assert_eq!(
-        hf(&listed).0.sliding_window,
-        Some(SlidingWindow {
-            window_tokens: 1024,
-            layers: 31
-        })
-    );
+    assert_eq!(hf(&listed).0.sliding_window, Some(SlidingWindow { window_tokens: 1024, layers: 31 }));
 }
 
 #[test]
@@ -177,25 +157,12 @@ fn quantisation_sets_the_type_of_the_weights() {
         let mut config = llama_3_1_8b();
         config["quantization_config"] = quantization;
         let (architecture, warnings) = hf(&config);
-        (
-            architecture.weight_dtype,
-            architecture.kv_dtype,
-            warnings.len(),
-        )
+        (architecture.weight_dtype, architecture.kv_dtype, warnings.len())
     };
     let bf16 = Dtype::Bf16;
-    assert_eq!(
-        weight(json!({"quant_method": "awq", "bits": 4})),
-        (Dtype::Int4, bf16, 0)
-    );
-    assert_eq!(
-        weight(json!({"quant_method": "gptq", "bits": 8})),
-        (Dtype::Int8, bf16, 0)
-    );
-    assert_eq!(
-        weight(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})),
-        (Dtype::Int4, bf16, 0)
-    );
+    assert_eq!(weight(json!({"quant_method": "awq", "bits": 4})), (Dtype::Int4, bf16, 0));
+    assert_eq!(weight(json!({"quant_method": "gptq", "bits": 8})), (Dtype::Int8, bf16, 0));
+    assert_eq!(weight(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})), (Dtype::Int4, bf16, 0));
     let groups = json!({"group_0": {"weights": {"num_bits": 8, "type": "float"}}});
     let compressed = json!({
         "quant_method": "compressed-tensors", "config_groups": groups, "kv_cache_scheme": {"num_bits": 8, "type": "float"}
@@ -211,11 +178,7 @@ fn an_unknown_type_is_read_as_llama_with_a_warning() {
     let (architecture, warnings) = hf(&config);
     assert_eq!(architecture.kv_heads, 8);
     assert_eq!(warnings.len(), 1);
-    assert!(
-        warnings[0].contains("config.json") && warnings[0].contains("did you mean llama?"),
-        "{}",
-        warnings[0]
-    );
+    assert!(warnings[0].contains("config.json") && warnings[0].contains("did you mean llama?"), "{}", warnings[0]);
 }
 
 #[test]
@@ -234,72 +197,38 @@ fn every_missing_or_wrong_key_is_named_at_once() {
         assert!(error.contains(part), "{part} in:\n{error}");
     }
     let mut nested = json!({"model_type": "llava", "text_config": llama_3_1_8b()});
-    nested["text_config"]
-        .as_object_mut()
-        .expect("an object")
-        .remove("vocab_size");
+    nested["text_config"].as_object_mut().expect("an object").remove("vocab_size");
     assert!(hf_error(nested.to_string()).contains("text_config.vocab_size: is missing"));
     let mut uneven = llama_3_1_8b();
     uneven["num_key_value_heads"] = json!(7);
-    assert!(
-        hf_error(uneven.to_string())
-            .contains("32 attention heads cannot share 7 key/value heads evenly")
-    );
+    assert!(hf_error(uneven.to_string()).contains("32 attention heads cannot share 7 key/value heads evenly"));
 }
 
 #[test]
 fn a_path_that_is_not_there_may_be_meant_as_a_name() {
-    let error = load_hf_config(Path::new("models/Llama-3.1-8b"))
-        .expect_err("no such file")
-        .to_string();
-    assert!(
-        error.contains("did you mean the catalog's Llama3.1-8B"),
-        "{error}"
-    );
+    let error = load_hf_config(Path::new("models/Llama-3.1-8b")).expect_err("no such file").to_string();
+    assert!(error.contains("did you mean the catalog's Llama3.1-8B"), "{error}");
     let empty = tempfile::tempdir().expect("a folder for the test");
-    let error = load_hf_config(empty.path())
-        .expect_err("no config.json")
-        .to_string();
-    assert!(
-        error.contains("config.json") && error.contains("expected a Hugging Face config.json"),
-        "{error}"
-    );
+    let error = load_hf_config(empty.path()).expect_err("no config.json").to_string();
+    assert!(error.contains("config.json") && error.contains("expected a Hugging Face config.json"), "{error}");
 }
 
 #[test]
 fn a_model_is_named_after_its_folder() {
     let folder = tempfile::tempdir().expect("a folder for the test");
-    let snapshot = folder
-        .path()
-        .join("models--Qwen--Qwen3-14B/snapshots/8268fe3026cb304910457689366670e803a6fd56");
+    let snapshot = folder.path().join("models--Qwen--Qwen3-14B/snapshots/8268fe3026cb304910457689366670e803a6fd56");
     fs::create_dir_all(&snapshot).expect("folders for the test");
-    fs::write(snapshot.join("config.json"), llama_3_1_8b().to_string())
-        .expect("a file for the test");
-    assert_eq!(
-        load_hf_config(&snapshot)
-            .expect("a model")
-            .architecture
-            .name,
-        "Qwen/Qwen3-14B"
-    );
+    fs::write(snapshot.join("config.json"), llama_3_1_8b().to_string()).expect("a file for the test");
+    assert_eq!(load_hf_config(&snapshot).expect("a model").architecture.name, "Qwen/Qwen3-14B");
     let own = Folder::with("mine.json", llama_3_1_8b().to_string());
-    assert_eq!(
-        load_hf_config(&own.file("mine.json"))
-            .expect("a model")
-            .architecture
-            .name,
-        "mine"
-    );
+    assert_eq!(load_hf_config(&own.file("mine.json")).expect("a model").architecture.name, "mine");
 }
 
 #[test]
 fn config_files_of_measured_runs_give_the_catalog_s_models() {
     let Some(shared) = shared() else { return };
     let mut compared = 0;
-    for run in fs::read_dir(shared.join("realruns"))
-        .expect("the runs")
-        .filter_map(Result::ok)
-    {
+    for run in fs::read_dir(shared.join("realruns")).expect("the runs").filter_map(Result::ok) {
         let read = |name: &str| -> Option<Value> {
             serde_json::from_str(&fs::read_to_string(run.path().join(name)).ok()?).ok()
         };

@@ -30,9 +30,5 @@ fn shared() -> Option<PathBuf> {
     let named = std::env::var_os("LLMPERFORACLE_SHARED").map(PathBuf::from);
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let beside = [here.join("../shared"), here.join("../../shared")];
-    named
-        .into_iter()
-        .chain(beside)
-        .map(|folder| folder.join("data"))
-        .find(|folder| folder.is_dir())
+    named.into_iter().chain(beside).map(|folder| folder.join("data")).find(|folder| folder.is_dir())
 }

@@ -5,11 +5,7 @@ use llmperforacle::catalog::Catalog;
 #[test]
 fn a_model_is_found_by_any_of_its_names() {
     let catalog = Catalog::builtin();
-    let name = |asked: &str| {
-        catalog
-            .model(asked)
-            .map(|model| model.architecture.name.as_str())
-    };
+    let name = |asked: &str| catalog.model(asked).map(|model| model.architecture.name.as_str());
     for asked in [
         "Llama3.1-8B",
         "llama3.1-8b",
@@ -31,11 +27,7 @@ fn a_model_is_found_by_any_of_its_names() {
 #[test]
 fn a_device_is_found_by_any_of_its_names() {
     let catalog = Catalog::builtin();
-    let name = |asked: &str| {
-        catalog
-            .device(asked)
-            .map(|device| device.spec.name.as_str())
-    };
+    let name = |asked: &str| catalog.device(asked).map(|device| device.spec.name.as_str());
     for (asked, found) in [
         ("h100", "H100-SXM-80GB"),
         ("NVIDIA H100 80GB HBM3", "H100-SXM-80GB"),
@@ -76,14 +68,8 @@ fn names_are_unique() {
 #[test]
 fn an_unknown_name_has_near_ones() {
     let catalog = Catalog::builtin();
-    assert_eq!(
-        catalog.nearest_models("Qwen/Qwen2.5-7B-Instruct-AWQ", 1),
-        ["Qwen2.5-7B"]
-    );
-    assert_eq!(
-        catalog.nearest_models("NousResearch/Hermes-3-Llama-3.1-8B", 1),
-        ["Llama3.1-8B"]
-    );
+    assert_eq!(catalog.nearest_models("Qwen/Qwen2.5-7B-Instruct-AWQ", 1), ["Qwen2.5-7B"]);
+    assert_eq!(catalog.nearest_models("NousResearch/Hermes-3-Llama-3.1-8B", 1), ["Llama3.1-8B"]);
     assert_eq!(catalog.nearest_models("lama3-8b", 1), ["Llama3-8B"]);
     assert_eq!(catalog.nearest_devices("H10O", 1), ["H100-SXM-80GB"]);
     assert_eq!(catalog.nearest_devices("RTX 4080", 1), ["RTX-4090"]);

@@ -9,45 +9,25 @@ use oracle_components::model::{Attention, ModelArchitecture};
 
 /// Parameters counted matrix by matrix from the papers' formulas, apart from the program's own costing.
 fn parameters(model: &ModelArchitecture) -> u64 {
-    let [layers, hidden, heads, kv_heads, head_dim] = [
-        model.layers,
-        model.hidden,
-        model.heads,
-        model.kv_heads,
-        model.head_dim,
-    ]
-    .map(u64::from);
+    let [layers, hidden, heads, kv_heads, head_dim] =
+        [model.layers, model.hidden, model.heads, model.kv_heads, model.head_dim].map(u64::from);
     let biased = model.all_biases;
     let linear = |inputs: u64, outputs: u64| inputs * outputs + if biased { outputs } else { 0 };
     let attention = match model.attention {
         Attention::Grouped => {
             let (queries, keys) = (heads * head_dim, kv_heads * head_dim);
-            let qkv_bias = if model.qkv_bias && !biased {
-                queries + 2 * keys
-            } else {
-                0
-            };
+            let qkv_bias = if model.qkv_bias && !biased { queries + 2 * keys } else { 0 };
             let qk_norm = if model.qk_norm { 2 * head_dim } else { 0 };
             linear(hidden, queries + 2 * keys) + linear(queries, hidden) + qkv_bias + qk_norm
         }
-        Attention::Latent {
-            kv_lora_rank,
-            q_lora_rank,
-            rope_head_dim,
-            nope_head_dim,
-            value_head_dim,
-        } => {
+        Attention::Latent { kv_lora_rank, q_lora_rank, rope_head_dim, nope_head_dim, value_head_dim } => {
             let [latent, rope, nope, value] =
                 [kv_lora_rank, rope_head_dim, nope_head_dim, value_head_dim].map(u64::from);
             let queries = match q_lora_rank.map(u64::from) {
                 Some(rank) => hidden * rank + rank + rank * heads * (nope + rope),
                 None => hidden * heads * (nope + rope),
             };
-            queries
-                + hidden * (latent + rope)
-                + latent
-                + latent * heads * (nope + value)
-                + heads * value * hidden
+            queries + hidden * (latent + rope) + latent + latent * heads * (nope + value) + heads * value * hidden
         }
     };
     let mlp = |width: u64| {
@@ -58,27 +38,15 @@ fn parameters(model: &ModelArchitecture) -> u64 {
         None => layers * mlp(model.intermediate.into()),
         Some(moe) => {
             let [experts, dense] = [moe.experts, moe.dense_layers].map(u64::from);
-            let shared = if moe.shared_intermediate > 0 {
-                mlp(moe.shared_intermediate.into())
-            } else {
-                0
-            };
-            let sparse =
-                experts * mlp(moe.expert_intermediate.into()) + shared + linear(hidden, experts);
+            let shared = if moe.shared_intermediate > 0 { mlp(moe.shared_intermediate.into()) } else { 0 };
+            let sparse = experts * mlp(moe.expert_intermediate.into()) + shared + linear(hidden, experts);
             dense * mlp(model.intermediate.into()) + (layers - dense) * sparse
         }
     };
     let norms = layers * u64::from(model.norms_per_layer) + 1;
-    let positions = if model.learned_positions {
-        u64::from(model.max_position_embeddings)
-    } else {
-        0
-    };
+    let positions = if model.learned_positions { u64::from(model.max_position_embeddings) } else { 0 };
     let matrices = if model.tied_embeddings { 1 } else { 2 };
-    layers * attention
-        + mlps
-        + norms * hidden
-        + (matrices * u64::from(model.vocab) + positions) * hidden
+    layers * attention + mlps + norms * hidden + (matrices * u64::from(model.vocab) + positions) * hidden
 }
 
 #[test]
@@ -87,29 +55,16 @@ fn every_model_has_the_published_number_of_parameters() {
         .models()
         .iter()
         .map(|model| {
-            let (counted, published) = (
-                parameters(&model.architecture),
-                model.published_parameters.count,
-            );
+            let (counted, published) = (parameters(&model.architecture), model.published_parameters.count);
             let error = counted as f64 / published as f64 - 1.0;
             let name = &model.architecture.name;
-            (
-                error,
-                format!(
-                    "{name:<18} {counted:>15} counted {published:>15} published {:>9.4} %",
-                    100.0 * error
-                ),
-            )
+            (error, format!("{name:<18} {counted:>15} counted {published:>15} published {:>9.4} %", 100.0 * error))
         })
         .collect();
     rows.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
     let table: Vec<&str> = rows.iter().take(10).map(|(_, row)| row.as_str()).collect();
     println!("the worst:\n{}", table.join("\n"));
-    let wrong: Vec<&str> = rows
-        .iter()
-        .filter(|(error, _)| error.abs() > 0.01)
-        .map(|(_, row)| row.as_str())
-        .collect();
+    let wrong: Vec<&str> = rows.iter().filter(|(error, _)| error.abs() > 0.01).map(|(_, row)| row.as_str()).collect();
     assert!(wrong.is_empty(), "more than 1 % off:\n{}", wrong.join("\n"));
 }
 
@@ -118,27 +73,11 @@ fn every_model_is_whole() {
     for model in Catalog::builtin().models() {
         let architecture = &model.architecture;
         let name = &architecture.name;
-        assert!(
-            architecture.heads.is_multiple_of(architecture.kv_heads),
-            "{name}"
-        );
+        assert!(architecture.heads.is_multiple_of(architecture.kv_heads), "{name}");
         assert!(architecture.head_dim >= 64, "{name}");
-        assert!(
-            architecture
-                .sliding_window
-                .is_none_or(|window| window.layers <= architecture.layers),
-            "{name}"
-        );
-        assert!(
-            architecture
-                .moe
-                .is_none_or(|moe| moe.experts_per_token <= moe.experts),
-            "{name}"
-        );
-        assert!(
-            !model.source.is_empty() && !model.published_parameters.stated_in.is_empty(),
-            "{name}"
-        );
+        assert!(architecture.sliding_window.is_none_or(|window| window.layers <= architecture.layers), "{name}");
+        assert!(architecture.moe.is_none_or(|moe| moe.experts_per_token <= moe.experts), "{name}");
+        assert!(!model.source.is_empty() && !model.published_parameters.stated_in.is_empty(), "{name}");
     }
 }
 
@@ -147,32 +86,15 @@ fn every_model_is_whole() {
 fn every_device_is_within_reason() {
     for device in Catalog::builtin().devices() {
         let (name, peak) = (&device.spec.name, device.spec.peak_flops);
-        let fp16 = peak
-            .fp16
-            .or(peak.bf16)
-            .expect("every device has a 16-bit type");
+        let fp16 = peak.fp16.or(peak.bf16).expect("every device has a 16-bit type");
         assert!((60e12..3000e12).contains(&fp16), "{name}");
         assert!(peak.fp32.is_none_or(|fp32| fp32 < fp16), "{name}");
-        assert!(
-            [peak.fp8, peak.int8, peak.fp4]
-                .into_iter()
-                .flatten()
-                .all(|narrow| narrow >= fp16),
-            "{name}"
-        );
-        assert!(
-            (1e11..1e13).contains(&device.spec.memory_bytes_per_s),
-            "{name}"
-        );
-        let labelled = name
-            .rsplit_once('-')
-            .and_then(|(_, label)| label.strip_suffix("GB")?.parse::<f64>().ok());
+        assert!([peak.fp8, peak.int8, peak.fp4].into_iter().flatten().all(|narrow| narrow >= fp16), "{name}");
+        assert!((1e11..1e13).contains(&device.spec.memory_bytes_per_s), "{name}");
+        let labelled = name.rsplit_once('-').and_then(|(_, label)| label.strip_suffix("GB")?.parse::<f64>().ok());
         if let Some(gigabytes) = labelled {
             let gibibytes = device.spec.memory_bytes as f64 / f64::from(1 << 30);
-            assert!(
-                (0.97..1.0).contains(&(gibibytes / gigabytes)),
-                "{name}: {gibibytes} GiB"
-            );
+            assert!((0.97..1.0).contains(&(gibibytes / gigabytes)), "{name}: {gibibytes} GiB");
         }
         for link in device.peer_link.iter().chain([&device.host_link]) {
             assert!((15e9..1e12).contains(&link.bytes_per_s), "{name}");
@@ -187,25 +109,11 @@ fn every_catalog_file_is_embedded_under_the_name_it_has() {
     let catalog = Catalog::builtin();
     let (models, devices) = Catalog::embedded_files();
     let folder = |name: &str| -> BTreeSet<String> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("configs")
-            .join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
         let files = fs::read_dir(folder).expect("the catalog's folder is in the repository");
-        files
-            .map(|file| {
-                file.expect("readable")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .collect()
+        files.map(|file| file.expect("readable").file_name().to_string_lossy().into_owned()).collect()
     };
-    let owned = |names: &[&str]| {
-        names
-            .iter()
-            .map(ToString::to_string)
-            .collect::<BTreeSet<_>>()
-    };
+    let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     assert_eq!(folder("models"), owned(&models));
     assert_eq!(folder("hardware"), owned(&devices));
     let yaml = |name: &str| format!("{name}.yaml");

@@ -13,38 +13,20 @@ use crate::model_params::{changed, entry};
 #[test]
 fn strange_files_are_errors_and_nothing_worse() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-    let contents: [&[u8]; 8] = [
-        b"",
-        b"\xff\xfe\x00binary",
-        b"nonsense",
-        b"[1]",
-        b"3",
-        b"{\"a\":",
-        deep.as_bytes(),
-        b"{\"a\": 1} {",
-    ];
+    let contents: [&[u8]; 8] =
+        [b"", b"\xff\xfe\x00binary", b"nonsense", b"[1]", b"3", b"{\"a\":", deep.as_bytes(), b"{\"a\": 1} {"];
     for content in contents {
         let folder = Folder::with("config.json", content);
         let path = folder.file("config.json");
-        for error in [
-            load_hf_config(&path).map(drop),
-            load_model_params(&path).map(drop),
-        ] {
+        for error in [load_hf_config(&path).map(drop), load_model_params(&path).map(drop)] {
             let message = error.expect_err("not such a file").to_string();
             assert!(message.contains("config.json"), "{message}");
         }
     }
     let huge = Folder::with("config.json", vec![b' '; 5 << 20]);
-    assert!(matches!(
-        load_hf_config(huge.0.path()),
-        Err(CatalogError::TooLarge { .. })
-    ));
-    let missing =
-        load_model_params(Path::new("no/such/model_params.json")).expect_err("no such file");
-    assert!(
-        missing.to_string().contains("no/such/model_params.json"),
-        "{missing}"
-    );
+    assert!(matches!(load_hf_config(huge.0.path()), Err(CatalogError::TooLarge { .. })));
+    let missing = load_model_params(Path::new("no/such/model_params.json")).expect_err("no such file");
+    assert!(missing.to_string().contains("no/such/model_params.json"), "{missing}");
 }
 
 #[test]

@@ -21,27 +21,14 @@ fn flags_go_through_the_same_checks() {
         ..Overrides::default()
     };
     let resolved = load_text(GOOD.as_bytes(), "test.yaml", &overrides).expect("resolves");
-    assert_eq!(
-        resolved.scenario.seed, 99,
-        "a flag of its own name beats --set"
-    );
-    assert_eq!(
-        resolved.scenario.engines[0].efficiency,
-        Some(Efficiency { mfu: 0.6, mbu: 0.8 })
-    );
+    assert_eq!(resolved.scenario.seed, 99, "a flag of its own name beats --set");
+    assert_eq!(resolved.scenario.engines[0].efficiency, Some(Efficiency { mfu: 0.6, mbu: 0.8 }));
     assert_eq!(resolved.output.run_name, "night");
     assert_eq!(resolved.output.directory, Path::new("elsewhere"));
-    assert_eq!(
-        resolved.output.summary_json,
-        Path::new("here/s.json"),
-        "as the command line says"
-    );
+    assert_eq!(resolved.output.summary_json, Path::new("here/s.json"), "as the command line says");
     assert_eq!(resolved.canonical["simulation"]["random_seed"], 99);
 
-    let bad = Overrides {
-        mfu: Some(1.5),
-        ..Overrides::default()
-    };
+    let bad = Overrides { mfu: Some(1.5), ..Overrides::default() };
     let found = load_text(GOOD.as_bytes(), "test.yaml", &bad).expect_err("out of range");
     insta::assert_snapshot!(lines(&found), @"--mfu: error: frameworks_to_test[0].config.mfu: 1.5 is out of range: must be above 0 and at most 1");
 }
@@ -73,9 +60,7 @@ fn set_reaches_any_key_and_says_where_it_went_wrong() {
         "simulation.lod={",
         "simulation.lod=[high]",
     ];
-    let report = cases
-        .map(|set| format!("# {set}\n{}\n", lines(&with_set(&[set]).expect_err(set))))
-        .concat();
+    let report = cases.map(|set| format!("# {set}\n{}\n", lines(&with_set(&[set]).expect_err(set)))).concat();
     insta::assert_snapshot!(report);
 }
 
@@ -95,22 +80,13 @@ fn trace_run(model: &str, device: &str) -> TraceRun {
 
 #[test]
 fn a_trace_runs_without_a_file() {
-    let overrides = Overrides {
-        set: vec!["frameworks_to_test[0].config.max_num_seqs=8".to_owned()],
-        ..Overrides::default()
-    };
+    let overrides =
+        Overrides { set: vec!["frameworks_to_test[0].config.max_num_seqs=8".to_owned()], ..Overrides::default() };
     let resolved = from_trace(&trace_run("Llama3-70B", "H100"), &overrides);
     let resolved = resolved.unwrap_or_else(|found| panic!("{}", lines(&found)));
     assert_eq!(lines(&resolved.warnings), "");
     let scenario = &resolved.scenario;
-    assert_eq!(
-        (
-            scenario.horizon,
-            scenario.engines.len(),
-            scenario.gpus.len()
-        ),
-        (None, 2, 8)
-    );
+    assert_eq!((scenario.horizon, scenario.engines.len(), scenario.gpus.len()), (None, 2, 8));
     for engine in &scenario.engines {
         assert_eq!(engine.scheduler.max_num_seqs, 8);
         assert_eq!(engine.rings[0].len(), 4);
@@ -118,7 +94,6 @@ fn a_trace_runs_without_a_file() {
         assert!(ring.bytes_per_s > 100e9, "NVLink: {}", ring.bytes_per_s);
         assert!((scenario.links[engine.ingress[0] as usize].bytes_per_s - 1.25e9).abs() < 1.0);
     }
-    let found = from_trace(&trace_run("Llama3-71B", "H1000"), &Overrides::default())
-        .expect_err("unknown names");
+    let found = from_trace(&trace_run("Llama3-71B", "H1000"), &Overrides::default()).expect_err("unknown names");
     insta::assert_snapshot!(lines(&found));
 }

@@ -44,18 +44,12 @@ frameworks_to_test:
 
 /// A framework over two GPUs, to be added to [`GOOD`] in place of its own.
 fn with_framework(kind: &str, config: &str) -> String {
-    let head = GOOD
-        .split("frameworks_to_test:")
-        .next()
-        .expect("GOOD has frameworks");
+    let head = GOOD.split("frameworks_to_test:").next().expect("GOOD has frameworks");
     format!("{head}frameworks_to_test:\n  - name: first\n    type: {kind}\n    config: {config}\n")
 }
 
 fn replaced(from: &str, to: &str) -> String {
-    assert!(
-        GOOD.contains(from),
-        "{from:?} is not in the good configuration"
-    );
+    assert!(GOOD.contains(from), "{from:?} is not in the good configuration");
     GOOD.replacen(from, to, 1)
 }
 
@@ -69,21 +63,11 @@ fn good(text: &str) -> Resolved {
 
 fn with_set(set: &[&str]) -> Result<Resolved, Vec<Diagnostic>> {
     let set = set.iter().map(|&text| text.to_owned()).collect();
-    load_text(
-        GOOD.as_bytes(),
-        "test.yaml",
-        &Overrides {
-            set,
-            ..Overrides::default()
-        },
-    )
+    load_text(GOOD.as_bytes(), "test.yaml", &Overrides { set, ..Overrides::default() })
 }
 
 fn lines(found: &[Diagnostic]) -> String {
-    found
-        .iter()
-        .map(|diagnostic| format!("{diagnostic}\n"))
-        .collect()
+    found.iter().map(|diagnostic| format!("{diagnostic}\n")).collect()
 }
 
 /// What a text gives: its errors, or its warnings.
@@ -95,32 +79,18 @@ fn messages(text: &str) -> String {
 }
 
 fn report<'a>(cases: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    cases
-        .into_iter()
-        .map(|(name, text)| format!("# {name}\n{}\n", messages(&text)))
-        .collect()
+    cases.into_iter().map(|(name, text)| format!("# {name}\n{}\n", messages(&text))).collect()
 }
 
 fn predecessor_files() -> Vec<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let shared = std::env::var_os("LLMPERFORACLE_SHARED").map_or(beside, PathBuf::from);
     let folder = shared.join("data/llmperforacle-configs");
-    let names = [
-        "walkthrough_example.yaml",
-        "example_parallel_experiment.yaml",
-        "example_prefix_caching.yaml",
-    ];
-    names
-        .iter()
-        .map(|name| folder.join(name))
-        .filter(|path| path.exists())
-        .collect()
+    let names = ["walkthrough_example.yaml", "example_parallel_experiment.yaml", "example_prefix_caching.yaml"];
+    names.iter().map(|name| folder.join(name)).filter(|path| path.exists()).collect()
 }
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenarios");
-    ["walkthrough.yaml", "million.yaml"]
-        .iter()
-        .map(|name| folder.join(name))
-        .collect()
+    ["walkthrough.yaml", "million.yaml"].iter().map(|name| folder.join(name)).collect()
 }

@@ -37,9 +37,8 @@ fn byte_order_marks_and_carriage_returns_are_read_over() {
 
 #[test]
 fn the_client_serves_no_model() {
-    let text = GOOD
-        .replace("device_id: gpu2", "device_id: client_node_0")
-        .replace("gpu_id: gpu0", "gpu_id: client_node_0");
+    let text =
+        GOOD.replace("device_id: gpu2", "device_id: client_node_0").replace("gpu_id: gpu0", "gpu_id: client_node_0");
     let found = resolve(&text).expect_err("the client");
     assert_eq!(found.len(), 1);
     assert!(found[0].to_string().contains("client"), "{}", found[0]);

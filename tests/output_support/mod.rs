@@ -9,12 +9,11 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, Dtype, ModelArchitecture};
 use oracle_components::record::{
-    EngineTotals, GpuTotals, IntervalRow, LinkTotals, Outcome, PrefixEvent, Reason, RequestRecord,
-    Status, Stop, Subject,
+    EngineTotals, GpuTotals, IntervalRow, LinkTotals, Outcome, PrefixEvent, Reason, RequestRecord, Status, Stop,
+    Subject,
 };
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
 };
 use oracle_systems::ports::RecordSink;
 use rand::{Rng, RngExt, SeedableRng};
@@ -45,10 +44,7 @@ fn gpu(id: &str) -> GpuSpec {
         id: id.to_owned(),
         device: Arc::new(DeviceSpec {
             name: "H100".to_owned(),
-            peak_flops: PeakFlops {
-                bf16: Some(989e12),
-                ..PeakFlops::default()
-            },
+            peak_flops: PeakFlops { bf16: Some(989e12), ..PeakFlops::default() },
             memory_bytes: 80 << 30,
             memory_bytes_per_s: 3.35e12,
             tdp_w: None,
@@ -164,19 +160,9 @@ fn record(random: &mut impl Rng, request: u64, arrival: SimTime) -> RequestRecor
     let delivered = later(arrival, 100_000 + exponential(random, 1e4));
     let scheduled = later(delivered, exponential(random, 5e6));
     let first = later(scheduled, 20_000_000 + exponential(random, 2e7));
-    let output_tokens = if random.random_bool(0.05) {
-        1
-    } else {
-        1 + random.random_range(0..255)
-    };
-    let last = later(
-        first,
-        u64::from(output_tokens - 1) * (8_000_000 + exponential(random, 1e6)),
-    );
-    let ran = !matches!(
-        reason,
-        Reason::PromptTooLong | Reason::TimeoutWaiting | Reason::EndedWaiting
-    );
+    let output_tokens = if random.random_bool(0.05) { 1 } else { 1 + random.random_range(0..255) };
+    let last = later(first, u64::from(output_tokens - 1) * (8_000_000 + exponential(random, 1e6)));
+    let ran = !matches!(reason, Reason::PromptTooLong | Reason::TimeoutWaiting | Reason::EndedWaiting);
     let turn = random.random_range(0..3);
     let prompt_tokens = 1 + random.random_range(0..1023);
     let cached = if turn > 0 { prompt_tokens / 3 } else { 0 };
@@ -238,14 +224,7 @@ pub fn outcome(records: &[RequestRecord]) -> Outcome {
         arrived: records.len() as u64,
         ended,
         engines: vec![EngineTotals::default(); 2],
-        gpus: vec![
-            GpuTotals {
-                busy: SimTime(1_000_000_000),
-                flops: 1e14,
-                bytes: 1e12,
-            };
-            2
-        ],
+        gpus: vec![GpuTotals { busy: SimTime(1_000_000_000), flops: 1e14, bytes: 1e12 }; 2],
         links: vec![LinkTotals::default(); 2],
     }
 }

@@ -24,75 +24,21 @@ fn catalog() -> Vec<(Distribution, f64)> {
     vec![
         (constant(3.5), 3.5),
         (exponential(4.0), ln10 / 4.0),
-        (
-            Distribution::Uniform {
-                low: 2.0,
-                high: 12.0,
-            },
-            11.0,
-        ),
-        (
-            Distribution::Normal {
-                mean: 50.0,
-                std: 10.0,
-            },
-            50.0 + 10.0 * z90,
-        ),
+        (Distribution::Uniform { low: 2.0, high: 12.0 }, 11.0),
+        (Distribution::Normal { mean: 50.0, std: 10.0 }, 50.0 + 10.0 * z90),
         // A third of it is clipped.
-        (
-            Distribution::Normal {
-                mean: 4.0,
-                std: 10.0,
-            },
-            4.0 + 10.0 * z90,
-        ),
-        (
-            Distribution::LogNormal {
-                mu: 1.0,
-                sigma: 0.5,
-            },
-            (1.0 + 0.5 * z90).exp(),
-        ),
-        (
-            Distribution::Pareto {
-                shape: 3.5,
-                scale: 2.0,
-            },
-            2.0 * 10_f64.powf(1.0 / 3.5),
-        ),
-        (
-            Distribution::Weibull {
-                shape: 1.5,
-                scale: 2.0,
-            },
-            2.0 * ln10.powf(1.0 / 1.5),
-        ),
+        (Distribution::Normal { mean: 4.0, std: 10.0 }, 4.0 + 10.0 * z90),
+        (Distribution::LogNormal { mu: 1.0, sigma: 0.5 }, (1.0 + 0.5 * z90).exp()),
+        (Distribution::Pareto { shape: 3.5, scale: 2.0 }, 2.0 * 10_f64.powf(1.0 / 3.5)),
+        (Distribution::Weibull { shape: 1.5, scale: 2.0 }, 2.0 * ln10.powf(1.0 / 1.5)),
         // Erlang of two stages: 1 − e⁻ˣ(1 + x) = 0.9 at x = 3.88972.
-        (
-            Distribution::Gamma {
-                shape: 2.0,
-                scale: 3.0,
-            },
-            3.0 * 3.889_720,
-        ),
+        (Distribution::Gamma { shape: 2.0, scale: 3.0 }, 3.0 * 3.889_720),
         // Three quarters at 0 ..= 1, a quarter at 10 ..= 20.
         (
             Distribution::Mixture {
                 components: vec![
-                    (
-                        3.0,
-                        Distribution::Uniform {
-                            low: 0.0,
-                            high: 1.0,
-                        },
-                    ),
-                    (
-                        1.0,
-                        Distribution::Uniform {
-                            low: 10.0,
-                            high: 20.0,
-                        },
-                    ),
+                    (3.0, Distribution::Uniform { low: 0.0, high: 1.0 }),
+                    (1.0, Distribution::Uniform { low: 10.0, high: 20.0 }),
                 ],
             },
             16.0,
@@ -106,24 +52,15 @@ fn draws_have_the_mean_and_the_quantile_of_their_distribution() {
         let draws = draws(&distribution, seed);
         let mean = draws.iter().sum::<f64>() / DRAWS as f64;
         let expected = distribution.mean().expect("a finite mean");
-        assert!(
-            (mean / expected - 1.0).abs() < 0.015,
-            "{distribution:?}: mean {mean}, expected {expected}"
-        );
+        assert!((mean / expected - 1.0).abs() < 0.015, "{distribution:?}: mean {mean}, expected {expected}");
         let drawn = draws[DRAWS * 9 / 10];
-        assert!(
-            (drawn / quantile - 1.0).abs() < 0.015,
-            "{distribution:?}: 0.9 quantile {drawn}, expected {quantile}"
-        );
+        assert!((drawn / quantile - 1.0).abs() < 0.015, "{distribution:?}: 0.9 quantile {drawn}, expected {quantile}");
     }
 }
 
 #[test]
 fn pareto_starts_at_its_scale_and_may_have_no_mean() {
-    let heavy = Distribution::Pareto {
-        shape: 1.0,
-        scale: 5.0,
-    };
+    let heavy = Distribution::Pareto { shape: 1.0, scale: 5.0 };
     assert_eq!(heavy.mean(), None);
     assert!(draws(&heavy, 3)[0] >= 5.0);
 }
@@ -134,15 +71,7 @@ fn tokens_round_half_to_even_and_stay_within_their_range() {
         let sampler = Sampler::new(&constant(value)).expect("finite");
         sampler.sample_tokens(&mut generator(0))
     };
-    for (value, expected) in [
-        (-3.0, 1),
-        (0.0, 1),
-        (0.5, 1),
-        (1.5, 2),
-        (2.5, 2),
-        (3.5, 4),
-        (1e30, MAX_TOKENS),
-    ] {
+    for (value, expected) in [(-3.0, 1), (0.0, 1), (0.5, 1), (1.5, 2), (2.5, 2), (3.5, 4), (1e30, MAX_TOKENS)] {
         assert_eq!(tokens(value), expected, "{value}");
     }
 }
@@ -152,34 +81,10 @@ fn senseless_parameters_are_refused_by_name() {
     let cases = [
         (exponential(0.0), "rate"),
         (constant(f64::NAN), "value"),
-        (
-            Distribution::Uniform {
-                low: 2.0,
-                high: 1.0,
-            },
-            "high",
-        ),
-        (
-            Distribution::Normal {
-                mean: 1.0,
-                std: -1.0,
-            },
-            "std",
-        ),
-        (
-            Distribution::LogNormal {
-                mu: f64::INFINITY,
-                sigma: 1.0,
-            },
-            "mu",
-        ),
-        (
-            Distribution::Pareto {
-                shape: 0.0,
-                scale: 1.0,
-            },
-            "shape",
-        ),
+        (Distribution::Uniform { low: 2.0, high: 1.0 }, "high"),
+        (Distribution::Normal { mean: 1.0, std: -1.0 }, "std"),
+        (Distribution::LogNormal { mu: f64::INFINITY, sigma: 1.0 }, "mu"),
+        (Distribution::Pareto { shape: 0.0, scale: 1.0 }, "shape"),
         (Distribution::Mixture { components: vec![] }, "weight"),
     ];
     for (distribution, word) in cases {
@@ -204,8 +109,7 @@ fn any_distribution() -> impl Strategy<Value = Distribution> {
         _ => Distribution::Gamma { shape: a, scale: b },
     });
     simple.prop_recursive(2, 8, 3, |inner| {
-        prop::collection::vec((0.0..2.0, inner), 0..3)
-            .prop_map(|components| Distribution::Mixture { components })
+        prop::collection::vec((0.0..2.0, inner), 0..3).prop_map(|components| Distribution::Mixture { components })
     })
 }
 

@@ -45,10 +45,7 @@ fn a_turn_holds_the_conversation_so_far() {
     let mut one = workload(vec![talker("a", 0.1)]);
     one.profiles[0].prompt_tokens = constant(30.0);
     one.profiles[0].output_tokens = Some(constant(200.0));
-    one.profiles[0].priority = Some(Distribution::Uniform {
-        low: 0.0,
-        high: 100.0,
-    });
+    one.profiles[0].priority = Some(Distribution::Uniform { low: 0.0, high: 100.0 });
     let first = first_turns(&one).remove(3);
     assert_ne!(first.tail_key, 0);
     let mut record = success(&first, 2.0);
@@ -59,20 +56,8 @@ fn a_turn_holds_the_conversation_so_far() {
     assert_eq!(next.turn, 1);
     assert!(next.arrival > record.completion);
     assert_eq!(
-        (
-            next.session,
-            next.client,
-            next.profile,
-            next.tail_key,
-            next.priority
-        ),
-        (
-            first.session,
-            first.client,
-            first.profile,
-            first.tail_key,
-            first.priority
-        )
+        (next.session, next.client, next.profile, next.tail_key, next.priority),
+        (first.session, first.client, first.profile, first.tail_key, first.priority)
     );
     one.accumulate_conversation = false;
     let first = first_turns(&one).remove(3);
@@ -113,10 +98,7 @@ fn turns_end_at_their_maximum_and_at_the_duration() {
     assert_eq!(first_turns(&one)[0].tail_key, 0);
     assert!(play(&one, |_| 0).iter().all(|spec| spec.turn == 0));
     one.max_turns_per_session = 5;
-    let late = RequestSpec {
-        arrival: SimTime(one.duration.expect("limited").0 - 1),
-        ..first_turns(&one).remove(0)
-    };
+    let late = RequestSpec { arrival: SimTime(one.duration.expect("limited").0 - 1), ..first_turns(&one).remove(0) };
     assert_eq!(open(&one).follow_up(&late, &success(&late, 1.0)), None);
 }
 

@@ -1,8 +1,6 @@
 //! Arrivals of synthetic workloads: order, limits, rates, independence of streams.
 
-use llmperforacle::workload::{
-    Arrivals, Distribution, PrefixPattern, Profile, SyntheticWorkload, Workload,
-};
+use llmperforacle::workload::{Arrivals, Distribution, PrefixPattern, Profile, SyntheticWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use proptest::prelude::*;
@@ -29,10 +27,7 @@ fn of_profile(name: &str, workload: &SyntheticWorkload) -> Vec<RequestSpec> {
 fn the_same_seed_gives_the_same_requests_and_another_does_not() {
     let one = workload(vec![profile("chat", 2.0), profile("code", 3.0)]);
     assert_eq!(first_turns(&one), first_turns(&one));
-    let other = SyntheticWorkload {
-        seed: 8,
-        ..one.clone()
-    };
+    let other = SyntheticWorkload { seed: 8, ..one.clone() };
     assert_ne!(first_turns(&one), first_turns(&other));
 }
 
@@ -50,11 +45,7 @@ fn a_seed_means_the_same_in_every_version() {
     let specs = first_turns(&one);
     let basics = |spec: &RequestSpec| (spec.arrival.0, spec.prompt_tokens, spec.output_tokens);
     let found: Vec<_> = specs[..3].iter().map(basics).collect();
-    let expected = [
-        (918_406_149, 351, 332),
-        (2_353_435_022, 382, 398),
-        (3_295_336_015, 876, 180),
-    ];
+    let expected = [(918_406_149, 351, 332), (2_353_435_022, 382, 398), (3_295_336_015, 876, 180)];
     assert_eq!(found, expected);
     assert_eq!(specs[0].tail_key, 0x4479_0f96_b5d7_ee68);
 }
@@ -66,9 +57,7 @@ fn a_further_profile_changes_no_draw_of_the_others() {
     assert_eq!(of_profile("chat", &alone), of_profile("chat", &joined));
     // Not even of later turns, where the session has a name of its own.
     let follow_up = |workload: &SyntheticWorkload, index| {
-        let spec = first_turns(workload)
-            .into_iter()
-            .find(|s| s.profile == index);
+        let spec = first_turns(workload).into_iter().find(|s| s.profile == index);
         let spec = spec.expect("it has a request");
         let next = open(workload).follow_up(&spec, &success(&spec, 1.0));
         let next = next.expect("a talker goes on");
@@ -135,10 +124,7 @@ fn mixed_profiles_come_by_weight() {
 
 #[test]
 fn equal_arrivals_come_in_the_order_of_the_profiles() {
-    let clockwork = |name| Profile {
-        inter_arrival_s: constant(1.0),
-        ..profile(name, 1.0)
-    };
+    let clockwork = |name| Profile { inter_arrival_s: constant(1.0), ..profile(name, 1.0) };
     let specs = first_turns(&workload(vec![clockwork("b"), clockwork("a")]));
     assert_eq!(specs[0].arrival, SimTime::from_secs_f64(1.0));
     let order: Vec<_> = specs[..4].iter().map(|spec| spec.profile).collect();
@@ -169,20 +155,12 @@ fn streaming_and_timeouts_are_the_profiles() {
     let specs = first_turns(&one);
     let streamed = specs.iter().filter(|spec| spec.streaming).count() as f64;
     assert!((streamed / specs.len() as f64 - 0.25).abs() < 0.02);
-    assert!(
-        specs
-            .iter()
-            .all(|spec| spec.timeout == SimTime(2_500_000_000))
-    );
+    assert!(specs.iter().all(|spec| spec.timeout == SimTime(2_500_000_000)));
 }
 
 fn pattern(name: &str, weight: f64, pieces: &[(&str, u32)]) -> PrefixPattern {
     let pieces = pieces.iter().map(|&(name, n)| (name.to_owned(), n));
-    PrefixPattern {
-        name: name.to_owned(),
-        weight,
-        pieces: pieces.collect(),
-    }
+    PrefixPattern { name: name.to_owned(), weight, pieces: pieces.collect() }
 }
 
 #[test]
@@ -219,16 +197,9 @@ fn patterns_share_exactly_the_pieces_they_begin_with() {
 #[test]
 fn a_profile_may_name_its_pattern() {
     let mut one = workload(vec![profile("a", 1.0)]);
-    one.prefix_patterns = vec![
-        pattern("x", 1.0, &[("x", 10)]),
-        pattern("y", 0.0, &[("y", 20)]),
-    ];
+    one.prefix_patterns = vec![pattern("x", 1.0, &[("x", 10)]), pattern("y", 0.0, &[("y", 20)])];
     one.profiles[0].prefix_pattern = Some("y".to_owned());
-    assert!(
-        first_turns(&one)
-            .iter()
-            .all(|spec| spec.prefix[0].tokens == 20)
-    );
+    assert!(first_turns(&one).iter().all(|spec| spec.prefix[0].tokens == 20));
     one.profiles[0].prefix_pattern = Some("z".to_owned());
     let error = Workload::Synthetic(one).open().err().expect("no z");
     assert!(error.to_string().contains("x, y"), "{error}");
@@ -239,23 +210,11 @@ fn what_cannot_be_drawn_is_refused() {
     type Break = fn(&mut SyntheticWorkload);
     let broken: [(Break, &str); 9] = [
         (|w| w.profiles.clear(), "no client profile"),
-        (
-            |w| w.profiles[0].inter_arrival_s = constant(0.0),
-            "time would never pass",
-        ),
-        (
-            |w| w.profiles[0].inter_arrival_s = constant(1e-12),
-            "time would never pass",
-        ),
-        (
-            |w| w.profiles[0].prompt_tokens = constant(f64::NAN),
-            "prompt tokens",
-        ),
+        (|w| w.profiles[0].inter_arrival_s = constant(0.0), "time would never pass"),
+        (|w| w.profiles[0].inter_arrival_s = constant(1e-12), "time would never pass"),
+        (|w| w.profiles[0].prompt_tokens = constant(f64::NAN), "prompt tokens"),
         (|w| w.profiles[0].streaming_probability = 1.5, "from 0 to 1"),
-        (
-            |w| w.profiles[0].continuation_probability = f64::NAN,
-            "from 0 to 1",
-        ),
+        (|w| w.profiles[0].continuation_probability = f64::NAN, "from 0 to 1"),
         (|w| w.profiles[0].timeout_s = Some(0.0), "timeout_s"),
         (
             |w| {
@@ -264,10 +223,7 @@ fn what_cannot_be_drawn_is_refused() {
             },
             "weights",
         ),
-        (
-            |w| w.prefix_patterns = vec![pattern("x", 1.0, &[("a", u32::MAX), ("b", 9)])],
-            "at most",
-        ),
+        (|w| w.prefix_patterns = vec![pattern("x", 1.0, &[("a", u32::MAX), ("b", 9)])], "at most"),
     ];
     for (breaks, expected) in broken {
         let mut one = workload(vec![profile("a", 1.0)]);

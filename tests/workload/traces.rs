@@ -41,9 +41,7 @@ fn read(workload: &TraceWorkload) -> Vec<RequestSpec> {
 
 /// Arrival in ns, prompt and output tokens.
 fn basics(specs: &[RequestSpec]) -> Vec<(u64, u32, u32)> {
-    let basics = specs
-        .iter()
-        .map(|s| (s.arrival.0, s.prompt_tokens, s.output_tokens));
+    let basics = specs.iter().map(|s| (s.arrival.0, s.prompt_tokens, s.output_tokens));
     basics.collect()
 }
 
@@ -57,15 +55,8 @@ fn azure_rows_are_relative_to_the_first() {
     let specs = read(&workload);
     let expected = [(0, 374, 44), (500_000_100, 396, 109), (500_000_100, 1, 1)];
     assert_eq!(basics(&specs), expected);
-    assert!(
-        specs
-            .iter()
-            .all(|s| s.streaming && s.max_output_tokens == s.output_tokens)
-    );
-    let sessions: Vec<_> = specs
-        .iter()
-        .map(|s| (s.session, s.turn, s.tail_key))
-        .collect();
+    assert!(specs.iter().all(|s| s.streaming && s.max_output_tokens == s.output_tokens));
+    let sessions: Vec<_> = specs.iter().map(|s| (s.session, s.turn, s.tail_key)).collect();
     assert_eq!(sessions, [(0, 0, 0), (1, 0, 0), (2, 0, 0)]);
 }
 
@@ -79,20 +70,14 @@ fn generic_columns_come_in_any_order_and_others_are_ignored() {
     let specs = read(&workload);
     let expected = [(0, 100, 10), (0, 200, 15), (4_500_000_000, 300, 1)];
     assert_eq!(basics(&specs), expected);
-    let rest: Vec<_> = specs
-        .iter()
-        .map(|s| (s.session, s.turn, s.priority, s.max_output_tokens))
-        .collect();
+    let rest: Vec<_> = specs.iter().map(|s| (s.session, s.turn, s.priority, s.max_output_tokens)).collect();
     assert_eq!(rest, [(0, 0, 2, 50), (1, 0, -1, 15), (0, 1, 0, 1)]);
     let opened = Workload::Trace(workload).open().expect("sound");
     let facts = opened.1;
     assert_eq!(facts.profile_names, ["own"]);
     let trace = facts.trace.as_ref().expect("it is a trace");
     assert_eq!((trace.rows, trace.requests, trace.raised_to_one), (3, 3, 1));
-    assert_eq!(
-        (trace.prompt_tokens, trace.last_arrival),
-        (600, SimTime(4_500_000_000))
-    );
+    assert_eq!((trace.prompt_tokens, trace.last_arrival), (600, SimTime(4_500_000_000)));
     assert!(facts.failure().is_none());
 }
 
@@ -105,29 +90,14 @@ fn mooncake_blocks_cover_the_prompt() {
         {\"timestamp\": 103, \"input_length\": 3, \"output_length\": 7}";
     let (_folder, workload) = written("mooncake.jsonl", text);
     let specs = read(&workload);
-    let expected = [
-        (0, 1100, 5),
-        (2_500_000, 600, 6),
-        (3_000_000, 1024, 7),
-        (3_000_000, 3, 7),
-    ];
+    let expected = [(0, 1100, 5), (2_500_000, 600, 6), (3_000_000, 1024, 7), (3_000_000, 3, 7)];
     assert_eq!(basics(&specs), expected);
-    let lengths: Vec<Vec<u32>> = specs
-        .iter()
-        .map(|spec| spec.prefix.iter().map(|segment| segment.tokens).collect())
-        .collect();
-    assert_eq!(
-        lengths,
-        [vec![512, 512, 76], vec![512, 88], vec![512], vec![]]
-    );
+    let lengths: Vec<Vec<u32>> =
+        specs.iter().map(|spec| spec.prefix.iter().map(|segment| segment.tokens).collect()).collect();
+    assert_eq!(lengths, [vec![512, 512, 76], vec![512, 88], vec![512], vec![]]);
     assert_eq!(specs[0].prefix[0], specs[1].prefix[0]);
     assert_ne!(specs[0].prefix[1].key, specs[1].prefix[1].key);
-    assert!(
-        specs
-            .iter()
-            .flat_map(|s| &s.prefix)
-            .all(|segment| segment.key != 0)
-    );
+    assert!(specs.iter().flat_map(|s| &s.prefix).all(|segment| segment.key != 0));
 }
 
 #[test]
@@ -138,38 +108,18 @@ fn limits_and_rate_scale() {
         let specs = read(workload);
         let count = TraceSource::open(workload).expect("sound").facts();
         assert_eq!(count.expected_requests, Some(specs.len() as u64));
-        specs
-            .iter()
-            .map(|spec| spec.arrival.as_secs_f64())
-            .collect::<Vec<_>>()
+        specs.iter().map(|spec| spec.arrival.as_secs_f64()).collect::<Vec<_>>()
     };
     assert_eq!(arrivals(&base), [0.0, 1.0, 2.0, 3.0]);
-    let twice = TraceWorkload {
-        rate_scale: 2.0,
-        ..base.clone()
-    };
+    let twice = TraceWorkload { rate_scale: 2.0, ..base.clone() };
     assert_eq!(arrivals(&twice), [0.0, 0.5, 1.0, 1.5]);
-    let short = TraceWorkload {
-        duration: Some(SimTime::from_secs_f64(1.0)),
-        ..twice
-    };
+    let short = TraceWorkload { duration: Some(SimTime::from_secs_f64(1.0)), ..twice };
     assert_eq!(arrivals(&short), [0.0, 0.5]);
-    let few = TraceWorkload {
-        total_requests: Some(3),
-        timeout_s: Some(4.0),
-        ..base.clone()
-    };
+    let few = TraceWorkload { total_requests: Some(3), timeout_s: Some(4.0), ..base.clone() };
     assert_eq!(arrivals(&few), [0.0, 1.0, 2.0]);
-    assert!(
-        read(&few)
-            .iter()
-            .all(|spec| spec.timeout == SimTime(4_000_000_000))
-    );
+    assert!(read(&few).iter().all(|spec| spec.timeout == SimTime(4_000_000_000)));
     for rate_scale in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let broken = TraceWorkload {
-            rate_scale,
-            ..base.clone()
-        };
+        let broken = TraceWorkload { rate_scale, ..base.clone() };
         let error = TraceSource::open(&broken).err().expect("no scale");
         assert!(error.to_string().contains("rate_scale"), "{error}");
     }
@@ -198,8 +148,11 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
     ("noout.csv", b"\narrival_s,prompt_tokens\n1,2\n", &["no column \"output_tokens\""]),
     ("noarr.csv", b"prompt_tokens,output_tokens\n1,2\n", &["no column \"arrival_s\""]),
     ("noctx.csv", b"TIMESTAMP,GeneratedTokens\n", &["no column \"ContextTokens\""]),
-    ("word.csv", b"arrival_s,prompt_tokens,output_tokens\n1,2,3\n2,many,3\n",
-        &["word.csv:3: ", "prompt_tokens is \"many\"", "whole number", "\"2,many,3\""]),
+    (
+        "word.csv",
+        b"arrival_s,prompt_tokens,output_tokens\n1,2,3\n2,many,3\n",
+        &["word.csv:3: ", "prompt_tokens is \"many\"", "whole number", "\"2,many,3\""],
+    ),
     ("crlf.csv", b"arrival_s,prompt_tokens,output_tokens\r\n1,2,3\r\n2,many,3\r\n", &["crlf.csv:3: "]),
     ("gaps.csv", b"arrival_s,prompt_tokens,output_tokens\n\n1,2,3\n\n\n2,many,3\n", &["gaps.csv:6: "]),
     ("negative.csv", b"arrival_s,prompt_tokens,output_tokens\n1,-2,3\n", &[":2: ", "\"-2\""]),
@@ -211,18 +164,34 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
     ("wide.csv", b"arrival_s,prompt_tokens,output_tokens\n1,1,1,1\n", &["4 fields"]),
     ("latin.csv", b"arrival_s,prompt_tokens,output_tokens\n1,\xe9,1\n", &["not a text file"]),
     ("rank.csv", b"arrival_s,prompt_tokens,output_tokens,priority\n1,1,1,top\n", &["priority is \"top\""]),
-    ("date.csv", b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-31 00:00:00,1,1\n",
-        &["date.csv:2: ", "TIMESTAMP is \"2023-11-31", "2023-11-16 18:17:03"]),
-    ("order.csv", b"prompt_tokens,arrival_s,output_tokens\n1,2,1\n1,1.5,1\n",
-        &["order.csv:3: ", "0.5 s before", "sort -s -t, -k2,2g"]),
-    ("order.jsonl", b"{\"timestamp\": 2000, \"input_length\": 1, \"output_length\": 1}\n\
-        {\"timestamp\": 1000, \"input_length\": 1, \"output_length\": 1}\n", &["order.jsonl:2: ", "jq"]),
-    ("bad.jsonl", b"\xef\xbb\xbf{\"timestamp\": 0, \"input_length\": 1, \"output_length\": 1}\n{\"timestamp\": 0\n",
-        &["bad.jsonl:2: ", "EOF", "must look like"]),
+    (
+        "date.csv",
+        b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-31 00:00:00,1,1\n",
+        &["date.csv:2: ", "TIMESTAMP is \"2023-11-31", "2023-11-16 18:17:03"],
+    ),
+    (
+        "order.csv",
+        b"prompt_tokens,arrival_s,output_tokens\n1,2,1\n1,1.5,1\n",
+        &["order.csv:3: ", "0.5 s before", "sort -s -t, -k2,2g"],
+    ),
+    (
+        "order.jsonl",
+        b"{\"timestamp\": 2000, \"input_length\": 1, \"output_length\": 1}\n\
+        {\"timestamp\": 1000, \"input_length\": 1, \"output_length\": 1}\n",
+        &["order.jsonl:2: ", "jq"],
+    ),
+    (
+        "bad.jsonl",
+        b"\xef\xbb\xbf{\"timestamp\": 0, \"input_length\": 1, \"output_length\": 1}\n{\"timestamp\": 0\n",
+        &["bad.jsonl:2: ", "EOF", "must look like"],
+    ),
     ("field.jsonl", b"{\"timestamp\": 0, \"input_length\": 1}\n", &["field.jsonl:1: missing field `output_length`"]),
     ("minus.jsonl", b"{\"timestamp\": 0, \"input_length\": -1, \"output_length\": 1}\n", &["-1"]),
-    ("blocks.jsonl", b"{\"timestamp\": 0, \"input_length\": 33, \"output_length\": 1, \"hash_ids\": [1, 2, 3]}\n",
-        &["3 hash_ids for 34 tokens", "512"]),
+    (
+        "blocks.jsonl",
+        b"{\"timestamp\": 0, \"input_length\": 33, \"output_length\": 1, \"hash_ids\": [1, 2, 3]}\n",
+        &["3 hash_ids for 34 tokens", "512"],
+    ),
     ("csv.jsonl", b"arrival_s,prompt_tokens,output_tokens\n1,1,1\n", &["csv.jsonl:1: expected value"]),
 ];
 
@@ -231,14 +200,9 @@ fn what_is_wrong_with_a_trace_is_said_before_the_run() {
     for (name, content, expected) in BROKEN {
         let (_folder, workload) = written(name, content);
         let error = TraceSource::open(&workload).err();
-        let error = error
-            .unwrap_or_else(|| panic!("{name} was taken"))
-            .to_string();
+        let error = error.unwrap_or_else(|| panic!("{name} was taken")).to_string();
         for words in *expected {
-            assert!(
-                error.contains(words),
-                "{name}: {words:?} is not in: {error}"
-            );
+            assert!(error.contains(words), "{name}: {words:?} is not in: {error}");
         }
     }
 }
@@ -249,12 +213,7 @@ fn what_is_not_a_file_is_refused() {
     let missing = TraceSource::open(&replay(folder.path().join("no.csv"))).err();
     assert!(missing.expect("none").to_string().contains("no.csv"));
     let no_file = TraceSource::open(&replay(folder.path().into())).err();
-    assert!(
-        no_file
-            .expect("a folder")
-            .to_string()
-            .contains("not a regular file")
-    );
+    assert!(no_file.expect("a folder").to_string().contains("not a regular file"));
 }
 
 #[test]
@@ -270,11 +229,7 @@ fn long_lines_are_shortened() {
 fn a_file_that_changes_under_way_ends_the_stream() {
     let row = "5,1,1\n".repeat(50_000);
     let text = format!("arrival_s,prompt_tokens,output_tokens\n{row}");
-    for damage in [
-        "",
-        "4,1,1\n",
-        "arrival_s,prompt_tokens,output_tokens\n5,1,1\n5,what,1\n",
-    ] {
+    for damage in ["", "4,1,1\n", "arrival_s,prompt_tokens,output_tokens\n5,1,1\n5,what,1\n"] {
         let (_folder, workload) = written("changing.csv", &text);
         let (mut source, facts) = Workload::Trace(workload.clone()).open().expect("sound");
         fs::write(&workload.path, damage).expect("it can be written");
@@ -291,10 +246,7 @@ fn shared() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("LLMPERFORACLE_SHARED").map(PathBuf::from);
     let near = [root.join("../shared"), root.join("../../shared")];
-    named
-        .into_iter()
-        .chain(near)
-        .find(|path| path.join("data/traces").is_dir())
+    named.into_iter().chain(near).find(|path| path.join("data/traces").is_dir())
 }
 
 #[test]
@@ -311,11 +263,7 @@ fn real_traces_are_read_whole() {
         assert!(specs.iter().all(|spec| spec.prompt_tokens >= prompt_floor));
         let covered = |spec: &RequestSpec| spec.prefix.iter().map(|s| s.tokens).sum::<u32>();
         let is_mooncake = name.starts_with("mooncake");
-        assert!(
-            specs
-                .iter()
-                .all(|spec| covered(spec) == if is_mooncake { spec.prompt_tokens } else { 0 })
-        );
+        assert!(specs.iter().all(|spec| covered(spec) == if is_mooncake { spec.prompt_tokens } else { 0 }));
         let last = specs.last().expect("some").arrival.as_secs_f64();
         assert!((3400.0..3600.0).contains(&last), "{name}: {last} s");
     }
@@ -338,10 +286,7 @@ fn line_like() -> impl Strategy<Value = String> {
         Just("arrival_s,prompt_tokens,output_tokens".to_owned()),
         Just("TIMESTAMP,ContextTokens,GeneratedTokens".to_owned()),
         Just("2023-11-16 18:17:03.97,1,2".to_owned()),
-        Just(
-            "{\"timestamp\":1e300,\"input_length\":18446744073709551615,\"output_length\":1}"
-                .to_owned()
-        ),
+        Just("{\"timestamp\":1e300,\"input_length\":18446744073709551615,\"output_length\":1}".to_owned()),
         (any::<f64>(), any::<i64>(), any::<u32>()).prop_map(|(a, b, c)| format!("{a},{b},{c}")),
     ]
 }

@@ -12,12 +12,7 @@ pub(crate) trait Decode: Sized {
     /// Its shape.
     const SHAPE: &'static Shape;
     /// The value, or `None` after at least one error.
-    fn decode(
-        node: &Node,
-        key: &'static Key,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self>;
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self>;
     /// The value as the manifest shows it.
     fn json(&self) -> Json;
 }
@@ -61,16 +56,8 @@ impl<T: Decode> ReadKey for Field<T> {
 
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self {
         match reader.find(key) {
-            Some((node, at)) => Self {
-                value: T::decode(node, key, &at, reader.diagnostics),
-                at,
-                given: true,
-            },
-            None => Self {
-                value: None,
-                at: reader.absent(key),
-                given: false,
-            },
+            Some((node, at)) => Self { value: T::decode(node, key, &at, reader.diagnostics), at, given: true },
+            None => Self { value: None, at: reader.absent(key), given: false },
         }
     }
 
@@ -84,17 +71,12 @@ impl<T: Decode> ReadKey for Set<T> {
     const HAS_DEFAULT: bool = true;
 
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self {
-        let Need::Default(literal) = key.need else {
-            unreachable!("checked when the program is compiled")
-        };
+        let Need::Default(literal) = key.need else { unreachable!("checked when the program is compiled") };
         let found = reader.find(key);
-        let at = found
-            .as_ref()
-            .map_or_else(|| reader.absent(key), |(_, at)| at.clone());
+        let at = found.as_ref().map_or_else(|| reader.absent(key), |(_, at)| at.clone());
         let value = found.and_then(|(node, at)| T::decode(node, key, &at, reader.diagnostics));
         let value = value.unwrap_or_else(|| {
-            T::decode(&literal.node(), key, &at, reader.diagnostics)
-                .expect("a declared default has its key's type")
+            T::decode(&literal.node(), key, &at, reader.diagnostics).expect("a declared default has its key's type")
         });
         Self { value, at }
     }
@@ -110,11 +92,7 @@ impl ReadKey for Ignored {
     fn read(reader: &mut Reader<'_>, key: &'static Key) -> Self {
         if let Some((_, at)) = reader.find(key) {
             let topic = format!("{}.{}", reader.section.name, key.name);
-            reader.diagnostics.warn_once(
-                &topic,
-                &at,
-                "read and ignored by the predecessor; has no effect",
-            );
+            reader.diagnostics.warn_once(&topic, &at, "read and ignored by the predecessor; has no effect");
         }
         Self
     }

@@ -84,12 +84,7 @@ impl Literal {
             Self::Integer(value) => Value::Integer(value.into()),
             Self::Number(value) => Value::Number(value),
             Self::Text(value) => Value::Text(value.to_owned()),
-            Self::Numbers(values) => Value::Sequence(
-                values
-                    .iter()
-                    .map(|value| plain(Value::Number(*value)))
-                    .collect(),
-            ),
+            Self::Numbers(values) => Value::Sequence(values.iter().map(|value| plain(Value::Number(*value))).collect()),
             Self::EmptyList => Value::Sequence(Vec::new()),
             Self::EmptyMapping => Value::Mapping(Vec::new()),
         })
@@ -107,44 +102,16 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     pub(crate) fn hold(self, value: f64) -> bool {
-        let above = if self.low_excluded {
-            value > self.low
-        } else {
-            value >= self.low
-        };
-        let below = if self.high_excluded {
-            value < self.high
-        } else {
-            value <= self.high
-        };
+        let above = if self.low_excluded { value > self.low } else { value >= self.low };
+        let below = if self.high_excluded { value < self.high } else { value <= self.high };
         above && below
     }
 
     /// "above 0 and at most 1".
     pub(crate) fn words(self) -> String {
-        let low = format!(
-            "{} {}",
-            if self.low_excluded {
-                "above"
-            } else {
-                "at least"
-            },
-            number(self.low)
-        );
-        let high = format!(
-            "{} {}",
-            if self.high_excluded {
-                "below"
-            } else {
-                "at most"
-            },
-            number(self.high)
-        );
-        if self.low.is_finite()
-            && self.high.is_finite()
-            && !self.low_excluded
-            && !self.high_excluded
-        {
+        let low = format!("{} {}", if self.low_excluded { "above" } else { "at least" }, number(self.low));
+        let high = format!("{} {}", if self.high_excluded { "below" } else { "at most" }, number(self.high));
+        if self.low.is_finite() && self.high.is_finite() && !self.low_excluded && !self.high_excluded {
             return format!("between {} and {}", number(self.low), number(self.high));
         }
         match (self.low.is_finite(), self.high.is_finite()) {
@@ -176,16 +143,7 @@ pub(crate) const fn ignored() -> Key {
 }
 
 const fn key(need: Need) -> Key {
-    Key {
-        name: "",
-        doc: "",
-        unit: "",
-        shape: &Shape::Any,
-        need,
-        bounds: None,
-        example: None,
-        also_called: &[],
-    }
+    Key { name: "", doc: "", unit: "", shape: &Shape::Any, need, bounds: None, example: None, also_called: &[] }
 }
 
 impl Key {
@@ -212,12 +170,7 @@ impl Key {
 
     /// At least `low`, at most `high`.
     pub(crate) const fn range(self, low: f64, high: f64) -> Self {
-        self.bounded(Bounds {
-            low,
-            low_excluded: false,
-            high,
-            high_excluded: false,
-        })
+        self.bounded(Bounds { low, low_excluded: false, high, high_excluded: false })
     }
 
     /// At least `low`.
@@ -227,32 +180,17 @@ impl Key {
 
     /// Above 0.
     pub(crate) const fn positive(self) -> Self {
-        self.bounded(Bounds {
-            low: 0.0,
-            low_excluded: true,
-            high: f64::INFINITY,
-            high_excluded: false,
-        })
+        self.bounded(Bounds { low: 0.0, low_excluded: true, high: f64::INFINITY, high_excluded: false })
     }
 
     /// Above 0, at most 1.
     pub(crate) const fn share(self) -> Self {
-        self.bounded(Bounds {
-            low: 0.0,
-            low_excluded: true,
-            high: 1.0,
-            high_excluded: false,
-        })
+        self.bounded(Bounds { low: 0.0, low_excluded: true, high: 1.0, high_excluded: false })
     }
 
     /// Between 0 and 1, neither included.
     pub(crate) const fn inside_one(self) -> Self {
-        self.bounded(Bounds {
-            low: 0.0,
-            low_excluded: true,
-            high: 1.0,
-            high_excluded: true,
-        })
+        self.bounded(Bounds { low: 0.0, low_excluded: true, high: 1.0, high_excluded: true })
     }
 
     const fn bounded(mut self, bounds: Bounds) -> Self {
@@ -268,10 +206,7 @@ impl Key {
         shape: &'static Shape,
         has_default: bool,
     ) -> Self {
-        assert!(
-            matches!(self.need, Need::Default(_)) == has_default,
-            "a Set has a default, a Field has none"
-        );
+        assert!(matches!(self.need, Need::Default(_)) == has_default, "a Set has a default, a Field has none");
         if self.name.is_empty() {
             self.name = field;
         }
@@ -281,21 +216,8 @@ impl Key {
     }
 
     /// Reports a value of another type.
-    pub(super) fn wrong_type(
-        &'static self,
-        expected: &str,
-        node: &Node,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) {
-        let unit = if self.unit.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", self.unit)
-        };
-        diagnostics.error(
-            at,
-            format!("expected {expected}{unit}, found {}", node.value),
-        );
+    pub(super) fn wrong_type(&'static self, expected: &str, node: &Node, at: &At, diagnostics: &mut Diagnostics) {
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", self.unit) };
+        diagnostics.error(at, format!("expected {expected}{unit}, found {}", node.value));
     }
 }

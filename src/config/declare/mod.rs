@@ -14,9 +14,7 @@ mod reader;
 mod value;
 
 pub(crate) use field::{Decode, Field, Ignored, ReadKey, Set};
-pub(crate) use key::{
-    Key, Literal, Need, Section, Shape, Variants, default, ignored, optional, required,
-};
+pub(crate) use key::{Key, Literal, Need, Section, Shape, Variants, default, ignored, optional, required};
 pub(crate) use reader::{Reader, path_of};
 pub(crate) use value::{Named, Placed, decode_name, name_of};
 

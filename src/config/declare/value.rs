@@ -30,18 +30,10 @@ pub(crate) fn decode_name<T: Named>(
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
     let Value::Text(text) = &node.value else {
-        key.wrong_type(
-            &format!("one of {}", T::NAMES.join(", ")),
-            node,
-            at,
-            diagnostics,
-        );
+        key.wrong_type(&format!("one of {}", T::NAMES.join(", ")), node, at, diagnostics);
         return None;
     };
-    let found = T::NAMES
-        .iter()
-        .position(|name| name == text)
-        .map(|index| T::VALUES[index]);
+    let found = T::NAMES.iter().position(|name| name == text).map(|index| T::VALUES[index]);
     if found.is_none() {
         let suggestion = did_you_mean(text, T::NAMES.iter().copied());
         let known = T::NAMES.join(", ");
@@ -55,12 +47,7 @@ pub(crate) fn decode_name<T: Named>(
 impl Decode for String {
     const SHAPE: &'static Shape = &Shape::Text;
 
-    fn decode(
-        node: &Node,
-        key: &'static Key,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
         match &node.value {
             Value::Text(text) if text.trim().is_empty() => {
                 diagnostics.error(at, "expected text, found an empty one");
@@ -68,11 +55,7 @@ impl Decode for String {
             }
             Value::Text(text) => Some(text.clone()),
             Value::Integer(_) | Value::Number(_) | Value::Flag(_) => {
-                diagnostics.error_with(
-                    at,
-                    format!("expected text, found {}", node.value),
-                    "put it into quotes",
-                );
+                diagnostics.error_with(at, format!("expected text, found {}", node.value), "put it into quotes");
                 None
             }
             _ => {
@@ -90,12 +73,7 @@ impl Decode for String {
 impl Decode for bool {
     const SHAPE: &'static Shape = &Shape::Flag;
 
-    fn decode(
-        node: &Node,
-        key: &'static Key,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
         if let Value::Flag(value) = node.value {
             return Some(value);
         }
@@ -111,12 +89,7 @@ impl Decode for bool {
 impl Decode for f64 {
     const SHAPE: &'static Shape = &Shape::Number;
 
-    fn decode(
-        node: &Node,
-        key: &'static Key,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
         let value = match node.value {
             Value::Integer(value) => value as Self,
             Value::Number(value) => value,
@@ -175,33 +148,19 @@ fn in_bounds(value: f64, key: &Key, at: &At, diagnostics: &mut Diagnostics) -> b
     let Some(bounds) = key.bounds.filter(|bounds| !bounds.hold(value)) else {
         return true;
     };
-    diagnostics.error(
-        at,
-        format!(
-            "{} is out of range: must be {}",
-            number(value),
-            bounds.words()
-        ),
-    );
+    diagnostics.error(at, format!("{} is out of range: must be {}", number(value), bounds.words()));
     false
 }
 
 impl<T: Decode> Decode for Vec<T> {
     const SHAPE: &'static Shape = &Shape::List(T::SHAPE);
 
-    fn decode(
-        node: &Node,
-        key: &'static Key,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
         let Value::Sequence(items) = &node.value else {
             key.wrong_type("a list", node, at, diagnostics);
             return None;
         };
-        let decode = |(index, item): (usize, &Node)| {
-            T::decode(item, key, &at.item(index, item.mark), diagnostics)
-        };
+        let decode = |(index, item): (usize, &Node)| T::decode(item, key, &at.item(index, item.mark), diagnostics);
         // A wrong item has been reported; the others are still worth checking.
         Some(items.iter().enumerate().filter_map(decode).collect())
     }
@@ -221,16 +180,8 @@ pub(crate) struct Placed<T> {
 impl<T: Decode> Decode for Placed<T> {
     const SHAPE: &'static Shape = T::SHAPE;
 
-    fn decode(
-        node: &Node,
-        key: &'static Key,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
-        T::decode(node, key, at, diagnostics).map(|value| Self {
-            value,
-            at: at.clone(),
-        })
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+        T::decode(node, key, at, diagnostics).map(|value| Self { value, at: at.clone() })
     }
 
     fn json(&self) -> Json {
@@ -242,12 +193,7 @@ impl<T: Decode> Decode for Placed<T> {
 impl<T: Decode> Decode for BTreeMap<String, T> {
     const SHAPE: &'static Shape = &Shape::Names(T::SHAPE);
 
-    fn decode(
-        node: &Node,
-        key: &'static Key,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
         let Value::Mapping(entries) = &node.value else {
             key.wrong_type("a mapping of names", node, at, diagnostics);
             return None;
@@ -264,8 +210,6 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
     }
 
     fn json(&self) -> Json {
-        self.iter()
-            .map(|(name, value)| (name.clone(), value.json()))
-            .collect()
+        self.iter().map(|(name, value)| (name.clone(), value.json())).collect()
     }
 }

@@ -15,15 +15,9 @@ const WIDTH: usize = 110;
 /// with their default.
 #[must_use]
 pub fn generate_config() -> String {
-    let mut example = Example {
-        text: String::new(),
-    };
-    example.text.push_str(
-        "# An LLMPerfOracle configuration. Keys in comments show what holds without them.\n",
-    );
-    let Shape::Section(root) = Config::SHAPE else {
-        unreachable!("the root is a section")
-    };
+    let mut example = Example { text: String::new() };
+    example.text.push_str("# An LLMPerfOracle configuration. Keys in comments show what holds without them.\n");
+    let Shape::Section(root) = Config::SHAPE else { unreachable!("the root is a section") };
     example.section(root, 0);
     example.text
 }
@@ -45,10 +39,7 @@ fn json(value: &Value) -> Json {
         Value::Number(value) => (*value).into(),
         Value::Text(value) => value.as_str().into(),
         Value::Sequence(items) => items.iter().map(|item| json(&item.value)).collect(),
-        Value::Mapping(entries) => entries
-            .iter()
-            .map(|entry| (entry.key.clone(), json(&entry.value.value)))
-            .collect(),
+        Value::Mapping(entries) => entries.iter().map(|entry| (entry.key.clone(), json(&entry.value.value))).collect(),
     }
 }
 
@@ -58,11 +49,7 @@ struct Example {
 
 impl Example {
     fn section(&mut self, section: &'static Section, depth: usize) {
-        for key in section
-            .keys
-            .iter()
-            .filter(|key| !matches!(key.need, Need::Ignored) && key.name != "$schema")
-        {
+        for key in section.keys.iter().filter(|key| !matches!(key.need, Need::Ignored) && key.name != "$schema") {
             if depth == 0 {
                 self.text.push('\n');
             }
@@ -100,10 +87,7 @@ impl Example {
     fn comment(&mut self, key: &Key, depth: usize) {
         let indent = "  ".repeat(depth);
         let mut text = sentence(key.doc);
-        let is_plain = !matches!(
-            key.shape,
-            Shape::Section(_) | Shape::List(Shape::Section(_)) | Shape::Variants(_)
-        );
+        let is_plain = !matches!(key.shape, Shape::Section(_) | Shape::List(Shape::Section(_)) | Shape::Variants(_));
         if is_plain {
             text.push_str(&format!(" ({}; {})", type_words(key), need_words(key.need)));
         } else if !key.unit.is_empty() {

@@ -10,17 +10,10 @@ use crate::config::keys::Config;
 #[must_use]
 pub fn schema() -> Json {
     let mut definitions = Map::new();
-    let Shape::Section(root) = Config::SHAPE else {
-        unreachable!("the root is a section")
-    };
+    let Shape::Section(root) = Config::SHAPE else { unreachable!("the root is a section") };
     let mut schema = section(root, &mut definitions);
-    let object = schema
-        .as_object_mut()
-        .expect("a section's schema is an object");
-    object.insert(
-        "$schema".to_owned(),
-        "https://json-schema.org/draft/2020-12/schema".into(),
-    );
+    let object = schema.as_object_mut().expect("a section's schema is an object");
+    object.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
     object.insert("title".to_owned(), "LLMPerfOracle configuration".into());
     object.insert("$defs".to_owned(), Json::Object(definitions));
     schema
@@ -32,12 +25,7 @@ fn section(section: &'static Section, definitions: &mut Map<String, Json>) -> Js
         properties.insert(key.name.to_owned(), property(key, definitions));
     }
     let is_required = |key: &&Key| matches!(key.need, Need::Required);
-    let required: Vec<&str> = section
-        .keys
-        .iter()
-        .filter(is_required)
-        .map(|key| key.name)
-        .collect();
+    let required: Vec<&str> = section.keys.iter().filter(is_required).map(|key| key.name).collect();
     json!({
         "type": "object",
         "description": sentence(section.doc),
@@ -49,15 +37,11 @@ fn section(section: &'static Section, definitions: &mut Map<String, Json>) -> Js
 
 fn property(key: &'static Key, definitions: &mut Map<String, Json>) -> Json {
     let mut property = shape(key.shape, key, definitions);
-    let object = property
-        .as_object_mut()
-        .expect("every shape's schema is an object");
+    let object = property.as_object_mut().expect("every shape's schema is an object");
     let mut description = sentence(key.doc);
     match key.need {
         Need::Optional(absent) => description.push_str(&format!(" Without it: {absent}.")),
-        Need::Ignored => {
-            description.push_str(" Read and ignored by the predecessor; has no effect.")
-        }
+        Need::Ignored => description.push_str(" Read and ignored by the predecessor; has no effect."),
         Need::Required | Need::Default(_) => {}
     }
     if !key.unit.is_empty() {
@@ -98,14 +82,10 @@ fn shape(shape_of: &'static Shape, key: &'static Key, definitions: &mut Map<Stri
         Shape::Names(inner) => {
             json!({"type": "object", "additionalProperties": shape(inner, key, definitions)})
         }
-        Shape::Section(inner) => define(inner.name, definitions, |definitions| {
-            section(inner, definitions)
-        }),
+        Shape::Section(inner) => define(inner.name, definitions, |definitions| section(inner, definitions)),
         Shape::Variants(inner) => {
             let inner = inner();
-            define(inner.name, definitions, |definitions| {
-                variants(inner, definitions)
-            })
+            define(inner.name, definitions, |definitions| variants(inner, definitions))
         }
     }
 }
@@ -148,27 +128,15 @@ fn bounded(kind: &str, key: &Key) -> Json {
         return schema;
     };
     let exact = |value: f64| {
-        if value.fract() == 0.0 {
-            json!(value as i64)
-        } else {
-            json!(value)
-        }
+        if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
     };
     if bounds.low.is_finite() {
         let object = schema.as_object_mut().expect("made as an object");
         object.remove("minimum");
-        schema[if bounds.low_excluded {
-            "exclusiveMinimum"
-        } else {
-            "minimum"
-        }] = exact(bounds.low);
+        schema[if bounds.low_excluded { "exclusiveMinimum" } else { "minimum" }] = exact(bounds.low);
     }
     if bounds.high.is_finite() {
-        schema[if bounds.high_excluded {
-            "exclusiveMaximum"
-        } else {
-            "maximum"
-        }] = exact(bounds.high);
+        schema[if bounds.high_excluded { "exclusiveMaximum" } else { "maximum" }] = exact(bounds.high);
     }
     schema
 }

@@ -7,27 +7,16 @@ use crate::config::keys::Config;
 /// Every key with its type, default, unit and meaning, as Markdown: one table a section.
 #[must_use]
 pub fn reference() -> String {
-    let Shape::Section(root) = Config::SHAPE else {
-        unreachable!("the root is a section")
-    };
+    let Shape::Section(root) = Config::SHAPE else { unreachable!("the root is a section") };
     let mut sections: Vec<&'static Section> = vec![root];
     let mut text = String::from("# Configuration reference\n");
     let mut index = 0;
     while let Some(section) = sections.get(index).copied() {
-        text.push_str(&format!(
-            "\n## {}\n\n{}\n\n",
-            section.name,
-            sentence(section.doc)
-        ));
+        text.push_str(&format!("\n## {}\n\n{}\n\n", section.name, sentence(section.doc)));
         text.push_str("| key | type | without it | meaning |\n| --- | --- | --- | --- |\n");
         for key in section.keys {
             let need = need_words(key.need).replace("without it: ", "");
-            text.push_str(&format!(
-                "| `{}` | {} | {need} | {} |\n",
-                key.name,
-                type_words(key),
-                sentence(key.doc)
-            ));
+            text.push_str(&format!("| `{}` | {} | {need} | {} |\n", key.name, type_words(key), sentence(key.doc)));
             for inner in sections_of(key.shape) {
                 if !sections.iter().any(|known| known.name == inner.name) {
                     sections.push(inner);

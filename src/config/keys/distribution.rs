@@ -2,9 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::config::declare::{
-    Decode, Field, Key, Literal, Set, Shape, Variants, default, optional, required, section,
-};
+use crate::config::declare::{Decode, Field, Key, Literal, Set, Shape, Variants, default, optional, required, section};
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::tree::{Node, Value};
 
@@ -135,12 +133,7 @@ distributions! {
 impl Decode for Distribution {
     const SHAPE: &'static Shape = &Shape::Variants(|| &DISTRIBUTION);
 
-    fn decode(
-        node: &Node,
-        key: &'static Key,
-        at: &At,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Self> {
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
         if !matches!(node.value, Value::Mapping(_)) {
             let message = format!("expected a distribution, found {}", node.value);
             diagnostics.error_with(at, message, "such as {type: Constant, value: 1}");
@@ -154,20 +147,12 @@ impl Decode for Distribution {
         let names = || DISTRIBUTION.of.iter().map(|(name, _)| *name);
         let Value::Text(name) = &kind.value else {
             let known = names().collect::<Vec<_>>().join(", ");
-            diagnostics.error(
-                &at_type,
-                format!("expected one of {known}, found {}", kind.value),
-            );
+            diagnostics.error(&at_type, format!("expected one of {known}, found {}", kind.value));
             return None;
         };
         if !names().any(|known| known == name) {
             let known = names().collect::<Vec<_>>().join(", ");
-            diagnostics.unknown(
-                &at_type,
-                format!("{name:?} is not a distribution: {known}"),
-                name,
-                names(),
-            );
+            diagnostics.unknown(&at_type, format!("{name:?} is not a distribution: {known}"), name, names());
             return None;
         }
         decode_variant(name, node, key, at, diagnostics)

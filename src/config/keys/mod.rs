@@ -73,11 +73,7 @@ mod tests {
         let mut found = vec![Config::DECLARATION];
         let mut index = 0;
         while let Some(section) = found.get(index).copied() {
-            for inner in section
-                .keys
-                .iter()
-                .flat_map(|key| inner_sections(key.shape))
-            {
+            for inner in section.keys.iter().flat_map(|key| inner_sections(key.shape)) {
                 if !found.iter().any(|known| known.name == inner.name) {
                     found.push(inner);
                 }
@@ -104,9 +100,7 @@ mod tests {
             (Literal::EmptyList, Shape::List(_)) => true,
             (Literal::Integer(value), Shape::Integer) => value >= 0 && holds(value as f64),
             (Literal::Number(value), Shape::Number) => holds(value),
-            (Literal::Numbers(values), Shape::List(Shape::Number)) => {
-                values.iter().copied().all(holds)
-            }
+            (Literal::Numbers(values), Shape::List(Shape::Number)) => values.iter().copied().all(holds),
             (Literal::Text(name), Shape::Choice(names)) => names.contains(&name),
             _ => false,
         }
@@ -117,12 +111,7 @@ mod tests {
         for section in sections() {
             for key in section.keys {
                 if let Need::Default(value) = key.need {
-                    assert!(
-                        has_type(value, key),
-                        "{}.{}: {value:?}",
-                        section.name,
-                        key.name
-                    );
+                    assert!(has_type(value, key), "{}.{}: {value:?}", section.name, key.name);
                 }
             }
         }
@@ -133,25 +122,11 @@ mod tests {
         for section in sections() {
             let mut names = HashSet::new();
             for key in section.keys {
-                assert!(
-                    names.insert(key.name),
-                    "{}.{} twice",
-                    section.name,
-                    key.name
-                );
-                assert!(
-                    key.doc.trim().ends_with('.'),
-                    "{}.{}",
-                    section.name,
-                    key.name
-                );
+                assert!(names.insert(key.name), "{}.{} twice", section.name, key.name);
+                assert!(key.doc.trim().ends_with('.'), "{}.{}", section.name, key.name);
             }
             for other in section.keys.iter().flat_map(|key| key.also_called) {
-                assert!(
-                    !names.contains(other),
-                    "{}.{other} is a key itself",
-                    section.name
-                );
+                assert!(!names.contains(other), "{}.{other} is a key itself", section.name);
             }
         }
         assert!(matches!(Config::SHAPE, Shape::Section(_)));

@@ -12,9 +12,7 @@ use super::models::Models;
 use super::topology::CLIENT;
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{At, Diagnostics, Severity};
-use crate::config::keys::{
-    Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy,
-};
+use crate::config::keys::{Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
 
 /// A framework on its own.
 #[derive(Debug)]
@@ -50,11 +48,7 @@ impl Layout {
 impl Plan<'_> {
     /// How bad it is if this framework cannot run: it matters only if it takes requests.
     pub(super) fn severity(&self) -> Severity {
-        if self.keys.is_target_for_workload.value {
-            Severity::Error
-        } else {
-            Severity::Warning
-        }
+        if self.keys.is_target_for_workload.value { Severity::Error } else { Severity::Warning }
     }
 }
 
@@ -69,46 +63,26 @@ pub(super) fn resolve<'a>(
     let Some(frameworks) = &config.frameworks_to_test.value else {
         return Vec::new();
     };
-    if !frameworks
-        .iter()
-        .any(|framework| framework.is_target_for_workload.value)
-    {
+    if !frameworks.iter().any(|framework| framework.is_target_for_workload.value) {
         let message = "no framework takes requests";
-        diagnostics.error_with(
-            &config.frameworks_to_test.at,
-            message,
-            "set is_target_for_workload: true for one",
-        );
+        diagnostics.error_with(&config.frameworks_to_test.at, message, "set is_target_for_workload: true for one");
     }
     let mut names = HashSet::new();
     let mut plans = Vec::new();
     for keys in frameworks {
-        if keys
-            .name
-            .value
-            .as_ref()
-            .is_some_and(|name| !names.insert(name))
-        {
+        if keys.name.value.as_ref().is_some_and(|name| !names.insert(name)) {
             diagnostics.error(&keys.name.at, "another framework has this name");
         }
         let Some(config) = &keys.config.value else {
             continue;
         };
-        let model = models
-            .model(&config.model_profile_id, diagnostics)
-            .map(|model| with_dtypes(model, config));
+        let model = models.model(&config.model_profile_id, diagnostics).map(|model| with_dtypes(model, config));
         let layout = hardware.and_then(|hardware| layout(keys, config, hardware, diagnostics));
         if let (Some(model), Some(layout)) = (&model, &layout) {
             check_division(model, layout, diagnostics);
         }
         let name = keys.name.value.clone().unwrap_or_default();
-        plans.push(Plan {
-            keys,
-            config,
-            name,
-            model,
-            layout,
-        });
+        plans.push(Plan { keys, config, name, model, layout });
     }
     plans
 }
@@ -168,9 +142,7 @@ fn single_layout(
     diagnostics: &mut Diagnostics,
 ) -> Option<Layout> {
     if let Some(parallelism) = parallelism
-        && (parallelism.tp_degree.value > 1
-            || parallelism.pp_stages.value > 1
-            || parallelism.gpu_ids.value.len() > 1)
+        && (parallelism.tp_degree.value > 1 || parallelism.pp_stages.value > 1 || parallelism.gpu_ids.value.len() > 1)
     {
         let message = "without a strategy the model runs on one GPU, gpu_id";
         diagnostics.warn_with(&parallelism.at, message, "set strategy: TP, PP or TP_PP");
@@ -180,24 +152,14 @@ fn single_layout(
         _ => None,
     });
     if !config.gpu_id.given && only_gpu.is_none() {
-        diagnostics.error_with(
-            &config.at,
-            "missing required key gpu_id, which a VLLM needs",
-            "such as gpu_id: gpu0",
-        );
+        diagnostics.error_with(&config.at, "missing required key gpu_id, which a VLLM needs", "such as gpu_id: gpu0");
     }
     let id = config.gpu_id.value.clone().or(only_gpu)?;
     if !check_gpu(&id, &config.gpu_id.at, hardware, diagnostics) {
         return None;
     }
     let at = config.gpu_id.at.clone();
-    Some(Layout {
-        gpu_ids: vec![id],
-        tensor_parallel: 1,
-        pipeline_parallel: 1,
-        microbatches: 1,
-        at,
-    })
+    Some(Layout { gpu_ids: vec![id], tensor_parallel: 1, pipeline_parallel: 1, microbatches: 1, at })
 }
 
 fn parallel_layout(
@@ -211,75 +173,40 @@ fn parallel_layout(
     }
     let (tensor_parallel, pipeline_parallel) = degrees(keys, strategy, diagnostics)?;
     let used = tensor_parallel as usize * pipeline_parallel as usize;
-    let gpu_ids = keys
-        .gpu_ids
-        .value
-        .iter()
-        .take(used)
-        .map(|id| id.value.clone())
-        .collect();
+    let gpu_ids = keys.gpu_ids.value.iter().take(used).map(|id| id.value.clone()).collect();
     let given = keys.num_microbatches_per_request.value;
-    let microbatches = if pipeline_parallel > 1 {
-        given.unwrap_or(pipeline_parallel)
-    } else {
-        1
-    };
+    let microbatches = if pipeline_parallel > 1 { given.unwrap_or(pipeline_parallel) } else { 1 };
     let at = keys.gpu_ids.at.clone();
-    Some(Layout {
-        gpu_ids,
-        tensor_parallel,
-        pipeline_parallel,
-        microbatches,
-        at,
-    })
+    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, microbatches, at })
 }
 
 /// Ranks a stage and stages, which must make use of the GPUs.
-fn degrees(
-    keys: &Parallelism,
-    strategy: Strategy,
-    diagnostics: &mut Diagnostics,
-) -> Option<(u32, u32)> {
+fn degrees(keys: &Parallelism, strategy: Strategy, diagnostics: &mut Diagnostics) -> Option<(u32, u32)> {
     let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX);
     let (degree, stages) = (keys.tp_degree.value, keys.pp_stages.value);
     match strategy {
         Strategy::None | Strategy::Tensor => {
             if degree != gpus {
                 let message = format!("tp_degree is {degree}, but gpu_ids has {gpus}");
-                diagnostics.error_with(
-                    &keys.tp_degree.at,
-                    message,
-                    format!("set tp_degree: {gpus}"),
-                );
+                diagnostics.error_with(&keys.tp_degree.at, message, format!("set tp_degree: {gpus}"));
                 return None;
             }
             Some((degree, 1))
         }
         Strategy::Pipeline => {
             if stages > gpus {
-                diagnostics.error(
-                    &keys.pp_stages.at,
-                    format!("pp_stages is {stages}, but gpu_ids has {gpus}"),
-                );
+                diagnostics.error(&keys.pp_stages.at, format!("pp_stages is {stages}, but gpu_ids has {gpus}"));
                 return None;
             }
             if stages < gpus {
-                let message = format!(
-                    "{} of {gpus} GPUs idle: each of the {stages} stages runs on one",
-                    gpus - stages
-                );
-                diagnostics.warn_with(
-                    &keys.gpu_ids.at,
-                    message,
-                    "use strategy: TP_PP with tp_degree",
-                );
+                let message = format!("{} of {gpus} GPUs idle: each of the {stages} stages runs on one", gpus - stages);
+                diagnostics.warn_with(&keys.gpu_ids.at, message, "use strategy: TP_PP with tp_degree");
             }
             Some((1, stages))
         }
         Strategy::TensorPipeline => {
             if u64::from(degree) * u64::from(stages) != u64::from(gpus) {
-                let message =
-                    format!("tp_degree × pp_stages is {degree} × {stages}, but gpu_ids has {gpus}");
+                let message = format!("tp_degree × pp_stages is {degree} × {stages}, but gpu_ids has {gpus}");
                 diagnostics.error(&keys.gpu_ids.at, message);
                 return None;
             }
@@ -291,11 +218,7 @@ fn degrees(
 fn check_gpus(keys: &Parallelism, hardware: &Hardware, diagnostics: &mut Diagnostics) -> bool {
     let ids = &keys.gpu_ids.value;
     if ids.is_empty() {
-        diagnostics.error_with(
-            &keys.gpu_ids.at,
-            "there must be at least one GPU",
-            "such as gpu_ids: [gpu0, gpu1]",
-        );
+        diagnostics.error_with(&keys.gpu_ids.at, "there must be at least one GPU", "such as gpu_ids: [gpu0, gpu1]");
         return false;
     }
     let mut seen = HashSet::new();
@@ -313,10 +236,7 @@ fn check_gpus(keys: &Parallelism, hardware: &Hardware, diagnostics: &mut Diagnos
 
 fn check_gpu(id: &str, at: &At, hardware: &Hardware, diagnostics: &mut Diagnostics) -> bool {
     if id == CLIENT {
-        diagnostics.error(
-            at,
-            format!("{CLIENT} is where requests come from; it serves no model"),
-        );
+        diagnostics.error(at, format!("{CLIENT} is where requests come from; it serves no model"));
     } else if hardware.device(id).is_none() {
         hardware.report_unknown(at, id, diagnostics);
     } else {
@@ -327,10 +247,7 @@ fn check_gpu(id: &str, at: &At, hardware: &Hardware, diagnostics: &mut Diagnosti
 
 fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {
     if layout.pipeline_parallel > model.layers {
-        let message = format!(
-            "{} stages for the {} layers of {}",
-            layout.pipeline_parallel, model.layers, model.name
-        );
+        let message = format!("{} stages for the {} layers of {}", layout.pipeline_parallel, model.layers, model.name);
         diagnostics.error(&layout.at, message);
     }
     if !model.heads.is_multiple_of(layout.tensor_parallel) {
@@ -366,9 +283,7 @@ fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Queu
         "fcfs" => QueuePolicy::Fcfs,
         "priority" => QueuePolicy::Priority,
         _ => {
-            let message = format!(
-                "{name:?} has no effect: fcfs and priority are the policies, and fcfs is used"
-            );
+            let message = format!("{name:?} has no effect: fcfs and priority are the policies, and fcfs is used");
             diagnostics.warn(&config.scheduling_policy.at, message);
             QueuePolicy::Fcfs
         }
@@ -378,14 +293,8 @@ fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Queu
 /// Which prefixes are shared.
 fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> PrefixCaching {
     let without_effect = [
-        (
-            config.max_prefix_cache_size.given,
-            &config.max_prefix_cache_size.at,
-        ),
-        (
-            config.store_prefix_tokens.given,
-            &config.store_prefix_tokens.at,
-        ),
+        (config.max_prefix_cache_size.given, &config.max_prefix_cache_size.at),
+        (config.store_prefix_tokens.given, &config.store_prefix_tokens.at),
     ];
     for (_, at) in without_effect.iter().filter(|(given, _)| *given) {
         diagnostics.warn_once(
@@ -394,10 +303,7 @@ fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Pr
             "has no effect: the KV pool bounds the prefix cache",
         );
     }
-    match (
-        config.enable_prefix_caching.value,
-        config.enable_cross_request_caching.value,
-    ) {
+    match (config.enable_prefix_caching.value, config.enable_cross_request_caching.value) {
         (false, _) => PrefixCaching::Off,
         (true, false) => PrefixCaching::Conversational,
         (true, true) => PrefixCaching::Full,
@@ -410,11 +316,7 @@ pub(super) fn step_overhead_s(config: &FrameworkConfig, diagnostics: &mut Diagno
         let message = "step_overhead_s is given too and counts";
         diagnostics.warn(&config.scheduler_iteration_delay_s.at, message);
     }
-    config
-        .step_overhead_s
-        .value
-        .or(config.scheduler_iteration_delay_s.value)
-        .unwrap_or(0.0)
+    config.step_overhead_s.value.or(config.scheduler_iteration_delay_s.value).unwrap_or(0.0)
 }
 
 /// Most prompt tokens of one sequence a step.
@@ -423,8 +325,5 @@ fn prefill_limit(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Opt
         let message = "long_prefill_token_threshold is given too and counts";
         diagnostics.warn(&config.prefill_chunk_size.at, message);
     }
-    config
-        .long_prefill_token_threshold
-        .value
-        .or(config.prefill_chunk_size.value)
+    config.long_prefill_token_threshold.value.or(config.prefill_chunk_size.value)
 }

@@ -51,16 +51,8 @@ pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) 
     for device in profile.compute_devices.value.iter().flatten() {
         add_device(&mut hardware, device, diagnostics);
     }
-    if profile
-        .compute_devices
-        .value
-        .as_ref()
-        .is_some_and(Vec::is_empty)
-    {
-        diagnostics.error(
-            &profile.compute_devices.at,
-            "there must be at least one device",
-        );
+    if profile.compute_devices.value.as_ref().is_some_and(Vec::is_empty) {
+        diagnostics.error(&profile.compute_devices.at, "there must be at least one device");
     }
     add_links(&mut hardware, &profile.network_links.value, diagnostics);
     hardware
@@ -91,32 +83,17 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut
             return;
         }
         hardware.by_id.insert(id.clone(), hardware.devices.len());
-        hardware.devices.push(Device {
-            id,
-            spec: spec.clone(),
-            efficiency,
-            catalog,
-        });
+        hardware.devices.push(Device { id, spec: spec.clone(), efficiency, catalog });
     }
 }
 
-fn catalog_device(
-    device: &ComputeDevice,
-    diagnostics: &mut Diagnostics,
-) -> Option<&'static CatalogDevice> {
+fn catalog_device(device: &ComputeDevice, diagnostics: &mut Diagnostics) -> Option<&'static CatalogDevice> {
     let name = device.device.value.as_deref()?;
     let found = Catalog::builtin().device(name);
     if found.is_none() {
-        let suggestion = offer(
-            name,
-            &Catalog::builtin().nearest_devices(name, NAMES_OFFERED),
-        )
-        .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
-        diagnostics.error_with(
-            &device.device.at,
-            format!("no device {name:?} in the catalog"),
-            suggestion,
-        );
+        let suggestion = offer(name, &Catalog::builtin().nearest_devices(name, NAMES_OFFERED))
+            .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
+        diagnostics.error_with(&device.device.at, format!("no device {name:?} in the catalog"), suggestion);
     }
     found
 }
@@ -127,30 +104,17 @@ fn data_sheet(
     catalog: Option<&CatalogDevice>,
     diagnostics: &mut Diagnostics,
 ) -> Option<DeviceSpec> {
-    let is_computing = device
-        .device_type
-        .value
-        .as_deref()
-        .is_none_or(|kind| !kind.eq_ignore_ascii_case("cpu"));
+    let is_computing = device.device_type.value.as_deref().is_none_or(|kind| !kind.eq_ignore_ascii_case("cpu"));
     if !device.device.given && is_computing {
         report_missing(device, diagnostics);
     }
     let base = catalog.map(|device| &device.spec);
-    let name = base
-        .map(|spec| spec.name.clone())
-        .or_else(|| device.device_id.value.clone())?;
+    let name = base.map(|spec| spec.name.clone()).or_else(|| device.device_id.value.clone())?;
     Some(DeviceSpec {
         name,
         peak_flops: peak_flops(device, base.map(|spec| spec.peak_flops))?,
-        memory_bytes: device
-            .memory_capacity_bytes
-            .value
-            .or(base.map(|spec| spec.memory_bytes))?,
-        memory_bytes_per_s: device
-            .memory_gbps
-            .value
-            .map(|gb| gb * 1e9)
-            .or(base.map(|spec| spec.memory_bytes_per_s))?,
+        memory_bytes: device.memory_capacity_bytes.value.or(base.map(|spec| spec.memory_bytes))?,
+        memory_bytes_per_s: device.memory_gbps.value.map(|gb| gb * 1e9).or(base.map(|spec| spec.memory_bytes_per_s))?,
         tdp_w: base.and_then(|spec| spec.tdp_w),
     })
 }
@@ -164,18 +128,9 @@ fn report_missing(device: &ComputeDevice, diagnostics: &mut Diagnostics) {
     ];
     for (name, _) in missing.iter().filter(|(_, given)| !given) {
         let message = format!("missing required key {name}");
-        diagnostics.error_with(
-            &device.at,
-            message,
-            "or name a catalog device, such as device: A100-80GB",
-        );
+        diagnostics.error_with(&device.at, message, "or name a catalog device, such as device: A100-80GB");
     }
-    if let Some(peaks) = device
-        .peak_tflops
-        .value
-        .as_ref()
-        .filter(|peaks| !peaks.fp16.given)
-    {
+    if let Some(peaks) = device.peak_tflops.value.as_ref().filter(|peaks| !peaks.fp16.given) {
         diagnostics.error_with(&peaks.at, "missing required key fp16", "such as fp16: 312");
     }
 }
@@ -187,10 +142,7 @@ fn peak_flops(device: &ComputeDevice, base: Option<PeakFlops>) -> Option<PeakFlo
     let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
     let base = match base {
         Some(base) => base,
-        None => PeakFlops {
-            fp16: Some(flops(given.fp16.value)?),
-            ..PeakFlops::default()
-        },
+        None => PeakFlops { fp16: Some(flops(given.fp16.value)?), ..PeakFlops::default() },
     };
     Some(PeakFlops {
         fp32: flops(given.fp32.value).or(base.fp32),
@@ -226,22 +178,10 @@ fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut D
         }
         if link.bidirectional.value {
             let id = format!("{}:reverse", spec.id);
-            implied.push(LinkSpec {
-                id,
-                source: spec.destination,
-                destination: spec.source,
-                ..spec
-            });
+            implied.push(LinkSpec { id, source: spec.destination, destination: spec.source, ..spec });
         } else {
-            let message = format!(
-                "no link leads back from {} to {}",
-                spec.destination, spec.source
-            );
-            diagnostics.warn_with(
-                &link.bidirectional.at,
-                message,
-                "set bidirectional: true or declare it",
-            );
+            let message = format!("no link leads back from {} to {}", spec.destination, spec.source);
+            diagnostics.warn_with(&link.bidirectional.at, message, "set bidirectional: true or declare it");
         }
     }
     for link in implied {
@@ -249,11 +189,7 @@ fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut D
     }
 }
 
-fn link_spec(
-    hardware: &Hardware,
-    link: &NetworkLink,
-    diagnostics: &mut Diagnostics,
-) -> Option<LinkSpec> {
+fn link_spec(hardware: &Hardware, link: &NetworkLink, diagnostics: &mut Diagnostics) -> Option<LinkSpec> {
     let mut are_ends_known = true;
     for end in [&link.source_id, &link.dest_id] {
         let Some(id) = end.value.as_deref() else {

@@ -19,30 +19,15 @@ pub(super) struct Models<'a> {
 
 impl<'a> Models<'a> {
     /// Opens the database, if the config names one that is there.
-    pub(super) fn open(
-        path: &Field<String>,
-        places: &'a Places,
-        diagnostics: &mut Diagnostics,
-    ) -> Self {
-        let database = path
-            .value
-            .as_deref()
-            .and_then(|name| open_database(name, path, places, diagnostics));
+    pub(super) fn open(path: &Field<String>, places: &'a Places, diagnostics: &mut Diagnostics) -> Self {
+        let database = path.value.as_deref().and_then(|name| open_database(name, path, places, diagnostics));
         Self { database, places }
     }
 
     /// The model of a name.
-    pub(super) fn model(
-        &self,
-        id: &Field<String>,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Arc<ModelArchitecture>> {
+    pub(super) fn model(&self, id: &Field<String>, diagnostics: &mut Diagnostics) -> Option<Arc<ModelArchitecture>> {
         let name = id.value.as_deref()?;
-        if let Some(entry) = self
-            .database
-            .as_ref()
-            .and_then(|database| database.model(name))
-        {
+        if let Some(entry) = self.database.as_ref().and_then(|database| database.model(name)) {
             self.report_findings(&entry.name, diagnostics);
             return Some(Arc::clone(&entry.architecture));
         }
@@ -60,11 +45,7 @@ impl<'a> Models<'a> {
              is one too"
                 .to_owned()
         });
-        diagnostics.error_with(
-            &id.at,
-            format!("no model {name:?} in the database or the catalog"),
-            suggestion,
-        );
+        diagnostics.error_with(&id.at, format!("no model {name:?} in the database or the catalog"), suggestion);
         None
     }
 
@@ -86,18 +67,9 @@ impl<'a> Models<'a> {
         let Some(database) = &self.database else {
             return false;
         };
-        let is_about = |key: &str| {
-            key == name
-                || key
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with('.'))
-        };
+        let is_about = |key: &str| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
         let mut has_error = false;
-        for finding in database
-            .findings
-            .iter()
-            .filter(|finding| is_about(&finding.key))
-        {
+        for finding in database.findings.iter().filter(|finding| is_about(&finding.key)) {
             has_error |= finding.severity == catalog::Severity::Error;
             if let Some(found) = diagnostic_of(finding) {
                 diagnostics.about_another_file(found);
@@ -114,10 +86,7 @@ fn open_database(
     diagnostics: &mut Diagnostics,
 ) -> Option<ModelParams> {
     let Some(found) = places.find(name) else {
-        diagnostics.warn(
-            &path.at,
-            format!("no file {name}; models are taken from the built-in catalog"),
-        );
+        diagnostics.warn(&path.at, format!("no file {name}; models are taken from the built-in catalog"));
         return None;
     };
     match load_model_params(&found) {
@@ -129,11 +98,7 @@ fn open_database(
     }
 }
 
-fn open_hf_config(
-    path: &Path,
-    id: &Field<String>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Arc<ModelArchitecture>> {
+fn open_hf_config(path: &Path, id: &Field<String>, diagnostics: &mut Diagnostics) -> Option<Arc<ModelArchitecture>> {
     match load_hf_config(path) {
         Ok(model) => {
             for found in model.warnings.iter().filter_map(diagnostic_of) {
@@ -158,10 +123,7 @@ fn diagnostic_of(finding: &catalog::Finding) -> Option<Diagnostic> {
     Some(Diagnostic {
         severity,
         file: finding.file.display().to_string(),
-        line: finding
-            .line
-            .and_then(|line| u32::try_from(line).ok())
-            .unwrap_or(0),
+        line: finding.line.and_then(|line| u32::try_from(line).ok()).unwrap_or(0),
         column: finding.line.map_or(0, |_| 1),
         key_path: finding.key.clone(),
         message: finding.message.clone(),
@@ -173,13 +135,8 @@ impl Places {
     /// A file: as named from the current folder, else from the config file's folder and its parents.
     pub(super) fn find(&self, name: &str) -> Option<PathBuf> {
         let name = Path::new(name);
-        let from_config = self
-            .config_folder
-            .iter()
-            .flat_map(|folder| folder.ancestors())
-            .map(|folder| folder.join(name));
-        std::iter::once(name.to_path_buf())
-            .chain(from_config)
-            .find(|path| path.exists())
+        let from_config =
+            self.config_folder.iter().flat_map(|folder| folder.ancestors()).map(|folder| folder.join(name));
+        std::iter::once(name.to_path_buf()).chain(from_config).find(|path| path.exists())
     }
 }

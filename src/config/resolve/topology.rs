@@ -26,8 +26,7 @@ pub(super) struct Topology {
 impl Topology {
     /// Adds a link.
     pub(super) fn add(&mut self, link: LinkSpec) -> LinkIndex {
-        let index =
-            LinkIndex::try_from(self.links.len()).expect("fewer than 2^32 links fit in memory");
+        let index = LinkIndex::try_from(self.links.len()).expect("fewer than 2^32 links fit in memory");
         let (source, destination) = (self.node(&link.source), self.node(&link.destination));
         self.outgoing[source].push((index, destination));
         self.links.push(link);
@@ -36,14 +35,10 @@ impl Topology {
 
     /// Whether a link leads directly from one node to another.
     pub(super) fn is_linked(&self, source: &str, destination: &str) -> bool {
-        let (Some(source), Some(destination)) =
-            (self.nodes.get(source), self.nodes.get(destination))
-        else {
+        let (Some(source), Some(destination)) = (self.nodes.get(source), self.nodes.get(destination)) else {
             return false;
         };
-        self.outgoing[*source]
-            .iter()
-            .any(|(_, to)| to == destination)
+        self.outgoing[*source].iter().any(|(_, to)| to == destination)
     }
 
     /// A link.
@@ -58,21 +53,14 @@ impl Topology {
 
     /// Whether any link leaves a node.
     pub(super) fn leaves(&self, node: &str) -> bool {
-        self.nodes
-            .get(node)
-            .is_some_and(|node| !self.outgoing[*node].is_empty())
+        self.nodes.get(node).is_some_and(|node| !self.outgoing[*node].is_empty())
     }
 
     /// Links that touch one of the nodes.
     pub(super) fn touching(&self, nodes: &[&str]) -> Vec<LinkIndex> {
-        let touches = |link: &LinkSpec| {
-            nodes.contains(&link.source.as_str()) || nodes.contains(&link.destination.as_str())
-        };
-        (0..)
-            .zip(&self.links)
-            .filter(|(_, link)| touches(link))
-            .map(|(index, _)| index)
-            .collect()
+        let touches =
+            |link: &LinkSpec| nodes.contains(&link.source.as_str()) || nodes.contains(&link.destination.as_str());
+        (0..).zip(&self.links).filter(|(_, link)| touches(link)).map(|(index, _)| index).collect()
     }
 
     /// Every link.
@@ -86,11 +74,7 @@ impl Topology {
             return Some(Path::new());
         }
         let (source, destination) = (*self.nodes.get(source)?, *self.nodes.get(destination)?);
-        let barred: Vec<usize> = barred
-            .iter()
-            .filter_map(|node| self.nodes.get(*node))
-            .copied()
-            .collect();
+        let barred: Vec<usize> = barred.iter().filter_map(|node| self.nodes.get(*node)).copied().collect();
         let mut arrived_by: HashMap<usize, Option<LinkIndex>> = HashMap::new();
         let mut frontier = BinaryHeap::from([Reverse((Cost::default(), source, None))]);
         while let Some(Reverse((cost, node, link))) = frontier.pop() {
@@ -112,11 +96,7 @@ impl Topology {
         None
     }
 
-    fn walk_back(
-        &self,
-        destination: usize,
-        arrived_by: &HashMap<usize, Option<LinkIndex>>,
-    ) -> Path {
+    fn walk_back(&self, destination: usize, arrived_by: &HashMap<usize, Option<LinkIndex>>) -> Path {
         let mut path = Path::new();
         let mut node = destination;
         while let Some(Some(link)) = arrived_by.get(&node) {
@@ -148,11 +128,7 @@ struct Cost {
 impl Cost {
     fn after(self, link: LinkIndex, latency_s: f64) -> Self {
         let latency_ps = self.latency_ps.saturating_add((latency_s * 1e12) as u64);
-        Self {
-            hops: self.hops + 1,
-            latency_ps,
-            last_link: link,
-        }
+        Self { hops: self.hops + 1, latency_ps, last_link: link }
     }
 }
 
@@ -176,13 +152,8 @@ mod tests {
 
     #[test]
     fn fewest_hops_come_before_latency_and_latency_before_order() {
-        let topology = topology(&[
-            ("a", "b", 1e-6),
-            ("b", "d", 1e-6),
-            ("a", "d", 1.0),
-            ("a", "d", 0.5),
-            ("a", "d", 0.5),
-        ]);
+        let topology =
+            topology(&[("a", "b", 1e-6), ("b", "d", 1e-6), ("a", "d", 1.0), ("a", "d", 0.5), ("a", "d", 0.5)]);
         assert_eq!(topology.path("a", "d", &[]), Some(vec![3]));
         assert_eq!(topology.path("a", "a", &[]), Some(vec![]));
         assert_eq!(topology.path("d", "a", &[]), None);
@@ -191,13 +162,8 @@ mod tests {
 
     #[test]
     fn no_path_leads_through_a_barred_node() {
-        let topology = topology(&[
-            ("a", CLIENT, 0.0),
-            (CLIENT, "b", 0.0),
-            ("a", "c", 0.0),
-            ("c", "d", 0.0),
-            ("d", "b", 0.0),
-        ]);
+        let topology =
+            topology(&[("a", CLIENT, 0.0), (CLIENT, "b", 0.0), ("a", "c", 0.0), ("c", "d", 0.0), ("d", "b", 0.0)]);
         assert_eq!(topology.path("a", "b", &[]), Some(vec![0, 1]));
         assert_eq!(topology.path("a", "b", &[CLIENT]), Some(vec![2, 3, 4]));
         assert_eq!(topology.path(CLIENT, "b", &[CLIENT]), Some(vec![1]));

@@ -23,10 +23,7 @@ pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
         sort_modifier: "",
         time: |text| {
             timestamp(text).ok_or_else(|| {
-                format!(
-                    "{TIMESTAMP} is {}, but must look like 2023-11-16 18:17:03.9799600",
-                    excerpt(text.as_bytes())
-                )
+                format!("{TIMESTAMP} is {}, but must look like 2023-11-16 18:17:03.9799600", excerpt(text.as_bytes()))
             })
         },
         names,
@@ -50,9 +47,7 @@ fn timestamp(text: &str) -> Option<i64> {
     // 60 is a leap second.
     let second = number(time.next()?, 2, 0, 60)?;
     let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - offset_s;
-    seconds
-        .checked_mul(NS_PER_S)?
-        .checked_add(fraction_ns(fraction)?)
+    seconds.checked_mul(NS_PER_S)?.checked_add(fraction_ns(fraction)?)
 }
 
 /// Cuts `Z`, `+02:00` or `-05:00` off a time; its seconds ahead of UTC.
@@ -103,14 +98,8 @@ mod tests {
             ("1970-01-01 00:00:00", 0),
             ("1970-01-01T00:00:00.0000001Z", 100),
             ("2000-03-01 00:00:00", 951_868_800 * second),
-            (
-                "2023-11-16 18:17:03.9799600",
-                1_700_158_623 * second + 979_960_000,
-            ),
-            (
-                "2024-05-10 00:00:00.009930+00:00",
-                1_715_299_200 * second + 9_930_000,
-            ),
+            ("2023-11-16 18:17:03.9799600", 1_700_158_623 * second + 979_960_000),
+            ("2024-05-10 00:00:00.009930+00:00", 1_715_299_200 * second + 9_930_000),
             ("2024-05-10 02:00:00+02:00", 1_715_299_200 * second),
             ("2024-05-09 19:00:00-05:00", 1_715_299_200 * second),
             ("1969-12-31 23:59:59.5", -second / 2),

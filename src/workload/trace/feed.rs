@@ -17,11 +17,7 @@ pub(super) struct Feed {
 impl Feed {
     /// Hands on `file` from where it is.
     pub fn new(file: File) -> Self {
-        Self {
-            file,
-            bytes: 0,
-            ends_with_newline: false,
-        }
+        Self { file, bytes: 0, ends_with_newline: false }
     }
 
     pub fn into_file(self) -> File {

@@ -26,12 +26,8 @@ pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
         priority: find(&names, PRIORITY),
         sort_modifier: "g",
         time: |text| {
-            decimal_seconds(text).ok_or_else(|| {
-                format!(
-                    "the arrival is {}, but must be a number of seconds",
-                    excerpt(text.as_bytes())
-                )
-            })
+            decimal_seconds(text)
+                .ok_or_else(|| format!("the arrival is {}, but must be a number of seconds", excerpt(text.as_bytes())))
         },
         names,
     })

@@ -21,11 +21,7 @@ impl JsonLines {
     /// Starts at the beginning of `file`.
     pub fn new(mut file: File) -> io::Result<Self> {
         file.rewind()?;
-        Ok(Self {
-            reader: BufReader::new(file),
-            buffer: Vec::new(),
-            line: 0,
-        })
+        Ok(Self { reader: BufReader::new(file), buffer: Vec::new(), line: 0 })
     }
 
     /// The file, wherever it has been read to.
@@ -40,11 +36,7 @@ impl JsonLines {
 
     /// Text of the line read last.
     pub fn text(&self) -> &[u8] {
-        let text = if self.line == 1 {
-            without_byte_order_mark(&self.buffer)
-        } else {
-            &self.buffer
-        };
+        let text = if self.line == 1 { without_byte_order_mark(&self.buffer) } else { &self.buffer };
         text.trim_ascii()
     }
 

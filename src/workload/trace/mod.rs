@@ -65,10 +65,7 @@ impl TraceSource {
     pub fn open(workload: &TraceWorkload) -> Result<Self, TraceError> {
         let path = &workload.path;
         if !(workload.rate_scale > 0.0 && workload.rate_scale.is_finite()) {
-            return Err(TraceError::RateScale {
-                path: path.clone(),
-                value: workload.rate_scale,
-            });
+            return Err(TraceError::RateScale { path: path.clone(), value: workload.rate_scale });
         }
         let timeout = match workload.timeout_s {
             None => SimTime::NEVER,
@@ -173,11 +170,7 @@ struct Timeline {
 
 impl Timeline {
     fn new(rows: Rows, rate_scale: f64) -> Self {
-        Self {
-            rows,
-            rate_scale,
-            span: None,
-        }
+        Self { rows, rate_scale, span: None }
     }
 
     fn next(&mut self) -> Result<Option<(SimTime, Row)>, TraceError> {
@@ -203,11 +196,7 @@ impl Timeline {
 }
 
 /// Reads the file to its end; gives back what it holds and the timeline at its beginning.
-fn check(
-    path: &Path,
-    mut timeline: Timeline,
-    limits: Limits,
-) -> Result<(TraceFacts, Timeline), TraceError> {
+fn check(path: &Path, mut timeline: Timeline, limits: Limits) -> Result<(TraceFacts, Timeline), TraceError> {
     let mut facts = TraceFacts {
         rows: 0,
         requests: 0,
@@ -228,9 +217,7 @@ fn check(
         }
     }
     if facts.rows == 0 {
-        return Err(TraceError::NoRequests {
-            path: path.to_owned(),
-        });
+        return Err(TraceError::NoRequests { path: path.to_owned() });
     }
     let rows = timeline.rows.rewind()?;
     Ok((facts, Timeline::new(rows, timeline.rate_scale)))

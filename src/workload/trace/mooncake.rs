@@ -29,12 +29,8 @@ pub(super) fn row(line: &[u8]) -> Result<Row, Problem> {
     let line: Line = serde_json::from_slice(line).map_err(|error| problem(&error))?;
     let (prompt_tokens, prompt_raised) = token_count("input_length", line.input_length)?;
     let (output_tokens, output_raised) = token_count("output_length", line.output_length)?;
-    let time_ns = from_seconds(line.timestamp / 1e3).ok_or_else(|| {
-        format!(
-            "timestamp is {}; that many milliseconds are beyond 292 years",
-            line.timestamp
-        )
-    })?;
+    let time_ns = from_seconds(line.timestamp / 1e3)
+        .ok_or_else(|| format!("timestamp is {}; that many milliseconds are beyond 292 years", line.timestamp))?;
     // Some traces name the blocks of the answer too; more than those means blocks of another size.
     let possible = (line.input_length + line.output_length).div_ceil(u64::from(BLOCK_TOKENS));
     let blocks = line.hash_ids.len();

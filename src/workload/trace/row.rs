@@ -35,10 +35,7 @@ pub(super) fn tokens(name: &str, text: &str) -> Result<(u32, bool), Problem> {
         _ => text,
     };
     let count: u64 = whole.parse().map_err(|_| {
-        format!(
-            "{name} is {}, but must be a whole number of tokens, 0 or more",
-            excerpt(text.as_bytes())
-        )
+        format!("{name} is {}, but must be a whole number of tokens, 0 or more", excerpt(text.as_bytes()))
     })?;
     token_count(name, count)
 }
@@ -46,8 +43,7 @@ pub(super) fn tokens(name: &str, text: &str) -> Result<(u32, bool), Problem> {
 /// The same from a number.
 pub(super) fn token_count(name: &str, count: u64) -> Result<(u32, bool), Problem> {
     let tokens = u32::try_from(count).ok().filter(|&n| n <= MAX_TOKENS);
-    let tokens = tokens
-        .ok_or_else(|| format!("{name} is {count}; at most {MAX_TOKENS} tokens are possible"))?;
+    let tokens = tokens.ok_or_else(|| format!("{name} is {count}; at most {MAX_TOKENS} tokens are possible"))?;
     Ok((tokens.max(1), tokens == 0))
 }
 
@@ -56,12 +52,7 @@ pub(super) fn priority(name: &str, text: &str) -> Result<i32, Problem> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse().map_err(|_| {
-        format!(
-            "{name} is {}, but must be a whole number",
-            excerpt(text.as_bytes())
-        )
-    })
+    text.parse().map_err(|_| format!("{name} is {}, but must be a whole number", excerpt(text.as_bytes())))
 }
 
 /// Decimal seconds as nanoseconds, exact where written without exponent; `None` if that is not what it is.
@@ -79,14 +70,8 @@ pub(super) fn decimal_seconds(text: &str) -> Option<i64> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let whole = if whole.is_empty() {
-        0
-    } else {
-        unsigned(whole)?
-    };
-    let total = whole
-        .checked_mul(NS_PER_S)?
-        .checked_add(fraction_ns(fraction)?)?;
+    let whole = if whole.is_empty() { 0 } else { unsigned(whole)? };
+    let total = whole.checked_mul(NS_PER_S)?.checked_add(fraction_ns(fraction)?)?;
     Some(if negative { -total } else { total })
 }
 
@@ -95,12 +80,7 @@ pub(super) fn fraction_ns(digits: &str) -> Option<i64> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let digit = |place| {
-        digits
-            .as_bytes()
-            .get(place)
-            .map_or(0, |b| i64::from(b - b'0'))
-    };
+    let digit = |place| digits.as_bytes().get(place).map_or(0, |b| i64::from(b - b'0'));
     let ns = (0..9).fold(0, |sum, place| sum * 10 + digit(place));
     Some(ns + i64::from(digit(9) >= 5))
 }
@@ -136,19 +116,7 @@ mod tests {
         ] {
             assert_eq!(decimal_seconds(text), Some(ns), "{text}");
         }
-        for text in [
-            "",
-            ".",
-            "-",
-            "1.2.3",
-            "abc",
-            "1s",
-            "nan",
-            "inf",
-            "1e400",
-            "99999999999",
-            "1,5",
-        ] {
+        for text in ["", ".", "-", "1.2.3", "abc", "1s", "nan", "inf", "1e400", "99999999999", "1,5"] {
             assert_eq!(decimal_seconds(text), None, "{text}");
         }
     }

@@ -51,17 +51,10 @@ impl Rows {
             TraceFormat::Azure | TraceFormat::Generic => false,
             TraceFormat::Detect => is_json(path, text),
         };
-        let layout = if is_json {
-            Layout::Json(JsonLines::new(file).map_err(read)?)
-        } else {
-            open_table(path, file, format)?
-        };
+        let layout =
+            if is_json { Layout::Json(JsonLines::new(file).map_err(read)?) } else { open_table(path, file, format)? };
         let path = path.into();
-        Ok(Self {
-            path,
-            format,
-            layout,
-        })
+        Ok(Self { path, format, layout })
     }
 
     /// Goes back to the first row of the same open file.
@@ -105,10 +98,9 @@ impl Rows {
         let file = self.path.display();
         let command = match &self.layout {
             Layout::Json(_) => format!("jq -s -c 'sort_by(.timestamp)[]' '{file}' > sorted.jsonl"),
-            Layout::Table(table) => format!(
-                "(head -n 1 '{file}'; tail -n +2 '{file}' | sort -s -t, -k{}) > sorted.csv",
-                table.sort_key()
-            ),
+            Layout::Table(table) => {
+                format!("(head -n 1 '{file}'; tail -n +2 '{file}' | sort -s -t, -k{}) > sorted.csv", table.sort_key())
+            }
         };
         TraceError::OutOfOrder {
             path: self.path.clone(),
@@ -120,10 +112,7 @@ impl Rows {
 
     /// The error for a file that is not what it was.
     pub fn changed(&self) -> TraceError {
-        TraceError::Changed {
-            path: self.path.clone(),
-            line: self.line(),
-        }
+        TraceError::Changed { path: self.path.clone(), line: self.line() }
     }
 
     fn line(&self) -> u64 {
@@ -143,30 +132,18 @@ fn open_table(path: &Path, file: File, format: TraceFormat) -> Result<Layout, Tr
     Err(match error {
         TableError::Read(source) => TraceError::Read { path, source },
         TableError::Empty => TraceError::Empty { path },
-        TableError::Header {
-            line,
-            text,
-            problem,
-        } => {
+        TableError::Header { line, text, problem } => {
             let header = excerpt(&text);
             match problem {
                 HeaderProblem::Unknown => TraceError::UnknownHeader { path, line, header },
-                HeaderProblem::Missing(column) => TraceError::MissingColumn {
-                    path,
-                    line,
-                    column,
-                    header,
-                },
+                HeaderProblem::Missing(column) => TraceError::MissingColumn { path, line, column, header },
             }
         }
     })
 }
 
 fn read_error(path: &Path, source: io::Error) -> TraceError {
-    TraceError::Read {
-        path: path.into(),
-        source,
-    }
+    TraceError::Read { path: path.into(), source }
 }
 
 /// By extension, else by the first character.
@@ -193,7 +170,5 @@ fn binary(head: &[u8]) -> Option<&'static str> {
     // The cut may go through the last character.
     let is_text = str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true);
     let binary = !is_text || head.contains(&0);
-    named
-        .map(|(_, what)| what)
-        .or(binary.then_some("not a text file"))
+    named.map(|(_, what)| what).or(binary.then_some("not a text file"))
 }

@@ -39,11 +39,7 @@ pub(super) struct Columns {
 pub(super) enum TableError {
     Read(io::Error),
     Empty,
-    Header {
-        line: u64,
-        text: Vec<u8>,
-        problem: HeaderProblem,
-    },
+    Header { line: u64, text: Vec<u8>, problem: HeaderProblem },
 }
 
 /// A header that does not fit.
@@ -66,19 +62,11 @@ impl Table {
             .trim(csv::Trim::All)
             .buffer_capacity(1 << 16)
             .from_reader(Feed::new(file));
-        let mut table = Self {
-            reader,
-            record: ByteRecord::new(),
-            columns: Columns::default(),
-        };
+        let mut table = Self { reader, record: ByteRecord::new(), columns: Columns::default() };
         if !table.advance().map_err(TableError::Read)? {
             return Err(TableError::Empty);
         }
-        let names: Vec<String> = table
-            .record
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).into_owned())
-            .collect();
+        let names: Vec<String> = table.record.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         table.columns = Columns::new(format, names).map_err(|problem| TableError::Header {
             line: table.line(),
             text: table.text(),
@@ -112,9 +100,7 @@ impl Table {
         let position = self.reader.position();
         let is_past = self.reader.get_ref().is_after_newline(position.byte());
         let within: usize = self.record.iter().map(newlines).sum();
-        position
-            .line()
-            .saturating_sub(within as u64 + u64::from(is_past))
+        position.line().saturating_sub(within as u64 + u64::from(is_past))
     }
 
     /// Text of the record read last, without quotes.
@@ -142,21 +128,13 @@ impl Columns {
             TraceFormat::Generic => false,
             TraceFormat::Detect | TraceFormat::Mooncake => detect_azure(&names)?,
         };
-        let columns = if is_azure {
-            azure::columns(names)
-        } else {
-            generic::columns(names)
-        };
+        let columns = if is_azure { azure::columns(names) } else { generic::columns(names) };
         columns.map_err(HeaderProblem::Missing)
     }
 
     fn row(&self, record: &ByteRecord) -> Result<Row, Problem> {
         if record.len() != self.names.len() {
-            return Err(format!(
-                "it has {} fields, but the header has {}",
-                record.len(),
-                self.names.len()
-            ));
+            return Err(format!("it has {} fields, but the header has {}", record.len(), self.names.len()));
         }
         let field = |column: usize| text(&self.names[column], &record[column]);
         let count = |column: usize| tokens(&self.names[column], field(column)?);

@@ -290,14 +290,9 @@ impl<'a> World<'a> {
 
     /// What is still in flight ends with the simulation.
     fn stop(mut self, stop: Stop) -> NaiveOutcome {
-        let end = match stop {
-            Stop::Horizon => self.scenario.horizon.expect("stopped at the horizon"),
-            // The last byte of a response may still be on its way when nothing is left for the engines.
-            _ => {
-                let completions = self.records.iter().map(|record| record.completion);
-                completions.fold(self.now, SimTime::max)
-            }
-        };
+        // The last byte of a response may still be on its way when nothing is left for the engines.
+        let completions = self.records.iter().map(|record| record.completion);
+        let end = self.scenario.horizon.unwrap_or_else(|| completions.fold(SimTime::ZERO, SimTime::max));
         let mut rest = Vec::new();
         for engine in &mut self.engines {
             let not_running = engine.in_transit.drain(..).chain(engine.waiting.drain(..));
