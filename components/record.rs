@@ -193,8 +193,7 @@ impl RequestRecord {
     #[must_use]
     pub fn tpot_ms(&self) -> Option<f64> {
         let (first, last) = (self.first_token?, self.last_token?);
-        (self.output_tokens > 1)
-            .then(|| last.since(first).as_millis_f64() / f64::from(self.output_tokens - 1))
+        (self.output_tokens > 1).then(|| last.since(first).as_millis_f64() / f64::from(self.output_tokens - 1))
     }
 
     /// End-to-end latency, from the arrival.

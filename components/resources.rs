@@ -1,4 +1,5 @@
-//! What the whole world shares: the clock, the order of events, arrivals to come, loads and tallies.
+//! What the whole world shares: the timeline (the clock, who is due when, what is to arrive, what has ended), and entities
+//! by index. Few resources, since each look-up costs a tick some nanoseconds.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -9,9 +10,9 @@ use crate::request::{RequestId, RequestSpec};
 use crate::scenario::EngineIndex;
 use crate::time::SimTime;
 
-/// Simulated time, and who is due.
+/// Simulated time: what is now, what comes next, what has been.
 #[derive(Resource, Clone, Debug)]
-pub struct Clock {
+pub struct Timeline {
     /// Now.
     pub now: SimTime,
     /// Engines at a boundary now, by index.
@@ -20,15 +21,24 @@ pub struct Clock {
     pub horizon: SimTime,
     /// Nothing is left to happen, or the horizon was reached.
     pub stopped: bool,
-}
-
-/// When engines are due next.
-#[derive(Resource, Clone, Debug)]
-pub struct EngineEvents {
     /// Each engine's next boundary; [`SimTime::NEVER`] if it has none.
     pub wakes: Vec<SimTime>,
     /// The same as a queue; entries that differ from `wakes` are stale.
-    pub queue: BinaryHeap<Reverse<(SimTime, EngineIndex)>>,
+    pub boundaries: BinaryHeap<Reverse<(SimTime, EngineIndex)>>,
+    /// The next request of the open-loop workload.
+    pub next_request: Option<RequestSpec>,
+    /// Follow-ups, the earliest first.
+    pub follow_ups: BinaryHeap<Reverse<FollowUp>>,
+    /// Follow-ups returned so far.
+    pub follow_ups_returned: u64,
+    /// The next request's number: requests that have arrived so far.
+    pub next_id: RequestId,
+    /// Requests in transit, waiting and running, by engine.
+    pub loads: Vec<u32>,
+    /// Requests that ended, by status.
+    pub ended: [u64; 4],
+    /// The latest completion.
+    pub last_completion: SimTime,
 }
 
 /// A request that follows from another's end.
@@ -58,34 +68,6 @@ impl Ord for FollowUp {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.spec.arrival, self.order).cmp(&(other.spec.arrival, other.order))
     }
-}
-
-/// Requests that have yet to arrive.
-#[derive(Resource, Clone, Debug, Default)]
-pub struct Arrivals {
-    /// The next of the open-loop workload.
-    pub next: Option<RequestSpec>,
-    /// Follow-ups, the earliest first.
-    pub follow_ups: BinaryHeap<Reverse<FollowUp>>,
-    /// Follow-ups returned so far.
-    pub follow_ups_returned: u64,
-    /// The next request's number: requests that have arrived so far.
-    pub next_id: RequestId,
-}
-
-/// Requests in transit, waiting and running, by engine.
-#[derive(Resource, Clone, Debug)]
-pub struct Loads(pub Vec<u32>);
-
-/// Counts of the run.
-#[derive(Resource, Clone, Debug, Default)]
-pub struct Tally {
-    /// Requests that ended, by status.
-    pub ended: [u64; 4],
-    /// The latest completion.
-    pub last_completion: SimTime,
-    /// Ticks of the schedule.
-    pub ticks: u64,
 }
 
 /// Entities by index.

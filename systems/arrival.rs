@@ -8,123 +8,82 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running, Waiting};
 use oracle_components::record::{PrefixEvent, Reason, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
-use oracle_components::resources::{Arrivals, Directory, EngineEvents};
+use oracle_components::resources::{Directory, Timeline};
 use oracle_components::scenario::SchedulerSpec;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{next_arrival, next_boundary, wake_at};
 use crate::retire::{End, Retirement};
 use crate::transfer::Network;
-use crate::world::{Routes, Source};
+use crate::world::Doors;
 
 /// What an arrival sees of an engine.
-type ArrivalParts = (
-    &'static Engine,
-    &'static mut Queues,
-    &'static Running,
-    &'static Plan,
-    &'static mut Epoch,
-);
+type ArrivalParts = (&'static Engine, &'static mut Queues, &'static Running, &'static Plan, &'static mut Epoch);
 
 /// Takes in the requests that are due.
 pub fn arrive(
     mut desk: Retirement,
-    mut routes: ResMut<Routes>,
-    mut events: ResMut<EngineEvents>,
     directory: Res<Directory>,
     mut network: Network,
     mut engines: Query<ArrivalParts>,
     kv: Query<&oracle_components::kv::KvPool>,
 ) {
     loop {
-        let at = next_arrival(&desk.arrivals);
-        let may_go_on = desk.clock.due.is_empty() && at < next_boundary(&mut events);
-        if at == SimTime::NEVER || at > desk.clock.horizon || (at > desk.clock.now && !may_go_on) {
+        let at = next_arrival(&desk.timeline);
+        let may_go_on = desk.timeline.due.is_empty() && at < next_boundary(&mut desk.timeline);
+        if at == SimTime::NEVER || at > desk.timeline.horizon || (at > desk.timeline.now && !may_go_on) {
             return;
         }
-        desk.clock.now = at;
-        let spec = take_next(&mut desk.arrivals, &mut desk.source);
-        let id = desk.arrivals.next_id;
-        desk.arrivals.next_id += 1;
-        let index = routes.router.route(spec.session, &desk.loads.0);
+        desk.timeline.now = at;
+        let spec = take_next(&mut desk.timeline, &mut desk.doors);
+        let id = desk.timeline.next_id;
+        desk.timeline.next_id += 1;
+        let index = desk.doors.router.route(spec.session, &desk.timeline.loads);
         let entity = directory.engines[index as usize];
-        let (engine, mut queues, running, plan, mut epoch) = engines
-            .get_mut(entity)
-            .expect("engines live as long as the world");
-        let bytes = f64::from(spec.prompt_tokens) * routes.prompt_bytes_per_token;
-        let delivered = network.send(&engine.ingress, bytes, at);
+        let (engine, mut queues, running, plan, mut epoch) =
+            engines.get_mut(entity).expect("engines live as long as the world");
+        let bytes = f64::from(spec.prompt_tokens) * desk.doors.prompt_bytes_per_token;
+        let delivered = network.send(&engine.ingress, bytes, at, &mut desk.doors.rows);
         let blocks = kv.get(entity).map_or(0, |pool| pool.total);
-        let target = spec.output_tokens.min(
-            engine
-                .scheduler
-                .max_model_len
-                .saturating_sub(spec.prompt_tokens),
-        );
+        let target = spec.output_tokens.min(engine.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
         if let Some(reason) = refusal(&spec, target, &engine.scheduler, blocks) {
-            desk.refuse(
-                id,
-                &spec,
-                index,
-                End {
-                    completion: delivered,
-                    status: Status::Failed,
-                    reason,
-                },
-            );
+            desk.refuse(id, &spec, index, End { completion: delivered, status: Status::Failed, reason });
             continue;
         }
-        desk.loads.0[index as usize] += 1;
+        desk.timeline.loads[index as usize] += 1;
         let deadline = spec.arrival.saturating_add(spec.timeout);
-        let request = Request {
-            id,
-            spec,
-            engine: index,
-            delivered,
-        };
+        let request = Request { id, spec, engine: index, delivered };
         let sequence = new_sequence(id, &request, target, deadline);
         let request = desk.commands.spawn(request).id();
-        let sequence = desk
-            .commands
-            .spawn(Sequence {
-                request,
-                ..sequence
-            })
-            .id();
+        let sequence = desk.commands.spawn(Sequence { request, ..sequence }).id();
         queues.inbox.push_back((delivered, sequence));
         if epoch.steps > 0 {
-            cut(
-                &mut epoch, plan, running, &queues, engine, delivered, deadline,
-            );
-            wake_at(&mut events, index, epoch.step_ends[epoch.steps - 1]);
+            cut(&mut epoch, plan, running, &queues, engine, delivered, deadline);
+            wake_at(&mut desk.timeline, index, epoch.step_ends[epoch.steps - 1]);
         } else {
             // An engine that is due now sets its own wake once it has scheduled.
-            let wake = events.wakes[index as usize].min(delivered);
-            wake_at(&mut events, index, wake);
+            let wake = desk.timeline.wakes[index as usize].min(delivered);
+            wake_at(&mut desk.timeline, index, wake);
         }
     }
 }
 
 /// The next arrival: of the open-loop workload before a follow-up at the same time.
-fn take_next(arrivals: &mut Arrivals, source: &mut Source) -> RequestSpec {
-    let follow_up_first = match (&arrivals.next, arrivals.follow_ups.peek()) {
+fn take_next(timeline: &mut Timeline, doors: &mut Doors) -> RequestSpec {
+    let follow_up_first = match (&timeline.next_request, timeline.follow_ups.peek()) {
         (Some(next), Some(follow_up)) => follow_up.0.spec.arrival < next.arrival,
         (None, _) => true,
         (Some(_), None) => false,
     };
     if follow_up_first {
-        return arrivals.follow_ups.pop().expect("something arrives").0.spec;
+        return timeline.follow_ups.pop().expect("something arrives").0.spec;
     }
-    let following = source.0.next_request();
-    std::mem::replace(&mut arrivals.next, following).expect("something arrives")
+    let following = doors.source.next_request();
+    std::mem::replace(&mut timeline.next_request, following).expect("something arrives")
 }
 
 /// Why an engine will not take a request, if it will not.
-fn refusal(
-    spec: &RequestSpec,
-    target: u32,
-    scheduler: &SchedulerSpec,
-    kv_blocks: u64,
-) -> Option<Reason> {
+fn refusal(spec: &RequestSpec, target: u32, scheduler: &SchedulerSpec, kv_blocks: u64) -> Option<Reason> {
     if spec.prompt_tokens >= scheduler.max_model_len {
         return Some(Reason::PromptTooLong);
     }
@@ -132,17 +91,11 @@ fn refusal(
         return Some(Reason::PromptExceedsTokenBudget);
     }
     let tokens = u64::from(spec.prompt_tokens) + u64::from(target) - 1;
-    (tokens.div_ceil(u64::from(scheduler.block_tokens)) > kv_blocks)
-        .then_some(Reason::ExceedsKvCache)
+    (tokens.div_ceil(u64::from(scheduler.block_tokens)) > kv_blocks).then_some(Reason::ExceedsKvCache)
 }
 
 /// A sequence that has just set out. Its request's entity is filled in by the caller.
-fn new_sequence(
-    id: RequestId,
-    request: &Request,
-    target_tokens: u32,
-    deadline: SimTime,
-) -> Sequence {
+fn new_sequence(id: RequestId, request: &Request, target_tokens: u32, deadline: SimTime) -> Sequence {
     Sequence {
         request: Entity::PLACEHOLDER,
         id,

@@ -8,73 +8,80 @@ use std::collections::BinaryHeap;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::resources::{Arrivals, Clock, EngineEvents};
+use oracle_components::request::RequestSpec;
+use oracle_components::resources::Timeline;
 use oracle_components::scenario::EngineIndex;
 
-/// No engine has anything to do.
+/// The beginning: nothing has happened, and `first` is the first to arrive.
 #[must_use]
-pub fn no_events(engines: usize) -> EngineEvents {
-    EngineEvents {
+pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -> Timeline {
+    Timeline {
+        now: SimTime::ZERO,
+        due: Vec::new(),
+        horizon,
+        stopped: false,
         wakes: vec![SimTime::NEVER; engines],
-        queue: BinaryHeap::new(),
+        boundaries: BinaryHeap::new(),
+        next_request: first,
+        follow_ups: BinaryHeap::new(),
+        follow_ups_returned: 0,
+        next_id: 0,
+        loads: vec![0; engines],
+        ended: [0; 4],
+        last_completion: SimTime::ZERO,
     }
 }
 
 /// Sets an engine's next boundary.
-pub fn wake_at(events: &mut EngineEvents, engine: EngineIndex, at: SimTime) {
-    if events.wakes[engine as usize] != at {
-        events.wakes[engine as usize] = at;
+pub fn wake_at(timeline: &mut Timeline, engine: EngineIndex, at: SimTime) {
+    if timeline.wakes[engine as usize] != at {
+        timeline.wakes[engine as usize] = at;
         if at != SimTime::NEVER {
-            events.queue.push(Reverse((at, engine)));
+            timeline.boundaries.push(Reverse((at, engine)));
         }
     }
 }
 
 /// The next boundary of any engine; [`SimTime::NEVER`] if there is none.
-pub fn next_boundary(events: &mut EngineEvents) -> SimTime {
-    while let Some(&Reverse((at, engine))) = events.queue.peek() {
-        if events.wakes[engine as usize] == at {
+pub fn next_boundary(timeline: &mut Timeline) -> SimTime {
+    while let Some(&Reverse((at, engine))) = timeline.boundaries.peek() {
+        if timeline.wakes[engine as usize] == at {
             return at;
         }
-        events.queue.pop();
+        timeline.boundaries.pop();
     }
     SimTime::NEVER
 }
 
 /// The next arrival; [`SimTime::NEVER`] if there is none.
 #[must_use]
-pub fn next_arrival(arrivals: &Arrivals) -> SimTime {
-    let open_loop = arrivals
-        .next
-        .as_ref()
-        .map_or(SimTime::NEVER, |spec| spec.arrival);
-    let follow_up = arrivals
-        .follow_ups
-        .peek()
-        .map_or(SimTime::NEVER, |next| next.0.spec.arrival);
+pub fn next_arrival(timeline: &Timeline) -> SimTime {
+    let open_loop = timeline.next_request.as_ref().map_or(SimTime::NEVER, |spec| spec.arrival);
+    let follow_up = timeline.follow_ups.peek().map_or(SimTime::NEVER, |next| next.0.spec.arrival);
     open_loop.min(follow_up)
 }
 
 /// Moves the clock to the next event, and lists the engines that are due then.
-pub fn advance_clock(
-    mut clock: ResMut<Clock>,
-    mut events: ResMut<EngineEvents>,
-    arrivals: Res<Arrivals>,
-) {
-    clock.due.clear();
-    let boundary = next_boundary(&mut events);
-    let next = boundary.min(next_arrival(&arrivals));
-    if next == SimTime::NEVER || next > clock.horizon {
-        clock.stopped = true;
+pub fn advance_clock(mut timeline: ResMut<Timeline>) {
+    let timeline = &mut *timeline;
+    timeline.due.clear();
+    let boundary = next_boundary(timeline);
+    let next = boundary.min(next_arrival(timeline));
+    if next == SimTime::NEVER || next > timeline.horizon {
+        timeline.stopped = true;
         return;
     }
-    debug_assert!(next >= clock.now, "time never goes back");
-    clock.now = next;
-    while next_boundary(&mut events) == next {
-        let Some(Reverse((_, engine))) = events.queue.pop() else {
-            break;
-        };
-        events.wakes[engine as usize] = SimTime::NEVER;
-        clock.due.push(engine);
+    debug_assert!(next >= timeline.now, "time never goes back");
+    timeline.now = next;
+    while next_boundary(timeline) == next {
+        let Some(Reverse((_, engine))) = timeline.boundaries.pop() else { break };
+        timeline.wakes[engine as usize] = SimTime::NEVER;
+        timeline.due.push(engine);
     }
+}
+
+/// Whether any engine is at a boundary.
+#[must_use]
+pub fn any_engine_is_due(timeline: Res<Timeline>) -> bool {
+    !timeline.due.is_empty()
 }

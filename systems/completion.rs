@@ -17,7 +17,7 @@ use crate::retire::{End, Retirement};
 use crate::scheduling::{Departure, leave, start_decoding};
 use crate::series::EngineAmounts;
 use crate::transfer::Network;
-use crate::world::{EngineParts, EnginePartsItem, Sink};
+use crate::world::{Doors, EngineParts, EnginePartsItem};
 
 /// Sequences that have their target at a boundary, by request id.
 #[derive(Default)]
@@ -32,46 +32,22 @@ pub fn complete(
     mut network: Network,
     mut finished: Local<Finished>,
 ) {
-    for position in 0..desk.clock.due.len() {
-        let index = desk.clock.due[position];
-        let mut parts = engines
-            .get_mut(directory.engines[index as usize])
-            .expect("engines live as long as the world");
+    for position in 0..desk.timeline.due.len() {
+        let index = desk.timeline.due[position];
+        let mut parts = engines.get_mut(directory.engines[index as usize]).expect("engines live as long as the world");
         if parts.epoch.steps > 0 {
-            end_steps(
-                &mut parts,
-                &mut sequences,
-                &mut desk.sink,
-                &mut network,
-                &mut finished,
-            );
-            answer(
-                &mut parts,
-                &mut sequences,
-                &mut desk,
-                &mut network,
-                &mut finished,
-            );
+            end_steps(&mut parts, &mut sequences, &mut desk.doors, &mut finished);
+            answer(&mut parts, &mut sequences, &mut desk, &mut network, &mut finished);
         }
     }
-    hand_over_rows(&mut network, &mut desk.sink);
-}
-
-/// Hands finished rows of the time series to the sink.
-pub fn hand_over_rows(network: &mut Network<'_, '_>, sink: &mut Sink) {
-    for row in network.rows.0.drain(..) {
-        if !sink.closed && sink.records.interval(&row).is_err() {
-            sink.closed = true;
-        }
-    }
+    desk.doors.hand_over_rows();
 }
 
 /// Brings an engine to the end of the steps that its epoch ran, and lists who has finished.
 pub fn end_steps(
     parts: &mut EnginePartsItem<'_, '_>,
     sequences: &mut Query<&mut Sequence>,
-    sink: &mut Sink,
-    network: &mut Network<'_, '_>,
+    doors: &mut Doors,
     finished: &mut Finished,
 ) {
     let steps = parts.epoch.steps;
@@ -80,8 +56,7 @@ pub fn end_steps(
     let mut previous = from;
     for &step_end in &parts.epoch.step_ends[..steps] {
         if decodes > 0 {
-            sink.records
-                .token_gap(step_end, step_end - previous, u64::from(decodes));
+            doors.sink.token_gap(step_end, step_end - previous, u64::from(decodes));
         }
         previous = step_end;
     }
@@ -103,16 +78,14 @@ pub fn end_steps(
         output_tokens: f64::from(decodes) * steps as f64,
         ..EngineAmounts::default()
     };
-    end_chunks(parts, sequences, sink, &mut amounts);
+    end_chunks(parts, sequences, doors, &mut amounts);
     let ledger = &mut parts.ledger.0;
     amounts.preemptions = (ledger.preemptions - parts.series.preemptions_booked) as f64;
     parts.series.preemptions_booked = ledger.preemptions;
     ledger.steps += steps as u64;
     ledger.output_tokens += amounts.output_tokens as u64;
     ledger.prefill_tokens += amounts.prefill_tokens as u64;
-    parts
-        .series
-        .book(from, end, amounts, parts.hardware, &mut network.rows);
+    parts.series.book(from, end, amounts, parts.hardware, &mut doors.rows);
     while let Some(&Reverse((step, id, entity))) = parts.running.finishes.peek() {
         if step > parts.clock.steps {
             break;
@@ -130,15 +103,13 @@ pub fn end_steps(
 fn end_chunks(
     parts: &mut EnginePartsItem<'_, '_>,
     sequences: &mut Query<&mut Sequence>,
-    sink: &mut Sink,
+    doors: &mut Doors,
     amounts: &mut EngineAmounts,
 ) {
     let end = parts.clock.boundary;
     let mut any_completes = false;
     for chunk in &parts.plan.chunks {
-        let mut sequence = sequences
-            .get_mut(chunk.sequence)
-            .expect("a planned sequence lives");
+        let mut sequence = sequences.get_mut(chunk.sequence).expect("a planned sequence lives");
         sequence.computed += chunk.tokens;
         sequence.prefilled_tokens += chunk.tokens;
         amounts.prefill_tokens += f64::from(chunk.tokens);
@@ -148,22 +119,13 @@ fn end_chunks(
         any_completes = true;
         amounts.output_tokens += 1.0;
         if let Some(last) = sequence.last_emission {
-            sink.records.token_gap(end, end - last, 1);
+            doors.sink.token_gap(end, end - last, 1);
         }
         sequence.generated += 1;
         if sequence.first_token.is_none() {
-            sequence.first_token = Some(if sequence.streaming {
-                parts.clock.flow_received
-            } else {
-                end
-            });
+            sequence.first_token = Some(if sequence.streaming { parts.clock.flow_received } else { end });
         }
-        start_decoding(
-            &mut parts.running,
-            &parts.clock,
-            &mut sequence,
-            chunk.sequence,
-        );
+        start_decoding(&mut parts.running, &parts.clock, &mut sequence, chunk.sequence);
     }
     if any_completes {
         let chunks = &parts.plan.chunks;
@@ -171,9 +133,7 @@ fn end_chunks(
         let mut position = 0;
         parts.running.prefills.retain(|_| {
             position += 1;
-            !chunks
-                .get(position - 1)
-                .is_some_and(|chunk| chunk.completes)
+            !chunks.get(position - 1).is_some_and(|chunk| chunk.completes)
         });
     }
 }
@@ -189,45 +149,21 @@ fn answer(
     finished.0.sort_unstable();
     finished.0.dedup();
     for (_, entity) in finished.0.drain(..) {
-        let mut sequence = sequences
-            .get_mut(entity)
-            .expect("a finished sequence lives");
-        leave(
-            parts,
-            &mut sequence,
-            entity,
-            &desk.requests,
-            Departure::Ended,
-        );
+        let mut sequence = sequences.get_mut(entity).expect("a finished sequence lives");
+        leave(parts, &mut sequence, entity, &desk.requests, Departure::Ended);
         let wanted = wanted_tokens(&desk.requests, &sequence);
-        let reason = if sequence.generated < wanted {
-            Reason::LengthLimit
-        } else {
-            Reason::Finished
-        };
+        let reason = if sequence.generated < wanted { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming {
             parts.clock.flow_received
         } else {
             let bytes = f64::from(sequence.generated) * parts.engine.response_bytes_per_token;
-            network.send(&parts.engine.egress, bytes, parts.clock.boundary)
+            network.send(&parts.engine.egress, bytes, parts.clock.boundary, &mut desk.doors.rows)
         };
-        desk.end_sequence(
-            entity,
-            &sequence,
-            End {
-                completion,
-                status: Status::Success,
-                reason,
-            },
-        );
+        desk.end_sequence(entity, &sequence, End { completion, status: Status::Success, reason });
     }
 }
 
 /// Tokens that the request would have generated without a length limit.
 fn wanted_tokens(requests: &Query<&Request>, sequence: &Sequence) -> u32 {
-    requests
-        .get(sequence.request)
-        .expect("a sequence's request lives as long as it does")
-        .spec
-        .output_tokens
+    requests.get(sequence.request).expect("a sequence's request lives as long as it does").spec.output_tokens
 }

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Epoch, Running};
-use oracle_components::resources::{Arrivals, Clock, Directory, EngineEvents};
+use oracle_components::resources::{Directory, Timeline};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{next_arrival, wake_at};
@@ -25,36 +25,25 @@ const LAST_HORIZON_STEPS: usize = 4096;
 
 /// Prices the batches that were formed in this tick.
 pub fn cost_steps(
-    clock: Res<Clock>,
+    mut timeline: ResMut<Timeline>,
     directory: Res<Directory>,
-    arrivals: Res<Arrivals>,
-    mut events: ResMut<EngineEvents>,
     mut engines: Query<EngineParts>,
     sequences: Query<&Sequence>,
 ) {
     // With one engine the next arrival is its own, so running ahead of it would be in vain.
-    let next_delivery = if directory.engines.len() == 1 {
-        next_arrival(&arrivals)
-    } else {
-        SimTime::NEVER
-    };
-    for &index in &clock.due {
-        let mut parts = engines
-            .get_mut(directory.engines[index as usize])
-            .expect("engines live as long as the world");
-        parts.clock.boundary = clock.now;
+    let next_delivery = if directory.engines.len() == 1 { next_arrival(&timeline) } else { SimTime::NEVER };
+    for position in 0..timeline.due.len() {
+        let index = timeline.due[position];
+        let mut parts = engines.get_mut(directory.engines[index as usize]).expect("engines live as long as the world");
+        parts.clock.boundary = timeline.now;
         parts.epoch.steps = 0;
         let wake = if parts.running.count == 0 {
-            parts
-                .queues
-                .inbox
-                .front()
-                .map_or(SimTime::NEVER, |&(delivered, _)| delivered)
+            parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered)
         } else {
             run_ahead(&mut parts, &sequences, next_delivery);
             parts.epoch.step_ends[parts.epoch.steps - 1]
         };
-        wake_at(&mut events, index, wake);
+        wake_at(&mut timeline, index, wake);
     }
 }
 
@@ -66,9 +55,7 @@ fn shape(parts: &EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>) -> StepS
         ..StepShape::default()
     };
     for chunk in &parts.plan.chunks {
-        let sequence = sequences
-            .get(chunk.sequence)
-            .expect("a planned sequence lives");
+        let sequence = sequences.get(chunk.sequence).expect("a planned sequence lives");
         let (tokens, context) = (u64::from(chunk.tokens), u64::from(sequence.computed));
         shape.prefill_tokens += chunk.tokens;
         shape.prefill_sequences += 1;
@@ -93,11 +80,7 @@ fn price(cost: &mut CostModel, shape: &StepShape) -> PreparedStep {
 }
 
 /// Prices the batch and computes the ends of its steps.
-fn run_ahead(
-    parts: &mut EnginePartsItem<'_, '_>,
-    sequences: &Query<&Sequence>,
-    next_delivery: SimTime,
-) {
+fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, next_delivery: SimTime) {
     let shape = shape(parts, sequences);
     let priced = price(&mut parts.cost, &shape);
     *parts.priced = Priced(Some(priced));
@@ -114,14 +97,8 @@ fn run_ahead(
         1
     };
     debug_assert!(most_steps > 0, "a sequence that has its target has left");
-    let deliveries = parts
-        .queues
-        .inbox
-        .front()
-        .map_or(SimTime::NEVER, |&(delivered, _)| delivered);
-    let look_up_at = deliveries
-        .min(next_delivery)
-        .min(next_deadline(&mut parts.queues.deadlines, sequences));
+    let deliveries = parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
+    let look_up_at = deliveries.min(next_delivery).min(next_deadline(&mut parts.queues.deadlines, sequences));
     let mut free = kv::free_blocks(&parts.pool);
     let mut context = epoch.decode_context;
     let mut end = parts.clock.boundary;
@@ -167,8 +144,7 @@ fn next_finish(running: &mut Running, sequences: &Query<&Sequence>) -> u64 {
 pub fn finishes_at(sequence: Option<&Sequence>, step: u64) -> bool {
     sequence.is_some_and(|sequence| {
         sequence.phase == Phase::Decode
-            && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated)
-                == step
+            && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
     })
 }
 
@@ -207,8 +183,5 @@ pub fn adapt_horizon(epoch: &mut Epoch) {
 /// An engine that runs nothing yet.
 #[must_use]
 pub fn no_epoch() -> Epoch {
-    Epoch {
-        horizon_steps: FIRST_HORIZON_STEPS,
-        ..Epoch::default()
-    }
+    Epoch { horizon_steps: FIRST_HORIZON_STEPS, ..Epoch::default() }
 }

@@ -69,11 +69,7 @@ impl<'a> Names<'a> {
 
     /// The first block of the tail.
     fn tail_start(&self) -> u32 {
-        self.segments
-            .iter()
-            .map(|segment| segment.tokens)
-            .sum::<u32>()
-            / self.block_tokens
+        self.segments.iter().map(|segment| segment.tokens).sum::<u32>() / self.block_tokens
     }
 }
 
@@ -128,25 +124,20 @@ fn note_peak(pool: &mut KvPool) {
 
 /// Takes `blocks` blocks from the front of the queue.
 fn evict(pool: &mut KvPool, blocks: u64) {
-    pool.evicted += blocks;
     pool.evictable -= blocks;
     let mut wanted = u32::try_from(blocks).expect("a pool has fewer than 2^32 blocks");
     while wanted > 0 {
-        let entry = *pool
-            .queue
-            .front()
-            .expect("evictable blocks are in the queue");
-        let (taken, used_up) = match entry.owner {
+        let entry = *pool.queue.front().expect("evictable blocks are in the queue");
+        let (taken, named, used_up) = match entry.owner {
             Owner::Nameless { blocks } => {
                 let taken = blocks.min(wanted);
-                pool.queue[0].owner = Owner::Nameless {
-                    blocks: blocks - taken,
-                };
-                (taken, blocks == taken)
+                pool.queue[0].owner = Owner::Nameless { blocks: blocks - taken };
+                (taken, 0, blocks == taken)
             }
             Owner::Tail(key) => evict_tail(&mut pool.tails, key, entry.stamp, wanted),
             Owner::Segment(key) => evict_segment(&mut pool.segments, key, entry.stamp, wanted),
         };
+        pool.evicted += u64::from(named);
         if taken > 0 && used_up {
             pool.live_entries -= 1;
         }
@@ -157,31 +148,33 @@ fn evict(pool: &mut KvPool, blocks: u64) {
     }
 }
 
-/// Takes up to `wanted` blocks from the end of a tail: how many, and whether its entry is used up (or stale: none taken).
-fn evict_tail(tails: &mut KeyMap<Tail>, key: u64, stamp: u64, wanted: u32) -> (u32, bool) {
+/// Takes up to `wanted` blocks from the end of a tail: how many, how many of these could have been found, and whether its
+/// entry is used up (or stale: none taken).
+fn evict_tail(tails: &mut KeyMap<Tail>, key: u64, stamp: u64, wanted: u32) -> (u32, u32, bool) {
     let Some(tail) = tails.get_mut(&key).filter(|tail| tail.stamp == stamp) else {
-        return (0, true);
+        return (0, 0, true);
     };
     let taken = tail.blocks.min(wanted);
     tail.blocks -= taken;
-    tail.full = tail.full.min(tail.blocks);
+    let named = tail.full.saturating_sub(tail.blocks);
+    tail.full -= named;
     let used_up = tail.blocks == 0;
     if used_up {
         tails.remove(&key);
     }
-    (taken, used_up)
+    (taken, named, used_up)
 }
 
 /// Takes up to `wanted` blocks from the end of a segment's deepest free run, likewise.
-fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u32) -> (u32, bool) {
+fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u32) -> (u32, u32, bool) {
     let Some(segment) = segments.get_mut(&key) else {
-        return (0, true);
+        return (0, 0, true);
     };
     let Some(&(first, run_stamp)) = segment.free_runs.last() else {
-        return (0, true);
+        return (0, 0, true);
     };
     if run_stamp != stamp {
-        return (0, true);
+        return (0, 0, true);
     }
     let taken = (segment.cached - first).min(wanted);
     segment.cached -= taken;
@@ -192,7 +185,7 @@ fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u
     if segment.cached == 0 && segment.holders.is_empty() {
         segments.remove(&key);
     }
-    (taken, used_up)
+    (taken, taken, used_up)
 }
 
 /// The longest run of cached blocks that a sequence of `known` tokens begins with; the block of its last token is never
@@ -229,10 +222,7 @@ pub fn take_hit(pool: &mut KvPool, names: &Names<'_>, hit: Hit) {
     for (key, start, end) in names.ranges() {
         let depth = left.min(end - start);
         if depth > 0 {
-            let segment = pool
-                .segments
-                .get_mut(&key)
-                .expect("a hit segment is cached");
+            let segment = pool.segments.get_mut(&key).expect("a hit segment is cached");
             let (unfreed, entries) = hold(segment, 0, depth);
             pool.evictable -= u64::from(unfreed);
             pool.live_entries -= entries;
@@ -253,10 +243,8 @@ fn take_tail(pool: &mut KvPool, key: u64, blocks: u32) {
     if left == 0 {
         pool.live_entries -= 1;
     } else {
-        let position = pool
-            .queue
-            .binary_search_by_key(&tail.stamp, |entry| entry.stamp)
-            .expect("a cached tail is in the queue");
+        let position =
+            pool.queue.binary_search_by_key(&tail.stamp, |entry| entry.stamp).expect("a cached tail is in the queue");
         pool.queue[position].owner = Owner::Nameless { blocks: left };
     }
 }
@@ -269,10 +257,7 @@ pub fn extend(pool: &mut KvPool, names: &Names<'_>, computed: u32, tokens: u32) 
     let (full_before, full_after) = (computed / block, (computed + tokens) / block);
     let mut fresh = (computed + tokens).div_ceil(block) - computed.div_ceil(block);
     for (key, start, end) in names.ranges() {
-        let (from, to) = (
-            full_before.clamp(start, end) - start,
-            full_after.clamp(start, end) - start,
-        );
+        let (from, to) = (full_before.clamp(start, end) - start, full_after.clamp(start, end) - start);
         if from == to {
             continue;
         }
@@ -283,8 +268,7 @@ pub fn extend(pool: &mut KvPool, names: &Names<'_>, computed: u32, tokens: u32) 
         pool.evictable -= u64::from(unfreed);
         pool.live_entries -= entries;
         // The block that an earlier chunk began to fill goes back if its name is cached by now.
-        let returned =
-            u32::from(shared > 0 && computed % block != 0 && start + from == full_before);
+        let returned = u32::from(shared > 0 && computed % block != 0 && start + from == full_before);
         pool.allocated += u64::from(shared);
         pool.freed += u64::from(returned);
         pool.empty += u64::from(returned);
@@ -303,20 +287,14 @@ fn depth_held(segment: &Segment) -> u32 {
 fn hold(segment: &mut Segment, from: u32, to: u32) -> (u32, usize) {
     let held_before = depth_held(segment);
     let_go(segment, from);
-    match segment
-        .holders
-        .binary_search_by_key(&to, |&(depth, _)| depth)
-    {
+    match segment.holders.binary_search_by_key(&to, |&(depth, _)| depth) {
         Ok(at) => segment.holders[at].1 += 1,
         Err(at) => segment.holders.insert(at, (to, 1)),
     }
     let unfreed = segment.cached.min(to).saturating_sub(held_before);
     let mut entries = 0;
     while let Some(&(first, _)) = segment.free_runs.first() {
-        let end = segment
-            .free_runs
-            .get(1)
-            .map_or(segment.cached, |&(next, _)| next);
+        let end = segment.free_runs.get(1).map_or(segment.cached, |&(next, _)| next);
         if first >= to {
             break;
         }
@@ -335,10 +313,8 @@ fn let_go(segment: &mut Segment, depth: u32) {
     if depth == 0 {
         return;
     }
-    let at = segment
-        .holders
-        .binary_search_by_key(&depth, |&(depth, _)| depth)
-        .expect("a sequence lets go of what it holds");
+    let at =
+        segment.holders.binary_search_by_key(&depth, |&(depth, _)| depth).expect("a sequence lets go of what it holds");
     segment.holders[at].1 -= 1;
     if segment.holders[at].1 == 0 {
         segment.holders.remove(at);
@@ -353,22 +329,14 @@ pub fn release(pool: &mut KvPool, names: &Names<'_>, computed: u32) {
     let tail_start = names.tail_start();
     let tail_blocks = held - full.min(tail_start);
     if tail_blocks > 0 {
-        release_tail(
-            pool,
-            names.tail_key,
-            tail_blocks,
-            full.saturating_sub(tail_start),
-        );
+        release_tail(pool, names.tail_key, tail_blocks, full.saturating_sub(tail_start));
     }
     for (key, start, end) in names.ranges().rev() {
         let depth = full.clamp(start, end) - start;
         if depth == 0 {
             continue;
         }
-        let segment = pool
-            .segments
-            .get_mut(&key)
-            .expect("a held segment is cached");
+        let segment = pool.segments.get_mut(&key).expect("a held segment is cached");
         let_go(segment, depth);
         let still_held = depth_held(segment);
         if still_held < depth {
@@ -392,24 +360,14 @@ fn release_tail(pool: &mut KvPool, key: u64, blocks: u32, full: u32) {
     if key == 0 || full == 0 || pool.tails.contains_key(&key) {
         push(pool, Owner::Nameless { blocks });
     } else {
-        pool.tails.insert(
-            key,
-            Tail {
-                stamp: pool.next_stamp,
-                blocks,
-                full,
-            },
-        );
+        pool.tails.insert(key, Tail { stamp: pool.next_stamp, blocks, full });
         push(pool, Owner::Tail(key));
     }
 }
 
 /// Appends an entry to the queue.
 fn push(pool: &mut KvPool, owner: Owner) {
-    pool.queue.push_back(FreeEntry {
-        stamp: pool.next_stamp,
-        owner,
-    });
+    pool.queue.push_back(FreeEntry { stamp: pool.next_stamp, owner });
     pool.next_stamp += 1;
     pool.live_entries += 1;
 }
@@ -422,19 +380,10 @@ fn sweep(pool: &mut KvPool) {
     let (tails, segments) = (&pool.tails, &pool.segments);
     pool.queue.retain(|entry| match entry.owner {
         Owner::Nameless { .. } => true,
-        Owner::Tail(key) => tails
-            .get(&key)
-            .is_some_and(|tail| tail.stamp == entry.stamp),
-        Owner::Segment(key) => segments.get(&key).is_some_and(|segment| {
-            segment
-                .free_runs
-                .iter()
-                .any(|&(_, stamp)| stamp == entry.stamp)
-        }),
+        Owner::Tail(key) => tails.get(&key).is_some_and(|tail| tail.stamp == entry.stamp),
+        Owner::Segment(key) => {
+            segments.get(&key).is_some_and(|segment| segment.free_runs.iter().any(|&(_, stamp)| stamp == entry.stamp))
+        }
     });
-    debug_assert_eq!(
-        pool.queue.len(),
-        pool.live_entries,
-        "live entries of the free queue are counted"
-    );
+    debug_assert_eq!(pool.queue.len(), pool.live_entries, "live entries of the free queue are counted");
 }

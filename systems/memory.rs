@@ -19,8 +19,7 @@
 use oracle_components::model::{Attention, ModelArchitecture};
 
 use crate::costing::weights::{
-    kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers,
-    stage_weight_bytes,
+    kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers, stage_weight_bytes,
 };
 
 /// What CUDA's workspaces, the communicator and captured graphs take besides tensors: half a GiB, a round figure above the
@@ -83,10 +82,7 @@ pub struct DoesNotFit {
 ///
 /// # Errors
 /// [`DoesNotFit`] if there is no room for one block on some stage.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is one number of the config; a struct would only rename them"
-)]
+#[expect(clippy::too_many_arguments, reason = "each is one number of the config; a struct would only rename them")]
 pub fn kv_pool(
     model: &ModelArchitecture,
     memory_bytes: u64,
@@ -106,8 +102,7 @@ pub fn kv_pool(
         let weight_bytes = stage_weight_bytes(model, tensor_parallel, stages, stage);
         let samples = stage + 1 == stages;
         let activation_bytes =
-            activation_peak_bytes(model, tensor_parallel, max_num_batched_tokens, samples)
-                + RUNTIME_RESERVE_BYTES;
+            activation_peak_bytes(model, tensor_parallel, max_num_batched_tokens, samples) + RUNTIME_RESERVE_BYTES;
         let (_, layers) = stage_layers(model.layers, stages, stage);
         // A stage without layers has no KV, but its weights must fit.
         let block_bytes = (layer_block_bytes * f64::from(layers)).ceil() as u64;
@@ -131,12 +126,7 @@ pub fn kv_pool(
             _ => (budget_bytes - weight_bytes - activation_bytes) / block_bytes,
         };
         if fullest.is_none_or(|pool| blocks < pool.blocks) {
-            fullest = Some(KvPool {
-                blocks,
-                block_bytes,
-                weight_bytes,
-                activation_bytes,
-            });
+            fullest = Some(KvPool { blocks, block_bytes, weight_bytes, activation_bytes });
         }
     }
     Ok(fullest.expect("there is at least one stage"))
@@ -144,22 +134,13 @@ pub fn kv_pool(
 
 /// Bytes of tensors at the peak of a pass with `tokens` tokens on one rank; `samples` where the last stage runs there.
 #[must_use]
-pub fn activation_peak_bytes(
-    model: &ModelArchitecture,
-    tensor_parallel: u32,
-    tokens: u32,
-    samples: bool,
-) -> u64 {
+pub fn activation_peak_bytes(model: &ModelArchitecture, tensor_parallel: u32, tokens: u32, samples: bool) -> u64 {
     let tensor = f64::from(tensor_parallel.max(1));
     let stream = 2.0 * f64::from(model.hidden);
     let widest = attention_elements(model, tensor).max(mlp_elements(model, tensor));
     let layer = f64::from(tokens) * (stream + widest) * model.activation_dtype.bytes();
     let rows = f64::from(tokens.min(PROFILED_ROWS));
-    let sampler = if samples {
-        rows * f64::from(model.vocab) * SAMPLER_BYTES_PER_LOGIT
-    } else {
-        0.0
-    };
+    let sampler = if samples { rows * f64::from(model.vocab) * SAMPLER_BYTES_PER_LOGIT } else { 0.0 };
     layer.max(sampler).ceil() as u64
 }
 
@@ -167,15 +148,8 @@ pub fn activation_peak_bytes(
 fn attention_elements(model: &ModelArchitecture, tensor: f64) -> f64 {
     let heads = f64::from(model.heads) / tensor;
     match model.attention {
-        Attention::Grouped => {
-            (2.0 * heads + 2.0 * kv_heads_per_rank(model, tensor)) * f64::from(model.head_dim)
-        }
-        Attention::Latent {
-            rope_head_dim,
-            nope_head_dim,
-            value_head_dim,
-            ..
-        } => {
+        Attention::Grouped => (2.0 * heads + 2.0 * kv_heads_per_rank(model, tensor)) * f64::from(model.head_dim),
+        Attention::Latent { rope_head_dim, nope_head_dim, value_head_dim, .. } => {
             let query_key = f64::from(nope_head_dim) + f64::from(rope_head_dim);
             heads * 2.0 * (query_key + f64::from(value_head_dim))
         }
@@ -189,13 +163,8 @@ fn mlp_elements(model: &ModelArchitecture, tensor: f64) -> f64 {
     let dense = widths * f64::from(model.intermediate) / tensor;
     let Some(moe) = &model.moe else { return dense };
     let routed = widths * f64::from(moe.expert_intermediate) / tensor + f64::from(model.hidden);
-    let experts = f64::from(moe.experts_per_token) * routed
-        + widths * f64::from(moe.shared_intermediate) / tensor;
-    if moe.dense_layers > 0 {
-        dense.max(experts)
-    } else {
-        experts
-    }
+    let experts = f64::from(moe.experts_per_token) * routed + widths * f64::from(moe.shared_intermediate) / tensor;
+    if moe.dense_layers > 0 { dense.max(experts) } else { experts }
 }
 
 /// Bytes as a person reads them: `14.96 GiB (16,060,522,496 bytes)`.
@@ -211,11 +180,7 @@ impl std::fmt::Display for Bytes {
             }
             grouped.push(digit);
         }
-        write!(
-            f,
-            "{:.2} GiB ({grouped} bytes)",
-            self.0 as f64 / (1_u64 << 30) as f64
-        )
+        write!(f, "{:.2} GiB ({grouped} bytes)", self.0 as f64 / (1_u64 << 30) as f64)
     }
 }
 
@@ -224,10 +189,6 @@ struct Share(f64);
 
 impl std::fmt::Display for Share {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == 1.0 {
-            Ok(())
-        } else {
-            write!(f, " × share {} of the GPU", self.0)
-        }
+        if self.0 == 1.0 { Ok(()) } else { write!(f, " × share {} of the GPU", self.0) }
     }
 }

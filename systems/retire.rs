@@ -8,11 +8,11 @@ use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
-use oracle_components::resources::{Arrivals, Clock, FollowUp, Loads, Tally};
+use oracle_components::resources::{FollowUp, Timeline};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
-use crate::world::{Sink, Source};
+use crate::world::Doors;
 
 /// How a request ends.
 #[derive(Clone, Copy, Debug)]
@@ -28,38 +28,25 @@ pub struct End {
 /// What ending a request touches.
 #[derive(SystemParam)]
 pub struct Retirement<'w, 's> {
-    /// Time.
-    pub clock: ResMut<'w, Clock>,
-    /// Arrivals to come.
-    pub arrivals: ResMut<'w, Arrivals>,
-    /// Requests by engine.
-    pub loads: ResMut<'w, Loads>,
+    /// Time, arrivals to come, loads.
+    pub timeline: ResMut<'w, Timeline>,
+    /// Source and sink.
+    pub doors: ResMut<'w, Doors>,
     /// Requests.
     pub requests: Query<'w, 's, &'static Request>,
-    /// Where records go.
-    pub sink: ResMut<'w, Sink>,
-    /// Where requests come from.
-    pub source: ResMut<'w, Source>,
     /// Spawns and despawns.
     pub commands: Commands<'w, 's>,
-    tally: ResMut<'w, Tally>,
 }
 
 impl Retirement<'_, '_> {
     /// Ends a request that has a sequence: record, follow-up, despawn. The sequence holds no blocks any more, and
     /// `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, end: End) {
-        let request = self
-            .requests
-            .get(sequence.request)
-            .expect("a sequence's request lives as long as it does");
+        let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = self.write(record_of(request, sequence, end));
-        self.loads.0[sequence.engine as usize] -= 1;
-        let request = self
-            .requests
-            .get(sequence.request)
-            .expect("it is despawned when the phase is over");
-        let follow_up = self.source.0.follow_up(&request.spec, &record);
+        self.timeline.loads[sequence.engine as usize] -= 1;
+        let request = self.requests.get(sequence.request).expect("it is despawned when the phase is over");
+        let follow_up = self.doors.source.follow_up(&request.spec, &record);
         self.expect(follow_up);
         self.commands.entity(sequence.request).despawn();
         self.commands.entity(entity).despawn();
@@ -94,25 +81,21 @@ impl Retirement<'_, '_> {
             preemptions: 0,
         };
         let record = self.write(record);
-        let follow_up = self.source.0.follow_up(spec, &record);
+        let follow_up = self.doors.source.follow_up(spec, &record);
         self.expect(follow_up);
     }
 
     /// Writes a record; what would end after the horizon is incomplete at the horizon.
     pub fn write(&mut self, mut record: RequestRecord) -> RequestRecord {
-        if record.completion > self.clock.horizon {
-            record.completion = self.clock.horizon;
-            record.reason = if record.status == Status::Failed {
-                Reason::EndedWaiting
-            } else {
-                Reason::EndedRunning
-            };
+        if record.completion > self.timeline.horizon {
+            record.completion = self.timeline.horizon;
+            record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
             record.status = Status::Incomplete;
         }
-        self.tally.ended[record.status as usize] += 1;
-        self.tally.last_completion = self.tally.last_completion.max(record.completion);
-        if !self.sink.closed && self.sink.records.request(&record).is_err() {
-            self.sink.closed = true;
+        self.timeline.ended[record.status as usize] += 1;
+        self.timeline.last_completion = self.timeline.last_completion.max(record.completion);
+        if !self.doors.closed && self.doors.sink.request(&record).is_err() {
+            self.doors.closed = true;
         }
         record
     }
@@ -120,12 +103,10 @@ impl Retirement<'_, '_> {
     /// Puts a follow-up among the arrivals; none can arrive in the past.
     fn expect(&mut self, follow_up: Option<RequestSpec>) {
         let Some(mut spec) = follow_up else { return };
-        spec.arrival = spec.arrival.max(self.clock.now);
-        let order = self.arrivals.follow_ups_returned;
-        self.arrivals.follow_ups_returned += 1;
-        self.arrivals
-            .follow_ups
-            .push(Reverse(FollowUp { spec, order }));
+        spec.arrival = spec.arrival.max(self.timeline.now);
+        let order = self.timeline.follow_ups_returned;
+        self.timeline.follow_ups_returned += 1;
+        self.timeline.follow_ups.push(Reverse(FollowUp { spec, order }));
     }
 }
 

@@ -28,12 +28,7 @@ impl Router {
                 Some(*sum)
             })
             .collect();
-        Self {
-            policy,
-            turn: 0,
-            cumulative_weights,
-            random: Xoshiro256PlusPlus::seed_from_u64(seed ^ ROUTING_STREAM),
-        }
+        Self { policy, turn: 0, cumulative_weights, random: Xoshiro256PlusPlus::seed_from_u64(seed ^ ROUTING_STREAM) }
     }
 
     /// The engine for a request of `session`, given each engine's load (requests in transit, waiting and running).
@@ -49,13 +44,9 @@ impl Router {
             Routing::WeightedRandom => {
                 let total = self.cumulative_weights[engines - 1];
                 let draw = self.random.random::<f64>() * total;
-                self.cumulative_weights
-                    .partition_point(|&sum| sum <= draw)
-                    .min(engines - 1)
+                self.cumulative_weights.partition_point(|&sum| sum <= draw).min(engines - 1)
             }
-            Routing::LeastLoaded => (0..engines)
-                .min_by_key(|&engine| loads[engine])
-                .unwrap_or(0),
+            Routing::LeastLoaded => (0..engines).min_by_key(|&engine| loads[engine]).unwrap_or(0),
             // Sessions are numbered in the order of their first turns, so this is round robin over sessions, without
             // a table of them.
             Routing::SessionAffinity => (session % engines as u64) as usize,

@@ -11,7 +11,7 @@ use crate::costing::StepWork;
 use crate::world::EngineHardware;
 
 /// Rows of intervals that have passed, on their way to the sink.
-#[derive(Resource, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct FinishedRows(pub Vec<IntervalRow>);
 
 /// What happened in a span of an engine's time.
@@ -79,10 +79,7 @@ struct Interval {
 
 impl Interval {
     fn containing(at: SimTime, width: SimTime) -> Self {
-        Self {
-            start: SimTime(at.0 - at.0 % width.0),
-            width,
-        }
+        Self { start: SimTime(at.0 - at.0 % width.0), width }
     }
 
     fn end(self) -> SimTime {
@@ -108,14 +105,7 @@ impl EngineSeries {
     /// An empty series with intervals of `width`.
     #[must_use]
     pub fn new(width: SimTime) -> Self {
-        Self {
-            interval: Interval {
-                start: SimTime::ZERO,
-                width,
-            },
-            amounts: None,
-            preemptions_booked: 0,
-        }
+        Self { interval: Interval { start: SimTime::ZERO, width }, amounts: None, preemptions_booked: 0 }
     }
 
     /// Adds what happened from `from` to `to`.
@@ -139,11 +129,7 @@ impl EngineSeries {
             self.flush(SimTime::NEVER, hardware, rows);
             self.interval = Interval::containing(from, self.interval.width);
         }
-        let share = if span > 0.0 {
-            to.since(from).0 as f64 / span
-        } else {
-            1.0
-        };
+        let share = if span > 0.0 { to.since(from).0 as f64 / span } else { 1.0 };
         self.amounts.get_or_insert_default().add(amounts, share);
     }
 
@@ -207,15 +193,7 @@ impl LinkSeries {
     /// An empty series of link `index` with intervals of `width`.
     #[must_use]
     pub fn new(index: u32, width: SimTime) -> Self {
-        Self {
-            index,
-            interval: Interval {
-                start: SimTime::ZERO,
-                width,
-            },
-            busy_s: 0.0,
-            bytes: 0.0,
-        }
+        Self { index, interval: Interval { start: SimTime::ZERO, width }, busy_s: 0.0, bytes: 0.0 }
     }
 
     /// Adds a transfer that was under way at `at`.

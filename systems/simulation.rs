@@ -10,16 +10,14 @@ use bevy_ecs::system::SystemState;
 use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
 use oracle_components::hardware::{Gpu, Link};
-use oracle_components::record::{
-    EngineTotals, GpuTotals, LinkTotals, Outcome, Reason, Status, Stop,
-};
-use oracle_components::resources::{Arrivals, Clock, Directory, Loads, Tally};
+use oracle_components::record::{EngineTotals, GpuTotals, LinkTotals, Outcome, Reason, Status, Stop};
+use oracle_components::resources::{Directory, Timeline};
 use oracle_components::scenario::{EngineSpec, Scenario};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::arrival::arrive;
-use crate::clock::{advance_clock, no_events};
-use crate::completion::{Finished, complete, end_steps, hand_over_rows};
+use crate::clock::{advance_clock, any_engine_is_due, beginning};
+use crate::completion::{Finished, complete, end_steps};
 use crate::costing::StepCost;
 use crate::epoch::{cost_steps, no_epoch};
 use crate::kv;
@@ -29,7 +27,7 @@ use crate::router::Router;
 use crate::scheduling::{Departure, empty_queues, form_batches, leave, nothing_running};
 use crate::series::{EngineSeries, FinishedRows, LinkSeries};
 use crate::transfer::{Network, carry, transfer};
-use crate::world::{CostModel, EngineHardware, EngineParts, Priced, Routes, Sink, Source};
+use crate::world::{CostModel, Doors, EngineHardware, EngineParts, Priced};
 
 /// Ticks between two looks at the caller's wishes.
 const TICKS_BETWEEN_REPORTS: u64 = 8192;
@@ -66,42 +64,20 @@ impl<K: RecordSink + 'static> Simulation<K> {
     pub fn new(scenario: Scenario, mut source: Box<dyn RequestSource>, sink: K) -> Self {
         let mut world = World::new();
         let next = source.next_request();
-        world.insert_resource(Clock {
-            now: SimTime::ZERO,
-            due: Vec::new(),
-            horizon: scenario.horizon.unwrap_or(SimTime::NEVER),
-            stopped: false,
-        });
-        world.insert_resource(Arrivals {
-            next,
-            ..Arrivals::default()
-        });
-        world.insert_resource(no_events(scenario.engines.len()));
-        world.insert_resource(Loads(vec![0; scenario.engines.len()]));
-        world.insert_resource(Tally::default());
-        world.insert_resource(FinishedRows::default());
-        world.insert_resource(Source(source));
-        world.insert_resource(Sink {
-            records: Box::new(sink),
-            closed: false,
-        });
-        let weights: Vec<f64> = scenario
-            .engines
-            .iter()
-            .map(|engine| engine.weight)
-            .collect();
-        world.insert_resource(Routes {
+        let horizon = scenario.horizon.unwrap_or(SimTime::NEVER);
+        world.insert_resource(beginning(scenario.engines.len(), horizon, next));
+        let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
+        world.insert_resource(Doors {
+            source,
             router: Router::new(scenario.routing, &weights, scenario.seed),
             prompt_bytes_per_token: scenario.prompt_bytes_per_token,
+            sink: Box::new(sink),
+            closed: false,
+            rows: FinishedRows::default(),
         });
         let directory = spawn_hardware(&mut world, &scenario);
         world.insert_resource(directory);
-        Self {
-            world,
-            schedule: tick(),
-            horizon: scenario.horizon,
-            sink: PhantomData,
-        }
+        Self { world, schedule: tick(), horizon: scenario.horizon, sink: PhantomData }
     }
 
     /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every few thousand ticks.
@@ -111,15 +87,11 @@ impl<K: RecordSink + 'static> Simulation<K> {
             self.schedule.run(&mut self.world);
             self.world.clear_trackers();
             ticks += 1;
-            if self.world.resource::<Clock>().stopped {
-                break if self.horizon.is_some() && !self.is_drained() {
-                    Stop::Horizon
-                } else {
-                    Stop::Drained
-                };
+            if self.world.resource::<Timeline>().stopped {
+                break if self.horizon.is_some() && !self.is_drained() { Stop::Horizon } else { Stop::Drained };
             }
             if ticks.is_multiple_of(TICKS_BETWEEN_REPORTS) {
-                if self.world.resource::<Sink>().closed {
+                if self.world.resource::<Doors>().closed {
                     break Stop::SinkClosed;
                 }
                 if control(self.progress()).is_break() {
@@ -128,14 +100,13 @@ impl<K: RecordSink + 'static> Simulation<K> {
             }
         };
         let end = match stop {
-            Stop::Drained | Stop::Horizon => self
-                .horizon
-                .unwrap_or_else(|| self.world.resource::<Tally>().last_completion),
-            Stop::Interrupted | Stop::SinkClosed => self.world.resource::<Clock>().now,
+            Stop::Drained | Stop::Horizon => {
+                self.horizon.unwrap_or_else(|| self.world.resource::<Timeline>().last_completion)
+            }
+            Stop::Interrupted | Stop::SinkClosed => self.world.resource::<Timeline>().now,
         };
-        self.world.resource_mut::<Tally>().ticks = ticks;
         stop_at(&mut self.world, end);
-        self.outcome(stop, end)
+        self.outcome(stop, end, ticks)
     }
 
     /// The sink, when the simulation has run.
@@ -144,50 +115,31 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// Never: the sink is the one that [`Simulation::new`] was given.
     #[must_use]
     pub fn into_sink(mut self) -> K {
-        let sink = self
-            .world
-            .remove_resource::<Sink>()
-            .expect("the sink is a resource of the world");
-        let sink: Box<dyn Any> = sink.records;
-        *sink
-            .downcast::<K>()
-            .expect("the sink is of the type it came in as")
+        let doors = self.world.remove_resource::<Doors>().expect("the doors are a resource of the world");
+        let sink: Box<dyn Any> = doors.sink;
+        *sink.downcast::<K>().expect("the sink is of the type it came in as")
     }
 
     /// Where the simulation is.
     fn progress(&self) -> Progress {
-        Progress {
-            now: self.world.resource::<Clock>().now,
-            arrived: self.world.resource::<Arrivals>().next_id,
-            ended: self.world.resource::<Tally>().ended.iter().sum(),
-        }
+        let timeline = self.world.resource::<Timeline>();
+        Progress { now: timeline.now, arrived: timeline.next_id, ended: timeline.ended.iter().sum() }
     }
 
     /// Whether every request has ended and none is to come.
     fn is_drained(&self) -> bool {
-        let arrivals = self.world.resource::<Arrivals>();
-        let none_to_come = arrivals.next.is_none() && arrivals.follow_ups.is_empty();
-        none_to_come
-            && self
-                .world
-                .resource::<Loads>()
-                .0
-                .iter()
-                .all(|&load| load == 0)
+        let timeline = self.world.resource::<Timeline>();
+        let none_to_come = timeline.next_request.is_none() && timeline.follow_ups.is_empty();
+        none_to_come && timeline.loads.iter().all(|&load| load == 0)
     }
 
     /// The totals, once everything has ended.
-    fn outcome(&mut self, stop: Stop, end: SimTime) -> Outcome {
+    fn outcome(&mut self, stop: Stop, end: SimTime, ticks: u64) -> Outcome {
         let directory = self.world.resource::<Directory>().clone();
         let engines = directory.engines.iter().map(|&engine| {
-            let pool = self
-                .world
-                .get::<oracle_components::kv::KvPool>(engine)
-                .expect("engines live as long as the world");
-            let ledger = self
-                .world
-                .get::<EngineLedger>(engine)
-                .expect("engines live as long as the world");
+            let pool =
+                self.world.get::<oracle_components::kv::KvPool>(engine).expect("engines live as long as the world");
+            let ledger = self.world.get::<EngineLedger>(engine).expect("engines live as long as the world");
             EngineTotals {
                 blocks_allocated: pool.allocated,
                 blocks_freed: pool.freed,
@@ -197,29 +149,16 @@ impl<K: RecordSink + 'static> Simulation<K> {
             }
         });
         let engines = engines.collect();
-        let gpus: Vec<GpuTotals> = directory
-            .gpus
-            .iter()
-            .filter_map(|&gpu| self.world.get::<Gpu>(gpu))
-            .map(|gpu| gpu.totals.clone())
-            .collect();
+        let gpus: Vec<GpuTotals> =
+            directory.gpus.iter().filter_map(|&gpu| self.world.get::<Gpu>(gpu)).map(|gpu| gpu.totals.clone()).collect();
         let links: Vec<LinkTotals> = directory
             .links
             .iter()
             .filter_map(|&link| self.world.get::<Link>(link))
             .map(|link| link.totals.clone())
             .collect();
-        let tally = self.world.resource::<Tally>();
-        Outcome {
-            stop,
-            end,
-            ticks: tally.ticks,
-            arrived: self.world.resource::<Arrivals>().next_id,
-            ended: tally.ended,
-            engines,
-            gpus,
-            links,
-        }
+        let timeline = self.world.resource::<Timeline>();
+        Outcome { stop, end, ticks, arrived: timeline.next_id, ended: timeline.ended, engines, gpus, links }
     }
 }
 
@@ -234,11 +173,9 @@ fn tick() -> Schedule {
     schedule.add_systems(
         (
             arrive,
-            form_batches,
-            cost_steps,
+            (form_batches, cost_steps).chain().run_if(any_engine_is_due),
             advance_clock,
-            transfer,
-            complete,
+            (transfer, complete).chain().run_if(any_engine_is_due),
         )
             .chain(),
     );
@@ -251,20 +188,9 @@ fn spawn_hardware(world: &mut World, scenario: &Scenario) -> Directory {
     let gpus = scenario.gpus.iter().zip(0..).map(|(gpu, index)| {
         let device = &gpu.device;
         let peaks = device.peak_flops;
-        let peak_flops = peaks
-            .bf16
-            .or(peaks.fp16)
-            .or(peaks.fp32)
-            .unwrap_or(f64::INFINITY);
+        let peak_flops = peaks.bf16.or(peaks.fp16).or(peaks.fp32).unwrap_or(f64::INFINITY);
         let peak_bytes_per_s = device.memory_bytes_per_s;
-        world
-            .spawn(Gpu {
-                index,
-                peak_flops,
-                peak_bytes_per_s,
-                totals: GpuTotals::default(),
-            })
-            .id()
+        world.spawn(Gpu { index, peak_flops, peak_bytes_per_s, totals: GpuTotals::default() }).id()
     });
     let gpus = gpus.collect();
     let links = scenario.links.iter().zip(0..).map(|(link, index)| {
@@ -279,17 +205,9 @@ fn spawn_hardware(world: &mut World, scenario: &Scenario) -> Directory {
         world.spawn((link, LinkSeries::new(index, width))).id()
     });
     let links = links.collect();
-    let engines = scenario
-        .engines
-        .iter()
-        .zip(0..)
-        .map(|(engine, index)| spawn_engine(world, scenario, engine, index));
+    let engines = scenario.engines.iter().zip(0..).map(|(engine, index)| spawn_engine(world, scenario, engine, index));
     let engines = engines.collect();
-    Directory {
-        engines,
-        gpus,
-        links,
-    }
+    Directory { engines, gpus, links }
 }
 
 /// Spawns an engine.
@@ -303,22 +221,13 @@ fn spawn_engine(world: &mut World, scenario: &Scenario, spec: &EngineSpec, index
         egress: spec.egress.clone(),
         response_bytes_per_token: spec.response_bytes_per_token,
     };
-    let clock = StepClock {
-        boundary: SimTime::ZERO,
-        steps: 0,
-        lane_free: SimTime::ZERO,
-        flow_received: SimTime::ZERO,
-    };
+    let clock = StepClock { boundary: SimTime::ZERO, steps: 0, lane_free: SimTime::ZERO, flow_received: SimTime::ZERO };
     let hardware = EngineHardware {
         engine: index,
         gpus: spec.gpus.clone(),
         ring_links: spec.rings.iter().flatten().flatten().copied().collect(),
         stage_links: spec.stage_paths.iter().flatten().copied().collect(),
-        peak_flops: peaks
-            .bf16
-            .or(peaks.fp16)
-            .or(peaks.fp32)
-            .unwrap_or(f64::INFINITY),
+        peak_flops: peaks.bf16.or(peaks.fp16).or(peaks.fp32).unwrap_or(f64::INFINITY),
         peak_bytes_per_s: first_gpu.memory_bytes_per_s,
     };
     let entity = world.spawn((
@@ -327,17 +236,11 @@ fn spawn_engine(world: &mut World, scenario: &Scenario, spec: &EngineSpec, index
         empty_queues(spec.scheduler.policy),
         nothing_running(spec.scheduler.block_tokens),
         kv::new_pool(spec.kv_blocks),
-        Plan {
-            chunks: Vec::new(),
-            admission: Admission::Settled,
-        },
+        Plan { chunks: Vec::new(), admission: Admission::Settled },
         no_epoch(),
         EngineLedger::default(),
         EngineSeries::new(scenario.series_interval),
-        CostModel {
-            step: StepCost::new(spec, scenario),
-            decode_only: Vec::new(),
-        },
+        CostModel { step: StepCost::new(spec, scenario), decode_only: Vec::new() },
         Priced(None),
         hardware,
     ));
@@ -357,97 +260,49 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
         Query<&mut Gpu>,
         Network,
         Res<Directory>,
-        ResMut<Sink>,
+        ResMut<Doors>,
         ParamSet<(Query<&Sequence>, Query<&mut Sequence>)>,
     )>::new(world);
-    let (mut engines, mut gpus, mut network, directory, mut sink, mut sequences) =
+    let (mut engines, mut gpus, mut network, directory, mut doors, mut sequences) =
         state.get_mut(world).expect("the world has all of it");
     for &entity in &directory.engines {
-        let mut parts = engines
-            .get_mut(entity)
-            .expect("engines live as long as the world");
+        let mut parts = engines.get_mut(entity).expect("engines live as long as the world");
         let planned = parts.epoch.steps;
         parts.epoch.steps = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
         if parts.epoch.steps > 0 {
-            carry(
-                &mut parts,
-                &directory,
-                &mut gpus,
-                &mut network,
-                &sequences.p0(),
-            );
-            end_steps(
-                &mut parts,
-                &mut sequences.p1(),
-                &mut sink,
-                &mut network,
-                &mut Finished::default(),
-            );
+            carry(&mut parts, &directory, &mut gpus, &mut network, &sequences.p0(), &mut doors.rows);
+            end_steps(&mut parts, &mut sequences.p1(), &mut doors, &mut Finished::default());
         }
-        parts.series.flush(stop, parts.hardware, &mut network.rows);
+        parts.series.flush(stop, parts.hardware, &mut doors.rows);
     }
-    network.flush(stop);
-    hand_over_rows(&mut network, &mut sink);
+    network.flush(stop, &mut doors.rows);
+    doors.hand_over_rows();
     state.apply(world);
 }
 
 /// Ends the requests in flight at `stop`, by their numbers.
 fn end_all_requests(world: &mut World, stop: SimTime) {
-    let mut state = SystemState::<(
-        Retirement,
-        Query<EngineParts>,
-        Query<(Entity, &mut Sequence)>,
-        Res<Directory>,
-    )>::new(world);
-    let (mut desk, mut engines, mut sequences, directory) =
-        state.get_mut(world).expect("the world has all of it");
-    let mut in_flight: Vec<_> = sequences
-        .iter()
-        .map(|(entity, sequence)| (sequence.id, entity))
-        .collect();
+    let mut state =
+        SystemState::<(Retirement, Query<EngineParts>, Query<(Entity, &mut Sequence)>, Res<Directory>)>::new(world);
+    let (mut desk, mut engines, mut sequences, directory) = state.get_mut(world).expect("the world has all of it");
+    let mut in_flight: Vec<_> = sequences.iter().map(|(entity, sequence)| (sequence.id, entity)).collect();
     in_flight.sort_unstable();
     for (_, entity) in in_flight {
         let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
-        let mut parts = engines
-            .get_mut(directory.engines[sequence.engine as usize])
-            .expect("engines live as long as the world");
+        let mut parts =
+            engines.get_mut(directory.engines[sequence.engine as usize]).expect("engines live as long as the world");
         let waiting = sequence.phase == Phase::Waiting;
         if !waiting {
-            leave(
-                &mut parts,
-                &mut sequence,
-                entity,
-                &desk.requests,
-                Departure::Ended,
-            );
+            leave(&mut parts, &mut sequence, entity, &desk.requests, Departure::Ended);
         }
         let end = if sequence.deadline <= stop {
-            let reason = if waiting {
-                Reason::TimeoutWaiting
-            } else {
-                Reason::TimeoutRunning
-            };
-            End {
-                completion: sequence.deadline,
-                status: Status::Timeout,
-                reason,
-            }
+            let reason = if waiting { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
+            End { completion: sequence.deadline, status: Status::Timeout, reason }
         } else {
-            let reason = if waiting {
-                Reason::EndedWaiting
-            } else {
-                Reason::EndedRunning
-            };
-            End {
-                completion: stop,
-                status: Status::Incomplete,
-                reason,
-            }
+            let reason = if waiting { Reason::EndedWaiting } else { Reason::EndedRunning };
+            End { completion: stop, status: Status::Incomplete, reason }
         };
-        let request = desk
-            .requests
-            .get(sequence.request)
-            .expect("a sequence's request lives as long as it does");
+        let request = desk.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
         desk.write(record);
     }

@@ -9,28 +9,34 @@ use oracle_components::scenario::{EngineIndex, GpuIndex, LinkIndex};
 use crate::costing::{PreparedStep, StepCost};
 use crate::ports::{RecordSink, RequestSource};
 use crate::router::Router;
-use crate::series::EngineSeries;
+use crate::series::{EngineSeries, FinishedRows};
 
-/// The door that requests come in by.
+/// The doors of the world: where requests come from and which way they go, and where records go.
 #[derive(Resource)]
-pub struct Source(pub Box<dyn RequestSource>);
-
-/// The door that records leave by.
-#[derive(Resource)]
-pub struct Sink {
-    /// Where they go.
-    pub records: Box<dyn RecordSink>,
-    /// It can take no more.
-    pub closed: bool,
-}
-
-/// The way in: which engine, and how many bytes.
-#[derive(Resource)]
-pub struct Routes {
-    /// The policy.
+pub struct Doors {
+    /// Where requests come from.
+    pub source: Box<dyn RequestSource>,
+    /// Which engine they go to.
     pub router: Router,
     /// Bytes of a prompt token on the ingress links.
     pub prompt_bytes_per_token: f64,
+    /// Where records go.
+    pub sink: Box<dyn RecordSink>,
+    /// The sink can take no more.
+    pub closed: bool,
+    /// Rows of the time series whose intervals have passed, on their way to the sink.
+    pub rows: FinishedRows,
+}
+
+impl Doors {
+    /// Hands finished rows of the time series to the sink.
+    pub fn hand_over_rows(&mut self) {
+        for row in self.rows.0.drain(..) {
+            if !self.closed && self.sink.interval(&row).is_err() {
+                self.closed = true;
+            }
+        }
+    }
 }
 
 /// What an engine's steps cost.

@@ -1,7 +1,9 @@
 //! `models` and `devices`: what the catalog knows.
 
 use oracle_components::model::ModelArchitecture;
-use oracle_systems::costing::weights::{active_parameters, kv_bytes_per_token_per_layer, parameters, weight_bytes};
+use oracle_systems::costing::weights::{
+    active_parameters, kv_bytes_per_token_per_layer, parameters, weight_bytes,
+};
 use serde_json::json;
 
 use super::args::{Format, Listing};
@@ -13,9 +15,13 @@ const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Whether a listing shows something of this name.
 fn shows(listing: &Listing, name: &str, aliases: &[String]) -> bool {
-    let Some(filter) = &listing.filter else { return true };
+    let Some(filter) = &listing.filter else {
+        return true;
+    };
     let filter = filter.to_lowercase();
-    std::iter::once(name).chain(aliases.iter().map(String::as_str)).any(|name| name.to_lowercase().contains(&filter))
+    std::iter::once(name)
+        .chain(aliases.iter().map(String::as_str))
+        .any(|name| name.to_lowercase().contains(&filter))
 }
 
 /// Lists the models.
@@ -30,7 +36,14 @@ pub fn models(listing: &Listing) -> Result<(), Failure> {
         Format::Text => {
             let head = format!(
                 "{:<24} {:>10} {:>10} {:>11} {:>7} {:>7} {:>9} {:>14}  also known as\n",
-                "model", "parameters", "active", "weights GiB", "layers", "hidden", "context", "KV bytes/token"
+                "model",
+                "parameters",
+                "active",
+                "weights GiB",
+                "layers",
+                "hidden",
+                "context",
+                "KV bytes/token"
             );
             let rows = shown.map(|model| {
                 let architecture = &*model.architecture;
@@ -87,7 +100,9 @@ pub fn devices(listing: &Listing) -> Result<(), Failure> {
             );
             let rows = shown.map(|device| {
                 let spec = &*device.spec;
-                let peak = |flops: Option<f64>| flops.map_or("-".to_owned(), |flops| format!("{:.1}", flops / 1e12));
+                let peak = |flops: Option<f64>| {
+                    flops.map_or("-".to_owned(), |flops| format!("{:.1}", flops / 1e12))
+                };
                 format!(
                     "{:<20} {:>12} {:>12} {:>11.1} {:>8.0} {:>7}  {}\n",
                     spec.name,
@@ -95,7 +110,8 @@ pub fn devices(listing: &Listing) -> Result<(), Failure> {
                     peak(spec.peak_flops.fp8),
                     spec.memory_bytes as f64 / GIB,
                     spec.memory_bytes_per_s / 1e9,
-                    spec.tdp_w.map_or("-".to_owned(), |watts| format!("{watts:.0}")),
+                    spec.tdp_w
+                        .map_or("-".to_owned(), |watts| format!("{watts:.0}")),
                     device.aliases.join(", ")
                 )
             });

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::args::{FileFormat, Format, GenerateConfig, LogLevel, Schema, Validate};
 use super::run::overrides;
 use super::{Failure, print, print_diagnostics};
-use crate::config::{Diagnostic, Severity, generate_config, load, reference, schema as json_schema};
+use crate::config::{
+    Diagnostic, Severity, generate_config, load, reference, schema as json_schema,
+};
 
 /// Checks a configuration.
 pub fn validate(command: &Validate, log_level: LogLevel) -> Result<(), Failure> {
@@ -15,21 +17,34 @@ pub fn validate(command: &Validate, log_level: LogLevel) -> Result<(), Failure> 
         Ok(resolved) => (true, resolved.warnings),
         Err(found) => (false, found),
     };
-    let count = |severity| found.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+    let count = |severity| {
+        found
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     match command.format {
         Format::Text => {
             print_diagnostics(&found, log_level);
             let verdict = if valid { "is valid" } else { "is not valid" };
-            print(&format!("{} {verdict}: {errors} errors, {warnings} warnings\n", command.config.display()))?;
+            print(&format!(
+                "{} {verdict}: {errors} errors, {warnings} warnings\n",
+                command.config.display()
+            ))?;
         }
         Format::Json => {
             let found: Vec<_> = found.iter().map(as_json).collect();
-            let report = json!({ "valid": valid, "errors": errors, "warnings": warnings, "found": found });
+            let report =
+                json!({ "valid": valid, "errors": errors, "warnings": warnings, "found": found });
             print(&format!("{report:#}\n"))?;
         }
     }
-    if valid { Ok(()) } else { Err(Failure::BadInput(None)) }
+    if valid {
+        Ok(())
+    } else {
+        Err(Failure::BadInput(None))
+    }
 }
 
 fn as_json(diagnostic: &Diagnostic) -> serde_json::Value {
@@ -48,30 +63,49 @@ fn as_json(diagnostic: &Diagnostic) -> serde_json::Value {
 pub fn generate(command: &GenerateConfig) -> Result<(), Failure> {
     let text = match command.format {
         FileFormat::Yaml => generate_config(),
-        FileFormat::Json => crate::config::generate_config_json(),
+        FileFormat::Json => {
+            let value: serde_json::Value = serde_saphyr::from_str(&generate_config())
+                .map_err(|error| Failure::Failed(format!("the example cannot be written as JSON: {error}")))?;
+            format!("{value:#}\n")
+        }
     };
     if command.output.as_os_str() == "-" {
         return print(&text);
     }
     let mut options = std::fs::OpenOptions::new();
     options.write(true).truncate(true);
-    if command.force { options.create(true) } else { options.create_new(true) };
-    let written = options.open(&command.output).and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+    if command.force {
+        options.create(true)
+    } else {
+        options.create_new(true)
+    };
+    let written = options
+        .open(&command.output)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
     match written {
         Ok(()) => print(&format!(
             "wrote {}; run it with: llmperforacle run {}\n",
             command.output.display(),
             command.output.display()
         )),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Failure::BadInput(Some(format!(
-            "{} exists; name another file with --output, or overwrite it with --force",
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(Failure::BadInput(Some(format!(
+                "{} exists; name another file with --output, or overwrite it with --force",
+                command.output.display()
+            ))))
+        }
+        Err(error) => Err(Failure::BadInput(Some(format!(
+            "cannot write {}: {error}",
             command.output.display()
         )))),
-        Err(error) => Err(Failure::BadInput(Some(format!("cannot write {}: {error}", command.output.display())))),
     }
 }
 
 /// Prints the schema.
 pub fn schema(command: &Schema) -> Result<(), Failure> {
-    if command.reference { print(&reference()) } else { print(&format!("{:#}\n", json_schema())) }
+    if command.reference {
+        print(&reference())
+    } else {
+        print(&format!("{:#}\n", json_schema()))
+    }
 }

@@ -71,9 +71,9 @@ fn print_diagnostics(diagnostics: &[Diagnostic], log_level: LogLevel) {
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Failed(
+            format!("cannot write to standard output: {error}"),
+        )),
         _ => Ok(()),
     }
 }

@@ -31,7 +31,9 @@ impl Bar {
         } else {
             "{spinner} {msg} | {elapsed}"
         };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S));
         bar.enable_steady_tick(Duration::from_millis(250));
         Self(Some(bar))
@@ -40,8 +42,15 @@ impl Bar {
     /// Shows where the simulation is.
     pub fn update(&self, progress: Progress, by_requests: bool) {
         if let Some(bar) = &self.0 {
-            bar.set_position(if by_requests { progress.ended } else { progress.now.0 });
-            bar.set_message(format!("simulated {} | {} requests", progress.now, progress.ended));
+            bar.set_position(if by_requests {
+                progress.ended
+            } else {
+                progress.now.0
+            });
+            bar.set_message(format!(
+                "simulated {} | {} requests",
+                progress.now, progress.ended
+            ));
         }
     }
 

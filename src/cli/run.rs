@@ -22,19 +22,34 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     if command.no_csv {
         resolved.output.requests_csv = None;
     }
-    let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
-    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
+    let (source, facts) = resolved
+        .workload
+        .open()
         .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    let writer = RunWriter::create(
+        &resolved.output,
+        &resolved.scenario,
+        &resolved.profile_names,
+    )
+    .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     // A second handler in one process can only come from a host program, whose handler then rules.
     let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
-    let bar = Bar::new(facts.expected_requests, resolved.scenario.horizon, command.quiet || log_level > LogLevel::Info);
+    let bar = Bar::new(
+        facts.expected_requests,
+        resolved.scenario.horizon,
+        command.quiet || log_level > LogLevel::Info,
+    );
     let started = Instant::now();
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
     let outcome = simulation.run(|progress| {
         bar.update(progress, facts.expected_requests.is_some());
-        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupted.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     bar.clear();
     let failed_source = facts.failure().is_some();
@@ -61,7 +76,12 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
         name: command.name.clone(),
         ..overrides(&command.changes)
     };
-    let resolved = match (&command.config, &command.trace, &command.model, &command.device) {
+    let resolved = match (
+        &command.config,
+        &command.trace,
+        &command.model,
+        &command.device,
+    ) {
         (Some(config), ..) => load(config, &overrides),
         (None, Some(trace), Some(model), Some(device)) => from_trace(
             &TraceRun {
@@ -133,13 +153,17 @@ fn print_result(command: &Run, summary: &Summary) -> Result<(), Failure> {
 /// A run that stopped short has failed, though its files are whole.
 fn how_it_ended(outcome: &Outcome, facts: &WorkloadFacts) -> Result<(), Failure> {
     if let Some(error) = facts.failure() {
-        return Err(Failure::Failed(format!("{error}; the files hold what came before and are marked partial")));
+        return Err(Failure::Failed(format!(
+            "{error}; the files hold what came before and are marked partial"
+        )));
     }
     match outcome.stop {
-        Stop::Interrupted => {
-            Err(Failure::Failed("interrupted; the files hold what came before and are marked partial".to_owned()))
-        }
-        Stop::SinkClosed => Err(Failure::Failed("the run's files could not be written".to_owned())),
+        Stop::Interrupted => Err(Failure::Failed(
+            "interrupted; the files hold what came before and are marked partial".to_owned(),
+        )),
+        Stop::SinkClosed => Err(Failure::Failed(
+            "the run's files could not be written".to_owned(),
+        )),
         Stop::Drained | Stop::Horizon => Ok(()),
     }
 }

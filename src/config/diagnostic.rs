@@ -5,7 +5,12 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use strsim::{damerau_levenshtein, jaro_winkler};
+use strsim::damerau_levenshtein;
+
+use crate::catalog::nearest;
+
+/// Most names that a message offers.
+pub(crate) const NAMES_OFFERED: usize = 3;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +55,9 @@ impl fmt::Display for Diagnostic {
             write!(f, "{}: ", self.key_path)?;
         }
         write!(f, "{}", self.message)?;
-        self.suggestion.as_ref().map_or(Ok(()), |suggestion| write!(f, "; {suggestion}"))
+        self.suggestion
+            .as_ref()
+            .map_or(Ok(()), |suggestion| write!(f, "; {suggestion}"))
     }
 }
 
@@ -69,7 +76,11 @@ impl Mark {
     /// The mark of a value that a flag gave.
     #[must_use]
     pub fn flag(name: &'static str) -> Self {
-        Self { origin: Origin::Flag(name), line: 0, column: 0 }
+        Self {
+            origin: Origin::Flag(name),
+            line: 0,
+            column: 0,
+        }
     }
 }
 
@@ -98,20 +109,30 @@ impl At {
     /// The root of a configuration.
     #[must_use]
     pub fn root(mark: Mark) -> Self {
-        Self { mark, path: Arc::from("") }
+        Self {
+            mark,
+            path: Arc::from(""),
+        }
     }
 
     /// The key `name` below this one.
     #[must_use]
     pub fn key(&self, name: &str, mark: Mark) -> Self {
-        let path = if self.path.is_empty() { Arc::from(name) } else { Arc::from(format!("{}.{name}", self.path)) };
+        let path = if self.path.is_empty() {
+            Arc::from(name)
+        } else {
+            Arc::from(format!("{}.{name}", self.path))
+        };
         Self { mark, path }
     }
 
     /// The item at `index` of this list.
     #[must_use]
     pub fn item(&self, index: usize, mark: Mark) -> Self {
-        Self { mark, path: Arc::from(format!("{}[{index}]", self.path)) }
+        Self {
+            mark,
+            path: Arc::from(format!("{}[{index}]", self.path)),
+        }
     }
 }
 
@@ -127,7 +148,11 @@ impl Diagnostics {
     /// None yet; `file` is what messages call the configuration.
     #[must_use]
     pub fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), list: Vec::new(), warned_once: HashSet::new() }
+        Self {
+            file: file.to_owned(),
+            list: Vec::new(),
+            warned_once: HashSet::new(),
+        }
     }
 
     /// Adds an error.
@@ -136,13 +161,29 @@ impl Diagnostics {
     }
 
     /// Adds an error with what to do about it.
-    pub fn error_with(&mut self, at: &At, message: impl Into<String>, suggestion: impl Into<String>) {
+    pub fn error_with(
+        &mut self,
+        at: &At,
+        message: impl Into<String>,
+        suggestion: impl Into<String>,
+    ) {
         self.push(Severity::Error, at, message.into(), Some(suggestion.into()));
     }
 
     /// Adds an error about an unknown name, with the nearest of the known ones.
-    pub fn unknown<'a>(&mut self, at: &At, message: impl Into<String>, word: &str, known: impl IntoIterator<Item = &'a str>) {
-        self.push(Severity::Error, at, message.into(), did_you_mean(word, known));
+    pub fn unknown<'a>(
+        &mut self,
+        at: &At,
+        message: impl Into<String>,
+        word: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) {
+        self.push(
+            Severity::Error,
+            at,
+            message.into(),
+            did_you_mean(word, known),
+        );
     }
 
     /// Adds a warning.
@@ -151,8 +192,18 @@ impl Diagnostics {
     }
 
     /// Adds a warning with what to do about it.
-    pub fn warn_with(&mut self, at: &At, message: impl Into<String>, suggestion: impl Into<String>) {
-        self.push(Severity::Warning, at, message.into(), Some(suggestion.into()));
+    pub fn warn_with(
+        &mut self,
+        at: &At,
+        message: impl Into<String>,
+        suggestion: impl Into<String>,
+    ) {
+        self.push(
+            Severity::Warning,
+            at,
+            message.into(),
+            Some(suggestion.into()),
+        );
     }
 
     /// Adds a warning unless one under the same `topic` is there.
@@ -163,7 +214,13 @@ impl Diagnostics {
     }
 
     /// Adds an error, or a warning where the part of the configuration it is about is not simulated.
-    pub fn report(&mut self, severity: Severity, at: &At, message: impl Into<String>, suggestion: Option<String>) {
+    pub fn report(
+        &mut self,
+        severity: Severity,
+        at: &At,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
         self.push(severity, at, message.into(), suggestion);
     }
 
@@ -177,14 +234,23 @@ impl Diagnostics {
     /// Whether there is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.list
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// Every finding, in the order of the file.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         let file = self.file;
-        self.list.sort_by_key(|found| (found.line == 0, found.file != file, found.line, found.column));
+        self.list.sort_by_key(|found| {
+            (
+                found.line == 0,
+                found.file != file,
+                found.line,
+                found.column,
+            )
+        });
         self.list.dedup();
         self.list
     }
@@ -196,40 +262,46 @@ impl Diagnostics {
             Origin::Flag(name) => name.to_owned(),
         };
         let Mark { line, column, .. } = at.mark;
-        self.list.push(Diagnostic { severity, file, line, column, key_path: at.path.to_string(), message, suggestion });
+        self.list.push(Diagnostic {
+            severity,
+            file,
+            line,
+            column,
+            key_path: at.path.to_string(),
+            message,
+            suggestion,
+        });
     }
 }
 
 /// "did you mean X?", or the whole list where it is short and nothing is near.
-pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
     const SHORT_LIST: usize = 6;
     let known: Vec<&str> = known.into_iter().collect();
-    let near = nearest(word, &known, 3);
+    let near = nearest(word, known.iter().copied(), NAMES_OFFERED);
     match near.as_slice() {
         [] if known.is_empty() || known.len() > SHORT_LIST => None,
         [] => Some(format!("known: {}", known.join(", "))),
-        [one] => Some(format!("did you mean {one}?")),
+        near => offer(word, near),
+    }
+}
+
+/// "did you mean X?" of names that are near, the nearest first.
+pub(crate) fn offer(word: &str, near: &[&str]) -> Option<String> {
+    match near {
+        [] => None,
+        [best, ..] if is_slip(word, best) => Some(format!("did you mean {best}?")),
+        [only] => Some(format!("did you mean {only}?")),
         [most @ .., last] => Some(format!("did you mean {} or {last}?", most.join(", "))),
     }
 }
 
-/// The `count` names nearest to `word`, without those that are not near at all, and only the best where it is nearly
-/// the word itself.
-fn nearest<'a>(word: &str, known: &[&'a str], count: usize) -> Vec<&'a str> {
-    const NEAR: f64 = 0.80;
-    let lower = word.to_lowercase();
-    let distance = |name: &str| damerau_levenshtein(&lower, &name.to_lowercase());
-    let mut scored: Vec<(usize, f64, &str)> = known
-        .iter()
-        .map(|name| (distance(name), jaro_winkler(&lower, &name.to_lowercase()), *name))
-        .filter(|(edits, likeness, _)| *edits <= 2 || *likeness >= NEAR)
-        .collect();
-    scored.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2)));
-    scored.dedup_by_key(|(_, _, name)| *name);
-    if scored.first().is_some_and(|(edits, _, _)| *edits <= 2) {
-        scored.truncate(1);
-    }
-    scored.into_iter().take(count).map(|(_, _, name)| name).collect()
+/// So near that no other name needs to be offered.
+fn is_slip(word: &str, name: &str) -> bool {
+    damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()) <= 2
 }
 
 /// A number as people write it: no trailing zeros, separators of thousands for whole numbers.

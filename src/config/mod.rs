@@ -7,7 +7,7 @@
 //! - `resolve`: names looked up, memory and links checked, engines built.
 //!
 //! Every mistake of a file is reported in one go as a [`Diagnostic`] with its place, its key and a suggestion. The same
-//! declarations give the [`schema`], the [`generate_config`] example and the [`reference`].
+//! declarations give the [`schema`], the [`generate_config`] example and the [`reference()`].
 //!
 //! Invariants: nothing outside `keys` names a key of a section; a key that is not declared is an error; whatever the
 //! bytes, the answer is a [`Resolved`] or diagnostics, never a panic.
@@ -21,6 +21,7 @@ mod resolve;
 mod trace_run;
 mod tree;
 
+use std::io::Read;
 use std::path::Path;
 
 use oracle_components::scenario::Scenario;
@@ -28,13 +29,16 @@ use oracle_components::scenario::Scenario;
 use crate::output::OutputPlan;
 use crate::workload::Workload;
 use declare::{Decode, required};
-pub use describe::{generate_config, reference, schema};
-pub use diagnostic::{Diagnostic, Severity};
+pub use describe::{generate_config, generate_config_json, reference, schema};
 use diagnostic::{At, Diagnostics, Mark};
+pub use diagnostic::{Diagnostic, Severity};
 pub use overrides::Overrides;
 use resolve::Places;
 pub use trace_run::{TraceRun, from_trace};
 use tree::Node;
+
+/// No configuration is longer; a trace given by mistake may be.
+const LONGEST_FILE_BYTES: u64 = 64 << 20;
 
 /// A configuration, understood.
 #[derive(Clone, Debug)]
@@ -59,26 +63,53 @@ pub struct Resolved {
 /// Everything that is wrong with it, in the order of the file; warnings too.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let file = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read(path).map_err(|error| {
         let mut diagnostics = Diagnostics::new(&file);
-        diagnostics.error(&At::root(Mark::default()), format!("cannot read the file: {error}"));
+        diagnostics.error(
+            &At::root(Mark::default()),
+            format!("cannot read the file: {error}"),
+        );
         diagnostics.into_sorted()
     })?;
     let absolute = std::path::absolute(path).ok();
     let places = Places {
         config_folder: absolute.and_then(|path| path.parent().map(Path::to_path_buf)),
-        default_name: path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned()),
+        default_name: path.file_stem().map_or_else(
+            || "run".to_owned(),
+            |stem| stem.to_string_lossy().into_owned(),
+        ),
     };
     load_bytes(&bytes, &file, &places, overrides)
+}
+
+/// The bytes of a file that is not too long, whatever its length is said to be.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(LONGEST_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_FILE_BYTES {
+        return Err(std::io::Error::other("longer than 64 MiB"));
+    }
+    Ok(bytes)
 }
 
 /// Reads configuration text that is in no file; messages call it `name`.
 ///
 /// # Errors
 /// Everything that is wrong with it, in order; warnings too.
-pub fn load_text(text: &[u8], name: &str, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
-    let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "run".to_owned()) };
+pub fn load_text(
+    text: &[u8],
+    name: &str,
+    overrides: &Overrides,
+) -> Result<Resolved, Vec<Diagnostic>> {
+    let stem = Path::new(name)
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    let places = Places {
+        config_folder: None,
+        default_name: stem.unwrap_or_else(|| "run".to_owned()),
+    };
     load_bytes(text, name, &places, overrides)
 }
 
@@ -89,9 +120,15 @@ fn load_bytes(
     overrides: &Overrides,
 ) -> Result<Resolved, Vec<Diagnostic>> {
     let mut diagnostics = Diagnostics::new(file);
-    let Some(root) = tree::parse(bytes, &mut diagnostics) else { return Err(diagnostics.into_sorted()) };
+    let Some(root) = tree::parse(bytes, &mut diagnostics) else {
+        return Err(diagnostics.into_sorted());
+    };
     if root.is_null() {
-        diagnostics.error_with(&At::root(root.mark), "the file is empty", "`llmperforacle generate-config` writes an example");
+        diagnostics.error_with(
+            &At::root(root.mark),
+            "the file is empty",
+            "`llmperforacle generate-config` writes an example",
+        );
         return Err(diagnostics.into_sorted());
     }
     load_tree(root, places, overrides, diagnostics)
@@ -110,7 +147,10 @@ fn load_tree(
     let has_errors = diagnostics.has_errors();
     let found = diagnostics.into_sorted();
     match resolved {
-        Some(resolved) if !has_errors => Ok(Resolved { warnings: found, ..resolved }),
+        Some(resolved) if !has_errors => Ok(Resolved {
+            warnings: found,
+            ..resolved
+        }),
         _ => Err(found),
     }
 }

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::diagnostic::{At, Diagnostics, Mark, Origin, did_you_mean};
-use super::keys::Config;
+use super::declare::path_of;
+use super::diagnostic::{At, Diagnostics, Mark, Origin};
 use super::tree::{Entry, Node, Value, parse_value};
 
 /// What flags say about a run.
@@ -24,6 +24,9 @@ pub struct Overrides {
     pub name: Option<String>,
 }
 
+/// Longer paths lead nowhere, and every step is a level of recursion.
+const MOST_STEPS: usize = 32;
+
 /// One step of a key path.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
@@ -39,24 +42,45 @@ impl Overrides {
             root.value = Value::Mapping(Vec::new());
         }
         for (index, text) in self.set.iter().enumerate() {
-            let mark = Mark { origin: Origin::Set(index + 1), line: 0, column: 0 };
+            let mark = Mark {
+                origin: Origin::Set(index + 1),
+                line: 0,
+                column: 0,
+            };
             apply_set(text, mark, root, diagnostics);
         }
         let seed = self.seed.map(|seed| Value::Integer(seed.into()));
         let text = |text: String| Value::Text(text);
-        let directory = self.output_directory.as_ref().map(|path| text(path.display().to_string()));
+        let directory = self
+            .output_directory
+            .as_ref()
+            .map(|path| text(path.display().to_string()));
         let flags = [
             ("--seed", "simulation.random_seed", seed.clone()),
             ("--seed", "workload.random_seed", seed),
-            ("--mfu", "frameworks_to_test[*].config.mfu", self.mfu.map(Value::Number)),
-            ("--mbu", "frameworks_to_test[*].config.mbu", self.mbu.map(Value::Number)),
+            (
+                "--mfu",
+                "frameworks_to_test[*].config.mfu",
+                self.mfu.map(Value::Number),
+            ),
+            (
+                "--mbu",
+                "frameworks_to_test[*].config.mbu",
+                self.mbu.map(Value::Number),
+            ),
             ("--output", "metrics_config.output_directory", directory),
             ("--name", "simulation.name", self.name.clone().map(text)),
         ];
         for (flag, path, value) in flags {
             if let Some(value) = value {
                 let steps = parse_path(path).expect("the paths of flags are well formed");
-                put(root, &steps, &value, &At::root(Mark::flag(flag)), diagnostics);
+                put(
+                    root,
+                    &steps,
+                    &value,
+                    &At::root(Mark::flag(flag)),
+                    diagnostics,
+                );
             }
         }
     }
@@ -75,7 +99,10 @@ fn apply_set(text: &str, mark: Mark, root: &mut Node, diagnostics: &mut Diagnost
     };
     match parse_value(value) {
         Ok(value) => put(root, &steps, &value, &at, diagnostics),
-        Err(message) => diagnostics.error(&at.key(path, mark), format!("the value is not YAML: {message}")),
+        Err(message) => diagnostics.error(
+            &at.key(path, mark),
+            format!("the value is not YAML: {message}"),
+        ),
     }
 }
 
@@ -87,10 +114,17 @@ fn parse_path(text: &str) -> Option<Vec<Step>> {
         if key.is_empty() || key.contains(']') {
             return None;
         }
+        if steps.len() > MOST_STEPS {
+            return None;
+        }
         steps.push(Step::Key(key.to_owned()));
-        while !rest.is_empty() {
+        while !rest.is_empty() && steps.len() <= MOST_STEPS {
             let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
-            steps.push(if index == "*" { Step::EveryItem } else { Step::Item(index.parse().ok()?) });
+            steps.push(if index == "*" {
+                Step::EveryItem
+            } else {
+                Step::Item(index.parse().ok()?)
+            });
             rest = after;
         }
     }
@@ -112,16 +146,29 @@ fn put(node: &mut Node, steps: &[Step], value: &Value, at: &At, diagnostics: &mu
             // The last one, should the file have the key twice: that is an error anyway.
             let found = entries.iter().rposition(|entry| entry.key == *key);
             let index = found.unwrap_or_else(|| {
-                entries.push(Entry { key: key.clone(), mark, value: Node::new(Value::Null, mark) });
+                entries.push(Entry {
+                    key: key.clone(),
+                    mark,
+                    value: Node::new(Value::Null, mark),
+                });
                 entries.len() - 1
             });
-            put(&mut entries[index].value, rest, value, &at.key(key, mark), diagnostics);
+            put(
+                &mut entries[index].value,
+                rest,
+                value,
+                &at.key(key, mark),
+                diagnostics,
+            );
         }
         (Step::Item(index), Value::Sequence(items)) => {
             let length = items.len();
             match items.get_mut(*index) {
                 Some(item) => put(item, rest, value, &at.item(*index, mark), diagnostics),
-                None => diagnostics.error(&at.item(*index, mark), format!("the list has {length} items, counted from 0")),
+                None => diagnostics.error(
+                    &at.item(*index, mark),
+                    format!("no such item: the list has {length}, counted from 0"),
+                ),
             }
         }
         (Step::EveryItem, Value::Sequence(items)) => {
@@ -129,29 +176,51 @@ fn put(node: &mut Node, steps: &[Step], value: &Value, at: &At, diagnostics: &mu
                 put(item, rest, value, &at.item(index, mark), diagnostics);
             }
         }
-        (Step::Key(key), Value::Sequence(_)) => {
-            let suggestion = format!("write {}[*].{key} for every item", at.path);
-            diagnostics.error_with(at, format!("this is a list, without a key {key}"), suggestion);
-        }
-        (Step::Key(key), other) => diagnostics.error(at, format!("{other} has no key {key}")),
-        (Step::Item(_) | Step::EveryItem, Value::Null) => report_no_list(at, diagnostics),
-        (Step::Item(_) | Step::EveryItem, other) => diagnostics.error(at, format!("expected a list, found {other}")),
+        _ => report_misfit(step, node, at, diagnostics),
     }
 }
 
-fn report_no_list(at: &At, diagnostics: &mut Diagnostics) {
-    let known = Config::DECLARATION.keys.iter().map(|key| key.name);
-    let suggestion = did_you_mean(&at.path, known).filter(|_| !at.path.contains('.'));
-    diagnostics.report(super::Severity::Error, at, "there is no such list in the file", suggestion);
+/// A key of what is no mapping, an item of what is no list.
+fn report_misfit(step: &Step, node: &Node, at: &At, diagnostics: &mut Diagnostics) {
+    match (step, &node.value) {
+        (Step::Key(key), Value::Sequence(_)) => {
+            let suggestion = format!("write {}[*].{key} for every item", at.path);
+            diagnostics.error_with(
+                at,
+                format!("this is a list, without a key {key}"),
+                suggestion,
+            );
+        }
+        (Step::Key(key), other) => diagnostics.error(at, format!("{other} has no key {key}")),
+        // A key that nobody knows is reported by the decoder, with the nearest one.
+        (Step::Item(_) | Step::EveryItem, Value::Null) => {
+            let name = at.path.rsplit('.').next().unwrap_or_default();
+            if path_of(name).is_some() {
+                diagnostics.error(at, "there is no such list in the file");
+            }
+        }
+        (Step::Item(_) | Step::EveryItem, other) => {
+            diagnostics.error(at, format!("expected a list, found {other}"))
+        }
+    }
 }
 
 /// Everything below a value that a flag gave is from that flag.
 fn marked(mut node: Node, mark: Mark) -> Node {
     node.mark = mark;
     node.value = match node.value {
-        Value::Sequence(items) => Value::Sequence(items.into_iter().map(|item| marked(item, mark)).collect()),
+        Value::Sequence(items) => {
+            Value::Sequence(items.into_iter().map(|item| marked(item, mark)).collect())
+        }
         Value::Mapping(entries) => Value::Mapping(
-            entries.into_iter().map(|entry| Entry { mark, value: marked(entry.value, mark), ..entry }).collect(),
+            entries
+                .into_iter()
+                .map(|entry| Entry {
+                    mark,
+                    value: marked(entry.value, mark),
+                    ..entry
+                })
+                .collect(),
         ),
         other => other,
     };

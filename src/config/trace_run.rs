@@ -1,4 +1,5 @@
-//! A run without a configuration file: a trace, a model, a device. It becomes the tree of the file one would have written,
+//! A run without a configuration file: a trace, a model, a device. It becomes the tree of the file one would have
+//! written,
 //! and goes the same way.
 
 use std::path::PathBuf;
@@ -39,9 +40,20 @@ pub struct TraceRun {
 /// # Errors
 /// Everything that is wrong with the flags; warnings too.
 pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
-    let stem = run.trace.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "trace".to_owned()) };
-    load_tree(tree(run), &places, overrides, Diagnostics::new("command line"))
+    let stem = run
+        .trace
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    let places = Places {
+        config_folder: None,
+        default_name: stem.unwrap_or_else(|| "trace".to_owned()),
+    };
+    load_tree(
+        tree(run),
+        &places,
+        overrides,
+        Diagnostics::new("command line"),
+    )
 }
 
 fn tree(run: &TraceRun) -> Node {
@@ -76,10 +88,16 @@ fn trace(run: &TraceRun) -> Node {
         entries.push(("format", Node::text(format, Mark::flag("--trace-format"))));
     }
     if let Some(rate_scale) = run.rate_scale {
-        entries.push(("rate_scale", Node::new(Value::Number(rate_scale), Mark::flag("--rate-scale"))));
+        entries.push((
+            "rate_scale",
+            Node::new(Value::Number(rate_scale), Mark::flag("--rate-scale")),
+        ));
     }
     if let Some(max_requests) = run.max_requests {
-        entries.push(("max_requests", integer(max_requests, Mark::flag("--max-requests"))));
+        entries.push((
+            "max_requests",
+            integer(max_requests, Mark::flag("--max-requests")),
+        ));
     }
     Node::mapping(entries, mark)
 }
@@ -99,7 +117,10 @@ fn framework(run: &TraceRun) -> Node {
         vec![
             ("name", Node::text("vllm", model)),
             ("type", Node::text(kind, model)),
-            ("replicas", integer(run.replicas.into(), Mark::flag("--replicas"))),
+            (
+                "replicas",
+                integer(run.replicas.into(), Mark::flag("--replicas")),
+            ),
             ("config", Node::mapping(config, model)),
         ],
         model,
@@ -107,9 +128,14 @@ fn framework(run: &TraceRun) -> Node {
 }
 
 fn parallelism(tensor: u32, pipeline: u32) -> Node {
-    let (tensor_flag, pipeline_flag) = (Mark::flag("--tensor-parallel"), Mark::flag("--pipeline-parallel"));
+    let (tensor_flag, pipeline_flag) = (
+        Mark::flag("--tensor-parallel"),
+        Mark::flag("--pipeline-parallel"),
+    );
     let gpus = u64::from(tensor) * u64::from(pipeline);
-    let ids = (0..gpus.min(MOST_GPUS)).map(|number| Node::text(&format!("gpu{number}"), tensor_flag)).collect();
+    let ids = (0..gpus.min(MOST_GPUS))
+        .map(|number| Node::text(&format!("gpu{number}"), tensor_flag))
+        .collect();
     Node::mapping(
         vec![
             ("strategy", Node::text("TP_PP", tensor_flag)),

@@ -51,8 +51,15 @@ impl Node {
 
     /// A mapping whose keys and values all have one mark.
     pub(crate) fn mapping(entries: Vec<(&str, Self)>, mark: Mark) -> Self {
-        let entry = |(key, value): (&str, Self)| Entry { key: key.to_owned(), mark, value };
-        Self::new(Value::Mapping(entries.into_iter().map(entry).collect()), mark)
+        let entry = |(key, value): (&str, Self)| Entry {
+            key: key.to_owned(),
+            mark,
+            value,
+        };
+        Self::new(
+            Value::Mapping(entries.into_iter().map(entry).collect()),
+            mark,
+        )
     }
 
     pub(crate) fn is_null(&self) -> bool {
@@ -61,8 +68,13 @@ impl Node {
 
     /// The value under `key`, if this is a mapping that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        let Value::Mapping(entries) = &self.value else { return None };
-        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+        let Value::Mapping(entries) = &self.value else {
+            return None;
+        };
+        entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| &entry.value)
     }
 }
 
@@ -75,7 +87,11 @@ impl fmt::Display for Value {
             Self::Integer(value) => write!(f, "{value}"),
             Self::Number(value) => f.write_str(&number(*value)),
             Self::Text(value) if value.chars().count() > QUOTED_CHARACTERS => {
-                write!(f, "{:?}…", value.chars().take(QUOTED_CHARACTERS).collect::<String>())
+                write!(
+                    f,
+                    "{:?}…",
+                    value.chars().take(QUOTED_CHARACTERS).collect::<String>()
+                )
             }
             Self::Text(value) => write!(f, "{value:?}"),
             Self::Sequence(items) => write!(f, "a list of {}", items.len()),
@@ -110,7 +126,8 @@ pub(crate) fn parse(bytes: &[u8], diagnostics: &mut Diagnostics) -> Option<Node>
 /// Reads the value of a `--set`; the message of a syntax error otherwise.
 pub(crate) fn parse_value(text: &str) -> Result<Value, String> {
     let root = serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options());
-    root.map(|root| root.value).map_err(|error| syntax_message(&error))
+    root.map(|root| root.value)
+        .map_err(|error| syntax_message(&error))
 }
 
 fn options() -> serde_saphyr::Options {
@@ -129,13 +146,21 @@ fn options() -> serde_saphyr::Options {
 
 /// The crate's message without the position, which the diagnostic carries itself.
 fn syntax_message(error: &serde_saphyr::Error) -> String {
-    if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) {
+    if matches!(
+        error.without_snippet(),
+        serde_saphyr::Error::MultipleDocuments { .. }
+    ) {
         return "a second document begins here (`---`); a file holds one".to_owned();
     }
     let text = error.without_snippet().to_string();
     let first = text.lines().next().unwrap_or("not YAML");
-    let stripped = first.split_once(" at line ").map_or(first, |(message, _)| message);
-    let stripped = match stripped.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")) {
+    let stripped = first
+        .split_once(" at line ")
+        .map_or(first, |(message, _)| message);
+    let stripped = match stripped
+        .strip_prefix("error: line ")
+        .and_then(|rest| rest.split_once(": "))
+    {
         Some((_, message)) => message,
         None => stripped,
     };
@@ -144,21 +169,38 @@ fn syntax_message(error: &serde_saphyr::Error) -> String {
 
 fn mark(location: Location) -> Mark {
     let part = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    Mark { line: part(location.line()), column: part(location.column()), ..Mark::default() }
+    Mark {
+        line: part(location.line()),
+        column: part(location.column()),
+        ..Mark::default()
+    }
 }
 
 fn mark_of_byte(bytes: &[u8], offset: usize) -> Mark {
     let before = &bytes[..offset];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
+    let line_start = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let column = String::from_utf8_lossy(&before[line_start..])
+        .chars()
+        .count()
+        + 1;
     let part = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Mark { line: part(line), column: part(column), ..Mark::default() }
+    Mark {
+        line: part(line),
+        column: part(column),
+        ..Mark::default()
+    }
 }
 
 fn node(spanned: Spanned<Value>) -> Node {
     // Of an alias, the place where it is used: that is where the reader of a message will look.
-    Node { mark: mark(spanned.referenced), value: spanned.value }
+    Node {
+        mark: mark(spanned.referenced),
+        value: spanned.value,
+    }
 }
 
 impl<'de> Deserialize<'de> for Value {
@@ -224,7 +266,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 Value::Text(text) => text,
                 other => other.to_string(),
             };
-            entries.push(Entry { key: key_text, mark: mark(key.referenced), value });
+            entries.push(Entry {
+                key: key_text,
+                mark: mark(key.referenced),
+                value,
+            });
         }
         Ok(Value::Mapping(entries))
     }

@@ -21,18 +21,11 @@ pub(crate) struct Wire {
 impl Wire {
     /// The slower of both in each respect.
     pub(crate) fn slowest(self, other: Self) -> Self {
-        Self {
-            latency_s: self.latency_s.max(other.latency_s),
-            s_per_byte: self.s_per_byte.max(other.s_per_byte),
-        }
+        Self { latency_s: self.latency_s.max(other.latency_s), s_per_byte: self.s_per_byte.max(other.s_per_byte) }
     }
 
     /// A path of links; nothing at all where it is empty.
-    pub(crate) fn of_path(
-        path: &Path,
-        links: &[LinkSpec],
-        sharers: impl Fn(LinkIndex) -> f64,
-    ) -> Self {
+    pub(crate) fn of_path(path: &Path, links: &[LinkSpec], sharers: impl Fn(LinkIndex) -> f64) -> Self {
         path.iter().fold(Self::default(), |wire, &index| {
             let link = &links[index as usize];
             Self {
@@ -52,28 +45,17 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// The ring of stage `stage`, with its share of contended links.
-    pub(crate) fn of_stage(
-        engine: &EngineSpec,
-        scenario: &Scenario,
-        stage: usize,
-        sharing: &LinkSharing,
-    ) -> Self {
+    pub(crate) fn of_stage(engine: &EngineSpec, scenario: &Scenario, stage: usize, sharing: &LinkSharing) -> Self {
         let hops = engine.rings.get(stage).map_or(&[][..], Vec::as_slice);
         let hop = hops
             .iter()
             .map(|path| Wire::of_path(path, &scenario.links, |link| sharing.sharers(link)))
             .fold(Wire::default(), Wire::slowest);
-        Self {
-            ranks: f64::from(engine.tensor_parallel.max(1)),
-            hop,
-        }
+        Self { ranks: f64::from(engine.tensor_parallel.max(1)), hop }
     }
 
     pub(crate) fn slowest(self, other: Self) -> Self {
-        Self {
-            hop: self.hop.slowest(other.hop),
-            ..self
-        }
+        Self { hop: self.hop.slowest(other.hop), ..self }
     }
 
     /// Bytes that cross each hop, for each byte of an all-reduced tensor.
@@ -112,11 +94,7 @@ impl LinkSharing {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let mut hops = vec![0; scenario.links.len()];
         if scenario.level_of_detail == LevelOfDetail::High {
-            let rings = scenario
-                .engines
-                .iter()
-                .filter(|engine| engine.tensor_parallel > 1)
-                .flat_map(|e| &e.rings);
+            let rings = scenario.engines.iter().filter(|engine| engine.tensor_parallel > 1).flat_map(|e| &e.rings);
             for &link in rings.flatten().flatten() {
                 hops[link as usize] += 1;
             }

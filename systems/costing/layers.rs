@@ -16,9 +16,7 @@ use oracle_components::model::{Attention, MixtureOfExperts, ModelArchitecture};
 
 use super::operator::{Operator, Precision, Term};
 use super::shape::Feature;
-use super::weights::{
-    kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, wide_dtype,
-};
+use super::weights::{kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, wide_dtype};
 
 /// What of the model a stage holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,23 +82,11 @@ impl<'a> ModelRank<'a> {
     pub(crate) fn operators(&self, stage: &StageLayers) -> Vec<Operator> {
         let mut operators = Vec::with_capacity(20);
         let mut add = |layers: f64, kind: Vec<Operator>| {
-            operators.extend(
-                kind.into_iter()
-                    .filter(|_| layers > 0.0)
-                    .map(|operator| operator.in_layers(layers)),
-            );
+            operators.extend(kind.into_iter().filter(|_| layers > 0.0).map(|operator| operator.in_layers(layers)));
         };
         add(stage.layers(), self.attention_products());
-        add(
-            stage.full,
-            vec![self.prefill_attention(Feature::PrefillPairs, Feature::PrefillContext)],
-        );
-        add(
-            stage.window,
-            vec![
-                self.prefill_attention(Feature::WindowPrefillPairs, Feature::WindowPrefillContext),
-            ],
-        );
+        add(stage.full, vec![self.prefill_attention(Feature::PrefillPairs, Feature::PrefillContext)]);
+        add(stage.window, vec![self.prefill_attention(Feature::WindowPrefillPairs, Feature::WindowPrefillContext)]);
         add(stage.dense, self.mlp(self.model.intermediate));
         if let Some(moe) = &self.model.moe {
             add(stage.moe, self.mixture(moe));
@@ -121,16 +107,9 @@ impl<'a> ModelRank<'a> {
                 let width = self.heads * f64::from(self.model.head_dim);
                 (4.0 * width, 2.0 * width)
             }
-            Attention::Latent {
-                kv_lora_rank,
-                rope_head_dim,
-                ..
-            } => {
+            Attention::Latent { kv_lora_rank, rope_head_dim, .. } => {
                 let (latent, rope) = (f64::from(kv_lora_rank), f64::from(rope_head_dim));
-                (
-                    2.0 * self.heads * (2.0 * latent + rope),
-                    self.heads * (2.0 * latent + rope),
-                )
+                (2.0 * self.heads * (2.0 * latent + rope), self.heads * (2.0 * latent + rope))
             }
         };
         DecodeAttention {
@@ -142,33 +121,15 @@ impl<'a> ModelRank<'a> {
 
     fn gemm(&self, rows: Feature, inner: f64, outer: f64) -> Operator {
         let weight = self.model.weight_dtype.bytes();
-        Operator::gemm(
-            Precision::Weights,
-            rows,
-            (inner, outer),
-            weight,
-            self.activation,
-        )
+        Operator::gemm(Precision::Weights, rows, (inner, outer), weight, self.activation)
     }
 
     fn wide_gemm(&self, rows: Feature, inner: f64, outer: f64) -> Operator {
-        Operator::gemm(
-            Precision::Activations,
-            rows,
-            (inner, outer),
-            self.wide,
-            self.activation,
-        )
+        Operator::gemm(Precision::Activations, rows, (inner, outer), self.wide, self.activation)
     }
 
     fn attention_products(&self) -> Vec<Operator> {
-        let Self {
-            model,
-            hidden,
-            heads,
-            activation,
-            ..
-        } = *self;
+        let Self { model, hidden, heads, activation, .. } = *self;
         let norms = 4.0 * f64::from(model.norms_per_layer) * hidden;
         match model.attention {
             Attention::Grouped => {
@@ -177,29 +138,21 @@ impl<'a> ModelRank<'a> {
                 let rotated = heads * head_dim + kv_width;
                 // Rotary embedding reads and writes q and k, and so does a norm on them.
                 let passes = if model.qk_norm { 4.0 } else { 2.0 };
-                let bytes =
-                    (norms + passes * rotated + 2.0 * kv_width) * activation + self.kv_bytes;
+                let bytes = (norms + passes * rotated + 2.0 * kv_width) * activation + self.kv_bytes;
                 vec![
                     self.gemm(Feature::Tokens, hidden, heads * head_dim + 2.0 * kv_width),
                     self.gemm(Feature::Tokens, heads * head_dim, hidden),
                     Operator::elementwise(Feature::Tokens, bytes),
                 ]
             }
-            Attention::Latent {
-                kv_lora_rank,
-                q_lora_rank,
-                rope_head_dim,
-                nope_head_dim,
-                value_head_dim,
-            } => {
+            Attention::Latent { kv_lora_rank, q_lora_rank, rope_head_dim, nope_head_dim, value_head_dim } => {
                 let (latent, rope) = (f64::from(kv_lora_rank), f64::from(rope_head_dim));
                 let (nope, value) = (f64::from(nope_head_dim), f64::from(value_head_dim));
                 let query_width = heads * (nope + rope);
                 let mut operators = match q_lora_rank.map(f64::from) {
-                    Some(rank) => vec![
-                        self.gemm(Feature::Tokens, hidden, rank),
-                        self.gemm(Feature::Tokens, rank, query_width),
-                    ],
+                    Some(rank) => {
+                        vec![self.gemm(Feature::Tokens, hidden, rank), self.gemm(Feature::Tokens, rank, query_width)]
+                    }
                     None => vec![self.gemm(Feature::Tokens, hidden, query_width)],
                 };
                 let rotated = (heads + 1.0) * rope;
@@ -218,11 +171,7 @@ impl<'a> ModelRank<'a> {
 
     /// Queries into the latent space and outputs back, head by head: the same matrices as the expansion in prefill.
     fn absorbed_products(&self, latent: f64, nope: f64, value: f64) -> Operator {
-        let mut product = self.gemm(
-            Feature::DecodeSequences,
-            latent,
-            self.heads * (nope + value),
-        );
+        let mut product = self.gemm(Feature::DecodeSequences, latent, self.heads * (nope + value));
         let elements = self.heads * (nope + latent + latent + value);
         product.bytes[1] = Term::new(Feature::DecodeSequences, elements * self.activation);
         product
@@ -230,19 +179,10 @@ impl<'a> ModelRank<'a> {
 
     fn prefill_attention(&self, pairs: Feature, context: Feature) -> Operator {
         let (query_key, value) = match self.model.attention {
-            Attention::Grouped => (
-                f64::from(self.model.head_dim),
-                f64::from(self.model.head_dim),
-            ),
-            Attention::Latent {
-                rope_head_dim,
-                nope_head_dim,
-                value_head_dim,
-                ..
-            } => (
-                f64::from(nope_head_dim) + f64::from(rope_head_dim),
-                f64::from(value_head_dim),
-            ),
+            Attention::Grouped => (f64::from(self.model.head_dim), f64::from(self.model.head_dim)),
+            Attention::Latent { rope_head_dim, nope_head_dim, value_head_dim, .. } => {
+                (f64::from(nope_head_dim) + f64::from(rope_head_dim), f64::from(value_head_dim))
+            }
         };
         let kv_bytes = match self.model.attention {
             Attention::Grouped => self.kv_bytes,
@@ -254,10 +194,7 @@ impl<'a> ModelRank<'a> {
             flops: Term::new(pairs, 2.0 * self.heads * (query_key + value)),
             bytes: [
                 Term::new(context, kv_bytes),
-                Term::new(
-                    Feature::PrefillTokens,
-                    self.heads * (query_key + value) * self.activation,
-                ),
+                Term::new(Feature::PrefillTokens, self.heads * (query_key + value) * self.activation),
                 Term::ZERO,
             ],
         }
@@ -281,18 +218,14 @@ impl<'a> ModelRank<'a> {
             self.wide_gemm(Feature::Tokens, self.hidden, f64::from(moe.experts)),
             Operator::elementwise(Feature::Tokens, permute),
         ];
-        operators.extend(
-            self.mlp(moe.expert_intermediate)
-                .into_iter()
-                .map(|mut expert| {
-                    expert.flops = expert.flops.scaled(per_token);
-                    expert.bytes = expert.bytes.map(|term| match term.feature {
-                        Feature::Pass => Term::new(Feature::Experts, term.amount),
-                        _ => term.scaled(per_token),
-                    });
-                    expert
-                }),
-        );
+        operators.extend(self.mlp(moe.expert_intermediate).into_iter().map(|mut expert| {
+            expert.flops = expert.flops.scaled(per_token);
+            expert.bytes = expert.bytes.map(|term| match term.feature {
+                Feature::Pass => Term::new(Feature::Experts, term.amount),
+                _ => term.scaled(per_token),
+            });
+            expert
+        }));
         if moe.shared_intermediate > 0 {
             operators.extend(self.mlp(moe.shared_intermediate));
         }
@@ -301,15 +234,8 @@ impl<'a> ModelRank<'a> {
 
     /// A row of the table (and one of positions) in, a vector out.
     fn embedding(&self) -> Operator {
-        let tables = if self.model.learned_positions {
-            2.0
-        } else {
-            1.0
-        };
-        Operator::elementwise(
-            Feature::Tokens,
-            self.hidden * (tables * self.wide + self.activation),
-        )
+        let tables = if self.model.learned_positions { 2.0 } else { 1.0 };
+        Operator::elementwise(Feature::Tokens, self.hidden * (tables * self.wide + self.activation))
     }
 
     /// The last norm and the head on sampled rows, then the sampler: logits of the whole vocabulary to 32 bits (read,
@@ -319,10 +245,7 @@ impl<'a> ModelRank<'a> {
         let norm = 4.0 * self.hidden * self.activation;
         vec![
             self.wide_gemm(Feature::SampledRows, self.hidden, vocab / self.tensor),
-            Operator::elementwise(
-                Feature::SampledRows,
-                norm + vocab * (self.activation + 4.0 + 4.0),
-            ),
+            Operator::elementwise(Feature::SampledRows, norm + vocab * (self.activation + 4.0 + 4.0)),
         ]
     }
 }

@@ -28,12 +28,8 @@ impl Rates {
                 let efficiency = engine.efficiency.unwrap_or(gpu.efficiency);
                 let compute = efficiency.mfu * engine.gpu_share;
                 Self {
-                    activation_flops_per_s: peak(&gpu.device, engine.model.activation_dtype)
-                        * compute,
-                    weight_flops_per_s: peak(
-                        &gpu.device,
-                        weight_product_dtype(&gpu.device, &engine.model),
-                    ) * compute,
+                    activation_flops_per_s: peak(&gpu.device, engine.model.activation_dtype) * compute,
+                    weight_flops_per_s: peak(&gpu.device, weight_product_dtype(&gpu.device, &engine.model)) * compute,
                     bytes_per_s: gpu.device.memory_bytes_per_s * efficiency.mbu * engine.gpu_share,
                 }
             })
@@ -43,9 +39,7 @@ impl Rates {
 
     pub(crate) fn slowest(self, other: Self) -> Self {
         Self {
-            activation_flops_per_s: self
-                .activation_flops_per_s
-                .min(other.activation_flops_per_s),
+            activation_flops_per_s: self.activation_flops_per_s.min(other.activation_flops_per_s),
             weight_flops_per_s: self.weight_flops_per_s.min(other.weight_flops_per_s),
             bytes_per_s: self.bytes_per_s.min(other.bytes_per_s),
         }
@@ -63,11 +57,7 @@ impl Rates {
 /// ones are widened first.
 fn weight_product_dtype(device: &DeviceSpec, model: &ModelArchitecture) -> Dtype {
     match model.weight_dtype {
-        narrow @ (Dtype::Fp8 | Dtype::Int8)
-            if listed_peak(&device.peak_flops, narrow).is_some() =>
-        {
-            narrow
-        }
+        narrow @ (Dtype::Fp8 | Dtype::Int8) if listed_peak(&device.peak_flops, narrow).is_some() => narrow,
         _ => model.activation_dtype,
     }
 }

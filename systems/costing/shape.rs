@@ -128,8 +128,7 @@ impl FeatureRules {
         features[Feature::PrefillPass as usize] = present(prefill);
         features[Feature::PrefillTokens as usize] = prefill;
         features[Feature::PrefillContext as usize] = context;
-        features[Feature::WindowPrefillContext as usize] =
-            context.min(chunks * self.window_tokens + prefill);
+        features[Feature::WindowPrefillContext as usize] = context.min(chunks * self.window_tokens + prefill);
         features[Feature::PrefillPairs as usize] = pairs;
         features[Feature::WindowPrefillPairs as usize] = pairs.min(prefill * self.window_tokens);
         features[Feature::DecodePass as usize] = present(decode);

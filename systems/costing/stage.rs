@@ -40,12 +40,8 @@ impl Kernel {
     fn new(operator: &Operator, rates: &Rates) -> Self {
         Self {
             layers: operator.layers,
-            compute_s: operator
-                .flops
-                .scaled(1.0 / rates.flops_per_s(operator.precision)),
-            memory_s: operator
-                .bytes
-                .map(|term| term.scaled(1.0 / rates.bytes_per_s)),
+            compute_s: operator.flops.scaled(1.0 / rates.flops_per_s(operator.precision)),
+            memory_s: operator.bytes.map(|term| term.scaled(1.0 / rates.bytes_per_s)),
         }
     }
 
@@ -53,11 +49,7 @@ impl Kernel {
     fn seconds(&self, features: &Features) -> f64 {
         let seconds = |term: &Term| term.amount * features.get(term.feature);
         let [first, second, third] = &self.memory_s;
-        self.layers
-            * roofline(
-                seconds(&self.compute_s),
-                seconds(first) + seconds(second) + seconds(third),
-            )
+        self.layers * roofline(seconds(&self.compute_s), seconds(first) + seconds(second) + seconds(third))
     }
 }
 
@@ -81,10 +73,9 @@ pub(crate) struct BatchTerms {
 impl BatchTerms {
     #[inline]
     pub(crate) fn of(&self, features: &Features) -> f64 {
-        let tokens = self.per_pass * features.get(Feature::Pass)
-            + self.per_token * features.get(Feature::Tokens);
-        let rows = self.per_sampling * features.get(Feature::SamplePass)
-            + self.per_row * features.get(Feature::SampledRows);
+        let tokens = self.per_pass * features.get(Feature::Pass) + self.per_token * features.get(Feature::Tokens);
+        let rows =
+            self.per_sampling * features.get(Feature::SamplePass) + self.per_row * features.get(Feature::SampledRows);
         tokens + rows
     }
 }
@@ -106,21 +97,14 @@ impl StageKind {
     /// Seconds of one pass of a micro-batch, with the send to the next stage, without decode attention.
     #[inline]
     pub(crate) fn fixed_seconds(&self, features: &Features) -> f64 {
-        self.kernels
-            .iter()
-            .map(|kernel| kernel.seconds(features))
-            .sum::<f64>()
-            + self.transfer_s.of(features)
+        self.kernels.iter().map(|kernel| kernel.seconds(features)).sum::<f64>() + self.transfer_s.of(features)
     }
 
     fn new(engine: &EngineSpec, plan: &StagePlan, stages: f64) -> Self {
         let rank = ModelRank::new(&engine.model, engine.tensor_parallel);
         let rates = &plan.rates;
-        let DecodeAttention {
-            flops_per_context_token,
-            bytes_per_context_token,
-            bytes_per_sequence,
-        } = rank.decode_attention();
+        let DecodeAttention { flops_per_context_token, bytes_per_context_token, bytes_per_sequence } =
+            rank.decode_attention();
         Self {
             stages,
             layers: plan.layers,
@@ -129,10 +113,7 @@ impl StageKind {
                 memory_per_context_token: bytes_per_context_token / rates.bytes_per_s,
                 memory_per_sequence: bytes_per_sequence / rates.bytes_per_s,
             },
-            kernels: merged(rank.operators(&plan.layers))
-                .iter()
-                .map(|o| Kernel::new(o, rates))
-                .collect(),
+            kernels: merged(rank.operators(&plan.layers)).iter().map(|o| Kernel::new(o, rates)).collect(),
             transfer_s: transfer_seconds(engine, plan),
         }
     }
@@ -142,22 +123,14 @@ impl StageKind {
 pub(crate) fn stage_kinds(engine: &EngineSpec, scenario: &Scenario) -> Vec<StageKind> {
     let sharing = LinkSharing::new(scenario);
     let stages = engine.pipeline_parallel.max(1);
-    let mut plans: Vec<StagePlan> = (0..stages)
-        .map(|s| stage_plan(engine, scenario, s, &sharing))
-        .collect();
+    let mut plans: Vec<StagePlan> = (0..stages).map(|s| stage_plan(engine, scenario, s, &sharing)).collect();
     let mut kinds = grouped(&plans);
     if kinds.len() > MAX_STAGE_KINDS {
         level_to_slowest(&mut plans);
         kinds = grouped(&plans);
     }
-    assert!(
-        kinds.len() <= MAX_STAGE_KINDS,
-        "stages on equal GPUs and links are of at most five kinds"
-    );
-    kinds
-        .iter()
-        .map(|(plan, stages)| StageKind::new(engine, plan, *stages))
-        .collect()
+    assert!(kinds.len() <= MAX_STAGE_KINDS, "stages on equal GPUs and links are of at most five kinds");
+    kinds.iter().map(|(plan, stages)| StageKind::new(engine, plan, *stages)).collect()
 }
 
 /// What each stage holds.
@@ -167,9 +140,7 @@ pub(crate) fn layers_of_stage(engine: &EngineSpec, stage: u32) -> StageLayers {
     let (first_layer, layers) = stage_layers(model.layers, stages, stage);
     let dense_until = model.moe.map_or(model.layers, |moe| moe.dense_layers);
     let dense = dense_until.saturating_sub(first_layer).min(layers);
-    let windowed = model
-        .sliding_window
-        .map_or(0, |window| window.layers.min(model.layers));
+    let windowed = model.sliding_window.map_or(0, |window| window.layers.min(model.layers));
     let window = f64::from(layers) * f64::from(windowed) / f64::from(model.layers.max(1));
     StageLayers {
         dense: f64::from(dense),
@@ -181,12 +152,7 @@ pub(crate) fn layers_of_stage(engine: &EngineSpec, stage: u32) -> StageLayers {
     }
 }
 
-fn stage_plan(
-    engine: &EngineSpec,
-    scenario: &Scenario,
-    stage: u32,
-    sharing: &LinkSharing,
-) -> StagePlan {
+fn stage_plan(engine: &EngineSpec, scenario: &Scenario, stage: u32, sharing: &LinkSharing) -> StagePlan {
     let index = stage as usize;
     let layers = layers_of_stage(engine, stage);
     let send = match engine.stage_paths.get(index) {
@@ -222,11 +188,7 @@ fn level_to_slowest(plans: &mut [StagePlan]) {
     for plan in plans {
         plan.rates = slowest.rates;
         plan.ring = slowest.ring;
-        plan.send = if plan.layers.last {
-            Wire::default()
-        } else {
-            slowest.send
-        };
+        plan.send = if plan.layers.last { Wire::default() } else { slowest.send };
     }
 }
 
@@ -236,13 +198,10 @@ fn merged(operators: Vec<Operator>) -> Vec<Operator> {
     for operator in operators {
         let moves_only = |o: &Operator| o.flops == Term::ZERO && o.bytes[1] == Term::ZERO;
         let feature = operator.bytes[0].feature;
-        let partner = kept
-            .iter_mut()
-            .find(|o| moves_only(o) && o.bytes[0].feature == feature);
+        let partner = kept.iter_mut().find(|o| moves_only(o) && o.bytes[0].feature == feature);
         match partner {
             Some(partner) if moves_only(&operator) => {
-                let bytes = partner.bytes[0].amount * partner.layers
-                    + operator.bytes[0].amount * operator.layers;
+                let bytes = partner.bytes[0].amount * partner.layers + operator.bytes[0].amount * operator.layers;
                 partner.bytes[0].amount = bytes;
                 partner.layers = 1.0;
             }

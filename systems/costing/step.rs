@@ -22,8 +22,7 @@ use super::layers::{DecodeAttention, ModelRank};
 use super::roofline;
 use super::shape::{Feature, FeatureRules, Features, StepShape};
 use super::stage::{
-    BatchTerms, MAX_STAGE_KINDS, StageKind, all_reduces, hidden_bytes, layers_of_stage,
-    logit_bytes, stage_kinds,
+    BatchTerms, MAX_STAGE_KINDS, StageKind, all_reduces, hidden_bytes, layers_of_stage, logit_bytes, stage_kinds,
 };
 
 /// What the steps of one engine cost.
@@ -98,9 +97,7 @@ impl StageLine {
                 self.memory_s + self.memory_s_per_context_token * tokens,
             )
         };
-        self.fixed_s
-            + self.full_layers * layer(context)
-            + self.window_layers * layer(window_context)
+        self.fixed_s + self.full_layers * layer(context) + self.window_layers * layer(window_context)
     }
 }
 
@@ -112,11 +109,7 @@ impl StepCost {
     #[must_use]
     pub fn new(engine: &EngineSpec, scenario: &Scenario) -> Self {
         let model = &engine.model;
-        let mut rules = FeatureRules {
-            window_tokens: f64::INFINITY,
-            experts: 0.0,
-            ln_miss: 0.0,
-        };
+        let mut rules = FeatureRules { window_tokens: f64::INFINITY, experts: 0.0, ln_miss: 0.0 };
         if let Some(window) = &model.sliding_window {
             rules.window_tokens = f64::from(window.window_tokens);
         }
@@ -132,11 +125,7 @@ impl StepCost {
             flops: Features::default(),
             bytes: Features::default(),
             ring_bytes: BatchTerms::default(),
-            stage_bytes_per_token: if engine.pipeline_parallel > 1 {
-                hidden_bytes(engine)
-            } else {
-                0.0
-            },
+            stage_bytes_per_token: if engine.pipeline_parallel > 1 { hidden_bytes(engine) } else { 0.0 },
             context_work: ContextWork::default(),
         };
         cost.sum_work(engine, scenario);
@@ -157,8 +146,7 @@ impl StepCost {
                 fixed_s: kind.fixed_seconds(&features),
                 full_layers: kind.layers.full,
                 window_layers: kind.layers.window,
-                compute_s_per_context_token: kind.attention.compute_per_context_token
-                    / microbatches,
+                compute_s_per_context_token: kind.attention.compute_per_context_token / microbatches,
                 memory_s_per_context_token: kind.attention.memory_per_context_token * part,
                 memory_s: kind.attention.memory_per_sequence * sequences,
             };
@@ -189,11 +177,8 @@ impl StepCost {
     /// Fills in what GPUs and links do, averaged over stages.
     fn sum_work(&mut self, engine: &EngineSpec, scenario: &Scenario) {
         let rank = ModelRank::new(&engine.model, engine.tensor_parallel);
-        let DecodeAttention {
-            flops_per_context_token,
-            bytes_per_context_token,
-            bytes_per_sequence,
-        } = rank.decode_attention();
+        let DecodeAttention { flops_per_context_token, bytes_per_context_token, bytes_per_sequence } =
+            rank.decode_attention();
         self.context_work.flops_per_token = flops_per_context_token;
         self.context_work.bytes_per_token = bytes_per_context_token;
         let sharing = LinkSharing::new(scenario);
@@ -203,16 +188,12 @@ impl StepCost {
             let layers = layers_of_stage(engine, stage);
             for operator in rank.operators(&layers) {
                 let times = operator.layers * share;
-                self.flops
-                    .add(operator.flops.feature, operator.flops.amount * times);
+                self.flops.add(operator.flops.feature, operator.flops.amount * times);
                 for term in operator.bytes {
                     self.bytes.add(term.feature, term.amount * times);
                 }
             }
-            self.bytes.add(
-                Feature::DecodeSequences,
-                bytes_per_sequence * layers.layers() * share,
-            );
+            self.bytes.add(Feature::DecodeSequences, bytes_per_sequence * layers.layers() * share);
             self.context_work.full_layers += layers.full * share;
             self.context_work.window_layers += layers.window * share;
             let ring = Ring::of_stage(engine, scenario, stage as usize, &sharing);
@@ -260,23 +241,13 @@ impl PreparedStep {
     pub fn work_over(&self, steps: u64, summed_decode_context_tokens: u64) -> StepWork {
         let steps = steps as f64;
         let context = summed_decode_context_tokens as f64;
-        let ContextWork {
-            full_layers,
-            window_layers,
-            flops_per_token,
-            bytes_per_token,
-        } = self.context_work;
-        let window_context = if window_layers > 0.0 {
-            self.summed_window_context(steps, context)
-        } else {
-            0.0
-        };
+        let ContextWork { full_layers, window_layers, flops_per_token, bytes_per_token } = self.context_work;
+        let window_context = if window_layers > 0.0 { self.summed_window_context(steps, context) } else { 0.0 };
         let layer_tokens = full_layers * context + window_layers * window_context;
         let fixed = &self.fixed_work;
         StepWork {
             flops_per_gpu: steps * fixed.flops_per_gpu + flops_per_token * layer_tokens,
-            memory_bytes_per_gpu: steps * fixed.memory_bytes_per_gpu
-                + bytes_per_token * layer_tokens,
+            memory_bytes_per_gpu: steps * fixed.memory_bytes_per_gpu + bytes_per_token * layer_tokens,
             ring_bytes: steps * fixed.ring_bytes,
             stage_bytes: steps * fixed.stage_bytes,
         }

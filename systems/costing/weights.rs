@@ -34,20 +34,14 @@ impl Elements {
 impl Add for Elements {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self {
-            matrices: self.matrices + other.matrices,
-            wide: self.wide + other.wide,
-        }
+        Self { matrices: self.matrices + other.matrices, wide: self.wide + other.wide }
     }
 }
 
 impl Mul<f64> for Elements {
     type Output = Self;
     fn mul(self, times: f64) -> Self {
-        Self {
-            matrices: self.matrices * times,
-            wide: self.wide * times,
-        }
+        Self { matrices: self.matrices * times, wide: self.wide * times }
     }
 }
 
@@ -85,16 +79,9 @@ pub fn weight_bytes(model: &ModelArchitecture) -> u64 {
 
 /// Bytes of weights on each rank of `stage`: the embedding on the first stage, the head and the last norm on the last.
 #[must_use]
-pub fn stage_weight_bytes(
-    model: &ModelArchitecture,
-    tensor_parallel: u32,
-    pipeline_parallel: u32,
-    stage: u32,
-) -> u64 {
+pub fn stage_weight_bytes(model: &ModelArchitecture, tensor_parallel: u32, pipeline_parallel: u32, stage: u32) -> u64 {
     let tensor = f64::from(tensor_parallel.max(1));
-    stage_elements(model, tensor, pipeline_parallel.max(1), stage)
-        .bytes(model)
-        .ceil() as u64
+    stage_elements(model, tensor, pipeline_parallel.max(1), stage).bytes(model).ceil() as u64
 }
 
 /// Bytes that a token takes in the KV cache of one layer, all KV heads together.
@@ -106,20 +93,12 @@ pub fn kv_bytes_per_token_per_layer(model: &ModelArchitecture) -> f64 {
 /// Bytes that a token takes in the KV cache of one layer on one of `tensor_parallel` ranks. KV heads are divided, down to
 /// one a rank; a latent vector (MLA) has no heads and is whole on every rank.
 #[must_use]
-pub fn kv_bytes_per_token_per_layer_and_rank(
-    model: &ModelArchitecture,
-    tensor_parallel: u32,
-) -> f64 {
+pub fn kv_bytes_per_token_per_layer_and_rank(model: &ModelArchitecture, tensor_parallel: u32) -> f64 {
     let elements = match model.attention {
         Attention::Grouped => {
-            2.0 * kv_heads_per_rank(model, f64::from(tensor_parallel.max(1)))
-                * f64::from(model.head_dim)
+            2.0 * kv_heads_per_rank(model, f64::from(tensor_parallel.max(1))) * f64::from(model.head_dim)
         }
-        Attention::Latent {
-            kv_lora_rank,
-            rope_head_dim,
-            ..
-        } => f64::from(kv_lora_rank) + f64::from(rope_head_dim),
+        Attention::Latent { kv_lora_rank, rope_head_dim, .. } => f64::from(kv_lora_rank) + f64::from(rope_head_dim),
     };
     elements * model.kv_dtype.bytes()
 }
@@ -129,10 +108,7 @@ pub fn kv_bytes_per_token_per_layer_and_rank(
 pub fn stage_layers(layers: u32, pipeline_parallel: u32, stage: u32) -> (u32, u32) {
     let each = layers / pipeline_parallel;
     let last = stage + 1 == pipeline_parallel;
-    (
-        stage * each,
-        if last { layers - stage * each } else { each },
-    )
+    (stage * each, if last { layers - stage * each } else { each })
 }
 
 /// KV heads on a rank: divided down to one, then replicated.
@@ -155,12 +131,7 @@ fn stage_elements(model: &ModelArchitecture, tensor: f64, stages: u32, stage: u3
     let dense_until = model.moe.map_or(model.layers, |moe| moe.dense_layers);
     let dense = dense_until.saturating_sub(first_layer).min(layers);
     let norms = f64::from(model.norms_per_layer) * norm(model, hidden);
-    let mut sum = (attention(model, tensor)
-        + Elements {
-            matrices: 0.0,
-            wide: norms,
-        })
-        * f64::from(layers)
+    let mut sum = (attention(model, tensor) + Elements { matrices: 0.0, wide: norms }) * f64::from(layers)
         + mlp(model, model.intermediate, tensor) * f64::from(dense);
     if let Some(moe) = &model.moe {
         sum = sum + experts(model, moe, tensor) * f64::from(layers - dense);
@@ -208,18 +179,9 @@ fn attention(model: &ModelArchitecture, tensor: f64) -> Elements {
             if model.qk_norm {
                 wide += 2.0 * head_dim;
             }
-            Elements {
-                matrices: hidden * qkv + heads * head_dim * hidden,
-                wide,
-            }
+            Elements { matrices: hidden * qkv + heads * head_dim * hidden, wide }
         }
-        Attention::Latent {
-            kv_lora_rank,
-            q_lora_rank,
-            rope_head_dim,
-            nope_head_dim,
-            value_head_dim,
-        } => {
+        Attention::Latent { kv_lora_rank, q_lora_rank, rope_head_dim, nope_head_dim, value_head_dim } => {
             let (latent, rope) = (f64::from(kv_lora_rank), f64::from(rope_head_dim));
             let (nope, value) = (f64::from(nope_head_dim), f64::from(value_head_dim));
             let query_width = heads * (nope + rope);
@@ -230,10 +192,7 @@ fn attention(model: &ModelArchitecture, tensor: f64) -> Elements {
                 hidden * query_width
             };
             let key_value = hidden * (latent + rope) + latent * heads * (nope + value);
-            Elements {
-                matrices: query + key_value + heads * value * hidden,
-                wide: query_lora + latent,
-            }
+            Elements { matrices: query + key_value + heads * value * hidden, wide: query_lora + latent }
         }
     }
 }
@@ -241,27 +200,14 @@ fn attention(model: &ModelArchitecture, tensor: f64) -> Elements {
 fn mlp(model: &ModelArchitecture, intermediate: u32, tensor: f64) -> Elements {
     let (hidden, width) = (f64::from(model.hidden), f64::from(intermediate) / tensor);
     let inward = mlp_in_matrices(model);
-    let wide = if model.all_biases {
-        inward * width + hidden
-    } else {
-        0.0
-    };
-    Elements {
-        matrices: (inward + 1.0) * hidden * width,
-        wide,
-    }
+    let wide = if model.all_biases { inward * width + hidden } else { 0.0 };
+    Elements { matrices: (inward + 1.0) * hidden * width, wide }
 }
 
 fn experts(model: &ModelArchitecture, moe: &MixtureOfExperts, tensor: f64) -> Elements {
-    let router = Elements {
-        matrices: 0.0,
-        wide: f64::from(model.hidden) * f64::from(moe.experts),
-    };
+    let router = Elements { matrices: 0.0, wide: f64::from(model.hidden) * f64::from(moe.experts) };
     let routed = mlp(model, moe.expert_intermediate, tensor) * f64::from(moe.experts);
-    let shared = if moe.shared_intermediate == 0 {
-        Elements::default()
-    } else {
-        mlp(model, moe.shared_intermediate, tensor)
-    };
+    let shared =
+        if moe.shared_intermediate == 0 { Elements::default() } else { mlp(model, moe.shared_intermediate, tensor) };
     router + routed + shared
 }

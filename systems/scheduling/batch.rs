@@ -35,14 +35,7 @@ pub fn form(
     parts.clock.boundary = now;
     parts.plan.chunks.clear();
     let budget = parts.engine.scheduler.max_num_batched_tokens;
-    let mut batch = Batch {
-        parts,
-        sequences,
-        requests,
-        now,
-        budget,
-        preempted: false,
-    };
+    let mut batch = Batch { parts, sequences, requests, now, budget, preempted: false };
     batch.take_decodes();
     batch.take_prefills();
     if !batch.preempted {
@@ -62,17 +55,12 @@ impl Batch<'_, '_, '_> {
     /// One token of each decode, with a block where it starts one.
     fn take_decodes(&mut self) {
         let step = self.parts.clock.steps;
-        while u64::from(blocks_needed(&self.parts.running, step))
-            > kv::free_blocks(&self.parts.pool)
-        {
+        while u64::from(blocks_needed(&self.parts.running, step)) > kv::free_blocks(&self.parts.pool) {
             let policy = self.scheduler().policy;
             let victim = queue::victim(&mut self.parts.running, policy);
             self.preempt(victim);
         }
-        kv::allocate(
-            &mut self.parts.pool,
-            u64::from(blocks_needed(&self.parts.running, step)),
-        );
+        kv::allocate(&mut self.parts.pool, u64::from(blocks_needed(&self.parts.running, step)));
         self.budget -= self.parts.running.decodes;
     }
 
@@ -80,14 +68,9 @@ impl Batch<'_, '_, '_> {
     fn take_prefills(&mut self) {
         let mut position = 0;
         while let Some(&entity) = self.parts.running.prefills.get(position) {
-            let sequence = self
-                .sequences
-                .get(entity)
-                .expect("a running sequence lives");
+            let sequence = self.sequences.get(entity).expect("a running sequence lives");
             let known = sequence.prompt_tokens + sequence.generated;
-            let tokens = (known - sequence.computed)
-                .min(self.limit(sequence))
-                .min(self.budget);
+            let tokens = (known - sequence.computed).min(self.limit(sequence)).min(self.budget);
             if tokens == 0 {
                 return;
             }
@@ -111,11 +94,7 @@ impl Batch<'_, '_, '_> {
         let victim = match self.scheduler().policy {
             QueuePolicy::Fcfs => candidates.last(),
             QueuePolicy::Priority => candidates.iter().max_by_key(|&&entity| {
-                queue::priority_key(
-                    self.sequences
-                        .get(entity)
-                        .expect("a running sequence lives"),
-                )
+                queue::priority_key(self.sequences.get(entity).expect("a running sequence lives"))
             }),
         };
         *victim.expect("the prefill that asks is one of them")
@@ -125,36 +104,23 @@ impl Batch<'_, '_, '_> {
     fn limit(&self, sequence: &Sequence) -> u32 {
         let scheduler = self.scheduler();
         let chunked = scheduler.chunked_prefill || sequence.preemptions > 0;
-        scheduler
-            .long_prefill_token_threshold
-            .filter(|_| chunked)
-            .unwrap_or(u32::MAX)
+        scheduler.long_prefill_token_threshold.filter(|_| chunked).unwrap_or(u32::MAX)
     }
 
     /// Adds a chunk of a running prefill to the batch, with its KV blocks.
     fn take_chunk(&mut self, entity: Entity, tokens: u32, completes: bool) {
         let scheduler = self.scheduler();
-        let sequence = self
-            .sequences
-            .get(entity)
-            .expect("a running sequence lives");
+        let sequence = self.sequences.get(entity).expect("a running sequence lives");
         if scheduler.prefix_caching == PrefixCaching::Off {
             let (computed, block) = (sequence.computed, scheduler.block_tokens);
             let blocks = (computed + tokens).div_ceil(block) - computed.div_ceil(block);
             kv::allocate(&mut self.parts.pool, u64::from(blocks));
         } else {
-            let request = self
-                .requests
-                .get(sequence.request)
-                .expect("a sequence's request lives as long as it does");
+            let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
             kv::extend(&mut self.parts.pool, &names, sequence.computed, tokens);
         }
-        self.parts.plan.chunks.push(Chunk {
-            sequence: entity,
-            tokens,
-            completes,
-        });
+        self.parts.plan.chunks.push(Chunk { sequence: entity, tokens, completes });
         self.budget -= tokens;
     }
 
@@ -165,14 +131,8 @@ impl Batch<'_, '_, '_> {
             let Some(entity) = queue::head(&mut self.parts.queues, &self.sequences) else {
                 return;
             };
-            let sequence = self
-                .sequences
-                .get(entity)
-                .expect("the head of the queue lives");
-            let request = self
-                .requests
-                .get(sequence.request)
-                .expect("a sequence's request lives as long as it does");
+            let sequence = self.sequences.get(entity).expect("the head of the queue lives");
+            let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
             if sequence.preemptions > 0 && names.tail_key == 0 {
                 names.tail_key = kv::own_key(sequence.id);
@@ -194,24 +154,9 @@ impl Batch<'_, '_, '_> {
                 kv::take_hit(&mut self.parts.pool, &names, hit);
             }
             queue::pop_head(&mut self.parts.queues);
-            let mut sequence = self
-                .sequences
-                .get_mut(entity)
-                .expect("the head of the queue lives");
-            start_running(
-                &mut sequence,
-                request.spec.turn,
-                cached,
-                known,
-                self.now,
-                &scheduler,
-            );
-            queue::enter(
-                &mut self.parts.running,
-                &mut sequence,
-                entity,
-                scheduler.policy,
-            );
+            let mut sequence = self.sequences.get_mut(entity).expect("the head of the queue lives");
+            start_running(&mut sequence, request.spec.turn, cached, known, self.now, &scheduler);
+            queue::enter(&mut self.parts.running, &mut sequence, entity, scheduler.policy);
             self.take_chunk(entity, tokens, cached + tokens == known);
         }
     }
@@ -225,39 +170,19 @@ impl Batch<'_, '_, '_> {
         let hit = kv::look_up(&self.parts.pool, names, known);
         let first = turn == 0 && sequence.preemptions == 0;
         let too_short = hit.blocks() * scheduler.block_tokens < scheduler.min_cached_prefix_tokens;
-        if first && too_short {
-            Hit::default()
-        } else {
-            hit
-        }
+        if first && too_short { Hit::default() } else { hit }
     }
 
     /// Sends a running sequence back to the queue.
     fn preempt(&mut self, entity: Entity) {
-        let mut sequence = self
-            .sequences
-            .get_mut(entity)
-            .expect("a running sequence lives");
-        leave(
-            self.parts,
-            &mut sequence,
-            entity,
-            self.requests,
-            Departure::Preempted,
-        );
+        let mut sequence = self.sequences.get_mut(entity).expect("a running sequence lives");
+        leave(self.parts, &mut sequence, entity, self.requests, Departure::Preempted);
         self.preempted = true;
     }
 }
 
 /// An admitted sequence's own books.
-fn start_running(
-    sequence: &mut Sequence,
-    turn: u32,
-    cached: u32,
-    known: u32,
-    now: SimTime,
-    scheduler: &SchedulerSpec,
-) {
+fn start_running(sequence: &mut Sequence, turn: u32, cached: u32, known: u32, now: SimTime, scheduler: &SchedulerSpec) {
     sequence.phase = Phase::Prefill;
     sequence.computed = cached;
     sequence.recomputed_tokens += sequence.high_water.saturating_sub(cached);

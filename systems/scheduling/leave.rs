@@ -27,12 +27,7 @@ fn residue(running: &Running, computed: u32, steps: u64) -> usize {
 }
 
 /// A sequence whose known tokens are all computed but the last starts to decode.
-pub fn start_decoding(
-    running: &mut Running,
-    clock: &StepClock,
-    sequence: &mut Sequence,
-    entity: Entity,
-) {
+pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
     sequence.phase = Phase::Decode;
     sequence.entered_step = clock.steps;
     running.decodes += 1;
@@ -41,18 +36,11 @@ pub fn start_decoding(
     let class = residue(running, sequence.computed, clock.steps);
     running.residues[class] += 1;
     let finish = clock.steps + u64::from(sequence.target_tokens - sequence.generated);
-    running
-        .finishes
-        .push(std::cmp::Reverse((finish, sequence.id, entity)));
+    running.finishes.push(std::cmp::Reverse((finish, sequence.id, entity)));
 }
 
 /// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
-fn stop_decoding(
-    running: &mut Running,
-    clock: &StepClock,
-    boundary: SimTime,
-    sequence: &mut Sequence,
-) {
+fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime, sequence: &mut Sequence) {
     let class = residue(running, sequence.computed, sequence.entered_step);
     running.residues[class] -= 1;
     let steps = (clock.steps - sequence.entered_step) as u32;
@@ -62,11 +50,7 @@ fn stop_decoding(
     running.streaming_decodes -= u32::from(sequence.streaming);
     running.decode_context -= u64::from(sequence.computed);
     sequence.last_emission = Some(boundary);
-    sequence.last_token = Some(if sequence.streaming {
-        clock.flow_received
-    } else {
-        boundary
-    });
+    sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { boundary });
 }
 
 /// A sequence leaves at the boundary `parts.clock.boundary`: its counts are brought up to date, its blocks released, its
@@ -86,13 +70,8 @@ pub fn leave(
             return;
         }
         Phase::Prefill => {
-            let position = running
-                .prefills
-                .iter()
-                .position(|&prefill| prefill == entity);
-            running
-                .prefills
-                .remove(position.expect("a running prefill is listed"));
+            let position = running.prefills.iter().position(|&prefill| prefill == entity);
+            running.prefills.remove(position.expect("a running prefill is listed"));
         }
         Phase::Decode => stop_decoding(running, &parts.clock, parts.clock.boundary, sequence),
     }
@@ -101,9 +80,7 @@ pub fn leave(
         let blocks = sequence.computed.div_ceil(scheduler.block_tokens);
         kv::release_empty(&mut parts.pool, u64::from(blocks));
     } else {
-        let request = requests
-            .get(sequence.request)
-            .expect("a sequence's request lives as long as it does");
+        let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
         if departure == Departure::Preempted && names.tail_key == 0 {
             names.tail_key = kv::own_key(sequence.id);

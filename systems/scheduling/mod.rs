@@ -31,15 +31,12 @@ pub fn form_batches(
     directory: Res<Directory>,
     mut engines: Query<EngineParts>,
     mut sequences: Query<&'static mut Sequence>,
-    mut rows: ResMut<FinishedRows>,
 ) {
-    let now = desk.clock.now;
-    for position in 0..desk.clock.due.len() {
-        let index = desk.clock.due[position];
-        let mut parts = engines
-            .get_mut(directory.engines[index as usize])
-            .expect("engines live as long as the world");
-        take_in(&mut parts, &sequences, now, &mut rows);
+    let now = desk.timeline.now;
+    for position in 0..desk.timeline.due.len() {
+        let index = desk.timeline.due[position];
+        let mut parts = engines.get_mut(directory.engines[index as usize]).expect("engines live as long as the world");
+        take_in(&mut parts, &sequences, now, &mut desk.doors.rows);
         expire(&mut parts, &mut sequences, &mut desk, now);
         batch::form(&mut parts, sequences.reborrow(), &desk.requests, now);
     }
@@ -48,16 +45,8 @@ pub fn form_batches(
 /// What names a sequence's KV blocks on an engine.
 #[must_use]
 pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32) -> Names<'a> {
-    let segments: &[_] = if caching == PrefixCaching::Full {
-        &request.spec.prefix
-    } else {
-        &[]
-    };
-    Names {
-        segments,
-        tail_key: request.spec.tail_key,
-        block_tokens,
-    }
+    let segments: &[_] = if caching == PrefixCaching::Full { &request.spec.prefix } else { &[] };
+    Names { segments, tail_key: request.spec.tail_key, block_tokens }
 }
 
 /// Moves what has been delivered to the waiting queue.
@@ -69,28 +58,17 @@ fn take_in(
 ) {
     let mut waited_s = 0.0;
     let queues = &mut *parts.queues;
-    while let Some(&(delivered, entity)) = queues
-        .inbox
-        .front()
-        .filter(|&&(delivered, _)| delivered <= now)
-    {
+    while let Some(&(delivered, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
         queues.inbox.pop_front();
         let sequence = sequences.get(entity).expect("a delivered sequence lives");
         queue::push_back(queues, sequence, entity);
         waited_s += now.since(delivered).as_secs_f64();
     }
     if waited_s > 0.0 {
-        let amounts = EngineAmounts {
-            waiting_s: waited_s,
-            ..EngineAmounts::default()
-        };
+        let amounts = EngineAmounts { waiting_s: waited_s, ..EngineAmounts::default() };
         parts.series.book(now, now, amounts, parts.hardware, rows);
     }
-    parts.ledger.0.waiting_peak = parts
-        .ledger
-        .0
-        .waiting_peak
-        .max(u64::from(parts.queues.waiting_count));
+    parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
 }
 
 /// Ends the waiting and running sequences whose clients have given up.
@@ -108,35 +86,13 @@ fn expire(
         let Ok(mut sequence) = sequences.get_mut(entity) else {
             continue;
         };
-        let reason = if sequence.phase == Phase::Waiting {
-            Reason::TimeoutWaiting
-        } else {
-            Reason::TimeoutRunning
-        };
-        leave(
-            parts,
-            &mut sequence,
-            entity,
-            &desk.requests,
-            Departure::Ended,
-        );
-        desk.end_sequence(
-            entity,
-            &sequence,
-            End {
-                completion: deadline,
-                status: Status::Timeout,
-                reason,
-            },
-        );
+        let reason = if sequence.phase == Phase::Waiting { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
+        leave(parts, &mut sequence, entity, &desk.requests, Departure::Ended);
+        desk.end_sequence(entity, &sequence, End { completion: deadline, status: Status::Timeout, reason });
     }
 }
 
 /// Whether the batch can go on by itself until a sequence leaves it.
 fn settled(waiting: u32, preempted: bool, budget: u32) -> Admission {
-    if preempted || (waiting > 0 && budget == 0) {
-        Admission::Open
-    } else {
-        Admission::Settled
-    }
+    if preempted || (waiting > 0 && budget == 0) { Admission::Open } else { Admission::Settled }
 }

@@ -15,12 +15,7 @@ pub fn empty_queues(policy: QueuePolicy) -> Queues {
         QueuePolicy::Fcfs => Waiting::Fcfs(VecDeque::new()),
         QueuePolicy::Priority => Waiting::Priority(BTreeMap::new()),
     };
-    Queues {
-        inbox: VecDeque::new(),
-        waiting,
-        waiting_count: 0,
-        deadlines: BinaryHeap::new(),
-    }
+    Queues { inbox: VecDeque::new(), waiting, waiting_count: 0, deadlines: BinaryHeap::new() }
 }
 
 /// No running sequences, with blocks of `block_tokens`.
@@ -55,9 +50,7 @@ pub fn push_back(queues: &mut Queues, sequence: &Sequence, entity: Entity) {
         }
     }
     if sequence.deadline != SimTime::NEVER {
-        queues
-            .deadlines
-            .push(std::cmp::Reverse((sequence.deadline, sequence.id, entity)));
+        queues.deadlines.push(std::cmp::Reverse((sequence.deadline, sequence.id, entity)));
     }
 }
 
@@ -77,10 +70,7 @@ pub fn head(queues: &mut Queues, sequences: &Query<&mut Sequence>) -> Option<Ent
     match &mut queues.waiting {
         Waiting::Fcfs(queue) => {
             // Those that timed out have been despawned.
-            while queue
-                .front()
-                .is_some_and(|&entity| !sequences.contains(entity))
-            {
+            while queue.front().is_some_and(|&entity| !sequences.contains(entity)) {
                 queue.pop_front();
             }
             queue.front().copied()
@@ -156,10 +146,7 @@ pub fn victim(running: &mut Running, policy: QueuePolicy) -> Entity {
             }
             running.admitted.back().copied().flatten()
         }
-        QueuePolicy::Priority => running
-            .by_priority
-            .last_key_value()
-            .map(|(_, &entity)| entity),
+        QueuePolicy::Priority => running.by_priority.last_key_value().map(|(_, &entity)| entity),
     };
     victim.expect("blocks run out only while sequences run")
 }

@@ -19,24 +19,11 @@ use naive::coverage::Coverage;
 use naive::strategy::{Size, case};
 
 /// Many sessions at once on pools that are too small for them.
-const SMALL: Size = Size {
-    sessions: 40,
-    least_sessions: 1,
-    seats: 16,
-    pool_tokens: (40, 600),
-    output: 60,
-    gap: 40,
-};
+const SMALL: Size = Size { sessions: 40, least_sessions: 1, seats: 16, pool_tokens: (40, 600), output: 60, gap: 40 };
 
 /// Some 2,000 requests in bigger batches that stay as they are for many steps.
-const LONG: Size = Size {
-    sessions: 1300,
-    least_sessions: 1100,
-    seats: 64,
-    pool_tokens: (400, 3000),
-    output: 200,
-    gap: 60,
-};
+const LONG: Size =
+    Size { sessions: 1300, least_sessions: 1100, seats: 64, pool_tokens: (400, 3000), output: 200, gap: 60 };
 
 /// How many small cases there are unless `PROPTEST_CASES` says otherwise.
 const SMALL_CASES: u32 = 3000;
@@ -104,9 +91,7 @@ fn same<T: PartialEq + Debug>(what: &str, naive: &T, fast: &T) -> Result<(), Tes
     let report = fields
         .filter(|(naive, fast)| naive != fast)
         .take(12)
-        .fold(String::new(), |report, (naive, fast)| {
-            report + &format!("\n  naive {naive:40} fast {fast}")
-        });
+        .fold(String::new(), |report, (naive, fast)| report + &format!("\n  naive {naive:40} fast {fast}"));
     Err(TestCaseError::fail(format!("{what}:{report}")))
 }
 

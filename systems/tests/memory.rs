@@ -46,45 +46,24 @@ fn qwen3_14b() -> ModelArchitecture {
     }
 }
 
-fn pool(
-    model: &ModelArchitecture,
-    memory: u64,
-    tensor: u32,
-    pipeline: u32,
-) -> Result<KvPool, DoesNotFit> {
+fn pool(model: &ModelArchitecture, memory: u64, tensor: u32, pipeline: u32) -> Result<KvPool, DoesNotFit> {
     kv_pool(model, memory, tensor, pipeline, 0.9, 16, 2048, 1.0)
 }
 
 #[track_caller]
 fn assert_near(got: u64, measured: u64, relative: f64) {
     let error = got as f64 / measured as f64 - 1.0;
-    assert!(
-        error.abs() <= relative,
-        "{got} against {measured}: {:+.1} %",
-        100.0 * error
-    );
+    assert!(error.abs() <= relative, "{got} against {measured}: {:+.1} %", 100.0 * error);
 }
 
 #[test]
 fn pools_are_near_those_that_vllm_measured() {
     // RTX 4090, 25,250,627,584 B by the driver, vLLM 0.19 at utilization 0.9: 2588 blocks.
-    assert_near(
-        pool(&llama31_8b(), 25_250_627_584, 1, 1).unwrap().blocks,
-        2588,
-        0.01,
-    );
+    assert_near(pool(&llama31_8b(), 25_250_627_584, 1, 1).unwrap().blocks, 2588, 0.01);
     // The sheet's 24 GiB are more than the driver gives.
-    assert_near(
-        pool(&llama31_8b(), 24 * GIB, 1, 1).unwrap().blocks,
-        2588,
-        0.09,
-    );
+    assert_near(pool(&llama31_8b(), 24 * GIB, 1, 1).unwrap().blocks, 2588, 0.09);
     // RTX A6000, 48 GiB on the sheet, eager, 128 sequences: 13,844 blocks.
-    assert_near(
-        pool(&llama31_8b(), 48 * GIB, 1, 1).unwrap().blocks,
-        13_844,
-        0.02,
-    );
+    assert_near(pool(&llama31_8b(), 48 * GIB, 1, 1).unwrap().blocks, 13_844, 0.02);
     // H100, 80 GiB on the sheet, vLLM 0.23, whose default utilization is 0.92: 18,038 blocks.
     let h100 = kv_pool(&qwen3_14b(), 80 * GIB, 1, 1, 0.92, 16, 8192, 1.0).unwrap();
     assert_near(h100.blocks, 18_038, 0.03);
@@ -97,10 +76,7 @@ fn a_block_holds_its_layers_and_heads() {
     assert_eq!(pool(&model, 80 * GIB, 1, 1).unwrap().block_bytes, 2 << 20);
     assert_eq!(pool(&model, 80 * GIB, 4, 1).unwrap().block_bytes, 512 << 10);
     // One of 8 KV heads a rank, however many ranks.
-    assert_eq!(
-        pool(&model, 80 * GIB, 16, 1).unwrap().block_bytes,
-        256 << 10
-    );
+    assert_eq!(pool(&model, 80 * GIB, 16, 1).unwrap().block_bytes, 256 << 10);
     assert_eq!(pool(&model, 80 * GIB, 1, 2).unwrap().block_bytes, 1 << 20);
 }
 

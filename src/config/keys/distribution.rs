@@ -22,7 +22,7 @@ macro_rules! distributions {
                 $(#[doc = $doc])+
                 $variant {
                     /// Which distribution.
-                    kind: Set<String> = default(Literal::Text(stringify!($variant))).named("type");
+                    kind: Field<String> = required().named("type").example(stringify!($variant));
                     /// Round to whole numbers, at least 1. Tokens are rounded anyway.
                     is_int: Set<bool> = default(Literal::Flag(false));
                     $( $(#[doc = $key_doc])+ $name: $field = $key; )*
@@ -32,12 +32,11 @@ macro_rules! distributions {
 
         /// A distribution as it is written.
         #[derive(Clone, Debug)]
-        pub(crate) enum Distribution { $( $variant($variant), )+ }
+        pub(crate) enum Distribution { $( $variant(Box<$variant>), )+ }
 
         static DISTRIBUTION: Variants = Variants {
             name: "Distribution",
             doc: "A distribution of numbers; negative samples count as 0.",
-            default: "Constant",
             of: &[ $( (stringify!($variant), $variant::DECLARATION), $( ($alias, $variant::DECLARATION), )? )+ ],
         };
 
@@ -46,18 +45,13 @@ macro_rules! distributions {
         ) -> Option<Distribution> {
             $(
                 if name == stringify!($variant) $( || name == $alias )? {
-                    return $variant::decode(node, key, at, diagnostics).map(Distribution::$variant);
+                    return $variant::decode(node, key, at, diagnostics).map(|inner| Distribution::$variant(Box::new(inner)));
                 }
             )+
             None
         }
 
         impl Distribution {
-            /// Where it is written.
-            pub(crate) fn at(&self) -> &At {
-                match self { $( Self::$variant(inner) => &inner.at, )+ }
-            }
-
             fn section_json(&self) -> Json {
                 match self { $( Self::$variant(inner) => inner.json(), )+ }
             }
@@ -141,7 +135,12 @@ distributions! {
 impl Decode for Distribution {
     const SHAPE: &'static Shape = &Shape::Variants(|| &DISTRIBUTION);
 
-    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(
+        node: &Node,
+        key: &'static Key,
+        at: &At,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Self> {
         if !matches!(node.value, Value::Mapping(_)) {
             let message = format!("expected a distribution, found {}", node.value);
             diagnostics.error_with(at, message, "such as {type: Constant, value: 1}");
@@ -155,12 +154,20 @@ impl Decode for Distribution {
         let names = || DISTRIBUTION.of.iter().map(|(name, _)| *name);
         let Value::Text(name) = &kind.value else {
             let known = names().collect::<Vec<_>>().join(", ");
-            diagnostics.error(&at_type, format!("expected one of {known}, found {}", kind.value));
+            diagnostics.error(
+                &at_type,
+                format!("expected one of {known}, found {}", kind.value),
+            );
             return None;
         };
         if !names().any(|known| known == name) {
             let known = names().collect::<Vec<_>>().join(", ");
-            diagnostics.unknown(&at_type, format!("{name:?} is not a distribution: {known}"), name, names());
+            diagnostics.unknown(
+                &at_type,
+                format!("{name:?} is not a distribution: {known}"),
+                name,
+                names(),
+            );
             return None;
         }
         decode_variant(name, node, key, at, diagnostics)

@@ -3,7 +3,7 @@
 use oracle_components::model::Dtype;
 
 use crate::config::declare::{
-    Field, Ignored, Literal, Set, default, ignored, names, optional, required, section,
+    Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
 
 names!(FrameworkKind { "VLLM" => FrameworkKind::Vllm, "ParallelVLLM" => FrameworkKind::ParallelVllm });
@@ -72,7 +72,7 @@ section! {
         /// The model: a name from the model database or the catalog (`llmperforacle models` lists it), or the path of a
         /// Hugging Face config.json or its folder.
         model_profile_id: Field<String> = required().example("Llama3-8B").also_called(&["model", "model_id", "model_name"]);
-        /// The GPU of a framework without parallelism; `gpu0` if `VLLM` under `parallelism` has none.
+        /// The GPU of a framework without parallelism.
         gpu_id: Field<String> = optional("required for VLLM").example("gpu0").also_called(&["device_id", "gpu"]);
         /// Tokens of a KV block.
         block_size: Set<u32> = default(Literal::Integer(16)).unit("tokens").range(1.0, 256.0).example("16");
@@ -93,7 +93,8 @@ section! {
         step_overhead_s: Field<f64> = optional("0").unit("s").at_least(0.0);
         /// Bytes of a streamed token on the way to the client.
         bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes").at_least(0.0).example("2");
-        /// Reuse the KV cache of a conversation's earlier turns; also the master switch of `enable_cross_request_caching`.
+        /// Reuse the KV cache of a conversation's earlier turns; also the master switch of
+        /// `enable_cross_request_caching`.
         enable_prefix_caching: Set<bool> = default(Literal::Flag(true)).example("true");
         /// Reuse the KV cache of other requests with the same beginning.
         enable_cross_request_caching: Set<bool> = default(Literal::Flag(true)).example("true");
@@ -108,7 +109,7 @@ section! {
         /// Share of the GPU's memory that weights, activations and KV cache may take.
         gpu_memory_utilization: Set<f64> = default(Literal::Number(0.9)).share().example("0.9");
         /// KV blocks, in place of what memory allows.
-        num_gpu_blocks_override: Field<u64> = optional("what memory allows").unit("blocks").at_least(1.0);
+        num_gpu_blocks_override: Field<u64> = optional("what memory allows").unit("blocks").range(1.0, 1e12);
         /// Longest context, prompt and output together.
         max_model_len: Field<u32> = optional("the model's, held to the KV pool").unit("tokens").at_least(1.0);
         /// Order of the waiting queue: `fcfs` or `priority`.
@@ -140,9 +141,9 @@ section! {
     /// How the model is spread over GPUs.
     Parallelism {
         /// `TP`: every layer over all GPUs; `PP`: layers by stages; `TP_PP`: both.
-        strategy: Set<Strategy> = default(Literal::Text("None"));
+        strategy: Field<Strategy> = optional("one GPU");
         /// The GPUs, stage by stage.
-        gpu_ids: Set<Vec<String>> = default(Literal::EmptyList).also_called(&["gpus", "device_ids"]);
+        gpu_ids: Set<Vec<Placed<String>>> = default(Literal::EmptyList).also_called(&["gpus", "device_ids"]);
         /// Ranks that share every layer.
         tp_degree: Set<u32> = default(Literal::Integer(1)).at_least(1.0)
             .also_called(&["tensor_parallel_degree", "tensor_parallel_size", "tensor_parallel", "tp_size", "tp"]);

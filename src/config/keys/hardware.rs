@@ -1,6 +1,8 @@
 //! `hardware_profile`: devices and links.
 
-use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, optional, required, section};
+use crate::config::declare::{
+    Field, Ignored, Literal, Set, default, ignored, optional, required, section,
+};
 
 section! {
     /// GPUs and the links between them.

@@ -9,7 +9,7 @@ mod hardware;
 mod metrics;
 mod workload;
 
-pub(crate) use distribution::{Distribution, LogNormal};
+pub(crate) use distribution::{Distribution, LogNormal, Mixture};
 pub(crate) use frameworks::{Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
 pub(crate) use hardware::{ComputeDevice, HardwareProfile, NetworkLink};
 pub(crate) use metrics::Metrics;
@@ -28,7 +28,8 @@ section! {
         schema_uri: Field<String> = optional("none").named("$schema");
         /// How long, how exact, with which random numbers.
         simulation: Field<Simulation> = required();
-        /// JSON file with the predecessor's model profiles; relative to the current folder, else to this file's folder or
+        /// JSON file with the predecessor's model profiles; relative to the current folder, else to this file's folder
+        /// or
         /// its parents.
         model_characteristics_db_path: Field<String> = optional("the built-in catalog alone");
         /// GPUs and the links between them.
@@ -57,5 +58,102 @@ section! {
         /// Level of detail of costs: `high` prices layer by layer and lets collectives share links, `medium` prices
         /// layers in aggregate.
         lod: Set<LevelOfDetail> = default(Literal::Text("high")).example("high").also_called(&["level_of_detail"]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::Config;
+    use crate::config::declare::{Decode, Key, Literal, Need, Section, Shape};
+
+    /// Every section that can be reached from the root.
+    fn sections() -> Vec<&'static Section> {
+        let mut found = vec![Config::DECLARATION];
+        let mut index = 0;
+        while let Some(section) = found.get(index).copied() {
+            for inner in section
+                .keys
+                .iter()
+                .flat_map(|key| inner_sections(key.shape))
+            {
+                if !found.iter().any(|known| known.name == inner.name) {
+                    found.push(inner);
+                }
+            }
+            index += 1;
+        }
+        found
+    }
+
+    fn inner_sections(shape: &'static Shape) -> Vec<&'static Section> {
+        match shape {
+            Shape::List(inner) | Shape::Names(inner) => inner_sections(inner),
+            Shape::Section(section) => vec![section],
+            Shape::Variants(variants) => variants().of.iter().map(|(_, inner)| *inner).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn has_type(value: Literal, key: &Key) -> bool {
+        let holds = |value: f64| key.bounds.is_none_or(|bounds| bounds.hold(value));
+        match (value, key.shape) {
+            (Literal::Flag(_), Shape::Flag) | (Literal::Text(_), Shape::Text) => true,
+            (Literal::EmptyMapping, Shape::Names(_) | Shape::Section(_)) => true,
+            (Literal::EmptyList, Shape::List(_)) => true,
+            (Literal::Integer(value), Shape::Integer) => value >= 0 && holds(value as f64),
+            (Literal::Number(value), Shape::Number) => holds(value),
+            (Literal::Numbers(values), Shape::List(Shape::Number)) => {
+                values.iter().copied().all(holds)
+            }
+            (Literal::Text(name), Shape::Choice(names)) => names.contains(&name),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn every_default_has_its_keys_type_and_is_in_range() {
+        for section in sections() {
+            for key in section.keys {
+                if let Need::Default(value) = key.need {
+                    assert!(
+                        has_type(value, key),
+                        "{}.{}: {value:?}",
+                        section.name,
+                        key.name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_name_of_its_own_and_a_doc() {
+        for section in sections() {
+            let mut names = HashSet::new();
+            for key in section.keys {
+                assert!(
+                    names.insert(key.name),
+                    "{}.{} twice",
+                    section.name,
+                    key.name
+                );
+                assert!(
+                    key.doc.trim().ends_with('.'),
+                    "{}.{}",
+                    section.name,
+                    key.name
+                );
+            }
+            for other in section.keys.iter().flat_map(|key| key.also_called) {
+                assert!(
+                    !names.contains(other),
+                    "{}.{other} is a key itself",
+                    section.name
+                );
+            }
+        }
+        assert!(matches!(Config::SHAPE, Shape::Section(_)));
     }
 }

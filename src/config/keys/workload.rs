@@ -6,9 +6,8 @@ use oracle_components::scenario::Routing;
 
 use super::Distribution;
 use crate::config::declare::{
-    Field, Ignored, Literal, Set, default, ignored, names, optional, required, section,
+    Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
-use crate::config::diagnostic::At;
 use crate::workload::{Arrivals, TraceFormat};
 
 names!(Routing {
@@ -60,7 +59,7 @@ section! {
         load_balancing_strategy: Set<Routing> = default(Literal::Text("round_robin")).example("round_robin")
             .also_called(&["load_balancing", "routing"]);
         /// Weights of the frameworks by name under `weighted_random`; 1 for those that are not named.
-        framework_weights: Set<BTreeMap<String, (f64, At)>> = default(Literal::EmptyMapping).at_least(0.0);
+        framework_weights: Set<BTreeMap<String, Placed<f64>>> = default(Literal::EmptyMapping).at_least(0.0);
         /// Most turns of a conversation.
         max_turns_per_session: Set<u32> = default(Literal::Integer(10)).at_least(1.0).example("10");
         /// A follow-up's prompt holds the conversation so far.

@@ -1,6 +1,6 @@
 //! Engines out of frameworks: what GPUs share, memory, paths, and replicas.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
@@ -13,8 +13,8 @@ use super::frameworks::{self, Layout, Plan};
 use super::hardware::{Device, Hardware};
 use super::topology::{CLIENT, Topology};
 use super::wiring::{self, Wiring};
-use crate::config::declare::Set;
-use crate::config::diagnostic::{At, Diagnostics};
+use crate::config::declare::Placed;
+use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::config::keys::Workload;
 
 /// vLLM's default token budget on GPUs of the H100's size and on smaller ones.
@@ -40,12 +40,14 @@ pub(super) fn build(
     diagnostics: &mut Diagnostics,
 ) -> Option<Engines> {
     check_weights(&plans, workload, diagnostics);
-    wiring::add_catalog_links(&mut hardware, &plans);
+    wiring::add_catalog_links(&mut hardware, &plans, diagnostics);
     let tenants = tenants(&plans);
     let mut fleet = Fleet::new(&hardware);
     let mut drafts = Vec::new();
     for plan in &plans {
-        let Some(engine) = draft(plan, &hardware, &tenants, workload, diagnostics) else { continue };
+        let Some(engine) = draft(plan, &hardware, &tenants, workload, diagnostics) else {
+            continue;
+        };
         if plan.keys.is_target_for_workload.value {
             drafts.push((plan, engine));
         }
@@ -58,13 +60,20 @@ pub(super) fn build(
     for (plan, engine) in drafts {
         fleet.add(plan, engine);
     }
-    Some(Engines { gpus: fleet.gpus, links: fleet.topology.into_links(), engines: fleet.engines })
+    Some(Engines {
+        gpus: fleet.gpus,
+        links: fleet.topology.into_links(),
+        engines: fleet.engines,
+    })
 }
 
 /// Target frameworks on each GPU.
 fn tenants(plans: &[Plan<'_>]) -> HashMap<String, u32> {
     let mut tenants = HashMap::new();
-    for plan in plans.iter().filter(|plan| plan.keys.is_target_for_workload.value) {
+    for plan in plans
+        .iter()
+        .filter(|plan| plan.keys.is_target_for_workload.value)
+    {
         for id in plan.layout.iter().flat_map(|layout| &layout.gpu_ids) {
             *tenants.entry(id.clone()).or_insert(0) += 1;
         }
@@ -73,17 +82,37 @@ fn tenants(plans: &[Plan<'_>]) -> HashMap<String, u32> {
 }
 
 fn check_weights(plans: &[Plan<'_>], workload: &Workload, diagnostics: &mut Diagnostics) {
-    let weights: &Set<BTreeMap<String, (f64, At)>> = &workload.framework_weights;
+    let weights = &workload.framework_weights;
     let names = || plans.iter().map(|plan| plan.name.as_str());
-    for (name, (_, at)) in &weights.value {
+    for (name, Placed { at, .. }) in &weights.value {
         if !names().any(|known| known == name) {
-            diagnostics.unknown(at, format!("no framework is called {name:?}"), name, names());
+            diagnostics.unknown(
+                at,
+                format!("no framework is called {name:?}"),
+                name,
+                names(),
+            );
         }
     }
-    let targets = || plans.iter().filter(|plan| plan.keys.is_target_for_workload.value);
-    let has_weight = targets().any(|plan| weights.value.get(&plan.name).is_none_or(|(weight, _)| *weight > 0.0));
-    if workload.load_balancing_strategy.value == Routing::WeightedRandom && targets().count() > 0 && !has_weight {
-        diagnostics.error(&weights.at, "one target framework at least must have a weight above 0");
+    let targets = || {
+        plans
+            .iter()
+            .filter(|plan| plan.keys.is_target_for_workload.value)
+    };
+    let has_weight = targets().any(|plan| {
+        weights
+            .value
+            .get(&plan.name)
+            .is_none_or(|weight| weight.value > 0.0)
+    });
+    if workload.load_balancing_strategy.value == Routing::WeightedRandom
+        && targets().count() > 0
+        && !has_weight
+    {
+        diagnostics.error(
+            &weights.at,
+            "one target framework at least must have a weight above 0",
+        );
     }
 }
 
@@ -96,20 +125,46 @@ fn draft(
     diagnostics: &mut Diagnostics,
 ) -> Option<EngineSpec> {
     let config = plan.config;
-    let policy = frameworks::queue_policy(config, diagnostics);
-    let prefix_caching = frameworks::prefix_caching(config, diagnostics);
+    let limits = frameworks::scheduler(config, diagnostics);
     let step_overhead_s = frameworks::step_overhead_s(config, diagnostics);
-    let long_prefill_token_threshold = frameworks::prefill_limit(config, diagnostics);
     let layout = plan.layout.as_ref()?;
-    let wiring = wiring::resolve(plan, layout, &hardware.topology, diagnostics);
-    let devices = devices(layout, hardware, diagnostics)?;
+    let has_data_sheets = devices(layout, hardware).is_some();
+    // Without links and with a catalog device that is unknown, the links that it would bring are not missing.
+    let is_wired = has_data_sheets || !hardware.topology.is_empty();
+    let wiring = is_wired
+        .then(|| wiring::resolve(plan, layout, &hardware.topology, diagnostics))
+        .flatten();
+    if !has_data_sheets && !diagnostics.has_errors() {
+        // A GPU without a data sheet has been reported where it stands; a CPU has not.
+        diagnostics.error(
+            &layout.at,
+            "a CPU needs peak_tflops, memory_capacity_bytes and memory_gbps to serve a model",
+        );
+    }
+    let devices = devices(layout, hardware)?;
     let gpu_share = gpu_share(plan, layout, tenants, diagnostics);
     let (max_num_batched_tokens, max_num_seqs) = step_limits(plan, &devices, diagnostics);
     let model = Arc::clone(plan.model.as_ref()?);
-    let kv_blocks = kv_blocks(plan, layout, &devices, max_num_batched_tokens, gpu_share, diagnostics)?;
+    let kv_blocks = kv_blocks(
+        plan,
+        layout,
+        &devices,
+        max_num_batched_tokens,
+        gpu_share,
+        diagnostics,
+    )?;
     let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
-    let Wiring { rings, stage_paths, ingress, egress } = wiring?;
-    let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |(weight, _)| *weight);
+    let Wiring {
+        rings,
+        stage_paths,
+        ingress,
+        egress,
+    } = wiring?;
+    let weight = workload
+        .framework_weights
+        .value
+        .get(&plan.name)
+        .map_or(1.0, |weight| weight.value);
     Some(EngineSpec {
         name: plan.name.clone(),
         model,
@@ -124,13 +179,8 @@ fn draft(
         scheduler: SchedulerSpec {
             max_num_seqs,
             max_num_batched_tokens,
-            block_tokens: config.block_size.value,
-            chunked_prefill: config.enable_chunked_prefill.value,
-            long_prefill_token_threshold,
-            policy,
             max_model_len,
-            prefix_caching,
-            min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
+            ..limits
         },
         kv_blocks,
         step_overhead_s,
@@ -141,16 +191,13 @@ fn draft(
     })
 }
 
-fn devices<'a>(layout: &Layout, hardware: &'a Hardware, diagnostics: &mut Diagnostics) -> Option<Vec<&'a Device>> {
-    let devices: Vec<&Device> = layout.gpu_ids.iter().filter_map(|id| hardware.device(id)).collect();
-    if let Some(bare) = devices.iter().find(|device| device.spec.is_none()) {
-        // A GPU without a data sheet has been reported where it stands; a CPU has not.
-        if !diagnostics.has_errors() {
-            diagnostics.error(&layout.at, format!("{} has no peak_tflops, memory_capacity_bytes and memory_gbps", bare.id));
-        }
-        return None;
-    }
-    Some(devices)
+/// The devices of an engine, if all have a data sheet.
+fn devices<'a>(layout: &Layout, hardware: &'a Hardware) -> Option<Vec<&'a Device>> {
+    let devices = layout
+        .gpu_ids
+        .iter()
+        .map(|id| hardware.device(id).filter(|device| device.spec.is_some()));
+    devices.collect()
 }
 
 /// The framework's own figures, the first GPU's where it sets one of two.
@@ -162,12 +209,24 @@ fn efficiency(plan: &Plan<'_>, first: &Device) -> Option<Efficiency> {
     })
 }
 
-fn gpu_share(plan: &Plan<'_>, layout: &Layout, tenants: &HashMap<String, u32>, diagnostics: &mut Diagnostics) -> f64 {
-    let most = layout.gpu_ids.iter().map(|id| (tenants.get(id).copied().unwrap_or(1), id)).max_by_key(|(count, _)| *count);
-    let Some((count, id)) = most.filter(|(count, _)| *count > 1 && plan.keys.is_target_for_workload.value) else {
+fn gpu_share(
+    plan: &Plan<'_>,
+    layout: &Layout,
+    tenants: &HashMap<String, u32>,
+    diagnostics: &mut Diagnostics,
+) -> f64 {
+    let most = layout
+        .gpu_ids
+        .iter()
+        .map(|id| (tenants.get(id).copied().unwrap_or(1), id))
+        .max_by_key(|(count, _)| *count);
+    let Some((count, id)) =
+        most.filter(|(count, _)| *count > 1 && plan.keys.is_target_for_workload.value)
+    else {
         return 1.0;
     };
-    let message = format!("{count} frameworks run on {id}; each has 1/{count} of its memory and speed");
+    let message =
+        format!("{count} frameworks run on {id}; each has 1/{count} of its memory and speed");
     diagnostics.warn(&layout.at, message);
     1.0 / f64::from(count)
 }
@@ -179,11 +238,18 @@ fn step_limits(plan: &Plan<'_>, devices: &[&Device], diagnostics: &mut Diagnosti
         let flops = spec.peak_flops.fp16.or(spec.peak_flops.bf16).unwrap_or(0.0);
         spec.memory_bytes >= LARGE_GPU_BYTES && flops >= LARGE_GPU_FP16_FLOPS
     });
-    let default = if is_large { BATCHED_TOKENS_LARGE_GPU } else { BATCHED_TOKENS_SMALL_GPU };
+    let default = if is_large {
+        BATCHED_TOKENS_LARGE_GPU
+    } else {
+        BATCHED_TOKENS_SMALL_GPU
+    };
     let tokens = plan.config.max_num_batched_tokens.value.unwrap_or(default);
     let seqs = &plan.config.max_num_seqs;
     if seqs.value > tokens {
-        let message = format!("{} is more than max_num_batched_tokens ({tokens}), which counts", seqs.value);
+        let message = format!(
+            "{} is more than max_num_batched_tokens ({tokens}), which counts",
+            seqs.value
+        );
         diagnostics.warn(&seqs.at, message);
     }
     (tokens, seqs.value.min(tokens))
@@ -197,7 +263,11 @@ fn kv_blocks(
     gpu_share: f64,
     diagnostics: &mut Diagnostics,
 ) -> Option<u64> {
-    let memory_bytes = devices.iter().filter_map(|device| device.spec.as_ref()).map(|spec| spec.memory_bytes).min()?;
+    let memory_bytes = devices
+        .iter()
+        .filter_map(|device| device.spec.as_ref())
+        .map(|spec| spec.memory_bytes)
+        .min()?;
     let pool = kv_pool(
         plan.model.as_deref()?,
         memory_bytes,
@@ -213,7 +283,14 @@ fn kv_blocks(
         (Some(blocks), _) => Some(blocks),
         (None, Ok(pool)) => Some(pool.blocks),
         (None, Err(error)) => {
-            diagnostics.report(plan.severity(), &plan.config.model_profile_id.at, error.to_string(), None);
+            let is_idle = plan.severity() == Severity::Warning;
+            let note = is_idle.then(|| "it takes no requests, so it is not simulated".to_owned());
+            diagnostics.report(
+                plan.severity(),
+                &plan.config.model_profile_id.at,
+                error.to_string(),
+                note,
+            );
             None
         }
     }
@@ -221,17 +298,32 @@ fn kv_blocks(
 
 /// The model's longest context, held to what the pool can store for one sequence.
 fn max_model_len(plan: &Plan<'_>, kv_blocks: u64, diagnostics: &mut Diagnostics) -> u32 {
-    let model_tokens = plan.model.as_ref().map_or(u32::MAX, |model| model.max_position_embeddings).max(1);
+    let model_tokens = plan
+        .model
+        .as_ref()
+        .map_or(u32::MAX, |model| model.max_position_embeddings)
+        .max(1);
     let pool_tokens = kv_blocks.saturating_mul(u64::from(plan.config.block_size.value));
     let pool_tokens = u32::try_from(pool_tokens).unwrap_or(u32::MAX);
     let key = &plan.config.max_model_len;
-    let Some(tokens) = key.value else { return model_tokens.min(pool_tokens) };
+    let Some(tokens) = key.value else {
+        return model_tokens.min(pool_tokens);
+    };
     if tokens > pool_tokens {
-        let message = format!("{tokens} tokens do not fit in the KV pool, which holds {pool_tokens}");
-        diagnostics.report(plan.severity(), &key.at, message, Some("lower it, or raise gpu_memory_utilization".to_owned()));
+        let message =
+            format!("{tokens} tokens do not fit in the KV pool, which holds {pool_tokens}");
+        diagnostics.report(
+            plan.severity(),
+            &key.at,
+            message,
+            Some("lower it, or raise gpu_memory_utilization".to_owned()),
+        );
     }
     if tokens > model_tokens {
-        diagnostics.warn(&key.at, format!("the model was made for {model_tokens} tokens"));
+        diagnostics.warn(
+            &key.at,
+            format!("the model was made for {model_tokens} tokens"),
+        );
     }
     tokens
 }
@@ -256,7 +348,11 @@ impl Fleet {
         };
         for device in hardware.devices.iter().filter(|device| device.id != CLIENT) {
             if let Some(spec) = &device.spec {
-                let gpu = GpuSpec { id: device.id.clone(), device: Arc::clone(spec), efficiency: device.efficiency };
+                let gpu = GpuSpec {
+                    id: device.id.clone(),
+                    device: Arc::clone(spec),
+                    efficiency: device.efficiency,
+                };
                 fleet.gpu(gpu);
             }
         }
@@ -277,15 +373,31 @@ impl Fleet {
     fn add(&mut self, plan: &Plan<'_>, engine: EngineSpec) {
         let Some(layout) = &plan.layout else { return };
         let ids: Vec<&str> = layout.gpu_ids.iter().map(String::as_str).collect();
-        let links = if plan.keys.replicas.value > 1 { self.topology.touching(&ids) } else { Vec::new() };
+        let links = if plan.keys.replicas.value > 1 {
+            self.topology.touching(&ids)
+        } else {
+            Vec::new()
+        };
         for copy in 0..plan.keys.replicas.value {
             let gpus = ids.iter().map(|id| self.clone_gpu(id, copy)).collect();
-            let moved = if copy == 0 { HashMap::new() } else { self.clone_links(&links, &ids, copy) };
-            let path = |path: &Path| path.iter().map(|link| *moved.get(link).unwrap_or(link)).collect::<Path>();
+            let moved = if copy == 0 {
+                HashMap::new()
+            } else {
+                self.clone_links(&links, &ids, copy)
+            };
+            let path = |path: &Path| {
+                path.iter()
+                    .map(|link| *moved.get(link).unwrap_or(link))
+                    .collect::<Path>()
+            };
             self.engines.push(EngineSpec {
                 name: copy_name(&engine.name, copy),
                 gpus,
-                rings: engine.rings.iter().map(|ring| ring.iter().map(path).collect()).collect(),
+                rings: engine
+                    .rings
+                    .iter()
+                    .map(|ring| ring.iter().map(path).collect())
+                    .collect(),
                 stage_paths: engine.stage_paths.iter().map(path).collect(),
                 ingress: path(&engine.ingress),
                 egress: path(&engine.egress),
@@ -296,12 +408,26 @@ impl Fleet {
 
     fn clone_gpu(&mut self, id: &str, copy: u32) -> GpuIndex {
         let original = self.gpus[self.gpu_by_id[id] as usize].clone();
-        self.gpu(GpuSpec { id: copy_name(id, copy), ..original })
+        self.gpu(GpuSpec {
+            id: copy_name(id, copy),
+            ..original
+        })
     }
 
     /// Links that touch the engine's GPUs, with those ends moved to the copy's.
-    fn clone_links(&mut self, links: &[LinkIndex], ids: &[&str], copy: u32) -> HashMap<LinkIndex, LinkIndex> {
-        let end = |id: &str| if ids.contains(&id) { copy_name(id, copy) } else { id.to_owned() };
+    fn clone_links(
+        &mut self,
+        links: &[LinkIndex],
+        ids: &[&str],
+        copy: u32,
+    ) -> HashMap<LinkIndex, LinkIndex> {
+        let end = |id: &str| {
+            if ids.contains(&id) {
+                copy_name(id, copy)
+            } else {
+                id.to_owned()
+            }
+        };
         let mut moved = HashMap::new();
         for &link in links {
             let clone = *self.cloned_links.entry((link, copy)).or_insert_with(|| {
@@ -321,5 +447,9 @@ impl Fleet {
 
 /// `name` itself, then `name#r1`, `name#r2` and so on.
 fn copy_name(name: &str, copy: u32) -> String {
-    if copy == 0 { name.to_owned() } else { format!("{name}#r{copy}") }
+    if copy == 0 {
+        name.to_owned()
+    } else {
+        format!("{name}#r{copy}")
+    }
 }

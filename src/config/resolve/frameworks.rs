@@ -4,13 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
-use oracle_components::scenario::{PrefixCaching, QueuePolicy};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
 use super::Places;
 use super::hardware::Hardware;
 use super::models::Models;
+use super::topology::CLIENT;
+use crate::config::declare::Placed;
 use crate::config::diagnostic::{At, Diagnostics, Severity};
-use crate::config::keys::{Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
+use crate::config::keys::{
+    Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy,
+};
 
 /// A framework on its own.
 #[derive(Debug)]
@@ -46,7 +50,11 @@ impl Layout {
 impl Plan<'_> {
     /// How bad it is if this framework cannot run: it matters only if it takes requests.
     pub(super) fn severity(&self) -> Severity {
-        if self.keys.is_target_for_workload.value { Severity::Error } else { Severity::Warning }
+        if self.keys.is_target_for_workload.value {
+            Severity::Error
+        } else {
+            Severity::Warning
+        }
     }
 }
 
@@ -58,25 +66,49 @@ pub(super) fn resolve<'a>(
     diagnostics: &mut Diagnostics,
 ) -> Vec<Plan<'a>> {
     let models = Models::open(&config.model_characteristics_db_path, places, diagnostics);
-    let Some(frameworks) = &config.frameworks_to_test.value else { return Vec::new() };
-    if !frameworks.iter().any(|framework| framework.is_target_for_workload.value) {
+    let Some(frameworks) = &config.frameworks_to_test.value else {
+        return Vec::new();
+    };
+    if !frameworks
+        .iter()
+        .any(|framework| framework.is_target_for_workload.value)
+    {
         let message = "no framework takes requests";
-        diagnostics.error_with(&config.frameworks_to_test.at, message, "set is_target_for_workload: true for one");
+        diagnostics.error_with(
+            &config.frameworks_to_test.at,
+            message,
+            "set is_target_for_workload: true for one",
+        );
     }
     let mut names = HashSet::new();
     let mut plans = Vec::new();
     for keys in frameworks {
-        if keys.name.value.as_ref().is_some_and(|name| !names.insert(name)) {
+        if keys
+            .name
+            .value
+            .as_ref()
+            .is_some_and(|name| !names.insert(name))
+        {
             diagnostics.error(&keys.name.at, "another framework has this name");
         }
-        let Some(config) = &keys.config.value else { continue };
-        let model = models.model(&config.model_profile_id, diagnostics).map(|model| with_dtypes(model, config));
+        let Some(config) = &keys.config.value else {
+            continue;
+        };
+        let model = models
+            .model(&config.model_profile_id, diagnostics)
+            .map(|model| with_dtypes(model, config));
         let layout = hardware.and_then(|hardware| layout(keys, config, hardware, diagnostics));
         if let (Some(model), Some(layout)) = (&model, &layout) {
             check_division(model, layout, diagnostics);
         }
         let name = keys.name.value.clone().unwrap_or_default();
-        plans.push(Plan { keys, config, name, model, layout });
+        plans.push(Plan {
+            keys,
+            config,
+            name,
+            model,
+            layout,
+        });
     }
     plans
 }
@@ -102,17 +134,30 @@ fn layout(
     let parallelism = config.parallelism.value.as_ref();
     if kind == FrameworkKind::ParallelVllm && !config.parallelism.given {
         let message = "missing required key parallelism, which a ParallelVLLM needs";
-        diagnostics.error_with(&config.at, message, "such as parallelism: {strategy: TP, tp_degree: 2, gpu_ids: [gpu0, gpu1]}");
+        diagnostics.error_with(
+            &config.at,
+            message,
+            "such as parallelism: {strategy: TP, tp_degree: 2, gpu_ids: [gpu0, gpu1]}",
+        );
         return None;
     }
-    match parallelism.filter(|parallelism| parallelism.strategy.value != Strategy::None) {
-        Some(parallelism) => parallel_layout(parallelism, hardware, diagnostics),
-        None if kind == FrameworkKind::ParallelVllm => {
-            let at = parallelism.map_or(&config.parallelism.at, |parallelism| &parallelism.strategy.at);
+    if config.parallelism.given && parallelism.is_none() {
+        return None;
+    }
+    let strategy = parallelism.map(|parallelism| &parallelism.strategy);
+    if strategy.is_some_and(|strategy| strategy.given && strategy.value.is_none()) {
+        return None;
+    }
+    match parallelism.zip(strategy.and_then(|strategy| strategy.value)) {
+        Some((parallelism, strategy)) if strategy != Strategy::None => {
+            parallel_layout(parallelism, strategy, hardware, diagnostics)
+        }
+        _ if kind == FrameworkKind::ParallelVllm => {
+            let at = strategy.map_or(&config.parallelism.at, |strategy| &strategy.at);
             diagnostics.error(at, "a ParallelVLLM needs a strategy: TP, PP or TP_PP");
             None
         }
-        None => single_layout(config, parallelism, hardware, diagnostics),
+        _ => single_layout(config, parallelism, hardware, diagnostics),
     }
 }
 
@@ -123,110 +168,207 @@ fn single_layout(
     diagnostics: &mut Diagnostics,
 ) -> Option<Layout> {
     if let Some(parallelism) = parallelism
-        && (parallelism.tp_degree.value > 1 || parallelism.pp_stages.value > 1 || parallelism.gpu_ids.value.len() > 1)
+        && (parallelism.tp_degree.value > 1
+            || parallelism.pp_stages.value > 1
+            || parallelism.gpu_ids.value.len() > 1)
     {
         let message = "without a strategy the model runs on one GPU, gpu_id";
         diagnostics.warn_with(&parallelism.at, message, "set strategy: TP, PP or TP_PP");
     }
     let only_gpu = parallelism.and_then(|parallelism| match parallelism.gpu_ids.value.as_slice() {
-        [only] => Some(only.clone()),
+        [only] => Some(only.value.clone()),
         _ => None,
     });
     if !config.gpu_id.given && only_gpu.is_none() {
-        diagnostics.error_with(&config.at, "missing required key gpu_id, which a VLLM needs", "such as gpu_id: gpu0");
+        diagnostics.error_with(
+            &config.at,
+            "missing required key gpu_id, which a VLLM needs",
+            "such as gpu_id: gpu0",
+        );
     }
     let id = config.gpu_id.value.clone().or(only_gpu)?;
-    if hardware.device(&id).is_none() {
-        hardware.report_unknown(&config.gpu_id.at, &id, diagnostics);
+    if !check_gpu(&id, &config.gpu_id.at, hardware, diagnostics) {
         return None;
     }
     let at = config.gpu_id.at.clone();
-    Some(Layout { gpu_ids: vec![id], tensor_parallel: 1, pipeline_parallel: 1, microbatches: 1, at })
+    Some(Layout {
+        gpu_ids: vec![id],
+        tensor_parallel: 1,
+        pipeline_parallel: 1,
+        microbatches: 1,
+        at,
+    })
 }
 
-fn parallel_layout(keys: &Parallelism, hardware: &Hardware, diagnostics: &mut Diagnostics) -> Option<Layout> {
+fn parallel_layout(
+    keys: &Parallelism,
+    strategy: Strategy,
+    hardware: &Hardware,
+    diagnostics: &mut Diagnostics,
+) -> Option<Layout> {
     if !check_gpus(keys, hardware, diagnostics) {
         return None;
     }
+    let (tensor_parallel, pipeline_parallel) = degrees(keys, strategy, diagnostics)?;
+    let used = tensor_parallel as usize * pipeline_parallel as usize;
+    let gpu_ids = keys
+        .gpu_ids
+        .value
+        .iter()
+        .take(used)
+        .map(|id| id.value.clone())
+        .collect();
+    let given = keys.num_microbatches_per_request.value;
+    let microbatches = if pipeline_parallel > 1 {
+        given.unwrap_or(pipeline_parallel)
+    } else {
+        1
+    };
+    let at = keys.gpu_ids.at.clone();
+    Some(Layout {
+        gpu_ids,
+        tensor_parallel,
+        pipeline_parallel,
+        microbatches,
+        at,
+    })
+}
+
+/// Ranks a stage and stages, which must make use of the GPUs.
+fn degrees(
+    keys: &Parallelism,
+    strategy: Strategy,
+    diagnostics: &mut Diagnostics,
+) -> Option<(u32, u32)> {
     let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX);
     let (degree, stages) = (keys.tp_degree.value, keys.pp_stages.value);
-    let (tensor_parallel, pipeline_parallel) = match keys.strategy.value {
+    match strategy {
         Strategy::None | Strategy::Tensor => {
             if degree != gpus {
                 let message = format!("tp_degree is {degree}, but gpu_ids has {gpus}");
-                diagnostics.error_with(&keys.tp_degree.at, message, format!("set tp_degree: {gpus}"));
+                diagnostics.error_with(
+                    &keys.tp_degree.at,
+                    message,
+                    format!("set tp_degree: {gpus}"),
+                );
                 return None;
             }
-            (degree, 1)
+            Some((degree, 1))
         }
         Strategy::Pipeline => {
             if stages > gpus {
-                diagnostics.error(&keys.pp_stages.at, format!("pp_stages is {stages}, but gpu_ids has {gpus}"));
+                diagnostics.error(
+                    &keys.pp_stages.at,
+                    format!("pp_stages is {stages}, but gpu_ids has {gpus}"),
+                );
                 return None;
             }
             if stages < gpus {
-                let message = format!("{} of {gpus} GPUs idle: each of the {stages} stages runs on one", gpus - stages);
-                diagnostics.warn_with(&keys.gpu_ids.at, message, "use strategy: TP_PP with tp_degree");
+                let message = format!(
+                    "{} of {gpus} GPUs idle: each of the {stages} stages runs on one",
+                    gpus - stages
+                );
+                diagnostics.warn_with(
+                    &keys.gpu_ids.at,
+                    message,
+                    "use strategy: TP_PP with tp_degree",
+                );
             }
-            (1, stages)
+            Some((1, stages))
         }
         Strategy::TensorPipeline => {
             if u64::from(degree) * u64::from(stages) != u64::from(gpus) {
-                let message = format!("tp_degree × pp_stages is {degree} × {stages}, but gpu_ids has {gpus}");
+                let message =
+                    format!("tp_degree × pp_stages is {degree} × {stages}, but gpu_ids has {gpus}");
                 diagnostics.error(&keys.gpu_ids.at, message);
                 return None;
             }
-            (degree, stages)
+            Some((degree, stages))
         }
-    };
-    let mut gpu_ids = keys.gpu_ids.value.clone();
-    gpu_ids.truncate(tensor_parallel as usize * pipeline_parallel as usize);
-    let given = keys.num_microbatches_per_request.value;
-    let microbatches = if pipeline_parallel > 1 { given.unwrap_or(pipeline_parallel) } else { 1 };
-    let at = keys.gpu_ids.at.clone();
-    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, microbatches, at })
+    }
 }
 
 fn check_gpus(keys: &Parallelism, hardware: &Hardware, diagnostics: &mut Diagnostics) -> bool {
     let ids = &keys.gpu_ids.value;
     if ids.is_empty() {
-        diagnostics.error_with(&keys.gpu_ids.at, "there must be at least one GPU", "such as gpu_ids: [gpu0, gpu1]");
+        diagnostics.error_with(
+            &keys.gpu_ids.at,
+            "there must be at least one GPU",
+            "such as gpu_ids: [gpu0, gpu1]",
+        );
         return false;
     }
     let mut seen = HashSet::new();
     let mut is_right = true;
-    for (index, id) in ids.iter().enumerate() {
-        let at = keys.gpu_ids.at.item(index, keys.gpu_ids.at.mark);
+    for Placed { value: id, at } in ids {
         if !seen.insert(id) {
-            diagnostics.error(&at, format!("{id} is listed twice"));
+            diagnostics.error(at, format!("{id} is listed twice"));
             is_right = false;
-        } else if hardware.device(id).is_none() {
-            hardware.report_unknown(&at, id, diagnostics);
-            is_right = false;
+        } else {
+            is_right &= check_gpu(id, at, hardware, diagnostics);
         }
     }
     is_right
 }
 
+fn check_gpu(id: &str, at: &At, hardware: &Hardware, diagnostics: &mut Diagnostics) -> bool {
+    if id == CLIENT {
+        diagnostics.error(
+            at,
+            format!("{CLIENT} is where requests come from; it serves no model"),
+        );
+    } else if hardware.device(id).is_none() {
+        hardware.report_unknown(at, id, diagnostics);
+    } else {
+        return true;
+    }
+    false
+}
+
 fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {
     if layout.pipeline_parallel > model.layers {
-        let message = format!("{} stages for the {} layers of {}", layout.pipeline_parallel, model.layers, model.name);
+        let message = format!(
+            "{} stages for the {} layers of {}",
+            layout.pipeline_parallel, model.layers, model.name
+        );
         diagnostics.error(&layout.at, message);
     }
     if !model.heads.is_multiple_of(layout.tensor_parallel) {
-        let message = format!("the {} heads of {} do not divide among {} ranks; vLLM refuses this", model.heads, model.name, layout.tensor_parallel);
+        let message = format!(
+            "the {} heads of {} do not divide among {} ranks; vLLM refuses this",
+            model.heads, model.name, layout.tensor_parallel
+        );
         diagnostics.warn(&layout.at, message);
     }
 }
 
+/// The scheduler, but for what depends on devices and memory.
+pub(super) fn scheduler(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> SchedulerSpec {
+    SchedulerSpec {
+        max_num_seqs: config.max_num_seqs.value,
+        max_num_batched_tokens: config.max_num_batched_tokens.value.unwrap_or(u32::MAX),
+        block_tokens: config.block_size.value,
+        chunked_prefill: config.enable_chunked_prefill.value,
+        long_prefill_token_threshold: prefill_limit(config, diagnostics),
+        policy: queue_policy(config, diagnostics),
+        max_model_len: u32::MAX,
+        prefix_caching: prefix_caching(config, diagnostics),
+        min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
+    }
+}
+
 /// The waiting queue's order.
-pub(super) fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> QueuePolicy {
-    let Some(name) = config.scheduling_policy.value.as_deref() else { return QueuePolicy::Fcfs };
+fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> QueuePolicy {
+    let Some(name) = config.scheduling_policy.value.as_deref() else {
+        return QueuePolicy::Fcfs;
+    };
     match name.to_lowercase().as_str() {
         "fcfs" => QueuePolicy::Fcfs,
         "priority" => QueuePolicy::Priority,
         _ => {
-            let message = format!("{name:?} has no effect: fcfs and priority are the policies, and fcfs is used");
+            let message = format!(
+                "{name:?} has no effect: fcfs and priority are the policies, and fcfs is used"
+            );
             diagnostics.warn(&config.scheduling_policy.at, message);
             QueuePolicy::Fcfs
         }
@@ -234,13 +376,28 @@ pub(super) fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnosti
 }
 
 /// Which prefixes are shared.
-pub(super) fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> PrefixCaching {
-    let without_effect =
-        [(config.max_prefix_cache_size.given, &config.max_prefix_cache_size.at), (config.store_prefix_tokens.given, &config.store_prefix_tokens.at)];
+fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> PrefixCaching {
+    let without_effect = [
+        (
+            config.max_prefix_cache_size.given,
+            &config.max_prefix_cache_size.at,
+        ),
+        (
+            config.store_prefix_tokens.given,
+            &config.store_prefix_tokens.at,
+        ),
+    ];
     for (_, at) in without_effect.iter().filter(|(given, _)| *given) {
-        diagnostics.warn_once(at.path.rsplit('.').next().unwrap_or_default(), at, "has no effect: the KV pool bounds the prefix cache");
+        diagnostics.warn_once(
+            at.path.rsplit('.').next().unwrap_or_default(),
+            at,
+            "has no effect: the KV pool bounds the prefix cache",
+        );
     }
-    match (config.enable_prefix_caching.value, config.enable_cross_request_caching.value) {
+    match (
+        config.enable_prefix_caching.value,
+        config.enable_cross_request_caching.value,
+    ) {
         (false, _) => PrefixCaching::Off,
         (true, false) => PrefixCaching::Conversational,
         (true, true) => PrefixCaching::Full,
@@ -253,14 +410,21 @@ pub(super) fn step_overhead_s(config: &FrameworkConfig, diagnostics: &mut Diagno
         let message = "step_overhead_s is given too and counts";
         diagnostics.warn(&config.scheduler_iteration_delay_s.at, message);
     }
-    config.step_overhead_s.value.or(config.scheduler_iteration_delay_s.value).unwrap_or(0.0)
+    config
+        .step_overhead_s
+        .value
+        .or(config.scheduler_iteration_delay_s.value)
+        .unwrap_or(0.0)
 }
 
 /// Most prompt tokens of one sequence a step.
-pub(super) fn prefill_limit(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Option<u32> {
+fn prefill_limit(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Option<u32> {
     if config.long_prefill_token_threshold.given && config.prefill_chunk_size.given {
         let message = "long_prefill_token_threshold is given too and counts";
         diagnostics.warn(&config.prefill_chunk_size.at, message);
     }
-    config.long_prefill_token_threshold.value.or(config.prefill_chunk_size.value)
+    config
+        .long_prefill_token_threshold
+        .value
+        .or(config.prefill_chunk_size.value)
 }

@@ -8,7 +8,7 @@ use oracle_components::scenario::LinkSpec;
 
 use super::topology::{CLIENT, ENTRY, Topology};
 use crate::catalog::{Catalog, CatalogDevice};
-use crate::config::diagnostic::{At, Diagnostics, did_you_mean};
+use crate::config::diagnostic::{At, Diagnostics, NAMES_OFFERED, offer};
 use crate::config::keys::{ComputeDevice, HardwareProfile, NetworkLink};
 
 /// A device of the config.
@@ -51,8 +51,16 @@ pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) 
     for device in profile.compute_devices.value.iter().flatten() {
         add_device(&mut hardware, device, diagnostics);
     }
-    if profile.compute_devices.value.as_ref().is_some_and(Vec::is_empty) {
-        diagnostics.error(&profile.compute_devices.at, "there must be at least one device");
+    if profile
+        .compute_devices
+        .value
+        .as_ref()
+        .is_some_and(Vec::is_empty)
+    {
+        diagnostics.error(
+            &profile.compute_devices.at,
+            "there must be at least one device",
+        );
     }
     add_links(&mut hardware, &profile.network_links.value, diagnostics);
     hardware
@@ -66,31 +74,49 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut
         mfu: device.mfu.value.unwrap_or(predecessor.mfu),
         mbu: device.mbu.value.unwrap_or(predecessor.mbu),
     };
-    let Some(base) = &device.device_id.value else { return };
+    let Some(base) = &device.device_id.value else {
+        return;
+    };
     let ids = match device.count.value {
         Some(count) => (0..count).map(|number| format!("{base}{number}")).collect(),
         None => vec![base.clone()],
     };
+    if base.contains('#') {
+        let message = "an id may not hold #, which marks the devices of replicas";
+        diagnostics.error(&device.device_id.at, message);
+    }
     for id in ids {
         if hardware.by_id.contains_key(&id) {
             diagnostics.error(&device.device_id.at, format!("duplicate device_id {id}"));
-            continue;
-        }
-        if id.contains('#') {
-            diagnostics.error(&device.device_id.at, "an id may not hold #, which marks the devices of replicas");
+            return;
         }
         hardware.by_id.insert(id.clone(), hardware.devices.len());
-        hardware.devices.push(Device { id, spec: spec.clone(), efficiency, catalog });
+        hardware.devices.push(Device {
+            id,
+            spec: spec.clone(),
+            efficiency,
+            catalog,
+        });
     }
 }
 
-fn catalog_device(device: &ComputeDevice, diagnostics: &mut Diagnostics) -> Option<&'static CatalogDevice> {
+fn catalog_device(
+    device: &ComputeDevice,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'static CatalogDevice> {
     let name = device.device.value.as_deref()?;
     let found = Catalog::builtin().device(name);
     if found.is_none() {
-        let suggestion = did_you_mean(name, Catalog::builtin().device_names())
-            .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
-        diagnostics.error_with(&device.device.at, format!("no device {name:?} in the catalog"), suggestion);
+        let suggestion = offer(
+            name,
+            &Catalog::builtin().nearest_devices(name, NAMES_OFFERED),
+        )
+        .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
+        diagnostics.error_with(
+            &device.device.at,
+            format!("no device {name:?} in the catalog"),
+            suggestion,
+        );
     }
     found
 }
@@ -101,17 +127,30 @@ fn data_sheet(
     catalog: Option<&CatalogDevice>,
     diagnostics: &mut Diagnostics,
 ) -> Option<DeviceSpec> {
-    let is_computing = device.device_type.value.as_deref().is_none_or(|kind| !kind.eq_ignore_ascii_case("cpu"));
+    let is_computing = device
+        .device_type
+        .value
+        .as_deref()
+        .is_none_or(|kind| !kind.eq_ignore_ascii_case("cpu"));
     if !device.device.given && is_computing {
         report_missing(device, diagnostics);
     }
     let base = catalog.map(|device| &device.spec);
-    let name = base.map(|spec| spec.name.clone()).or_else(|| device.device_id.value.clone())?;
+    let name = base
+        .map(|spec| spec.name.clone())
+        .or_else(|| device.device_id.value.clone())?;
     Some(DeviceSpec {
         name,
         peak_flops: peak_flops(device, base.map(|spec| spec.peak_flops))?,
-        memory_bytes: device.memory_capacity_bytes.value.or(base.map(|spec| spec.memory_bytes))?,
-        memory_bytes_per_s: device.memory_gbps.value.map(|gb| gb * 1e9).or(base.map(|spec| spec.memory_bytes_per_s))?,
+        memory_bytes: device
+            .memory_capacity_bytes
+            .value
+            .or(base.map(|spec| spec.memory_bytes))?,
+        memory_bytes_per_s: device
+            .memory_gbps
+            .value
+            .map(|gb| gb * 1e9)
+            .or(base.map(|spec| spec.memory_bytes_per_s))?,
         tdp_w: base.and_then(|spec| spec.tdp_w),
     })
 }
@@ -125,19 +164,33 @@ fn report_missing(device: &ComputeDevice, diagnostics: &mut Diagnostics) {
     ];
     for (name, _) in missing.iter().filter(|(_, given)| !given) {
         let message = format!("missing required key {name}");
-        diagnostics.error_with(&device.at, message, "or name a catalog device, such as device: A100-80GB");
+        diagnostics.error_with(
+            &device.at,
+            message,
+            "or name a catalog device, such as device: A100-80GB",
+        );
     }
-    if let Some(peaks) = device.peak_tflops.value.as_ref().filter(|peaks| !peaks.fp16.given) {
+    if let Some(peaks) = device
+        .peak_tflops
+        .value
+        .as_ref()
+        .filter(|peaks| !peaks.fp16.given)
+    {
         diagnostics.error_with(&peaks.at, "missing required key fp16", "such as fp16: 312");
     }
 }
 
 fn peak_flops(device: &ComputeDevice, base: Option<PeakFlops>) -> Option<PeakFlops> {
-    let Some(given) = &device.peak_tflops.value else { return base };
+    let Some(given) = &device.peak_tflops.value else {
+        return base;
+    };
     let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
     let base = match base {
         Some(base) => base,
-        None => PeakFlops { fp16: Some(flops(given.fp16.value)?), ..PeakFlops::default() },
+        None => PeakFlops {
+            fp16: Some(flops(given.fp16.value)?),
+            ..PeakFlops::default()
+        },
     };
     Some(PeakFlops {
         fp32: flops(given.fp32.value).or(base.fp32),
@@ -173,10 +226,22 @@ fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut D
         }
         if link.bidirectional.value {
             let id = format!("{}:reverse", spec.id);
-            implied.push(LinkSpec { id, source: spec.destination, destination: spec.source, ..spec });
+            implied.push(LinkSpec {
+                id,
+                source: spec.destination,
+                destination: spec.source,
+                ..spec
+            });
         } else {
-            let message = format!("no link leads back from {} to {}", spec.destination, spec.source);
-            diagnostics.warn_with(&link.bidirectional.at, message, "set bidirectional: true or declare it");
+            let message = format!(
+                "no link leads back from {} to {}",
+                spec.destination, spec.source
+            );
+            diagnostics.warn_with(
+                &link.bidirectional.at,
+                message,
+                "set bidirectional: true or declare it",
+            );
         }
     }
     for link in implied {
@@ -184,10 +249,16 @@ fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut D
     }
 }
 
-fn link_spec(hardware: &Hardware, link: &NetworkLink, diagnostics: &mut Diagnostics) -> Option<LinkSpec> {
+fn link_spec(
+    hardware: &Hardware,
+    link: &NetworkLink,
+    diagnostics: &mut Diagnostics,
+) -> Option<LinkSpec> {
     let mut are_ends_known = true;
     for end in [&link.source_id, &link.dest_id] {
-        let Some(id) = end.value.as_deref() else { continue };
+        let Some(id) = end.value.as_deref() else {
+            continue;
+        };
         if hardware.by_id.contains_key(id) || id == CLIENT || id == ENTRY {
             continue;
         }

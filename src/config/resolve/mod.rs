@@ -32,24 +32,46 @@ pub(super) struct Places {
 }
 
 /// Resolves a decoded configuration. `None` if there is an error.
-pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagnostics) -> Option<Resolved> {
-    let horizon = config.simulation.value.as_ref().and_then(|simulation| horizon(simulation, config, diagnostics));
-    let default_seed = config.simulation.value.as_ref().and_then(|simulation| simulation.random_seed.value);
+pub(super) fn resolve(
+    config: &Config,
+    places: &Places,
+    diagnostics: &mut Diagnostics,
+) -> Option<Resolved> {
+    let horizon = config
+        .simulation
+        .value
+        .as_ref()
+        .and_then(|simulation| horizon(simulation, config, diagnostics));
+    let default_seed = config
+        .simulation
+        .value
+        .as_ref()
+        .and_then(|simulation| simulation.random_seed.value);
     let profile = config.hardware_profile.value.as_ref();
     let hardware = profile.map(|profile| hardware::resolve(profile, diagnostics));
     let frameworks = frameworks::resolve(config, hardware.as_ref(), places, diagnostics);
     let workload = config.workload.value.as_ref();
-    let traffic = workload.and_then(|workload| workload::resolve(workload, default_seed, places, diagnostics));
-    let series_interval = output::series_interval(&config.metrics_config.value, horizon, traffic.as_ref());
+    let traffic = workload
+        .and_then(|workload| workload::resolve(workload, default_seed, places, diagnostics));
+    let series_interval =
+        output::series_interval(&config.metrics_config.value, horizon, traffic.as_ref());
     let output = output::resolve(config, places, diagnostics);
+    output::check_warm_up(&config.metrics_config.value, horizon, diagnostics);
     let engines = hardware.zip(workload).and_then(|(hardware, workload)| {
         engines::build(frameworks, hardware, workload, diagnostics)
     });
     if diagnostics.has_errors() {
         return None;
     }
-    let (simulation, workload_keys, engines, traffic) = (config.simulation.value.as_ref()?, workload?, engines?, traffic?);
-    let seed = default_seed.or(workload_keys.random_seed.value).unwrap_or(0);
+    let (simulation, workload_keys, engines, traffic) = (
+        config.simulation.value.as_ref()?,
+        workload?,
+        engines?,
+        traffic?,
+    );
+    let seed = default_seed
+        .or(workload_keys.random_seed.value)
+        .unwrap_or(0);
     Some(Resolved {
         scenario: Scenario {
             horizon,
@@ -71,14 +93,33 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
 }
 
 /// When the simulation stops; `None` when the last request has ended.
-fn horizon(simulation: &Simulation, config: &Config, diagnostics: &mut Diagnostics) -> Option<SimTime> {
+fn horizon(
+    simulation: &Simulation,
+    config: &Config,
+    diagnostics: &mut Diagnostics,
+) -> Option<SimTime> {
     if simulation.drain.value {
+        if simulation.max_simulation_time.given {
+            let message = "has no effect with drain: true";
+            diagnostics.warn(&simulation.max_simulation_time.at, message);
+        }
         return None;
     }
-    let has_trace = config.workload.value.as_ref().is_some_and(|workload| workload.trace.given);
+    let has_trace = config
+        .workload
+        .value
+        .as_ref()
+        .is_some_and(|workload| workload.trace.given);
     if !simulation.max_simulation_time.given && !has_trace {
         let message = "missing required key max_simulation_time";
-        diagnostics.error_with(&simulation.at, message, "such as max_simulation_time: 60, or drain: true");
+        diagnostics.error_with(
+            &simulation.at,
+            message,
+            "such as max_simulation_time: 60, or drain: true",
+        );
     }
-    simulation.max_simulation_time.value.map(SimTime::from_secs_f64)
+    simulation
+        .max_simulation_time
+        .value
+        .map(SimTime::from_secs_f64)
 }

@@ -8,7 +8,7 @@ use oracle_components::model::ModelArchitecture;
 use super::Places;
 use crate::catalog::{self, Catalog, ModelParams, load_hf_config, load_model_params};
 use crate::config::declare::Field;
-use crate::config::diagnostic::{Diagnostic, Diagnostics, Severity, did_you_mean};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, NAMES_OFFERED, Severity, offer};
 
 /// Where models are looked up.
 #[derive(Debug)]
@@ -19,15 +19,30 @@ pub(super) struct Models<'a> {
 
 impl<'a> Models<'a> {
     /// Opens the database, if the config names one that is there.
-    pub(super) fn open(path: &Field<String>, places: &'a Places, diagnostics: &mut Diagnostics) -> Self {
-        let database = path.value.as_deref().and_then(|name| open_database(name, path, places, diagnostics));
+    pub(super) fn open(
+        path: &Field<String>,
+        places: &'a Places,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        let database = path
+            .value
+            .as_deref()
+            .and_then(|name| open_database(name, path, places, diagnostics));
         Self { database, places }
     }
 
     /// The model of a name.
-    pub(super) fn model(&self, id: &Field<String>, diagnostics: &mut Diagnostics) -> Option<Arc<ModelArchitecture>> {
+    pub(super) fn model(
+        &self,
+        id: &Field<String>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Arc<ModelArchitecture>> {
         let name = id.value.as_deref()?;
-        if let Some(entry) = self.database.as_ref().and_then(|database| database.model(name)) {
+        if let Some(entry) = self
+            .database
+            .as_ref()
+            .and_then(|database| database.model(name))
+        {
             self.report_findings(&entry.name, diagnostics);
             return Some(Arc::clone(&entry.architecture));
         }
@@ -40,21 +55,49 @@ impl<'a> Models<'a> {
         if let Some(path) = self.places.find(name) {
             return open_hf_config(&path, id, diagnostics);
         }
-        let database = self.database.iter().flat_map(|database| &database.models).map(|entry| entry.name.as_str());
-        let names = database.chain(Catalog::builtin().model_names());
-        let suggestion = did_you_mean(name, names).unwrap_or_else(|| {
-            "`llmperforacle models` lists the known ones; the path of a Hugging Face config.json is one too".to_owned()
+        let suggestion = self.nearest(name).unwrap_or_else(|| {
+            "`llmperforacle models` lists the known ones; the path of a Hugging Face config.json \
+             is one too"
+                .to_owned()
         });
-        diagnostics.error_with(&id.at, format!("no model {name:?} in the database or the catalog"), suggestion);
+        diagnostics.error_with(
+            &id.at,
+            format!("no model {name:?} in the database or the catalog"),
+            suggestion,
+        );
         None
+    }
+
+    /// The nearest names, those of the database first.
+    fn nearest(&self, name: &str) -> Option<String> {
+        let entries = self.database.iter().flat_map(|database| &database.models);
+        let known = entries.map(|entry| entry.name.as_str());
+        let mut near = catalog::nearest(name, known, NAMES_OFFERED);
+        for other in Catalog::builtin().nearest_models(name, NAMES_OFFERED) {
+            if near.len() < NAMES_OFFERED && !near.contains(&other) {
+                near.push(other);
+            }
+        }
+        offer(name, &near)
     }
 
     /// What the database's reader had to say about a model; whether there was an error.
     fn report_findings(&self, name: &str, diagnostics: &mut Diagnostics) -> bool {
-        let Some(database) = &self.database else { return false };
-        let is_about = |key: &str| key == name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let Some(database) = &self.database else {
+            return false;
+        };
+        let is_about = |key: &str| {
+            key == name
+                || key
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('.'))
+        };
         let mut has_error = false;
-        for finding in database.findings.iter().filter(|finding| is_about(&finding.key)) {
+        for finding in database
+            .findings
+            .iter()
+            .filter(|finding| is_about(&finding.key))
+        {
             has_error |= finding.severity == catalog::Severity::Error;
             if let Some(found) = diagnostic_of(finding) {
                 diagnostics.about_another_file(found);
@@ -71,7 +114,10 @@ fn open_database(
     diagnostics: &mut Diagnostics,
 ) -> Option<ModelParams> {
     let Some(found) = places.find(name) else {
-        diagnostics.warn(&path.at, format!("no file {name}; models are taken from the built-in catalog"));
+        diagnostics.warn(
+            &path.at,
+            format!("no file {name}; models are taken from the built-in catalog"),
+        );
         return None;
     };
     match load_model_params(&found) {
@@ -83,7 +129,11 @@ fn open_database(
     }
 }
 
-fn open_hf_config(path: &Path, id: &Field<String>, diagnostics: &mut Diagnostics) -> Option<Arc<ModelArchitecture>> {
+fn open_hf_config(
+    path: &Path,
+    id: &Field<String>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Arc<ModelArchitecture>> {
     match load_hf_config(path) {
         Ok(model) => {
             for found in model.warnings.iter().filter_map(diagnostic_of) {
@@ -108,7 +158,10 @@ fn diagnostic_of(finding: &catalog::Finding) -> Option<Diagnostic> {
     Some(Diagnostic {
         severity,
         file: finding.file.display().to_string(),
-        line: finding.line.and_then(|line| u32::try_from(line).ok()).unwrap_or(0),
+        line: finding
+            .line
+            .and_then(|line| u32::try_from(line).ok())
+            .unwrap_or(0),
         column: finding.line.map_or(0, |_| 1),
         key_path: finding.key.clone(),
         message: finding.message.clone(),
@@ -120,7 +173,13 @@ impl Places {
     /// A file: as named from the current folder, else from the config file's folder and its parents.
     pub(super) fn find(&self, name: &str) -> Option<PathBuf> {
         let name = Path::new(name);
-        let from_config = self.config_folder.iter().flat_map(|folder| folder.ancestors()).map(|folder| folder.join(name));
-        std::iter::once(name.to_path_buf()).chain(from_config).find(|path| path.exists())
+        let from_config = self
+            .config_folder
+            .iter()
+            .flat_map(|folder| folder.ancestors())
+            .map(|folder| folder.join(name));
+        std::iter::once(name.to_path_buf())
+            .chain(from_config)
+            .find(|path| path.exists())
     }
 }

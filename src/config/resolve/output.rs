@@ -17,13 +17,26 @@ const SERIES_ROWS: f64 = 2_000.0;
 const SERIES_INTERVAL_S: f64 = 1.0;
 
 /// The output plan.
-pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagnostics) -> Option<OutputPlan> {
+pub(super) fn resolve(
+    config: &Config,
+    places: &Places,
+    diagnostics: &mut Diagnostics,
+) -> Option<OutputPlan> {
     let metrics = &config.metrics_config.value;
-    let name_key = config.simulation.value.as_ref().map(|simulation| &simulation.name);
+    let name_key = config
+        .simulation
+        .value
+        .as_ref()
+        .map(|simulation| &simulation.name);
     let given_name = name_key.and_then(|name| name.value.clone());
     let run_name = given_name.unwrap_or_else(|| places.default_name.clone());
-    if let Some(name_key) = name_key.filter(|_| Path::new(&run_name).file_name() != Some(run_name.as_ref())) {
-        diagnostics.error(&name_key.at, format!("{run_name:?} is not the name of a folder"));
+    if let Some(name_key) =
+        name_key.filter(|_| Path::new(&run_name).file_name() != Some(run_name.as_ref()))
+    {
+        diagnostics.error(
+            &name_key.at,
+            format!("{run_name:?} is not the name of a folder"),
+        );
         return None;
     }
     let directory = metrics.output_directory.value.as_ref();
@@ -35,9 +48,15 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
     quantiles.dedup();
     Some(OutputPlan {
         summary_json: file(&metrics.output_summary_json_path, "summary.json"),
-        requests_parquet: Some(file(&metrics.output_requests_parquet_path, "requests.parquet")),
+        requests_parquet: Some(file(
+            &metrics.output_requests_parquet_path,
+            "requests.parquet",
+        )),
         requests_csv: metrics.write_csv.value.then_some(requests_csv),
-        timeseries_parquet: Some(file(&metrics.output_timeseries_parquet_path, "timeseries.parquet")),
+        timeseries_parquet: Some(file(
+            &metrics.output_timeseries_parquet_path,
+            "timeseries.parquet",
+        )),
         manifest_json: directory.join("manifest.json"),
         quantiles,
         warm_up: SimTime::from_secs_f64(metrics.warm_up_duration_s.value),
@@ -46,7 +65,8 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
     })
 }
 
-/// The path that the config gives, from the current folder; else the default name in the run's folder. A folder given by
+/// The path that the config gives, from the current folder; else the default name in the run's folder. A folder given
+/// by
 /// flag takes in files that the config puts elsewhere, so that runs of one file into several folders do not overwrite
 /// each other.
 fn file_path(key: &Field<String>, default: &str, directory: &Path, metrics: &Metrics) -> PathBuf {
@@ -60,8 +80,25 @@ fn file_path(key: &Field<String>, default: &str, directory: &Path, metrics: &Met
     }
 }
 
+/// A warm-up that nothing outlasts leaves the summary empty.
+pub(super) fn check_warm_up(
+    metrics: &Metrics,
+    horizon: Option<SimTime>,
+    diagnostics: &mut Diagnostics,
+) {
+    let warm_up = SimTime::from_secs_f64(metrics.warm_up_duration_s.value);
+    if horizon.is_some_and(|horizon| horizon <= warm_up) {
+        let message = "the simulation ends within the warm-up: no request is in the summary";
+        diagnostics.warn(&metrics.warm_up_duration_s.at, message);
+    }
+}
+
 /// The width of a row of the time series.
-pub(super) fn series_interval(metrics: &Metrics, horizon: Option<SimTime>, workload: Option<&Workload>) -> SimTime {
+pub(super) fn series_interval(
+    metrics: &Metrics,
+    horizon: Option<SimTime>,
+    workload: Option<&Workload>,
+) -> SimTime {
     if let Some(interval_s) = metrics.timeseries_interval_s.value {
         return SimTime::from_secs_f64(interval_s);
     }

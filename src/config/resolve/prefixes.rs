@@ -14,21 +14,42 @@ const SYSTEM: &[(&str, u32)] = &[
     ("creative_writing", 80),
 ];
 /// Its few-shot examples.
-const FEW_SHOT: &[(&str, u32)] = &[("classification_3shot", 300), ("qa_5shot", 500), ("translation_2shot", 200)];
+const FEW_SHOT: &[(&str, u32)] = &[
+    ("classification_3shot", 300),
+    ("qa_5shot", 500),
+    ("translation_2shot", 200),
+];
 /// Its instructions.
-const INSTRUCTION: &[(&str, u32)] = &[("analyze_data", 100), ("write_code", 150), ("explain_concept", 120)];
+const INSTRUCTION: &[(&str, u32)] = &[
+    ("analyze_data", 100),
+    ("write_code", 150),
+    ("explain_concept", 120),
+];
 
 /// The patterns of a workload; none unless prompts have content.
 pub(super) fn resolve(workload: &Workload, diagnostics: &mut Diagnostics) -> Vec<PrefixPattern> {
-    let Some(section) = &workload.prefix_patterns.value else { return Vec::new() };
-    let patterns: Vec<PrefixPattern> =
-        section.patterns.value.iter().filter_map(|keys| pattern(keys, diagnostics)).collect();
+    let Some(section) = &workload.prefix_patterns.value else {
+        return Vec::new();
+    };
+    let patterns: Vec<PrefixPattern> = section
+        .patterns
+        .value
+        .iter()
+        .filter_map(|keys| pattern(keys, diagnostics))
+        .collect();
     if !patterns.is_empty() && !patterns.iter().any(|pattern| pattern.weight > 0.0) {
-        diagnostics.error(&section.patterns.at, "one pattern at least must have a weight above 0");
+        diagnostics.error(
+            &section.patterns.at,
+            "one pattern at least must have a weight above 0",
+        );
     }
     if !workload.generate_prompt_tokens.value {
         let message = "has no effect while generate_prompt_tokens is false";
-        diagnostics.warn_with(&workload.prefix_patterns.at, message, "set workload.generate_prompt_tokens: true");
+        diagnostics.warn_with(
+            &workload.prefix_patterns.at,
+            message,
+            "set workload.generate_prompt_tokens: true",
+        );
         return Vec::new();
     }
     patterns
@@ -44,13 +65,35 @@ fn pattern(keys: &PatternKeys, diagnostics: &mut Diagnostics) -> Option<PrefixPa
             }
             let components = keys.components.value.iter();
             components
-                .filter_map(|piece| named_piece(piece.kind.value?, &piece.name, &piece.tokens, &piece.at, diagnostics))
+                .filter_map(|piece| {
+                    named_piece(
+                        piece.kind.value?,
+                        &piece.name,
+                        &piece.tokens,
+                        &piece.at,
+                        diagnostics,
+                    )
+                })
                 .collect()
         }
-        _ => vec![named_piece(kind, &keys.name, &keys.tokens, &keys.at, diagnostics)?],
+        _ => vec![named_piece(
+            kind,
+            &keys.name,
+            &keys.tokens,
+            &keys.at,
+            diagnostics,
+        )?],
     };
-    let name = keys.name.value.clone().unwrap_or_else(|| name_of(kind).to_owned());
-    Some(PrefixPattern { name, weight: keys.weight.value, pieces })
+    let name = keys
+        .name
+        .value
+        .clone()
+        .unwrap_or_else(|| name_of(kind).to_owned());
+    Some(PrefixPattern {
+        name,
+        weight: keys.weight.value,
+        pieces,
+    })
 }
 
 fn named_piece(
@@ -72,12 +115,18 @@ fn named_piece(
     let names = || known.iter().map(|(name, _)| *name);
     let Some(word) = name.value.as_deref() else {
         if !name.given {
-            let suggestion = format!("one of {}, or any with tokens", names().collect::<Vec<_>>().join(", "));
+            let suggestion = format!(
+                "one of {}, or any with tokens",
+                names().collect::<Vec<_>>().join(", ")
+            );
             diagnostics.error_with(at, "missing required key name", suggestion);
         }
         return None;
     };
-    let built_in = known.iter().find(|(name, _)| *name == word).map(|(_, tokens)| *tokens);
+    let built_in = known
+        .iter()
+        .find(|(name, _)| *name == word)
+        .map(|(_, tokens)| *tokens);
     if tokens.given {
         return tokens.value.map(|tokens| (word.to_owned(), tokens));
     }

@@ -1,6 +1,7 @@
 //! Links as a directed graph, and paths over it.
 //!
-//! A path has the fewest hops, then the least latency, then the links declared first: the same file gives the same paths.
+//! A path has the fewest hops, then the least latency, then the links declared first: the same file gives the same
+//! paths.
 //! Nothing is routed through the client.
 
 use std::cmp::Reverse;
@@ -25,7 +26,8 @@ pub(super) struct Topology {
 impl Topology {
     /// Adds a link.
     pub(super) fn add(&mut self, link: LinkSpec) -> LinkIndex {
-        let index = LinkIndex::try_from(self.links.len()).expect("fewer than 2^32 links fit in memory");
+        let index =
+            LinkIndex::try_from(self.links.len()).expect("fewer than 2^32 links fit in memory");
         let (source, destination) = (self.node(&link.source), self.node(&link.destination));
         self.outgoing[source].push((index, destination));
         self.links.push(link);
@@ -34,10 +36,14 @@ impl Topology {
 
     /// Whether a link leads directly from one node to another.
     pub(super) fn is_linked(&self, source: &str, destination: &str) -> bool {
-        let (Some(source), Some(destination)) = (self.nodes.get(source), self.nodes.get(destination)) else {
+        let (Some(source), Some(destination)) =
+            (self.nodes.get(source), self.nodes.get(destination))
+        else {
             return false;
         };
-        self.outgoing[*source].iter().any(|(_, to)| to == destination)
+        self.outgoing[*source]
+            .iter()
+            .any(|(_, to)| to == destination)
     }
 
     /// A link.
@@ -52,13 +58,21 @@ impl Topology {
 
     /// Whether any link leaves a node.
     pub(super) fn leaves(&self, node: &str) -> bool {
-        self.nodes.get(node).is_some_and(|node| !self.outgoing[*node].is_empty())
+        self.nodes
+            .get(node)
+            .is_some_and(|node| !self.outgoing[*node].is_empty())
     }
 
     /// Links that touch one of the nodes.
     pub(super) fn touching(&self, nodes: &[&str]) -> Vec<LinkIndex> {
-        let touches = |link: &LinkSpec| nodes.contains(&link.source.as_str()) || nodes.contains(&link.destination.as_str());
-        (0..).zip(&self.links).filter(|(_, link)| touches(link)).map(|(index, _)| index).collect()
+        let touches = |link: &LinkSpec| {
+            nodes.contains(&link.source.as_str()) || nodes.contains(&link.destination.as_str())
+        };
+        (0..)
+            .zip(&self.links)
+            .filter(|(_, link)| touches(link))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// Every link.
@@ -72,7 +86,11 @@ impl Topology {
             return Some(Path::new());
         }
         let (source, destination) = (*self.nodes.get(source)?, *self.nodes.get(destination)?);
-        let barred: Vec<usize> = barred.iter().filter_map(|node| self.nodes.get(*node)).copied().collect();
+        let barred: Vec<usize> = barred
+            .iter()
+            .filter_map(|node| self.nodes.get(*node))
+            .copied()
+            .collect();
         let mut arrived_by: HashMap<usize, Option<LinkIndex>> = HashMap::new();
         let mut frontier = BinaryHeap::from([Reverse((Cost::default(), source, None))]);
         while let Some(Reverse((cost, node, link))) = frontier.pop() {
@@ -94,7 +112,11 @@ impl Topology {
         None
     }
 
-    fn walk_back(&self, destination: usize, arrived_by: &HashMap<usize, Option<LinkIndex>>) -> Path {
+    fn walk_back(
+        &self,
+        destination: usize,
+        arrived_by: &HashMap<usize, Option<LinkIndex>>,
+    ) -> Path {
         let mut path = Path::new();
         let mut node = destination;
         while let Some(Some(link)) = arrived_by.get(&node) {
@@ -126,7 +148,11 @@ struct Cost {
 impl Cost {
     fn after(self, link: LinkIndex, latency_s: f64) -> Self {
         let latency_ps = self.latency_ps.saturating_add((latency_s * 1e12) as u64);
-        Self { hops: self.hops + 1, latency_ps, last_link: link }
+        Self {
+            hops: self.hops + 1,
+            latency_ps,
+            last_link: link,
+        }
     }
 }
 
@@ -165,7 +191,13 @@ mod tests {
 
     #[test]
     fn no_path_leads_through_a_barred_node() {
-        let topology = topology(&[("a", CLIENT, 0.0), (CLIENT, "b", 0.0), ("a", "c", 0.0), ("c", "d", 0.0), ("d", "b", 0.0)]);
+        let topology = topology(&[
+            ("a", CLIENT, 0.0),
+            (CLIENT, "b", 0.0),
+            ("a", "c", 0.0),
+            ("c", "d", 0.0),
+            ("d", "b", 0.0),
+        ]);
         assert_eq!(topology.path("a", "b", &[]), Some(vec![0, 1]));
         assert_eq!(topology.path("a", "b", &[CLIENT]), Some(vec![2, 3, 4]));
         assert_eq!(topology.path(CLIENT, "b", &[CLIENT]), Some(vec![1]));

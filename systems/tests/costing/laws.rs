@@ -1,8 +1,6 @@
 //! What holds of every price: it lies above both roofs, more takes longer, two ways to it agree.
 
-use oracle_components::model::{
-    Attention, Dtype, MixtureOfExperts, ModelArchitecture, SlidingWindow,
-};
+use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture, SlidingWindow};
 use oracle_components::scenario::LevelOfDetail;
 use oracle_systems::costing::StepShape;
 use proptest::prelude::*;
@@ -12,13 +10,7 @@ use crate::{BYTES_PER_S, LINK_BYTES_PER_S, cost, llama, prepare, scenario, secon
 fn models() -> impl Strategy<Value = ModelArchitecture> {
     let dtypes = prop::sample::select(vec![Dtype::Fp16, Dtype::Int8, Dtype::Fp8, Dtype::Int4]);
     let experts = (1..64_u32, 1..8_u32, 0..2_u32, 0..5_u32);
-    let sizes = (
-        1..40_u32,
-        1..16_u32,
-        1..8_u32,
-        256..8192_u32,
-        1000..100_000_u32,
-    );
+    let sizes = (1..40_u32, 1..16_u32, 1..8_u32, 256..8192_u32, 1000..100_000_u32);
     (sizes, experts, dtypes, any::<[bool; 5]>()).prop_map(
         |(sizes, experts, dtype, [moe, latent, gated, window, norm])| {
             let (layers, kv_heads, group, intermediate, vocab) = sizes;
@@ -35,10 +27,7 @@ fn models() -> impl Strategy<Value = ModelArchitecture> {
                 shared_intermediate: shared * 512,
                 dense_layers,
             });
-            model.sliding_window = window.then_some(SlidingWindow {
-                window_tokens: 128,
-                layers: layers / 2,
-            });
+            model.sliding_window = window.then_some(SlidingWindow { window_tokens: 128, layers: layers / 2 });
             if latent {
                 model.attention = Attention::Latent {
                     kv_lora_rank: 128,

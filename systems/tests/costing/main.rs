@@ -10,8 +10,7 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
 };
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
 
@@ -20,14 +19,7 @@ const BYTES_PER_S: f64 = 2039e9 * 0.8;
 const LINK_BYTES_PER_S: f64 = 300e9;
 const LINK_LATENCY_S: f64 = 2e-6;
 
-fn llama(
-    layers: u32,
-    hidden: u32,
-    heads: u32,
-    kv_heads: u32,
-    intermediate: u32,
-    vocab: u32,
-) -> ModelArchitecture {
+fn llama(layers: u32, hidden: u32, heads: u32, kv_heads: u32, intermediate: u32, vocab: u32) -> ModelArchitecture {
     ModelArchitecture {
         name: "llama".into(),
         layers,
@@ -66,10 +58,7 @@ fn mixtral_8x7b() -> ModelArchitecture {
         shared_intermediate: 0,
         dense_layers: 0,
     };
-    ModelArchitecture {
-        moe: Some(moe),
-        ..llama(32, 4096, 32, 8, 14336, 32000)
-    }
+    ModelArchitecture { moe: Some(moe), ..llama(32, 4096, 32, 8, 14336, 32000) }
 }
 
 fn deepseek_v3() -> ModelArchitecture {
@@ -97,21 +86,12 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
     let ranks = tensor * pipeline;
     let device = Arc::new(DeviceSpec {
         name: "A100".into(),
-        peak_flops: PeakFlops {
-            fp16: Some(312e12),
-            bf16: Some(312e12),
-            int8: Some(624e12),
-            ..PeakFlops::default()
-        },
+        peak_flops: PeakFlops { fp16: Some(312e12), bf16: Some(312e12), int8: Some(624e12), ..PeakFlops::default() },
         memory_bytes: 80 << 30,
         memory_bytes_per_s: 2039e9,
         tdp_w: None,
     });
-    let gpu = |id: u32| GpuSpec {
-        id: id.to_string(),
-        device: device.clone(),
-        efficiency: Efficiency::PREDECESSOR,
-    };
+    let gpu = |id: u32| GpuSpec { id: id.to_string(), device: device.clone(), efficiency: Efficiency::PREDECESSOR };
     let link = |id: u32| LinkSpec {
         id: id.to_string(),
         source: String::new(),
@@ -120,13 +100,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
         latency_s: LINK_LATENCY_S,
     };
     let hops = |stage: u32| {
-        if tensor > 1 {
-            (0..tensor)
-                .map(|rank| vec![stage * tensor + rank])
-                .collect()
-        } else {
-            vec![]
-        }
+        if tensor > 1 { (0..tensor).map(|rank| vec![stage * tensor + rank]).collect() } else { vec![] }
     };
     let engine = EngineSpec {
         name: "engine".into(),
@@ -174,22 +148,12 @@ fn cost(scenario: &Scenario) -> StepCost {
     StepCost::new(&scenario.engines[0], scenario)
 }
 
-fn prepare(
-    model: ModelArchitecture,
-    tensor: u32,
-    pipeline: u32,
-    microbatches: u32,
-    shape: &StepShape,
-) -> PreparedStep {
+fn prepare(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: u32, shape: &StepShape) -> PreparedStep {
     cost(&scenario(model, tensor, pipeline, microbatches)).prepare(shape)
 }
 
 fn decode(sequences: u32) -> StepShape {
-    StepShape {
-        decode_sequences: sequences,
-        sampled_rows: sequences,
-        ..StepShape::default()
-    }
+    StepShape { decode_sequences: sequences, sampled_rows: sequences, ..StepShape::default() }
 }
 
 /// One whole prompt.
@@ -211,8 +175,5 @@ fn seconds(step: &PreparedStep, context: u64) -> f64 {
 
 #[track_caller]
 fn assert_near(got: f64, expected: f64, relative: f64) {
-    assert!(
-        (got / expected - 1.0).abs() <= relative,
-        "got {got}, expected {expected} within {relative}"
-    );
+    assert!((got / expected - 1.0).abs() <= relative, "got {got}, expected {expected} within {relative}");
 }

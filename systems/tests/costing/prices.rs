@@ -8,8 +8,8 @@ use oracle_components::scenario::LevelOfDetail;
 use oracle_systems::costing::StepShape;
 
 use crate::{
-    BYTES_PER_S, FLOPS_PER_S, LINK_BYTES_PER_S, LINK_LATENCY_S, assert_near, cost, decode,
-    llama2_13b, mixtral_8x7b, prefill, prepare, scenario, seconds,
+    BYTES_PER_S, FLOPS_PER_S, LINK_BYTES_PER_S, LINK_LATENCY_S, assert_near, cost, decode, llama2_13b, mixtral_8x7b,
+    prefill, prepare, scenario, seconds,
 };
 
 #[test]
@@ -33,8 +33,7 @@ fn prefill_of_a_prompt_is_bound_by_compute() {
     // Attention: 40 · 4 · 2,098,176 pairs · 5120 = 1.7188e12 FLOPs → 0.01102 s (bytes: 84 MB a layer, less).
     // Elementwise, 2048 tokens · 4 · 2 · 5120 · 2 B … → 40 · 0.29 ms; head 0.33 GB → 0.2 ms.
     let step = prepare(llama2_13b(), 1, 1, 1, &prefill(2048));
-    let products =
-        40.0 * 2.0 * 2048.0 * (4.0 * 5120.0_f64.powi(2) + 3.0 * 5120.0 * 13824.0) / FLOPS_PER_S;
+    let products = 40.0 * 2.0 * 2048.0 * (4.0 * 5120.0_f64.powi(2) + 3.0 * 5120.0 * 13824.0) / FLOPS_PER_S;
     let attention = 40.0 * 4.0 * 2_098_176.0 * 5120.0 / FLOPS_PER_S;
     assert_near(products, 0.33314, 1e-3);
     assert_near(attention, 0.01102, 1e-3);
@@ -52,15 +51,10 @@ fn all_reduces_take_what_the_ring_formula_says() {
     for link in &mut instant.links {
         (link.latency_s, link.bytes_per_s) = (0.0, f64::INFINITY);
     }
-    let network =
-        seconds(&cost(&wired).prepare(&shape), 0) - seconds(&cost(&instant).prepare(&shape), 0);
+    let network = seconds(&cost(&wired).prepare(&shape), 0) - seconds(&cost(&instant).prepare(&shape), 0);
     assert_near(network, 81.0 * 116.8576e-6 + 6.16e-6, 1e-5);
     let ring_bytes = cost(&wired).prepare(&shape).work(0).ring_bytes;
-    assert_near(
-        ring_bytes,
-        81.0 * 1.5 * 2048.0 * 10240.0 + 0.75 * 64_000.0,
-        1e-9,
-    );
+    assert_near(ring_bytes, 81.0 * 1.5 * 2048.0 * 10240.0 + 0.75 * 64_000.0, 1e-9);
 }
 
 #[test]
@@ -75,11 +69,7 @@ fn tensor_parallel_divides_the_products() {
     }
     let halved = seconds(&cost(&free).prepare(&decode(1)), 1024);
     // Norms and sampling are not divided.
-    assert_near(
-        halved,
-        seconds(&prepare(llama2_13b(), 1, 1, 1, &decode(1)), 1024) / 2.0,
-        0.002,
-    );
+    assert_near(halved, seconds(&prepare(llama2_13b(), 1, 1, 1, &decode(1)), 1024) / 2.0, 0.002);
 }
 
 #[test]
@@ -91,22 +81,14 @@ fn a_decode_pipeline_stays_full() {
     let one = seconds(&prepare(model(), 1, 4, 1, &decode(64)), 64_000);
     let four = seconds(&prepare(model(), 1, 4, 4, &decode(64)), 64_000);
     let sends = 3.0 * (LINK_LATENCY_S + 64.0 * 10240.0 / LINK_BYTES_PER_S);
-    assert!(
-        (one - single - sends).abs() < 2e-9,
-        "{one} {single} {sends}"
-    );
+    assert!((one - single - sends).abs() < 2e-9, "{one} {single} {sends}");
     // The last stage, with the head: its weights four times, and its share of the cache once.
-    let weights =
-        (10.0 * (4.0 * 5120.0 * 5120.0 + 3.0 * 5120.0 * 13824.0) + 5120.0 * 32000.0) * 2.0;
+    let weights = (10.0 * (4.0 * 5120.0 * 5120.0 + 3.0 * 5120.0 * 13824.0) + 5120.0 * 32000.0) * 2.0;
     let slowest = (4.0 * weights + 64_000.0 * 204_800.0) / BYTES_PER_S;
     assert!(four >= slowest);
     assert_near(four, slowest, 0.01);
     // With a prefill, fill and drain come on top.
-    let mixed = StepShape {
-        decode_sequences: 64,
-        sampled_rows: 65,
-        ..prefill(4)
-    };
+    let mixed = StepShape { decode_sequences: 64, sampled_rows: 65, ..prefill(4) };
     assert!(seconds(&prepare(model(), 1, 4, 4, &mixed), 64_000) > 1.5 * four);
 }
 
@@ -116,22 +98,13 @@ fn a_shared_link_gives_each_ring_its_part() {
     // Both hops over one link: half the bandwidth each.
     shared.engines[0].rings = vec![vec![vec![0], vec![0]]];
     let mut halved = scenario(llama2_13b(), 2, 1, 1);
-    halved
-        .links
-        .iter_mut()
-        .for_each(|link| link.bytes_per_s /= 2.0);
+    halved.links.iter_mut().for_each(|link| link.bytes_per_s /= 2.0);
     let shape = prefill(512);
-    assert_eq!(
-        cost(&shared).prepare(&shape).duration(0),
-        cost(&halved).prepare(&shape).duration(0)
-    );
+    assert_eq!(cost(&shared).prepare(&shape).duration(0), cost(&halved).prepare(&shape).duration(0));
     // A second engine on the same links does the same.
     let mut two = scenario(llama2_13b(), 2, 1, 1);
     two.engines.push(two.engines[0].clone());
-    assert_eq!(
-        cost(&two).prepare(&shape).duration(0),
-        cost(&halved).prepare(&shape).duration(0)
-    );
+    assert_eq!(cost(&two).prepare(&shape).duration(0), cost(&halved).prepare(&shape).duration(0));
     two.level_of_detail = LevelOfDetail::Medium;
     let alone = prepare(llama2_13b(), 2, 1, 1, &shape);
     assert_eq!(cost(&two).prepare(&shape).duration(0), alone.duration(0));
@@ -143,13 +116,8 @@ fn a_hop_of_several_links_adds_latency_and_takes_the_least_bandwidth() {
     far.links[1].bytes_per_s = 100e9;
     far.engines[0].rings = vec![vec![vec![0, 1], vec![2]]];
     let mut near = scenario(llama2_13b(), 2, 1, 1);
-    near.links
-        .iter_mut()
-        .for_each(|link| (link.bytes_per_s, link.latency_s) = (100e9, 2.0 * LINK_LATENCY_S));
-    assert_eq!(
-        cost(&far).prepare(&prefill(64)).duration(0),
-        cost(&near).prepare(&prefill(64)).duration(0)
-    );
+    near.links.iter_mut().for_each(|link| (link.bytes_per_s, link.latency_s) = (100e9, 2.0 * LINK_LATENCY_S));
+    assert_eq!(cost(&far).prepare(&prefill(64)).duration(0), cost(&near).prepare(&prefill(64)).duration(0));
 }
 
 #[test]
@@ -157,51 +125,26 @@ fn the_slowest_rank_the_share_and_the_overhead_count() {
     let mut half = scenario(llama2_13b(), 1, 1, 1);
     half.engines[0].gpu_share = 0.5;
     let whole = seconds(&prepare(llama2_13b(), 1, 1, 1, &decode(8)), 800);
-    assert_near(
-        seconds(&cost(&half).prepare(&decode(8)), 800),
-        2.0 * whole,
-        1e-6,
-    );
+    assert_near(seconds(&cost(&half).prepare(&decode(8)), 800), 2.0 * whole, 1e-6);
     let mut uneven = scenario(llama2_13b(), 2, 1, 1);
     let mut even = uneven.clone();
-    uneven.gpus[1].efficiency = Efficiency {
-        mfu: 0.25,
-        mbu: 0.4,
-    };
-    even.engines[0].efficiency = Some(Efficiency {
-        mfu: 0.25,
-        mbu: 0.4,
-    });
-    assert_eq!(
-        cost(&uneven).prepare(&decode(8)).duration(9),
-        cost(&even).prepare(&decode(8)).duration(9)
-    );
+    uneven.gpus[1].efficiency = Efficiency { mfu: 0.25, mbu: 0.4 };
+    even.engines[0].efficiency = Some(Efficiency { mfu: 0.25, mbu: 0.4 });
+    assert_eq!(cost(&uneven).prepare(&decode(8)).duration(9), cost(&even).prepare(&decode(8)).duration(9));
     let mut idle = scenario(llama2_13b(), 1, 1, 1);
-    assert_eq!(
-        cost(&idle).prepare(&StepShape::default()).duration(0),
-        SimTime(1)
-    );
+    assert_eq!(cost(&idle).prepare(&StepShape::default()).duration(0), SimTime(1));
     idle.engines[0].step_overhead_s = 1e-3;
-    assert_eq!(
-        cost(&idle).prepare(&StepShape::default()).duration(0),
-        SimTime(1_000_000)
-    );
+    assert_eq!(cost(&idle).prepare(&StepShape::default()).duration(0), SimTime(1_000_000));
 }
 
 #[test]
 fn unlike_stages_keep_their_own_speed_up_to_six_kinds() {
-    let slow = Efficiency {
-        mfu: 0.25,
-        mbu: 0.4,
-    };
+    let slow = Efficiency { mfu: 0.25, mbu: 0.4 };
     let time = |stages: u32, slow_stages: u32| {
         let mut pipeline = scenario(llama2_13b(), 1, stages, 1);
         for (stage, gpu) in (0..slow_stages).zip(&mut pipeline.gpus) {
             // Each a little different: as many kinds as slow stages.
-            gpu.efficiency = Efficiency {
-                mbu: slow.mbu + 1e-6 * f64::from(stage),
-                ..slow
-            };
+            gpu.efficiency = Efficiency { mbu: slow.mbu + 1e-6 * f64::from(stage), ..slow };
         }
         seconds(&cost(&pipeline).prepare(&decode(1)), 100)
     };
@@ -215,10 +158,7 @@ fn unlike_stages_keep_their_own_speed_up_to_six_kinds() {
 fn eight_bit_weights_run_at_their_own_rate_and_narrower_ones_at_the_activations() {
     let shape = prefill(8192);
     let time = |dtype| {
-        let model = ModelArchitecture {
-            weight_dtype: dtype,
-            ..llama2_13b()
-        };
+        let model = ModelArchitecture { weight_dtype: dtype, ..llama2_13b() };
         seconds(&prepare(model, 1, 1, 1, &shape), 0)
     };
     // 624 TOP/s int8: products take half, attention and elementwise stay. The device has no fp8.
@@ -230,30 +170,16 @@ fn eight_bit_weights_run_at_their_own_rate_and_narrower_ones_at_the_activations(
 #[test]
 fn experts_are_read_as_far_as_tokens_reach_them() {
     // 1 token reaches 2 of 8 experts; 64 tokens all of them (8 · (1 − 0.75^64) = 8).
-    let bytes = |tokens| {
-        prepare(mixtral_8x7b(), 1, 1, 1, &decode(tokens))
-            .work(0)
-            .memory_bytes_per_gpu
-    };
+    let bytes = |tokens| prepare(mixtral_8x7b(), 1, 1, 1, &decode(tokens)).work(0).memory_bytes_per_gpu;
     let expert = 3.0 * 4096.0 * 14336.0 * 2.0;
     let activations = 63.0 * (bytes(201) - bytes(200));
-    assert_near(
-        bytes(64) - bytes(1) - activations,
-        6.0 * 32.0 * expert,
-        1e-6,
-    );
+    assert_near(bytes(64) - bytes(1) - activations, 6.0 * 32.0 * expert, 1e-6);
 }
 
 #[test]
 fn a_sliding_window_bounds_the_cache_that_is_read() {
-    let window = SlidingWindow {
-        window_tokens: 100,
-        layers: 20,
-    };
-    let model = ModelArchitecture {
-        sliding_window: Some(window),
-        ..llama2_13b()
-    };
+    let window = SlidingWindow { window_tokens: 100, layers: 20 };
+    let model = ModelArchitecture { sliding_window: Some(window), ..llama2_13b() };
     let step = prepare(model, 1, 1, 1, &decode(2));
     // Half of the layers see all 2000 tokens, half of them 2 · 100.
     let bytes = step.work(2000).memory_bytes_per_gpu - step.work(0).memory_bytes_per_gpu;

@@ -2,28 +2,19 @@
 
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_systems::costing::weights::{
-    active_parameters, kv_bytes_per_token_per_layer, kv_bytes_per_token_per_layer_and_rank,
-    parameters, stage_weight_bytes, weight_bytes,
+    active_parameters, kv_bytes_per_token_per_layer, kv_bytes_per_token_per_layer_and_rank, parameters,
+    stage_weight_bytes, weight_bytes,
 };
 
 use crate::{assert_near, decode, deepseek_v3, llama, llama2_13b, mixtral_8x7b, prepare};
 
 #[test]
 fn parameters_are_those_of_the_checkpoints() {
-    assert_eq!(
-        parameters(&llama(32, 4096, 32, 32, 11008, 32000)),
-        6_738_415_616
-    );
-    assert_eq!(
-        parameters(&llama(32, 4096, 32, 8, 14336, 128_256)),
-        8_030_261_248
-    );
+    assert_eq!(parameters(&llama(32, 4096, 32, 32, 11008, 32000)), 6_738_415_616);
+    assert_eq!(parameters(&llama(32, 4096, 32, 8, 14336, 128_256)), 8_030_261_248);
     assert_eq!(parameters(&llama2_13b()), 13_015_864_320);
     assert_eq!(parameters(&mixtral_8x7b()), 46_702_792_704);
-    let qwen = ModelArchitecture {
-        qkv_bias: true,
-        ..llama(28, 3584, 28, 4, 18944, 152_064)
-    };
+    let qwen = ModelArchitecture { qkv_bias: true, ..llama(28, 3584, 28, 4, 18944, 152_064) };
     assert_eq!(parameters(&qwen), 7_615_616_512);
     let phi2 = ModelArchitecture {
         gated_mlp: false,
@@ -41,54 +32,30 @@ fn parameters_are_those_of_the_checkpoints() {
 #[test]
 fn kv_bytes_follow_the_heads_and_the_latent() {
     // 2 · 40 heads · 128 · 2 B = 20,480 a layer; × 40 layers = 819,200.
-    assert_eq!(
-        kv_bytes_per_token_per_layer(&llama2_13b()) * 40.0,
-        819_200.0
-    );
+    assert_eq!(kv_bytes_per_token_per_layer(&llama2_13b()) * 40.0, 819_200.0);
     // 8 KV heads on 16 ranks: one each, 2 · 128 · 2 B.
-    assert_eq!(
-        kv_bytes_per_token_per_layer_and_rank(&mixtral_8x7b(), 16),
-        512.0
-    );
+    assert_eq!(kv_bytes_per_token_per_layer_and_rank(&mixtral_8x7b(), 16), 512.0);
     // (512 + 64) · 2 B, on every rank.
-    assert_eq!(
-        kv_bytes_per_token_per_layer_and_rank(&deepseek_v3(), 8),
-        1152.0
-    );
+    assert_eq!(kv_bytes_per_token_per_layer_and_rank(&deepseek_v3(), 8), 1152.0);
 }
 
 #[test]
 fn ranks_and_stages_share_the_weights() {
     let model = llama2_13b();
     assert_eq!(weight_bytes(&model), 2 * 13_015_864_320);
-    let stages: u64 = (0..4)
-        .map(|stage| stage_weight_bytes(&model, 1, 4, stage))
-        .sum();
+    let stages: u64 = (0..4).map(|stage| stage_weight_bytes(&model, 1, 4, stage)).sum();
     assert_eq!(stages, weight_bytes(&model));
     // Norms, 2 · 40 + 1 vectors of 5120, are on both ranks.
     let norms = 81 * 5120 * 2;
-    assert_eq!(
-        2 * stage_weight_bytes(&model, 2, 1, 0) - norms,
-        weight_bytes(&model)
-    );
-    let quantised = ModelArchitecture {
-        weight_dtype: Dtype::Fp8,
-        ..model
-    };
+    assert_eq!(2 * stage_weight_bytes(&model, 2, 1, 0) - norms, weight_bytes(&model));
+    let quantised = ModelArchitecture { weight_dtype: Dtype::Fp8, ..model };
     // Embedding, head and norms stay at 16 bits: (2 · 32000 + 81) · 5120 elements take a byte more.
-    assert_eq!(
-        weight_bytes(&quantised),
-        13_015_864_320 + (64_000 + 81) * 5120
-    );
+    assert_eq!(weight_bytes(&quantised), 13_015_864_320 + (64_000 + 81) * 5120);
 }
 
 /// Bytes of weights that a large decode batch reads: what is left of its bytes when those of each token are taken off.
 fn weight_bytes_read(model: &ModelArchitecture, tensor: u32) -> f64 {
-    let bytes = |tokens| {
-        prepare(model.clone(), tensor, 1, 1, &decode(tokens))
-            .work(0)
-            .memory_bytes_per_gpu
-    };
+    let bytes = |tokens| prepare(model.clone(), tensor, 1, 1, &decode(tokens)).work(0).memory_bytes_per_gpu;
     5001.0 * bytes(5000) - 5000.0 * bytes(5001)
 }
 

@@ -41,8 +41,7 @@ impl Engine {
                     self.pool.take(cached);
                     match own {
                         Some(own) => {
-                            self.coverage
-                                .note("partly filled block given up for a cached one");
+                            self.coverage.note("partly filled block given up for a cached one");
                             self.pool.give_up(own);
                         }
                         None => self.coverage.note("cached block taken while computing"),
@@ -68,9 +67,8 @@ impl Engine {
             return Vec::new();
         }
         let at_most = (sequence.known() - 1) / self.block_tokens();
-        let hit: Vec<BlockId> = (0..at_most)
-            .map_while(|index| self.pool.find(sequence.block_name(index, &self.scheduler)))
-            .collect();
+        let hit: Vec<BlockId> =
+            (0..at_most).map_while(|index| self.pool.find(sequence.block_name(index, &self.scheduler))).collect();
         let tokens = hit.len() as u64 * self.block_tokens();
         let exempt = sequence.spec.turn > 0 || sequence.was_preempted();
         if !exempt && tokens < u64::from(self.scheduler.min_cached_prefix_tokens) {
@@ -93,8 +91,7 @@ impl Engine {
         }
         if tail_hit {
             for block in self.pool.of_chain(sequence.tail_chain()) {
-                self.coverage
-                    .note("cached tail block beyond a hit forgotten");
+                self.coverage.note("cached tail block beyond a hit forgotten");
                 self.pool.forget(block);
             }
         }

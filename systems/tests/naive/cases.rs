@@ -5,9 +5,7 @@ use std::fmt;
 use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
-use oracle_components::scenario::{
-    LevelOfDetail, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
-};
+use oracle_components::scenario::{LevelOfDetail, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec};
 use oracle_systems::ports::RequestSource;
 
 use super::scenes::{Ranks, add_engine, empty_scenario, link};
@@ -128,11 +126,7 @@ impl Case {
 
     /// Its requests.
     pub fn source(&self) -> CaseSource {
-        CaseSource {
-            case: self.clone(),
-            next_session: 0,
-            clock: SimTime::ZERO,
-        }
+        CaseSource { case: self.clone(), next_session: 0, clock: SimTime::ZERO }
     }
 
     fn prefix(&self, path: &[u8]) -> Vec<PrefixSegment> {
@@ -140,10 +134,7 @@ impl Case {
         let segment = |(depth, &choice): (usize, &u8)| {
             // The key names the whole path from the root, so equal keys mean equal content.
             key = key * 2 + u64::from(choice);
-            PrefixSegment {
-                key: 1000 + key,
-                tokens: self.segment_tokens[depth][choice as usize],
-            }
+            PrefixSegment { key: 1000 + key, tokens: self.segment_tokens[depth][choice as usize] }
         };
         path.iter().enumerate().map(segment).collect()
     }
@@ -152,11 +143,7 @@ impl Case {
 /// A line for the world, one for each engine and one for each session.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let world = Self {
-            engines: Vec::new(),
-            sessions: Vec::new(),
-            ..self.clone()
-        };
+        let world = Self { engines: Vec::new(), sessions: Vec::new(), ..self.clone() };
         writeln!(f, "{world:?}")?;
         for engine in &self.engines {
             writeln!(f, "{engine:?}")?;

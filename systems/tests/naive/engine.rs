@@ -6,9 +6,7 @@ use std::collections::VecDeque;
 use oracle_components::SimTime;
 use oracle_components::record::{EngineTotals, PrefixEvent, Reason, Status};
 use oracle_components::request::RequestId;
-use oracle_components::scenario::{
-    EngineSpec, PrefixCaching, QueuePolicy, Scenario, SchedulerSpec,
-};
+use oracle_components::scenario::{EngineSpec, PrefixCaching, QueuePolicy, Scenario, SchedulerSpec};
 use oracle_systems::costing::{StepCost, StepShape};
 
 use super::caching::Leaving;
@@ -102,10 +100,8 @@ impl Engine {
     /// The next waiting or running request whose client has given up, in order of deadline and id.
     pub fn expire_one(&mut self, now: SimTime) -> Option<Ended> {
         let all = self.waiting.iter().chain(&self.running);
-        let (deadline, id) = all
-            .map(|sequence| (sequence.deadline(), sequence.id()))
-            .filter(|&(deadline, _)| deadline <= now)
-            .min()?;
+        let (deadline, id) =
+            all.map(|sequence| (sequence.deadline(), sequence.id())).filter(|&(deadline, _)| deadline <= now).min()?;
         if let Some(at) = self.waiting.iter().position(|other| other.id() == id) {
             self.coverage.note("timeout while waiting");
             let sequence = self.waiting.remove(at)?;
@@ -157,12 +153,8 @@ impl Engine {
 
     fn schedule_decodes(&mut self, budget: &mut u64, work: &mut Vec<(RequestId, Work)>) {
         let block_tokens = self.block_tokens();
-        let needs_block = |sequence: &Sequence| {
-            sequence.decodes() && sequence.computed.is_multiple_of(block_tokens)
-        };
-        while self.running.iter().filter(|one| needs_block(one)).count() as u64
-            > self.pool.free_blocks()
-        {
+        let needs_block = |sequence: &Sequence| sequence.decodes() && sequence.computed.is_multiple_of(block_tokens);
+        while self.running.iter().filter(|one| needs_block(one)).count() as u64 > self.pool.free_blocks() {
             let everyone = 0..self.running.len();
             let victim = victim_among(&self.running, everyone, self.scheduler.policy);
             self.coverage.note(match self.running[victim].decodes() {
@@ -192,9 +184,7 @@ impl Engine {
                 continue;
             }
             let limit = sequence.chunk_limit(&self.scheduler);
-            let chunk = (sequence.known() - sequence.computed)
-                .min(limit)
-                .min(*budget);
+            let chunk = (sequence.known() - sequence.computed).min(limit).min(*budget);
             if chunk == 0 {
                 self.coverage.note("running prefill without budget");
                 return;
@@ -202,8 +192,7 @@ impl Engine {
             let held = sequence.blocks.len() as u64;
             let more = self.blocks_for(sequence.computed + chunk) - held;
             while more > self.pool.free_blocks() {
-                let not_yet_served =
-                    (position..self.running.len()).filter(|&at| !self.running[at].decodes());
+                let not_yet_served = (position..self.running.len()).filter(|&at| !self.running[at].decodes());
                 let victim = victim_among(&self.running, not_yet_served, self.scheduler.policy);
                 self.preempt(victim);
                 if victim == position {
@@ -220,21 +209,16 @@ impl Engine {
     }
 
     /// Admits the head of the waiting queue, if there is one and it may run.
-    fn admit_head(
-        &mut self,
-        now: SimTime,
-        budget: &mut u64,
-        work: &mut Vec<(RequestId, Work)>,
-    ) -> bool {
+    fn admit_head(&mut self, now: SimTime, budget: &mut u64, work: &mut Vec<(RequestId, Work)>) -> bool {
         let seats = self.scheduler.max_num_seqs as usize;
         if self.waiting.is_empty() || self.running.len() >= seats || *budget == 0 {
             return false;
         }
         let head = match self.scheduler.policy {
             QueuePolicy::Fcfs => 0,
-            QueuePolicy::Priority => (0..self.waiting.len())
-                .min_by_key(|&at| self.waiting[at].priority_key())
-                .expect("somebody waits"),
+            QueuePolicy::Priority => {
+                (0..self.waiting.len()).min_by_key(|&at| self.waiting[at].priority_key()).expect("somebody waits")
+            }
         };
         let hit_blocks = self.cached_prefix(&self.waiting[head]);
         let sequence = &self.waiting[head];
@@ -332,18 +316,13 @@ impl Engine {
         assert!(self.running.len() <= self.scheduler.max_num_seqs as usize);
         self.totals.running_peak = self.totals.running_peak.max(self.running.len() as u64);
         let duration = self.cost.prepare(&shape).duration(decode_context);
-        self.step = Some(Step {
-            start: now,
-            end: now + duration,
-            work,
-        });
+        self.step = Some(Step { start: now, end: now + duration, work });
         self.check();
     }
 
     /// Conservation: blocks are free or held by those who say so, and a sequence holds what its tokens need.
     pub fn check(&self) {
-        self.pool
-            .check(self.running.iter().flat_map(|sequence| &sequence.blocks));
+        self.pool.check(self.running.iter().flat_map(|sequence| &sequence.blocks));
         for sequence in &self.running {
             let scheduled = self.step.as_ref().map_or(0, |step| {
                 let mine = step.work.iter().find(|(id, _)| *id == sequence.id());

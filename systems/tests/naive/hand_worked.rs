@@ -4,9 +4,7 @@
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{PrefixSegment, RequestSpec};
-use oracle_components::scenario::{
-    EngineSpec, PrefixCaching, QueuePolicy, Scenario, SchedulerSpec,
-};
+use oracle_components::scenario::{EngineSpec, PrefixCaching, QueuePolicy, Scenario, SchedulerSpec};
 use oracle_systems::costing::{StepCost, StepShape};
 use oracle_systems::ports::RequestSource;
 
@@ -31,10 +29,7 @@ impl RequestSource for List {
 
 fn simulate(scenario: &Scenario, requests: Vec<RequestSpec>) -> NaiveOutcome {
     let requests = requests.into_iter();
-    let mut list = List {
-        requests,
-        follow_up: None,
-    };
+    let mut list = List { requests, follow_up: None };
     run(scenario, &mut list)
 }
 
@@ -69,9 +64,7 @@ fn engine(scenario: &mut Scenario) -> &mut EngineSpec {
 /// How long a step takes that decodes at these contexts (the new token included) and computes chunks of
 /// (tokens computed before, tokens), of which `complete` reach the end of what is known.
 fn step(scenario: &Scenario, contexts: &[u64], chunks: &[(u64, u64)], complete: u32) -> SimTime {
-    let pairs = chunks
-        .iter()
-        .map(|(before, new)| new * before + new * (new + 1) / 2);
+    let pairs = chunks.iter().map(|(before, new)| new * before + new * (new + 1) / 2);
     let shape = StepShape {
         decode_sequences: contexts.len() as u32,
         prefill_tokens: chunks.iter().map(|(_, new)| *new as u32).sum(),
@@ -80,9 +73,7 @@ fn step(scenario: &Scenario, contexts: &[u64], chunks: &[(u64, u64)], complete: 
         prefill_context_tokens: chunks.iter().map(|(before, new)| before + new).sum(),
         sampled_rows: contexts.len() as u32 + complete,
     };
-    StepCost::new(&scenario.engines[0], scenario)
-        .prepare(&shape)
-        .duration(contexts.iter().sum())
+    StepCost::new(&scenario.engines[0], scenario).prepare(&shape).duration(contexts.iter().sum())
 }
 
 #[test]
@@ -99,10 +90,7 @@ fn a_request_alone_takes_its_prefill_and_a_step_a_token() {
     assert_eq!(record.first_token, Some(first));
     assert_eq!(record.last_token, Some(third));
     assert_eq!(record.completion, third);
-    assert_eq!(
-        (record.status, record.reason),
-        (Status::Success, Reason::Finished)
-    );
+    assert_eq!((record.status, record.reason), (Status::Success, Reason::Finished));
     assert_eq!((record.output_tokens, record.prefilled_tokens), (3, 10));
     let gaps = [(second - first).0, (third - second).0].map(|gap| (gap, 1));
     assert_eq!(outcome.gaps.into_iter().collect::<Vec<_>>(), gaps);
@@ -113,11 +101,7 @@ fn a_request_alone_takes_its_prefill_and_a_step_a_token() {
 
 #[test]
 fn a_long_prompt_is_prefilled_over_three_steps() {
-    let scheduler = SchedulerSpec {
-        max_num_batched_tokens: 10,
-        max_num_seqs: 10,
-        ..ROOMY
-    };
+    let scheduler = SchedulerSpec { max_num_batched_tokens: 10, max_num_seqs: 10, ..ROOMY };
     let scenario = one_engine(scheduler, 10);
     let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 25, 1)]);
     let chunks = [((0, 10), 0), ((10, 10), 0), ((20, 5), 1)];
@@ -137,9 +121,7 @@ fn a_request_that_comes_during_a_step_joins_the_next() {
     let first = step(&scenario, &[], &[(0, 8)], 1);
     let second = first + step(&scenario, &[9], &[(0, 6)], 1);
     let third = second + step(&scenario, &[10, 7], &[], 0);
-    let [a, b] = &outcome.records[..] else {
-        panic!("two records")
-    };
+    let [a, b] = &outcome.records[..] else { panic!("two records") };
     assert_eq!((a.request, b.request), (0, 1));
     assert_eq!((a.first_token, a.completion), (Some(first), third));
     assert_eq!((b.scheduled, b.first_token), (Some(first), Some(second)));
@@ -150,10 +132,7 @@ fn a_request_that_comes_during_a_step_joins_the_next() {
 
 #[test]
 fn a_pool_for_one_and_a_half_preempts_the_later_and_recomputes_it() {
-    let scheduler = SchedulerSpec {
-        block_tokens: 1,
-        ..ROOMY
-    };
+    let scheduler = SchedulerSpec { block_tokens: 1, ..ROOMY };
     let scenario = one_engine(scheduler, 15);
     let requests = vec![request(SimTime::ZERO, 5, 6), request(SimTime::ZERO, 5, 6)];
     let outcome = simulate(&scenario, requests);
@@ -168,14 +147,9 @@ fn a_pool_for_one_and_a_half_preempts_the_later_and_recomputes_it() {
         + step(&scenario, &[], &[(0, 8)], 1)
         + step(&scenario, &[9], &[], 0)
         + step(&scenario, &[10], &[], 0);
-    let [a, b] = &outcome.records[..] else {
-        panic!("two records")
-    };
+    let [a, b] = &outcome.records[..] else { panic!("two records") };
     assert_eq!((a.request, a.completion, a.preemptions), (0, first_done, 0));
-    assert_eq!(
-        (b.request, b.completion, b.preemptions),
-        (1, second_done, 1)
-    );
+    assert_eq!((b.request, b.completion, b.preemptions), (1, second_done, 1));
     assert_eq!((b.recomputed_tokens, b.prefilled_tokens), (7, 13));
     assert_eq!(outcome.engines[0].preemptions, 1);
     assert_eq!(outcome.engines[0].blocks_peak, 14);
@@ -194,26 +168,15 @@ fn a_prefill_that_preempts_itself_leaves_the_engine_awake() {
         ..ROOMY
     };
     let scenario = one_engine(scheduler, 70);
-    let important = RequestSpec {
-        priority: -1,
-        ..request(SimTime(1), 50, 2)
-    };
+    let important = RequestSpec { priority: -1, ..request(SimTime(1), 50, 2) };
     let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 50, 2), important]);
     assert_eq!(outcome.coverage.count("empty step, scheduled again"), 1);
-    let ended: Vec<_> = outcome
-        .records
-        .iter()
-        .map(|record| (record.request, record.status))
-        .collect();
+    let ended: Vec<_> = outcome.records.iter().map(|record| (record.request, record.status)).collect();
     assert_eq!(ended, [(1, Status::Success), (0, Status::Success)]);
 }
 
 fn full_caching(block_tokens: u32) -> SchedulerSpec {
-    SchedulerSpec {
-        block_tokens,
-        prefix_caching: PrefixCaching::Full,
-        ..ROOMY
-    }
+    SchedulerSpec { block_tokens, prefix_caching: PrefixCaching::Full, ..ROOMY }
 }
 
 fn with_prefix(mut request: RequestSpec, key: u64, tokens: u32) -> RequestSpec {
@@ -233,11 +196,7 @@ fn a_duplicate_prompt_computes_what_is_not_in_full_blocks_and_at_least_one_token
     let outcome = simulate(&scenario, requests);
     let seen = |at: usize| {
         let record = &outcome.records[at];
-        (
-            record.prefix_event,
-            record.cached_tokens,
-            record.prefilled_tokens,
-        )
+        (record.prefix_event, record.cached_tokens, record.prefilled_tokens)
     };
     assert_eq!(seen(0), (PrefixEvent::Miss, 0, 33));
     assert_eq!(seen(1), (PrefixEvent::FullHit, 32, 1));
@@ -274,48 +233,23 @@ fn eviction_eats_a_cached_chain_from_its_tail() {
 #[test]
 fn a_follow_up_turn_finds_its_tail_once_it_is_released() {
     let scenario = one_engine(full_caching(4), 100);
-    let first = RequestSpec {
-        tail_key: 9,
-        ..request(SimTime::ZERO, 8, 5)
-    };
-    let next = RequestSpec {
-        turn: 1,
-        prompt_tokens: 20,
-        arrival: SimTime(1_000_000_000),
-        ..first.clone()
-    };
-    let mut list = List {
-        requests: vec![first].into_iter(),
-        follow_up: Some(next),
-    };
+    let first = RequestSpec { tail_key: 9, ..request(SimTime::ZERO, 8, 5) };
+    let next = RequestSpec { turn: 1, prompt_tokens: 20, arrival: SimTime(1_000_000_000), ..first.clone() };
+    let mut list = List { requests: vec![first].into_iter(), follow_up: Some(next) };
     let outcome = run(&scenario, &mut list);
     // 12 of the first turn's 13 tokens were computed.
     assert_eq!(outcome.records[1].cached_tokens, 12);
-    assert_eq!(
-        outcome.records[1].prefix_event,
-        PrefixEvent::ConversationalHit
-    );
+    assert_eq!(outcome.records[1].prefix_event, PrefixEvent::ConversationalHit);
 }
 
 #[test]
 fn a_client_that_gives_up_in_the_queue_is_noticed_at_the_next_boundary() {
-    let scheduler = SchedulerSpec {
-        max_num_seqs: 1,
-        ..ROOMY
-    };
+    let scheduler = SchedulerSpec { max_num_seqs: 1, ..ROOMY };
     let scenario = one_engine(scheduler, 10);
-    let impatient = RequestSpec {
-        timeout: SimTime(10),
-        ..request(SimTime(5), 4, 1)
-    };
-    let mut list = List {
-        requests: vec![request(SimTime::ZERO, 10, 2), impatient].into_iter(),
-        follow_up: None,
-    };
+    let impatient = RequestSpec { timeout: SimTime(10), ..request(SimTime(5), 4, 1) };
+    let mut list = List { requests: vec![request(SimTime::ZERO, 10, 2), impatient].into_iter(), follow_up: None };
     let outcome = run(&scenario, &mut list);
-    let [timed_out, served] = &outcome.records[..] else {
-        panic!("two records")
-    };
+    let [timed_out, served] = &outcome.records[..] else { panic!("two records") };
     assert_eq!(timed_out.status, Status::Timeout);
     assert_eq!(timed_out.reason, Reason::TimeoutWaiting);
     assert_eq!((timed_out.request, timed_out.completion), (1, SimTime(15)));
@@ -331,10 +265,7 @@ fn streamed_tokens_queue_on_their_engines_lane() {
     scenario.links.push(link("slow", 1e3, 0.5));
     engine(&mut scenario).egress = vec![0, 1];
     engine(&mut scenario).response_bytes_per_token = 1e3;
-    let streamed = RequestSpec {
-        streaming: true,
-        ..request(SimTime::ZERO, 10, 3)
-    };
+    let streamed = RequestSpec { streaming: true, ..request(SimTime::ZERO, 10, 3) };
     let outcome = simulate(&scenario, vec![streamed]);
     let first_step = step(&scenario, &[], &[(0, 10)], 1);
     let crossing = SimTime(1_000_000 + 250_000_000 + 1_000_000_000 + 500_000_000);
@@ -358,17 +289,12 @@ fn prompts_and_whole_responses_are_first_in_first_out_on_a_link() {
     engine(&mut scenario).response_bytes_per_token = 1e3;
     let requests = vec![request(SimTime::ZERO, 10, 1), request(SimTime(3), 20, 1)];
     let outcome = simulate(&scenario, requests);
-    let [a, b] = &outcome.records[..] else {
-        panic!("two records")
-    };
+    let [a, b] = &outcome.records[..] else { panic!("two records") };
     let second = 1_000_000_000;
     assert_eq!(a.delivered, SimTime(second + second / 2));
     assert_eq!(b.delivered, SimTime(3 * second + second / 2));
     let generated = a.delivered + step(&scenario, &[], &[(0, 10)], 1);
-    assert_eq!(
-        (a.first_token, a.last_token),
-        (Some(generated), Some(generated))
-    );
+    assert_eq!((a.first_token, a.last_token), (Some(generated), Some(generated)));
     assert_eq!(a.completion, generated + SimTime(second));
     assert_eq!(outcome.links[0].busy, SimTime(3 * second));
     assert_eq!(outcome.links[1].transfers, 2);
@@ -382,9 +308,6 @@ fn at_the_horizon_what_is_in_flight_ends() {
     let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 10, 2), late]);
     let record = &outcome.records[0];
     assert_eq!(outcome.records.len(), 1);
-    assert_eq!(
-        (record.status, record.reason),
-        (Status::Incomplete, Reason::EndedRunning)
-    );
+    assert_eq!((record.status, record.reason), (Status::Incomplete, Reason::EndedRunning));
     assert_eq!((record.output_tokens, record.completion), (1, outcome.end));
 }

@@ -50,18 +50,10 @@ impl RequestSource for Poisson {
 #[test]
 fn one_seat_waits_as_pollaczek_and_khinchine_say() {
     let mut scenario = empty_scenario();
-    let scheduler = SchedulerSpec {
-        max_num_seqs: 1,
-        ..ROOMY
-    };
+    let scheduler = SchedulerSpec { max_num_seqs: 1, ..ROOMY };
     add_engine(&mut scenario, scheduler, 1, Ranks::ONE);
     for (seed, load) in [(1, 0.3), (2, 0.6)] {
-        let mut alone = Poisson {
-            left: 1,
-            clock: 0.0,
-            mean_gap_ns: 1.0,
-            random: Xoshiro256PlusPlus::seed_from_u64(0),
-        };
+        let mut alone = Poisson { left: 1, clock: 0.0, mean_gap_ns: 1.0, random: Xoshiro256PlusPlus::seed_from_u64(0) };
         let service = run(&scenario, &mut alone).engines[0].busy.0 as f64;
         let mut source = Poisson {
             left: 100_000,
@@ -76,9 +68,6 @@ fn one_seat_waits_as_pollaczek_and_khinchine_say() {
         });
         let mean = waits.sum::<f64>() / outcome.records.len() as f64;
         let expected = service * load / (2.0 * (1.0 - load));
-        assert!(
-            (mean / expected - 1.0).abs() < 0.05,
-            "load {load}: mean wait {mean} ns, expected {expected} ns"
-        );
+        assert!((mean / expected - 1.0).abs() < 0.05, "load {load}: mean wait {mean} ns, expected {expected} ns");
     }
 }

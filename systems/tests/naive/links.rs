@@ -48,13 +48,7 @@ pub fn send_whole(links: &mut [Link], path: &[LinkIndex], start: SimTime, bytes:
 }
 
 /// Sends one step's streamed tokens over a path at `end`, on the engine's own lane; when they are received.
-pub fn send_flow(
-    links: &mut [Link],
-    path: &[LinkIndex],
-    lane_free: &mut SimTime,
-    end: SimTime,
-    bytes: f64,
-) -> SimTime {
+pub fn send_flow(links: &mut [Link], path: &[LinkIndex], lane_free: &mut SimTime, end: SimTime, bytes: f64) -> SimTime {
     let start = end.max(*lane_free);
     let mut received = start;
     let mut slowest = SimTime::ZERO;

@@ -75,20 +75,12 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario, source: &'a mut dyn RequestSource) -> Self {
-        let weights: Vec<f64> = scenario
-            .engines
-            .iter()
-            .map(|engine| engine.weight)
-            .collect();
+        let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
         Self {
             scenario,
             now: SimTime::ZERO,
             router: Router::new(scenario.routing, &weights, scenario.seed),
-            engines: scenario
-                .engines
-                .iter()
-                .map(|engine| Engine::new(engine, scenario))
-                .collect(),
+            engines: scenario.engines.iter().map(|engine| Engine::new(engine, scenario)).collect(),
             links: scenario.links.iter().map(Link::new).collect(),
             next_open: source.next_request(),
             source,
@@ -114,10 +106,7 @@ impl<'a> World<'a> {
 
     /// When the next thing happens, by looking at everything that may.
     fn next_time(&self) -> Option<SimTime> {
-        let steps = self
-            .engines
-            .iter()
-            .filter_map(|engine| engine.step.as_ref());
+        let steps = self.engines.iter().filter_map(|engine| engine.step.as_ref());
         let idle = self.engines.iter().filter(|engine| engine.step.is_none());
         let deliveries = idle.filter_map(|engine| engine.in_transit.front());
         let arrivals = self.next_open.iter().chain(&self.follow_ups);
@@ -133,11 +122,7 @@ impl<'a> World<'a> {
         let now = self.now;
         let mut at_boundary = vec![false; self.engines.len()];
         for (index, at_boundary) in at_boundary.iter_mut().enumerate() {
-            if self.engines[index]
-                .step
-                .as_ref()
-                .is_some_and(|step| step.end == now)
-            {
+            if self.engines[index].step.as_ref().is_some_and(|step| step.end == now) {
                 self.end_step(index);
                 *at_boundary = true;
             }
@@ -147,11 +132,8 @@ impl<'a> World<'a> {
         }
         for (index, at_boundary) in at_boundary.iter().enumerate() {
             let engine = &self.engines[index];
-            let wakes = engine.step.is_none()
-                && engine
-                    .in_transit
-                    .front()
-                    .is_some_and(|first| first.record.delivered <= now);
+            let wakes =
+                engine.step.is_none() && engine.in_transit.front().is_some_and(|first| first.record.delivered <= now);
             if *at_boundary || wakes {
                 self.pass_boundary(index);
             }
@@ -160,17 +142,10 @@ impl<'a> World<'a> {
 
     /// Takes out the next request that arrives now: open-loop ones first, then follow-ups as they were returned.
     fn next_arrival(&mut self) -> Option<RequestSpec> {
-        if self
-            .next_open
-            .as_ref()
-            .is_some_and(|spec| spec.arrival <= self.now)
-        {
+        if self.next_open.as_ref().is_some_and(|spec| spec.arrival <= self.now) {
             return std::mem::replace(&mut self.next_open, self.source.next_request());
         }
-        let due = self
-            .follow_ups
-            .iter()
-            .position(|spec| spec.arrival <= self.now);
+        let due = self.follow_ups.iter().position(|spec| spec.arrival <= self.now);
         due.map(|at| self.follow_ups.remove(at))
     }
 
@@ -236,9 +211,7 @@ impl<'a> World<'a> {
             }
         }
 
-        let streamed = emitters
-            .iter()
-            .filter(|&&at| engine.running[at].spec.streaming);
+        let streamed = emitters.iter().filter(|&&at| engine.running[at].spec.streaming);
         let streamed = streamed.count();
         let mut received = step.end;
         if streamed > 0 {
@@ -251,11 +224,7 @@ impl<'a> World<'a> {
         }
         for at in emitters {
             let sequence = &mut engine.running[at];
-            let at_client = if sequence.spec.streaming {
-                received
-            } else {
-                step.end
-            };
+            let at_client = if sequence.spec.streaming { received } else { step.end };
             sequence.record.first_token.get_or_insert(at_client);
             sequence.record.last_token = Some(at_client);
         }
@@ -287,8 +256,7 @@ impl<'a> World<'a> {
                 Reason::Finished
             };
             if sequence.deadline() <= self.now {
-                self.coverage
-                    .note("finished after its deadline, before it was looked at");
+                self.coverage.note("finished after its deadline, before it was looked at");
             }
             self.close(sequence.end(completion, Status::Success, reason));
         }
@@ -310,14 +278,11 @@ impl<'a> World<'a> {
         }
         if let Some(mut next) = self.source.follow_up(&spec, &record) {
             if next.arrival < self.now {
-                self.coverage
-                    .note("follow-up of a timeout, due before it was noticed");
+                self.coverage.note("follow-up of a timeout, due before it was noticed");
                 next.arrival = self.now;
             }
             // Behind all that arrive no later: the list stays in order of arrival, then of return.
-            let at = self
-                .follow_ups
-                .partition_point(|other| other.arrival <= next.arrival);
+            let at = self.follow_ups.partition_point(|other| other.arrival <= next.arrival);
             self.follow_ups.insert(at, next);
         }
         self.records.push(record);
@@ -358,8 +323,7 @@ impl<'a> World<'a> {
                 (_, Where::Running) => Reason::EndedRunning,
             };
             self.coverage.note(reason.as_str());
-            self.records
-                .push(sequence.end(completion, status, reason).record);
+            self.records.push(sequence.end(completion, status, reason).record);
         }
         assert_eq!(self.records.len() as u64, self.arrived, "one end each");
         for engine in &mut self.engines {
@@ -372,11 +336,7 @@ impl<'a> World<'a> {
         NaiveOutcome {
             records: self.records,
             gaps: self.gaps,
-            engines: self
-                .engines
-                .into_iter()
-                .map(|engine| engine.totals)
-                .collect(),
+            engines: self.engines.into_iter().map(|engine| engine.totals).collect(),
             links: self.links.into_iter().map(|link| link.totals).collect(),
             stop,
             end,
@@ -394,10 +354,7 @@ enum Where {
 
 /// Tokens that will be generated within `max_model_len`.
 fn target_tokens(spec: &RequestSpec, engine: &EngineSpec) -> u64 {
-    let room = engine
-        .scheduler
-        .max_model_len
-        .saturating_sub(spec.prompt_tokens);
+    let room = engine.scheduler.max_model_len.saturating_sub(spec.prompt_tokens);
     u64::from(spec.output_tokens.min(room))
 }
 

@@ -81,10 +81,7 @@ impl Pool {
 
     /// The front of the free queue, for one holder; what it held is forgotten.
     pub fn allocate(&mut self) -> BlockId {
-        let id = *self
-            .free
-            .front()
-            .expect("the scheduler looked for room before");
+        let id = *self.free.front().expect("the scheduler looked for room before");
         if self.blocks[id].name.is_some() {
             self.counts.evicted += 1;
             self.forget(id);
@@ -149,11 +146,7 @@ impl Pool {
 
     /// The cached blocks of a chain.
     pub fn of_chain(&self, chain: Chain) -> Vec<BlockId> {
-        self.names
-            .iter()
-            .filter(|(name, _)| name.chain == chain)
-            .map(|(_, &id)| id)
-            .collect()
+        self.names.iter().filter(|(name, _)| name.chain == chain).map(|(_, &id)| id).collect()
     }
 
     /// Each block is free or held, exactly one of them, by as many as say so; names lead to their blocks and back.

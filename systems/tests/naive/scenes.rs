@@ -6,8 +6,7 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, Dtype, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
 };
 
 /// Two layers, 64 wide.
@@ -44,10 +43,7 @@ fn slow_gpu(id: usize, speed: f64) -> GpuSpec {
         id: format!("gpu{id}"),
         device: Arc::new(DeviceSpec {
             name: "slow".into(),
-            peak_flops: PeakFlops {
-                bf16: Some(2e10 * speed),
-                ..PeakFlops::default()
-            },
+            peak_flops: PeakFlops { bf16: Some(2e10 * speed), ..PeakFlops::default() },
             memory_bytes: 1 << 30,
             memory_bytes_per_s: 2e9 * speed,
             tdp_w: None,
@@ -58,13 +54,7 @@ fn slow_gpu(id: usize, speed: f64) -> GpuSpec {
 
 /// A link between nowhere and nowhere.
 pub fn link(id: &str, bytes_per_s: f64, latency_s: f64) -> LinkSpec {
-    LinkSpec {
-        id: id.into(),
-        source: format!("{id}:from"),
-        destination: format!("{id}:to"),
-        bytes_per_s,
-        latency_s,
-    }
+    LinkSpec { id: id.into(), source: format!("{id}:from"), destination: format!("{id}:to"), bytes_per_s, latency_s }
 }
 
 /// Limits that limit nothing, without caching: a start for tests to change.
@@ -110,39 +100,23 @@ pub struct Ranks {
 
 impl Ranks {
     /// One slow GPU.
-    pub const ONE: Self = Self {
-        tensor: 1,
-        pipeline: 1,
-        microbatches: 1,
-        speed: 1.0,
-    };
+    pub const ONE: Self = Self { tensor: 1, pipeline: 1, microbatches: 1, speed: 1.0 };
 }
 
 /// Adds an engine with GPUs, rings and stage links of its own, and no links to the client.
-pub fn add_engine(
-    scenario: &mut Scenario,
-    scheduler: SchedulerSpec,
-    kv_blocks: u64,
-    ranks: Ranks,
-) -> &mut EngineSpec {
+pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: u64, ranks: Ranks) -> &mut EngineSpec {
     let mut gpus = Vec::new();
     for _ in 0..ranks.tensor * ranks.pipeline {
         gpus.push(scenario.gpus.len() as u32);
-        scenario
-            .gpus
-            .push(slow_gpu(scenario.gpus.len(), ranks.speed));
+        scenario.gpus.push(slow_gpu(scenario.gpus.len(), ranks.speed));
     }
     let mut new_path = |kind: &str| {
         let index = scenario.links.len() as u32;
-        scenario
-            .links
-            .push(link(&format!("{kind}{index}"), 1e9, 2e-6));
+        scenario.links.push(link(&format!("{kind}{index}"), 1e9, 2e-6));
         vec![index]
     };
     let hops = if ranks.tensor > 1 { ranks.tensor } else { 0 };
-    let rings = (0..ranks.pipeline)
-        .map(|_| (0..hops).map(|_| new_path("ring")).collect())
-        .collect();
+    let rings = (0..ranks.pipeline).map(|_| (0..hops).map(|_| new_path("ring")).collect()).collect();
     let stage_paths = (1..ranks.pipeline).map(|_| new_path("stage")).collect();
     scenario.engines.push(EngineSpec {
         name: "made-up".into(),

@@ -146,10 +146,7 @@ impl Sequence {
         record.completion = completion;
         record.status = status;
         record.reason = reason;
-        Ended {
-            spec: self.spec,
-            record,
-        }
+        Ended { spec: self.spec, record }
     }
 }
 
@@ -162,11 +159,7 @@ pub struct Ended {
 }
 
 /// Which of `candidates` (positions in the running list, which is in order of admission) is preempted.
-pub fn victim_among(
-    running: &[Sequence],
-    candidates: impl Iterator<Item = usize>,
-    policy: QueuePolicy,
-) -> usize {
+pub fn victim_among(running: &[Sequence], candidates: impl Iterator<Item = usize>, policy: QueuePolicy) -> usize {
     let victim = match policy {
         QueuePolicy::Fcfs => candidates.max(),
         QueuePolicy::Priority => candidates.max_by_key(|&at| running[at].priority_key()),

@@ -42,21 +42,13 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop_oneof![1..=size.seats.min(4), 1..=size.seats],
         prop_oneof![4..=32_u32, 4..=128_u32, 4..=512_u32],
         select(vec![1_u32, 4, 16]),
-        prop_oneof![
-            size.pool_tokens.0..=size.pool_tokens.1,
-            size.pool_tokens.0..=size.pool_tokens.1 / 3,
-        ],
+        prop_oneof![size.pool_tokens.0..=size.pool_tokens.1, size.pool_tokens.0..=size.pool_tokens.1 / 3,],
         prop::bool::weighted(0.8),
         of(prop_oneof![2..=8_u32, 1..=64_u32]),
         select(vec![QueuePolicy::Fcfs, QueuePolicy::Priority]),
     );
     let caching = (
-        select(vec![
-            PrefixCaching::Full,
-            PrefixCaching::Full,
-            PrefixCaching::Conversational,
-            PrefixCaching::Off,
-        ]),
+        select(vec![PrefixCaching::Full, PrefixCaching::Full, PrefixCaching::Conversational, PrefixCaching::Off]),
         prop_oneof![3 => Just(0_u32), 1 => 0..=64_u32],
         prop_oneof![3 => Just(100_000_u32), 1 => 20..=300_u32],
     );
@@ -71,11 +63,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
     (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
         seats: limits.0,
         // Without chunks most prompts have to fit.
-        budget: if limits.4 {
-            limits.1
-        } else {
-            (limits.1 * 4).min(512)
-        },
+        budget: if limits.4 { limits.1 } else { (limits.1 * 4).min(512) },
         block: limits.2,
         pool_tokens: limits.3,
         chunked: limits.4,
@@ -95,18 +83,9 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
 
 fn turn(size: Size) -> impl Strategy<Value = TurnCase> {
     let think = prop_oneof![1 => Just(0_u64), 2 => 0..=30_u64];
-    let new_tokens =
-        prop_oneof![1 => Just(0_u32), 3 => 0..=20_u32, 1 => 0..=100_u32, 1 => 60..=120_u32];
-    (
-        think,
-        new_tokens,
-        prop_oneof![1..=8_u32, 1..=size.output, size.output / 2..=size.output],
-    )
-        .prop_map(|(think, new_tokens, output)| TurnCase {
-            think,
-            new_tokens,
-            output,
-        })
+    let new_tokens = prop_oneof![1 => Just(0_u32), 3 => 0..=20_u32, 1 => 0..=100_u32, 1 => 60..=120_u32];
+    (think, new_tokens, prop_oneof![1..=8_u32, 1..=size.output, size.output / 2..=size.output])
+        .prop_map(|(think, new_tokens, output)| TurnCase { think, new_tokens, output })
 }
 
 fn session(size: Size) -> impl Strategy<Value = SessionCase> {
@@ -123,17 +102,15 @@ fn session(size: Size) -> impl Strategy<Value = SessionCase> {
         ],
         prop_oneof![2 => vec(turn(size), 1), 1 => vec(turn(size), 1..=4)],
     )
-        .prop_map(
-            |(gap, path, tail, priority, streaming, timeout, turns)| SessionCase {
-                gap,
-                path,
-                tail,
-                priority,
-                streaming,
-                timeout,
-                turns,
-            },
-        )
+        .prop_map(|(gap, path, tail, priority, streaming, timeout, turns)| SessionCase {
+            gap,
+            path,
+            tail,
+            priority,
+            streaming,
+            timeout,
+            turns,
+        })
 }
 
 /// Cases of a size; in one of eight, long prompts in small chunks contend for a pool that holds little more than one.
@@ -174,13 +151,7 @@ fn any_case(size: Size) -> impl Strategy<Value = Case> {
         any::<bool>(),
         prop::bool::weighted(0.25),
         prop_oneof![3 => Just(None), 1 => (1..=1000_u64).prop_map(Some)],
-        vec(
-            (
-                prop_oneof![1..=30_u32, 1..=1_000_000_u32],
-                prop_oneof![Just(0_u32), 0..=20_u32],
-            ),
-            LINKS,
-        ),
+        vec((prop_oneof![1..=30_u32, 1..=1_000_000_u32], prop_oneof![Just(0_u32), 0..=20_u32]), LINKS),
         prop::array::uniform3(prop::array::uniform2(1..=30_u32)),
     );
     let engines = prop_oneof![

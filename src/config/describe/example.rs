@@ -1,0 +1,145 @@
+//! The annotated example.
+
+use serde_json::Value as Json;
+
+use super::{need_words, sentence, type_words};
+use crate::config::declare::{Decode, Key, Need, Section, Shape};
+use crate::config::diagnostic::Diagnostics;
+use crate::config::keys::Config;
+use crate::config::tree::{self, Value};
+
+/// Columns of the example, comments included.
+const WIDTH: usize = 110;
+
+/// An annotated example configuration in YAML, which validates without a warning. Keys that are not needed are comments
+/// with their default.
+#[must_use]
+pub fn generate_config() -> String {
+    let mut example = Example {
+        text: String::new(),
+    };
+    example.text.push_str(
+        "# An LLMPerfOracle configuration. Keys in comments show what holds without them.\n",
+    );
+    let Shape::Section(root) = Config::SHAPE else {
+        unreachable!("the root is a section")
+    };
+    example.section(root, 0);
+    example.text
+}
+
+/// The same example in JSON, which has no place for the annotations.
+#[must_use]
+pub fn generate_config_json() -> Json {
+    let mut diagnostics = Diagnostics::new("example");
+    let root = tree::parse(generate_config().as_bytes(), &mut diagnostics);
+    json(&root.expect("the example is YAML").value)
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Flag(value) => (*value).into(),
+        Value::Integer(value) => i64::try_from(*value).map_or(Json::Null, Json::from),
+        Value::Number(value) => (*value).into(),
+        Value::Text(value) => value.as_str().into(),
+        Value::Sequence(items) => items.iter().map(|item| json(&item.value)).collect(),
+        Value::Mapping(entries) => entries
+            .iter()
+            .map(|entry| (entry.key.clone(), json(&entry.value.value)))
+            .collect(),
+    }
+}
+
+struct Example {
+    text: String,
+}
+
+impl Example {
+    fn section(&mut self, section: &'static Section, depth: usize) {
+        for key in section
+            .keys
+            .iter()
+            .filter(|key| !matches!(key.need, Need::Ignored) && key.name != "$schema")
+        {
+            if depth == 0 {
+                self.text.push('\n');
+            }
+            self.comment(key, depth);
+            self.key(key, depth);
+        }
+    }
+
+    fn key(&mut self, key: &'static Key, depth: usize) {
+        let indent = "  ".repeat(depth);
+        let name = key.name;
+        if let Some(yaml) = key.example {
+            self.line(&format!("{indent}{name}: {yaml}"));
+            return;
+        }
+        match key.shape {
+            Shape::Section(inner) if has_example(inner) => {
+                self.line(&format!("{indent}{name}:"));
+                self.section(inner, depth + 1);
+            }
+            Shape::List(Shape::Section(inner)) if has_example(inner) => {
+                self.line(&format!("{indent}{name}:"));
+                self.item(inner, depth + 1);
+            }
+            _ => self.line(&format!("{indent}# {name}: {}", absent(key))),
+        }
+    }
+
+    /// A list of one item: its dash stands on a line of its own, so that every key may have a comment.
+    fn item(&mut self, section: &'static Section, depth: usize) {
+        self.line(&format!("{}-", "  ".repeat(depth)));
+        self.section(section, depth + 1);
+    }
+
+    fn comment(&mut self, key: &Key, depth: usize) {
+        let indent = "  ".repeat(depth);
+        let mut text = sentence(key.doc);
+        let is_plain = !matches!(
+            key.shape,
+            Shape::Section(_) | Shape::List(Shape::Section(_)) | Shape::Variants(_)
+        );
+        if is_plain {
+            text.push_str(&format!(" ({}; {})", type_words(key), need_words(key.need)));
+        } else if !key.unit.is_empty() {
+            text.push_str(&format!(" ({})", key.unit));
+        }
+        let mut line = format!("{indent}#");
+        for word in text.split(' ') {
+            if line.chars().count() + 1 + word.chars().count() > WIDTH {
+                self.line(&line);
+                line = format!("{indent}#");
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        self.line(&line);
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
+
+fn has_example(section: &'static Section) -> bool {
+    section.keys.iter().any(|key| {
+        key.example.is_some()
+            || match key.shape {
+                Shape::Section(inner) | Shape::List(Shape::Section(inner)) => has_example(inner),
+                _ => false,
+            }
+    })
+}
+
+/// What a key that is not in the example would hold.
+fn absent(key: &Key) -> String {
+    match key.need {
+        Need::Default(value) => super::literal(value),
+        _ => "…".to_owned(),
+    }
+}

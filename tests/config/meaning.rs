@@ -1,0 +1,228 @@
+//! What keys mean once they are resolved.
+
+use std::path::Path;
+
+use llmperforacle::config::Resolved;
+use llmperforacle::workload::{Distribution, Workload};
+use oracle_components::SimTime;
+use oracle_components::device::Efficiency;
+use oracle_components::scenario::{LinkSpec, PrefixCaching, QueuePolicy, Routing};
+
+use crate::{GOOD, good, lines, replaced, with_framework, with_set};
+
+fn link<'a>(resolved: &'a Resolved, id: &str) -> &'a LinkSpec {
+    resolved
+        .scenario
+        .links
+        .iter()
+        .find(|link| link.id == id)
+        .unwrap_or_else(|| panic!("no link {id}"))
+}
+
+#[test]
+fn bandwidth_is_in_bits_and_links_have_a_way_back() {
+    let resolved = good(GOOD);
+    let (there, back) = (link(&resolved, "uplink"), link(&resolved, "uplink:reverse"));
+    assert_eq!((there.bytes_per_s, there.latency_s), (1e9, 0.001));
+    assert_eq!(
+        (back.source.as_str(), back.destination.as_str()),
+        ("gpu0", "client_node_0")
+    );
+    let declared = "latency_s: 0.001}\n    - {link_id: down, source_id: gpu0, dest_id: client_node_0, bandwidth_bps: 16, latency_s: 0}";
+    let resolved = good(&replaced("latency_s: 0.001}", declared));
+    assert!(
+        !resolved
+            .scenario
+            .links
+            .iter()
+            .any(|link| link.id == "uplink:reverse"),
+        "the declared one counts"
+    );
+    let egress = &resolved.scenario.engines[0].egress;
+    assert_eq!(resolved.scenario.links[egress[0] as usize].id, "down");
+}
+
+#[test]
+fn defaults_are_those_of_the_reference() {
+    let resolved = good(GOOD);
+    let engine = &resolved.scenario.engines[0];
+    let scheduler = engine.scheduler;
+    assert_eq!(
+        (
+            scheduler.max_num_seqs,
+            scheduler.max_num_batched_tokens,
+            scheduler.block_tokens
+        ),
+        (256, 2048, 16)
+    );
+    assert_eq!(scheduler.max_model_len, 4096, "Llama 2's own context");
+    assert!(scheduler.chunked_prefill);
+    assert_eq!(scheduler.policy, QueuePolicy::Fcfs);
+    assert_eq!(scheduler.prefix_caching, PrefixCaching::Full);
+    assert_eq!(
+        (engine.step_overhead_s, engine.gpu_share, engine.efficiency),
+        (0.0, 1.0, None)
+    );
+    assert_eq!(
+        resolved.scenario.gpus[0].efficiency,
+        Efficiency::PREDECESSOR
+    );
+    assert_eq!(resolved.scenario.routing, Routing::RoundRobin);
+    assert_eq!(
+        resolved.scenario.horizon,
+        Some(SimTime::from_secs_f64(100.0))
+    );
+    assert_eq!(resolved.output.directory, Path::new("output/test"));
+    let Workload::Synthetic(workload) = &resolved.workload else {
+        panic!("profiles make a synthetic workload")
+    };
+    assert_eq!((workload.seed, workload.max_turns_per_session), (7, 10));
+    assert_eq!(
+        workload.profiles[0].think_time_s,
+        Distribution::Constant { value: 5.0 }
+    );
+    assert_eq!(resolved.profile_names, ["chat"]);
+    let large =
+        with_set(&["hardware_profile.compute_devices[0].device=H100-SXM-80GB"]).expect("resolves");
+    assert_eq!(
+        large.scenario.engines[0].scheduler.max_num_batched_tokens,
+        8192
+    );
+}
+
+#[test]
+fn caching_keys_map_onto_three_modes() {
+    let mode = |set: &[&str]| {
+        with_set(set).expect("resolves").scenario.engines[0]
+            .scheduler
+            .prefix_caching
+    };
+    let config = |key: &str| format!("frameworks_to_test[0].config.{key}=false");
+    assert_eq!(
+        mode(&[&config("enable_cross_request_caching")]),
+        PrefixCaching::Conversational
+    );
+    assert_eq!(
+        mode(&[&config("enable_prefix_caching")]),
+        PrefixCaching::Off
+    );
+}
+
+#[test]
+fn a_context_is_held_to_the_pool() {
+    let resolved =
+        with_set(&["frameworks_to_test[*].config.num_gpu_blocks_override=100"]).expect("resolves");
+    let engine = &resolved.scenario.engines[0];
+    assert_eq!(
+        (engine.kv_blocks, engine.scheduler.max_model_len),
+        (100, 1600)
+    );
+}
+
+#[test]
+fn a_log_normal_has_the_mean_that_is_asked_for() {
+    let prompt = |parameters: &str| {
+        let set = format!(
+            "workload.client_profiles[0].prompt_tokens_dist_config={{type: LogNormal, {parameters}}}"
+        );
+        let resolved = with_set(&[&set]).expect("resolves");
+        let Workload::Synthetic(workload) = resolved.workload else {
+            panic!("profiles make a synthetic workload")
+        };
+        let Distribution::LogNormal { mu, sigma } = workload.profiles[0].prompt_tokens else {
+            panic!("a log-normal")
+        };
+        (mu, sigma, resolved.warnings.len())
+    };
+    assert_eq!(prompt("mean: 5, sigma: 1.5"), (5.0, 1.5, 0));
+    assert_eq!(prompt("mu: 5, sigma: 1.5"), (5.0, 1.5, 0));
+    for (parameters, warnings) in [
+        ("mean: 150, sigma: 50", 1),
+        ("mean_tokens: 150, std_tokens: 50", 0),
+        ("mean: 150, std: 50", 0),
+    ] {
+        let (mu, sigma, warned) = prompt(parameters);
+        let mean = (mu + sigma * sigma / 2.0).exp();
+        let std = mean * (sigma * sigma).exp_m1().sqrt();
+        assert!(
+            (mean - 150.0).abs() < 1e-9 && (std - 50.0).abs() < 1e-9,
+            "{parameters}: {mean} ± {std}"
+        );
+        assert_eq!(warned, warnings, "{parameters}");
+    }
+}
+
+#[test]
+fn a_replica_is_a_clone_on_clones() {
+    let text = with_framework(
+        "ParallelVLLM",
+        "{model_profile_id: Llama2-7B, parallelism: {strategy: TP, tp_degree: 2, gpu_ids: [gpu0, gpu1]}}\n    replicas: 3",
+    );
+    let scenario = good(&text).scenario;
+    let names: Vec<&str> = scenario
+        .engines
+        .iter()
+        .map(|engine| engine.name.as_str())
+        .collect();
+    assert_eq!(names, ["first", "first#r1", "first#r2"]);
+    let first = &scenario.engines[0];
+    for (copy, engine) in scenario.engines.iter().enumerate() {
+        assert_eq!(engine.kv_blocks, first.kv_blocks);
+        assert!((engine.weight * 3.0 - 1.0).abs() < 1e-12);
+        let suffix = if copy == 0 {
+            String::new()
+        } else {
+            format!("#r{copy}")
+        };
+        let ids: Vec<&str> = engine
+            .gpus
+            .iter()
+            .map(|gpu| scenario.gpus[*gpu as usize].id.as_str())
+            .collect();
+        assert_eq!(ids, [format!("gpu0{suffix}"), format!("gpu1{suffix}")]);
+        let link = |path: &[u32]| scenario.links[path[0] as usize].id.clone();
+        assert_eq!(link(&engine.rings[0][0]), format!("bridge{suffix}"));
+        assert_eq!(link(&engine.ingress), format!("uplink{suffix}"));
+        assert_eq!(link(&engine.egress), format!("uplink:reverse{suffix}"));
+    }
+}
+
+#[test]
+fn ten_thousand_replicas_need_one_entry() {
+    let scenario = good(&replaced("type: VLLM", "type: VLLM\n    replicas: 10_000")).scenario;
+    assert_eq!(scenario.engines.len(), 10_000);
+    let mut gpus: Vec<u32> = scenario
+        .engines
+        .iter()
+        .flat_map(|engine| engine.gpus.clone())
+        .collect();
+    gpus.sort_unstable();
+    gpus.dedup();
+    assert_eq!(gpus.len(), 10_000, "each has a GPU of its own");
+}
+
+#[test]
+fn two_engines_on_a_gpu_share_it() {
+    let second = "  - name: second\n    type: VLLM\n    config: {model_profile_id: Llama2-7B, gpu_id: gpu0}\n";
+    let resolved = good(&format!("{GOOD}{second}"));
+    let alone = good(GOOD).scenario.engines[0].kv_blocks;
+    for engine in &resolved.scenario.engines {
+        assert!((engine.gpu_share - 0.5).abs() < 1e-12);
+        assert!(engine.kv_blocks < alone / 2, "both hold the weights");
+    }
+    assert_eq!(resolved.warnings.len(), 2, "{}", lines(&resolved.warnings));
+}
+
+#[test]
+fn the_entry_serves_engines_without_a_link_of_their_own() {
+    let resolved = good(&replaced(
+        "dest_id: gpu0, bandwidth",
+        "dest_id: framework_entry_0, bandwidth",
+    ));
+    let engine = &resolved.scenario.engines[0];
+    assert_eq!((engine.ingress.len(), engine.egress.len()), (1, 1));
+    assert_eq!(
+        resolved.scenario.links[engine.ingress[0] as usize].destination,
+        "framework_entry_0"
+    );
+}
