@@ -153,7 +153,7 @@ impl Engine {
 
     fn schedule_decodes(&mut self, budget: &mut u64, work: &mut Vec<(RequestId, Work)>) {
         let block_tokens = self.block_tokens();
-        let needs_block = |sequence: &Sequence| sequence.decodes() && sequence.computed % block_tokens == 0;
+        let needs_block = |sequence: &Sequence| sequence.decodes() && sequence.computed.is_multiple_of(block_tokens);
         while self.running.iter().filter(|one| needs_block(one)).count() as u64 > self.pool.free_blocks() {
             let everyone = 0..self.running.len();
             let victim = victim_among(&self.running, everyone, self.scheduler.policy);

@@ -149,11 +149,6 @@ impl Pool {
         self.names.iter().filter(|(name, _)| name.chain == chain).map(|(_, &id)| id).collect()
     }
 
-    /// Ids of the free blocks with their names, front first: what would be evicted next.
-    pub fn queue(&self) -> Vec<(BlockId, Option<BlockName>)> {
-        self.free.iter().map(|&id| (id, self.blocks[id].name)).collect()
-    }
-
     /// Each block is free or held, exactly one of them, by as many as say so; names lead to their blocks and back.
     pub fn check<'a>(&self, held: impl Iterator<Item = &'a BlockId>) {
         let mut holders = vec![0; self.blocks.len()];
