@@ -47,7 +47,9 @@ impl Retirement<'_, '_> {
         self.timeline.loads[sequence.engine as usize] -= 1;
         let request = self.requests.get(sequence.request).expect("it is despawned when the phase is over");
         let follow_up = self.doors.source.follow_up(&request.spec, &record);
-        self.expect(follow_up);
+        // A timeout is noticed when engines schedule, after the arrivals of this instant.
+        let noticed = self.timeline.now + SimTime(u64::from(record.status == Status::Timeout));
+        self.expect(follow_up, noticed);
         self.commands.entity(sequence.request).despawn();
         self.commands.entity(entity).despawn();
     }
@@ -82,7 +84,8 @@ impl Retirement<'_, '_> {
         };
         let record = self.write(record);
         let follow_up = self.doors.source.follow_up(spec, &record);
-        self.expect(follow_up);
+        let noticed = self.timeline.now;
+        self.expect(follow_up, noticed);
     }
 
     /// Writes a record; what would end after the horizon is incomplete at the horizon.
@@ -100,10 +103,10 @@ impl Retirement<'_, '_> {
         record
     }
 
-    /// Puts a follow-up among the arrivals; none can arrive in the past.
-    fn expect(&mut self, follow_up: Option<RequestSpec>) {
+    /// Puts a follow-up among the arrivals; none can arrive before its cause was noticed.
+    fn expect(&mut self, follow_up: Option<RequestSpec>, noticed: SimTime) {
         let Some(mut spec) = follow_up else { return };
-        spec.arrival = spec.arrival.max(self.timeline.now);
+        spec.arrival = spec.arrival.max(noticed);
         let order = self.timeline.follow_ups_returned;
         self.timeline.follow_ups_returned += 1;
         self.timeline.follow_ups.push(Reverse(FollowUp { spec, order }));

@@ -273,6 +273,11 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
         if over > 0 {
             carry(&mut parts, &directory, &mut gpus, &mut network, &sequences.p0(), &mut doors.rows);
             end_steps(&mut parts, &mut sequences.p1(), &mut doors, &mut Finished::default());
+            // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
+            let boundary = parts.clock.boundary;
+            let delivered = parts.queues.inbox.partition_point(|&(delivered, _)| delivered <= boundary) as u64;
+            let waiting = u64::from(parts.queues.waiting_count) + delivered;
+            parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(waiting);
             if over < planned {
                 // The step that is cut off had its blocks.
                 let blocks = blocks_needed(&parts.running, parts.clock.steps);

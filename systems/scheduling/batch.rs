@@ -28,21 +28,29 @@ struct Batch<'a, 'w, 's> {
 /// Forms the batch of the step that starts at `now`.
 pub fn form(
     parts: &mut EnginePartsItem<'_, '_>,
-    sequences: Query<'_, '_, &'static mut Sequence>,
+    mut sequences: Query<'_, '_, &'static mut Sequence>,
     requests: &Query<'_, '_, &'static Request>,
     now: SimTime,
 ) {
     parts.clock.boundary = now;
-    parts.plan.chunks.clear();
-    let budget = parts.engine.scheduler.max_num_batched_tokens;
-    let mut batch = Batch { parts, sequences, requests, now, budget, preempted: false };
-    batch.take_decodes();
-    batch.take_prefills();
-    if !batch.preempted {
-        batch.admit();
+    loop {
+        parts.plan.chunks.clear();
+        let budget = parts.engine.scheduler.max_num_batched_tokens;
+        let mut batch =
+            Batch { parts: &mut *parts, sequences: sequences.reborrow(), requests, now, budget, preempted: false };
+        batch.take_decodes();
+        batch.take_prefills();
+        if !batch.preempted {
+            batch.admit();
+        }
+        let (preempted, budget) = (batch.preempted, batch.budget);
+        parts.plan.admission = settled(parts.queues.waiting_count, preempted, budget);
+        let empty = parts.running.decodes == 0 && parts.plan.chunks.is_empty();
+        // Empty although it preempted: the only prefill that could have run preempted itself. With its blocks back, others can.
+        if !(empty && preempted) {
+            break;
+        }
     }
-    let (preempted, budget) = (batch.preempted, batch.budget);
-    parts.plan.admission = settled(parts.queues.waiting_count, preempted, budget);
     let ledger = &mut parts.ledger.0;
     ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
 }

@@ -102,5 +102,6 @@ pub fn leave(
         sequence.preemptions += 1;
         parts.ledger.0.preemptions += 1;
         queue::put_back(&mut parts.queues, sequence, entity);
+        parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
     }
 }

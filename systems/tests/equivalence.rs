@@ -153,7 +153,43 @@ fn compare_many(size: Size, cases: u32, max_shrink_iters: u32) -> Coverage {
     let mut runner = TestRunner::new(config);
     match runner.run(&case(size), |case| compare(&case, &coverage)) {
         Ok(()) => {}
-        Err(TestError::Fail(reason, case)) => panic!("{reason}\nsmallest case:\n{case}"),
+        Err(TestError::Fail(reason, case)) => {
+            if std::env::var_os("DUMP").is_some() {
+                let scenario = case.scenario();
+                let naive = naive::run(&scenario, &mut case.source());
+                let mut simulation = Simulation::new(scenario, Box::new(case.source()), Ledger::default());
+                simulation.run(|_| ControlFlow::Continue(()));
+                let fast = simulation.into_sink();
+                for (who, records) in [("naive", &naive.records), ("fast", &fast.records)] {
+                    for r in records {
+                        println!(
+                            "{who} #{} e{} s{} t{} p{} o{}/{} prio {} arr {} del {} sch {:?} first {:?} last {:?} compl {} {:?} {:?} cached {} prefilled {} recomp {} preempt {}",
+                            r.request,
+                            r.engine,
+                            r.session,
+                            r.turn,
+                            r.prompt_tokens,
+                            r.output_tokens,
+                            r.max_output_tokens,
+                            r.priority,
+                            r.arrival.0,
+                            r.delivered.0,
+                            r.scheduled.map(|t| t.0),
+                            r.first_token.map(|t| t.0),
+                            r.last_token.map(|t| t.0),
+                            r.completion.0,
+                            r.reason,
+                            r.prefix_event,
+                            r.cached_tokens,
+                            r.prefilled_tokens,
+                            r.recomputed_tokens,
+                            r.preemptions
+                        );
+                    }
+                }
+            }
+            panic!("{reason}\nsmallest case:\n{case}")
+        }
         Err(TestError::Abort(reason)) => panic!("{reason}"),
     }
     println!("{}", coverage.borrow());

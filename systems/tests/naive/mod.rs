@@ -277,9 +277,11 @@ impl<'a> World<'a> {
             record.completion = horizon;
         }
         if let Some(mut next) = self.source.follow_up(&spec, &record) {
-            if next.arrival < self.now {
+            // A timeout is noticed when engines schedule, after the arrivals of this instant.
+            let earliest = if record.status == Status::Timeout { self.now + SimTime(1) } else { self.now };
+            if next.arrival < earliest {
                 self.coverage.note("follow-up of a timeout, due before it was noticed");
-                next.arrival = self.now;
+                next.arrival = earliest;
             }
             // Behind all that arrive no later: the list stays in order of arrival, then of return.
             let at = self.follow_ups.partition_point(|other| other.arrival <= next.arrival);
