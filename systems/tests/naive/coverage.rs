@@ -10,7 +10,12 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 impl Coverage {
     /// It happened once more.
     pub fn note(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
+        self.note_times(what, 1);
+    }
+
+    /// It happened so many times more.
+    pub fn note_times(&mut self, what: &'static str, times: u64) {
+        *self.0.entry(what).or_default() += times;
     }
 
     /// How often it happened.
@@ -21,7 +26,7 @@ impl Coverage {
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Self) {
         for (what, count) in &other.0 {
-            *self.0.entry(what).or_default() += count;
+            self.note_times(what, *count);
         }
     }
 }

@@ -329,6 +329,7 @@ impl<'a> World<'a> {
             engine.totals.blocks_freed = counts.handed_back;
             engine.totals.blocks_peak = counts.held_peak;
             engine.totals.blocks_evicted = counts.evicted;
+            self.coverage.note_times("cached block evicted", counts.evicted);
         }
         NaiveOutcome {
             records: self.records,
