@@ -268,7 +268,7 @@ pub fn extend(pool: &mut KvPool, names: &Names<'_>, computed: u32, tokens: u32) 
         pool.evictable -= u64::from(unfreed);
         pool.live_entries -= entries;
         // The block that an earlier chunk began to fill goes back if its name is cached by now.
-        let returned = u32::from(shared > 0 && computed % block != 0 && start + from == full_before);
+        let returned = u32::from(shared > 0 && !computed.is_multiple_of(block) && start + from == full_before);
         pool.allocated += u64::from(shared);
         pool.freed += u64::from(returned);
         pool.empty += u64::from(returned);

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::args::{FileFormat, Format, GenerateConfig, LogLevel, Schema, Validate};
 use super::run::overrides;
 use super::{Failure, print, print_diagnostics};
-use crate::config::{Diagnostic, Severity, generate_config, load, reference, schema as json_schema};
+use crate::config::{
+    Diagnostic, Severity, generate_config, generate_config_json, load, reference, schema as json_schema,
+};
 
 /// Checks a configuration.
 pub fn validate(command: &Validate, log_level: LogLevel) -> Result<(), Failure> {
@@ -48,11 +50,7 @@ fn as_json(diagnostic: &Diagnostic) -> serde_json::Value {
 pub fn generate(command: &GenerateConfig) -> Result<(), Failure> {
     let text = match command.format {
         FileFormat::Yaml => generate_config(),
-        FileFormat::Json => {
-            let value: serde_json::Value = serde_saphyr::from_str(&generate_config())
-                .map_err(|error| Failure::Failed(format!("the example cannot be written as JSON: {error}")))?;
-            format!("{value:#}\n")
-        }
+        FileFormat::Json => generate_config_json(),
     };
     if command.output.as_os_str() == "-" {
         return print(&text);
