@@ -56,6 +56,7 @@ fn mixtral_8x7b() -> ModelArchitecture {
         experts_per_token: 2,
         expert_intermediate: 14336,
         shared_intermediate: 0,
+        expert_dtype: None,
         dense_layers: 0,
     };
     ModelArchitecture { moe: Some(moe), ..llama(32, 4096, 32, 8, 14336, 32000) }
@@ -75,6 +76,7 @@ fn deepseek_v3() -> ModelArchitecture {
             experts_per_token: 8,
             expert_intermediate: 2048,
             shared_intermediate: 2048,
+            expert_dtype: None,
             dense_layers: 3,
         }),
         ..llama(61, 7168, 128, 128, 18432, 129_280)
