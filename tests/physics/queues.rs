@@ -41,8 +41,8 @@ fn single_tokens_wait_as_in_m_d_1() {
     }
 }
 
-/// The integral over time of a column of the one engine in `timeseries.parquet`.
-fn integral(run: &Run, column: &str) -> f64 {
+/// The integral over time of a column of `timeseries.parquet`, over all subjects of a kind.
+fn integral(run: &Run, subjects: &str, column: &str) -> f64 {
     let file = File::open(run.folder.path().join("out/timeseries.parquet")).expect("it was written");
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
     let batches = reader.expect("it can be read").map(|batch| batch.expect("it is whole"));
@@ -50,8 +50,9 @@ fn integral(run: &Run, column: &str) -> f64 {
         let floats = |name: &str| batch.column_by_name(name).expect(name).as_primitive::<Float64Type>();
         let kinds = batch.column_by_name("kind").expect("kind").as_string::<i32>();
         let rows = kinds.iter().zip(floats("duration").iter()).zip(floats(column).iter());
-        let engine = rows.filter(|((kind, _), _)| *kind == Some("engine"));
-        engine.map(|((_, seconds), value)| seconds.expect("it is long") * value.expect("an engine has it")).sum::<f64>()
+        let rows = rows.filter(|((kind, _), _)| *kind == Some(subjects));
+        rows.map(|((_, seconds), value)| seconds.expect("it is long") * value.expect("such subjects have it"))
+            .sum::<f64>()
     };
     batches.map(of_batch).sum()
 }
@@ -68,8 +69,8 @@ fn littles_law_joins_the_series_and_the_records() {
         ..Setup::default()
     }
     .run();
-    let running = integral(&run, "running");
-    let waiting = integral(&run, "waiting");
+    let running = integral(&run, "engine", "running");
+    let waiting = integral(&run, "engine", "waiting");
     let end_s = run.outcome.end.as_secs_f64();
     let rate = run.records.len() as f64 / end_s;
     let stay_s = run.mean(|record| record.completion.since(record.delivered).as_secs_f64());
@@ -77,4 +78,35 @@ fn littles_law_joins_the_series_and_the_records() {
     assert!(waiting / end_s > 0.2, "the queue is not empty: {}", waiting / end_s);
     assert_near((running + waiting) / end_s, rate * stay_s, 0.01);
     assert_near(waiting / end_s, rate * wait_s, 0.01);
+}
+
+#[test]
+fn the_series_add_up_to_the_summary() {
+    let run = Setup {
+        requests: 200,
+        gap: poisson(3.0),
+        prompt: uniform(50, 400),
+        output: uniform(20, 130),
+        tensor: 2,
+        ..Setup::default()
+    }
+    .run();
+    let end_s = run.outcome.end.as_secs_f64();
+    let gpus = || run.summary.gpus.0.iter().map(|(_, gpu)| gpu);
+    // Two GPUs.
+    assert_near(integral(&run, "gpu", "busy") / end_s, gpus().map(|gpu| gpu.busy).sum(), 1e-6);
+    assert_near(integral(&run, "gpu", "mfu") / end_s, gpus().map(|gpu| gpu.mfu).sum(), 1e-6);
+    assert_near(integral(&run, "gpu", "mbu") / end_s, gpus().map(|gpu| gpu.mbu).sum(), 1e-6);
+    // FLOPs: 2 · (40 layers of 317.2 M) a token, attention, and the head for each output token.
+    let flops: f64 = run
+        .records
+        .iter()
+        .map(|record| {
+            let (prompt, output) = (f64::from(record.prompt_tokens), f64::from(record.output_tokens));
+            let tokens = prompt + output - 1.0;
+            let pairs = tokens * (tokens + 1.0) / 2.0;
+            40.0 * (2.0 * tokens * 317_194_240.0 + 4.0 * pairs * 5120.0) + 2.0 * output * 163_840_000.0
+        })
+        .sum();
+    assert_near(gpus().map(|gpu| gpu.flops).sum(), flops, 1e-9);
 }

@@ -59,6 +59,36 @@ fn a_batch_shares_the_weights_and_not_the_cache() {
 }
 
 #[test]
+fn eight_bit_weights_are_half_as_long_and_twice_as_fast() {
+    let framework = "enable_prefix_caching: false\n      weight_dtype: fp8".to_owned();
+    let setup = Setup { prompt: constant(2048.0), output: constant(2.0), framework, ..Setup::default() };
+    let run = setup.run();
+    // Layers at a byte an element, the head at two: 12.69 + 0.33 GB, 7.98 ms; and the cache of 2,049 tokens.
+    let expected = (LAYERS * LAYER_ELEMENTS + 2.0 * HEAD_ELEMENTS + 2049.0 * KV_BYTES) / BYTES_PER_S;
+    assert_near(tpot_s(run.only()), expected, 0.002);
+    // Products at 312 TFLOP/s, attention at 156 as before; what lies between them and the head as before.
+    let pairs = 2048.0 * 2049.0 / 2.0;
+    let products_s = LAYERS * 2.0 * 2048.0 * LAYER_ELEMENTS / (2.0 * FLOPS_PER_S);
+    let attention_s = LAYERS * 4.0 * pairs * 5120.0 / FLOPS_PER_S;
+    let bytes = 2048.0 * (LAYERS * ELEMENTWISE_BYTES + 4.0 * 5120.0) + 2.0 * HEAD_ELEMENTS;
+    assert_near(ttft_s(run.only()), products_s + attention_s + bytes / BYTES_PER_S, 1e-3);
+}
+
+#[test]
+fn a_lone_decode_streams_the_experts_it_is_sent_to() {
+    let tpot = tpot_s(Setup { model: "gpt-oss-20B", ..Setup::default() }.run().only());
+    // 24 layers: 4 of 32 experts of 3 · 2880² at 17/32 B (1.269 GB); q, k, v and o of (64 + 8 + 8 + 64) heads · 64 · 2880 at
+    // 2 B (1.274 GB); the router; the head of 201,088 · 2880 (1.158 GB).
+    let experts = 24.0 * 4.0 * 3.0 * 2880.0 * 2880.0 * 17.0 / 32.0;
+    let rest = 24.0 * (144.0 * 64.0 * 2880.0 + 32.0 * 2880.0) + 201_088.0 * 2880.0;
+    let weights_s = (experts + 2.0 * rest) / BYTES_PER_S;
+    assert_near(weights_s, 2.272e-3, 1e-3);
+    // The cache of 150 tokens, 8 heads of 64, is 7 MB, and activations are no more.
+    assert!(tpot > weights_s);
+    assert_near(tpot, weights_s, 0.01);
+}
+
+#[test]
 fn a_prompt_takes_its_flops() {
     let framework = "enable_prefix_caching: false\n      max_num_batched_tokens: 2048".to_owned();
     let run = Setup { prompt: constant(2048.0), output: constant(2.0), framework, ..Setup::default() }.run();
