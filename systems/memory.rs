@@ -7,8 +7,8 @@
 //! [`RUNTIME_RESERVE_BYTES`]:
 //! - the MLP of a layer: hidden and residual, gate and up, and their product, for `max_num_batched_tokens`;
 //! - its attention: hidden and residual, q, k, v and the output, for as many;
-//! - the sampler: logits of `min(max_num_seqs, max_num_batched_tokens)` rows, for as many requests does that pass have,
-//!   at [`SAMPLER_BYTES_PER_LOGIT`].
+//! - the sampler: logits of a row for each of the pass's `min(max_num_seqs, max_num_batched_tokens)` requests, at
+//!   [`SAMPLER_BYTES_PER_LOGIT`].
 //!
 //! `memory_bytes` is what the driver reports, which is 1 to 2 % less than the sheet says. Blocks against vLLM's own counts:
 //! 8B on an RTX 4090 of 25,250,627,584 bytes at utilization 0.9: 2,577 (measured 2,588; taking the sheet's 24 GiB, 2,800);
