@@ -118,15 +118,12 @@ impl Inputs<'_> {
     fn gpus(self) -> Named<GpuSummary> {
         let end_s = self.outcome.end.as_secs_f64();
         let gpus = self.scenario.gpus.iter().zip(&self.outcome.gpus);
-        let summaries = gpus.zip(0..).map(|((gpu, totals), index)| {
-            let peak_flops = gpu_peak_flops(self.scenario, index);
-            GpuSummary {
-                busy: self.share_of_run(totals.busy),
-                mfu: ratio(totals.flops, peak_flops * end_s),
-                mbu: ratio(totals.bytes, gpu.device.memory_bytes_per_s * end_s),
-                flops: totals.flops,
-                bytes: totals.bytes,
-            }
+        let summaries = gpus.zip(gpu_peak_flops(self.scenario)).map(|((gpu, totals), peak_flops)| GpuSummary {
+            busy: self.share_of_run(totals.busy),
+            mfu: ratio(totals.flops, peak_flops * end_s),
+            mbu: ratio(totals.bytes, gpu.device.memory_bytes_per_s * end_s),
+            flops: totals.flops,
+            bytes: totals.bytes,
         });
         named(&self.names.gpus, summaries)
     }

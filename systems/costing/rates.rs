@@ -4,7 +4,7 @@
 
 use oracle_components::device::{DeviceSpec, PeakFlops};
 use oracle_components::model::{Dtype, ModelArchitecture};
-use oracle_components::scenario::{EngineSpec, GpuIndex, Scenario};
+use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::operator::Precision;
 use super::weights::expert_dtype;
@@ -74,16 +74,22 @@ pub fn peak_flops(device: &DeviceSpec, model: &ModelArchitecture) -> f64 {
     dense.max(product(expert_dtype(model)))
 }
 
-/// [`peak_flops`] of a GPU for the model that it serves: the first engine's where several share it, and 16-bit products
+/// [`peak_flops`] of each GPU for the model that it serves: the first engine's where several share it, and 16-bit products
 /// where none does.
 ///
 /// # Panics
-/// If the device has no peak: what the config checks.
+/// If a device has no peak: what the config checks.
 #[must_use]
-pub fn gpu_peak_flops(scenario: &Scenario, gpu: GpuIndex) -> f64 {
-    let device = &scenario.gpus[gpu as usize].device;
-    let engine = scenario.engines.iter().find(|engine| engine.gpus.contains(&gpu));
-    engine.map_or_else(|| peak(device, Dtype::Bf16), |engine| peak_flops(device, &engine.model))
+pub fn gpu_peak_flops(scenario: &Scenario) -> Vec<f64> {
+    let device = |gpu: usize| &*scenario.gpus[gpu].device;
+    let mut peaks: Vec<f64> = (0..scenario.gpus.len()).map(|gpu| peak(device(gpu), Dtype::Bf16)).collect();
+    // In reverse, so that the first engine has the last word.
+    for engine in scenario.engines.iter().rev() {
+        for &gpu in &engine.gpus {
+            peaks[gpu as usize] = peak_flops(device(gpu as usize), &engine.model);
+        }
+    }
+    peaks
 }
 
 /// Peak FLOP/s of products with `weights`: 8-bit ones multiply at their own rate where the device has it (activations are

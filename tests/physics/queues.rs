@@ -88,6 +88,7 @@ fn the_series_add_up_to_the_summary() {
         prompt: uniform(50, 400),
         output: uniform(20, 130),
         tensor: 2,
+        framework: "weight_dtype: fp8".to_owned(),
         ..Setup::default()
     }
     .run();

@@ -122,7 +122,7 @@ fn draft(
         gpus: Vec::new(),
         tensor_parallel: layout.tensor_parallel,
         pipeline_parallel: layout.pipeline_parallel,
-        microbatches: layout.microbatches,
+        prompt_microbatches: layout.prompt_microbatches,
         rings,
         stage_paths,
         efficiency: efficiency(plan, devices[0]),
