@@ -41,7 +41,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let partial = failed_source || matches!(outcome.stop, Stop::Interrupted | Stop::SinkClosed);
     let manifest = json!({
         "seed": resolved.scenario.seed,
-        "config": resolved.canonical,
+        "config": config_of_manifest(resolved.canonical, command),
     });
     let summary = simulation
         .into_sink()
@@ -52,6 +52,16 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     }
     print_result(command, &summary)?;
     how_it_ended(&outcome, &facts)
+}
+
+/// The configuration as the manifest tells it: without the folder of `--output`, in which the manifest lies, so that the
+/// same run into another folder gives the same bytes.
+fn config_of_manifest(mut config: serde_json::Value, command: &Run) -> serde_json::Value {
+    let metrics = config.get_mut("metrics_config").and_then(serde_json::Value::as_object_mut);
+    if let Some(metrics) = metrics.filter(|_| command.output.is_some()) {
+        metrics.remove("output_directory");
+    }
+    config
 }
 
 /// The run that is asked for.
@@ -110,7 +120,7 @@ fn print_speed(outcome: &Outcome, started: Instant) {
     let seconds = started.elapsed().as_secs_f64();
     let steps: u64 = outcome.engines.iter().map(|engine| engine.steps).sum();
     eprintln!(
-        "simulated {} with {} requests and {steps} steps in {seconds:.2} s ({:.0} requests/s)",
+        "simulated {} with {} requests and {steps} steps in {seconds:.2} s of real time ({:.0} requests/s)",
         outcome.end,
         outcome.arrived,
         outcome.arrived as f64 / seconds.max(1e-9),
