@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::args::{Changes, Format, LogLevel, Run};
 use super::progress::Bar;
-use super::{Failure, print, print_diagnostics};
+use super::{Failure, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, TraceRun, from_trace, load};
 use crate::output::{RunWriter, Summary};
 use crate::workload::WorkloadFacts;
@@ -23,12 +23,13 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
         resolved.output.requests_csv = None;
     }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
-    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
-        .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    // Before there are files, so that a signal finds none unmarked.
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     // A second handler in one process can only come from a host program, whose handler then rules.
     let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
+        .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     let bar = Bar::new(facts.expected_requests, resolved.scenario.horizon, command.quiet || log_level > LogLevel::Info);
     let started = Instant::now();
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
@@ -119,12 +120,12 @@ pub fn overrides(changes: &Changes) -> Overrides {
 fn print_speed(outcome: &Outcome, started: Instant) {
     let seconds = started.elapsed().as_secs_f64();
     let steps: u64 = outcome.engines.iter().map(|engine| engine.steps).sum();
-    eprintln!(
+    tell(&format!(
         "simulated {} with {} requests and {steps} steps in {seconds:.2} s of real time ({:.0} requests/s)",
         outcome.end,
         outcome.arrived,
         outcome.arrived as f64 / seconds.max(1e-9),
-    );
+    ));
 }
 
 /// Prints the summary.
