@@ -7,7 +7,7 @@ use bevy_ecs::prelude::*;
 
 use crate::record::EngineTotals;
 use crate::request::RequestId;
-use crate::scenario::{EngineIndex, Path, SchedulerSpec};
+use crate::scenario::{EngineIndex, SchedulerSpec};
 use crate::time::SimTime;
 
 /// What an engine is. Never changes.
@@ -18,10 +18,12 @@ pub struct Engine {
     pub index: EngineIndex,
     /// The scheduler's limits and policies.
     pub scheduler: SchedulerSpec,
-    /// From the client.
-    pub ingress: Path,
-    /// To the client.
-    pub egress: Path,
+    /// Links from the client, in the order of travel.
+    pub ingress: Vec<Entity>,
+    /// Links to the client, in the order of travel.
+    pub egress: Vec<Entity>,
+    /// Their (bytes per second, latency).
+    pub egress_rates: Vec<(f64, SimTime)>,
     /// Bytes of a token on the response links.
     pub response_bytes_per_token: f64,
 }

@@ -17,6 +17,8 @@ pub struct Timeline {
     pub now: SimTime,
     /// Engines at a boundary now, by index.
     pub due: Vec<EngineIndex>,
+    /// Engines, by index.
+    pub engines: Vec<Entity>,
     /// Nothing happens after this.
     pub horizon: SimTime,
     /// Nothing is left to happen, or the horizon was reached.
@@ -70,11 +72,9 @@ impl Ord for FollowUp {
     }
 }
 
-/// Entities by index.
+/// Hardware entities, by index.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct Directory {
-    /// Engines.
-    pub engines: Vec<Entity>,
     /// GPUs.
     pub gpus: Vec<Entity>,
     /// Links.

@@ -36,6 +36,8 @@ pub struct Sequence {
     pub prompt_tokens: u32,
     /// Tokens it will generate: what the request asks for, within `max_model_len`.
     pub target_tokens: u32,
+    /// The request asks for more than `max_model_len` leaves room for.
+    pub length_limited: bool,
     /// Tokens generated.
     pub generated: u32,
     /// Tokens in the KV cache.

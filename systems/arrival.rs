@@ -1,71 +1,71 @@
 //! Arrival: requests that are due come in, are routed to an engine, and start on its ingress links.
 //!
 //! Owns the order of arrivals and the requests' numbers. May touch an engine's inbox, and cut its epoch at the end of the
-//! step that runs when the prompt gets there. It goes on past the clock for as long as nothing else can happen before.
+//! step that runs when the prompt gets there. Moves the clock: past the arrivals, to the next boundary.
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running, Waiting};
+use oracle_components::engine::{Admission, Engine, Epoch, Plan, Queues, Running, Waiting};
+use oracle_components::kv::KvPool;
 use oracle_components::record::{PrefixEvent, Reason, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
-use oracle_components::resources::{Directory, Timeline};
+use oracle_components::resources::Timeline;
 use oracle_components::scenario::SchedulerSpec;
 use oracle_components::sequence::{Phase, Sequence};
 
-use crate::clock::{next_arrival, next_boundary, wake_at};
+use crate::clock::{advance, next_arrival, next_boundary, wake_at};
 use crate::retire::{End, Retirement};
 use crate::transfer::Network;
 use crate::world::Doors;
 
 /// What an arrival sees of an engine.
-type ArrivalParts = (&'static Engine, &'static mut Queues, &'static Running, &'static Plan, &'static mut Epoch);
+type ArrivalParts =
+    (&'static Engine, &'static mut Queues, &'static Running, &'static Plan, &'static mut Epoch, &'static KvPool);
 
-/// Takes in the requests that are due.
-pub fn arrive(
-    mut desk: Retirement,
-    directory: Res<Directory>,
-    mut network: Network,
-    mut engines: Query<ArrivalParts>,
-    kv: Query<&oracle_components::kv::KvPool>,
-) {
+/// Takes in the requests that arrive up to the next boundary, and moves the clock there.
+pub fn arrive(mut desk: Retirement, mut network: Network, mut engines: Query<ArrivalParts>) {
     loop {
         let at = next_arrival(&desk.timeline);
-        let may_go_on = desk.timeline.due.is_empty() && at < next_boundary(&mut desk.timeline);
-        if at == SimTime::NEVER || at > desk.timeline.horizon || (at > desk.timeline.now && !may_go_on) {
-            return;
+        if at == SimTime::NEVER || at > desk.timeline.horizon || at > next_boundary(&mut desk.timeline) {
+            break;
         }
         desk.timeline.now = at;
+        let desk = &mut desk;
         let spec = take_next(&mut desk.timeline, &mut desk.doors);
-        let id = desk.timeline.next_id;
-        desk.timeline.next_id += 1;
-        let index = desk.doors.router.route(spec.session, &desk.timeline.loads);
-        let entity = directory.engines[index as usize];
-        let (engine, mut queues, running, plan, mut epoch) =
-            engines.get_mut(entity).expect("engines live as long as the world");
-        let bytes = f64::from(spec.prompt_tokens) * desk.doors.prompt_bytes_per_token;
-        let delivered = network.send(&engine.ingress, bytes, at, &mut desk.doors.rows);
-        let blocks = kv.get(entity).map_or(0, |pool| pool.total);
-        let target = spec.output_tokens.min(engine.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
-        if let Some(reason) = refusal(&spec, target, &engine.scheduler, blocks) {
-            desk.refuse(id, &spec, index, End { completion: delivered, status: Status::Failed, reason });
-            continue;
-        }
-        desk.timeline.loads[index as usize] += 1;
-        let deadline = spec.arrival.saturating_add(spec.timeout);
-        let request = Request { id, spec, engine: index, delivered };
-        let sequence = new_sequence(id, &request, target, deadline);
-        let request = desk.commands.spawn(request).id();
-        let sequence = desk.commands.spawn(Sequence { request, ..sequence }).id();
-        queues.inbox.push_back((delivered, sequence));
-        if epoch.steps > 0 {
-            cut(&mut epoch, plan, running, &queues, engine, delivered, deadline);
-            wake_at(&mut desk.timeline, index, epoch.step_ends[epoch.steps - 1]);
-        } else {
-            // An engine that is due now sets its own wake once it has scheduled.
-            let wake = desk.timeline.wakes[index as usize].min(delivered);
-            wake_at(&mut desk.timeline, index, wake);
-        }
+        take_in(spec, desk, &mut network, &mut engines);
     }
+    advance(&mut desk.timeline);
+}
+
+/// Takes in one request at the present.
+fn take_in(spec: RequestSpec, desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) {
+    let id = desk.timeline.next_id;
+    desk.timeline.next_id += 1;
+    let index = desk.doors.router.route(spec.session, &desk.timeline.loads);
+    let entity = desk.timeline.engines[index as usize];
+    let (engine, mut queues, running, plan, mut epoch, pool) =
+        engines.get_mut(entity).expect("engines live as long as the world");
+    let bytes = f64::from(spec.prompt_tokens) * desk.doors.prompt_bytes_per_token;
+    let delivered = network.send(&engine.ingress, bytes, spec.arrival, &mut desk.doors.rows);
+    let target = spec.output_tokens.min(engine.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
+    if let Some(reason) = refusal(&spec, target, &engine.scheduler, pool.total) {
+        desk.refuse(id, &spec, index, End { completion: delivered, status: Status::Failed, reason });
+        return;
+    }
+    desk.timeline.loads[index as usize] += 1;
+    let deadline = spec.arrival.saturating_add(spec.timeout);
+    let request = Request { id, spec, engine: index, delivered };
+    let sequence = new_sequence(id, &request, target, deadline);
+    let request = desk.commands.spawn(request).id();
+    let sequence = desk.commands.spawn(Sequence { request, ..sequence }).id();
+    queues.inbox.push_back((delivered, sequence));
+    let wake = if epoch.steps > 0 {
+        cut(&mut epoch, plan, running, &queues, engine, delivered, deadline);
+        epoch.step_ends[epoch.steps - 1]
+    } else {
+        desk.timeline.wakes[index as usize].min(delivered)
+    };
+    wake_at(&mut desk.timeline, index, wake);
 }
 
 /// The next arrival: of the open-loop workload before a follow-up at the same time.
@@ -103,6 +103,7 @@ fn new_sequence(id: RequestId, request: &Request, target_tokens: u32, deadline: 
         phase: Phase::Waiting,
         prompt_tokens: request.spec.prompt_tokens,
         target_tokens,
+        length_limited: target_tokens < request.spec.output_tokens,
         generated: 0,
         computed: 0,
         entered_step: 0,
@@ -138,11 +139,7 @@ fn cut(
     let seats_left = running.count < engine.scheduler.max_num_seqs;
     let queue_jumper = matches!(queues.waiting, Waiting::Priority(_));
     let admissible = seats_left && (queues.waiting_count == 0 || queue_jumper);
-    let at = if admissible || plan.admission == oracle_components::engine::Admission::Open {
-        delivered
-    } else {
-        deadline.max(delivered)
-    };
+    let at = if admissible || plan.admission == Admission::Open { delivered } else { deadline.max(delivered) };
     let boundary = epoch.step_ends[..epoch.steps].partition_point(|&end| end < at);
     epoch.steps = epoch.steps.min(boundary + 1);
 }

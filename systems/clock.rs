@@ -1,12 +1,11 @@
 //! The clock: which engine is due next, and the move to the next event.
 //!
-//! At one instant steps end first, then requests arrive, then engines schedule. So the clock stops at an arrival only if
-//! it comes strictly before the next boundary; the arrivals of a boundary's own instant are taken in the tick after it.
+//! At one instant requests arrive first; then each engine that is due ends its steps and schedules. So a tick takes in all
+//! that arrives up to the next boundary, and moves the clock there.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_components::resources::Timeline;
@@ -18,6 +17,7 @@ pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -
     Timeline {
         now: SimTime::ZERO,
         due: Vec::new(),
+        engines: Vec::new(),
         horizon,
         stopped: false,
         wakes: vec![SimTime::NEVER; engines],
@@ -61,12 +61,10 @@ pub fn next_arrival(timeline: &Timeline) -> SimTime {
     open_loop.min(follow_up)
 }
 
-/// Moves the clock to the next event, and lists the engines that are due then.
-pub fn advance_clock(mut timeline: ResMut<Timeline>) {
-    let timeline = &mut *timeline;
+/// Moves the clock to the next boundary, once all that arrives before is in, and lists the engines that are due.
+pub fn advance(timeline: &mut Timeline) {
     timeline.due.clear();
-    let boundary = next_boundary(timeline);
-    let next = boundary.min(next_arrival(timeline));
+    let next = next_boundary(timeline);
     if next == SimTime::NEVER || next > timeline.horizon {
         timeline.stopped = true;
         return;
@@ -78,10 +76,4 @@ pub fn advance_clock(mut timeline: ResMut<Timeline>) {
         timeline.wakes[engine as usize] = SimTime::NEVER;
         timeline.due.push(engine);
     }
-}
-
-/// Whether any engine is at a boundary.
-#[must_use]
-pub fn any_engine_is_due(timeline: Res<Timeline>) -> bool {
-    !timeline.due.is_empty()
 }

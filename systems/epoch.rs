@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Epoch, Running};
-use oracle_components::resources::{Directory, Timeline};
+use oracle_components::resources::Timeline;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{next_arrival, wake_at};
@@ -24,17 +24,12 @@ const FIRST_HORIZON_STEPS: usize = 16;
 const LAST_HORIZON_STEPS: usize = 4096;
 
 /// Prices the batches that were formed in this tick.
-pub fn cost_steps(
-    mut timeline: ResMut<Timeline>,
-    directory: Res<Directory>,
-    mut engines: Query<EngineParts>,
-    sequences: Query<&Sequence>,
-) {
+pub fn cost_steps(mut timeline: ResMut<Timeline>, mut engines: Query<EngineParts>, sequences: Query<&Sequence>) {
     // With one engine the next arrival is its own, so running ahead of it would be in vain.
-    let next_delivery = if directory.engines.len() == 1 { next_arrival(&timeline) } else { SimTime::NEVER };
+    let next_delivery = if timeline.engines.len() == 1 { next_arrival(&timeline) } else { SimTime::NEVER };
     for position in 0..timeline.due.len() {
         let index = timeline.due[position];
-        let mut parts = engines.get_mut(directory.engines[index as usize]).expect("engines live as long as the world");
+        let mut parts = engines.get_mut(timeline.engines[index as usize]).expect("engines live as long as the world");
         parts.clock.boundary = timeline.now;
         parts.epoch.steps = 0;
         let wake = if parts.running.count == 0 {

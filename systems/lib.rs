@@ -20,6 +20,8 @@ pub mod memory;
 pub mod retire;
 pub mod series;
 pub mod simulation;
+pub mod spawn;
+pub mod stop;
 pub mod world;
 
 pub use simulation::{Progress, Simulation};

@@ -47,9 +47,7 @@ impl Retirement<'_, '_> {
         self.timeline.loads[sequence.engine as usize] -= 1;
         let request = self.requests.get(sequence.request).expect("it is despawned when the phase is over");
         let follow_up = self.doors.source.follow_up(&request.spec, &record);
-        // A timeout is noticed when engines schedule, after the arrivals of this instant.
-        let noticed = self.timeline.now + SimTime(u64::from(record.status == Status::Timeout));
-        self.expect(follow_up, noticed);
+        self.expect(follow_up);
         self.commands.entity(sequence.request).despawn();
         self.commands.entity(entity).despawn();
     }
@@ -84,8 +82,7 @@ impl Retirement<'_, '_> {
         };
         let record = self.write(record);
         let follow_up = self.doors.source.follow_up(spec, &record);
-        let noticed = self.timeline.now;
-        self.expect(follow_up, noticed);
+        self.expect(follow_up);
     }
 
     /// Writes a record; what would end after the horizon is incomplete at the horizon.
@@ -103,10 +100,10 @@ impl Retirement<'_, '_> {
         record
     }
 
-    /// Puts a follow-up among the arrivals; none can arrive before its cause was noticed.
-    fn expect(&mut self, follow_up: Option<RequestSpec>, noticed: SimTime) {
+    /// Puts a follow-up among the arrivals. Those of this instant are in already, so it comes after it.
+    fn expect(&mut self, follow_up: Option<RequestSpec>) {
         let Some(mut spec) = follow_up else { return };
-        spec.arrival = spec.arrival.max(noticed);
+        spec.arrival = spec.arrival.max(self.timeline.now + SimTime(1));
         let order = self.timeline.follow_ups_returned;
         self.timeline.follow_ups_returned += 1;
         self.timeline.follow_ups.push(Reverse(FollowUp { spec, order }));

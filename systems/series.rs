@@ -169,7 +169,7 @@ impl EngineSeries {
             preemptions: Some(amounts.preemptions),
             ..row(Subject::Engine(hardware.engine))
         });
-        for &gpu in &hardware.gpus {
+        for &gpu in &hardware.gpu_indices {
             rows.0.push(IntervalRow {
                 mfu: Some(amounts.flops / (hardware.peak_flops * seconds)),
                 mbu: Some(amounts.bytes / (hardware.peak_bytes_per_s * seconds)),

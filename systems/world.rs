@@ -2,12 +2,14 @@
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
+use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
-use oracle_components::scenario::{EngineIndex, GpuIndex, LinkIndex};
+use oracle_components::scenario::{EngineIndex, GpuIndex};
 
-use crate::costing::{PreparedStep, StepCost};
+use crate::costing::{PreparedStep, StepCost, StepWork};
 use crate::ports::{RecordSink, RequestSource};
+use crate::retire::End;
 use crate::router::Router;
 use crate::series::{EngineSeries, FinishedRows};
 
@@ -52,17 +54,36 @@ pub struct CostModel {
 #[derive(Component)]
 pub struct Priced(pub Option<PreparedStep>);
 
+/// What the steps that ended at a boundary brought, from scheduling, which ends them, to completion, which reports.
+#[derive(Component, Default)]
+pub struct Brought {
+    /// Start of the first of these steps.
+    pub from: SimTime,
+    /// End of the last.
+    pub to: SimTime,
+    /// What GPUs and links did; `None` if no step ended.
+    pub work: Option<StepWork>,
+    /// Bytes of a step's flow of streamed tokens.
+    pub flow_bytes: f64,
+    /// Such flows.
+    pub flows: u64,
+    /// Sequences that have ended, in order.
+    pub ended: Vec<(Entity, End)>,
+}
+
 /// What an engine runs on.
 #[derive(Component, Clone, Debug)]
 pub struct EngineHardware {
     /// The engine's index.
     pub engine: EngineIndex,
     /// Its GPUs.
-    pub gpus: Vec<GpuIndex>,
+    pub gpus: Vec<Entity>,
+    /// Their indices.
+    pub gpu_indices: Vec<GpuIndex>,
     /// Links that its collectives cross, once for each hop that does.
-    pub ring_links: Vec<LinkIndex>,
+    pub ring_links: Vec<Entity>,
     /// Links that its activations cross from stage to stage.
-    pub stage_links: Vec<LinkIndex>,
+    pub stage_links: Vec<Entity>,
     /// Peak FLOP/s of one GPU.
     pub peak_flops: f64,
     /// Peak memory bandwidth of one GPU, in bytes per second.
@@ -95,6 +116,8 @@ pub struct EngineParts {
     pub cost: &'static mut CostModel,
     /// The price of the batch.
     pub priced: &'static mut Priced,
+    /// What the last steps brought.
+    pub brought: &'static mut Brought,
     /// What it runs on.
     pub hardware: &'static EngineHardware,
 }

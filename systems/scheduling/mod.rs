@@ -1,4 +1,5 @@
-//! Scheduling: each engine that is due takes in what was delivered, lets go of what timed out, and forms its next batch.
+//! Scheduling: each engine that is due ends its steps, lets go of what has finished or timed out, takes in what was
+//! delivered, and forms its next batch.
 //!
 //! Follows vLLM V1's scheduler, as SEMANTICS.md states it: decodes first, then running prefills, then admissions, unless
 //! something was preempted. Nothing here walks the decoding sequences: they are counted by the block position that they
@@ -7,38 +8,44 @@
 mod batch;
 mod leave;
 mod queue;
+mod settle;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::Admission;
 use oracle_components::record::{Reason, Status};
 use oracle_components::request::Request;
-use oracle_components::resources::Directory;
+use oracle_components::resources::Timeline;
 use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::kv::Names;
-use crate::retire::{End, Retirement};
+use crate::retire::End;
 use crate::series::{EngineAmounts, FinishedRows};
-use crate::world::{EngineParts, EnginePartsItem};
+use crate::world::{Doors, EngineParts, EnginePartsItem};
 
-pub use leave::{Departure, leave, start_decoding};
+pub use leave::{Departure, leave};
 pub use queue::{empty_queues, nothing_running};
+use settle::let_finished_go;
+pub use settle::{Finished, end_steps};
 
-/// Forms the batches of the engines that are due.
-pub fn form_batches(
-    mut desk: Retirement,
-    directory: Res<Directory>,
+/// Ends the steps of the engines that are due, and forms their next batches.
+pub fn schedule_batches(
+    timeline: Res<Timeline>,
+    mut doors: ResMut<Doors>,
     mut engines: Query<EngineParts>,
     mut sequences: Query<&'static mut Sequence>,
+    requests: Query<&'static Request>,
+    mut finished: Local<Finished>,
 ) {
-    let now = desk.timeline.now;
-    for position in 0..desk.timeline.due.len() {
-        let index = desk.timeline.due[position];
-        let mut parts = engines.get_mut(directory.engines[index as usize]).expect("engines live as long as the world");
-        take_in(&mut parts, &sequences, now, &mut desk.doors.rows);
-        expire(&mut parts, &mut sequences, &mut desk, now);
-        batch::form(&mut parts, sequences.reborrow(), &desk.requests, now);
+    for &index in &timeline.due {
+        let engine = timeline.engines[index as usize];
+        let mut parts = engines.get_mut(engine).expect("engines live as long as the world");
+        end_steps(&mut parts, &mut sequences, &mut doors, &mut finished);
+        let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
+        take_in(&mut parts, &sequences, timeline.now, &mut doors.rows);
+        expire(&mut parts, &mut sequences, &requests, timeline.now);
+        batch::form(&mut parts, sequences.reborrow(), &requests, timeline.now);
     }
 }
 
@@ -71,11 +78,11 @@ fn take_in(
     parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
 }
 
-/// Ends the waiting and running sequences whose clients have given up.
+/// Takes the waiting and running sequences whose clients have given up off the engine.
 fn expire(
     parts: &mut EnginePartsItem<'_, '_>,
     sequences: &mut Query<&mut Sequence>,
-    desk: &mut Retirement<'_, '_>,
+    requests: &Query<&'static Request>,
     now: SimTime,
 ) {
     while let Some(&std::cmp::Reverse((deadline, _, entity))) = parts.queues.deadlines.peek() {
@@ -83,12 +90,14 @@ fn expire(
             return;
         }
         parts.queues.deadlines.pop();
-        let Ok(mut sequence) = sequences.get_mut(entity) else {
-            continue;
+        let Ok(mut sequence) = sequences.get_mut(entity) else { continue };
+        let reason = match sequence.phase {
+            Phase::Waiting => Reason::TimeoutWaiting,
+            Phase::Prefill | Phase::Decode => Reason::TimeoutRunning,
+            Phase::Ended => continue,
         };
-        let reason = if sequence.phase == Phase::Waiting { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
-        leave(parts, &mut sequence, entity, &desk.requests, Departure::Ended);
-        desk.end_sequence(entity, &sequence, End { completion: deadline, status: Status::Timeout, reason });
+        leave(parts, &mut sequence, entity, requests, Departure::Ended);
+        parts.brought.ended.push((entity, End { completion: deadline, status: Status::Timeout, reason }));
     }
 }
 

@@ -39,7 +39,7 @@ const CORNERS: [&str; 28] = [
     "exceeds_kv_cache",
     "finished after its deadline, before it was looked at",
     "flow waits for its lane",
-    "follow-up of a timeout, due before it was noticed",
+    "follow-up due before it was known",
     "head by priority, not by arrival",
     "head waits for blocks",
     "hit after a preemption",

@@ -117,24 +117,21 @@ impl<'a> World<'a> {
             .min()
     }
 
-    /// Everything that happens now: steps that end, then arrivals, then scheduling.
+    /// Everything that happens now: arrivals, then each engine's boundary.
     fn do_what_is_due(&mut self) {
         let now = self.now;
-        let mut at_boundary = vec![false; self.engines.len()];
-        for (index, at_boundary) in at_boundary.iter_mut().enumerate() {
-            if self.engines[index].step.as_ref().is_some_and(|step| step.end == now) {
-                self.end_step(index);
-                *at_boundary = true;
-            }
-        }
         while let Some(spec) = self.next_arrival() {
             self.arrive(spec);
         }
-        for (index, at_boundary) in at_boundary.iter().enumerate() {
+        for index in 0..self.engines.len() {
             let engine = &self.engines[index];
+            let ends = engine.step.as_ref().is_some_and(|step| step.end == now);
             let wakes =
                 engine.step.is_none() && engine.in_transit.front().is_some_and(|first| first.record.delivered <= now);
-            if *at_boundary || wakes {
+            if ends {
+                self.end_step(index);
+            }
+            if ends || wakes {
                 self.pass_boundary(index);
             }
         }
@@ -277,11 +274,10 @@ impl<'a> World<'a> {
             record.completion = horizon;
         }
         if let Some(mut next) = self.source.follow_up(&spec, &record) {
-            // A timeout is noticed when engines schedule, after the arrivals of this instant.
-            let earliest = if record.status == Status::Timeout { self.now + SimTime(1) } else { self.now };
-            if next.arrival < earliest {
-                self.coverage.note("follow-up of a timeout, due before it was noticed");
-                next.arrival = earliest;
+            // The arrivals of this instant are in already.
+            if next.arrival <= self.now {
+                self.coverage.note("follow-up due before it was known");
+                next.arrival = self.now + SimTime(1);
             }
             // Behind all that arrive no later: the list stays in order of arrival, then of return.
             let at = self.follow_ups.partition_point(|other| other.arrival <= next.arrival);

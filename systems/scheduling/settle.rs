@@ -1,0 +1,163 @@
+//! The end of an engine's steps: what they computed and generated, and who has finished.
+//!
+//! A decode that goes on is not touched; one that has its target leaves, and only those.
+
+use std::cmp::Reverse;
+
+use bevy_ecs::prelude::*;
+use oracle_components::record::{Reason, Status};
+use oracle_components::request::{Request, RequestId};
+use oracle_components::sequence::Sequence;
+
+use super::leave::{Departure, leave, start_decoding};
+use crate::epoch::{adapt_horizon, blocks_needed, finishes_at, summed_context};
+use crate::kv;
+use crate::retire::End;
+use crate::series::EngineAmounts;
+use crate::transfer::stream;
+use crate::world::{Doors, EnginePartsItem};
+
+/// Sequences that have their target at a boundary.
+pub type Finished = Vec<(RequestId, Entity)>;
+
+/// Brings an engine to the end of the steps that its epoch ran, and lists who has finished.
+pub fn end_steps(
+    parts: &mut EnginePartsItem<'_, '_>,
+    sequences: &mut Query<&mut Sequence>,
+    doors: &mut Doors,
+    finished: &mut Finished,
+) {
+    parts.brought.work = None;
+    parts.brought.flows = 0;
+    let steps = parts.epoch.steps;
+    if steps == 0 {
+        return;
+    }
+    let mut amounts = bring(parts, doors);
+    send_flows(parts, sequences);
+    end_chunks(parts, sequences, doors, &mut amounts);
+    let ledger = &mut parts.ledger.0;
+    amounts.preemptions = (ledger.preemptions - parts.series.preemptions_booked) as f64;
+    parts.series.preemptions_booked = ledger.preemptions;
+    ledger.steps += steps as u64;
+    ledger.output_tokens += amounts.output_tokens as u64;
+    ledger.prefill_tokens += amounts.prefill_tokens as u64;
+    parts.series.book(parts.brought.from, parts.brought.to, amounts, parts.hardware, &mut doors.rows);
+    while let Some(&Reverse((step, id, entity))) = parts.running.finishes.peek() {
+        if step > parts.clock.steps {
+            break;
+        }
+        parts.running.finishes.pop();
+        if finishes_at(sequences.get(entity).ok(), step) {
+            finished.push((id, entity));
+        }
+    }
+    adapt_horizon(&mut parts.epoch);
+    parts.epoch.steps = 0;
+}
+
+/// The decodes' part of the steps: time, gaps between tokens, KV blocks, work.
+fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmounts {
+    let steps = parts.epoch.steps;
+    let ends = &parts.epoch.step_ends[..steps];
+    let (from, to) = (parts.clock.boundary, ends[steps - 1]);
+    let decodes = parts.running.decodes;
+    if decodes > 0 {
+        let mut previous = from;
+        for &end in ends {
+            doors.sink.token_gap(end, end - previous, u64::from(decodes));
+            previous = end;
+        }
+    }
+    let held_before = kv::held_blocks(&parts.pool);
+    for step in 1..steps as u64 {
+        let blocks = blocks_needed(&parts.running, parts.clock.steps + step);
+        kv::allocate(&mut parts.pool, u64::from(blocks));
+    }
+    let held = (held_before + kv::held_blocks(&parts.pool)) as f64 / 2.0;
+    let priced = parts.priced.0.as_ref().expect("a batch that ran has a price");
+    let work = priced.work_over(steps as u64, summed_context(&parts.epoch, steps));
+    let span_s = to.since(from).as_secs_f64();
+    let mut amounts = EngineAmounts {
+        running_s: f64::from(parts.running.count) * span_s,
+        waiting_s: f64::from(parts.queues.waiting_count) * span_s,
+        kv_use_s: held / parts.pool.total as f64 * span_s,
+        steps: steps as f64,
+        output_tokens: f64::from(decodes) * steps as f64,
+        busy_s: span_s,
+        ..EngineAmounts::default()
+    };
+    amounts.add_work(&work);
+    parts.ledger.0.busy += to.since(from);
+    parts.clock.steps += steps as u64;
+    parts.clock.boundary = to;
+    parts.running.decode_context += u64::from(decodes) * steps as u64;
+    parts.brought.from = from;
+    parts.brought.to = to;
+    parts.brought.work = Some(work);
+    amounts
+}
+
+/// The flows of streamed tokens that the steps sent.
+fn send_flows(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>) {
+    let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
+    let chunks = parts.plan.chunks.iter().filter(|chunk| chunk.completes && streams(chunk.sequence)).count();
+    let sequences = parts.running.streaming_decodes + chunks as u32;
+    if sequences == 0 {
+        return;
+    }
+    let ends = &parts.epoch.step_ends[..parts.epoch.steps];
+    let bytes = f64::from(sequences) * parts.engine.response_bytes_per_token;
+    parts.brought.flow_bytes = bytes;
+    parts.brought.flows = ends.len() as u64;
+    stream(parts.engine, &mut parts.clock, bytes, ends);
+}
+
+/// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on.
+fn end_chunks(
+    parts: &mut EnginePartsItem<'_, '_>,
+    sequences: &mut Query<&mut Sequence>,
+    doors: &mut Doors,
+    amounts: &mut EngineAmounts,
+) {
+    let end = parts.clock.boundary;
+    for chunk in &parts.plan.chunks {
+        let mut sequence = sequences.get_mut(chunk.sequence).expect("a planned sequence lives");
+        sequence.computed += chunk.tokens;
+        sequence.prefilled_tokens += chunk.tokens;
+        amounts.prefill_tokens += f64::from(chunk.tokens);
+        if !chunk.completes {
+            continue;
+        }
+        amounts.output_tokens += 1.0;
+        if let Some(last) = sequence.last_emission {
+            doors.sink.token_gap(end, end - last, 1);
+        }
+        sequence.generated += 1;
+        if sequence.first_token.is_none() {
+            sequence.first_token = Some(if sequence.streaming { parts.clock.flow_received } else { end });
+        }
+        start_decoding(&mut parts.running, &parts.clock, &mut sequence, chunk.sequence);
+    }
+    // Chunks follow the order of the running prefills, of which they are the first.
+    let mut chunks = parts.plan.chunks.iter();
+    parts.running.prefills.retain(|_| !chunks.next().is_some_and(|chunk| chunk.completes));
+}
+
+/// Takes the sequences that have finished off the engine, by request id.
+pub fn let_finished_go(
+    parts: &mut EnginePartsItem<'_, '_>,
+    sequences: &mut Query<&mut Sequence>,
+    requests: &Query<&'static Request>,
+    finished: &mut Finished,
+) {
+    finished.sort_unstable();
+    finished.dedup();
+    for (_, entity) in finished.drain(..) {
+        let mut sequence = sequences.get_mut(entity).expect("a finished sequence lives");
+        leave(parts, &mut sequence, entity, requests, Departure::Ended);
+        let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
+        let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
+        parts.brought.ended.push((entity, End { completion, status: Status::Success, reason }));
+    }
+}

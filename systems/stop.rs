@@ -1,0 +1,89 @@
+//! The stop: what is over by then has happened, what is in flight ends there.
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemState;
+use oracle_components::SimTime;
+use oracle_components::hardware::Gpu;
+use oracle_components::record::{Reason, Status};
+use oracle_components::resources::Timeline;
+use oracle_components::sequence::{Phase, Sequence};
+
+use crate::epoch::blocks_needed;
+use crate::kv;
+use crate::retire::{End, Retirement, record_of};
+use crate::scheduling::{Departure, Finished, end_steps, leave};
+use crate::transfer::{Network, book};
+use crate::world::{Doors, EngineParts};
+
+/// Ends everything at `stop`: steps that are over by then, open intervals, and requests in flight.
+pub fn stop_at(world: &mut World, stop: SimTime) {
+    end_all_steps(world, stop);
+    end_all_requests(world, stop);
+}
+
+/// Ends the steps that are over by `stop`.
+fn end_all_steps(world: &mut World, stop: SimTime) {
+    let mut state = SystemState::<(
+        Res<Timeline>,
+        ResMut<Doors>,
+        Query<EngineParts>,
+        Query<&mut Sequence>,
+        Query<&mut Gpu>,
+        Network,
+    )>::new(world);
+    let (timeline, mut doors, mut engines, mut sequences, mut gpus, mut network) =
+        state.get_mut(world).expect("the world has all of it");
+    for &entity in &timeline.engines {
+        let mut parts = engines.get_mut(entity).expect("engines live as long as the world");
+        let planned = parts.epoch.steps;
+        let over = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
+        parts.epoch.steps = over;
+        if over > 0 {
+            end_steps(&mut parts, &mut sequences, &mut doors, &mut Finished::default());
+            book(&parts.clock, &parts.brought, parts.engine, parts.hardware, &mut gpus, &mut network, &mut doors.rows);
+            // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
+            let boundary = parts.clock.boundary;
+            let delivered = parts.queues.inbox.partition_point(|&(delivered, _)| delivered <= boundary) as u64;
+            let waiting = u64::from(parts.queues.waiting_count) + delivered;
+            parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(waiting);
+            if over < planned {
+                // The step that is cut off had its blocks.
+                let blocks = blocks_needed(&parts.running, parts.clock.steps);
+                kv::allocate(&mut parts.pool, u64::from(blocks));
+            }
+        }
+        parts.series.flush(stop, parts.hardware, &mut doors.rows);
+    }
+    network.flush(stop, &mut doors.rows);
+    doors.hand_over_rows();
+}
+
+/// Ends the requests in flight at `stop`, by their numbers.
+fn end_all_requests(world: &mut World, stop: SimTime) {
+    let mut state = SystemState::<(Retirement, Query<EngineParts>, Query<(Entity, &mut Sequence)>)>::new(world);
+    let (mut desk, mut engines, mut sequences) = state.get_mut(world).expect("the world has all of it");
+    let mut in_flight: Vec<_> = sequences.iter().map(|(entity, sequence)| (sequence.id, entity)).collect();
+    in_flight.sort_unstable();
+    for (_, entity) in in_flight {
+        let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
+        let engine = desk.timeline.engines[sequence.engine as usize];
+        let mut parts = engines.get_mut(engine).expect("engines live as long as the world");
+        let waiting = sequence.phase == Phase::Waiting;
+        if !waiting {
+            leave(&mut parts, &mut sequence, entity, &desk.requests, Departure::Stopped);
+        }
+        let end = if sequence.deadline <= stop {
+            let reason = if waiting { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
+            End { completion: sequence.deadline, status: Status::Timeout, reason }
+        } else {
+            let reason = if waiting { Reason::EndedWaiting } else { Reason::EndedRunning };
+            End { completion: stop, status: Status::Incomplete, reason }
+        };
+        let request = desk.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+        let record = record_of(request, &sequence, end);
+        desk.write(record);
+    }
+    for mut parts in &mut engines {
+        kv::release_all(&mut parts.pool);
+    }
+}
