@@ -19,7 +19,7 @@ pub struct Arguments {
 /// How much to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum LogLevel {
-    /// All there is.
+    /// What each engine is, too.
     Debug,
     /// Progress and warnings.
     Info,

@@ -22,6 +22,9 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     if command.no_csv {
         resolved.output.requests_csv = None;
     }
+    if log_level == LogLevel::Debug {
+        print_engines(&resolved);
+    }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     // Before there are files, so that a signal finds none unmarked.
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -113,6 +116,26 @@ pub fn overrides(changes: &Changes) -> Overrides {
         mfu: changes.mfu,
         mbu: changes.mbu,
         ..Overrides::default()
+    }
+}
+
+/// Says what each engine is, with what the configuration left to defaults.
+fn print_engines(resolved: &Resolved) {
+    for engine in &resolved.scenario.engines {
+        let gpus = engine.gpus.iter().map(|&gpu| resolved.scenario.gpus[gpu as usize].id.as_str());
+        let gpus: Vec<&str> = gpus.collect();
+        let scheduler = &engine.scheduler;
+        tell(&format!(
+            "debug: {}: {} on {}; {} KV blocks of {} tokens; max_model_len {}, max_num_seqs {}, max_num_batched_tokens {}",
+            engine.name,
+            engine.model.name,
+            gpus.join(", "),
+            engine.kv_blocks,
+            scheduler.block_tokens,
+            scheduler.max_model_len,
+            scheduler.max_num_seqs,
+            scheduler.max_num_batched_tokens,
+        ));
     }
 }
 

@@ -52,6 +52,7 @@ fn the_log_level_chooses_what_is_said() {
     assert!(said("info").contains("warning") && said("INFO").contains("simulated"));
     assert!(said("warning").contains("warning") && !said("warning").contains("simulated"));
     assert_eq!(said("error"), "");
+    assert!(said("debug").contains("debug: first: Llama3-8B on gpu0; "), "{}", said("debug"));
     assert_eq!(desk.run("run warned.yaml -l loud").code, 2);
 }
 
@@ -166,4 +167,18 @@ fn the_table_says_why_requests_did_not_finish() {
     let told = desk.run("run --trace long.csv --model Llama3-8B --device A100");
     assert_eq!(told.code, 0);
     assert!(told.out.contains("\n            1 prompt_exceeds_max_model_len\n"), "{}", told.out);
+}
+
+#[test]
+fn a_hugging_face_configuration_is_a_model() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path("mine")).expect("a folder can be made");
+    let config = "{\"model_type\": \"llama\", \"hidden_size\": 2048, \"intermediate_size\": 8192, \"num_hidden_layers\": 16, \"num_attention_heads\": 32, \"num_key_value_heads\": 8, \"vocab_size\": 128256, \"max_position_embeddings\": 131072, \"torch_dtype\": \"bfloat16\", \"tie_word_embeddings\": true}";
+    desk.write("mine/config.json", config);
+    let file = desk.summary("run --trace trace.csv --model mine/config.json --device L4");
+    let folder = desk.summary("run --trace trace.csv --model mine --device L4");
+    let catalog = desk.summary("run --trace trace.csv --model Llama3.2-1B --device L4");
+    assert_eq!(number(&file, "/requests/successful"), 4.0);
+    assert_eq!(file, folder);
+    assert_eq!(file, catalog, "it is the shape of Llama 3.2 1B");
 }
