@@ -2,25 +2,14 @@
 //! records. Skipped, and said so, where no Python has duckdb and pandas.
 
 mod output_support;
+mod python_support;
 
 use std::path::Path;
 use std::process::Command;
 
-/// The first Python that can import what the check needs: `$LLMPERFORACLE_PYTHON`, the build folder's own, the system's.
-fn python() -> Option<String> {
-    let named = std::env::var("LLMPERFORACLE_PYTHON").ok();
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python-venv/bin/python");
-    let candidates = [named, Some(own.display().to_string()), Some("python3".to_owned())];
-    candidates.into_iter().flatten().find(|python| {
-        let imported = Command::new(python).args(["-c", "import duckdb, pandas, pyarrow"]).output();
-        imported.is_ok_and(|output| output.status.success())
-    })
-}
-
 #[test]
 fn python_tools_compute_the_same_summary_from_the_records() {
-    let Some(python) = python() else {
-        eprintln!("skipped: no Python with duckdb, pandas and pyarrow (set LLMPERFORACLE_PYTHON)");
+    let Some(python) = python_support::python() else {
         return;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_run.py");

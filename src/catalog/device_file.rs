@@ -45,6 +45,19 @@ pub enum LinkKind {
     Pcie,
 }
 
+impl std::fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nvlink => "NVLink",
+            Self::NvlinkC2c => "NVLink-C2C",
+            Self::InfinityFabric => "Infinity Fabric",
+            Self::Ici => "ICI",
+            Self::Roce => "RoCE",
+            Self::Pcie => "PCIe",
+        })
+    }
+}
+
 /// One device's end of a link.
 ///
 /// Data sheets give bandwidths only; the latencies are typical one-way figures (1 µs within a switched domain, 2 µs over

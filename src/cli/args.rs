@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Predicts latency, throughput and utilisation of an LLM serving deployment, without a GPU.
 #[derive(Debug, Parser)]
-#[command(name = "llmperforacle", version, about, max_term_width = 100)]
+#[command(name = "llmperforacle", version, max_term_width = 100)]
 pub struct Arguments {
     /// How much to say on standard error.
     #[arg(short, long, global = true, value_enum, ignore_case = true, default_value_t = LogLevel::Info)]
@@ -19,7 +19,7 @@ pub struct Arguments {
 /// How much to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum LogLevel {
-    /// All there is.
+    /// What each engine is, too.
     Debug,
     /// Progress and warnings.
     Info,
@@ -65,6 +65,9 @@ pub struct Changes {
 
 /// `run`.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "llmperforacle run [OPTIONS] CONFIG\n       llmperforacle run [OPTIONS] --trace FILE --model NAME --device NAME"
+)]
 pub struct Run {
     /// Configuration file, YAML or JSON.
     #[arg(required_unless_present = "trace", conflicts_with = "trace")]

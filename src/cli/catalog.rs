@@ -20,6 +20,11 @@ fn shows(listing: &Listing, name: &str, aliases: &[String]) -> bool {
     std::iter::once(name).chain(aliases.iter().map(String::as_str)).any(|name| name.to_lowercase().contains(&filter))
 }
 
+/// Prints lines, without the blanks in place of a last column that is empty.
+fn print_lines(lines: impl Iterator<Item = String>) -> Result<(), Failure> {
+    print(&lines.map(|line| format!("{}\n", line.trim_end())).collect::<String>())
+}
+
 /// Lists the models.
 pub fn models(listing: &Listing) -> Result<(), Failure> {
     let shown = Catalog::builtin().models().iter();
@@ -31,13 +36,13 @@ pub fn models(listing: &Listing) -> Result<(), Failure> {
         }
         Format::Text => {
             let head = format!(
-                "{:<24} {:>10} {:>10} {:>11} {:>7} {:>7} {:>9} {:>14}  also known as\n",
+                "{:<24} {:>10} {:>10} {:>11} {:>7} {:>7} {:>9} {:>14}  also known as",
                 "model", "parameters", "active", "weights GiB", "layers", "hidden", "context", "KV bytes/token"
             );
             let rows = shown.map(|model| {
                 let architecture = &*model.architecture;
                 format!(
-                    "{:<24} {:>9.2}B {:>9.2}B {:>11.1} {:>7} {:>7} {:>9} {:>14}  {}\n",
+                    "{:<24} {:>9.2}B {:>9.2}B {:>11.1} {:>7} {:>7} {:>9} {:>14}  {}",
                     architecture.name,
                     parameters(architecture) as f64 / 1e9,
                     active_parameters(architecture) as f64 / 1e9,
@@ -49,7 +54,7 @@ pub fn models(listing: &Listing) -> Result<(), Failure> {
                     model.aliases.join(", ")
                 )
             });
-            print(&std::iter::once(head).chain(rows).collect::<String>())
+            print_lines(std::iter::once(head).chain(rows))
         }
     }
 }
@@ -84,14 +89,14 @@ pub fn devices(listing: &Listing) -> Result<(), Failure> {
         }
         Format::Text => {
             let head = format!(
-                "{:<20} {:>12} {:>12} {:>11} {:>8} {:>7}  also known as\n",
+                "{:<20} {:>12} {:>12} {:>11} {:>8} {:>7}  also known as",
                 "device", "bf16 TFLOP/s", "fp8 TFLOP/s", "memory GiB", "GB/s", "TDP W"
             );
             let rows = shown.map(|device| {
                 let spec = &*device.spec;
                 let peak = |flops: Option<f64>| flops.map_or("-".to_owned(), |flops| format!("{:.1}", flops / 1e12));
                 format!(
-                    "{:<20} {:>12} {:>12} {:>11.1} {:>8.0} {:>7}  {}\n",
+                    "{:<20} {:>12} {:>12} {:>11.1} {:>8.0} {:>7}  {}",
                     spec.name,
                     peak(spec.peak_flops.bf16.or(spec.peak_flops.fp16)),
                     peak(spec.peak_flops.fp8),
@@ -101,7 +106,7 @@ pub fn devices(listing: &Listing) -> Result<(), Failure> {
                     device.aliases.join(", ")
                 )
             });
-            print(&std::iter::once(head).chain(rows).collect::<String>())
+            print_lines(std::iter::once(head).chain(rows))
         }
     }
 }

@@ -8,22 +8,21 @@ use super::args::{FileFormat, Format, GenerateConfig, LogLevel, Schema, Validate
 use super::run::overrides;
 use super::{Failure, print, print_diagnostics};
 use crate::config::{
-    Diagnostic, Severity, generate_config, generate_config_json, load, reference, schema as json_schema,
+    Diagnostic, Severity, check_models, generate_config, generate_config_json, load, reference, schema as json_schema,
 };
 
 /// Checks a configuration.
 pub fn validate(command: &Validate, log_level: LogLevel) -> Result<(), Failure> {
-    let (valid, found) = match load(&command.config, &overrides(&command.changes)) {
-        Ok(resolved) => (true, resolved.warnings),
-        Err(found) => (false, found),
-    };
+    let found = find(command);
     let count = |severity| found.iter().filter(|diagnostic| diagnostic.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let valid = errors == 0;
     match command.format {
         Format::Text => {
             print_diagnostics(&found, log_level);
             let verdict = if valid { "is valid" } else { "is not valid" };
-            print(&format!("{} {verdict}: {errors} errors, {warnings} warnings\n", command.config.display()))?;
+            let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
+            print(&format!("{} {verdict}: {errors}, {warnings}\n", command.config.display()))?;
         }
         Format::Json => {
             let found: Vec<_> = found.iter().map(as_json).collect();
@@ -32,6 +31,35 @@ pub fn validate(command: &Validate, log_level: LogLevel) -> Result<(), Failure> 
         }
     }
     if valid { Ok(()) } else { Err(Failure::BadInput(None)) }
+}
+
+/// Errors and warnings of a configuration, of its trace, and of the models that it could use if that is asked for.
+fn find(command: &Validate) -> Vec<Diagnostic> {
+    let resolved = match load(&command.config, &overrides(&command.changes)) {
+        Ok(resolved) => resolved,
+        Err(found) => return found,
+    };
+    let mut found = resolved.warnings.clone();
+    if command.validate_models {
+        let others = check_models(&command.config, &resolved);
+        found.extend(others.into_iter().filter(|other| !resolved.warnings.contains(other)));
+    }
+    if let Err(error) = resolved.workload.open() {
+        found.push(Diagnostic {
+            severity: Severity::Error,
+            file: command.config.display().to_string(),
+            line: 0,
+            column: 0,
+            key_path: "workload".to_owned(),
+            message: error.to_string(),
+            suggestion: None,
+        });
+    }
+    found
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn as_json(diagnostic: &Diagnostic) -> serde_json::Value {

@@ -47,12 +47,12 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::BadInput(message)) => {
             if let Some(message) = message {
-                eprintln!("error: {message}");
+                tell(&format!("error: {message}"));
             }
             ExitCode::from(BAD_INPUT)
         }
         Err(Failure::Failed(message)) => {
-            eprintln!("error: {message}");
+            tell(&format!("error: {message}"));
             ExitCode::from(RUN_FAILED)
         }
     }
@@ -62,9 +62,16 @@ pub fn main() -> ExitCode {
 fn print_diagnostics(diagnostics: &[Diagnostic], log_level: LogLevel) {
     for diagnostic in diagnostics {
         if diagnostic.severity == Severity::Error || log_level <= LogLevel::Warning {
-            eprintln!("{diagnostic}");
+            tell(&diagnostic.to_string());
         }
     }
+}
+
+/// Prints a line to standard error, if anybody listens there.
+fn tell(line: &str) {
+    use std::io::Write;
+    // `eprintln!` would panic on a closed pipe (`2>&1 | head`).
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Prints lines to standard output; a closed pipe (`| head`) is not an error.

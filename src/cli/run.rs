@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::args::{Changes, Format, LogLevel, Run};
 use super::progress::Bar;
-use super::{Failure, print, print_diagnostics};
+use super::{Failure, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, TraceRun, from_trace, load};
 use crate::output::{RunWriter, Summary};
 use crate::workload::WorkloadFacts;
@@ -22,13 +22,17 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     if command.no_csv {
         resolved.output.requests_csv = None;
     }
+    if log_level == LogLevel::Debug {
+        print_engines(&resolved);
+    }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
-    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
-        .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    // Before there are files, so that a signal finds none unmarked.
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     // A second handler in one process can only come from a host program, whose handler then rules.
     let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
+        .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     let bar = Bar::new(facts.expected_requests, resolved.scenario.horizon, command.quiet || log_level > LogLevel::Info);
     let started = Instant::now();
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
@@ -41,7 +45,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let partial = failed_source || matches!(outcome.stop, Stop::Interrupted | Stop::SinkClosed);
     let manifest = json!({
         "seed": resolved.scenario.seed,
-        "config": resolved.canonical,
+        "config": config_of_manifest(resolved.canonical, command),
     });
     let summary = simulation
         .into_sink()
@@ -52,6 +56,16 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     }
     print_result(command, &summary)?;
     how_it_ended(&outcome, &facts)
+}
+
+/// The configuration as the manifest tells it: without the folder of `--output`, in which the manifest lies, so that the
+/// same run into another folder gives the same bytes.
+fn config_of_manifest(mut config: serde_json::Value, command: &Run) -> serde_json::Value {
+    let metrics = config.get_mut("metrics_config").and_then(serde_json::Value::as_object_mut);
+    if let Some(metrics) = metrics.filter(|_| command.output.is_some()) {
+        metrics.remove("output_directory");
+    }
+    config
 }
 
 /// The run that is asked for.
@@ -105,16 +119,36 @@ pub fn overrides(changes: &Changes) -> Overrides {
     }
 }
 
+/// Says what each engine is, with what the configuration left to defaults.
+fn print_engines(resolved: &Resolved) {
+    for engine in &resolved.scenario.engines {
+        let gpus = engine.gpus.iter().map(|&gpu| resolved.scenario.gpus[gpu as usize].id.as_str());
+        let gpus: Vec<&str> = gpus.collect();
+        let scheduler = &engine.scheduler;
+        tell(&format!(
+            "debug: {}: {} on {}; {} KV blocks of {} tokens; max_model_len {}, max_num_seqs {}, max_num_batched_tokens {}",
+            engine.name,
+            engine.model.name,
+            gpus.join(", "),
+            engine.kv_blocks,
+            scheduler.block_tokens,
+            scheduler.max_model_len,
+            scheduler.max_num_seqs,
+            scheduler.max_num_batched_tokens,
+        ));
+    }
+}
+
 /// Says how fast it went.
 fn print_speed(outcome: &Outcome, started: Instant) {
     let seconds = started.elapsed().as_secs_f64();
     let steps: u64 = outcome.engines.iter().map(|engine| engine.steps).sum();
-    eprintln!(
-        "simulated {} with {} requests and {steps} steps in {seconds:.2} s ({:.0} requests/s)",
+    tell(&format!(
+        "simulated {} with {} requests and {steps} steps in {seconds:.2} s of real time ({:.0} requests/s)",
         outcome.end,
         outcome.arrived,
         outcome.arrived as f64 / seconds.max(1e-9),
-    );
+    ));
 }
 
 /// Prints the summary.

@@ -68,12 +68,23 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnost
         diagnostics.error(&At::root(Mark::default()), format!("cannot read the file: {error}"));
         diagnostics.into_sorted()
     })?;
+    load_bytes(&bytes, &file, &places_of(path), overrides)
+}
+
+/// What is wrong with models of the configuration's database, those that it does not use too.
+#[must_use]
+pub fn check_models(path: &Path, resolved: &Resolved) -> Vec<Diagnostic> {
+    let database = resolved.canonical.get("model_characteristics_db_path").and_then(serde_json::Value::as_str);
+    database.map_or_else(Vec::new, |name| resolve::check_models(name, &places_of(path)))
+}
+
+/// Where the names in a configuration file lead.
+fn places_of(path: &Path) -> Places {
     let absolute = std::path::absolute(path).ok();
-    let places = Places {
+    Places {
         config_folder: absolute.and_then(|path| path.parent().map(Path::to_path_buf)),
         default_name: path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned()),
-    };
-    load_bytes(&bytes, &file, &places, overrides)
+    }
 }
 
 /// The bytes of a file that is not too long, whatever its length is said to be.

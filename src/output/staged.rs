@@ -37,9 +37,7 @@ impl StagedFile {
         let straight = fs::metadata(final_path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
         let staging_path = (!straight).then(|| partial_name(final_path));
         let path = staging_path.as_deref().unwrap_or(final_path);
-        // A folder in the place of the file would only be noticed by the rename, after the run.
-        let opened = if final_path.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { File::create(path) };
-        let file = opened.map_err(|source| OutputError::Create { path: final_path.to_owned(), source })?;
+        let file = File::create(path).map_err(|source| OutputError::Create { path: final_path.to_owned(), source })?;
         Ok(Self { final_path: final_path.to_owned(), staging_path, file })
     }
 

@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 
+use oracle_components::record::Reason;
+
 use super::summary::{Latency, Named, Summary};
 
 /// GPUs and engines beyond this many are left to the files.
 const MOST_LINES_OF_A_KIND: usize = 3;
+/// Width of the column of names, unless a name is longer.
+const NAME_WIDTH: usize = 24;
 
 impl Summary {
     /// A short table: how requests ended, rates, latencies, how busy the hardware was, where the files are.
@@ -38,6 +42,11 @@ impl Summary {
             requests.timeout,
             requests.incomplete,
         )?;
+        for (reason, count) in &requests.by_reason.0 {
+            if reason != Reason::Finished.as_str() {
+                writeln!(table, "            {count} {reason}")?;
+            }
+        }
         writeln!(
             table,
             "Throughput  {:.2} requests/s, {:.1} output tokens/s, {:.1} tokens/s in all",
@@ -69,20 +78,22 @@ impl Summary {
     }
 
     fn write_hardware(&self, table: &mut String) -> std::fmt::Result {
-        writeln!(table, "\n{:<26}{:>10}{:>10}{:>10}", "GPU", "busy", "MFU", "MBU")?;
+        let names = first(&self.gpus).map(|(name, _)| name).chain(first(&self.engines).map(|(name, _)| name));
+        let width = names.map(|name| name.chars().count()).max().unwrap_or(0).max(NAME_WIDTH);
+        writeln!(table, "\n{:<head$}{:>10}{:>10}{:>10}", "GPU", "busy", "MFU", "MBU", head = width + 2)?;
         for (name, gpu) in first(&self.gpus) {
             let (busy, mfu, mbu) = (percent(gpu.busy), percent(gpu.mfu), percent(gpu.mbu));
-            writeln!(table, "  {name:<24}{busy:>10}{mfu:>10}{mbu:>10}")?;
+            writeln!(table, "  {name:<width$}{busy:>10}{mfu:>10}{mbu:>10}")?;
         }
         write_rest(table, &self.gpus)?;
         let head = ["KV peak", "running", "waiting", "preempted"];
-        write!(table, "{:<26}", "Engine")?;
+        write!(table, "{:<head$}", "Engine", head = width + 2)?;
         head.iter().try_for_each(|head| write!(table, "{head:>10}"))?;
         writeln!(table)?;
         for (name, engine) in first(&self.engines) {
             writeln!(
                 table,
-                "  {name:<24}{:>10}{:>10}{:>10}{:>10}",
+                "  {name:<width$}{:>10}{:>10}{:>10}{:>10}",
                 percent(engine.kv_use_peak),
                 engine.running_peak,
                 engine.waiting_peak,
@@ -96,12 +107,11 @@ impl Summary {
         let Some(folder) = self.files.last().and_then(|manifest| manifest.parent()) else {
             return Ok(());
         };
-        let names = self.files.iter().map(|file| {
-            let inside = file.strip_prefix(folder).unwrap_or(file);
-            inside.display().to_string()
-        });
-        let names: Vec<String> = names.collect();
-        writeln!(table, "\nFiles in {}/: {}", folder.display(), names.join(", "))
+        let (inside, elsewhere): (Vec<_>, Vec<_>) = self.files.iter().partition(|file| file.starts_with(folder));
+        let names = inside.iter().filter_map(|file| file.strip_prefix(folder).ok());
+        let names: Vec<String> = names.map(|name| name.display().to_string()).collect();
+        writeln!(table, "\nFiles in {}/: {}", folder.display(), names.join(", "))?;
+        elsewhere.iter().try_for_each(|file| writeln!(table, "         {}", file.display()))
     }
 }
 

@@ -9,6 +9,7 @@
 //! [`RunWriter::finish`] tells the error; nothing is renamed then, so an earlier run's files stay as they were, and the
 //! `.partial` files hold what could be kept: whole row groups, lines of a CSV.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -58,7 +59,7 @@ impl RunWriter {
     /// # Errors
     /// A folder or file cannot be made, or two outputs have the same path.
     pub fn create(plan: &OutputPlan, scenario: &Scenario, profile_names: &[String]) -> Result<Self, OutputError> {
-        refuse_equal_paths(plan)?;
+        refuse_paths(plan)?;
         let names = Names::new(scenario, profile_names);
         let files = RunFiles::create(plan, names.clone())?;
         let summary_json = StagedFile::create(&plan.summary_json)?;
@@ -184,11 +185,15 @@ impl RecordSink for RunWriter {
     }
 }
 
-fn refuse_equal_paths(plan: &OutputPlan) -> Result<(), OutputError> {
+/// Refuses what would be noticed only when some files are there, or at the end of the run.
+fn refuse_paths(plan: &OutputPlan) -> Result<(), OutputError> {
     let optional = [&plan.requests_parquet, &plan.requests_csv, &plan.timeseries_parquet];
     let mut paths: Vec<&PathBuf> = optional.into_iter().flatten().collect();
     paths.extend([&plan.summary_json, &plan.manifest_json]);
     paths.sort();
+    if let Some(folder) = paths.iter().find(|path| path.is_dir()) {
+        return Err(OutputError::Create { path: folder.to_path_buf(), source: ErrorKind::IsADirectory.into() });
+    }
     match paths.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(OutputError::SamePath { path: pair[0].clone() }),
         None => Ok(()),

@@ -21,6 +21,7 @@ use super::Resolved;
 use super::declare::Decode;
 use super::diagnostic::Diagnostics;
 use super::keys::{Config, Simulation};
+pub(super) use models::check_models;
 
 /// Where files are looked for and what the run is called.
 #[derive(Debug)]

@@ -79,6 +79,13 @@ impl<'a> Models<'a> {
     }
 }
 
+/// Everything that the reader of a database has to say, whether its models are used or not. Nothing of a file that is
+/// not there or cannot be read, which is said where the configuration names it.
+pub(in crate::config) fn check_models(name: &str, places: &Places) -> Vec<Diagnostic> {
+    let database = places.find(name).and_then(|path| load_model_params(&path).ok());
+    database.map_or_else(Vec::new, |database| database.findings.iter().filter_map(diagnostic_of).collect())
+}
+
 fn open_database(
     name: &str,
     path: &Field<String>,
@@ -113,7 +120,7 @@ fn open_hf_config(path: &Path, id: &Field<String>, diagnostics: &mut Diagnostics
     }
 }
 
-/// A finding as a diagnostic; notes are for `validate --models` alone.
+/// A finding as a diagnostic. Notes are none: what they say changes nothing.
 fn diagnostic_of(finding: &catalog::Finding) -> Option<Diagnostic> {
     let severity = match finding.severity {
         catalog::Severity::Error => Severity::Error,

@@ -130,7 +130,7 @@ fn warn_of_many(hardware: &Hardware, layout: &Layout, diagnostics: &mut Diagnost
     };
     if layout.gpu_ids.len() > link.devices as usize {
         let message = format!(
-            "{} devices, of which {:?} joins {}; all are taken as joined by it",
+            "{} devices, of which {} joins {}; all are taken as joined by it",
             layout.gpu_ids.len(),
             link.kind,
             link.devices

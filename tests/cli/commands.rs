@@ -1,0 +1,150 @@
+//! The commands that simulate nothing.
+
+use serde_json::Value;
+
+use crate::Desk;
+
+fn array(text: &str) -> Vec<Value> {
+    let parsed: Value = serde_json::from_str(text).expect("it prints JSON");
+    parsed.as_array().expect("it prints a list").clone()
+}
+
+#[test]
+fn help_and_version_tell_of_every_command() {
+    let desk = Desk::new();
+    let help = desk.run("--help");
+    assert_eq!(help.code, 0);
+    for command in ["run", "validate", "generate-config", "schema", "models", "devices"] {
+        assert!(help.out.contains(&format!("\n  {command} ")), "{}", help.out);
+        let own = desk.run(&format!("{command} --help"));
+        assert!(own.code == 0 && own.out.contains("Usage: llmperforacle"), "{}", own.out);
+    }
+    let version = desk.run("--version");
+    assert_eq!((version.code, version.out), (0, format!("llmperforacle {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn bad_usage_is_exit_code_2_and_says_how() {
+    let desk = Desk::new();
+    for arguments in [
+        "",
+        "fly",
+        "run",
+        "run small.yaml --trace trace.csv",
+        "run --trace trace.csv",
+        "run small.yaml --model x",
+        "run small.yaml --seed x",
+        "validate",
+        "models --format xml",
+        "run --trace trace.csv --model Llama3-8B --device A100 --replicas 0",
+    ] {
+        let told = desk.run(arguments);
+        assert_eq!(told.code, 2, "{arguments}");
+        assert!(
+            told.out.is_empty() && told.err.contains("--help") || told.err.contains("Usage"),
+            "{arguments}\n{}",
+            told.err
+        );
+    }
+    assert!(desk.run("run").err.contains("--trace FILE --model NAME --device NAME"));
+    assert!(!desk.path("output").exists());
+}
+
+#[test]
+fn validate_accepts_what_runs() {
+    let desk = Desk::new();
+    let told = desk.run("validate small.yaml");
+    assert_eq!((told.code, told.out.as_str()), (0, "small.yaml is valid: 0 errors, 0 warnings\n"));
+    assert!(told.err.is_empty() && !desk.path("output").exists());
+}
+
+#[test]
+fn validate_finds_every_mistake_and_prints_json() {
+    let desk = Desk::new();
+    let broken = crate::SMALL.replace("random_seed", "random_sed").replace("gpu_id: gpu1", "gpu_id: gpu9");
+    desk.write("broken.yaml", &broken);
+    let told = desk.run("validate broken.yaml");
+    assert_eq!((told.code, told.out.as_str()), (2, "broken.yaml is not valid: 2 errors, 0 warnings\n"));
+    assert_eq!(told.err.lines().count(), 2);
+    let told = desk.run("validate broken.yaml --format json");
+    let report: Value = serde_json::from_str(&told.out).expect("it prints JSON");
+    assert_eq!((told.code, told.err.as_str()), (2, ""));
+    assert_eq!((&report["valid"], &report["errors"], &report["warnings"]), (&false.into(), &2.into(), &0.into()));
+    let first = &report["found"][0];
+    assert_eq!((&first["line"], &first["key"]), (&1.into(), &"simulation.random_sed".into()));
+    assert_eq!(first["suggestion"], "did you mean random_seed?");
+}
+
+#[test]
+fn validate_reads_the_trace_too() {
+    let desk = Desk::new();
+    let (head, rest) = crate::SMALL.split_once("workload:").expect("it has a workload");
+    let (_, tail) = rest.split_once("frameworks_to_test:").expect("it has frameworks");
+    let text = format!("{head}workload: {{trace: {{path: trace.csv}}}}\nframeworks_to_test:{tail}");
+    desk.write("traced.yaml", &text);
+    assert_eq!(desk.run("validate traced.yaml").code, 0);
+    desk.write("trace.csv", "arrival_s,prompt_tokens,output_tokens\n0,many,20\n");
+    let told = desk.run("validate traced.yaml");
+    assert_eq!(told.code, 2);
+    assert!(told.err.contains("trace.csv:2: prompt_tokens is \"many\""), "{}", told.err);
+}
+
+#[test]
+fn validate_checks_models_that_are_not_used_when_asked() {
+    let desk = Desk::new();
+    desk.write("models.json", "{\"Odd-1B\": {\"hidden_size\": -4}}");
+    desk.write("with.yaml", &format!("model_characteristics_db_path: models.json\n{}", crate::SMALL));
+    assert_eq!(desk.run("validate with.yaml").code, 0);
+    for flag in ["-m", "--validate-models"] {
+        let told = desk.run(&format!("validate with.yaml {flag}"));
+        assert_eq!(told.code, 2);
+        assert!(told.err.contains("models.json:1") && told.err.contains("Odd-1B"), "{}", told.err);
+    }
+}
+
+#[test]
+fn generate_config_writes_a_file_that_runs_and_overwrites_none() {
+    let desk = Desk::new();
+    let told = desk.run("generate-config");
+    let said = "wrote example_config.yaml; run it with: llmperforacle run example_config.yaml\n";
+    assert_eq!((told.code, told.out.as_str()), (0, said));
+    assert_eq!(desk.run("validate example_config.yaml").out, "example_config.yaml is valid: 0 errors, 0 warnings\n");
+    desk.write("example_config.yaml", "mine");
+    let told = desk.run("generate-config");
+    assert!(told.code == 2 && told.err.contains("--force"), "{}", told.err);
+    assert_eq!(desk.read("example_config.yaml"), "mine");
+    assert_eq!(desk.run("generate-config --force").code, 0);
+    assert_eq!(desk.run("generate-config -o -").out, desk.read("example_config.yaml"));
+    let json = desk.run("generate-config --output - --format json").out;
+    assert!(serde_json::from_str::<Value>(&json).is_ok_and(|json| json["simulation"].is_object()));
+    assert_eq!(desk.run("generate-config -o no/such/folder.yaml").code, 2);
+}
+
+#[test]
+fn the_schema_and_the_reference_know_every_key() {
+    let desk = Desk::new();
+    let schema = desk.run("schema");
+    let parsed: Value = serde_json::from_str(&schema.out).expect("it prints JSON");
+    assert!(parsed["$schema"].is_string() && parsed["$defs"].is_object());
+    let reference = desk.run("schema --reference").out;
+    for key in ["max_num_batched_tokens", "load_balancing_strategy", "timeseries_interval_s", "tp_degree"] {
+        assert!(schema.out.contains(key) && reference.contains(&format!("| `{key}` |")), "{key}");
+    }
+}
+
+#[test]
+fn the_catalog_is_listed_by_name_and_alias() {
+    let desk = Desk::new();
+    let models = desk.run("models meta-llama/Llama-3.3");
+    assert_eq!((models.code, models.out.lines().count()), (0, 2));
+    assert!(models.out.lines().nth(1).is_some_and(|line| line.starts_with("Llama3.3-70B") && line.contains("70.55B")));
+    let devices = desk.run("devices a100");
+    assert_eq!(devices.out.lines().count(), 5, "{}", devices.out);
+    assert!(devices.out.lines().all(|line| !line.ends_with(' ')));
+    assert!(array(&desk.run("models --format json").out).len() > 40);
+    let h100 = array(&desk.run("devices h100-sxm --format json").out);
+    assert_eq!(h100[0]["name"], "H100-SXM-80GB");
+    assert!(h100[0]["source"].as_str().is_some_and(|source| source.contains("NVIDIA")));
+    let none = desk.run("models no-such-model");
+    assert_eq!((none.code, none.out.lines().count()), (0, 1));
+}

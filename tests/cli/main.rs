@@ -1,0 +1,132 @@
+//! The program as a user meets it: commands and flags, what is printed where, exit codes, files.
+
+mod commands;
+mod mistakes;
+mod overrides;
+mod runs;
+mod shared;
+mod signals;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A deployment that is simulated in no time: conversations and single requests on two GPUs.
+const SMALL: &str = "\
+simulation: {max_simulation_time: 30, random_seed: 5}
+hardware_profile:
+  compute_devices:
+    - {device_id: gpu, device: A100-80GB, count: 2}
+  network_links:
+    - {link_id: uplink, source_id: client_node_0, dest_id: framework_entry_0, bandwidth_bps: 1e10, latency_s: 0.0001}
+workload:
+  total_duration: 20
+  client_profiles:
+    - profile_name: chat
+      inter_arrival_time_dist_config: {type: Exponential, rate: 4.0}
+      prompt_tokens_dist_config: {type: Uniform, low: 100, high: 900}
+      max_output_tokens_dist_config: {type: Uniform, low: 10, high: 200}
+      conversational_probability: 0.5
+frameworks_to_test:
+  - name: first
+    type: VLLM
+    config: {model_profile_id: Llama3-8B, gpu_id: gpu0}
+  - name: second
+    type: VLLM
+    config: {model_profile_id: Llama3-8B, gpu_id: gpu1}
+metrics_config: {warm_up_duration_s: 2}
+";
+
+/// Four requests.
+const TRACE: &str = "arrival_s,prompt_tokens,output_tokens\n0,900,20\n0.1,500,30\n0.2,100,1\n0.5,2000,10\n";
+
+/// A folder to run in, with `small.yaml` and `trace.csv` in it.
+struct Desk {
+    folder: TempDir,
+}
+
+/// What a command came to.
+struct Told {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        desk.write("small.yaml", SMALL);
+        desk.write("trace.csv", TRACE);
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("it can be written");
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("it is there and text")
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.read(name)).expect("it is JSON")
+    }
+
+    /// Runs the program with the words of `arguments`.
+    fn run(&self, arguments: &str) -> Told {
+        self.run_words(&arguments.split_whitespace().collect::<Vec<_>>())
+    }
+
+    fn run_words(&self, words: &[&str]) -> Told {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
+        let output = command.args(words).current_dir(self.folder.path()).output().expect("it starts");
+        Told::of(&output)
+    }
+
+    /// Runs the program, which must succeed, and gives what it printed as JSON.
+    fn summary(&self, arguments: &str) -> Value {
+        let told = self.run(&format!("{arguments} --format json"));
+        assert_eq!(told.code, 0, "{arguments}\n{}", told.err);
+        serde_json::from_str(&told.out).expect("it prints JSON")
+    }
+}
+
+impl Told {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("what is printed is text");
+        let code = output.status.code().expect("it ended by itself");
+        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+/// Names in a folder, sorted.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// A number in a summary.
+fn number(summary: &Value, pointer: &str) -> f64 {
+    summary.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {pointer}"))
+}
+
+/// Every request ended in one status.
+fn assert_conserved(summary: &Value) {
+    let requests = |key: &str| number(summary, &format!("/requests/{key}"));
+    let ended = requests("successful") + requests("failed") + requests("timeout") + requests("incomplete");
+    assert!(requests("total") > 0.0, "nothing arrived");
+    assert_eq!(ended, requests("total"));
+    let by_reason = summary.pointer("/requests/by_reason").and_then(Value::as_object).expect("reasons are told");
+    assert_eq!(by_reason.values().filter_map(Value::as_f64).sum::<f64>(), requests("total"));
+}

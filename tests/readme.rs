@@ -1,0 +1,108 @@
+//! Everything that the README shows, run in a temporary folder in the order in which it stands there: files are written,
+//! commands are run, queries are asked, and the output it prints is the output that comes.
+//!
+//! `README_UPDATE=1 cargo test --test readme` puts the output that comes into the README.
+
+mod python_support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A fenced block of the README.
+struct Block {
+    language: String,
+    text: String,
+}
+
+/// The README, cut into what is outside of blocks and blocks, in turn.
+fn blocks(readme: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for line in readme.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(language)) => open = Some(Block { language: language.to_owned(), text: String::new() }),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => block.text += &format!("{line}\n"),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed");
+    blocks
+}
+
+/// Runs a line of a shell block as a reader would, with the binary that the tests have built.
+fn run(line: &str, folder: &Path) -> Output {
+    let built = Path::new(env!("CARGO_BIN_EXE_llmperforacle")).parent().expect("a binary is in a folder");
+    let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap_or_default());
+    let line = line.replace("cargo run --release -- ", "llmperforacle ");
+    assert!(line.starts_with("llmperforacle "), "the README shows a command that no test knows: {line}");
+    let output = Command::new("sh").args(["-c", &line]).current_dir(folder).env("PATH", path).output();
+    output.expect("there is a shell")
+}
+
+/// Asks each query and expects rows; runs a snippet and expects it to print something.
+fn ask(python: &str, block: &Block, folder: &Path) {
+    let script = if block.language == "sql" {
+        "import sys, duckdb\nfor query in sys.argv[1].split(';'):\n    if query.strip():\n        rows = duckdb.sql(query).fetchall()\n        assert rows, query\n        print(rows)\n"
+    } else {
+        &block.text
+    };
+    let output = Command::new(python).args(["-c", script, &block.text]).current_dir(folder).output();
+    let output = output.expect("Python starts");
+    assert!(output.status.success(), "{}\n{}", block.text, String::from_utf8_lossy(&output.stderr));
+    assert!(!output.stdout.is_empty(), "it prints nothing: {}", block.text);
+}
+
+#[test]
+fn what_the_readme_shows_is_what_happens() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut readme = fs::read_to_string(root.join("README.md")).expect("there is a README");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::os::unix::fs::symlink(root.join("configs"), folder.path().join("configs")).expect("a link can be made");
+    let python = python_support::python();
+    let (mut last, mut commands) = (String::new(), 0);
+    for block in blocks(&readme.clone()) {
+        match block.language.as_str() {
+            "csv" => fs::write(folder.path().join("traffic.csv"), &block.text).expect("it can be written"),
+            "yaml" => fs::write(folder.path().join("chat.yaml"), &block.text).expect("it can be written"),
+            // This test is a part of it.
+            "sh" if block.text == "bash .ci/run\n" => assert!(root.join(".ci/run").is_file()),
+            "sh" => {
+                for line in block.text.lines() {
+                    let output = run(line, folder.path());
+                    let complaints = String::from_utf8_lossy(&output.stderr);
+                    assert!(output.status.success(), "{line}\n{complaints}");
+                    assert!(!complaints.contains("warning"), "{line}\n{complaints}");
+                    last = String::from_utf8(output.stdout).expect("the output is text");
+                    commands += 1;
+                }
+            }
+            "text" if std::env::var_os("README_UPDATE").is_some() => {
+                readme = readme.replace(&format!("```text\n{}```", block.text), &format!("```text\n{last}```"));
+                fs::write(root.join("README.md"), &readme).expect("it can be written");
+            }
+            "text" => assert_eq!(block.text, last, "set README_UPDATE=1 to put the new output into the README"),
+            "sql" | "python" => {
+                if let Some(python) = &python {
+                    ask(python, &block, folder.path());
+                }
+            }
+            other => panic!("the README has a block that no test knows: {other}"),
+        }
+    }
+    assert!(commands > 10, "{commands} commands were found");
+}
+
+#[test]
+fn what_the_readme_links_to_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "PITFALLS.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(root.join(name)).expect("it is there");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.starts_with("http") && !target.starts_with('#')) {
+            let path = target.split('#').next().unwrap_or(target);
+            assert!(root.join(path).exists(), "{name} links to {target}");
+        }
+    }
+}
