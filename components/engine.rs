@@ -58,6 +58,8 @@ pub enum Waiting {
 pub struct Queues {
     /// On the way to the engine: (delivered, sequence), in order.
     pub inbox: VecDeque<(SimTime, Entity)>,
+    /// Those among them with a deadline.
+    pub inbox_with_deadline: u32,
     /// Delivered and not running.
     pub waiting: Waiting,
     /// How many wait.

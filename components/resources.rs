@@ -10,13 +10,30 @@ use crate::request::{RequestId, RequestSpec};
 use crate::scenario::EngineIndex;
 use crate::time::SimTime;
 
+/// How engines depend on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coupling {
+    /// What one engine does may touch another at once: a follow-up, a load that the router looks at, a link that whole
+    /// responses queue on. They meet at every boundary.
+    Tight,
+    /// Nothing passes between engines but the arrivals, whose order is known beforehand. Within a window of arrivals each
+    /// goes its own way, and a tick takes all of them a boundary further.
+    Loose,
+}
+
 /// Simulated time: what is now, what comes next, what has been.
 #[derive(Resource, Clone, Debug)]
 pub struct Timeline {
     /// Now.
     pub now: SimTime,
-    /// Engines at a boundary now, by index.
-    pub due: Vec<EngineIndex>,
+    /// Engines at a boundary, and when: in the order of time, then of index.
+    pub due: Vec<(SimTime, EngineIndex)>,
+    /// Whether engines may be ahead of each other.
+    pub coupling: Coupling,
+    /// Everything that arrives up to here is in: engines may come this far.
+    pub window: SimTime,
+    /// Longest window, if engines are loose.
+    pub window_span: SimTime,
     /// Engines, by index.
     pub engines: Vec<Entity>,
     /// Nothing happens after this.

@@ -5,15 +5,16 @@
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::{Admission, Engine, Epoch, Plan, Queues, Running, Waiting};
+use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running};
 use oracle_components::kv::KvPool;
 use oracle_components::record::{PrefixEvent, Reason, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
-use oracle_components::resources::Timeline;
+use oracle_components::resources::{Coupling, Timeline};
 use oracle_components::scenario::SchedulerSpec;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{advance, next_arrival, next_boundary, wake_at};
+use crate::epoch::may_admit;
 use crate::retire::{End, Retirement};
 use crate::transfer::Network;
 use crate::world::Doors;
@@ -22,19 +23,62 @@ use crate::world::Doors;
 type ArrivalParts =
     (&'static Engine, &'static mut Queues, &'static Running, &'static Plan, &'static mut Epoch, &'static KvPool);
 
-/// Takes in the requests that arrive up to the next boundary, and moves the clock there.
+/// Most arrivals of a window.
+const WINDOW_ARRIVALS: u32 = 1024;
+
+/// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
 pub fn arrive(mut desk: Retirement, mut network: Network, mut engines: Query<ArrivalParts>) {
-    loop {
-        let at = next_arrival(&desk.timeline);
-        if at == SimTime::NEVER || at > desk.timeline.horizon || at > next_boundary(&mut desk.timeline) {
-            break;
+    match desk.timeline.coupling {
+        Coupling::Tight => {
+            while next_arrival(&desk.timeline) <= next_boundary(&mut desk.timeline) {
+                if !take_in_next(&mut desk, &mut network, &mut engines) {
+                    break;
+                }
+            }
+            let boundary = next_boundary(&mut desk.timeline);
+            advance(&mut desk.timeline, boundary);
         }
-        desk.timeline.now = at;
-        let desk = &mut desk;
-        let spec = take_next(&mut desk.timeline, &mut desk.doors);
-        take_in(spec, desk, &mut network, &mut engines);
+        Coupling::Loose => {
+            let window = desk.timeline.window;
+            advance(&mut desk.timeline, window);
+            while desk.timeline.due.is_empty() {
+                desk.doors.hand_over_held();
+                if !open_window(&mut desk, &mut network, &mut engines) {
+                    break;
+                }
+            }
+        }
     }
-    advance(&mut desk.timeline);
+    desk.timeline.stopped = desk.timeline.due.is_empty();
+}
+
+/// Takes in the next window of arrivals and lists the engines that have a boundary within it. False if nothing is left.
+fn open_window(desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) -> bool {
+    let first = next_arrival(&desk.timeline);
+    let last = first.saturating_add(desk.timeline.window_span);
+    let mut arrivals = 0;
+    while arrivals < WINDOW_ARRIVALS && next_arrival(&desk.timeline) <= last && take_in_next(desk, network, engines) {
+        arrivals += 1;
+    }
+    let next = next_arrival(&desk.timeline);
+    // Arrivals of an instant come before its boundaries.
+    let window = if next > desk.timeline.horizon { SimTime::NEVER } else { SimTime(next.0.saturating_sub(1)) };
+    desk.timeline.window = window;
+    advance(&mut desk.timeline, window);
+    arrivals > 0
+}
+
+/// Takes in the next request, if there is one before the horizon.
+fn take_in_next(desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) -> bool {
+    let at = next_arrival(&desk.timeline);
+    if at == SimTime::NEVER || at > desk.timeline.horizon {
+        return false;
+    }
+    desk.timeline.now = at;
+    let desk = &mut *desk;
+    let spec = take_next(&mut desk.timeline, &mut desk.doors);
+    take_in(spec, desk, network, engines);
+    true
 }
 
 /// Takes in one request at the present.
@@ -59,6 +103,7 @@ fn take_in(spec: RequestSpec, desk: &mut Retirement, network: &mut Network, engi
     let request = desk.commands.spawn(request).id();
     let sequence = desk.commands.spawn(Sequence { request, ..sequence }).id();
     queues.inbox.push_back((delivered, sequence));
+    queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
     let wake = if epoch.steps > 0 {
         cut(&mut epoch, plan, running, &queues, engine, delivered, deadline);
         epoch.step_ends[epoch.steps - 1]
@@ -136,10 +181,7 @@ fn cut(
     delivered: SimTime,
     deadline: SimTime,
 ) {
-    let seats_left = running.count < engine.scheduler.max_num_seqs;
-    let queue_jumper = matches!(queues.waiting, Waiting::Priority(_));
-    let admissible = seats_left && (queues.waiting_count == 0 || queue_jumper);
-    let at = if admissible || plan.admission == Admission::Open { delivered } else { deadline.max(delivered) };
+    let at = if may_admit(engine, running, queues, plan.admission) { delivered } else { deadline.max(delivered) };
     let boundary = epoch.step_ends[..epoch.steps].partition_point(|&end| end < at);
     epoch.steps = epoch.steps.min(boundary + 1);
 }

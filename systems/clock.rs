@@ -1,14 +1,15 @@
 //! The clock: which engine is due next, and the move to the next event.
 //!
 //! At one instant requests arrive first; then each engine that is due ends its steps and schedules. So a tick takes in all
-//! that arrives up to the next boundary, and moves the clock there.
+//! that arrives up to the next boundary, and moves the clock there. Where engines are loose it takes in a whole window of
+//! arrivals, and then all engines that have a boundary within it, each at its own time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
-use oracle_components::resources::Timeline;
+use oracle_components::resources::{Coupling, Timeline};
 use oracle_components::scenario::EngineIndex;
 
 /// The beginning: nothing has happened, and `first` is the first to arrive.
@@ -17,6 +18,9 @@ pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -
     Timeline {
         now: SimTime::ZERO,
         due: Vec::new(),
+        coupling: Coupling::Tight,
+        window: SimTime::ZERO,
+        window_span: SimTime::ZERO,
         engines: Vec::new(),
         horizon,
         stopped: false,
@@ -61,19 +65,18 @@ pub fn next_arrival(timeline: &Timeline) -> SimTime {
     open_loop.min(follow_up)
 }
 
-/// Moves the clock to the next boundary, once all that arrives before is in, and lists the engines that are due.
-pub fn advance(timeline: &mut Timeline) {
+/// Lists the engines that have a boundary up to `until`, and moves the clock to the first of them.
+pub fn advance(timeline: &mut Timeline, until: SimTime) {
     timeline.due.clear();
-    let next = next_boundary(timeline);
-    if next == SimTime::NEVER || next > timeline.horizon {
-        timeline.stopped = true;
+    let until = until.min(timeline.horizon);
+    let first = next_boundary(timeline);
+    if first == SimTime::NEVER || first > until {
         return;
     }
-    debug_assert!(next >= timeline.now, "time never goes back");
-    timeline.now = next;
-    while next_boundary(timeline) == next {
-        let Some(Reverse((_, engine))) = timeline.boundaries.pop() else { break };
+    timeline.now = first;
+    while next_boundary(timeline) <= until {
+        let Some(Reverse((at, engine))) = timeline.boundaries.pop() else { break };
         timeline.wakes[engine as usize] = SimTime::NEVER;
-        timeline.due.push(engine);
+        timeline.due.push((at, engine));
     }
 }

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::{Admission, Epoch, Running};
+use oracle_components::engine::{Admission, Engine, Epoch, Queues, Running, Waiting};
 use oracle_components::resources::Timeline;
 use oracle_components::sequence::{Phase, Sequence};
 
@@ -28,9 +28,9 @@ pub fn cost_steps(mut timeline: ResMut<Timeline>, mut engines: Query<EngineParts
     // With one engine the next arrival is its own, so running ahead of it would be in vain.
     let next_delivery = if timeline.engines.len() == 1 { next_arrival(&timeline) } else { SimTime::NEVER };
     for position in 0..timeline.due.len() {
-        let index = timeline.due[position];
+        let (now, index) = timeline.due[position];
         let mut parts = engines.get_mut(timeline.engines[index as usize]).expect("engines live as long as the world");
-        parts.clock.boundary = timeline.now;
+        parts.clock.boundary = now;
         parts.epoch.steps = 0;
         let wake = if parts.running.count == 0 {
             parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered)
@@ -92,7 +92,11 @@ fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, 
         1
     };
     debug_assert!(most_steps > 0, "a sequence that has its target has left");
-    let deliveries = parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
+    let admission = parts.plan.admission;
+    let look_out = parts.queues.inbox_with_deadline > 0 || may_admit(parts.engine, running, &parts.queues, admission);
+    let front = parts.queues.inbox.front().filter(|_| look_out);
+    let deliveries = front.map_or(SimTime::NEVER, |&(delivered, _)| delivered);
+    let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
     let look_up_at = deliveries.min(next_delivery).min(next_deadline(&mut parts.queues.deadlines, sequences));
     let mut free = kv::free_blocks(&parts.pool);
     let mut context = epoch.decode_context;
@@ -114,6 +118,15 @@ fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, 
     }
     epoch.steps = epoch.step_ends.len();
     debug_assert!(epoch.steps > 0, "an epoch has a step");
+}
+
+/// Whether a request that is delivered while the batch runs could be admitted at the next boundary: there is a seat, and
+/// nothing that cannot be admitted itself waits before it.
+#[must_use]
+pub fn may_admit(engine: &Engine, running: &Running, queues: &Queues, admission: Admission) -> bool {
+    let seats_left = running.count < engine.scheduler.max_num_seqs;
+    let may_jump_the_queue = matches!(queues.waiting, Waiting::Priority(_));
+    admission == Admission::Open || (seats_left && (queues.waiting_count == 0 || may_jump_the_queue))
 }
 
 /// How many decodes take a block in the step with this number.

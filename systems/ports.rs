@@ -6,6 +6,15 @@ use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_components::request::RequestSpec;
 
+/// What a source will never do. Each promise lets engines run further ahead of each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promises {
+    /// [`RequestSource::follow_up`] never returns a request.
+    pub no_follow_ups: bool,
+    /// Every response is streamed.
+    pub streams_only: bool,
+}
+
 /// Where requests come from. Lazy: it holds what it needs for the next request, not the workload.
 pub trait RequestSource: Send + Sync {
     /// The next request of the open-loop workload, in non-decreasing order of arrival; `None` when there are no more.
@@ -14,6 +23,11 @@ pub trait RequestSource: Send + Sync {
     /// Called when a request has ended, in order of completion: the request that this end gives rise to (the session's
     /// next turn, say), which arrives at `record.completion` or later.
     fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec>;
+
+    /// What it will never do.
+    fn promises(&self) -> Promises {
+        Promises::default()
+    }
 }
 
 /// The sink can take no more (the disk is full, say); it keeps the reason itself.

@@ -8,7 +8,7 @@ use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
-use oracle_components::resources::{FollowUp, Timeline};
+use oracle_components::resources::{Coupling, FollowUp, Timeline};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
@@ -39,11 +39,11 @@ pub struct Retirement<'w, 's> {
 }
 
 impl Retirement<'_, '_> {
-    /// Ends a request that has a sequence: record, follow-up, despawn. The sequence holds no blocks any more, and
+    /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, despawn. The sequence holds no blocks any more, and
     /// `sequence.generated` is up to date.
-    pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, end: End) {
+    pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, end: End, at: SimTime) {
         let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-        let record = self.write(record_of(request, sequence, end));
+        let record = self.write(record_of(request, sequence, end), (at, sequence.engine + 1));
         self.timeline.loads[sequence.engine as usize] -= 1;
         let request = self.requests.get(sequence.request).expect("it is despawned when the phase is over");
         let follow_up = self.doors.source.follow_up(&request.spec, &record);
@@ -80,13 +80,15 @@ impl Retirement<'_, '_> {
             recomputed_tokens: 0,
             preemptions: 0,
         };
-        let record = self.write(record);
+        // Arrivals of an instant come before its boundaries.
+        let record = self.write(record, (spec.arrival, 0));
         let follow_up = self.doors.source.follow_up(spec, &record);
         self.expect(follow_up);
     }
 
-    /// Writes a record; what would end after the horizon is incomplete at the horizon.
-    pub fn write(&mut self, mut record: RequestRecord) -> RequestRecord {
+    /// Writes a record; what would end after the horizon is incomplete at the horizon. `place` is its place in the order of
+    /// records: the instant, then arrivals before engines by index.
+    pub fn write(&mut self, mut record: RequestRecord, place: (SimTime, u32)) -> RequestRecord {
         if record.completion > self.timeline.horizon {
             record.completion = self.timeline.horizon;
             record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
@@ -94,8 +96,9 @@ impl Retirement<'_, '_> {
         }
         self.timeline.ended[record.status as usize] += 1;
         self.timeline.last_completion = self.timeline.last_completion.max(record.completion);
-        if !self.doors.closed && self.doors.sink.request(&record).is_err() {
-            self.doors.closed = true;
+        match self.timeline.coupling {
+            Coupling::Tight => self.doors.hand_over(&record),
+            Coupling::Loose => self.doors.held.push((place, record.clone())),
         }
         record
     }

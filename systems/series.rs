@@ -3,6 +3,8 @@
 //! Spans are spread over the intervals that they cover in proportion to time. Intervals in which nothing happened have no
 //! row.
 
+use std::collections::VecDeque;
+
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, Subject};
@@ -180,54 +182,78 @@ impl EngineSeries {
     }
 }
 
-/// The open interval of a link. Traffic counts in the interval in which it is booked.
+/// Intervals of a link that are open at once: bookings may come this much out of order.
+pub const OPEN_INTERVALS: usize = 64;
+
+/// Traffic of a link in an interval.
+#[derive(Clone, Copy, Debug)]
+struct Traffic {
+    start: SimTime,
+    busy_s: f64,
+    bytes: f64,
+}
+
+/// The open intervals of a link.
 #[derive(Component, Debug)]
 pub struct LinkSeries {
     index: u32,
-    interval: Interval,
-    busy_s: f64,
-    bytes: f64,
+    width: SimTime,
+    open: VecDeque<Traffic>,
 }
 
 impl LinkSeries {
     /// An empty series of link `index` with intervals of `width`.
     #[must_use]
     pub fn new(index: u32, width: SimTime) -> Self {
-        Self { index, interval: Interval { start: SimTime::ZERO, width }, busy_s: 0.0, bytes: 0.0 }
+        Self { index, width, open: VecDeque::new() }
     }
 
-    /// Adds a transfer that was under way at `at`.
+    /// Adds a transfer that was under way at `at`. One that comes too late for its interval counts in the oldest open one.
     pub fn book(&mut self, at: SimTime, busy: SimTime, bytes: f64, rows: &mut FinishedRows) {
-        if at >= self.interval.end() {
-            self.flush(SimTime::NEVER, rows);
-            self.interval = Interval::containing(at, self.interval.width);
+        let start = Interval::containing(at, self.width).start;
+        let position = self.open.iter().rposition(|traffic| traffic.start <= start);
+        let known = position.filter(|&position| self.open[position].start == start);
+        let late = position.is_none() && self.open.len() == OPEN_INTERVALS;
+        let position = known.or_else(|| late.then_some(0)).unwrap_or_else(|| {
+            let position = position.map_or(0, |position| position + 1);
+            self.open.insert(position, Traffic { start, busy_s: 0.0, bytes: 0.0 });
+            position
+        });
+        self.open[position].busy_s += busy.as_secs_f64();
+        self.open[position].bytes += bytes;
+        if self.open.len() > OPEN_INTERVALS {
+            let oldest = self.open.pop_front().expect("one more than are kept open");
+            self.finish(oldest, SimTime::NEVER, rows);
         }
-        self.busy_s += busy.as_secs_f64();
-        self.bytes += bytes;
     }
 
-    /// Ends the open interval, or cuts it at `stop`.
+    /// Ends the open intervals, and cuts the last at `stop`.
     pub fn flush(&mut self, stop: SimTime, rows: &mut FinishedRows) {
-        let length = self.interval.length(stop);
-        if self.bytes > 0.0 && length > SimTime::ZERO {
-            rows.0.push(IntervalRow {
-                subject: Subject::Link(self.index),
-                start: self.interval.start,
-                length,
-                running: None,
-                waiting: None,
-                kv_use: None,
-                steps: None,
-                prefill_tokens: None,
-                output_tokens: None,
-                preemptions: None,
-                busy: self.busy_s / length.as_secs_f64(),
-                mfu: None,
-                mbu: None,
-                bytes: Some(self.bytes),
-            });
+        for traffic in std::mem::take(&mut self.open) {
+            self.finish(traffic, stop, rows);
         }
-        self.busy_s = 0.0;
-        self.bytes = 0.0;
+    }
+
+    fn finish(&self, traffic: Traffic, stop: SimTime, rows: &mut FinishedRows) {
+        let length = Interval { start: traffic.start, width: self.width }.length(stop);
+        if traffic.bytes == 0.0 || length == SimTime::ZERO {
+            return;
+        }
+        rows.0.push(IntervalRow {
+            subject: Subject::Link(self.index),
+            start: traffic.start,
+            length,
+            running: None,
+            waiting: None,
+            kv_use: None,
+            steps: None,
+            prefill_tokens: None,
+            output_tokens: None,
+            preemptions: None,
+            busy: traffic.busy_s / length.as_secs_f64(),
+            mfu: None,
+            mbu: None,
+            bytes: Some(traffic.bytes),
+        });
     }
 }

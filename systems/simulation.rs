@@ -1,28 +1,29 @@
 //! A simulation: the world built from a scenario, the schedule of a tick, and the loop that runs it.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
 use oracle_components::SimTime;
-use oracle_components::engine::EngineLedger;
+use oracle_components::engine::{EngineLedger, StepClock};
 use oracle_components::hardware::{Gpu, Link};
 use oracle_components::kv::KvPool;
 use oracle_components::record::{EngineTotals, GpuTotals, LinkTotals, Outcome, Stop};
-use oracle_components::resources::{Directory, Timeline};
-use oracle_components::scenario::Scenario;
+use oracle_components::resources::{Coupling, Directory, Timeline};
+use oracle_components::scenario::{Routing, Scenario};
 
 use crate::arrival::arrive;
 use crate::clock::beginning;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
 use crate::executor::InOrder;
-use crate::ports::{RecordSink, RequestSource};
+use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
 use crate::scheduling::schedule_batches;
-use crate::series::FinishedRows;
+use crate::series::{FinishedRows, OPEN_INTERVALS};
 use crate::spawn::populate;
 use crate::stop::stop_at;
 use crate::transfer::transfer;
@@ -30,6 +31,9 @@ use crate::world::Doors;
 
 /// Ticks between two looks at the caller's wishes.
 const TICKS_BETWEEN_REPORTS: u64 = 8192;
+
+/// Longest window of loose engines, in intervals of the time series.
+const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
 
 /// The schedule of a tick.
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +68,10 @@ impl<K: RecordSink + 'static> Simulation<K> {
         let mut world = World::new();
         let next = source.next_request();
         let horizon = scenario.horizon.unwrap_or(SimTime::NEVER);
-        world.insert_resource(beginning(scenario.engines.len(), horizon, next));
+        let mut timeline = beginning(scenario.engines.len(), horizon, next);
+        timeline.coupling = coupling(&scenario, source.promises());
+        timeline.window_span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
+        world.insert_resource(timeline);
         let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
         world.insert_resource(Doors {
             source,
@@ -72,6 +79,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
             prompt_bytes_per_token: scenario.prompt_bytes_per_token,
             sink: Box::new(sink),
             closed: false,
+            held: Vec::new(),
             rows: FinishedRows::default(),
         });
         populate(&mut world, &scenario);
@@ -101,7 +109,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
             Stop::Drained | Stop::Horizon => {
                 self.horizon.unwrap_or_else(|| self.world.resource::<Timeline>().last_completion)
             }
-            Stop::Interrupted | Stop::SinkClosed => self.world.resource::<Timeline>().now,
+            Stop::Interrupted | Stop::SinkClosed => self.latest(),
         };
         stop_at(&mut self.world, end);
         self.outcome(stop, end, ticks)
@@ -116,6 +124,13 @@ impl<K: RecordSink + 'static> Simulation<K> {
         let doors = self.world.remove_resource::<Doors>().expect("the doors are a resource of the world");
         let sink: Box<dyn Any> = doors.sink;
         *sink.downcast::<K>().expect("the sink is of the type it came in as")
+    }
+
+    /// How far the engine that is furthest has come.
+    fn latest(&self) -> SimTime {
+        let timeline = self.world.resource::<Timeline>();
+        let clocks = timeline.engines.iter().filter_map(|&engine| self.world.get::<StepClock>(engine));
+        clocks.map(|clock| clock.boundary).fold(timeline.now, SimTime::max)
     }
 
     /// Where the simulation is.
@@ -157,6 +172,21 @@ impl<K: RecordSink + 'static> Simulation<K> {
             .collect();
         Outcome { stop, end, ticks, arrived: timeline.next_id, ended: timeline.ended, engines, gpus, links }
     }
+}
+
+/// Whether anything but arrivals passes between the engines of a scenario.
+fn coupling(scenario: &Scenario, promises: Promises) -> Coupling {
+    let independent = promises.no_follow_ups && (promises.streams_only || responses_have_links_of_their_own(scenario));
+    let state_matters = scenario.routing == Routing::LeastLoaded;
+    if independent && !state_matters && scenario.engines.len() > 1 { Coupling::Loose } else { Coupling::Tight }
+}
+
+/// Whether no link that an engine's responses queue on carries prompts or another engine's responses.
+fn responses_have_links_of_their_own(scenario: &Scenario) -> bool {
+    let engines = || scenario.engines.iter();
+    let prompts: HashSet<_> = engines().flat_map(|engine| &engine.ingress).collect();
+    let mut seen = HashSet::new();
+    engines().flat_map(|engine| &engine.egress).all(|link| !prompts.contains(link) && seen.insert(link))
 }
 
 /// One tick: the phases in their order.

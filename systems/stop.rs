@@ -62,6 +62,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
 fn end_all_requests(world: &mut World, stop: SimTime) {
     let mut state = SystemState::<(Retirement, Query<EngineParts>, Query<(Entity, &mut Sequence)>)>::new(world);
     let (mut desk, mut engines, mut sequences) = state.get_mut(world).expect("the world has all of it");
+    desk.doors.hand_over_held();
     let mut in_flight: Vec<_> = sequences.iter().map(|(entity, sequence)| (sequence.id, entity)).collect();
     in_flight.sort_unstable();
     for (_, entity) in in_flight {
@@ -81,8 +82,9 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         };
         let request = desk.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
-        desk.write(record);
+        desk.write(record, (SimTime::NEVER, 0));
     }
+    desk.doors.hand_over_held();
     for mut parts in &mut engines {
         kv::release_all(&mut parts.pool);
     }

@@ -87,7 +87,7 @@ pub fn transfer(
     mut network: Network,
     sequences: Query<&Sequence>,
 ) {
-    for &index in &timeline.due {
+    for &(_, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
         let (engine, clock, mut brought, hardware) =
             engines.get_mut(engine).expect("engines live as long as the world");

@@ -5,6 +5,7 @@ use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
+use oracle_components::record::RequestRecord;
 use oracle_components::scenario::{EngineIndex, GpuIndex};
 
 use crate::costing::{PreparedStep, StepCost, StepWork};
@@ -26,11 +27,31 @@ pub struct Doors {
     pub sink: Box<dyn RecordSink>,
     /// The sink can take no more.
     pub closed: bool,
+    /// Records of a window, with their places, until all engines are through it.
+    pub held: Vec<((SimTime, u32), RequestRecord)>,
     /// Rows of the time series whose intervals have passed, on their way to the sink.
     pub rows: FinishedRows,
 }
 
 impl Doors {
+    /// Hands a record to the sink.
+    pub fn hand_over(&mut self, record: &RequestRecord) {
+        if !self.closed && self.sink.request(record).is_err() {
+            self.closed = true;
+        }
+    }
+
+    /// Hands over the records of a window in their order.
+    pub fn hand_over_held(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        // Stable: those of one place were written in their order.
+        held.sort_by_key(|&(place, _)| place);
+        for (_, record) in held.drain(..) {
+            self.hand_over(&record);
+        }
+        self.held = held;
+    }
+
     /// Hands finished rows of the time series to the sink.
     pub fn hand_over_rows(&mut self) {
         for row in self.rows.0.drain(..) {

@@ -113,6 +113,16 @@ impl ProfileSource {
         })
     }
 
+    /// Whether a request may open a conversation.
+    pub fn may_converse(&self) -> bool {
+        self.conversational_probability > 0.0
+    }
+
+    /// Whether every answer is streamed.
+    pub fn always_streams(&self) -> bool {
+        self.streaming_probability >= 1.0
+    }
+
     /// The time to the next arrival.
     #[inline]
     pub fn gap(&mut self) -> SimTime {

@@ -8,7 +8,7 @@
 use oracle_components::SimTime;
 use oracle_components::record::{RequestRecord, Status};
 use oracle_components::request::RequestSpec;
-use oracle_systems::ports::RequestSource;
+use oracle_systems::ports::{Promises, RequestSource};
 
 use super::arrivals::Process;
 use super::distribution::Choice;
@@ -91,6 +91,13 @@ impl RequestSource for SyntheticSource {
         let next = profile.next_turn(spec, record.completion, record.output_tokens, self.end)?;
         self.remaining -= 1;
         Some(next)
+    }
+
+    fn promises(&self) -> Promises {
+        Promises {
+            no_follow_ups: self.max_turns <= 1 || !self.profiles.iter().any(ProfileSource::may_converse),
+            streams_only: self.profiles.iter().all(ProfileSource::always_streams),
+        }
     }
 }
 

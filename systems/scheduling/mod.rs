@@ -38,14 +38,14 @@ pub fn schedule_batches(
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    for &index in &timeline.due {
+    for &(now, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world");
         end_steps(&mut parts, &mut sequences, &mut doors, &mut finished);
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
-        take_in(&mut parts, &sequences, timeline.now, &mut doors.rows);
-        expire(&mut parts, &mut sequences, &requests, timeline.now);
-        batch::form(&mut parts, sequences.reborrow(), &requests, timeline.now);
+        take_in(&mut parts, &sequences, now, &mut doors.rows);
+        expire(&mut parts, &mut sequences, &requests, now);
+        batch::form(&mut parts, sequences.reborrow(), &requests, now);
     }
 }
 
@@ -68,6 +68,7 @@ fn take_in(
     while let Some(&(delivered, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
         queues.inbox.pop_front();
         let sequence = sequences.get(entity).expect("a delivered sequence lives");
+        queues.inbox_with_deadline -= u32::from(sequence.deadline != SimTime::NEVER);
         queue::push_back(queues, sequence, entity);
         waited_s += now.since(delivered).as_secs_f64();
     }

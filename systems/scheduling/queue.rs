@@ -15,7 +15,7 @@ pub fn empty_queues(policy: QueuePolicy) -> Queues {
         QueuePolicy::Fcfs => Waiting::Fcfs(VecDeque::new()),
         QueuePolicy::Priority => Waiting::Priority(BTreeMap::new()),
     };
-    Queues { inbox: VecDeque::new(), waiting, waiting_count: 0, deadlines: BinaryHeap::new() }
+    Queues { inbox: VecDeque::new(), inbox_with_deadline: 0, waiting, waiting_count: 0, deadlines: BinaryHeap::new() }
 }
 
 /// No running sequences, with blocks of `block_tokens`.

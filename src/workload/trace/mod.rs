@@ -24,7 +24,7 @@ use std::path::Path;
 use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::RequestSpec;
-use oracle_systems::ports::RequestSource;
+use oracle_systems::ports::{Promises, RequestSource};
 
 pub use error::TraceError;
 
@@ -157,6 +157,10 @@ impl RequestSource for TraceSource {
 
     fn follow_up(&mut self, _spec: &RequestSpec, _record: &RequestRecord) -> Option<RequestSpec> {
         None
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { no_follow_ups: true, streams_only: self.streaming }
     }
 }
 

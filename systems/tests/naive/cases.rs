@@ -6,7 +6,7 @@ use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
 use oracle_components::scenario::{LevelOfDetail, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec};
-use oracle_systems::ports::RequestSource;
+use oracle_systems::ports::{Promises, RequestSource};
 
 use super::scenes::{Ranks, add_engine, empty_scenario, link};
 
@@ -172,6 +172,23 @@ impl EngineCase {
     }
 }
 
+impl Case {
+    /// What its requests never do.
+    pub fn promises(&self) -> Promises {
+        Promises {
+            no_follow_ups: self.sessions.iter().all(|session| session.turns.len() == 1),
+            streams_only: self.sessions.iter().all(|session| session.streaming),
+        }
+    }
+
+    /// Whether nothing but arrivals passes between its engines.
+    pub fn is_loose(&self) -> bool {
+        self.engines.len() > 1
+            && self.routing != Routing::LeastLoaded
+            && self.promises() == Promises { no_follow_ups: true, streams_only: true }
+    }
+}
+
 /// The requests of a case.
 pub struct CaseSource {
     case: Case,
@@ -224,5 +241,9 @@ impl RequestSource for CaseSource {
             output_tokens: next.output,
             ..spec.clone()
         })
+    }
+
+    fn promises(&self) -> Promises {
+        self.case.promises()
     }
 }
