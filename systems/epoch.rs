@@ -14,9 +14,9 @@ use oracle_components::resources::Timeline;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{next_arrival, wake_at};
-use crate::costing::{PreparedStep, StepShape};
+use crate::costing::StepShape;
 use crate::kv;
-use crate::world::{CostModel, EngineParts, EnginePartsItem, Priced};
+use crate::world::{Batch, CostModel, EngineParts, EnginePartsItem};
 
 /// Steps ahead after an arrival has cut an epoch; doubled each time one runs out uncut.
 const FIRST_HORIZON_STEPS: usize = 16;
@@ -61,24 +61,27 @@ fn shape(parts: &EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>) -> StepS
     shape
 }
 
-/// The price of a batch, from the table if it is decodes alone.
-fn price(cost: &mut CostModel, shape: &StepShape) -> PreparedStep {
+/// Prices a batch, from the table if it is decodes alone.
+fn price(cost: &mut CostModel, shape: &StepShape) {
+    let CostModel { step, decode_only, mixed, batch } = cost;
     if shape.prefill_sequences > 0 {
-        return cost.step.prepare(shape);
+        *batch = Batch::Mixed;
+        *mixed = Some(step.prepare(shape));
+        return;
     }
-    let CostModel { step, decode_only } = cost;
-    let batch = shape.decode_sequences as usize;
-    if decode_only.len() <= batch {
-        decode_only.resize(batch + 1, None);
+    let decodes = shape.decode_sequences as usize;
+    *batch = Batch::DecodeOnly(decodes);
+    if decode_only.len() <= decodes {
+        decode_only.resize(decodes + 1, None);
     }
-    *decode_only[batch].get_or_insert_with(|| step.prepare(shape))
+    decode_only[decodes].get_or_insert_with(|| step.prepare(shape));
 }
 
 /// Prices the batch and computes the ends of its steps.
 fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, next_delivery: SimTime) {
     let shape = shape(parts, sequences);
-    let priced = price(&mut parts.cost, &shape);
-    *parts.priced = Priced(Some(priced));
+    price(&mut parts.cost, &shape);
+    let price = parts.cost.price();
     let running = &mut *parts.running;
     let decodes = u64::from(running.decodes);
     let epoch = &mut *parts.epoch;
@@ -109,7 +112,7 @@ fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, 
             }
             free -= need;
         }
-        end += priced.duration(context);
+        end += price.duration(context);
         epoch.step_ends.push(end);
         context += decodes;
         if end >= look_up_at {

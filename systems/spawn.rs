@@ -13,7 +13,7 @@ use crate::epoch::no_epoch;
 use crate::kv;
 use crate::scheduling::{empty_queues, nothing_running};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::{Brought, CostModel, EngineHardware, Priced};
+use crate::world::{Batch, Brought, CostModel, EngineHardware};
 
 /// Spawns what a scenario describes.
 pub fn populate(world: &mut World, scenario: &Scenario) {
@@ -85,8 +85,7 @@ fn spawn_engine(
         no_epoch(),
         EngineLedger::default(),
         EngineSeries::new(scenario.series_interval),
-        CostModel { step: StepCost::new(spec, scenario), decode_only: Vec::new() },
-        Priced(None),
+        CostModel { step: StepCost::new(spec, scenario), decode_only: Vec::new(), mixed: None, batch: Batch::Mixed },
         Brought::default(),
         hardware,
     ));

@@ -69,11 +69,32 @@ pub struct CostModel {
     pub step: StepCost,
     /// Prices of steps without prompts, by batch size, as far as they have been needed.
     pub decode_only: Vec<Option<PreparedStep>>,
+    /// The price of the last step with prompts.
+    pub mixed: Option<PreparedStep>,
+    /// The batch that runs.
+    pub batch: Batch,
 }
 
-/// The price of the batch that runs.
-#[derive(Component)]
-pub struct Priced(pub Option<PreparedStep>);
+/// Where the price of a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// So many decodes.
+    DecodeOnly(usize),
+    /// With prompts.
+    Mixed,
+}
+
+impl CostModel {
+    /// The price of the batch that runs.
+    #[must_use]
+    pub fn price(&self) -> &PreparedStep {
+        let price = match self.batch {
+            Batch::DecodeOnly(decodes) => self.decode_only[decodes].as_ref(),
+            Batch::Mixed => self.mixed.as_ref(),
+        };
+        price.expect("a batch that runs has been priced")
+    }
+}
 
 /// What the steps that ended at a boundary brought, from scheduling, which ends them, to completion, which reports.
 #[derive(Component, Default)]
@@ -135,8 +156,6 @@ pub struct EngineParts {
     pub series: &'static mut EngineSeries,
     /// Prices.
     pub cost: &'static mut CostModel,
-    /// The price of the batch.
-    pub priced: &'static mut Priced,
     /// What the last steps brought.
     pub brought: &'static mut Brought,
     /// What it runs on.

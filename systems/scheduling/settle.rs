@@ -75,8 +75,7 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
         kv::allocate(&mut parts.pool, u64::from(blocks));
     }
     let held = (held_before + kv::held_blocks(&parts.pool)) as f64 / 2.0;
-    let priced = parts.priced.0.as_ref().expect("a batch that ran has a price");
-    let work = priced.work_over(steps as u64, summed_context(&parts.epoch, steps));
+    let work = parts.cost.price().work_over(steps as u64, summed_context(&parts.epoch, steps));
     let span_s = to.since(from).as_secs_f64();
     let mut amounts = EngineAmounts {
         running_s: f64::from(parts.running.count) * span_s,
