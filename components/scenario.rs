@@ -87,8 +87,9 @@ pub struct EngineSpec {
     pub tensor_parallel: u32,
     /// Stages that share the layers.
     pub pipeline_parallel: u32,
-    /// Micro-batches a step is cut into on its way through the stages; 1 without pipeline parallelism.
-    pub microbatches: u32,
+    /// Micro-batches that a step with prompts is cut into on its way through the stages, prompts split as need be. `None`:
+    /// as many as there are stages, of whole sequences, which is what vLLM keeps in flight.
+    pub prompt_microbatches: Option<u32>,
     /// For each stage, the path of each hop of its ring: rank i to rank i + 1, the last to the first. Empty hops
     /// without tensor parallelism.
     pub rings: Vec<Vec<Path>>,

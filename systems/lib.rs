@@ -15,6 +15,7 @@ pub mod epoch;
 pub mod scheduling;
 pub mod transfer;
 
+pub mod executor;
 pub mod kv;
 pub mod memory;
 pub mod retire;

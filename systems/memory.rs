@@ -7,11 +7,12 @@
 //! [`RUNTIME_RESERVE_BYTES`]:
 //! - the MLP of a layer: hidden and residual, gate and up, and their product, for `max_num_batched_tokens`;
 //! - its attention: hidden and residual, q, k, v and the output, for as many;
-//! - the sampler: logits of [`PROFILED_ROWS`] rows at [`SAMPLER_BYTES_PER_LOGIT`].
+//! - the sampler: logits of a row for each of the pass's `min(max_num_seqs, max_num_batched_tokens)` requests, at
+//!   [`SAMPLER_BYTES_PER_LOGIT`].
 //!
 //! `memory_bytes` is what the driver reports, which is 1 to 2 % less than the sheet says. Blocks against vLLM's own counts:
 //! 8B on an RTX 4090 of 25,250,627,584 bytes at utilization 0.9: 2,577 (measured 2,588; taking the sheet's 24 GiB, 2,800);
-//! 8B on an RTX A6000 of 48 GiB by the sheet: 13,859 (13,844, eager, 128 sequences); Qwen3-14B on an H100 of 80 GiB by the
+//! 8B on an RTX A6000 of 48 GiB by the sheet, 128 sequences: 14,031 (13,844, eager); Qwen3-14B on an H100 of 80 GiB by the
 //! sheet at 0.92, the default of that vLLM: 18,284 (18,038; the utilization was not recorded).
 //!
 //! Every layer keeps the KV of the whole context, sliding windows too (vLLM without its hybrid KV manager).
@@ -25,9 +26,6 @@ use crate::costing::weights::{
 /// What CUDA's workspaces, the communicator and captured graphs take besides tensors: half a GiB, a round figure above the
 /// 0.4 to 0.5 GB that those three runs leave once weights, KV pool and the tensors above are taken off.
 pub const RUNTIME_RESERVE_BYTES: u64 = 1 << 29;
-
-/// Rows that the trial pass samples: vLLM's default `max_num_seqs`.
-pub const PROFILED_ROWS: u32 = 256;
 
 /// Bytes that the sampler holds for each logit: 16-bit logits, 32-bit logits, 32-bit sorted logits and probabilities,
 /// 64-bit indices of the sort.
@@ -78,31 +76,44 @@ pub struct DoesNotFit {
     pub missing_bytes: u64,
 }
 
-/// The KV pool that `memory_bytes` (of the smallest rank) leave beside the weights and the activation peak.
+/// What an engine has and is asked to do, as far as its KV pool depends on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PoolRequest {
+    /// Memory of the smallest rank, in bytes.
+    pub memory_bytes: u64,
+    /// Ranks that share every layer.
+    pub tensor_parallel: u32,
+    /// Stages that share the layers.
+    pub pipeline_parallel: u32,
+    /// Share of the memory that the engine may use.
+    pub gpu_memory_utilization: f64,
+    /// Tokens a KV block.
+    pub block_tokens: u32,
+    /// Tokens a step.
+    pub max_num_batched_tokens: u32,
+    /// Sequences that run at once.
+    pub max_num_seqs: u32,
+    /// The engine's share of its GPUs.
+    pub gpu_share: f64,
+}
+
+/// The KV pool that is left beside the weights and the activation peak.
 ///
 /// # Errors
 /// [`DoesNotFit`] if there is no room for one block on some stage.
-#[expect(clippy::too_many_arguments, reason = "each is one number of the config; a struct would only rename them")]
-pub fn kv_pool(
-    model: &ModelArchitecture,
-    memory_bytes: u64,
-    tensor_parallel: u32,
-    pipeline_parallel: u32,
-    gpu_memory_utilization: f64,
-    block_tokens: u32,
-    max_num_batched_tokens: u32,
-    gpu_share: f64,
-) -> Result<KvPool, DoesNotFit> {
-    let (tensor_parallel, stages) = (tensor_parallel.max(1), pipeline_parallel.max(1));
+pub fn kv_pool(model: &ModelArchitecture, request: &PoolRequest) -> Result<KvPool, DoesNotFit> {
+    let PoolRequest { memory_bytes, gpu_memory_utilization, gpu_share, .. } = *request;
+    let (tensor_parallel, stages) = (request.tensor_parallel.max(1), request.pipeline_parallel.max(1));
     let budget_bytes = (memory_bytes as f64 * gpu_memory_utilization * gpu_share).floor() as u64;
     let token_bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel);
-    let layer_block_bytes = token_bytes * f64::from(block_tokens);
+    let layer_block_bytes = token_bytes * f64::from(request.block_tokens);
+    let rows = request.max_num_seqs.min(request.max_num_batched_tokens);
     let mut fullest: Option<KvPool> = None;
     for stage in 0..stages {
         let weight_bytes = stage_weight_bytes(model, tensor_parallel, stages, stage);
-        let samples = stage + 1 == stages;
+        let rows = if stage + 1 == stages { rows } else { 0 };
         let activation_bytes =
-            activation_peak_bytes(model, tensor_parallel, max_num_batched_tokens, samples) + RUNTIME_RESERVE_BYTES;
+            activation_peak_bytes(model, tensor_parallel, request.max_num_batched_tokens, rows) + RUNTIME_RESERVE_BYTES;
         let (_, layers) = stage_layers(model.layers, stages, stage);
         // A stage without layers has no KV, but its weights must fit.
         let block_bytes = (layer_block_bytes * f64::from(layers)).ceil() as u64;
@@ -132,15 +143,14 @@ pub fn kv_pool(
     Ok(fullest.expect("there is at least one stage"))
 }
 
-/// Bytes of tensors at the peak of a pass with `tokens` tokens on one rank; `samples` where the last stage runs there.
+/// Bytes of tensors at the peak of a pass with `tokens` tokens on one rank that samples `rows` of them.
 #[must_use]
-pub fn activation_peak_bytes(model: &ModelArchitecture, tensor_parallel: u32, tokens: u32, samples: bool) -> u64 {
+pub fn activation_peak_bytes(model: &ModelArchitecture, tensor_parallel: u32, tokens: u32, rows: u32) -> u64 {
     let tensor = f64::from(tensor_parallel.max(1));
     let stream = 2.0 * f64::from(model.hidden);
     let widest = attention_elements(model, tensor).max(mlp_elements(model, tensor));
     let layer = f64::from(tokens) * (stream + widest) * model.activation_dtype.bytes();
-    let rows = f64::from(tokens.min(PROFILED_ROWS));
-    let sampler = if samples { rows * f64::from(model.vocab) * SAMPLER_BYTES_PER_LOGIT } else { 0.0 };
+    let sampler = f64::from(rows) * f64::from(model.vocab) * SAMPLER_BYTES_PER_LOGIT;
     layer.max(sampler).ceil() as u64
 }
 

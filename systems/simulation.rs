@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
 use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel, SingleThreadedExecutor};
+use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
 use oracle_components::SimTime;
 use oracle_components::engine::EngineLedger;
 use oracle_components::hardware::{Gpu, Link};
@@ -18,6 +18,7 @@ use crate::arrival::arrive;
 use crate::clock::beginning;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
+use crate::executor::InOrder;
 use crate::ports::{RecordSink, RequestSource};
 use crate::router::Router;
 use crate::scheduling::schedule_batches;
@@ -161,13 +162,12 @@ impl<K: RecordSink + 'static> Simulation<K> {
 /// One tick: the phases in their order.
 fn tick() -> Schedule {
     let mut schedule = Schedule::new(Tick);
-    schedule.set_executor(SingleThreadedExecutor::new());
+    schedule.set_executor(InOrder);
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
         ..ScheduleBuildSettings::default()
     });
-    // What completion despawns is out of the way by then; only scheduling has to see what arrival spawns.
-    schedule
-        .add_systems((arrive, ApplyDeferred, schedule_batches, cost_steps, transfer, complete).chain_ignore_deferred());
+    // The executor applies each system's commands itself.
+    schedule.add_systems((arrive, schedule_batches, cost_steps, transfer, complete).chain_ignore_deferred());
     schedule
 }

@@ -2,14 +2,13 @@
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::device::DeviceSpec;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
 use oracle_components::hardware::{Gpu, Link};
 use oracle_components::record::{GpuTotals, LinkTotals};
 use oracle_components::resources::{Directory, Timeline};
 use oracle_components::scenario::{EngineSpec, LinkIndex, Scenario};
 
-use crate::costing::StepCost;
+use crate::costing::{StepCost, gpu_peak_flops, peak_flops};
 use crate::epoch::no_epoch;
 use crate::kv;
 use crate::scheduling::{empty_queues, nothing_running};
@@ -18,8 +17,9 @@ use crate::world::{Brought, CostModel, EngineHardware, Priced};
 
 /// Spawns what a scenario describes.
 pub fn populate(world: &mut World, scenario: &Scenario) {
-    let gpus = scenario.gpus.iter().zip(0..).map(|(gpu, index)| {
-        let (peak_flops, peak_bytes_per_s) = (peak_flops(&gpu.device), gpu.device.memory_bytes_per_s);
+    let peaks = gpu_peak_flops(scenario);
+    let gpus = scenario.gpus.iter().zip(0..).zip(peaks).map(|((gpu, index), peak_flops)| {
+        let peak_bytes_per_s = gpu.device.memory_bytes_per_s;
         world.spawn(Gpu { index, peak_flops, peak_bytes_per_s, totals: GpuTotals::default() }).id()
     });
     let gpus = gpus.collect();
@@ -41,12 +41,6 @@ pub fn populate(world: &mut World, scenario: &Scenario) {
     let engines = engines.collect();
     world.resource_mut::<Timeline>().engines = engines;
     world.insert_resource(directory);
-}
-
-/// Peak FLOP/s of a device in the element type that 16-bit models compute in.
-fn peak_flops(device: &DeviceSpec) -> f64 {
-    let peaks = device.peak_flops;
-    peaks.bf16.or(peaks.fp16).or(peaks.fp32).unwrap_or(f64::INFINITY)
 }
 
 /// Spawns an engine.
@@ -78,7 +72,7 @@ fn spawn_engine(
         gpu_indices: spec.gpus.clone(),
         ring_links: spec.rings.iter().flatten().flat_map(|path| links(path)).collect(),
         stage_links: spec.stage_paths.iter().flat_map(|path| links(path)).collect(),
-        peak_flops: peak_flops(first_gpu),
+        peak_flops: peak_flops(first_gpu, &spec.model),
         peak_bytes_per_s: first_gpu.memory_bytes_per_s,
     };
     let entity = world.spawn((

@@ -1,10 +1,9 @@
 //! How the numbers of a run become its [`Summary`].
 
 use oracle_components::SimTime;
-use oracle_components::device::DeviceSpec;
-use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::record::{Outcome, PrefixEvent, Reason, Status, Stop};
 use oracle_components::scenario::Scenario;
+use oracle_systems::costing::gpu_peak_flops;
 
 use super::OutputPlan;
 use super::distribution::Distribution;
@@ -119,24 +118,14 @@ impl Inputs<'_> {
     fn gpus(self) -> Named<GpuSummary> {
         let end_s = self.outcome.end.as_secs_f64();
         let gpus = self.scenario.gpus.iter().zip(&self.outcome.gpus);
-        let summaries = gpus.enumerate().map(|(index, (gpu, totals))| {
-            let peak_flops = peak_flops_per_s(&gpu.device, self.model_on(index));
-            GpuSummary {
-                busy: self.share_of_run(totals.busy),
-                mfu: ratio(totals.flops, peak_flops * end_s),
-                mbu: ratio(totals.bytes, gpu.device.memory_bytes_per_s * end_s),
-                flops: totals.flops,
-                bytes: totals.bytes,
-            }
+        let summaries = gpus.zip(gpu_peak_flops(self.scenario)).map(|((gpu, totals), peak_flops)| GpuSummary {
+            busy: self.share_of_run(totals.busy),
+            mfu: ratio(totals.flops, peak_flops * end_s),
+            mbu: ratio(totals.bytes, gpu.device.memory_bytes_per_s * end_s),
+            flops: totals.flops,
+            bytes: totals.bytes,
         });
         named(&self.names.gpus, summaries)
-    }
-
-    /// The model that a GPU serves; the first engine's where several share it.
-    fn model_on(&self, gpu: usize) -> Option<&ModelArchitecture> {
-        let mut engines = self.scenario.engines.iter();
-        let engine = engines.find(|engine| engine.gpus.iter().any(|&id| id as usize == gpu))?;
-        Some(&engine.model)
     }
 
     fn links(self) -> Named<LinkSummary> {
@@ -209,22 +198,4 @@ fn prefix_summary(prefix: &PrefixStatistics, requests: u64) -> Option<PrefixSumm
         cross_request_hits,
         conversational_hits,
     })
-}
-
-/// Peak FLOP/s of a GPU for a model's matrix products: in the type of 8-bit weights where the device multiplies it, else
-/// in that of the activations, else in the nearest that the device lists.
-fn peak_flops_per_s(device: &DeviceSpec, model: Option<&ModelArchitecture>) -> f64 {
-    let peaks = &device.peak_flops;
-    let listed = |dtype| match dtype {
-        Dtype::Fp32 => peaks.fp32,
-        Dtype::Bf16 => peaks.bf16,
-        Dtype::Fp16 => peaks.fp16,
-        Dtype::Fp8 => peaks.fp8,
-        Dtype::Int8 => peaks.int8,
-        Dtype::Int4 | Dtype::Mxfp4 => None,
-    };
-    let narrow = model.map(|model| model.weight_dtype).filter(|dtype| matches!(dtype, Dtype::Fp8 | Dtype::Int8));
-    let candidates = [narrow, model.map(|model| model.activation_dtype)];
-    let of_model = candidates.into_iter().flatten().find_map(listed);
-    of_model.or(peaks.bf16).or(peaks.fp16).or(peaks.fp32).or(peaks.fp8).or(peaks.int8).or(peaks.fp4).unwrap_or_default()
 }

@@ -12,11 +12,13 @@
 //!   distinct experts that the tokens are expected to reach, shared experts.
 //! - elementwise: norms with the residual (4 vectors of the hidden width each), rotary embedding, KV write, activation.
 
-use oracle_components::model::{Attention, MixtureOfExperts, ModelArchitecture};
+use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
 
 use super::operator::{Operator, Precision, Term};
 use super::shape::Feature;
-use super::weights::{kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, wide_dtype};
+use super::weights::{
+    expert_dtype, kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, wide_dtype,
+};
 
 /// What of the model a stage holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -201,11 +203,17 @@ impl<'a> ModelRank<'a> {
     }
 
     fn mlp(&self, intermediate: u32) -> Vec<Operator> {
+        self.mlp_of(intermediate, Precision::Weights, self.model.weight_dtype)
+    }
+
+    fn mlp_of(&self, intermediate: u32, precision: Precision, dtype: Dtype) -> Vec<Operator> {
         let width = f64::from(intermediate) / self.tensor;
         let inward = mlp_in_matrices(self.model) * width;
+        let gemm =
+            |inner, outer| Operator::gemm(precision, Feature::Tokens, (inner, outer), dtype.bytes(), self.activation);
         vec![
-            self.gemm(Feature::Tokens, self.hidden, inward),
-            self.gemm(Feature::Tokens, width, self.hidden),
+            gemm(self.hidden, inward),
+            gemm(width, self.hidden),
             Operator::elementwise(Feature::Tokens, (inward + width) * self.activation),
         ]
     }
@@ -218,7 +226,8 @@ impl<'a> ModelRank<'a> {
             self.wide_gemm(Feature::Tokens, self.hidden, f64::from(moe.experts)),
             Operator::elementwise(Feature::Tokens, permute),
         ];
-        operators.extend(self.mlp(moe.expert_intermediate).into_iter().map(|mut expert| {
+        let routed = self.mlp_of(moe.expert_intermediate, Precision::Experts, expert_dtype(self.model));
+        operators.extend(routed.into_iter().map(|mut expert| {
             expert.flops = expert.flops.scaled(per_token);
             expert.bytes = expert.bytes.map(|term| match term.feature {
                 Feature::Pass => Term::new(Feature::Experts, term.amount),

@@ -5,7 +5,7 @@
 //!   experts …) that every operator is linear in;
 //! - [`weights`]: parameters, weight bytes by stage and rank, KV bytes;
 //! - `operator`, `layers`: the forward pass as a short list of operators, each a kind of layer × how many there are;
-//! - `rates`: FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
+//! - `rates`: [`peak_flops`], FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
 //! - `stage`: operators in seconds on the GPUs of one pipeline stage;
 //! - [`step`]: stages, micro-batches and the decode context put together.
 //!
@@ -26,6 +26,7 @@ mod stage;
 pub mod step;
 pub mod weights;
 
+pub use rates::{gpu_peak_flops, peak_flops};
 pub use shape::StepShape;
 pub use step::{PreparedStep, StepCost, StepWork};
 

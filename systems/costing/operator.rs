@@ -9,6 +9,8 @@ pub(crate) enum Precision {
     Activations,
     /// That of 8-bit weights with activations quantised to match; that of activations for any other weights.
     Weights,
+    /// The same of the routed experts' weights, which may have a type of their own.
+    Experts,
 }
 
 /// `amount × feature`.

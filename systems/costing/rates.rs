@@ -1,10 +1,13 @@
 //! What a pipeline stage's GPUs do in a second: the slowest rank counts, for every rank waits at the next all-reduce.
+//!
+//! Which peak counts is decided here alone, for costs and for what utilisation is measured against.
 
 use oracle_components::device::{DeviceSpec, PeakFlops};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::operator::Precision;
+use super::weights::expert_dtype;
 
 /// Attainable rates of the slowest rank of a stage: peak × efficiency × the engine's share of the GPU.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +16,8 @@ pub(crate) struct Rates {
     pub(crate) activation_flops_per_s: f64,
     /// FLOP/s of products with 8-bit weights, where device and weights have them; else as for activations.
     pub(crate) weight_flops_per_s: f64,
+    /// The same of products with routed experts.
+    pub(crate) expert_flops_per_s: f64,
     /// Memory bytes a second.
     pub(crate) bytes_per_s: f64,
 }
@@ -27,9 +32,11 @@ impl Rates {
                 let gpu = &scenario.gpus[gpu as usize];
                 let efficiency = engine.efficiency.unwrap_or(gpu.efficiency);
                 let compute = efficiency.mfu * engine.gpu_share;
+                let product = |weights| product_peak(&gpu.device, weights, engine.model.activation_dtype) * compute;
                 Self {
                     activation_flops_per_s: peak(&gpu.device, engine.model.activation_dtype) * compute,
-                    weight_flops_per_s: peak(&gpu.device, weight_product_dtype(&gpu.device, &engine.model)) * compute,
+                    weight_flops_per_s: product(engine.model.weight_dtype),
+                    expert_flops_per_s: product(expert_dtype(&engine.model)),
                     bytes_per_s: gpu.device.memory_bytes_per_s * efficiency.mbu * engine.gpu_share,
                 }
             })
@@ -41,6 +48,7 @@ impl Rates {
         Self {
             activation_flops_per_s: self.activation_flops_per_s.min(other.activation_flops_per_s),
             weight_flops_per_s: self.weight_flops_per_s.min(other.weight_flops_per_s),
+            expert_flops_per_s: self.expert_flops_per_s.min(other.expert_flops_per_s),
             bytes_per_s: self.bytes_per_s.min(other.bytes_per_s),
         }
     }
@@ -49,17 +57,49 @@ impl Rates {
         match precision {
             Precision::Activations => self.activation_flops_per_s,
             Precision::Weights => self.weight_flops_per_s,
+            Precision::Experts => self.expert_flops_per_s,
         }
     }
 }
 
-/// 8-bit weights multiply at their own rate where the device has it (activations are quantised on the way in); narrower
-/// ones are widened first.
-fn weight_product_dtype(device: &DeviceSpec, model: &ModelArchitecture) -> Dtype {
-    match model.weight_dtype {
-        narrow @ (Dtype::Fp8 | Dtype::Int8) if listed_peak(&device.peak_flops, narrow).is_some() => narrow,
-        _ => model.activation_dtype,
+/// Peak FLOP/s of a device for a model: that of the fastest of the types in which the model's matrix products run, so
+/// that no utilisation measured against it is above 1.
+///
+/// # Panics
+/// If the device has no peak: what the config checks.
+#[must_use]
+pub fn peak_flops(device: &DeviceSpec, model: &ModelArchitecture) -> f64 {
+    let product = |weights| product_peak(device, weights, model.activation_dtype);
+    let dense = peak(device, model.activation_dtype).max(product(model.weight_dtype));
+    dense.max(product(expert_dtype(model)))
+}
+
+/// [`peak_flops`] of each GPU for the model that it serves: the first engine's where several share it, and 16-bit products
+/// where none does.
+///
+/// # Panics
+/// If a device has no peak: what the config checks.
+#[must_use]
+pub fn gpu_peak_flops(scenario: &Scenario) -> Vec<f64> {
+    let device = |gpu: usize| &*scenario.gpus[gpu].device;
+    let mut peaks: Vec<f64> = (0..scenario.gpus.len()).map(|gpu| peak(device(gpu), Dtype::Bf16)).collect();
+    // In reverse, so that the first engine has the last word.
+    for engine in scenario.engines.iter().rev() {
+        for &gpu in &engine.gpus {
+            peaks[gpu as usize] = peak_flops(device(gpu as usize), &engine.model);
+        }
     }
+    peaks
+}
+
+/// Peak FLOP/s of products with `weights`: 8-bit ones multiply at their own rate where the device has it (activations are
+/// quantised on the way in); narrower ones are widened first.
+fn product_peak(device: &DeviceSpec, weights: Dtype, activations: Dtype) -> f64 {
+    match weights {
+        Dtype::Fp8 | Dtype::Int8 => listed_peak(&device.peak_flops, weights),
+        _ => None,
+    }
+    .unwrap_or_else(|| peak(device, activations))
 }
 
 fn listed_peak(peaks: &PeakFlops, dtype: Dtype) -> Option<f64> {

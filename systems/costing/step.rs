@@ -5,11 +5,13 @@
 //! many steps is priced at a few nanoseconds a step. In sliding-window layers the summed context is taken as
 //! `sequences × min(mean context, window)`.
 //!
-//! With `S` stages a step is cut into `M = min(microbatches, tokens)` equal micro-batches; `t_s` is what stage `s` takes
-//! for one of them (weights are read again for each), with the send to the next stage:
-//! - decode alone: `max(M · max t_s, Σ t_s)`: the pipeline stays full from step to step, and a sequence's next token waits
-//!   for its last one;
-//! - with prefill: `Σ t_s + (M − 1) · max t_s`: fill and drain.
+//! With `S` stages a step is cut into `M = min(S, sequences)` equal micro-batches: vLLM keeps as many batches in flight as
+//! there are stages, and splits no sequence within a step. (With `prompt_microbatches` a step that has prompts is cut into
+//! `min(prompt_microbatches, tokens)` instead.) `t_s` is what stage `s` takes for one of them (weights are read again for
+//! each), with the send to the next stage. The step takes `max(M · max t_s, Σ t_s)`: the pipeline stays full from step to
+//! step, and a sequence's next token waits for its last one; where `M < S` the difference is the bubble. Filling and
+//! draining around an isolated step is not charged: it is right under load, and some way too fast for the last micro-batch
+//! of a step that comes alone.
 //!
 //! The engine's host overhead comes on top. More of anything takes longer, at a given `M`: a further token that makes a
 //! further micro-batch may shorten a step that long contexts fill.
@@ -30,7 +32,8 @@ use super::stage::{
 pub struct StepCost {
     rules: FeatureRules,
     kinds: Vec<StageKind>,
-    microbatches: f64,
+    stages: f64,
+    prompt_microbatches: Option<f64>,
     overhead_s: f64,
     flops: Features,
     bytes: Features,
@@ -66,7 +69,6 @@ pub struct StepWork {
 pub struct PreparedStep {
     lines: [StageLine; MAX_STAGE_KINDS],
     kinds: u32,
-    decode_only: bool,
     microbatches: f64,
     overhead_s: f64,
     decode_sequences: f64,
@@ -120,7 +122,8 @@ impl StepCost {
         let mut cost = Self {
             rules,
             kinds: stage_kinds(engine, scenario),
-            microbatches: f64::from(engine.microbatches.max(1)),
+            stages: f64::from(engine.pipeline_parallel.max(1)),
+            prompt_microbatches: engine.prompt_microbatches.map(f64::from),
             overhead_s: engine.step_overhead_s,
             flops: Features::default(),
             bytes: Features::default(),
@@ -135,7 +138,11 @@ impl StepCost {
     /// Prices `shape` for any decode context.
     #[must_use]
     pub fn prepare(&self, shape: &StepShape) -> PreparedStep {
-        let microbatches = self.microbatches.min(shape.tokens() as f64).max(1.0);
+        let (most, parts) = match self.prompt_microbatches {
+            Some(most) if shape.prefill_tokens > 0 => (most, shape.tokens()),
+            _ => (self.stages, u64::from(shape.decode_sequences) + u64::from(shape.prefill_sequences)),
+        };
+        let microbatches = most.min(parts as f64).max(1.0);
         let features = self.rules.features(shape, microbatches);
         let sequences = features.get(Feature::DecodeSequences);
         let part = 1.0 / microbatches;
@@ -155,7 +162,6 @@ impl StepCost {
         PreparedStep {
             lines,
             kinds: self.kinds.len() as u32,
-            decode_only: shape.prefill_tokens == 0,
             microbatches,
             overhead_s: self.overhead_s,
             decode_sequences: f64::from(shape.decode_sequences),
@@ -220,11 +226,7 @@ impl PreparedStep {
             sum_s += line.stages * stage_s;
             slowest_s = slowest_s.max(stage_s);
         }
-        let pipeline_s = if self.decode_only {
-            sum_s.max(self.microbatches * slowest_s)
-        } else {
-            sum_s + (self.microbatches - 1.0) * slowest_s
-        };
+        let pipeline_s = sum_s.max(self.microbatches * slowest_s);
         SimTime::from_secs_f64(self.overhead_s + pipeline_s).max(SimTime(1))
     }
 

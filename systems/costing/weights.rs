@@ -1,8 +1,9 @@
 //! What a model weighs: parameters, bytes by stage and rank, and the KV cache of a token.
 //!
 //! Counts are those of the published checkpoints: matrices by the shapes of the architecture, norms as one vector (two with
-//! `all_biases`), biases where the architecture has them. Quantised checkpoints (8 bits and fewer) keep embeddings,
-//! language-model head, router, norms and biases at 16 bits, and so does this.
+//! `all_biases`), biases where the architecture has them. `weight_dtype` is the width of the linear layers, and
+//! `expert_dtype`, where given, that of the routed experts' matrices; embeddings, language-model head, router, norms and
+//! biases stay in the activations' type, as quantised checkpoints (8 bits and fewer) keep them.
 //!
 //! On `tensor_parallel` ranks matrices are divided; norms, the router, MLA's down projections and, where there are more
 //! ranks than KV heads, those heads are replicated. Everything here is a whole number far below 2^53 when one rank holds
@@ -17,41 +18,53 @@ use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitec
 struct Elements {
     /// In the model's weight type.
     matrices: f64,
+    /// Matrices of routed experts, in their own type where they have one.
+    experts: f64,
     /// Never quantised.
     wide: f64,
 }
 
 impl Elements {
     fn total(self) -> f64 {
-        self.matrices + self.wide
+        self.matrices + self.experts + self.wide
     }
 
     fn bytes(self, model: &ModelArchitecture) -> f64 {
-        self.matrices * model.weight_dtype.bytes() + self.wide * wide_dtype(model).bytes()
+        self.matrices * model.weight_dtype.bytes()
+            + self.experts * expert_dtype(model).bytes()
+            + self.wide * wide_dtype(model).bytes()
     }
 }
 
 impl Add for Elements {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self { matrices: self.matrices + other.matrices, wide: self.wide + other.wide }
+        Self {
+            matrices: self.matrices + other.matrices,
+            experts: self.experts + other.experts,
+            wide: self.wide + other.wide,
+        }
     }
 }
 
 impl Mul<f64> for Elements {
     type Output = Self;
     fn mul(self, times: f64) -> Self {
-        Self { matrices: self.matrices * times, wide: self.wide * times }
+        Self { matrices: self.matrices * times, experts: self.experts * times, wide: self.wide * times }
     }
 }
 
-/// Element type of what quantisation leaves alone.
+/// Element type of what quantisation leaves alone: that of the activations, or 16 bits where those are narrower.
 pub(crate) fn wide_dtype(model: &ModelArchitecture) -> Dtype {
-    match (model.weight_dtype, model.activation_dtype) {
-        (wide @ (Dtype::Fp32 | Dtype::Bf16 | Dtype::Fp16), _) => wide,
-        (_, wide @ (Dtype::Fp32 | Dtype::Bf16 | Dtype::Fp16)) => wide,
+    match model.activation_dtype {
+        wide @ (Dtype::Fp32 | Dtype::Bf16 | Dtype::Fp16) => wide,
         _ => Dtype::Bf16,
     }
+}
+
+/// Element type of the routed experts' matrices.
+pub(crate) fn expert_dtype(model: &ModelArchitecture) -> Dtype {
+    model.moe.and_then(|moe| moe.expert_dtype).unwrap_or(model.weight_dtype)
 }
 
 /// All parameters.
@@ -131,7 +144,7 @@ fn stage_elements(model: &ModelArchitecture, tensor: f64, stages: u32, stage: u3
     let dense_until = model.moe.map_or(model.layers, |moe| moe.dense_layers);
     let dense = dense_until.saturating_sub(first_layer).min(layers);
     let norms = f64::from(model.norms_per_layer) * norm(model, hidden);
-    let mut sum = (attention(model, tensor) + Elements { matrices: 0.0, wide: norms }) * f64::from(layers)
+    let mut sum = (attention(model, tensor) + Elements { wide: norms, ..Elements::default() }) * f64::from(layers)
         + mlp(model, model.intermediate, tensor) * f64::from(dense);
     if let Some(moe) = &model.moe {
         sum = sum + experts(model, moe, tensor) * f64::from(layers - dense);
@@ -179,7 +192,7 @@ fn attention(model: &ModelArchitecture, tensor: f64) -> Elements {
             if model.qk_norm {
                 wide += 2.0 * head_dim;
             }
-            Elements { matrices: hidden * qkv + heads * head_dim * hidden, wide }
+            Elements { matrices: hidden * qkv + heads * head_dim * hidden, wide, ..Elements::default() }
         }
         Attention::Latent { kv_lora_rank, q_lora_rank, rope_head_dim, nope_head_dim, value_head_dim } => {
             let (latent, rope) = (f64::from(kv_lora_rank), f64::from(rope_head_dim));
@@ -192,7 +205,8 @@ fn attention(model: &ModelArchitecture, tensor: f64) -> Elements {
                 hidden * query_width
             };
             let key_value = hidden * (latent + rope) + latent * heads * (nope + value);
-            Elements { matrices: query + key_value + heads * value * hidden, wide: query_lora + latent }
+            let matrices = query + key_value + heads * value * hidden;
+            Elements { matrices, wide: query_lora + latent, ..Elements::default() }
         }
     }
 }
@@ -201,12 +215,14 @@ fn mlp(model: &ModelArchitecture, intermediate: u32, tensor: f64) -> Elements {
     let (hidden, width) = (f64::from(model.hidden), f64::from(intermediate) / tensor);
     let inward = mlp_in_matrices(model);
     let wide = if model.all_biases { inward * width + hidden } else { 0.0 };
-    Elements { matrices: (inward + 1.0) * hidden * width, wide }
+    Elements { matrices: (inward + 1.0) * hidden * width, wide, ..Elements::default() }
 }
 
 fn experts(model: &ModelArchitecture, moe: &MixtureOfExperts, tensor: f64) -> Elements {
-    let router = Elements { matrices: 0.0, wide: f64::from(model.hidden) * f64::from(moe.experts) };
-    let routed = mlp(model, moe.expert_intermediate, tensor) * f64::from(moe.experts);
+    let bias = if model.all_biases { f64::from(moe.experts) } else { 0.0 };
+    let router = Elements { wide: f64::from(model.hidden) * f64::from(moe.experts) + bias, ..Elements::default() };
+    let Elements { matrices, wide, .. } = mlp(model, moe.expert_intermediate, tensor) * f64::from(moe.experts);
+    let routed = Elements { matrices: 0.0, experts: matrices, wide };
     let shared =
         if moe.shared_intermediate == 0 { Elements::default() } else { mlp(model, moe.shared_intermediate, tensor) };
     router + routed + shared

@@ -1,7 +1,7 @@
 //! KV pools against those that vLLM measured, and models that do not fit.
 
 use oracle_components::model::{Attention, Dtype, ModelArchitecture};
-use oracle_systems::memory::{DoesNotFit, KvPool, kv_pool};
+use oracle_systems::memory::{DoesNotFit, KvPool, PoolRequest, SAMPLER_BYTES_PER_LOGIT, kv_pool};
 
 const GIB: u64 = 1 << 30;
 
@@ -47,7 +47,21 @@ fn qwen3_14b() -> ModelArchitecture {
 }
 
 fn pool(model: &ModelArchitecture, memory: u64, tensor: u32, pipeline: u32) -> Result<KvPool, DoesNotFit> {
-    kv_pool(model, memory, tensor, pipeline, 0.9, 16, 2048, 1.0)
+    kv_pool(model, &PoolRequest { tensor_parallel: tensor, pipeline_parallel: pipeline, ..request(memory) })
+}
+
+/// vLLM's defaults.
+fn request(memory_bytes: u64) -> PoolRequest {
+    PoolRequest {
+        memory_bytes,
+        tensor_parallel: 1,
+        pipeline_parallel: 1,
+        gpu_memory_utilization: 0.9,
+        block_tokens: 16,
+        max_num_batched_tokens: 2048,
+        max_num_seqs: 256,
+        gpu_share: 1.0,
+    }
 }
 
 #[track_caller]
@@ -63,9 +77,11 @@ fn pools_are_near_those_that_vllm_measured() {
     // The sheet's 24 GiB are more than the driver gives.
     assert_near(pool(&llama31_8b(), 24 * GIB, 1, 1).unwrap().blocks, 2588, 0.09);
     // RTX A6000, 48 GiB on the sheet, eager, 128 sequences: 13,844 blocks.
-    assert_near(pool(&llama31_8b(), 48 * GIB, 1, 1).unwrap().blocks, 13_844, 0.02);
+    let a6000 = PoolRequest { max_num_seqs: 128, ..request(48 * GIB) };
+    assert_near(kv_pool(&llama31_8b(), &a6000).unwrap().blocks, 13_844, 0.02);
     // H100, 80 GiB on the sheet, vLLM 0.23, whose default utilization is 0.92: 18,038 blocks.
-    let h100 = kv_pool(&qwen3_14b(), 80 * GIB, 1, 1, 0.92, 16, 8192, 1.0).unwrap();
+    let h100 = PoolRequest { gpu_memory_utilization: 0.92, max_num_batched_tokens: 8192, ..request(80 * GIB) };
+    let h100 = kv_pool(&qwen3_14b(), &h100).unwrap();
     assert_near(h100.blocks, 18_038, 0.03);
 }
 
@@ -87,8 +103,22 @@ fn parallelism_and_memory_make_room_and_a_smaller_share_takes_it() {
     assert!(blocks(24 * GIB, 2, 1) > 2 * blocks(24 * GIB, 1, 1));
     assert!(blocks(24 * GIB, 1, 2) > 2 * blocks(24 * GIB, 1, 1));
     assert!(blocks(48 * GIB, 1, 1) > 2 * blocks(24 * GIB, 1, 1));
-    let halved = kv_pool(&model, 48 * GIB, 1, 1, 0.9, 16, 2048, 0.5).unwrap();
+    let halved = kv_pool(&model, &PoolRequest { gpu_share: 0.5, ..request(48 * GIB) }).unwrap();
     assert_eq!(halved, pool(&model, 24 * GIB, 1, 1).unwrap());
+}
+
+#[test]
+fn the_sampler_of_many_sequences_takes_memory() {
+    let pool = |max_num_seqs, max_num_batched_tokens| {
+        kv_pool(&llama31_8b(), &PoolRequest { max_num_seqs, max_num_batched_tokens, ..request(80 * GIB) }).unwrap()
+    };
+    // 128,256 logits of 22 B a row: more than any layer holds of 2,048 tokens.
+    let rows = |rows: f64| (rows * 128_256.0 * SAMPLER_BYTES_PER_LOGIT) as u64;
+    assert_eq!(pool(1024, 2048).activation_bytes - pool(256, 2048).activation_bytes, rows(1024.0 - 256.0));
+    // The trial pass has no more requests than tokens.
+    assert_eq!(pool(1024, 512), pool(512, 512));
+    // One sequence: the MLP of 2,048 tokens is the widest, (2 · 4096 + 3 · 14,336) · 2 B each.
+    assert_eq!(pool(1, 2048).activation_bytes, (1 << 29) + 2048 * (2 * 4096 + 3 * 14_336) * 2);
 }
 
 #[test]

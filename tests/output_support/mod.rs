@@ -70,7 +70,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
         gpus: vec![gpu],
         tensor_parallel: 1,
         pipeline_parallel: 1,
-        microbatches: 1,
+        prompt_microbatches: None,
         rings: Vec::new(),
         stage_paths: Vec::new(),
         efficiency: None,

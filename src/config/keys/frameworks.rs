@@ -150,7 +150,8 @@ section! {
         /// Stages that share the layers.
         pp_stages: Set<u32> = default(Literal::Integer(1)).at_least(1.0)
             .also_called(&["pipeline_parallel_size", "pipeline_parallel", "pp_size", "pp_degree", "pp"]);
-        /// Micro-batches a step is cut into on its way through the stages.
+        /// Micro-batches that a step with prompts is cut into on its way through the stages, prompts split as need be;
+        /// without it as many as there are stages, of whole sequences.
         num_microbatches_per_request: Field<u32> = optional("the number of stages").at_least(1.0);
     }
 }

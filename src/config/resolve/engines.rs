@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
 use oracle_components::scenario::{EngineSpec, GpuIndex, GpuSpec, LinkIndex, LinkSpec, Path, Routing, SchedulerSpec};
-use oracle_systems::memory::kv_pool;
+use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use super::frameworks::{self, Layout, Plan};
 use super::hardware::{Device, Hardware};
@@ -112,7 +112,7 @@ fn draft(
     let gpu_share = gpu_share(plan, layout, tenants, diagnostics);
     let (max_num_batched_tokens, max_num_seqs) = step_limits(plan, &devices, diagnostics);
     let model = Arc::clone(plan.model.as_ref()?);
-    let kv_blocks = kv_blocks(plan, layout, &devices, max_num_batched_tokens, gpu_share, diagnostics)?;
+    let kv_blocks = kv_blocks(plan, layout, &devices, (max_num_batched_tokens, max_num_seqs), gpu_share, diagnostics)?;
     let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
     let Wiring { rings, stage_paths, ingress, egress } = wiring?;
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
@@ -122,7 +122,7 @@ fn draft(
         gpus: Vec::new(),
         tensor_parallel: layout.tensor_parallel,
         pipeline_parallel: layout.pipeline_parallel,
-        microbatches: layout.microbatches,
+        prompt_microbatches: layout.prompt_microbatches,
         rings,
         stage_paths,
         efficiency: efficiency(plan, devices[0]),
@@ -182,21 +182,22 @@ fn kv_blocks(
     plan: &Plan<'_>,
     layout: &Layout,
     devices: &[&Device],
-    max_num_batched_tokens: u32,
+    (max_num_batched_tokens, max_num_seqs): (u32, u32),
     gpu_share: f64,
     diagnostics: &mut Diagnostics,
 ) -> Option<u64> {
     let memory_bytes = devices.iter().filter_map(|device| device.spec.as_ref()).map(|spec| spec.memory_bytes).min()?;
-    let pool = kv_pool(
-        plan.model.as_deref()?,
+    let request = PoolRequest {
         memory_bytes,
-        layout.tensor_parallel,
-        layout.pipeline_parallel,
-        plan.config.gpu_memory_utilization.value,
-        plan.config.block_size.value,
+        tensor_parallel: layout.tensor_parallel,
+        pipeline_parallel: layout.pipeline_parallel,
+        gpu_memory_utilization: plan.config.gpu_memory_utilization.value,
+        block_tokens: plan.config.block_size.value,
         max_num_batched_tokens,
+        max_num_seqs,
         gpu_share,
-    );
+    };
+    let pool = kv_pool(plan.model.as_deref()?, &request);
     let given = plan.config.num_gpu_blocks_override.value;
     match (given, pool) {
         (Some(blocks), _) => Some(blocks),

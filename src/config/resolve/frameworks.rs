@@ -32,7 +32,7 @@ pub(super) struct Layout {
     pub(super) gpu_ids: Vec<String>,
     pub(super) tensor_parallel: u32,
     pub(super) pipeline_parallel: u32,
-    pub(super) microbatches: u32,
+    pub(super) prompt_microbatches: Option<u32>,
     /// Where the GPUs are named.
     pub(super) at: At,
 }
@@ -159,7 +159,7 @@ fn single_layout(
         return None;
     }
     let at = config.gpu_id.at.clone();
-    Some(Layout { gpu_ids: vec![id], tensor_parallel: 1, pipeline_parallel: 1, microbatches: 1, at })
+    Some(Layout { gpu_ids: vec![id], tensor_parallel: 1, pipeline_parallel: 1, prompt_microbatches: None, at })
 }
 
 fn parallel_layout(
@@ -174,10 +174,9 @@ fn parallel_layout(
     let (tensor_parallel, pipeline_parallel) = degrees(keys, strategy, diagnostics)?;
     let used = tensor_parallel as usize * pipeline_parallel as usize;
     let gpu_ids = keys.gpu_ids.value.iter().take(used).map(|id| id.value.clone()).collect();
-    let given = keys.num_microbatches_per_request.value;
-    let microbatches = if pipeline_parallel > 1 { given.unwrap_or(pipeline_parallel) } else { 1 };
+    let prompt_microbatches = keys.num_microbatches_per_request.value.filter(|_| pipeline_parallel > 1);
     let at = keys.gpu_ids.at.clone();
-    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, microbatches, at })
+    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, prompt_microbatches, at })
 }
 
 /// Ranks a stage and stages, which must make use of the GPUs.

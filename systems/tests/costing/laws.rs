@@ -25,7 +25,7 @@ fn models() -> impl Strategy<Value = ModelArchitecture> {
                 experts_per_token: per_token.min(experts),
                 expert_intermediate: intermediate,
                 shared_intermediate: shared * 512,
-                expert_dtype: None,
+                expert_dtype: norm.then_some(Dtype::Mxfp4),
                 dense_layers,
             });
             model.sliding_window = window.then_some(SlidingWindow { window_tokens: 128, layers: layers / 2 });

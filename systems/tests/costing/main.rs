@@ -110,7 +110,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
         gpus: (0..ranks).collect(),
         tensor_parallel: tensor,
         pipeline_parallel: pipeline,
-        microbatches,
+        prompt_microbatches: Some(microbatches),
         rings: (0..pipeline).map(hops).collect(),
         stage_paths: (1..pipeline).map(|stage| vec![ranks + stage]).collect(),
         efficiency: None,
@@ -148,6 +148,13 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
 
 fn cost(scenario: &Scenario) -> StepCost {
     StepCost::new(&scenario.engines[0], scenario)
+}
+
+/// The same without `prompt_microbatches`: whole sequences, as many micro-batches as stages.
+fn scenario_by_sequences(model: ModelArchitecture, pipeline: u32) -> Scenario {
+    let mut scenario = scenario(model, 1, pipeline, 1);
+    scenario.engines[0].prompt_microbatches = None;
+    scenario
 }
 
 fn prepare(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: u32, shape: &StepShape) -> PreparedStep {

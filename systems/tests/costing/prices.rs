@@ -7,6 +7,7 @@ use oracle_components::model::{Dtype, ModelArchitecture, SlidingWindow};
 use oracle_components::scenario::LevelOfDetail;
 use oracle_systems::costing::StepShape;
 
+use crate::scenario_by_sequences;
 use crate::{
     BYTES_PER_S, FLOPS_PER_S, LINK_BYTES_PER_S, LINK_LATENCY_S, assert_near, cost, decode, llama2_13b, mixtral_8x7b,
     prefill, prepare, scenario, seconds,
@@ -73,23 +74,28 @@ fn tensor_parallel_divides_the_products() {
 }
 
 #[test]
-fn a_decode_pipeline_stays_full() {
-    // 4 stages of 10 layers, sends of 2 µs + a few kB. One micro-batch: the sum of the stages, all weights once. Four: the
-    // weights are read four times, stages overlap, so a step lasts as long as the slowest stage takes for four.
+fn a_pipeline_stays_full() {
+    // 4 stages of 10 layers, sends of 2 µs + a few kB. One sequence is one micro-batch: the sum of the stages, all weights
+    // once. Sixty-four are four: the weights are read four times, stages overlap, so a step lasts as long as the slowest
+    // stage takes for four.
     let model = llama2_13b;
-    let single = seconds(&prepare(model(), 1, 1, 1, &decode(64)), 64_000);
-    let one = seconds(&prepare(model(), 1, 4, 1, &decode(64)), 64_000);
-    let four = seconds(&prepare(model(), 1, 4, 4, &decode(64)), 64_000);
-    let sends = 3.0 * (LINK_LATENCY_S + 64.0 * 10240.0 / LINK_BYTES_PER_S);
-    assert!((one - single - sends).abs() < 2e-9, "{one} {single} {sends}");
+    let sends = |tokens: f64| 3.0 * (LINK_LATENCY_S + tokens * 10240.0 / LINK_BYTES_PER_S);
+    let single = seconds(&prepare(model(), 1, 1, 1, &decode(1)), 1000);
+    let staged = scenario_by_sequences(model(), 4);
+    let one = seconds(&cost(&staged).prepare(&decode(1)), 1000);
+    assert!((one - single - sends(1.0)).abs() < 2e-9, "{one} {single}");
+    let four = seconds(&cost(&staged).prepare(&decode(64)), 64_000);
     // The last stage, with the head: its weights four times, and its share of the cache once.
     let weights = (10.0 * (4.0 * 5120.0 * 5120.0 + 3.0 * 5120.0 * 13824.0) + 5120.0 * 32000.0) * 2.0;
     let slowest = (4.0 * weights + 64_000.0 * 204_800.0) / BYTES_PER_S;
     assert!(four >= slowest);
     assert_near(four, slowest, 0.01);
-    // With a prefill, fill and drain come on top.
-    let mixed = StepShape { decode_sequences: 64, sampled_rows: 65, ..prefill(4) };
-    assert!(seconds(&prepare(model(), 1, 4, 4, &mixed), 64_000) > 1.5 * four);
+    // A prompt alone is not split, unless micro-batches are asked for: then weights are read for each.
+    let whole = seconds(&cost(&staged).prepare(&prefill(64)), 0);
+    let unstaged = seconds(&prepare(model(), 1, 1, 1, &prefill(64)), 0);
+    assert!((whole - unstaged - sends(64.0)).abs() < 2e-9, "{whole} {unstaged}");
+    let split = seconds(&prepare(model(), 1, 4, 8, &prefill(64)), 0);
+    assert_near(split, 8.0 * weights / BYTES_PER_S, 0.02);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Parameters against the published checkpoints, bytes by hand.
 
-use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::model::{Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_systems::costing::weights::{
     active_parameters, kv_bytes_per_token_per_layer, kv_bytes_per_token_per_layer_and_rank, parameters,
     stage_weight_bytes, weight_bytes,
 };
+use oracle_systems::costing::{gpu_peak_flops, peak_flops};
 
-use crate::{assert_near, decode, deepseek_v3, llama, llama2_13b, mixtral_8x7b, prepare};
+use crate::{
+    FLOPS_PER_S, assert_near, decode, deepseek_v3, llama, llama2_13b, mixtral_8x7b, prefill, prepare, scenario, seconds,
+};
 
 #[test]
 fn parameters_are_those_of_the_checkpoints() {
@@ -78,4 +81,75 @@ fn operators_read_the_weights_that_memory_holds() {
         let expected = held(&deepseek) - unread(7168, 129_280, of, 61, 2 * 7168 + 1536 + 512);
         assert_near(weight_bytes_read(&deepseek, tensor), expected as f64, 1e-6);
     }
+}
+
+/// gpt-oss-20B: mxfp4 experts, bf16 for the rest.
+fn gpt_oss_20b() -> ModelArchitecture {
+    let moe = MixtureOfExperts {
+        experts: 32,
+        experts_per_token: 4,
+        expert_intermediate: 2880,
+        shared_intermediate: 0,
+        dense_layers: 0,
+        expert_dtype: Some(Dtype::Mxfp4),
+    };
+    ModelArchitecture { head_dim: 64, moe: Some(moe), ..llama(24, 2880, 64, 8, 2880, 201_088) }
+}
+
+#[test]
+fn experts_have_a_width_of_their_own() {
+    let model = gpt_oss_20b();
+    // 24 layers · 32 experts · 3 matrices of 2880² at 17/32 B; q, k, v and o of (64 + 8 + 8 + 64) heads · 64 · 2880, router,
+    // two norms a layer and the last, two tables of 201,088 · 2880 at 2 B.
+    let experts = 24 * 32 * 3 * 2880 * 2880 / 32 * 17;
+    let rest = 24 * ((64 + 8 + 8 + 64) * 64 * 2880 + 32 * 2880 + 2 * 2880) + 2880 + 2 * 201_088 * 2880;
+    assert_eq!(weight_bytes(&model), experts + 2 * rest);
+    // A quarter of the ranks, a quarter of the experts.
+    let norms_and_router = 2 * (24 * (32 * 2880 + 2 * 2880) + 2880);
+    assert_eq!(4 * stage_weight_bytes(&model, 4, 1, 0) - 3 * norms_and_router, weight_bytes(&model));
+    // What steps read: all but the embedding table and the norms.
+    let unread = 2 * (201_088 * 2880 + 24 * 2 * 2880 + 2880);
+    assert_near(weight_bytes_read(&model, 1), (weight_bytes(&model) - unread) as f64, 1e-6);
+    // In the type of the rest they would weigh 64/17 times as much.
+    let mut wide = model.clone();
+    wide.moe.as_mut().expect("it has experts").expert_dtype = None;
+    assert_eq!(weight_bytes(&wide) - weight_bytes(&model), experts / 17 * 64 - experts);
+    assert_eq!(parameters(&wide), parameters(&model));
+}
+
+#[test]
+fn experts_multiply_at_the_activations_peak_unless_they_are_8_bits_wide() {
+    let compute_bound = |expert_dtype| {
+        let mut model = gpt_oss_20b();
+        model.moe.as_mut().expect("it has experts").expert_dtype = expert_dtype;
+        seconds(&prepare(model, 1, 1, 1, &prefill(65_536)), 0)
+    };
+    // 4 of 32 experts a token: 2 · 65,536 · 4 · 3 · 2880² FLOPs a layer at 312 (int8: 624) TFLOP/s · 0.5.
+    let routed = 24.0 * 2.0 * 65_536.0 * 4.0 * 3.0 * 2880.0 * 2880.0 / FLOPS_PER_S;
+    let (wide, mxfp4, int8) =
+        (compute_bound(None), compute_bound(Some(Dtype::Mxfp4)), compute_bound(Some(Dtype::Int8)));
+    assert_near(mxfp4, wide, 1e-9);
+    assert_near(wide - int8, routed / 2.0, 1e-6);
+}
+
+#[test]
+fn what_quantisation_leaves_alone_has_the_activations_width() {
+    let narrow = ModelArchitecture { weight_dtype: Dtype::Fp8, ..llama2_13b() };
+    let full = ModelArchitecture { activation_dtype: Dtype::Fp32, ..narrow.clone() };
+    assert_eq!(weight_bytes(&full) - weight_bytes(&narrow), 2 * (64_000 + 81) * 5120);
+}
+
+#[test]
+fn utilisation_is_measured_against_the_fastest_type_in_use() {
+    let scenario = scenario(llama2_13b(), 1, 1, 1);
+    let device = &scenario.gpus[0].device;
+    let of = |weight_dtype| peak_flops(device, &ModelArchitecture { weight_dtype, ..llama2_13b() });
+    assert_eq!([Dtype::Fp16, Dtype::Int8, Dtype::Int4].map(of), [312e12, 624e12, 312e12]);
+    // The A100 does not multiply 8-bit floats.
+    assert_eq!(of(Dtype::Fp8), 312e12);
+    let mut model = gpt_oss_20b();
+    assert_eq!(peak_flops(device, &model), 312e12);
+    model.moe.as_mut().expect("it has experts").expert_dtype = Some(Dtype::Int8);
+    assert_eq!(peak_flops(device, &model), 624e12);
+    assert_eq!(gpu_peak_flops(&scenario)[0], 312e12);
 }

@@ -105,7 +105,7 @@ impl Case {
             let ranks = Ranks {
                 tensor: engine.tensor,
                 pipeline: engine.pipeline,
-                microbatches: engine.pipeline,
+                prompt_microbatches: None,
                 speed: if self.clockwork { 1e9 } else { 1.0 },
             };
             let (scheduler, kv_blocks) = engine.scheduler();

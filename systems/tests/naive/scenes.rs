@@ -92,15 +92,15 @@ pub struct Ranks {
     pub tensor: u32,
     /// Stages.
     pub pipeline: u32,
-    /// Micro-batches.
-    pub microbatches: u32,
+    /// Micro-batches of a step with prompts, if set.
+    pub prompt_microbatches: Option<u32>,
     /// Speed of each GPU.
     pub speed: f64,
 }
 
 impl Ranks {
     /// One slow GPU.
-    pub const ONE: Self = Self { tensor: 1, pipeline: 1, microbatches: 1, speed: 1.0 };
+    pub const ONE: Self = Self { tensor: 1, pipeline: 1, prompt_microbatches: None, speed: 1.0 };
 }
 
 /// Adds an engine with GPUs, rings and stage links of its own, and no links to the client.
@@ -124,7 +124,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         gpus,
         tensor_parallel: ranks.tensor,
         pipeline_parallel: ranks.pipeline,
-        microbatches: ranks.microbatches,
+        prompt_microbatches: ranks.prompt_microbatches,
         rings,
         stage_paths,
         efficiency: None,

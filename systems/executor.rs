@@ -1,0 +1,38 @@
+//! Runs the systems of a schedule one after the other, and nothing else.
+//!
+//! bevy's single-threaded executor also evaluates run conditions, catches panics and keeps track of who has run: a fifth
+//! of a run's time at some two ticks a request. Here a system's commands are applied right after it, and a panic is a panic.
+//! Order and conflicts are still the schedule's: it is built, and checked, by bevy.
+
+use bevy_ecs::error::{BevyError, ErrorContext};
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::{FixedBitSet, SystemExecutor, SystemSchedule};
+use bevy_ecs::system::System;
+
+/// Runs systems in their order.
+#[derive(Debug, Default)]
+pub struct InOrder;
+
+impl SystemExecutor for InOrder {
+    fn init(&mut self, _: &SystemSchedule) {}
+
+    fn run(
+        &mut self,
+        schedule: &mut SystemSchedule,
+        world: &mut World,
+        _: Option<&FixedBitSet>,
+        _: fn(BevyError, ErrorContext),
+    ) {
+        #[expect(unsafe_code, reason = "the way that bevy offers to executors other than its own")]
+        // SAFETY: the vector itself is left as it is; systems are only run and their buffers applied.
+        let systems = unsafe { schedule.systems_mut() };
+        for system in systems {
+            system.run_without_applying_deferred((), world).expect("systems of a tick do not fail");
+            if system.has_deferred() {
+                system.apply_deferred(world);
+            }
+        }
+    }
+
+    fn set_apply_final_deferred(&mut self, _: bool) {}
+}
