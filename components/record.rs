@@ -247,6 +247,29 @@ pub struct IntervalRow {
     pub bytes: Option<f64>,
 }
 
+impl IntervalRow {
+    /// A row that says how busy its subject was, and nothing else.
+    #[must_use]
+    pub fn new(subject: Subject, start: SimTime, length: SimTime, busy: f64) -> Self {
+        Self {
+            subject,
+            start,
+            length,
+            running: None,
+            waiting: None,
+            kv_use: None,
+            steps: None,
+            prefill_tokens: None,
+            output_tokens: None,
+            preemptions: None,
+            busy,
+            mfu: None,
+            mbu: None,
+            bytes: None,
+        }
+    }
+}
+
 /// Totals of an engine over the whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineTotals {

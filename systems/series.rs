@@ -145,22 +145,7 @@ impl EngineSeries {
         if seconds == 0.0 {
             return;
         }
-        let row = |subject| IntervalRow {
-            subject,
-            start: self.interval.start,
-            length,
-            running: None,
-            waiting: None,
-            kv_use: None,
-            steps: None,
-            prefill_tokens: None,
-            output_tokens: None,
-            preemptions: None,
-            busy: amounts.busy_s / seconds,
-            mfu: None,
-            mbu: None,
-            bytes: None,
-        };
+        let row = |subject| IntervalRow::new(subject, self.interval.start, length, amounts.busy_s / seconds);
         rows.0.push(IntervalRow {
             running: Some(amounts.running_s / seconds),
             waiting: Some(amounts.waiting_s / seconds),
@@ -239,21 +224,8 @@ impl LinkSeries {
         if traffic.bytes == 0.0 || length == SimTime::ZERO {
             return;
         }
-        rows.0.push(IntervalRow {
-            subject: Subject::Link(self.index),
-            start: traffic.start,
-            length,
-            running: None,
-            waiting: None,
-            kv_use: None,
-            steps: None,
-            prefill_tokens: None,
-            output_tokens: None,
-            preemptions: None,
-            busy: traffic.busy_s / length.as_secs_f64(),
-            mfu: None,
-            mbu: None,
-            bytes: Some(traffic.bytes),
-        });
+        let busy = traffic.busy_s / length.as_secs_f64();
+        let row = IntervalRow::new(Subject::Link(self.index), traffic.start, length, busy);
+        rows.0.push(IntervalRow { bytes: Some(traffic.bytes), ..row });
     }
 }
