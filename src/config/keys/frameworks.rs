@@ -9,6 +9,7 @@ use crate::config::declare::{
 names!(FrameworkKind { "VLLM" => FrameworkKind::Vllm, "ParallelVLLM" => FrameworkKind::ParallelVllm });
 names!(Strategy {
     "None" => Strategy::None,
+    "DP" => Strategy::Data,
     "TP" => Strategy::Tensor,
     "PP" => Strategy::Pipeline,
     "TP_PP" => Strategy::TensorPipeline,
@@ -37,6 +38,8 @@ pub(crate) enum FrameworkKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
     None,
+    /// This entry is one of several replicas.
+    Data,
     Tensor,
     Pipeline,
     TensorPipeline,
@@ -140,7 +143,7 @@ section! {
 section! {
     /// How the model is spread over GPUs.
     Parallelism {
-        /// `TP`: every layer over all GPUs; `PP`: layers by stages; `TP_PP`: both.
+        /// `TP`: every layer over all GPUs; `PP`: layers by stages; `TP_PP`: both. `DP`: one replica of several, on one GPU.
         strategy: Field<Strategy> = optional("one GPU");
         /// The GPUs, stage by stage.
         gpu_ids: Set<Vec<Placed<String>>> = default(Literal::EmptyList).also_called(&["gpus", "device_ids"]);

@@ -123,10 +123,12 @@ fn layout(
         return None;
     }
     match parallelism.zip(strategy.and_then(|strategy| strategy.value)) {
-        Some((parallelism, strategy)) if strategy != Strategy::None => {
+        Some((parallelism, strategy)) if !matches!(strategy, Strategy::None | Strategy::Data) => {
             parallel_layout(parallelism, strategy, hardware, diagnostics)
         }
-        _ if kind == FrameworkKind::ParallelVllm => {
+        _ if kind == FrameworkKind::ParallelVllm
+            && strategy.and_then(|strategy| strategy.value) != Some(Strategy::Data) =>
+        {
             let at = strategy.map_or(&config.parallelism.at, |strategy| &strategy.at);
             diagnostics.error(at, "a ParallelVLLM needs a strategy: TP, PP or TP_PP");
             None
@@ -144,11 +146,14 @@ fn single_layout(
     if let Some(parallelism) = parallelism
         && (parallelism.tp_degree.value > 1 || parallelism.pp_stages.value > 1 || parallelism.gpu_ids.value.len() > 1)
     {
-        let message = "without a strategy the model runs on one GPU, gpu_id";
-        diagnostics.warn_with(&parallelism.at, message, "set strategy: TP, PP or TP_PP");
+        let message = "without TP or PP the model runs on one GPU, gpu_id";
+        let suggestion =
+            "set strategy: TP, PP or TP_PP; for replicas write replicas: 2 beside name, or further entries";
+        diagnostics.warn_with(&parallelism.at, message, suggestion);
     }
     let only_gpu = parallelism.and_then(|parallelism| match parallelism.gpu_ids.value.as_slice() {
         [only] => Some(only.value.clone()),
+        [first, ..] if parallelism.strategy.value == Some(Strategy::Data) => Some(first.value.clone()),
         _ => None,
     });
     if !config.gpu_id.given && only_gpu.is_none() {
@@ -184,7 +189,7 @@ fn degrees(keys: &Parallelism, strategy: Strategy, diagnostics: &mut Diagnostics
     let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX);
     let (degree, stages) = (keys.tp_degree.value, keys.pp_stages.value);
     match strategy {
-        Strategy::None | Strategy::Tensor => {
+        Strategy::None | Strategy::Data | Strategy::Tensor => {
             if degree != gpus {
                 let message = format!("tp_degree is {degree}, but gpu_ids has {gpus}");
                 diagnostics.error_with(&keys.tp_degree.at, message, format!("set tp_degree: {gpus}"));
