@@ -11,6 +11,8 @@ use crate::catalog::nearest;
 
 /// Most errors, and most warnings, that are kept: nobody reads more, and a file may hold millions.
 const MOST_OF_A_KIND: usize = 1_000;
+/// Most characters of a message; they may quote what is as long as the file.
+const MESSAGE_CHARACTERS: usize = 1_000;
 /// Most names that a message offers.
 pub(crate) const NAMES_OFFERED: usize = 3;
 
@@ -247,7 +249,8 @@ impl Diagnostics {
             Origin::Flag(name) => name.to_owned(),
         };
         let Mark { line, column, .. } = at.mark;
-        self.list.push(Diagnostic { severity, file, line, column, key_path: at.path.to_string(), message, suggestion });
+        let (key_path, message) = (shortened(&at.path), shortened(&message));
+        self.list.push(Diagnostic { severity, file, line, column, key_path, message, suggestion });
     }
 }
 
@@ -275,7 +278,21 @@ pub(crate) fn offer(word: &str, near: &[&str]) -> Option<String> {
 
 /// So near that no other name needs to be offered.
 fn is_slip(word: &str, name: &str) -> bool {
-    damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()) <= 2
+    let is_as_long = word.chars().count().abs_diff(name.chars().count()) <= 2;
+    is_as_long && damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()) <= 2
+}
+
+/// A text that a terminal can show: of bounded length, without control characters.
+fn shortened(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut shown: String = characters.by_ref().take(MESSAGE_CHARACTERS).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    if shown.contains(char::is_control) {
+        shown = shown.replace(char::is_control, "\u{fffd}");
+    }
+    shown
 }
 
 /// A number as people write it: no trailing zeros, separators of thousands for whole numbers.

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use llmperforacle::catalog::load_hf_config;
+use llmperforacle::catalog::{load_hf_config, load_model_params};
 use llmperforacle::config::{Diagnostic, Overrides, Resolved, TraceRun, from_trace, load_text};
 use llmperforacle::workload::{TraceFormat, TraceSource, TraceWorkload};
 
@@ -120,6 +120,34 @@ fn files_with_millions_of_mistakes_are_read_in_short_order() {
         .map(|name| format!("{{name: f{name}, type: VLLM, config: {{model_profile_id: L{name}, gpu_id: gpu0}}}},"))
         .collect();
     refused(SMALL, &[&format!("frameworks_to_test=[{models}]")]);
+}
+
+/// Each entry with an error counted the errors before it.
+#[test]
+fn a_database_of_thousands_of_wrong_models_is_read_in_short_order() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model_params.json");
+    let database = |models: u32| {
+        let entries: Vec<String> = (0..models).map(|model| format!("\"m{model}\": {{\"num_layers\": 1}}")).collect();
+        fs::write(&path, format!("{{{}}}", entries.join(","))).expect("it can be written");
+        load_model_params(&path)
+    };
+    let started = Instant::now();
+    assert!(database(10_000).is_ok_and(|read| read.models.is_empty()));
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    let error = database(10_001).map(drop).expect_err("too many").to_string();
+    assert!(error.contains("has 10001 models; at most 10000 are possible"), "{error}");
+}
+
+#[test]
+fn messages_are_short_and_can_be_shown() {
+    let long = "x".repeat(1 << 20);
+    for set in [format!("frameworks_to_test[0].config.model_profile_id={long}"), format!("{long}=1"), long] {
+        assert!(refused(SMALL, &[&set]).len() < 5_000);
+    }
+    let message = refused("\"\\e[2Jx\": 1", &[]);
+    assert!(message.contains("[2Jx: unknown key"), "{message}");
+    assert!(!message.contains('\u{1b}'), "{message:?}");
 }
 
 #[test]

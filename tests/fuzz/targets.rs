@@ -11,6 +11,7 @@ use llmperforacle::output::RunWriter;
 use llmperforacle::workload::{TraceSource, TraceWorkload};
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, Outcome, RequestRecord};
+use oracle_components::request::RequestSpec;
 use oracle_systems::Simulation;
 use oracle_systems::ports::{RecordSink, RequestSource, SinkClosed};
 
@@ -22,6 +23,8 @@ const RUN: Duration = Duration::from_millis(60);
 const MOST_ROWS: u64 = 2_000_000;
 /// Engines that a run may have: the time to build a world grows with their square.
 const MOST_ENGINES: usize = 2_000;
+/// Requests that a run may have, follow-ups aside.
+const MOST_REQUESTS_RUN: u64 = 200_000;
 /// Requests that are read of a trace.
 const MOST_REQUESTS: usize = 1_000_000;
 
@@ -37,7 +40,7 @@ pub fn try_input(input: &Input, folder: &Path) -> &'static str {
             let path = folder.join(name);
             fs::write(&path, text).expect("it can be written");
             let workload = TraceWorkload {
-                path: path.clone(),
+                path,
                 format: *format,
                 rate_scale: *rate_scale,
                 duration: duration_s.map(SimTime::from_secs_f64),
@@ -182,6 +185,7 @@ pub fn run(resolved: Resolved, writes: bool, folder: &Path) -> &'static str {
 
 /// Runs for a while.
 fn simulate<K: RecordSink>(resolved: &Resolved, source: Box<dyn RequestSource>, sink: K) -> (K, Outcome) {
+    let source = Box::new(First { source, left: MOST_REQUESTS_RUN });
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, sink);
     let started = Instant::now();
     let outcome =
@@ -215,6 +219,23 @@ fn trace(workload: &TraceWorkload) -> &'static str {
             let _ = error.to_string();
             "no trace"
         }
+    }
+}
+
+/// The first requests of a source: those that wait are in memory, and a rate may be as high as one likes.
+struct First {
+    source: Box<dyn RequestSource>,
+    left: u64,
+}
+
+impl RequestSource for First {
+    fn next_request(&mut self) -> Option<RequestSpec> {
+        self.left = self.left.checked_sub(1)?;
+        self.source.next_request()
+    }
+
+    fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
+        self.source.follow_up(spec, record)
     }
 }
 
