@@ -65,6 +65,15 @@ fn a_step_of_days_is_refused() {
     assert!(message.contains("check peak_tflops"), "{message}");
 }
 
+#[test]
+fn a_token_that_takes_minutes_to_send_is_refused() {
+    let up = "hardware_profile.network_links=[{link_id: up, source_id: client_node_0, dest_id: gpu0, bandwidth_bps: 1, latency_s: 0}]";
+    let message = refused(SMALL, &[up, "workload.bytes_per_token_estimate_for_network=1e9"]);
+    assert!(message.contains("a token of 1_000_000_000 bytes would take 8_000_000_000 s over link up"), "{message}");
+    let message = refused(SMALL, &[up, "frameworks_to_test[0].config.bytes_per_token_estimate_for_network=1e9"]);
+    assert!(message.contains("over link up:reverse; check the link's bandwidth_bps and config."), "{message}");
+}
+
 /// Requests without a gap between them filled the memory with those that wait.
 #[test]
 fn arrivals_without_gaps_need_a_limit() {

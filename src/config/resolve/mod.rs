@@ -2,13 +2,13 @@
 //!
 //! Each part checks what it can and reports all it finds; nothing is built that an error touches.
 
+mod durations;
 mod engines;
 mod frameworks;
 mod hardware;
 mod models;
 mod output;
 mod prefixes;
-mod steps;
 mod topology;
 mod wiring;
 mod workload;
@@ -64,7 +64,7 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
         prompt_bytes_per_token: workload_keys.bytes_per_token_estimate_for_network.value,
         series_interval,
     };
-    steps::check(config.frameworks_to_test.value.as_deref().unwrap_or_default(), &scenario, diagnostics);
+    durations::check(config.frameworks_to_test.value.as_deref().unwrap_or_default(), &scenario, diagnostics);
     Some(Resolved {
         scenario,
         profile_names: workload::profile_names(&traffic),

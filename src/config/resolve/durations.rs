@@ -1,11 +1,11 @@
-//! A step must end: devices, links and overheads that make one last for days are a slip in a unit.
+//! Steps and transfers must end: devices, links and overheads that make one last for days are a slip in a unit.
 
 use std::collections::HashMap;
 
 use oracle_components::scenario::{EngineSpec, LevelOfDetail, Scenario};
 use oracle_systems::costing::{StepCost, StepShape};
 
-use crate::config::diagnostic::Diagnostics;
+use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Framework;
 
 /// Tokens of the prompt that is priced, or as many as fit in a step: vLLM's default budget.
@@ -13,7 +13,10 @@ const PROMPT_TOKENS: u32 = 2_048;
 /// A step of such a prompt takes no longer, in seconds: a day. Real ones take less than a second.
 const LONGEST_STEP_S: f64 = 86_400.0;
 
-/// Reports frameworks whose steps would not end.
+/// A token takes no longer on its way over a link, in seconds. Real ones take less than a microsecond.
+const LONGEST_TOKEN_S: f64 = 1.0;
+
+/// Reports frameworks whose steps or transfers would not end.
 pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: &mut Diagnostics) {
     let by_name: HashMap<&str, &EngineSpec> =
         scenario.engines.iter().map(|engine| (engine.name.as_str(), engine)).collect();
@@ -31,6 +34,7 @@ pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: 
     };
     for framework in frameworks {
         let Some(engine) = framework.name.value.as_deref().and_then(|name| by_name.get(name)) else { continue };
+        check_transfers(framework, engine, scenario, diagnostics);
         let tokens = PROMPT_TOKENS.min(engine.scheduler.max_num_batched_tokens);
         let pairs = u64::from(tokens) * (u64::from(tokens) + 1) / 2;
         let shape = StepShape {
@@ -47,6 +51,25 @@ pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: 
                 &framework.at,
                 format!("a step of {tokens} prompt tokens would take {:.0} days", seconds / LONGEST_STEP_S),
                 "check peak_tflops, memory_gbps, mfu and mbu, the step's overhead, and the links between its GPUs",
+            );
+        }
+    }
+}
+
+fn check_transfers(framework: &Framework, engine: &EngineSpec, scenario: &Scenario, diagnostics: &mut Diagnostics) {
+    let ways = [
+        (&engine.ingress, scenario.prompt_bytes_per_token, "workload"),
+        (&engine.egress, engine.response_bytes_per_token, "config"),
+    ];
+    for (path, bytes, section) in ways {
+        let links = path.iter().map(|&link| &scenario.links[link as usize]);
+        let Some(slowest) = links.min_by(|a, b| a.bytes_per_s.total_cmp(&b.bytes_per_s)) else { continue };
+        let seconds = bytes / slowest.bytes_per_s;
+        if seconds > LONGEST_TOKEN_S {
+            diagnostics.error_with(
+                &framework.at,
+                format!("a token of {} bytes would take {} s over link {}", number(bytes), number(seconds), slowest.id),
+                format!("check the link's bandwidth_bps and {section}.bytes_per_token_estimate_for_network"),
             );
         }
     }
