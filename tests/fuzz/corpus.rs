@@ -121,14 +121,36 @@ frameworks_to_test:
       parallelism: {strategy: TP_PP, tp_degree: 2, pp_stages: 2, gpu_ids: [gpu0, gpu1, gpu2, gpu3], num_microbatches_per_request: 3}
 ";
 
+/// What a key takes.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Within these bounds; whole where `whole`.
+    Number {
+        low: f64,
+        high: f64,
+        whole: bool,
+    },
+    Flag,
+    Choice(Vec<String>),
+    Distribution,
+    Other,
+}
+
+/// A key of the configuration, from its schema.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub path: String,
+    pub kind: Kind,
+}
+
 /// Sound files of every kind.
 pub struct Corpus {
     configs: Vec<Vec<u8>>,
     traces: Vec<(&'static str, Vec<u8>)>,
     hugging_face: Vec<Vec<u8>>,
     model_params: Vec<Vec<u8>>,
-    /// Paths of keys for `--set`.
-    pub keys: Vec<String>,
+    /// Keys for `--set`.
+    pub keys: Vec<Key>,
     key_names: Vec<String>,
 }
 
@@ -275,19 +297,19 @@ fn entry() -> Value {
     }})
 }
 
-/// Paths of the configuration's keys, and their names.
-fn keys() -> (Vec<String>, Vec<String>) {
+/// The configuration's keys, and their names.
+fn keys() -> (Vec<Key>, Vec<String>) {
     let schema = schema();
     let mut paths = Vec::new();
     walk(&schema, &schema, "", 0, &mut paths);
-    let name = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let name = |key: &Key| key.path.rsplit('.').next().unwrap_or_default().to_owned();
     let mut names: Vec<String> = paths.iter().map(name).collect();
     names.sort();
     names.dedup();
     (paths, names)
 }
 
-fn walk(schema: &Value, root: &Value, path: &str, depth: usize, paths: &mut Vec<String>) {
+fn walk(schema: &Value, root: &Value, path: &str, depth: usize, paths: &mut Vec<Key>) {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
         if depth < 8 {
             walk(&root["$defs"][name], root, path, depth + 1, paths);
@@ -299,14 +321,30 @@ fn walk(schema: &Value, root: &Value, path: &str, depth: usize, paths: &mut Vec<
         let is_section = inner.get("$ref").is_some() || inner["items"].get("$ref").is_some();
         let is_distribution = inner["$ref"].as_str().is_some_and(|name| name.ends_with("/Distribution"));
         if is_distribution {
-            paths.push(path);
+            paths.push(Key { path, kind: Kind::Distribution });
         } else if is_section {
             walk(inner, root, &path, depth + 1, paths);
         } else {
-            paths.push(path);
+            paths.push(Key { path, kind: kind(inner) });
         }
     }
     if schema["items"].is_object() {
         walk(&schema["items"], root, &format!("{path}[*]"), depth + 1, paths);
+    }
+}
+
+fn kind(schema: &Value) -> Kind {
+    if let Some(names) = schema["enum"].as_array() {
+        return Kind::Choice(names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+    }
+    let bound = |names: [&str; 2]| names.iter().find_map(|name| schema[*name].as_f64());
+    match schema["type"].as_str() {
+        Some(name @ ("number" | "integer")) => Kind::Number {
+            low: bound(["minimum", "exclusiveMinimum"]).unwrap_or(0.0),
+            high: bound(["maximum", "exclusiveMaximum"]).unwrap_or(f64::MAX),
+            whole: name == "integer",
+        },
+        Some("boolean") => Kind::Flag,
+        _ => Kind::Other,
     }
 }

@@ -6,7 +6,7 @@ use llmperforacle::workload::TraceFormat;
 use rand::RngExt;
 
 use super::Random;
-use super::corpus::Corpus;
+use super::corpus::{Corpus, Kind};
 use super::mutation::mutate;
 use super::nasty::{NUMBERS, VALUES, pick};
 
@@ -119,43 +119,66 @@ impl Input {
     }
 }
 
-/// A `--set` of a real key.
+/// A `--set` of a real key, mostly to a value of its type.
 fn set(corpus: &Corpus, random: &mut Random) -> String {
-    let key = &corpus.keys[random.random_range(0..corpus.keys.len())];
-    let value = match random.random_range(0..10) {
-        0..6 => pick(random, NUMBERS).to_owned(),
-        6..8 => pick(random, VALUES).to_owned(),
-        8 => {
-            let kinds = [
-                "Constant, value",
-                "Exponential, rate",
-                "Normal, std",
-                "LogNormal, mu",
-                "LogNormal, sigma",
-                "Pareto, shape",
-                "Weibull, shape",
-                "Gamma, shape",
-                "Pareto, scale",
-                "Weibull, scale",
-                "Gamma, scale",
-                "Uniform, high",
-                "LogNormal, std_tokens: 1, mean_tokens",
-                "LogNormal, mean_tokens: 1, std_tokens",
-                "Normal, mean",
-            ];
-            format!("{{type: {}: {}}}", pick(random, &kinds), pick(random, NUMBERS))
-        }
-        _ => {
+    let any_key = |random: &mut Random| &corpus.keys[random.random_range(0..corpus.keys.len())];
+    let mut key = any_key(random);
+    if matches!(key.kind, Kind::Other) {
+        // Names are nearly always wrong.
+        key = any_key(random);
+    }
+    let value = match (&key.kind, random.random_range(0..20)) {
+        (_, 0) => {
             let mut text = pick(random, VALUES).as_bytes().to_vec();
             mutate(&mut text, corpus, random);
             String::from_utf8_lossy(&text).into_owned()
         }
+        (_, 1) | (Kind::Other, _) => pick(random, VALUES).to_owned(),
+        (Kind::Number { .. }, 3..7) => pick(random, NUMBERS).to_owned(),
+        (&Kind::Number { low, high, whole }, _) => number(low, high, whole, random),
+        (Kind::Flag, _) => random.random_bool(0.5).to_string(),
+        (Kind::Choice(names), _) => names[random.random_range(0..names.len())].clone(),
+        (Kind::Distribution, _) => distribution(random),
     };
-    let mut key = key.clone();
+    let mut path = key.path.clone();
     if random.random_bool(0.02) {
-        let mut text = key.into_bytes();
+        let mut text = path.into_bytes();
         mutate(&mut text, corpus, random);
-        key = String::from_utf8_lossy(&text).into_owned();
+        path = String::from_utf8_lossy(&text).into_owned();
     }
-    format!("{key}={value}")
+    format!("{path}={value}")
+}
+
+/// A number that the key takes: one of its bounds, or of any magnitude between them.
+fn number(low: f64, high: f64, whole: bool, random: &mut Random) -> String {
+    let most = if whole { high.min(f64::from(u32::MAX)) } else { high };
+    let least = low.max(if whole { 1.0 } else { 1e-12 });
+    let value = match random.random_range(0..6) {
+        0 => low,
+        1 => most,
+        2 => least,
+        _ => (least.ln() + (most.min(1e20).ln() - least.ln()) * random.random::<f64>()).exp().clamp(low, most),
+    };
+    if whole { format!("{:.0}", value.floor()) } else { format!("{value:e}") }
+}
+
+fn distribution(random: &mut Random) -> String {
+    let kinds = [
+        "Constant, value",
+        "Exponential, rate",
+        "Uniform, high",
+        "Normal, std",
+        "Normal, mean",
+        "LogNormal, mu",
+        "LogNormal, sigma",
+        "LogNormal, std_tokens: 1, mean_tokens",
+        "LogNormal, mean_tokens: 1, std_tokens",
+        "Pareto, shape",
+        "Pareto, scale",
+        "Weibull, shape",
+        "Weibull, scale",
+        "Gamma, shape",
+        "Gamma, scale",
+    ];
+    format!("{{type: {}: {}}}", pick(random, &kinds), pick(random, NUMBERS))
 }
