@@ -65,6 +65,15 @@ fn a_step_of_days_is_refused() {
     assert!(message.contains("check peak_tflops"), "{message}");
 }
 
+/// The rows of a step are in memory together.
+#[test]
+fn a_step_of_millions_of_rows_is_refused() {
+    let overhead = "frameworks_to_test[0].config.step_overhead_s=3600";
+    let message = refused(SMALL, &[overhead, "metrics_config.timeseries_interval_s=0.001"]);
+    assert!(message.contains("rows of the time series; raise metrics_config.timeseries_interval_s"), "{message}");
+    assert!(with(SMALL, &[overhead]).is_ok());
+}
+
 #[test]
 fn a_token_that_takes_minutes_to_send_is_refused() {
     let up = "hardware_profile.network_links=[{link_id: up, source_id: client_node_0, dest_id: gpu0, bandwidth_bps: 1, latency_s: 0}]";

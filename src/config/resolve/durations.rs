@@ -13,6 +13,8 @@ const PROMPT_TOKENS: u32 = 2_048;
 /// A step of such a prompt takes no longer, in seconds: a day. Real ones take less than a second.
 const LONGEST_STEP_S: f64 = 86_400.0;
 
+/// Rows of the time series that a step makes, at most: they are in memory together.
+const MOST_STEP_ROWS: f64 = 1e6;
 /// A token takes no longer on its way over a link, in seconds. Real ones take less than a microsecond.
 const LONGEST_TOKEN_S: f64 = 1.0;
 
@@ -51,6 +53,18 @@ pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: 
                 &framework.at,
                 format!("a step of {tokens} prompt tokens would take {:.0} days", seconds / LONGEST_STEP_S),
                 "check peak_tflops, memory_gbps, mfu and mbu, the step's overhead, and the links between its GPUs",
+            );
+            continue;
+        }
+        let rows = (seconds / scenario.series_interval.as_secs_f64() * (engine.gpus.len() + 1) as f64).ceil();
+        if rows > MOST_STEP_ROWS {
+            diagnostics.error_with(
+                &framework.at,
+                format!(
+                    "a step of {tokens} prompt tokens takes {seconds:.1} s, which is {} rows of the time series",
+                    number(rows)
+                ),
+                format!("raise metrics_config.timeseries_interval_s; at most {} are possible", number(MOST_STEP_ROWS)),
             );
         }
     }
