@@ -108,16 +108,18 @@ pub(super) struct Findings<'a> {
     file: &'a Path,
     lines: &'a super::json_file::KeyLines,
     found: Vec<Finding>,
+    errors: usize,
 }
 
 impl<'a> Findings<'a> {
     pub(super) fn new(file: &'a Path, lines: &'a super::json_file::KeyLines) -> Self {
-        Self { file, lines, found: Vec::new() }
+        Self { file, lines, found: Vec::new(), errors: 0 }
     }
 
     /// Adds a finding about a key. A key that the file lacks has the line of the object that should hold it.
     pub(super) fn add(&mut self, severity: Severity, key: &str, message: impl Into<String>) {
         let line = self.lines.line(key);
+        self.errors += usize::from(severity == Severity::Error);
         self.found.push(Finding { severity, file: self.file.into(), line, key: key.into(), message: message.into() });
     }
 
@@ -130,7 +132,7 @@ impl<'a> Findings<'a> {
     }
 
     pub(super) fn errors(&self) -> usize {
-        self.found.iter().filter(|finding| finding.severity == Severity::Error).count()
+        self.errors
     }
 
     /// All findings, in the order of the file's lines.

@@ -36,6 +36,11 @@ pub(super) fn read(path: &Path, limit_bytes: u64, holds: &str) -> Result<JsonFil
 
 fn read_text(path: &Path, limit_bytes: u64) -> Result<String, CatalogError> {
     let unreadable = |cause| CatalogError::Unreadable { path: path.into(), cause, hint: String::new() };
+    // Opening a pipe would wait for its writer.
+    let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(unreadable(std::io::Error::other("not a regular file")));
+    }
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -15,7 +15,9 @@ use super::model_params_rules::{StatedShape, check};
 use super::{Catalog, CatalogError, CatalogModel, Finding, did_you_mean, json_file, shape};
 
 /// No database is longer, in bytes.
-const LARGEST_DATABASE_BYTES: u64 = 64 << 20;
+const LARGEST_DATABASE_BYTES: u64 = 16 << 20;
+/// No database has more models; what is said of each takes some kilobytes.
+const MOST_MODELS: usize = 10_000;
 /// Context of a model whose entry states none.
 const CONTEXT_TOKENS: u32 = 131_072;
 /// Vocabularies this close are one: some files round, or leave out reserved tokens.
@@ -80,6 +82,10 @@ pub fn load_model_params(path: &Path) -> Result<ModelParams, CatalogError> {
     let json = json_file::read(path, LARGEST_DATABASE_BYTES, holds).map_err(|error| with_hint(error, path))?;
     if json.object.contains_key("model_type") {
         let message = format!("looks like a Hugging Face config.json; expected {holds}");
+        return Err(CatalogError::WrongShape { path: path.into(), message });
+    }
+    if json.object.len() > MOST_MODELS {
+        let message = format!("has {} models; at most {MOST_MODELS} are possible", json.object.len());
         return Err(CatalogError::WrongShape { path: path.into(), message });
     }
     let mut findings = Findings::new(path, &json.lines);

@@ -1,5 +1,5 @@
 //! What a configuration gets wrong: a [`Diagnostic`] says where, which key, what, and what to write instead. All of a
-//! file's mistakes are collected; none stops the reading.
+//! file's mistakes are collected, up to a thousand; none stops the reading.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,6 +9,10 @@ use strsim::damerau_levenshtein;
 
 use crate::catalog::nearest;
 
+/// Most errors, and most warnings, that are kept: nobody reads more, and a file may hold millions.
+const MOST_OF_A_KIND: usize = 1_000;
+/// Most characters of a message; they may quote what is as long as the file.
+const MESSAGE_CHARACTERS: usize = 1_000;
 /// Most names that a message offers.
 pub(crate) const NAMES_OFFERED: usize = 3;
 
@@ -125,6 +129,8 @@ impl At {
 pub struct Diagnostics {
     file: String,
     list: Vec<Diagnostic>,
+    errors: usize,
+    warnings: usize,
     warned_once: HashSet<String>,
 }
 
@@ -132,7 +138,7 @@ impl Diagnostics {
     /// None yet; `file` is what messages call the configuration.
     #[must_use]
     pub fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), list: Vec::new(), warned_once: HashSet::new() }
+        Self { file: file.to_owned(), list: Vec::new(), errors: 0, warnings: 0, warned_once: HashSet::new() }
     }
 
     /// Adds an error.
@@ -153,7 +159,8 @@ impl Diagnostics {
         word: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) {
-        self.push(Severity::Error, at, message.into(), did_you_mean(word, known));
+        let suggestion = if self.is_full_of(Severity::Error) { None } else { did_you_mean(word, known) };
+        self.push(Severity::Error, at, message.into(), suggestion);
     }
 
     /// Adds a warning.
@@ -180,7 +187,7 @@ impl Diagnostics {
 
     /// Adds a finding about another file.
     pub fn about_another_file(&mut self, found: Diagnostic) {
-        if !self.list.contains(&found) {
+        if !self.list.contains(&found) && self.has_room_for(found.severity) {
             self.list.push(found);
         }
     }
@@ -188,26 +195,62 @@ impl Diagnostics {
     /// Whether there is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.errors > 0
     }
 
-    /// Every finding, in the order of the file.
+    /// Whether further findings of this kind are only counted: suggestions for them need not be looked for.
+    #[must_use]
+    pub fn is_full_of(&self, severity: Severity) -> bool {
+        self.count(severity) >= MOST_OF_A_KIND
+    }
+
+    /// Every finding that was kept, in the order of the file, and how many more there are.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         let file = self.file;
         self.list.sort_by_key(|found| (found.line == 0, found.file != file, found.line, found.column));
         self.list.dedup();
+        for (severity, count, kind) in
+            [(Severity::Error, self.errors, "errors"), (Severity::Warning, self.warnings, "warnings")]
+        {
+            if count > MOST_OF_A_KIND {
+                let message = format!("{} more {kind} are not shown", count - MOST_OF_A_KIND);
+                let (file, key_path) = (file.clone(), String::new());
+                self.list.push(Diagnostic { severity, file, line: 0, column: 0, key_path, message, suggestion: None });
+            }
+        }
         self.list
     }
 
+    fn count(&self, severity: Severity) -> usize {
+        match severity {
+            Severity::Error => self.errors,
+            Severity::Warning => self.warnings,
+        }
+    }
+
+    /// Counts a finding; whether it is kept.
+    fn has_room_for(&mut self, severity: Severity) -> bool {
+        let has_room = !self.is_full_of(severity);
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+        has_room
+    }
+
     fn push(&mut self, severity: Severity, at: &At, message: String, suggestion: Option<String>) {
+        if !self.has_room_for(severity) {
+            return;
+        }
         let file = match at.mark.origin {
             Origin::File => self.file.clone(),
             Origin::Set(number) => format!("--set #{number}"),
             Origin::Flag(name) => name.to_owned(),
         };
         let Mark { line, column, .. } = at.mark;
-        self.list.push(Diagnostic { severity, file, line, column, key_path: at.path.to_string(), message, suggestion });
+        let (key_path, message) = (shortened(&at.path), shortened(&message));
+        self.list.push(Diagnostic { severity, file, line, column, key_path, message, suggestion });
     }
 }
 
@@ -235,7 +278,21 @@ pub(crate) fn offer(word: &str, near: &[&str]) -> Option<String> {
 
 /// So near that no other name needs to be offered.
 fn is_slip(word: &str, name: &str) -> bool {
-    damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()) <= 2
+    let is_as_long = word.chars().count().abs_diff(name.chars().count()) <= 2;
+    is_as_long && damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()) <= 2
+}
+
+/// A text that a terminal can show: of bounded length, without control characters.
+fn shortened(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut shown: String = characters.by_ref().take(MESSAGE_CHARACTERS).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    if shown.contains(char::is_control) {
+        shown = shown.replace(char::is_control, "\u{fffd}");
+    }
+    shown
 }
 
 /// A number as people write it: no trailing zeros, separators of thousands for whole numbers.
@@ -252,6 +309,8 @@ pub(crate) fn number(value: f64) -> String {
         }
         let sign = if value < 0.0 { "-" } else { "" };
         format!("{sign}{grouped}")
+    } else if value.is_finite() && !(1e-5..1e15).contains(&value.abs()) {
+        format!("{value:e}")
     } else {
         format!("{value}")
     }

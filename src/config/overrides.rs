@@ -27,6 +27,9 @@ pub struct Overrides {
 /// Longer paths lead nowhere, and every step is a level of recursion.
 const MOST_STEPS: usize = 32;
 
+/// What is said of a path that a configuration cannot hold.
+pub(super) const NOT_UTF_8: &str = "the path is not UTF-8 text; rename the file or folder";
+
 /// One step of a key path.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
@@ -47,7 +50,12 @@ impl Overrides {
         }
         let seed = self.seed.map(|seed| Value::Integer(seed.into()));
         let text = |text: String| Value::Text(text);
-        let directory = self.output_directory.as_ref().map(|path| text(path.display().to_string()));
+        let mut directory = None;
+        match self.output_directory.as_ref().map(|path| path.to_str()) {
+            Some(Some(path)) => directory = Some(text(path.to_owned())),
+            Some(None) => diagnostics.error(&At::root(Mark::flag("--output")), NOT_UTF_8),
+            None => {}
+        }
         let flags = [
             ("--seed", "simulation.random_seed", seed.clone()),
             ("--seed", "workload.random_seed", seed),

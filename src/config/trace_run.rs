@@ -1,10 +1,10 @@
 //! A run without a configuration file: a trace, a model, a device. It becomes the tree of the file one would have
-//! written,
-//! and goes the same way.
+//! written, and goes the same way.
 
 use std::path::PathBuf;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Mark};
+use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
+use super::overrides::NOT_UTF_8;
 use super::resolve::Places;
 use super::tree::{Node, Value};
 use super::{Overrides, Resolved, load_tree};
@@ -42,7 +42,12 @@ pub struct TraceRun {
 pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let stem = run.trace.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "trace".to_owned()) };
-    load_tree(tree(run), &places, overrides, Diagnostics::new("command line"))
+    let mut diagnostics = Diagnostics::new("command line");
+    if run.trace.to_str().is_none() {
+        diagnostics.error(&At::root(Mark::flag("--trace")), NOT_UTF_8);
+        return Err(diagnostics.into_sorted());
+    }
+    load_tree(tree(run), &places, overrides, diagnostics)
 }
 
 fn tree(run: &TraceRun) -> Node {

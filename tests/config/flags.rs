@@ -30,7 +30,7 @@ fn flags_go_through_the_same_checks() {
 
     let bad = Overrides { mfu: Some(1.5), ..Overrides::default() };
     let found = load_text(GOOD.as_bytes(), "test.yaml", &bad).expect_err("out of range");
-    insta::assert_snapshot!(lines(&found), @"--mfu: error: frameworks_to_test[0].config.mfu: 1.5 is out of range: must be above 0 and at most 1");
+    insta::assert_snapshot!(lines(&found), @"--mfu: error: frameworks_to_test[0].config.mfu: 1.5 is out of range: must be between 0.001 and 1");
 }
 
 #[test]

@@ -183,6 +183,11 @@ impl Key {
         self.bounded(Bounds { low: 0.0, low_excluded: true, high: f64::INFINITY, high_excluded: false })
     }
 
+    /// Above 0, at most `high`.
+    pub(crate) const fn up_to(self, high: f64) -> Self {
+        self.bounded(Bounds { low: 0.0, low_excluded: true, high, high_excluded: false })
+    }
+
     /// Above 0, at most 1.
     pub(crate) const fn share(self) -> Self {
         self.bounded(Bounds { low: 0.0, low_excluded: true, high: 1.0, high_excluded: false })

@@ -1,6 +1,7 @@
 //! A mapping that is being read: its unknown, doubled and missing keys are reported when it is opened.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 
 use super::key::{Key, Need, Section, Shape};
 use crate::config::diagnostic::{At, Diagnostics, Severity, did_you_mean};
@@ -62,18 +63,26 @@ impl<'a> Reader<'a> {
 
 /// A mapping that says the same key twice means only one of them.
 pub(super) fn report_duplicates(entries: &[Entry], at: &At, diagnostics: &mut Diagnostics) {
-    let mut seen = HashSet::new();
+    let mut first_lines = HashMap::new();
     for entry in entries {
-        if !seen.insert(entry.key.as_str()) {
-            let first = entries.iter().find(|other| other.key == entry.key).map_or(0, |other| other.mark.line);
-            let message = format!("this key is already given on line {first}");
-            diagnostics.error(&at.key(&entry.key, entry.mark), message);
+        match first_lines.entry(entry.key.as_str()) {
+            Slot::Vacant(slot) => {
+                slot.insert(entry.mark.line);
+            }
+            Slot::Occupied(slot) => {
+                let message = format!("this key is already given on line {}", slot.get());
+                diagnostics.error(&at.key(&entry.key, entry.mark), message);
+            }
         }
     }
 }
 
 fn report_unknown(entry: &Entry, section: &'static Section, at: &At, diagnostics: &mut Diagnostics) {
     let at = at.key(&entry.key, entry.mark);
+    if diagnostics.is_full_of(Severity::Error) {
+        diagnostics.error(&at, "unknown key");
+        return;
+    }
     let called = section.keys.iter().find(|key| key.also_called.contains(&entry.key.as_str()));
     let here = called.map(|key| format!("did you mean {}?", key.name));
     let below = || {

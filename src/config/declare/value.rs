@@ -10,6 +10,9 @@ use super::reader::report_duplicates;
 use crate::config::diagnostic::{At, Diagnostics, Severity, did_you_mean, number};
 use crate::config::tree::{Node, Value};
 
+/// Most items of a list, as many as there may be GPUs: each takes some kilobytes.
+const MOST_ITEMS: usize = 100_000;
+
 /// A type whose values have names.
 pub(crate) trait Named: Copy + PartialEq + 'static {
     const NAMES: &'static [&'static str];
@@ -160,6 +163,12 @@ impl<T: Decode> Decode for Vec<T> {
             key.wrong_type("a list", node, at, diagnostics);
             return None;
         };
+        if items.len() > MOST_ITEMS {
+            let message =
+                format!("a list of {}: at most {} items are possible", items.len(), number(MOST_ITEMS as f64));
+            diagnostics.error(at, message);
+            return None;
+        }
         let decode = |(index, item): (usize, &Node)| T::decode(item, key, &at.item(index, item.mark), diagnostics);
         // A wrong item has been reported; the others are still worth checking.
         Some(items.iter().enumerate().filter_map(decode).collect())

@@ -2,6 +2,7 @@
 
 use oracle_components::model::Dtype;
 
+use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
@@ -62,7 +63,7 @@ section! {
         is_target_for_workload: Set<bool> = default(Literal::Flag(true)).example("true");
         /// That many copies, each on GPUs of its own: the first on those named here, the others on clones of these,
         /// links included.
-        replicas: Set<u32> = default(Literal::Integer(1)).range(1.0, 1_000_000.0).example("1")
+        replicas: Set<u32> = default(Literal::Integer(1)).range(1.0, 100_000.0).example("1")
             .also_called(&["data_parallel_size", "count", "num_replicas"]);
         /// Its settings.
         config: Field<FrameworkConfig> = required();
@@ -83,7 +84,7 @@ section! {
         max_num_seqs: Set<u32> = default(Literal::Integer(256)).at_least(1.0).example("256");
         /// Tokens a step.
         max_num_batched_tokens: Field<u32> = optional("8192 on GPUs with 70 GiB and 500 TFLOP/s or more, else 2048")
-            .unit("tokens").at_least(1.0);
+            .unit("tokens").range(1.0, 1e8);
         /// A prompt may be computed over several steps.
         enable_chunked_prefill: Set<bool> = default(Literal::Flag(true)).example("true");
         /// Most prompt tokens of one sequence a step.
@@ -91,11 +92,12 @@ section! {
         /// vLLM's name of `prefill_chunk_size`.
         long_prefill_token_threshold: Field<u32> = optional("no limit").unit("tokens").at_least(1.0);
         /// Host time a step that the GPU waits for.
-        scheduler_iteration_delay_s: Field<f64> = optional("0").unit("s").at_least(0.0);
+        scheduler_iteration_delay_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
         /// Another name of `scheduler_iteration_delay_s`.
-        step_overhead_s: Field<f64> = optional("0").unit("s").at_least(0.0);
+        step_overhead_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
         /// Bytes of a streamed token on the way to the client.
-        bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes").at_least(0.0).example("2");
+        bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes")
+            .range(0.0, MOST_BYTES_PER_TOKEN).example("2");
         /// Reuse the KV cache of a conversation's earlier turns; also the master switch of
         /// `enable_cross_request_caching`.
         enable_prefix_caching: Set<bool> = default(Literal::Flag(true)).example("true");
@@ -118,9 +120,9 @@ section! {
         /// Order of the waiting queue: `fcfs` or `priority`.
         scheduling_policy: Field<String> = optional("fcfs").example("fcfs");
         /// Share of the peak FLOP/s that compute-bound kernels reach.
-        mfu: Field<f64> = optional("the device's").share();
+        mfu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
         /// Share of the memory bandwidth that memory-bound kernels reach.
-        mbu: Field<f64> = optional("the device's").share();
+        mbu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
         /// Element type of the weights.
         weight_dtype: Field<Dtype> = optional("the model's").also_called(&["dtype", "quantization"]);
         /// Element type of the KV cache.

@@ -2,6 +2,12 @@
 
 use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, optional, required, section};
 
+use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY};
+
+/// Slowest and fastest device, in TFLOP/s and in GB/s: a thousandth of a processor core, and a million GPUs.
+const SLOWEST: f64 = 1e-3;
+const FASTEST: f64 = 1e9;
+
 section! {
     /// GPUs and the links between them.
     HardwareProfile {
@@ -29,17 +35,17 @@ section! {
         /// Dense peak by element type.
         peak_tflops: Field<PeakTflops> = optional("the catalog's");
         /// Device memory.
-        memory_capacity_bytes: Field<u64> = optional("the catalog's").unit("bytes").at_least(1e9)
+        memory_capacity_bytes: Field<u64> = optional("the catalog's").unit("bytes").range(1e9, 1e15)
             .also_called(&["memory_capacity_gb", "memory_bytes"]);
         /// Memory bandwidth, in gigabytes per second despite the name.
-        memory_gbps: Field<f64> = optional("the catalog's").unit("GB/s").positive()
+        memory_gbps: Field<f64> = optional("the catalog's").unit("GB/s").range(SLOWEST, FASTEST)
             .also_called(&["memory_bandwidth_gb_s", "memory_bandwidth_gbps"]);
         /// Streaming multiprocessors; limits nothing.
         processing_units: Set<u32> = default(Literal::Integer(108)).at_least(1.0);
         /// Share of the peak FLOP/s that compute-bound kernels reach.
-        mfu: Field<f64> = optional("0.5").share();
+        mfu: Field<f64> = optional("0.5").range(LOWEST_EFFICIENCY, 1.0);
         /// Share of the memory bandwidth that memory-bound kernels reach.
-        mbu: Field<f64> = optional("0.8").share();
+        mbu: Field<f64> = optional("0.8").range(LOWEST_EFFICIENCY, 1.0);
     }
 }
 
@@ -47,17 +53,17 @@ section! {
     /// Dense (not sparse) peak by element type.
     PeakTflops {
         /// 16-bit float; counts for bf16 too unless that is given.
-        fp16: Field<f64> = optional("the catalog's; required without `device`").unit("TFLOP/s").positive();
+        fp16: Field<f64> = optional("the catalog's; required without `device`").unit("TFLOP/s").range(SLOWEST, FASTEST);
         /// 16-bit brain float.
-        bf16: Field<f64> = optional("the fp16 figure").unit("TFLOP/s").positive();
+        bf16: Field<f64> = optional("the fp16 figure").unit("TFLOP/s").range(SLOWEST, FASTEST);
         /// 32-bit float.
-        fp32: Field<f64> = optional("the device lacks it").unit("TFLOP/s").positive();
+        fp32: Field<f64> = optional("the device lacks it").unit("TFLOP/s").range(SLOWEST, FASTEST);
         /// 8-bit float.
-        fp8: Field<f64> = optional("the device lacks it").unit("TFLOP/s").positive();
+        fp8: Field<f64> = optional("the device lacks it").unit("TFLOP/s").range(SLOWEST, FASTEST);
         /// 8-bit integer.
-        int8: Field<f64> = optional("the device lacks it").unit("TFLOP/s").positive();
+        int8: Field<f64> = optional("the device lacks it").unit("TFLOP/s").range(SLOWEST, FASTEST);
         /// 4-bit float.
-        fp4: Field<f64> = optional("the device lacks it").unit("TFLOP/s").positive();
+        fp4: Field<f64> = optional("the device lacks it").unit("TFLOP/s").range(SLOWEST, FASTEST);
     }
 }
 
@@ -72,10 +78,10 @@ section! {
         dest_id: Field<String> = required().example("framework_entry_0")
             .also_called(&["destination_id", "target_id", "destination", "to"]);
         /// Bandwidth, in bits per second.
-        bandwidth_bps: Field<f64> = required().unit("bit/s").positive().example("10_000_000_000")
+        bandwidth_bps: Field<f64> = required().unit("bit/s").range(1.0, 1e18).example("10_000_000_000")
             .also_called(&["bandwidth", "bandwidth_gbps"]);
         /// Latency.
-        latency_s: Field<f64> = required().unit("s").at_least(0.0).example("0.0001")
+        latency_s: Field<f64> = required().unit("s").range(0.0, LONGEST_DELAY_S).example("0.0001")
             .also_called(&["latency", "latency_ms"]);
         /// Adds a link the other way, `<link_id>:reverse`, unless one is declared.
         bidirectional: Set<bool> = default(Literal::Flag(true)).example("true");

@@ -2,6 +2,8 @@
 
 use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, optional, section};
 
+use super::LONGEST_S;
+
 section! {
     /// What is measured and where it is written.
     Metrics {
@@ -9,7 +11,7 @@ section! {
         percentiles_to_calculate: Set<Vec<f64>> = default(Literal::Numbers(&[0.5, 0.9, 0.95, 0.99])).inside_one()
             .example("[0.5, 0.9, 0.95, 0.99]").also_called(&["percentiles"]);
         /// Requests that arrive before this are left out of the summary (not of the records).
-        warm_up_duration_s: Set<f64> = default(Literal::Number(0.0)).unit("s").at_least(0.0).example("5");
+        warm_up_duration_s: Set<f64> = default(Literal::Number(0.0)).unit("s").range(0.0, LONGEST_S).example("5");
         /// Folder of the run.
         output_directory: Field<String> = optional("output/<name of the run>");
         /// The summary.
@@ -24,7 +26,7 @@ section! {
         write_csv: Set<bool> = default(Literal::Flag(true)).example("true");
         /// Width of a row of the time series.
         timeseries_interval_s: Field<f64> = optional("1 s, or a 2,000th of the simulated time if that is longer")
-            .unit("s").at_least(1e-6);
+            .unit("s").range(1e-3, LONGEST_S);
         /// Log level; use `--log-level`.
         log_level: Ignored = ignored();
         /// Token statistics; they are always computed.

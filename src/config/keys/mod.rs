@@ -19,6 +19,15 @@ use oracle_components::scenario::LevelOfDetail;
 
 use super::declare::{Field, Literal, Set, default, names, optional, required, section};
 
+/// Longest time that a key may state, in seconds: some 31 years. The clock, of nanoseconds in 64 bits, goes to 584.
+const LONGEST_S: f64 = 1e9;
+/// Longest time that a key may add to a single step or transfer, in seconds.
+const LONGEST_DELAY_S: f64 = 3_600.0;
+/// Lowest efficiency, of FLOP/s and bandwidth. Below, a step takes longer than any simulation.
+const LOWEST_EFFICIENCY: f64 = 1e-3;
+/// Most bytes of a token on a link.
+const MOST_BYTES_PER_TOKEN: f64 = 1e9;
+
 names!(LevelOfDetail { "high" => LevelOfDetail::High, "medium" => LevelOfDetail::Medium });
 
 section! {
@@ -50,7 +59,7 @@ section! {
         name: Field<String> = optional("the name of the file without its extension");
         /// The simulation stops here; requests still in flight are INCOMPLETE. Not needed with `drain` or a trace.
         max_simulation_time: Field<f64> = optional("with `drain` or a trace: until the last request has ended")
-            .unit("s").positive().example("60");
+            .unit("s").up_to(LONGEST_S).example("60");
         /// Simulate until the last request has ended, however long that takes, instead of `max_simulation_time`.
         drain: Set<bool> = default(Literal::Flag(false)).example("false");
         /// Seed of every random draw; `workload.random_seed` comes before it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oracle_components::scenario::Routing;
 
-use super::Distribution;
+use super::{Distribution, LONGEST_S, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
@@ -47,14 +47,15 @@ section! {
     Workload {
         /// No new request after this.
         total_duration: Field<f64> = optional("no end; required unless there is a trace or `total_requests_to_generate`")
-            .unit("s").positive().example("60").also_called(&["duration", "duration_s"]);
+            .unit("s").up_to(LONGEST_S).example("60").also_called(&["duration", "duration_s"]);
         /// No more requests than this, follow-up turns included.
         total_requests_to_generate: Field<u64> = optional("no limit").at_least(1.0)
             .also_called(&["total_requests", "num_requests", "max_requests"]);
         /// Seed of the workload's draws.
         random_seed: Field<u64> = optional("`simulation.random_seed`").also_called(&["seed"]);
         /// Bytes of a prompt token on the way to the engine.
-        bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes").at_least(0.0).example("2");
+        bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes")
+            .range(0.0, MOST_BYTES_PER_TOKEN).example("2");
         /// How requests are spread over the target frameworks.
         load_balancing_strategy: Set<Routing> = default(Literal::Text("round_robin")).example("round_robin")
             .also_called(&["load_balancing", "routing"]);
@@ -72,7 +73,7 @@ section! {
         /// `independent`: each profile is a process of its own, and weights do not matter.
         arrivals: Set<Arrivals> = default(Literal::Text("mixed")).example("mixed");
         /// A client gives up after this.
-        request_timeout_s: Field<f64> = optional("never").unit("s").positive().also_called(&["timeout_s"]);
+        request_timeout_s: Field<f64> = optional("never").unit("s").up_to(LONGEST_S).also_called(&["timeout_s"]);
         /// A recorded workload in place of `client_profiles`.
         trace: Field<Trace> = optional("`client_profiles`");
         /// Kinds of clients.
@@ -88,7 +89,7 @@ section! {
         /// Its layout: by extension and header, or one of the named ones.
         format: Set<TraceFormat> = default(Literal::Text("detect"));
         /// Arrivals come this many times as fast.
-        rate_scale: Set<f64> = default(Literal::Number(1.0)).positive();
+        rate_scale: Set<f64> = default(Literal::Number(1.0)).range(1e-6, 1e6);
         /// No more requests than this.
         max_requests: Field<u64> = optional("all").at_least(1.0);
         /// Answers are streamed.
@@ -126,7 +127,7 @@ section! {
         /// Priority; lower numbers are served first under `scheduling_policy: priority`.
         user_priority_dist_config: Field<Distribution> = optional("0");
         /// A client gives up after this.
-        timeout_s: Field<f64> = optional("`request_timeout_s`").unit("s").positive();
+        timeout_s: Field<f64> = optional("`request_timeout_s`").unit("s").up_to(LONGEST_S);
         /// Name of the prefix pattern of all its prompts.
         prefix_pattern: Field<String> = optional("drawn by weight");
         /// Kinds of turns.

@@ -1,6 +1,6 @@
 //! Engines out of frameworks: what GPUs share, memory, paths, and replicas.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
@@ -8,11 +8,11 @@ use oracle_components::scenario::{EngineSpec, GpuIndex, GpuSpec, LinkIndex, Link
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use super::frameworks::{self, Layout, Plan};
-use super::hardware::{Device, Hardware};
+use super::hardware::{Device, Hardware, MOST_GPUS};
 use super::topology::{CLIENT, Topology};
 use super::wiring::{self, Wiring};
 use crate::config::declare::Placed;
-use crate::config::diagnostic::{Diagnostics, Severity};
+use crate::config::diagnostic::{Diagnostics, Severity, number};
 use crate::config::keys::Workload;
 
 /// vLLM's default token budget on GPUs of the H100's size and on smaller ones.
@@ -21,6 +21,9 @@ const BATCHED_TOKENS_SMALL_GPU: u32 = 2048;
 /// vLLM's bound between the two.
 const LARGE_GPU_BYTES: u64 = 70 << 30;
 const LARGE_GPU_FP16_FLOPS: f64 = 500e12;
+
+/// Most links, those of replicas included.
+const MOST_LINKS: usize = 20 * MOST_GPUS;
 
 /// The engines and what they run on.
 #[derive(Debug)]
@@ -53,12 +56,37 @@ pub(super) fn build(
     if diagnostics.has_errors() {
         return None;
     }
+    check_size(&drafts, &hardware, diagnostics)?;
     let topology = std::mem::take(&mut hardware.topology);
+    fleet.declared_links = topology.len();
     fleet.topology = topology;
     for (plan, engine) in drafts {
         fleet.add(plan, engine);
     }
     Some(Engines { gpus: fleet.gpus, links: fleet.topology.into_links(), engines: fleet.engines })
+}
+
+/// GPUs and links, copies included, must fit in memory. `None` if they do not, which has been reported.
+fn check_size(drafts: &[(&Plan<'_>, EngineSpec)], hardware: &Hardware, diagnostics: &mut Diagnostics) -> Option<()> {
+    let (mut gpus, mut links) = (hardware.devices.len(), hardware.topology.len());
+    for (plan, _) in drafts {
+        let Some(layout) = &plan.layout else { continue };
+        let copies = plan.keys.replicas.value as usize - 1;
+        if copies == 0 {
+            continue;
+        }
+        let ids = layout.gpu_ids.iter().map(String::as_str).collect();
+        gpus += copies * layout.gpu_ids.len();
+        links += copies * hardware.topology.touching(&ids).len();
+        let too_many = [(gpus, MOST_GPUS, "GPUs"), (links, MOST_LINKS, "links")];
+        if let Some((count, most, what)) = too_many.into_iter().find(|(count, most, _)| count > most) {
+            let message = format!("{} replicas make {count} {what} in all", plan.keys.replicas.value);
+            let at = &plan.keys.replicas.at;
+            diagnostics.error_with(at, message, format!("at most {} are possible", number(most as f64)));
+            return None;
+        }
+    }
+    Some(())
 }
 
 /// Target frameworks on each GPU.
@@ -240,6 +268,8 @@ struct Fleet {
     gpus: Vec<GpuSpec>,
     gpu_by_id: HashMap<String, GpuIndex>,
     topology: Topology,
+    /// Links before any is cloned, which are the first.
+    declared_links: usize,
     engines: Vec<EngineSpec>,
     cloned_links: HashMap<(LinkIndex, u32), LinkIndex>,
 }
@@ -250,6 +280,7 @@ impl Fleet {
             gpus: Vec::new(),
             gpu_by_id: HashMap::new(),
             topology: Topology::default(),
+            declared_links: 0,
             engines: Vec::new(),
             cloned_links: HashMap::new(),
         };
@@ -276,10 +307,13 @@ impl Fleet {
     fn add(&mut self, plan: &Plan<'_>, engine: EngineSpec) {
         let Some(layout) = &plan.layout else { return };
         let ids: Vec<&str> = layout.gpu_ids.iter().map(String::as_str).collect();
-        let links = if plan.keys.replicas.value > 1 { self.topology.touching(&ids) } else { Vec::new() };
+        let own = ids.iter().copied().collect();
+        let mut links = if plan.keys.replicas.value > 1 { self.topology.touching(&own) } else { Vec::new() };
+        // A clone of a link of another framework's copy would lead nowhere.
+        links.retain(|&link| (link as usize) < self.declared_links);
         for copy in 0..plan.keys.replicas.value {
             let gpus = ids.iter().map(|id| self.clone_gpu(id, copy)).collect();
-            let moved = if copy == 0 { HashMap::new() } else { self.clone_links(&links, &ids, copy) };
+            let moved = if copy == 0 { HashMap::new() } else { self.clone_links(&links, &own, copy) };
             let path = |path: &Path| path.iter().map(|link| *moved.get(link).unwrap_or(link)).collect::<Path>();
             self.engines.push(EngineSpec {
                 name: copy_name(&engine.name, copy),
@@ -299,9 +333,9 @@ impl Fleet {
     }
 
     /// Links that touch the engine's GPUs, with those ends moved to the copy's.
-    fn clone_links(&mut self, links: &[LinkIndex], ids: &[&str], copy: u32) -> HashMap<LinkIndex, LinkIndex> {
+    fn clone_links(&mut self, links: &[LinkIndex], ids: &HashSet<&str>, copy: u32) -> HashMap<LinkIndex, LinkIndex> {
         let end = |id: &str| {
-            if ids.contains(&id) { copy_name(id, copy) } else { id.to_owned() }
+            if ids.contains(id) { copy_name(id, copy) } else { id.to_owned() }
         };
         let mut moved = HashMap::new();
         for &link in links {

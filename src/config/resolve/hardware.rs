@@ -8,8 +8,11 @@ use oracle_components::scenario::LinkSpec;
 
 use super::topology::{CLIENT, ENTRY, Topology};
 use crate::catalog::{Catalog, CatalogDevice};
-use crate::config::diagnostic::{At, Diagnostics, NAMES_OFFERED, offer};
+use crate::config::diagnostic::{At, Diagnostics, NAMES_OFFERED, number, offer};
 use crate::config::keys::{ComputeDevice, HardwareProfile, NetworkLink};
+
+/// Most GPUs of a deployment, replicas included: each takes a few kilobytes while it is simulated.
+pub(super) const MOST_GPUS: usize = 100_000;
 
 /// A device of the config.
 #[derive(Debug)]
@@ -69,6 +72,12 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut
     let Some(base) = &device.device_id.value else {
         return;
     };
+    let count = device.count.value.unwrap_or(1) as usize;
+    if hardware.devices.len() + count > MOST_GPUS {
+        let (at, most) = (if device.count.given { &device.count.at } else { &device.at }, number(MOST_GPUS as f64));
+        diagnostics.error(at, format!("makes more than {most} devices"));
+        return;
+    }
     let ids = match device.count.value {
         Some(count) => (0..count).map(|number| format!("{base}{number}")).collect(),
         None => vec![base.clone()],

@@ -2,6 +2,7 @@
 //!
 //! Each part checks what it can and reports all it finds; nothing is built that an error touches.
 
+mod durations;
 mod engines;
 mod frameworks;
 mod hardware;
@@ -53,18 +54,20 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
     let (simulation, workload_keys, engines, traffic) =
         (config.simulation.value.as_ref()?, workload?, engines?, traffic?);
     let seed = default_seed.or(workload_keys.random_seed.value).unwrap_or(0);
+    let scenario = Scenario {
+        horizon,
+        seed,
+        level_of_detail: simulation.lod.value,
+        gpus: engines.gpus,
+        links: engines.links,
+        engines: engines.engines,
+        routing: workload_keys.load_balancing_strategy.value,
+        prompt_bytes_per_token: workload_keys.bytes_per_token_estimate_for_network.value,
+        series_interval,
+    };
+    durations::check(config.frameworks_to_test.value.as_deref().unwrap_or_default(), &scenario, diagnostics);
     Some(Resolved {
-        scenario: Scenario {
-            horizon,
-            seed,
-            level_of_detail: simulation.lod.value,
-            gpus: engines.gpus,
-            links: engines.links,
-            engines: engines.engines,
-            routing: workload_keys.load_balancing_strategy.value,
-            prompt_bytes_per_token: workload_keys.bytes_per_token_estimate_for_network.value,
-            series_interval,
-        },
+        scenario,
         profile_names: workload::profile_names(&traffic),
         workload: traffic,
         output: output?,

@@ -40,7 +40,8 @@ impl<'a> Models<'a> {
         if let Some(path) = self.places.find(name) {
             return open_hf_config(&path, id, diagnostics);
         }
-        let suggestion = self.nearest(name).unwrap_or_else(|| {
+        let near = if diagnostics.is_full_of(Severity::Error) { None } else { self.nearest(name) };
+        let suggestion = near.unwrap_or_else(|| {
             "`llmperforacle models` lists the known ones; the path of a Hugging Face config.json \
              is one too"
                 .to_owned()

@@ -3,17 +3,25 @@
 use std::collections::HashSet;
 
 use oracle_components::SimTime;
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{Places, prefixes};
 use crate::config::declare::Field;
-use crate::config::diagnostic::{Diagnostics, number};
+use crate::config::diagnostic::{At, Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
-use crate::workload::{Arrivals, Distribution, Profile, SyntheticWorkload, TraceWorkload, Workload};
+use crate::workload::{Arrivals, Distribution, Profile, Sampler, SyntheticWorkload, TraceWorkload, Workload};
 
 /// The predecessor's pause before a follow-up turn without a distribution, in seconds.
 const DEFAULT_THINK_TIME_S: f64 = 5.0;
 /// Gaps shorter than this round to nothing, in seconds.
 const CLOCK_TICK_S: f64 = 1e-9;
+/// Shortest mean gap between requests of which there may be any number, in seconds.
+const SHORTEST_GAP_S: f64 = 1e-6;
+/// Requests that may come at once.
+const MOST_AT_ONCE: u64 = 10_000_000;
+/// Gaps that are drawn to see how long they are.
+const GAPS_DRAWN: u32 = 1_000;
 /// A mean length beyond this, in tokens, says that log-space parameters were meant arithmetically.
 const ABSURD_MEAN: f64 = 10e6;
 
@@ -109,17 +117,19 @@ fn resolve_profiles(workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Ve
 }
 
 fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Profile> {
-    let mut read = |key: &Field<keys::Distribution>| distribution(key.value.as_ref()?, diagnostics);
+    let mut read = |key: &Field<keys::Distribution>| {
+        let found = distribution(key.value.as_ref()?, diagnostics)?;
+        let sampler = Sampler::new(&found);
+        sampler.map_err(|error| diagnostics.error(&key.at, error.to_string())).ok().map(|_| found)
+    };
     let inter_arrival_s = read(&keys.inter_arrival_time_dist_config);
     let prompt_tokens = read(&keys.prompt_tokens_dist_config);
     let max_output_tokens = read(&keys.max_output_tokens_dist_config);
     let output_tokens = read(&keys.output_tokens_dist_config);
     let priority = read(&keys.user_priority_dist_config);
     let think_time_s = read(&keys.follow_up_inter_arrival_time_dist_config);
-    let is_counted = workload.total_requests_to_generate.given;
-    if !is_counted && inter_arrival_s.as_ref().is_some_and(never_advances) {
-        let message = "no time passes between arrivals, so they never end";
-        diagnostics.error_with(&keys.inter_arrival_time_dist_config.at, message, "set total_requests_to_generate");
+    if let Some(gaps) = &inter_arrival_s {
+        check_gaps(gaps, &keys.inter_arrival_time_dist_config.at, workload, diagnostics);
     }
     check_pattern_name(keys, workload, diagnostics);
     Some(Profile {
@@ -155,6 +165,33 @@ fn check_pattern_name(keys: &ClientProfile, workload: &Keys, diagnostics: &mut D
     if !names.contains(&name) {
         diagnostics.unknown(&keys.prefix_pattern.at, format!("no prefix pattern is called {name:?}"), name, names);
     }
+}
+
+/// Requests that come faster than any engine can take them wait in memory, so only so many may.
+fn check_gaps(gaps: &Distribution, at: &At, workload: &Keys, diagnostics: &mut Diagnostics) {
+    let requests = workload.total_requests_to_generate.value;
+    if requests.is_some_and(|requests| requests <= MOST_AT_ONCE) {
+        return;
+    }
+    let most = number(MOST_AT_ONCE as f64);
+    let way_out = match requests {
+        Some(_) => format!("lower total_requests_to_generate to {most} or less"),
+        None => format!("set total_requests_to_generate, to {most} at most"),
+    };
+    if never_advances(gaps) {
+        diagnostics.error_with(at, "no time passes between arrivals, so they never end", way_out);
+    } else if typical_gap_s(gaps).is_some_and(|gap_s| gap_s < SHORTEST_GAP_S) {
+        let rate = number(SHORTEST_GAP_S.recip().round());
+        diagnostics.error_with(at, format!("more than {rate} requests a second"), way_out);
+    }
+}
+
+/// The mean of some gaps, none counted as more than a second: a mean of all may come from a few that are never drawn.
+fn typical_gap_s(gaps: &Distribution) -> Option<f64> {
+    let sampler = Sampler::new(gaps).ok()?;
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(0);
+    let sum_s: f64 = (0..GAPS_DRAWN).map(|_| sampler.sample(&mut random).min(1.0)).sum();
+    Some(sum_s / f64::from(GAPS_DRAWN))
 }
 
 fn never_advances(distribution: &Distribution) -> bool {

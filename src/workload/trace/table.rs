@@ -83,8 +83,10 @@ impl Table {
     /// Moves to the next record that is not blank; `false` at the end.
     pub fn advance(&mut self) -> io::Result<bool> {
         loop {
-            let more = self.reader.read_byte_record(&mut self.record);
-            if !more.map_err(io::Error::from)? {
+            self.reader.get_mut().begin_record();
+            let line = self.reader.position().line();
+            let more = self.reader.read_byte_record(&mut self.record).map_err(io::Error::from);
+            if !more.map_err(|error| io::Error::new(error.kind(), format!("from line {line} on, {error}")))? {
                 return Ok(false);
             }
             if self.record.iter().any(|field| !field.is_empty()) {

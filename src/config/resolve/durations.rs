@@ -1,0 +1,90 @@
+//! Steps and transfers must end: devices, links and overheads that make one last for days are a slip in a unit.
+
+use std::collections::HashMap;
+
+use oracle_components::scenario::{EngineSpec, LevelOfDetail, Scenario};
+use oracle_systems::costing::{StepCost, StepShape};
+
+use crate::config::diagnostic::{Diagnostics, number};
+use crate::config::keys::Framework;
+
+/// Tokens of the prompt that is priced, or as many as fit in a step: vLLM's default budget.
+const PROMPT_TOKENS: u32 = 2_048;
+/// A step of such a prompt takes no longer, in seconds: a day. Real ones take less than a second.
+const LONGEST_STEP_S: f64 = 86_400.0;
+
+/// Rows of the time series that a step makes, at most: they are in memory together.
+const MOST_STEP_ROWS: f64 = 1e6;
+/// A token takes no longer on its way over a link, in seconds. Real ones take less than a microsecond.
+const LONGEST_TOKEN_S: f64 = 1.0;
+
+/// Reports frameworks whose steps or transfers would not end.
+pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: &mut Diagnostics) {
+    let by_name: HashMap<&str, &EngineSpec> =
+        scenario.engines.iter().map(|engine| (engine.name.as_str(), engine)).collect();
+    // Alone: what other engines there are takes time to find out, and makes no step a thousand times as long.
+    let alone = Scenario {
+        horizon: None,
+        seed: 0,
+        level_of_detail: LevelOfDetail::Medium,
+        gpus: scenario.gpus.clone(),
+        links: scenario.links.clone(),
+        engines: Vec::new(),
+        routing: scenario.routing,
+        prompt_bytes_per_token: 0.0,
+        series_interval: scenario.series_interval,
+    };
+    for framework in frameworks {
+        let Some(engine) = framework.name.value.as_deref().and_then(|name| by_name.get(name)) else { continue };
+        check_transfers(framework, engine, scenario, diagnostics);
+        let tokens = PROMPT_TOKENS.min(engine.scheduler.max_num_batched_tokens);
+        let pairs = u64::from(tokens) * (u64::from(tokens) + 1) / 2;
+        let shape = StepShape {
+            prefill_tokens: tokens,
+            prefill_sequences: 1,
+            prefill_pairs: pairs,
+            prefill_context_tokens: tokens.into(),
+            sampled_rows: 1,
+            ..StepShape::default()
+        };
+        let seconds = StepCost::new(engine, &alone).prepare(&shape).duration(0).as_secs_f64();
+        if seconds > LONGEST_STEP_S {
+            diagnostics.error_with(
+                &framework.at,
+                format!("a step of {tokens} prompt tokens would take {:.0} days", seconds / LONGEST_STEP_S),
+                "check peak_tflops, memory_gbps, mfu and mbu, the step's overhead, and the links between its GPUs",
+            );
+            continue;
+        }
+        let rows = (seconds / scenario.series_interval.as_secs_f64() * (engine.gpus.len() + 1) as f64).ceil();
+        if rows > MOST_STEP_ROWS {
+            diagnostics.error_with(
+                &framework.at,
+                format!(
+                    "a step of {tokens} prompt tokens takes {seconds:.1} s, which is {} rows of the time series",
+                    number(rows)
+                ),
+                format!("raise metrics_config.timeseries_interval_s; at most {} are possible", number(MOST_STEP_ROWS)),
+            );
+        }
+    }
+}
+
+fn check_transfers(framework: &Framework, engine: &EngineSpec, scenario: &Scenario, diagnostics: &mut Diagnostics) {
+    let ways = [
+        (&engine.ingress, scenario.prompt_bytes_per_token, "workload"),
+        (&engine.egress, engine.response_bytes_per_token, "config"),
+    ];
+    for (path, bytes, section) in ways {
+        let links = path.iter().map(|&link| &scenario.links[link as usize]);
+        let Some(slowest) = links.min_by(|a, b| a.bytes_per_s.total_cmp(&b.bytes_per_s)) else { continue };
+        let seconds = bytes / slowest.bytes_per_s;
+        if seconds > LONGEST_TOKEN_S {
+            diagnostics.error_with(
+                &framework.at,
+                format!("a token of {} bytes would take {} s over link {}", number(bytes), number(seconds), slowest.id),
+                format!("check the link's bandwidth_bps and {section}.bytes_per_token_estimate_for_network"),
+            );
+        }
+    }
+}
