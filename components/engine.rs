@@ -7,15 +7,13 @@ use bevy_ecs::prelude::*;
 
 use crate::record::EngineTotals;
 use crate::request::RequestId;
-use crate::scenario::{EngineIndex, SchedulerSpec};
+use crate::scenario::SchedulerSpec;
 use crate::time::SimTime;
 
 /// What an engine is. Never changes.
 #[derive(Component, Clone, Debug)]
 #[component(immutable)]
 pub struct Engine {
-    /// Its index in the scenario.
-    pub index: EngineIndex,
     /// The scheduler's limits and policies.
     pub scheduler: SchedulerSpec,
     /// Links from the client, in the order of travel.
@@ -64,7 +62,7 @@ pub struct Queues {
     pub waiting: Waiting,
     /// How many wait.
     pub waiting_count: u32,
-    /// (deadline, id, sequence) of every sequence with a time limit; those that ended are skipped.
+    /// (deadline, id, sequence) of every sequence with a time limit that has been taken in; those that ended are skipped.
     pub deadlines: BinaryHeap<Reverse<(SimTime, RequestId, Entity)>>,
 }
 
@@ -123,7 +121,7 @@ pub struct Plan {
     pub admission: Admission,
 }
 
-/// The steps that a batch runs for. Computed ahead; an arrival cuts it at the end of the step that is then running.
+/// The steps that a batch runs for. Computed ahead; an arrival cuts it at the first boundary that has to see it.
 #[derive(Component, Clone, Debug, Default)]
 pub struct Epoch {
     /// End of each step.

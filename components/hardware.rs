@@ -3,18 +3,14 @@
 use bevy_ecs::prelude::*;
 
 use crate::record::{GpuTotals, LinkTotals};
-use crate::scenario::{GpuIndex, LinkIndex};
+use crate::scenario::GpuSpec;
 use crate::time::SimTime;
 
 /// A GPU.
 #[derive(Component, Clone, Debug)]
 pub struct Gpu {
-    /// Its index in the scenario.
-    pub index: GpuIndex,
-    /// Peak FLOP/s in the element type that it computes in.
-    pub peak_flops: f64,
-    /// Peak memory bandwidth, in bytes per second.
-    pub peak_bytes_per_s: f64,
+    /// What it is.
+    pub spec: GpuSpec,
     /// What it has done.
     pub totals: GpuTotals,
 }
@@ -22,8 +18,6 @@ pub struct Gpu {
 /// A directed link.
 #[derive(Component, Clone, Debug)]
 pub struct Link {
-    /// Its index in the scenario.
-    pub index: LinkIndex,
     /// Bandwidth, in bytes per second.
     pub bytes_per_s: f64,
     /// Latency.

@@ -24,7 +24,7 @@ pub enum Coupling {
 /// Simulated time: what is now, what comes next, what has been.
 #[derive(Resource, Clone, Debug)]
 pub struct Timeline {
-    /// Now.
+    /// Now: the last arrival or, once all that comes before are in, the first boundary of those that are due.
     pub now: SimTime,
     /// Engines at a boundary, and when: in the order of time, then of index.
     pub due: Vec<(SimTime, EngineIndex)>,
@@ -44,6 +44,8 @@ pub struct Timeline {
     pub wakes: Vec<SimTime>,
     /// The same as a queue; entries that differ from `wakes` are stale.
     pub boundaries: BinaryHeap<Reverse<(SimTime, EngineIndex)>>,
+    /// The last arrival that is in.
+    pub last_arrival: SimTime,
     /// The next request of the open-loop workload.
     pub next_request: Option<RequestSpec>,
     /// Follow-ups, the earliest first.

@@ -53,13 +53,13 @@ impl SimTime {
 impl Add for SimTime {
     type Output = Self;
     fn add(self, span: Self) -> Self {
-        Self(self.0 + span.0)
+        self.saturating_add(span)
     }
 }
 
 impl AddAssign for SimTime {
     fn add_assign(&mut self, span: Self) {
-        self.0 += span.0;
+        *self = *self + span;
     }
 }
 

@@ -23,49 +23,61 @@ use crate::world::Doors;
 type ArrivalParts =
     (&'static Engine, &'static mut Queues, &'static Running, &'static Plan, &'static mut Epoch, &'static KvPool);
 
-/// Most arrivals of a window.
-const WINDOW_ARRIVALS: u32 = 1024;
+/// Most arrivals of a tick, but for those of one instant.
+const TICK_ARRIVALS: u32 = 1024;
 
 /// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
 pub fn arrive(mut desk: Retirement, mut network: Network, mut engines: Query<ArrivalParts>) {
+    let desk = &mut desk;
     match desk.timeline.coupling {
         Coupling::Tight => {
-            while next_arrival(&desk.timeline) <= next_boundary(&mut desk.timeline) {
-                if !take_in_next(&mut desk, &mut network, &mut engines) {
+            desk.timeline.due.clear();
+            let mut arrivals = 0;
+            while arrivals < TICK_ARRIVALS && next_arrival(&desk.timeline) <= next_boundary(&mut desk.timeline) {
+                if !take_in_next(desk, &mut network, &mut engines) {
                     break;
                 }
+                arrivals += 1;
             }
             let boundary = next_boundary(&mut desk.timeline);
-            advance(&mut desk.timeline, boundary);
+            if boundary < next_arrival(&desk.timeline) {
+                advance(&mut desk.timeline, boundary);
+            }
         }
         Coupling::Loose => {
             let window = desk.timeline.window;
             advance(&mut desk.timeline, window);
-            while desk.timeline.due.is_empty() {
+            if desk.timeline.due.is_empty() {
                 desk.doors.hand_over_held();
-                if !open_window(&mut desk, &mut network, &mut engines) {
-                    break;
-                }
+                open_window(desk, &mut network, &mut engines);
             }
         }
     }
-    desk.timeline.stopped = desk.timeline.due.is_empty();
+    let horizon = desk.timeline.horizon;
+    let next = next_arrival(&desk.timeline).min(next_boundary(&mut desk.timeline));
+    desk.timeline.stopped = desk.timeline.due.is_empty() && (next == SimTime::NEVER || next > horizon);
 }
 
-/// Takes in the next window of arrivals and lists the engines that have a boundary within it. False if nothing is left.
-fn open_window(desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) -> bool {
-    let first = next_arrival(&desk.timeline);
+/// Takes in the next window of arrivals and lists the engines that have a boundary within it.
+fn open_window(desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) {
+    let first = next_arrival(&desk.timeline).min(next_boundary(&mut desk.timeline));
     let last = first.saturating_add(desk.timeline.window_span);
     let mut arrivals = 0;
-    while arrivals < WINDOW_ARRIVALS && next_arrival(&desk.timeline) <= last && take_in_next(desk, network, engines) {
+    let mut instant = SimTime::ZERO;
+    loop {
+        let next = next_arrival(&desk.timeline);
+        let in_time = arrivals < TICK_ARRIVALS || next == instant;
+        if next > last || !in_time || !take_in_next(desk, network, engines) {
+            break;
+        }
         arrivals += 1;
+        instant = next;
     }
-    let next = next_arrival(&desk.timeline);
     // Arrivals of an instant come before its boundaries.
-    let window = if next > desk.timeline.horizon { SimTime::NEVER } else { SimTime(next.0.saturating_sub(1)) };
+    let next = next_arrival(&desk.timeline);
+    let window = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
     desk.timeline.window = window;
     advance(&mut desk.timeline, window);
-    arrivals > 0
 }
 
 /// Takes in the next request, if there is one before the horizon.
@@ -74,7 +86,10 @@ fn take_in_next(desk: &mut Retirement, network: &mut Network, engines: &mut Quer
     if at == SimTime::NEVER || at > desk.timeline.horizon {
         return false;
     }
-    desk.timeline.now = at;
+    desk.timeline.last_arrival = at;
+    if desk.timeline.coupling == Coupling::Tight {
+        desk.timeline.now = at;
+    }
     let desk = &mut *desk;
     let spec = take_next(&mut desk.timeline, &mut desk.doors);
     take_in(spec, desk, network, engines);
@@ -97,8 +112,8 @@ fn take_in(spec: RequestSpec, desk: &mut Retirement, network: &mut Network, engi
         return;
     }
     desk.timeline.loads[index as usize] += 1;
-    let deadline = spec.arrival.saturating_add(spec.timeout);
     let request = Request { id, spec, engine: index, delivered };
+    let deadline = request.deadline();
     let sequence = new_sequence(id, &request, target, deadline);
     let request = desk.commands.spawn(request).id();
     let sequence = desk.commands.spawn(Sequence { request, ..sequence }).id();

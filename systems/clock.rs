@@ -26,6 +26,7 @@ pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -
         stopped: false,
         wakes: vec![SimTime::NEVER; engines],
         boundaries: BinaryHeap::new(),
+        last_arrival: SimTime::ZERO,
         next_request: first,
         follow_ups: BinaryHeap::new(),
         follow_ups_returned: 0,

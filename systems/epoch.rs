@@ -16,7 +16,7 @@ use oracle_components::sequence::{Phase, Sequence};
 use crate::clock::{next_arrival, wake_at};
 use crate::costing::StepShape;
 use crate::kv;
-use crate::world::{Batch, CostModel, EngineParts, EnginePartsItem};
+use crate::world::{CostModel, EngineParts, EnginePartsItem, PricedBatch};
 
 /// Steps ahead after an arrival has cut an epoch; doubled each time one runs out uncut.
 const FIRST_HORIZON_STEPS: usize = 16;
@@ -28,9 +28,8 @@ pub fn cost_steps(mut timeline: ResMut<Timeline>, mut engines: Query<EngineParts
     // With one engine the next arrival is its own, so running ahead of it would be in vain.
     let next_delivery = if timeline.engines.len() == 1 { next_arrival(&timeline) } else { SimTime::NEVER };
     for position in 0..timeline.due.len() {
-        let (now, index) = timeline.due[position];
+        let (_, index) = timeline.due[position];
         let mut parts = engines.get_mut(timeline.engines[index as usize]).expect("engines live as long as the world");
-        parts.clock.boundary = now;
         parts.epoch.steps = 0;
         let wake = if parts.running.count == 0 {
             parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered)
@@ -65,12 +64,12 @@ fn shape(parts: &EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>) -> StepS
 fn price(cost: &mut CostModel, shape: &StepShape) {
     let CostModel { step, decode_only, mixed, batch } = cost;
     if shape.prefill_sequences > 0 {
-        *batch = Batch::Mixed;
+        *batch = PricedBatch::Mixed;
         *mixed = Some(step.prepare(shape));
         return;
     }
     let decodes = shape.decode_sequences as usize;
-    *batch = Batch::DecodeOnly(decodes);
+    *batch = PricedBatch::DecodeOnly(decodes);
     if decode_only.len() <= decodes {
         decode_only.resize(decodes + 1, None);
     }

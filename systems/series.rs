@@ -156,12 +156,13 @@ impl EngineSeries {
             preemptions: Some(amounts.preemptions),
             ..row(Subject::Engine(hardware.engine))
         });
-        for &gpu in &hardware.gpu_indices {
+        for gpu in &hardware.gpus {
             rows.0.push(IntervalRow {
-                mfu: Some(amounts.flops / (hardware.peak_flops * seconds)),
-                mbu: Some(amounts.bytes / (hardware.peak_bytes_per_s * seconds)),
+                busy: amounts.busy_s * hardware.gpu_share / seconds,
+                mfu: Some(amounts.flops / (gpu.peak_flops * seconds)),
+                mbu: Some(amounts.bytes / (gpu.peak_bytes_per_s * seconds)),
                 bytes: Some(amounts.bytes),
-                ..row(Subject::Gpu(gpu))
+                ..row(Subject::Gpu(gpu.index))
             });
         }
     }
@@ -193,9 +194,25 @@ impl LinkSeries {
         Self { index, width, open: VecDeque::new() }
     }
 
-    /// Adds a transfer that was under way at `at`. One that comes too late for its interval counts in the oldest open one.
-    pub fn book(&mut self, at: SimTime, busy: SimTime, bytes: f64, rows: &mut FinishedRows) {
-        let start = Interval::containing(at, self.width).start;
+    /// Adds traffic that was under way from `from` to `to`, spread evenly. What comes too late for its interval counts in
+    /// the oldest open one.
+    pub fn book(&mut self, from: SimTime, to: SimTime, busy: SimTime, bytes: f64, rows: &mut FinishedRows) {
+        let (busy_s, span) = (busy.as_secs_f64(), to.since(from).0 as f64);
+        let mut from = from;
+        loop {
+            let interval = Interval::containing(from, self.width);
+            let end = interval.end().min(to);
+            let share = if to > interval.end() { end.since(from).0 as f64 / span } else { 1.0 };
+            let share = if span > 0.0 { share.min(to.since(from).0 as f64 / span) } else { 1.0 };
+            self.add(interval.start, busy_s * share, bytes * share, rows);
+            if to <= interval.end() {
+                return;
+            }
+            from = end;
+        }
+    }
+
+    fn add(&mut self, start: SimTime, busy_s: f64, bytes: f64, rows: &mut FinishedRows) {
         let position = self.open.iter().rposition(|traffic| traffic.start <= start);
         let known = position.filter(|&position| self.open[position].start == start);
         let late = position.is_none() && self.open.len() == OPEN_INTERVALS;
@@ -204,7 +221,7 @@ impl LinkSeries {
             self.open.insert(position, Traffic { start, busy_s: 0.0, bytes: 0.0 });
             position
         });
-        self.open[position].busy_s += busy.as_secs_f64();
+        self.open[position].busy_s += busy_s;
         self.open[position].bytes += bytes;
         if self.open.len() > OPEN_INTERVALS {
             let oldest = self.open.pop_front().expect("one more than are kept open");

@@ -29,8 +29,8 @@ use crate::stop::stop_at;
 use crate::transfer::transfer;
 use crate::world::Doors;
 
-/// Ticks between two looks at the caller's wishes.
-const TICKS_BETWEEN_REPORTS: u64 = 8192;
+/// Boundaries between two looks at the caller's wishes.
+const BOUNDARIES_BETWEEN_REPORTS: usize = 1024;
 
 /// Longest window of loose engines, in intervals of the time series.
 const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
@@ -44,8 +44,6 @@ struct Tick;
 pub struct Progress {
     /// Simulated time.
     pub now: SimTime,
-    /// Requests that have arrived.
-    pub arrived: u64,
     /// Requests that have ended.
     pub ended: u64,
 }
@@ -86,33 +84,52 @@ impl<K: RecordSink + 'static> Simulation<K> {
         Self { world, schedule: tick(), horizon: scenario.horizon, sink: PhantomData }
     }
 
-    /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every few thousand ticks.
+    /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every few thousand boundaries.
     pub fn run(&mut self, mut control: impl FnMut(Progress) -> ControlFlow<()>) -> Outcome {
-        let mut ticks = 0_u64;
-        let stop = loop {
+        let (mut ticks, mut since_report) = (0_u64, 0);
+        let mut cut_short = None;
+        loop {
             self.schedule.run(&mut self.world);
             self.world.clear_trackers();
             ticks += 1;
-            if self.world.resource::<Timeline>().stopped {
-                break if self.horizon.is_some() && !self.is_drained() { Stop::Horizon } else { Stop::Drained };
+            let timeline = self.world.resource::<Timeline>();
+            if timeline.stopped {
+                break;
             }
-            if ticks.is_multiple_of(TICKS_BETWEEN_REPORTS) {
-                if self.world.resource::<Doors>().closed {
-                    break Stop::SinkClosed;
-                }
-                if control(self.progress()).is_break() {
-                    break Stop::Interrupted;
-                }
+            since_report += timeline.due.len().max(1);
+            if since_report < BOUNDARIES_BETWEEN_REPORTS || cut_short.is_some() {
+                continue;
             }
-        };
-        let end = match stop {
-            Stop::Drained | Stop::Horizon => {
-                self.horizon.unwrap_or_else(|| self.world.resource::<Timeline>().last_completion)
+            since_report = 0;
+            if self.world.resource::<Doors>().closed {
+                cut_short = Some(Stop::SinkClosed);
+            } else if control(self.progress()).is_break() {
+                cut_short = Some(Stop::Interrupted);
             }
-            Stop::Interrupted | Stop::SinkClosed => self.latest(),
-        };
+            if cut_short.is_some() {
+                self.cut_short();
+            }
+        }
+        let drained = self.horizon.is_none() || self.is_drained();
+        let stop = cut_short.unwrap_or(if drained { Stop::Drained } else { Stop::Horizon });
+        let horizon = if cut_short.is_some() { Some(self.world.resource::<Timeline>().horizon) } else { self.horizon };
+        let end = horizon.unwrap_or_else(|| self.latest().max(self.world.resource::<Timeline>().last_completion));
         stop_at(&mut self.world, end);
         self.outcome(stop, end, ticks)
+    }
+
+    /// Lets nothing happen beyond what the engine that is furthest has done and the last request that is in.
+    fn cut_short(&mut self) {
+        let latest = self.latest();
+        let mut timeline = self.world.resource_mut::<Timeline>();
+        timeline.horizon = timeline.horizon.min(latest.max(timeline.last_arrival));
+    }
+
+    /// Makes engines meet at every boundary even where they need not: slower, with the same result.
+    #[must_use]
+    pub fn tightly_coupled(mut self) -> Self {
+        self.world.resource_mut::<Timeline>().coupling = Coupling::Tight;
+        self
     }
 
     /// The sink, when the simulation has run.
@@ -130,13 +147,13 @@ impl<K: RecordSink + 'static> Simulation<K> {
     fn latest(&self) -> SimTime {
         let timeline = self.world.resource::<Timeline>();
         let clocks = timeline.engines.iter().filter_map(|&engine| self.world.get::<StepClock>(engine));
-        clocks.map(|clock| clock.boundary).fold(timeline.now, SimTime::max)
+        clocks.map(|clock| clock.boundary).fold(SimTime::ZERO, SimTime::max)
     }
 
     /// Where the simulation is.
     fn progress(&self) -> Progress {
         let timeline = self.world.resource::<Timeline>();
-        Progress { now: timeline.now, arrived: timeline.next_id, ended: timeline.ended.iter().sum() }
+        Progress { now: timeline.now, ended: timeline.ended.iter().sum() }
     }
 
     /// Whether every request has ended and none is to come.

@@ -6,27 +6,23 @@ use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock
 use oracle_components::hardware::{Gpu, Link};
 use oracle_components::record::{GpuTotals, LinkTotals};
 use oracle_components::resources::{Directory, Timeline};
-use oracle_components::scenario::{EngineSpec, LinkIndex, Scenario};
+use oracle_components::scenario::{EngineSpec, GpuIndex, LinkIndex, Scenario};
 
-use crate::costing::{StepCost, gpu_peak_flops, peak_flops};
+use crate::costing::{StepCost, peak_flops};
 use crate::epoch::no_epoch;
 use crate::kv;
 use crate::scheduling::{empty_queues, nothing_running};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::{Batch, Brought, CostModel, EngineHardware};
+use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, PricedBatch};
 
 /// Spawns what a scenario describes.
 pub fn populate(world: &mut World, scenario: &Scenario) {
-    let peaks = gpu_peak_flops(scenario);
-    let gpus = scenario.gpus.iter().zip(0..).zip(peaks).map(|((gpu, index), peak_flops)| {
-        let peak_bytes_per_s = gpu.device.memory_bytes_per_s;
-        world.spawn(Gpu { index, peak_flops, peak_bytes_per_s, totals: GpuTotals::default() }).id()
-    });
+    let gpus =
+        scenario.gpus.iter().map(|gpu| world.spawn(Gpu { spec: gpu.clone(), totals: GpuTotals::default() }).id());
     let gpus = gpus.collect();
     let links = scenario.links.iter().zip(0..).map(|(link, index)| {
         let series = LinkSeries::new(index, scenario.series_interval);
         let link = Link {
-            index,
             bytes_per_s: link.bytes_per_s,
             latency: SimTime::from_secs_f64(link.latency_s),
             busy_until: SimTime::ZERO,
@@ -57,7 +53,6 @@ fn spawn_engine(
         (link.bytes_per_s, SimTime::from_secs_f64(link.latency_s))
     };
     let engine = Engine {
-        index,
         scheduler: spec.scheduler,
         ingress: links(&spec.ingress),
         egress: links(&spec.egress),
@@ -65,15 +60,21 @@ fn spawn_engine(
         response_bytes_per_token: spec.response_bytes_per_token,
     };
     let clock = StepClock { boundary: SimTime::ZERO, steps: 0, lane_free: SimTime::ZERO, flow_received: SimTime::ZERO };
-    let first_gpu = &scenario.gpus[spec.gpus[0] as usize].device;
+    let gpu = |&index: &GpuIndex| {
+        let device = &scenario.gpus[index as usize].device;
+        EngineGpu {
+            entity: directory.gpus[index as usize],
+            index,
+            peak_flops: peak_flops(device, &spec.model),
+            peak_bytes_per_s: device.memory_bytes_per_s,
+        }
+    };
     let hardware = EngineHardware {
         engine: index,
-        gpus: spec.gpus.iter().map(|&gpu| directory.gpus[gpu as usize]).collect(),
-        gpu_indices: spec.gpus.clone(),
+        gpus: spec.gpus.iter().map(gpu).collect(),
+        gpu_share: spec.gpu_share,
         ring_links: spec.rings.iter().flatten().flat_map(|path| links(path)).collect(),
         stage_links: spec.stage_paths.iter().flat_map(|path| links(path)).collect(),
-        peak_flops: peak_flops(first_gpu, &spec.model),
-        peak_bytes_per_s: first_gpu.memory_bytes_per_s,
     };
     let entity = world.spawn((
         engine,
@@ -85,7 +86,12 @@ fn spawn_engine(
         no_epoch(),
         EngineLedger::default(),
         EngineSeries::new(scenario.series_interval),
-        CostModel { step: StepCost::new(spec, scenario), decode_only: Vec::new(), mixed: None, batch: Batch::Mixed },
+        CostModel {
+            step: StepCost::new(spec, scenario),
+            decode_only: Vec::new(),
+            mixed: None,
+            batch: PricedBatch::Mixed,
+        },
         Brought::default(),
         hardware,
     ));

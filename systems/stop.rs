@@ -40,7 +40,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
         parts.epoch.steps = over;
         if over > 0 {
             end_steps(&mut parts, &mut sequences, &mut doors, &mut Finished::default());
-            book(&parts.clock, &parts.brought, parts.engine, parts.hardware, &mut gpus, &mut network, &mut doors.rows);
+            book(&parts.brought, parts.engine, parts.hardware, &mut gpus, &mut network, &mut doors.rows);
             // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
             let boundary = parts.clock.boundary;
             let delivered = parts.queues.inbox.partition_point(|&(delivered, _)| delivered <= boundary) as u64;

@@ -33,22 +33,29 @@ impl Network<'_, '_> {
             link.totals.transfers += 1;
             link.totals.busy += serialisation;
             link.totals.bytes += bytes;
-            series.book(out, serialisation, bytes, rows);
+            series.book(SimTime(out.0 - serialisation.0), out, serialisation, bytes, rows);
             out + link.latency
         })
     }
 
-    /// Books `times` transfers of `bytes` on each link of `path`, the last under way at `at`.
-    fn book(&mut self, path: &[Entity], bytes: f64, times: u64, at: SimTime, rows: &mut FinishedRows) {
-        if bytes == 0.0 {
+    /// Books `times` transfers of `bytes` on each link of `path`, spread from `from` to `to`.
+    fn book(
+        &mut self,
+        path: &[Entity],
+        bytes: f64,
+        times: u64,
+        (from, to): (SimTime, SimTime),
+        rows: &mut FinishedRows,
+    ) {
+        if bytes == 0.0 || times == 0 {
             return;
         }
         for &link in path {
             let (mut link, mut series) = self.links.get_mut(link).expect("links live as long as the world");
-            let carrying = SimTime(SimTime::from_secs_f64(bytes / link.bytes_per_s).0 * times);
+            let carrying = SimTime(SimTime::from_secs_f64(bytes / link.bytes_per_s).0.saturating_mul(times));
             link.totals.busy += carrying;
             link.totals.bytes += bytes * times as f64;
-            series.book(at, carrying, bytes * times as f64, rows);
+            series.book(from, to, carrying, bytes * times as f64, rows);
         }
     }
 
@@ -76,7 +83,7 @@ pub fn stream(engine: &Engine, clock: &mut StepClock, bytes: f64, step_ends: &[S
 }
 
 /// What transfer sees of an engine.
-pub type TransferParts = (&'static Engine, &'static StepClock, &'static mut Brought, &'static EngineHardware);
+pub type TransferParts = (&'static Engine, &'static mut Brought, &'static EngineHardware);
 
 /// Carries what the steps that ended have sent.
 pub fn transfer(
@@ -89,9 +96,8 @@ pub fn transfer(
 ) {
     for &(_, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
-        let (engine, clock, mut brought, hardware) =
-            engines.get_mut(engine).expect("engines live as long as the world");
-        book(clock, &brought, engine, hardware, &mut gpus, &mut network, &mut doors.rows);
+        let (engine, mut brought, hardware) = engines.get_mut(engine).expect("engines live as long as the world");
+        book(&brought, engine, hardware, &mut gpus, &mut network, &mut doors.rows);
         for (entity, end) in &mut brought.ended {
             let sequence = sequences.get(*entity).expect("despawned only when it is complete");
             if end.status == Status::Success && !sequence.streaming {
@@ -104,7 +110,6 @@ pub fn transfer(
 
 /// Books the work of the steps that ended on the engine's GPUs and links.
 pub fn book(
-    clock: &StepClock,
     brought: &Brought,
     engine: &Engine,
     hardware: &EngineHardware,
@@ -113,13 +118,15 @@ pub fn book(
     rows: &mut FinishedRows,
 ) {
     let Some(work) = &brought.work else { return };
-    for &gpu in &hardware.gpus {
-        let mut gpu = gpus.get_mut(gpu).expect("GPUs live as long as the world");
-        gpu.totals.busy += brought.to.since(brought.from);
+    let span = (brought.from, brought.to);
+    let busy_s = brought.to.since(brought.from).as_secs_f64() * hardware.gpu_share;
+    for gpu in &hardware.gpus {
+        let mut gpu = gpus.get_mut(gpu.entity).expect("GPUs live as long as the world");
+        gpu.totals.busy += SimTime::from_secs_f64(busy_s);
         gpu.totals.flops += work.flops_per_gpu;
         gpu.totals.bytes += work.memory_bytes_per_gpu;
     }
-    network.book(&engine.egress, brought.flow_bytes, brought.flows, clock.lane_free, rows);
-    network.book(&hardware.ring_links, work.ring_bytes, 1, brought.to, rows);
-    network.book(&hardware.stage_links, work.stage_bytes, 1, brought.to, rows);
+    network.book(&engine.egress, brought.flow_bytes, brought.flows, span, rows);
+    network.book(&hardware.ring_links, work.ring_bytes, 1, span, rows);
+    network.book(&hardware.stage_links, work.stage_bytes, 1, span, rows);
 }

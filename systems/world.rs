@@ -72,12 +72,12 @@ pub struct CostModel {
     /// The price of the last step with prompts.
     pub mixed: Option<PreparedStep>,
     /// The batch that runs.
-    pub batch: Batch,
+    pub batch: PricedBatch,
 }
 
 /// Where the price of a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Batch {
+pub enum PricedBatch {
     /// So many decodes.
     DecodeOnly(usize),
     /// With prompts.
@@ -89,8 +89,8 @@ impl CostModel {
     #[must_use]
     pub fn price(&self) -> &PreparedStep {
         let price = match self.batch {
-            Batch::DecodeOnly(decodes) => self.decode_only[decodes].as_ref(),
-            Batch::Mixed => self.mixed.as_ref(),
+            PricedBatch::DecodeOnly(decodes) => self.decode_only[decodes].as_ref(),
+            PricedBatch::Mixed => self.mixed.as_ref(),
         };
         price.expect("a batch that runs has been priced")
     }
@@ -113,23 +113,32 @@ pub struct Brought {
     pub ended: Vec<(Entity, End)>,
 }
 
+/// A GPU as its engine sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineGpu {
+    /// The entity.
+    pub entity: Entity,
+    /// Its index in the scenario.
+    pub index: GpuIndex,
+    /// Peak FLOP/s of the products that its model runs.
+    pub peak_flops: f64,
+    /// Peak memory bandwidth, in bytes per second.
+    pub peak_bytes_per_s: f64,
+}
+
 /// What an engine runs on.
 #[derive(Component, Clone, Debug)]
 pub struct EngineHardware {
     /// The engine's index.
     pub engine: EngineIndex,
     /// Its GPUs.
-    pub gpus: Vec<Entity>,
-    /// Their indices.
-    pub gpu_indices: Vec<GpuIndex>,
+    pub gpus: Vec<EngineGpu>,
+    /// What of each GPU's time it has.
+    pub gpu_share: f64,
     /// Links that its collectives cross, once for each hop that does.
     pub ring_links: Vec<Entity>,
     /// Links that its activations cross from stage to stage.
     pub stage_links: Vec<Entity>,
-    /// Peak FLOP/s of one GPU.
-    pub peak_flops: f64,
-    /// Peak memory bandwidth of one GPU, in bytes per second.
-    pub peak_bytes_per_s: f64,
 }
 
 /// All of an engine.

@@ -21,7 +21,6 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use crate::kv::Names;
 use crate::retire::End;
-use crate::series::{EngineAmounts, FinishedRows};
 use crate::world::{Doors, EngineParts, EnginePartsItem};
 
 pub use leave::{Departure, leave};
@@ -43,7 +42,7 @@ pub fn schedule_batches(
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world");
         end_steps(&mut parts, &mut sequences, &mut doors, &mut finished);
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
-        take_in(&mut parts, &sequences, now, &mut doors.rows);
+        take_in(&mut parts, &sequences, now);
         expire(&mut parts, &mut sequences, &requests, now);
         batch::form(&mut parts, sequences.reborrow(), &requests, now);
     }
@@ -57,24 +56,13 @@ pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32
 }
 
 /// Moves what has been delivered to the waiting queue.
-fn take_in(
-    parts: &mut EnginePartsItem<'_, '_>,
-    sequences: &Query<&mut Sequence>,
-    now: SimTime,
-    rows: &mut FinishedRows,
-) {
-    let mut waited_s = 0.0;
+fn take_in(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>, now: SimTime) {
     let queues = &mut *parts.queues;
-    while let Some(&(delivered, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
+    while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
         queues.inbox.pop_front();
         let sequence = sequences.get(entity).expect("a delivered sequence lives");
         queues.inbox_with_deadline -= u32::from(sequence.deadline != SimTime::NEVER);
         queue::push_back(queues, sequence, entity);
-        waited_s += now.since(delivered).as_secs_f64();
-    }
-    if waited_s > 0.0 {
-        let amounts = EngineAmounts { waiting_s: waited_s, ..EngineAmounts::default() };
-        parts.series.book(now, now, amounts, parts.hardware, rows);
     }
     parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
 }

@@ -77,9 +77,12 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
     let held = (held_before + kv::held_blocks(&parts.pool)) as f64 / 2.0;
     let work = parts.cost.price().work_over(steps as u64, summed_context(&parts.epoch, steps));
     let span_s = to.since(from).as_secs_f64();
+    // Those that were delivered while the steps ran wait too, though only the boundary sees them.
+    let delivered = parts.queues.inbox.iter().map(|&(delivered, _)| delivered).take_while(|&delivered| delivered <= to);
+    let delivered_s: f64 = delivered.map(|delivered| to.since(delivered.max(from)).as_secs_f64()).sum();
     let mut amounts = EngineAmounts {
         running_s: f64::from(parts.running.count) * span_s,
-        waiting_s: f64::from(parts.queues.waiting_count) * span_s,
+        waiting_s: f64::from(parts.queues.waiting_count) * span_s + delivered_s,
         kv_use_s: held / parts.pool.total as f64 * span_s,
         steps: steps as f64,
         output_tokens: f64::from(decodes) * steps as f64,

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::ops::ControlFlow;
 
 use oracle_components::SimTime;
-use oracle_components::record::{IntervalRow, LinkTotals, RequestRecord, Status};
+use oracle_components::record::{IntervalRow, LinkTotals, Outcome, RequestRecord, Status, Stop};
 use oracle_systems::Simulation;
 use oracle_systems::ports::{RecordSink, SinkClosed};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
@@ -66,6 +66,7 @@ const CORNERS: [&str; 29] = [
 struct Ledger {
     records: Vec<RequestRecord>,
     gaps: BTreeMap<u64, u64>,
+    rows: Vec<IntervalRow>,
 }
 
 impl RecordSink for Ledger {
@@ -78,7 +79,8 @@ impl RecordSink for Ledger {
         *self.gaps.entry(gap.0).or_default() += sequences;
     }
 
-    fn interval(&mut self, _: &IntervalRow) -> Result<(), SinkClosed> {
+    fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed> {
+        self.rows.push(row.clone());
         Ok(())
     }
 }
@@ -106,6 +108,42 @@ fn same_link(index: usize, naive: &LinkTotals, fast: &LinkTotals) -> Result<(), 
     same(&format!("link {index}"), naive, &fast)
 }
 
+/// Runs a simulation to its end.
+fn run(mut simulation: Simulation<Ledger>) -> (Outcome, Ledger) {
+    let outcome = simulation.run(|_| ControlFlow::Continue(()));
+    (outcome, simulation.into_sink())
+}
+
+/// Engines that may be ahead of each other leave the same records, and rows of the time series, as when they may not.
+fn same_if_tight(case: &Case, loose: &Ledger) -> Result<(), TestCaseError> {
+    let simulation = Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
+    let (_, tight) = run(simulation.tightly_coupled());
+    same("records, tightly coupled", &loose.records, &tight.records)?;
+    let sorted = |ledger: &Ledger| {
+        let mut rows = ledger.rows.clone();
+        rows.sort_by_key(|row| (format!("{:?}", row.subject), row.start));
+        rows
+    };
+    let (loose, tight) = (sorted(loose), sorted(&tight));
+    same("rows, tightly coupled", &loose.len(), &tight.len())?;
+    let near = |one: Option<f64>, other: Option<f64>| match (one, other) {
+        (Some(one), Some(other)) => (one - other).abs() <= 1e-9 * (1.0 + one.abs()),
+        _ => one == other,
+    };
+    for (one, other) in loose.iter().zip(&tight) {
+        let alike = (one.subject, one.start, one.length) == (other.subject, other.start, other.length)
+            && near(Some(one.busy), Some(other.busy))
+            && near(one.bytes, other.bytes)
+            && near(one.waiting, other.waiting)
+            && near(one.running, other.running)
+            && near(one.output_tokens, other.output_tokens);
+        if !alike {
+            same("a row, tightly coupled", other, one)?;
+        }
+    }
+    Ok(())
+}
+
 fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseError> {
     let scenario = case.scenario();
     let naive = naive::run(&scenario, &mut case.source());
@@ -114,9 +152,10 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
         coverage.borrow_mut().note("engines go their own ways");
     }
 
-    let mut simulation = Simulation::new(scenario, Box::new(case.source()), Ledger::default());
-    let outcome = simulation.run(|_| ControlFlow::Continue(()));
-    let fast = simulation.into_sink();
+    let (outcome, fast) = run(Simulation::new(scenario, Box::new(case.source()), Ledger::default()));
+    if case.is_loose() {
+        same_if_tight(case, &fast)?;
+    }
 
     for (at, (naive, fast)) in naive.records.iter().zip(&fast.records).enumerate() {
         let what = format!("record {at}, of request {}", naive.request);
@@ -222,4 +261,28 @@ fn small_cases_end_alike() {
 fn long_cases_end_alike() {
     let cases = cases_asked_for().unwrap_or(SMALL_CASES) / 500;
     compare_many(LONG, cases.max(1), 20);
+}
+
+/// A run that is interrupted ends whole: a record for each request that arrived, none before its arrival, all blocks back.
+#[test]
+fn an_interrupted_run_ends_whole() {
+    let config = Config { cases: 6, rng_seed: RngSeed::Fixed(3), failure_persistence: None, ..Config::default() };
+    let interrupted = RefCell::new(0);
+    let outcome = TestRunner::new(config).run(&case(LONG), |case| {
+        let mut simulation = Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
+        let outcome = simulation.run(|_| ControlFlow::Break(()));
+        let ledger = simulation.into_sink();
+        *interrupted.borrow_mut() += u32::from(outcome.stop == Stop::Interrupted);
+        same("records", &(ledger.records.len() as u64), &outcome.arrived)?;
+        same("ended", &outcome.ended.iter().sum(), &outcome.arrived)?;
+        for record in &ledger.records {
+            same("completion from arrival on", &record.completion.max(record.arrival), &record.completion)?;
+        }
+        for engine in &outcome.engines {
+            same("blocks", &engine.blocks_allocated, &engine.blocks_freed)?;
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(interrupted.into_inner() > 0, "no case was long enough to be interrupted");
 }

@@ -60,6 +60,8 @@ struct World<'a> {
     scenario: &'a Scenario,
     source: &'a mut dyn RequestSource,
     now: SimTime,
+    /// The last boundary of any engine.
+    last_boundary: SimTime,
     router: Router,
     engines: Vec<Engine>,
     links: Vec<Link>,
@@ -79,6 +81,7 @@ impl<'a> World<'a> {
         Self {
             scenario,
             now: SimTime::ZERO,
+            last_boundary: SimTime::ZERO,
             router: Router::new(scenario.routing, &weights, scenario.seed),
             engines: scenario.engines.iter().map(|engine| Engine::new(engine, scenario)).collect(),
             links: scenario.links.iter().map(Link::new).collect(),
@@ -171,6 +174,7 @@ impl<'a> World<'a> {
     }
 
     fn pass_boundary(&mut self, index: usize) {
+        self.last_boundary = self.now;
         self.engines[index].take_in(self.now);
         while let Some(ended) = self.engines[index].expire_one(self.now) {
             self.close(ended);
@@ -290,7 +294,7 @@ impl<'a> World<'a> {
     fn stop(mut self, stop: Stop) -> NaiveOutcome {
         // The last byte of a response may still be on its way when nothing is left for the engines.
         let completions = self.records.iter().map(|record| record.completion);
-        let end = self.scenario.horizon.unwrap_or_else(|| completions.fold(SimTime::ZERO, SimTime::max));
+        let end = self.scenario.horizon.unwrap_or_else(|| completions.fold(self.last_boundary, SimTime::max));
         let mut rest = Vec::new();
         for engine in &mut self.engines {
             let not_running = engine.in_transit.drain(..).chain(engine.waiting.drain(..));
