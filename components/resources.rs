@@ -1,5 +1,5 @@
-//! What the whole world shares: the timeline (the clock, who is due when, what is to arrive, what has ended), and entities
-//! by index. Few resources, since each look-up costs a tick some nanoseconds.
+//! What the whole world shares: the timeline: the clock, who is due when, what is to arrive, what has ended. One resource,
+//! since each look-up costs a tick some nanoseconds.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -89,13 +89,4 @@ impl Ord for FollowUp {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.spec.arrival, self.order).cmp(&(other.spec.arrival, other.order))
     }
-}
-
-/// Hardware entities, by index.
-#[derive(Resource, Clone, Debug, Default)]
-pub struct Directory {
-    /// GPUs.
-    pub gpus: Vec<Entity>,
-    /// Links.
-    pub links: Vec<Entity>,
 }

@@ -16,7 +16,7 @@ pub enum Phase {
     Prefill,
     /// Running, one token a step.
     Decode,
-    /// Its request has ended; it is despawned when the phase is over.
+    /// Its request has ended; completion will despawn it.
     Ended,
 }
 

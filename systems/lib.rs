@@ -1,28 +1,30 @@
-//! What happens in an LLMPerfOracle world: one module per phase of the tick, in the order in which they run, and the tick
-//! that runs them.
+//! What happens in an LLMPerfOracle world: the five phases of a tick, and the tick that runs them.
+//!
+//! The phases, in their order: `arrival`, `scheduling`, costing (`epoch`, by the prices of [`costing`]), `transfer`,
+//! `completion`. Around them: `clock` (who is due next), `kv` (the KV pool), `retire` (the end of a request), `series` (the
+//! time series), `spawn` and `stop` (how a world begins and ends), `world` (what the systems see of it), `executor`.
 //!
 //! Invariant: nothing here knows a file format or a command line. Requests come in and records go out by the two traits
 //! of [`ports`]. `SEMANTICS.md` states what an engine does, exactly.
 
+pub mod costing;
+pub mod memory;
 pub mod ports;
 pub mod router;
 
-pub mod arrival;
-pub mod clock;
-pub mod completion;
-pub mod costing;
-pub mod epoch;
-pub mod scheduling;
-pub mod transfer;
-
-pub mod executor;
-pub mod kv;
-pub mod memory;
-pub mod retire;
-pub mod series;
-pub mod simulation;
-pub mod spawn;
-pub mod stop;
-pub mod world;
+mod arrival;
+mod clock;
+mod completion;
+mod epoch;
+mod executor;
+mod kv;
+mod retire;
+mod scheduling;
+mod series;
+mod simulation;
+mod spawn;
+mod stop;
+mod transfer;
+mod world;
 
 pub use simulation::{Progress, Simulation};

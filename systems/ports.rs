@@ -20,7 +20,7 @@ pub trait RequestSource: Send + Sync {
     /// The next request of the open-loop workload, in non-decreasing order of arrival; `None` when there are no more.
     fn next_request(&mut self) -> Option<RequestSpec>;
 
-    /// Called when a request has ended, in order of completion: the request that this end gives rise to (the session's
+    /// Called when a request has ended, in the order in which engines end them: the request that this end gives rise to (the session's
     /// next turn, say), which arrives at `record.completion` or later.
     fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec>;
 

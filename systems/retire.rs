@@ -1,5 +1,5 @@
-//! The end of a request: its record, its follow-up, and its entities' despawn. Every phase in which requests end uses
-//! this: arrival (refusals), scheduling (timeouts), completion (answers), and the stop.
+//! The end of a request: its record, its follow-up, and its entities' despawn. Arrival uses this for refusals, completion
+//! for all that scheduling has taken off an engine, and the stop for what is left.
 
 use std::cmp::Reverse;
 

@@ -12,7 +12,7 @@ use oracle_components::engine::{EngineLedger, StepClock};
 use oracle_components::hardware::{Gpu, Link};
 use oracle_components::kv::KvPool;
 use oracle_components::record::{EngineTotals, GpuTotals, LinkTotals, Outcome, Stop};
-use oracle_components::resources::{Coupling, Directory, Timeline};
+use oracle_components::resources::{Coupling, Timeline};
 use oracle_components::scenario::{Routing, Scenario};
 
 use crate::arrival::arrive;
@@ -24,7 +24,7 @@ use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
 use crate::scheduling::schedule_batches;
 use crate::series::{FinishedRows, OPEN_INTERVALS};
-use crate::spawn::populate;
+use crate::spawn::{Directory, populate};
 use crate::stop::stop_at;
 use crate::transfer::transfer;
 use crate::world::Doors;
@@ -52,6 +52,7 @@ pub struct Progress {
 pub struct Simulation<K> {
     world: World,
     schedule: Schedule,
+    directory: Directory,
     horizon: Option<SimTime>,
     sink: PhantomData<K>,
 }
@@ -80,8 +81,8 @@ impl<K: RecordSink + 'static> Simulation<K> {
             held: Vec::new(),
             rows: FinishedRows::default(),
         });
-        populate(&mut world, &scenario);
-        Self { world, schedule: tick(), horizon: scenario.horizon, sink: PhantomData }
+        let directory = populate(&mut world, &scenario);
+        Self { world, schedule: tick(), directory, horizon: scenario.horizon, sink: PhantomData }
     }
 
     /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every few thousand boundaries.
@@ -165,7 +166,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
 
     /// The totals, once everything has ended.
     fn outcome(&mut self, stop: Stop, end: SimTime, ticks: u64) -> Outcome {
-        let directory = self.world.resource::<Directory>();
+        let directory = &self.directory;
         let timeline = self.world.resource::<Timeline>();
         let engines = timeline.engines.iter().map(|&engine| {
             let pool = self.world.get::<KvPool>(engine).expect("engines live as long as the world");

@@ -5,7 +5,7 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
 use oracle_components::hardware::{Gpu, Link};
 use oracle_components::record::{GpuTotals, LinkTotals};
-use oracle_components::resources::{Directory, Timeline};
+use oracle_components::resources::Timeline;
 use oracle_components::scenario::{EngineSpec, GpuIndex, LinkIndex, Scenario};
 
 use crate::costing::{StepCost, peak_flops};
@@ -15,8 +15,17 @@ use crate::scheduling::{empty_queues, nothing_running};
 use crate::series::{EngineSeries, LinkSeries};
 use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, PricedBatch};
 
+/// Hardware entities, by index.
+#[derive(Debug)]
+pub struct Directory {
+    /// GPUs.
+    pub gpus: Vec<Entity>,
+    /// Links.
+    pub links: Vec<Entity>,
+}
+
 /// Spawns what a scenario describes.
-pub fn populate(world: &mut World, scenario: &Scenario) {
+pub fn populate(world: &mut World, scenario: &Scenario) -> Directory {
     let gpus =
         scenario.gpus.iter().map(|gpu| world.spawn(Gpu { spec: gpu.clone(), totals: GpuTotals::default() }).id());
     let gpus = gpus.collect();
@@ -36,7 +45,7 @@ pub fn populate(world: &mut World, scenario: &Scenario) {
     let engines = engines.map(|(engine, index)| spawn_engine(world, scenario, engine, index, &directory));
     let engines = engines.collect();
     world.resource_mut::<Timeline>().engines = engines;
-    world.insert_resource(directory);
+    directory
 }
 
 /// Spawns an engine.

@@ -11,13 +11,17 @@ use oracle_systems::Progress;
 const DRAWS_PER_S: u8 = 10;
 
 /// A bar, or none.
-pub struct Bar(Option<ProgressBar>);
+pub struct Bar {
+    bar: Option<ProgressBar>,
+    /// It counts requests, not simulated time.
+    by_requests: bool,
+}
 
 impl Bar {
     /// A bar over the requests that are expected, or over simulated time to the horizon, if standard error is a terminal.
     pub fn new(expected_requests: Option<u64>, horizon: Option<SimTime>, quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
-            return Self(None);
+            return Self { bar: None, by_requests: false };
         }
         let length = expected_requests.or(horizon.map(|horizon| horizon.0));
         let bar = match length {
@@ -34,20 +38,20 @@ impl Bar {
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S));
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self(Some(bar))
+        Self { bar: Some(bar), by_requests: expected_requests.is_some() }
     }
 
     /// Shows where the simulation is.
-    pub fn update(&self, progress: Progress, by_requests: bool) {
-        if let Some(bar) = &self.0 {
-            bar.set_position(if by_requests { progress.ended } else { progress.now.0 });
+    pub fn update(&self, progress: Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(if self.by_requests { progress.ended } else { progress.now.0 });
             bar.set_message(format!("simulated {} | {} requests", progress.now, progress.ended));
         }
     }
 
     /// Takes the bar away.
     pub fn clear(&self) {
-        if let Some(bar) = &self.0 {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }

@@ -37,7 +37,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let started = Instant::now();
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
     let outcome = simulation.run(|progress| {
-        bar.update(progress, facts.expected_requests.is_some());
+        bar.update(progress);
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bar.clear();
