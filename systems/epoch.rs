@@ -16,7 +16,7 @@ use oracle_components::sequence::{Phase, Sequence};
 use crate::clock::{next_arrival, wake_at};
 use crate::costing::StepShape;
 use crate::kv;
-use crate::world::{CostModel, EngineParts, EnginePartsItem, PricedBatch};
+use crate::world::{EngineParts, EnginePartsItem, PricedBatch};
 
 /// Steps ahead after an arrival has cut an epoch; doubled each time one runs out uncut.
 const FIRST_HORIZON_STEPS: usize = 16;
@@ -60,26 +60,13 @@ fn shape(parts: &EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>) -> StepS
     shape
 }
 
-/// Prices a batch, from the table if it is decodes alone.
-fn price(cost: &mut CostModel, shape: &StepShape) {
-    let CostModel { step, decode_only, mixed, batch } = cost;
-    if shape.prefill_sequences > 0 {
-        *batch = PricedBatch::Mixed;
-        *mixed = Some(step.prepare(shape));
-        return;
-    }
-    let decodes = shape.decode_sequences as usize;
-    *batch = PricedBatch::DecodeOnly(decodes);
-    if decode_only.len() <= decodes {
-        decode_only.resize(decodes + 1, None);
-    }
-    decode_only[decodes].get_or_insert_with(|| step.prepare(shape));
-}
-
 /// Prices the batch and computes the ends of its steps.
 fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, next_delivery: SimTime) {
-    let shape = shape(parts, sequences);
-    price(&mut parts.cost, &shape);
+    parts.cost.batch = if parts.plan.chunks.is_empty() {
+        PricedBatch::DecodeOnly(parts.running.decodes)
+    } else {
+        PricedBatch::Mixed(parts.cost.prices.step.prepare(&shape(parts, sequences)))
+    };
     let price = parts.cost.price();
     let running = &mut *parts.running;
     let decodes = u64::from(running.decodes);

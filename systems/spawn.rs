@@ -1,5 +1,7 @@
 //! The entities that a world begins with: GPUs, links and engines.
 
+use std::sync::Arc;
+
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
@@ -13,7 +15,7 @@ use crate::epoch::no_epoch;
 use crate::kv;
 use crate::scheduling::{empty_queues, nothing_running};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, PricedBatch};
+use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, PricedBatch, Prices};
 
 /// Hardware entities, by index.
 #[derive(Debug)]
@@ -41,8 +43,17 @@ pub fn populate(world: &mut World, scenario: &Scenario) -> Directory {
     });
     let links = links.collect();
     let directory = Directory { gpus, links };
-    let engines = scenario.engines.iter().zip(0..);
-    let engines = engines.map(|(engine, index)| spawn_engine(world, scenario, engine, index, &directory));
+    let mut prices: Vec<Arc<Prices>> = Vec::new();
+    let engines = scenario.engines.iter().zip(0..).zip(StepCost::of_all(scenario));
+    let engines = engines.map(|((engine, index), step)| {
+        let seats = engine.scheduler.max_num_seqs;
+        let known = prices.iter().find(|prices| prices.are_of(&step, seats)).cloned();
+        let known = known.unwrap_or_else(|| {
+            prices.push(Arc::new(Prices::new(step, seats)));
+            Arc::clone(&prices[prices.len() - 1])
+        });
+        spawn_engine(world, scenario, engine, index, &directory, known)
+    });
     let engines = engines.collect();
     world.resource_mut::<Timeline>().engines = engines;
     directory
@@ -55,6 +66,7 @@ fn spawn_engine(
     spec: &EngineSpec,
     index: u32,
     directory: &Directory,
+    prices: Arc<Prices>,
 ) -> Entity {
     let links = |path: &[LinkIndex]| path.iter().map(|&link| directory.links[link as usize]).collect::<Vec<_>>();
     let rate = |&link: &LinkIndex| {
@@ -95,12 +107,7 @@ fn spawn_engine(
         no_epoch(),
         EngineLedger::default(),
         EngineSeries::new(scenario.series_interval),
-        CostModel {
-            step: StepCost::new(spec, scenario),
-            decode_only: Vec::new(),
-            mixed: None,
-            batch: PricedBatch::Mixed,
-        },
+        CostModel { prices, batch: PricedBatch::DecodeOnly(0) },
         Brought::default(),
         hardware,
     ));

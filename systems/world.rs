@@ -1,5 +1,7 @@
 //! The world as the systems see it: the bundle of an engine's components, and the doors as resources.
 
+use std::sync::{Arc, OnceLock};
+
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
@@ -8,7 +10,7 @@ use oracle_components::kv::KvPool;
 use oracle_components::record::RequestRecord;
 use oracle_components::scenario::{EngineIndex, GpuIndex};
 
-use crate::costing::{PreparedStep, StepCost, StepWork};
+use crate::costing::{PreparedStep, StepCost, StepShape, StepWork};
 use crate::ports::{RecordSink, RequestSource};
 use crate::retire::End;
 use crate::router::Router;
@@ -62,37 +64,62 @@ impl Doors {
     }
 }
 
+/// Prices of steps, shared by engines that cost the same.
+#[derive(Debug)]
+pub struct Prices {
+    /// Prices any step.
+    pub step: StepCost,
+    /// Steps without prompts, by batch size, as far as they have been needed.
+    decode_only: Vec<OnceLock<PreparedStep>>,
+}
+
+impl Prices {
+    /// No price yet; batches of up to `most_sequences`.
+    #[must_use]
+    pub fn new(step: StepCost, most_sequences: u32) -> Self {
+        Self { step, decode_only: (0..=most_sequences).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// Whether these are prices of `step`, for batches of up to `most_sequences`.
+    #[must_use]
+    pub fn are_of(&self, step: &StepCost, most_sequences: u32) -> bool {
+        self.decode_only.len() > most_sequences as usize && self.step == *step
+    }
+
+    /// The price of a step of so many decodes.
+    #[must_use]
+    pub fn of_decodes(&self, decodes: u32) -> &PreparedStep {
+        let shape = StepShape { decode_sequences: decodes, sampled_rows: decodes, ..StepShape::default() };
+        self.decode_only[decodes as usize].get_or_init(|| self.step.prepare(&shape))
+    }
+}
+
 /// What an engine's steps cost.
 #[derive(Component)]
 pub struct CostModel {
-    /// Prices steps.
-    pub step: StepCost,
-    /// Prices of steps without prompts, by batch size, as far as they have been needed.
-    pub decode_only: Vec<Option<PreparedStep>>,
-    /// The price of the last step with prompts.
-    pub mixed: Option<PreparedStep>,
+    /// Prices.
+    pub prices: Arc<Prices>,
     /// The batch that runs.
     pub batch: PricedBatch,
 }
 
-/// Where the price of a batch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The price of a batch.
+#[expect(clippy::large_enum_variant, reason = "one an engine; a box would be one more miss a step")]
 pub enum PricedBatch {
     /// So many decodes.
-    DecodeOnly(usize),
+    DecodeOnly(u32),
     /// With prompts.
-    Mixed,
+    Mixed(PreparedStep),
 }
 
 impl CostModel {
     /// The price of the batch that runs.
     #[must_use]
     pub fn price(&self) -> &PreparedStep {
-        let price = match self.batch {
-            PricedBatch::DecodeOnly(decodes) => self.decode_only[decodes].as_ref(),
-            PricedBatch::Mixed => self.mixed.as_ref(),
-        };
-        price.expect("a batch that runs has been priced")
+        match &self.batch {
+            PricedBatch::DecodeOnly(decodes) => self.prices.of_decodes(*decodes),
+            PricedBatch::Mixed(price) => price,
+        }
     }
 }
 

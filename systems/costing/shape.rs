@@ -96,7 +96,7 @@ impl Features {
 }
 
 /// What of a model the features depend on.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct FeatureRules {
     /// Window of the sliding-window layers, in tokens; infinite without.
     pub(crate) window_tokens: f64,

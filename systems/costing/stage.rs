@@ -29,7 +29,7 @@ struct StagePlan {
 }
 
 /// An operator in seconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Kernel {
     layers: f64,
     compute_s: Term,
@@ -54,7 +54,7 @@ impl Kernel {
 }
 
 /// Decode attention of a layer, in seconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct DecodeAttentionSeconds {
     pub(crate) compute_per_context_token: f64,
     pub(crate) memory_per_context_token: f64,
@@ -62,7 +62,7 @@ pub(crate) struct DecodeAttentionSeconds {
 }
 
 /// What transfers depend on: whether there is a token or a sampled row at all, and how many.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct BatchTerms {
     pub(crate) per_pass: f64,
     pub(crate) per_token: f64,
@@ -81,7 +81,7 @@ impl BatchTerms {
 }
 
 /// Stages that cost the same.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StageKind {
     /// How many stages are of this kind.
     pub(crate) stages: f64,
@@ -120,10 +120,9 @@ impl StageKind {
 }
 
 /// The stages of an engine by kind.
-pub(crate) fn stage_kinds(engine: &EngineSpec, scenario: &Scenario) -> Vec<StageKind> {
-    let sharing = LinkSharing::new(scenario);
+pub(crate) fn stage_kinds(engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) -> Vec<StageKind> {
     let stages = engine.pipeline_parallel.max(1);
-    let mut plans: Vec<StagePlan> = (0..stages).map(|s| stage_plan(engine, scenario, s, &sharing)).collect();
+    let mut plans: Vec<StagePlan> = (0..stages).map(|s| stage_plan(engine, scenario, s, sharing)).collect();
     let mut kinds = grouped(&plans);
     if kinds.len() > MAX_STAGE_KINDS {
         level_to_slowest(&mut plans);

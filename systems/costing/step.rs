@@ -28,7 +28,7 @@ use super::stage::{
 };
 
 /// What the steps of one engine cost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepCost {
     rules: FeatureRules,
     kinds: Vec<StageKind>,
@@ -43,7 +43,7 @@ pub struct StepCost {
 }
 
 /// Work of decode attention on a GPU, for each token of summed context: means over the stages.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct ContextWork {
     full_layers: f64,
     window_layers: f64,
@@ -110,6 +110,19 @@ impl StepCost {
     /// If an index points outside the scenario, or a device has no peak: what the config checks.
     #[must_use]
     pub fn new(engine: &EngineSpec, scenario: &Scenario) -> Self {
+        Self::with_sharing(engine, scenario, &LinkSharing::new(scenario))
+    }
+
+    /// Derives the costs of every engine of `scenario`, in their order.
+    ///
+    /// # Panics
+    /// As [`StepCost::new`].
+    pub fn of_all(scenario: &Scenario) -> impl Iterator<Item = Self> + '_ {
+        let sharing = LinkSharing::new(scenario);
+        scenario.engines.iter().map(move |engine| Self::with_sharing(engine, scenario, &sharing))
+    }
+
+    fn with_sharing(engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) -> Self {
         let model = &engine.model;
         let mut rules = FeatureRules { window_tokens: f64::INFINITY, experts: 0.0, ln_miss: 0.0 };
         if let Some(window) = &model.sliding_window {
@@ -121,7 +134,7 @@ impl StepCost {
         }
         let mut cost = Self {
             rules,
-            kinds: stage_kinds(engine, scenario),
+            kinds: stage_kinds(engine, scenario, sharing),
             stages: f64::from(engine.pipeline_parallel.max(1)),
             prompt_microbatches: engine.prompt_microbatches.map(f64::from),
             overhead_s: engine.step_overhead_s,
@@ -131,7 +144,7 @@ impl StepCost {
             stage_bytes_per_token: if engine.pipeline_parallel > 1 { hidden_bytes(engine) } else { 0.0 },
             context_work: ContextWork::default(),
         };
-        cost.sum_work(engine, scenario);
+        cost.sum_work(engine, scenario, sharing);
         cost
     }
 
@@ -181,13 +194,12 @@ impl StepCost {
     }
 
     /// Fills in what GPUs and links do, averaged over stages.
-    fn sum_work(&mut self, engine: &EngineSpec, scenario: &Scenario) {
+    fn sum_work(&mut self, engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) {
         let rank = ModelRank::new(&engine.model, engine.tensor_parallel);
         let DecodeAttention { flops_per_context_token, bytes_per_context_token, bytes_per_sequence } =
             rank.decode_attention();
         self.context_work.flops_per_token = flops_per_context_token;
         self.context_work.bytes_per_token = bytes_per_context_token;
-        let sharing = LinkSharing::new(scenario);
         let stages = engine.pipeline_parallel.max(1);
         let share = 1.0 / f64::from(stages);
         for stage in 0..stages {
@@ -202,7 +214,7 @@ impl StepCost {
             self.bytes.add(Feature::DecodeSequences, bytes_per_sequence * layers.layers() * share);
             self.context_work.full_layers += layers.full * share;
             self.context_work.window_layers += layers.window * share;
-            let ring = Ring::of_stage(engine, scenario, stage as usize, &sharing);
+            let ring = Ring::of_stage(engine, scenario, stage as usize, sharing);
             let reduced = all_reduces(&layers) * hidden_bytes(engine) * ring.all_reduce_share();
             self.ring_bytes.per_token += reduced * share;
             if layers.last {
