@@ -17,7 +17,8 @@ pub enum Coupling {
     /// responses queue on. They meet at every boundary.
     Tight,
     /// Nothing passes between engines but the arrivals, whose order is known beforehand. Within a window of arrivals each
-    /// goes its own way, and a tick takes all of them a boundary further.
+    /// goes its own way; they are taken through it in groups small enough to stay in the processor's cache, a boundary of
+    /// each a tick.
     Loose,
 }
 
@@ -26,7 +27,7 @@ pub enum Coupling {
 pub struct Timeline {
     /// Now: the last arrival or, once all that comes before are in, the first boundary of those that are due.
     pub now: SimTime,
-    /// Engines at a boundary, and when: in the order of time, then of index.
+    /// Engines at a boundary, and when: in the order of index.
     pub due: Vec<(SimTime, EngineIndex)>,
     /// Whether engines may be ahead of each other.
     pub coupling: Coupling,
@@ -42,8 +43,10 @@ pub struct Timeline {
     pub stopped: bool,
     /// Each engine's next boundary; [`SimTime::NEVER`] if it has none.
     pub wakes: Vec<SimTime>,
-    /// The same as a queue; entries that differ from `wakes` are stale.
+    /// The same as a queue, if engines are tight; entries that differ from `wakes` are stale.
     pub boundaries: BinaryHeap<Reverse<(SimTime, EngineIndex)>>,
+    /// If engines are loose: the first of the group that is being taken through the window.
+    pub group: usize,
     /// The last arrival that is in.
     pub last_arrival: SimTime,
     /// The next request of the open-loop workload.

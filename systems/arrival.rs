@@ -13,7 +13,7 @@ use oracle_components::resources::{Coupling, Timeline};
 use oracle_components::scenario::SchedulerSpec;
 use oracle_components::sequence::{Phase, Sequence};
 
-use crate::clock::{advance, next_arrival, next_boundary, wake_at};
+use crate::clock::{advance, advance_within_window, next_arrival, next_boundary, wake_at};
 use crate::epoch::may_admit;
 use crate::retire::{End, Retirement};
 use crate::transfer::Network;
@@ -25,13 +25,15 @@ type ArrivalParts =
 
 /// Most arrivals of a tick, but for those of one instant.
 const TICK_ARRIVALS: u32 = 1024;
+/// As many arrivals a window and engine, if that is more: so that an engine has something to do in it.
+const WINDOW_ARRIVALS_AN_ENGINE: u32 = 8;
 
 /// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
 pub fn arrive(mut desk: Retirement, mut network: Network, mut engines: Query<ArrivalParts>) {
     let desk = &mut desk;
+    desk.timeline.due.clear();
     match desk.timeline.coupling {
         Coupling::Tight => {
-            desk.timeline.due.clear();
             let mut arrivals = 0;
             while arrivals < TICK_ARRIVALS && next_arrival(&desk.timeline) <= next_boundary(&mut desk.timeline) {
                 if !take_in_next(desk, &mut network, &mut engines) {
@@ -41,32 +43,34 @@ pub fn arrive(mut desk: Retirement, mut network: Network, mut engines: Query<Arr
             }
             let boundary = next_boundary(&mut desk.timeline);
             if boundary < next_arrival(&desk.timeline) {
-                advance(&mut desk.timeline, boundary);
+                advance(&mut desk.timeline);
             }
         }
         Coupling::Loose => {
-            let window = desk.timeline.window;
-            advance(&mut desk.timeline, window);
+            advance_within_window(&mut desk.timeline);
             if desk.timeline.due.is_empty() {
                 desk.doors.hand_over_held();
                 open_window(desk, &mut network, &mut engines);
+                advance_within_window(&mut desk.timeline);
             }
         }
     }
-    let horizon = desk.timeline.horizon;
-    let next = next_arrival(&desk.timeline).min(next_boundary(&mut desk.timeline));
-    desk.timeline.stopped = desk.timeline.due.is_empty() && (next == SimTime::NEVER || next > horizon);
+    if desk.timeline.due.is_empty() {
+        let next = next_arrival(&desk.timeline).min(next_boundary(&mut desk.timeline));
+        desk.timeline.stopped = next == SimTime::NEVER || next > desk.timeline.horizon;
+    }
 }
 
-/// Takes in the next window of arrivals and lists the engines that have a boundary within it.
+/// Takes in the next window of arrivals.
 fn open_window(desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) {
     let first = next_arrival(&desk.timeline).min(next_boundary(&mut desk.timeline));
     let last = first.saturating_add(desk.timeline.window_span);
+    let most = TICK_ARRIVALS.max(desk.timeline.engines.len() as u32 * WINDOW_ARRIVALS_AN_ENGINE);
     let mut arrivals = 0;
     let mut instant = SimTime::ZERO;
     loop {
         let next = next_arrival(&desk.timeline);
-        let in_time = arrivals < TICK_ARRIVALS || next == instant;
+        let in_time = arrivals < most || next == instant;
         if next > last || !in_time || !take_in_next(desk, network, engines) {
             break;
         }
@@ -77,7 +81,7 @@ fn open_window(desk: &mut Retirement, network: &mut Network, engines: &mut Query
     let next = next_arrival(&desk.timeline);
     let window = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
     desk.timeline.window = window;
-    advance(&mut desk.timeline, window);
+    desk.timeline.group = 0;
 }
 
 /// Takes in the next request, if there is one before the horizon.

@@ -12,6 +12,9 @@ use oracle_components::request::RequestSpec;
 use oracle_components::resources::{Coupling, Timeline};
 use oracle_components::scenario::EngineIndex;
 
+/// Engines that are taken through a window together: few enough for their data to stay in a core's cache.
+const GROUP_ENGINES: usize = 32;
+
 /// The beginning: nothing has happened, and `first` is the first to arrive.
 #[must_use]
 pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -> Timeline {
@@ -26,6 +29,7 @@ pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -
         stopped: false,
         wakes: vec![SimTime::NEVER; engines],
         boundaries: BinaryHeap::new(),
+        group: 0,
         last_arrival: SimTime::ZERO,
         next_request: first,
         follow_ups: BinaryHeap::new(),
@@ -41,14 +45,18 @@ pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -
 pub fn wake_at(timeline: &mut Timeline, engine: EngineIndex, at: SimTime) {
     if timeline.wakes[engine as usize] != at {
         timeline.wakes[engine as usize] = at;
-        if at != SimTime::NEVER {
+        if at != SimTime::NEVER && timeline.coupling == Coupling::Tight {
             timeline.boundaries.push(Reverse((at, engine)));
         }
     }
 }
 
-/// The next boundary of any engine; [`SimTime::NEVER`] if there is none.
+/// The next boundary of any engine; [`SimTime::NEVER`] if there is none. Looks at every engine if they are loose, which
+/// is once a window.
 pub fn next_boundary(timeline: &mut Timeline) -> SimTime {
+    if timeline.coupling == Coupling::Loose {
+        return timeline.wakes.iter().copied().min().unwrap_or(SimTime::NEVER);
+    }
     while let Some(&Reverse((at, engine))) = timeline.boundaries.peek() {
         if timeline.wakes[engine as usize] == at {
             return at;
@@ -66,18 +74,36 @@ pub fn next_arrival(timeline: &Timeline) -> SimTime {
     open_loop.min(follow_up)
 }
 
-/// Lists the engines that have a boundary up to `until`, and moves the clock to the first of them.
-pub fn advance(timeline: &mut Timeline, until: SimTime) {
-    timeline.due.clear();
-    let until = until.min(timeline.horizon);
-    let first = next_boundary(timeline);
-    if first == SimTime::NEVER || first > until {
+/// Moves the clock to the next boundary, if it is not beyond the horizon, and lists the engines that are due then.
+pub fn advance(timeline: &mut Timeline) {
+    let next = next_boundary(timeline);
+    if next == SimTime::NEVER || next > timeline.horizon {
         return;
     }
-    timeline.now = first;
-    while next_boundary(timeline) <= until {
+    timeline.now = next;
+    while next_boundary(timeline) == next {
         let Some(Reverse((at, engine))) = timeline.boundaries.pop() else { break };
         timeline.wakes[engine as usize] = SimTime::NEVER;
         timeline.due.push((at, engine));
+    }
+}
+
+/// Lists the engines of the next group that has any with a boundary within the window.
+pub fn advance_within_window(timeline: &mut Timeline) {
+    let until = timeline.window.min(timeline.horizon);
+    let Timeline { wakes, due, group, .. } = timeline;
+    while *group < wakes.len() {
+        let end = wakes.len().min(*group + GROUP_ENGINES);
+        for (wake, engine) in wakes[*group..end].iter_mut().zip(*group as EngineIndex..) {
+            if *wake <= until && *wake != SimTime::NEVER {
+                due.push((*wake, engine));
+                *wake = SimTime::NEVER;
+            }
+        }
+        if let Some(first) = due.iter().map(|&(at, _)| at).min() {
+            timeline.now = first;
+            return;
+        }
+        *group = end;
     }
 }
