@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use oracle_components::SimTime;
 use oracle_systems::Progress;
 
@@ -28,12 +28,9 @@ impl Bar {
             Some(length) => ProgressBar::new(length.max(1)),
             None => ProgressBar::no_length(),
         };
-        let template = if expected_requests.is_some() {
-            "{bar:30} {percent:>3} % | {msg} | {per_sec} | {eta} left"
-        } else if horizon.is_some() {
-            "{bar:30} {percent:>3} % | {msg} | {eta} left"
-        } else {
-            "{spinner} {msg} | {elapsed}"
+        let template = match length {
+            Some(_) => "{bar:30} {percent:>3} % | {msg} | {eta} left",
+            None => "{spinner} {msg} | {elapsed}",
         };
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S));
@@ -45,7 +42,9 @@ impl Bar {
     pub fn update(&self, progress: Progress) {
         if let Some(bar) = &self.bar {
             bar.set_position(if self.by_requests { progress.ended } else { progress.now.0 });
-            bar.set_message(format!("simulated {} | {} requests", progress.now, progress.ended));
+            let rate = progress.ended as f64 / bar.elapsed().as_secs_f64().max(1e-3);
+            let requests = HumanCount(progress.ended);
+            bar.set_message(format!("simulated {} | {requests} requests, {}/s", progress.now, HumanCount(rate as u64)));
         }
     }
 
