@@ -10,6 +10,7 @@
 //! Values are nanoseconds; what is no whole number of them (a TPOT) is rounded to one.
 
 use oracle_components::SimTime;
+use rayon::slice::ParallelSliceMut;
 
 /// Values kept before they are counted in buckets: 1 MiB.
 const EXACT_VALUES: usize = 1 << 17;
@@ -148,7 +149,7 @@ impl Distribution {
         let ordered = match &self.values {
             Values::Exact(kept) => {
                 let mut sorted = kept.clone();
-                sorted.sort_unstable();
+                sorted.par_sort_unstable();
                 Ordered::Sorted(sorted)
             }
             Values::Buckets(counts) => Ordered::Buckets(cumulated(counts)),
