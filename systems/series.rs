@@ -194,11 +194,12 @@ impl LinkSeries {
         Self { index, width, open: VecDeque::new() }
     }
 
-    /// Adds traffic that was under way from `from` to `to`, spread evenly. What comes too late for its interval counts in
-    /// the oldest open one.
+    /// Adds traffic that was under way from `from` to `to`, spread evenly, over the last intervals that may be open at once if
+    /// it took longer. What comes too late for its interval counts in the oldest open one.
     pub fn book(&mut self, from: SimTime, to: SimTime, busy: SimTime, bytes: f64, rows: &mut FinishedRows) {
+        let longest = SimTime(self.width.0.saturating_mul(OPEN_INTERVALS as u64 / 2));
+        let mut from = from.max(to.since(longest));
         let (busy_s, span) = (busy.as_secs_f64(), to.since(from).0 as f64);
-        let mut from = from;
         loop {
             let interval = Interval::containing(from, self.width);
             let end = interval.end().min(to);
