@@ -65,6 +65,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
     desk.doors.hand_over_held();
     let mut in_flight: Vec<_> = sequences.iter().map(|(entity, sequence)| (sequence.id, entity)).collect();
     in_flight.sort_unstable();
+    let none_in_flight = in_flight.is_empty();
     for (_, entity) in in_flight {
         let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
         let engine = desk.timeline.engines[sequence.engine as usize];
@@ -85,7 +86,15 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         desk.write(record, (SimTime::NEVER, 0));
     }
     desk.doors.hand_over_held();
+    debug_assert_eq!(
+        desk.timeline.ended.iter().sum::<u64>(),
+        desk.timeline.next_id,
+        "every request that arrived has ended, once"
+    );
     for mut parts in &mut engines {
+        let pool = &*parts.pool;
+        debug_assert!(!none_in_flight || kv::held_blocks(pool) == 0, "nobody runs, so nobody holds blocks");
+        debug_assert!(!none_in_flight || pool.allocated == pool.freed, "blocks given are blocks taken back");
         kv::release_all(&mut parts.pool);
     }
 }
