@@ -4,14 +4,31 @@
 //! of a run's time at some two ticks a request. Here a system's commands are applied right after it, and a panic is a panic.
 //! Order and conflicts are still the schedule's: it is built, and checked, by bevy.
 
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use bevy_ecs::error::{BevyError, ErrorContext};
 use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::{FixedBitSet, SystemExecutor, SystemSchedule};
+use bevy_ecs::schedule::{FixedBitSet, SystemExecutor, SystemSchedule, SystemWithAccess};
 use bevy_ecs::system::System;
+
+/// Time that each system of a schedule has taken, in their order; shared with who wants to know.
+pub type Stopwatch = Arc<Mutex<Vec<Duration>>>;
 
 /// Runs systems in their order.
 #[derive(Debug, Default)]
-pub struct InOrder;
+pub struct InOrder {
+    /// Where to keep the time, if anybody wants to know: two looks at the clock a system.
+    pub stopwatch: Option<Stopwatch>,
+}
+
+/// Runs one system, with its commands.
+fn run_one(system: &mut SystemWithAccess, world: &mut World) {
+    system.run_without_applying_deferred((), world).expect("systems of a tick do not fail");
+    if system.has_deferred() {
+        system.apply_deferred(world);
+    }
+}
 
 impl SystemExecutor for InOrder {
     fn init(&mut self, _: &SystemSchedule) {}
@@ -26,11 +43,15 @@ impl SystemExecutor for InOrder {
         #[expect(unsafe_code, reason = "the way that bevy offers to executors other than its own")]
         // SAFETY: the vector itself is left as it is; systems are only run and their buffers applied.
         let systems = unsafe { schedule.systems_mut() };
-        for system in systems {
-            system.run_without_applying_deferred((), world).expect("systems of a tick do not fail");
-            if system.has_deferred() {
-                system.apply_deferred(world);
-            }
+        let Some(stopwatch) = &self.stopwatch else {
+            return systems.iter_mut().for_each(|system| run_one(system, world));
+        };
+        let mut times = stopwatch.lock().expect("nobody panics with the stopwatch in hand");
+        times.resize(systems.len(), Duration::ZERO);
+        for (system, time) in systems.iter_mut().zip(&mut *times) {
+            let started = Instant::now();
+            run_one(system, world);
+            *time += started.elapsed();
         }
     }
 

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
@@ -19,7 +21,7 @@ use crate::arrival::arrive;
 use crate::clock::beginning;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
-use crate::executor::InOrder;
+use crate::executor::{InOrder, Stopwatch};
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
 use crate::scheduling::schedule_batches;
@@ -34,6 +36,9 @@ const BOUNDARIES_BETWEEN_REPORTS: usize = 1024;
 
 /// Longest window of loose engines, in intervals of the time series.
 const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
+
+/// The systems of a tick by the names of their phases.
+const PHASES: [&str; 5] = ["arrival", "scheduling", "costing", "transfer", "completion"];
 
 /// The schedule of a tick.
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +58,7 @@ pub struct Simulation<K> {
     world: World,
     schedule: Schedule,
     directory: Directory,
+    stopwatch: Option<Stopwatch>,
     horizon: Option<SimTime>,
     sink: PhantomData<K>,
 }
@@ -82,7 +88,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
             rows: FinishedRows::default(),
         });
         let directory = populate(&mut world, &scenario);
-        Self { world, schedule: tick(), directory, horizon: scenario.horizon, sink: PhantomData }
+        Self { world, schedule: tick(), directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
     }
 
     /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every few thousand boundaries.
@@ -124,6 +130,26 @@ impl<K: RecordSink + 'static> Simulation<K> {
         let latest = self.latest();
         let mut timeline = self.world.resource_mut::<Timeline>();
         timeline.horizon = timeline.horizon.min(latest.max(timeline.last_arrival));
+    }
+
+    /// Measures how long each phase takes, at the price of two looks at the clock a phase and tick.
+    #[must_use]
+    pub fn profiled(mut self) -> Self {
+        let stopwatch = Stopwatch::default();
+        self.schedule.set_executor(InOrder { stopwatch: Some(Arc::clone(&stopwatch)) });
+        self.stopwatch = Some(stopwatch);
+        self
+    }
+
+    /// The phases with the time that each has taken; empty if nobody asked for it.
+    ///
+    /// # Panics
+    /// Never: the simulation is not running while it is looked at.
+    #[must_use]
+    pub fn profile(&self) -> Vec<(&'static str, Duration)> {
+        let Some(stopwatch) = &self.stopwatch else { return Vec::new() };
+        let times = stopwatch.lock().expect("the simulation is not running");
+        PHASES.into_iter().zip(times.iter().copied()).collect()
     }
 
     /// Makes engines meet at every boundary even where they need not: slower, with the same result.
@@ -210,7 +236,7 @@ fn responses_have_links_of_their_own(scenario: &Scenario) -> bool {
 /// One tick: the phases in their order.
 fn tick() -> Schedule {
     let mut schedule = Schedule::new(Tick);
-    schedule.set_executor(InOrder);
+    schedule.set_executor(InOrder::default());
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
         ..ScheduleBuildSettings::default()

@@ -111,6 +111,9 @@ pub struct Run {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Say on standard error where the time went, phase by phase.
+    #[arg(long)]
+    pub profile: bool,
     /// Do not write requests.csv.
     #[arg(long)]
     pub no_csv: bool,

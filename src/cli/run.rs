@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oracle_components::record::{Outcome, Stop};
 use oracle_systems::Simulation;
@@ -36,11 +36,15 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let bar = Bar::new(facts.expected_requests, resolved.scenario.horizon, command.quiet || log_level > LogLevel::Info);
     let started = Instant::now();
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
+    if command.profile {
+        simulation = simulation.profiled();
+    }
     let outcome = simulation.run(|progress| {
         bar.update(progress);
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bar.clear();
+    let (simulated, profile) = (started.elapsed(), simulation.profile());
     let failed_source = facts.failure().is_some();
     let partial = failed_source || matches!(outcome.stop, Stop::Interrupted | Stop::SinkClosed);
     let manifest = json!({
@@ -51,6 +55,9 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
         .into_sink()
         .finish(&outcome, partial, manifest)
         .map_err(|error| Failure::Failed(error.to_string()))?;
+    if command.profile {
+        print_profile(&outcome, &profile, simulated, started.elapsed().saturating_sub(simulated));
+    }
     if !command.quiet && log_level <= LogLevel::Info {
         print_speed(&outcome, started);
     }
@@ -149,6 +156,22 @@ fn print_speed(outcome: &Outcome, started: Instant) {
         outcome.arrived,
         outcome.arrived as f64 / seconds.max(1e-9),
     ));
+}
+
+/// Says where the simulating thread's time went. Arrival holds the drawing or reading of the workload, completion the
+/// handing over of records; the files are encoded on a thread of their own, for which the last line waits.
+fn print_profile(outcome: &Outcome, phases: &[(&str, Duration)], simulated: Duration, finishing: Duration) {
+    let of_phases: Duration = phases.iter().map(|&(_, time)| time).sum();
+    let rest = [("between ticks", simulated.saturating_sub(of_phases)), ("finishing files", finishing)];
+    tell(&format!("{:<16} {:>9} {:>7} {:>14}", "where time went", "s", "share", "µs a request"));
+    for &(phase, time) in phases.iter().chain(&rest) {
+        let seconds = time.as_secs_f64();
+        tell(&format!(
+            "  {phase:<14} {seconds:>9.3} {:>6.1}% {:>14.3}",
+            100.0 * seconds / (simulated + finishing).as_secs_f64().max(1e-9),
+            1e6 * seconds / outcome.arrived.max(1) as f64,
+        ));
+    }
 }
 
 /// Prints the summary.

@@ -29,6 +29,18 @@ fn a_run_prints_a_table_and_leaves_whole_files() {
 }
 
 #[test]
+fn a_profile_names_every_phase_and_changes_no_file() {
+    let desk = Desk::new();
+    let plain = desk.run("run small.yaml -o plain --quiet");
+    let profiled = desk.run("run small.yaml -o profiled --quiet --profile");
+    assert_eq!((plain.code, profiled.code), (0, 0));
+    for phase in ["arrival", "scheduling", "costing", "transfer", "completion", "finishing files"] {
+        assert!(profiled.err.contains(phase), "no {phase} in\n{}", profiled.err);
+    }
+    assert_eq!(desk.read("plain/requests.csv"), desk.read("profiled/requests.csv"));
+}
+
+#[test]
 fn the_json_that_is_printed_is_the_summary_file() {
     let desk = Desk::new();
     let printed = desk.summary("run small.yaml");
