@@ -72,6 +72,9 @@ pub struct Run {
     /// Configuration file, YAML or JSON.
     #[arg(required_unless_present = "trace", conflicts_with = "trace")]
     pub config: Option<PathBuf>,
+    /// The predecessor's flag. YAML and JSON are told apart by themselves.
+    #[arg(short = 'f', value_enum, hide = true)]
+    pub config_format: Option<FileFormat>,
     /// Replay this trace (Azure CSV, Mooncake JSONL or a CSV of arrival_s, prompt_tokens, output_tokens), without a file.
     #[arg(long, requires_all = ["model", "device"])]
     pub trace: Option<PathBuf>,

@@ -29,6 +29,11 @@ fn a_run_prints_a_table_and_leaves_whole_files() {
 }
 
 #[test]
+fn the_predecessors_format_flag_is_taken() {
+    assert_eq!(Desk::new().run("run small.yaml -f yaml --quiet").code, 0);
+}
+
+#[test]
 fn a_profile_names_every_phase_and_changes_no_file() {
     let desk = Desk::new();
     let plain = desk.run("run small.yaml -o plain --quiet");
