@@ -130,10 +130,6 @@ pub struct Epoch {
     pub steps: usize,
     /// Most steps computed ahead.
     pub horizon_steps: usize,
-    /// KV tokens that the first step's decodes attend to; each further step adds `decodes`.
-    pub decode_context: u64,
-    /// Decoding sequences in the batch.
-    pub decodes: u32,
 }
 
 /// Totals of an engine.

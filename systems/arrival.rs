@@ -8,7 +8,7 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running};
 use oracle_components::kv::KvPool;
 use oracle_components::record::{PrefixEvent, Reason, Status};
-use oracle_components::request::{Request, RequestId, RequestSpec};
+use oracle_components::request::{Request, RequestSpec};
 use oracle_components::resources::{Coupling, Timeline};
 use oracle_components::scenario::SchedulerSpec;
 use oracle_components::sequence::{Phase, Sequence};
@@ -94,7 +94,6 @@ fn take_in_next(desk: &mut Retirement, network: &mut Network, engines: &mut Quer
     if desk.timeline.coupling == Coupling::Tight {
         desk.timeline.now = at;
     }
-    let desk = &mut *desk;
     let spec = take_next(&mut desk.timeline, &mut desk.doors);
     take_in(spec, desk, network, engines);
     true
@@ -117,8 +116,8 @@ fn take_in(spec: RequestSpec, desk: &mut Retirement, network: &mut Network, engi
     }
     desk.timeline.loads[index as usize] += 1;
     let request = Request { id, spec, engine: index, delivered };
-    let deadline = request.deadline();
-    let sequence = new_sequence(id, &request, target, deadline);
+    let sequence = new_sequence(&request, target);
+    let deadline = sequence.deadline;
     let request = desk.commands.spawn(request).id();
     let sequence = desk.commands.spawn(Sequence { request, ..sequence }).id();
     queues.inbox.push_back((delivered, sequence));
@@ -159,10 +158,10 @@ fn refusal(spec: &RequestSpec, target: u32, scheduler: &SchedulerSpec, kv_blocks
 }
 
 /// A sequence that has just set out. Its request's entity is filled in by the caller.
-fn new_sequence(id: RequestId, request: &Request, target_tokens: u32, deadline: SimTime) -> Sequence {
+fn new_sequence(request: &Request, target_tokens: u32) -> Sequence {
     Sequence {
         request: Entity::PLACEHOLDER,
-        id,
+        id: request.id,
         engine: request.engine,
         phase: Phase::Waiting,
         prompt_tokens: request.spec.prompt_tokens,
@@ -175,7 +174,7 @@ fn new_sequence(id: RequestId, request: &Request, target_tokens: u32, deadline: 
         admission: 0,
         priority: request.spec.priority,
         arrival: request.spec.arrival,
-        deadline,
+        deadline: request.deadline(),
         streaming: request.spec.streaming,
         scheduled: None,
         first_token: None,

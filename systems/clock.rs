@@ -2,7 +2,7 @@
 //!
 //! At one instant requests arrive first; then each engine that is due ends its steps and schedules. So a tick takes in all
 //! that arrives up to the next boundary, and moves the clock there. Where engines are loose it takes in a whole window of
-//! arrivals, and then all engines that have a boundary within it, each at its own time.
+//! arrivals, through which groups of engines then go one after the other, each engine at its own time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

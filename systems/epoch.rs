@@ -71,8 +71,6 @@ fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, 
     let running = &mut *parts.running;
     let decodes = u64::from(running.decodes);
     let epoch = &mut *parts.epoch;
-    epoch.decodes = running.decodes;
-    epoch.decode_context = running.decode_context + decodes;
     epoch.step_ends.clear();
     let most_steps = if parts.plan.chunks.is_empty() && parts.plan.admission == Admission::Settled {
         let until_finish = next_finish(running, sequences).saturating_sub(parts.clock.steps);
@@ -88,7 +86,7 @@ fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, 
     let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
     let look_up_at = deliveries.min(next_delivery).min(next_deadline(&mut parts.queues.deadlines, sequences));
     let mut free = kv::free_blocks(&parts.pool);
-    let mut context = epoch.decode_context;
+    let mut context = running.decode_context + decodes;
     let mut end = parts.clock.boundary;
     for step in 0..most_steps {
         if step > 0 {
@@ -159,11 +157,10 @@ fn next_deadline(
     SimTime::NEVER
 }
 
-/// KV tokens that decodes attended to in the first `steps` steps of an epoch, summed.
+/// KV tokens that decodes attend to in the `steps` steps after the last boundary, summed: each step one more a decode.
 #[must_use]
-pub fn summed_context(epoch: &Epoch, steps: usize) -> u64 {
-    let steps = steps as u64;
-    steps * epoch.decode_context + u64::from(epoch.decodes) * (steps * (steps - 1) / 2)
+pub fn summed_context(running: &Running, steps: u64) -> u64 {
+    steps * running.decode_context + u64::from(running.decodes) * (steps * (steps + 1) / 2)
 }
 
 /// Adapts how far an engine runs ahead to whether its last epoch was cut.

@@ -39,107 +39,108 @@ pub struct Retirement<'w, 's> {
 }
 
 impl Retirement<'_, '_> {
-    /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, despawn. The sequence holds no blocks any more, and
-    /// `sequence.generated` is up to date.
+    /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, despawn. The sequence holds no
+    /// blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, end: End, at: SimTime) {
-        let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-        let record = self.write(record_of(request, sequence, end), (at, sequence.engine + 1));
-        self.timeline.loads[sequence.engine as usize] -= 1;
-        let request = self.requests.get(sequence.request).expect("it is despawned when the phase is over");
-        let follow_up = self.doors.source.follow_up(&request.spec, &record);
-        self.expect(follow_up);
-        self.commands.entity(sequence.request).despawn();
-        self.commands.entity(entity).despawn();
+        let Self { timeline, doors, requests, commands } = self;
+        let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+        let record = write(timeline, doors, record_of(request, sequence, end), (at, sequence.engine + 1));
+        timeline.loads[sequence.engine as usize] -= 1;
+        let follow_up = doors.source.follow_up(&request.spec, &record);
+        expect(timeline, follow_up);
+        commands.entity(sequence.request).despawn();
+        commands.entity(entity).despawn();
     }
 
     /// Ends a request that never got as far as having a sequence.
     pub fn refuse(&mut self, id: RequestId, spec: &RequestSpec, engine: EngineIndex, end: End) {
-        let record = RequestRecord {
-            request: id,
-            profile: spec.profile,
-            client: spec.client,
-            session: spec.session,
-            turn: spec.turn,
-            engine,
-            prompt_tokens: spec.prompt_tokens,
-            max_output_tokens: spec.max_output_tokens,
-            output_tokens: 0,
-            priority: spec.priority,
-            streaming: spec.streaming,
-            arrival: spec.arrival,
-            delivered: end.completion,
-            scheduled: None,
-            first_token: None,
-            last_token: None,
-            completion: end.completion,
-            status: end.status,
-            reason: end.reason,
-            prefix_event: PrefixEvent::None,
-            cached_tokens: 0,
-            prefilled_tokens: 0,
-            recomputed_tokens: 0,
-            preemptions: 0,
-        };
+        let Self { timeline, doors, .. } = self;
+        let record = unserved(id, spec, engine, end.completion, end);
         // Arrivals of an instant come before its boundaries.
-        let record = self.write(record, (spec.arrival, 0));
-        let follow_up = self.doors.source.follow_up(spec, &record);
-        self.expect(follow_up);
+        let record = write(timeline, doors, record, (spec.arrival, 0));
+        let follow_up = doors.source.follow_up(spec, &record);
+        expect(timeline, follow_up);
     }
 
-    /// Writes a record; what would end after the horizon is incomplete at the horizon. `place` is its place in the order of
-    /// records: the instant, then arrivals before engines by index.
-    pub fn write(&mut self, mut record: RequestRecord, place: (SimTime, u32)) -> RequestRecord {
-        if record.completion > self.timeline.horizon {
-            record.completion = self.timeline.horizon;
-            record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
-            record.status = Status::Incomplete;
-        }
-        self.timeline.ended[record.status as usize] += 1;
-        self.timeline.last_completion = self.timeline.last_completion.max(record.completion);
-        match self.timeline.coupling {
-            Coupling::Tight => self.doors.hand_over(&record),
-            Coupling::Loose => self.doors.held.push((place, record.clone())),
-        }
-        record
+    /// Writes the record of a request that the stop has ended, behind all others.
+    pub fn write_last(&mut self, record: RequestRecord) {
+        write(&mut self.timeline, &mut self.doors, record, (SimTime::NEVER, 0));
     }
+}
 
-    /// Puts a follow-up among the arrivals. Those of this instant are in already, so it comes after it.
-    fn expect(&mut self, follow_up: Option<RequestSpec>) {
-        let Some(mut spec) = follow_up else { return };
-        spec.arrival = spec.arrival.max(self.timeline.now + SimTime(1));
-        let order = self.timeline.follow_ups_returned;
-        self.timeline.follow_ups_returned += 1;
-        self.timeline.follow_ups.push(Reverse(FollowUp { spec, order }));
+/// Writes a record; what would end after the horizon is incomplete at the horizon. `place` is its place in the order of
+/// records: the instant, then arrivals before engines by index.
+fn write(
+    timeline: &mut Timeline,
+    doors: &mut Doors,
+    mut record: RequestRecord,
+    place: (SimTime, u32),
+) -> RequestRecord {
+    if record.completion > timeline.horizon {
+        record.completion = timeline.horizon;
+        record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
+        record.status = Status::Incomplete;
+    }
+    timeline.ended[record.status as usize] += 1;
+    timeline.last_completion = timeline.last_completion.max(record.completion);
+    match timeline.coupling {
+        Coupling::Tight => doors.hand_over(&record),
+        Coupling::Loose => doors.held.push((place, record.clone())),
+    }
+    record
+}
+
+/// Puts a follow-up among the arrivals. Those of this instant are in already, so it comes after it.
+fn expect(timeline: &mut Timeline, follow_up: Option<RequestSpec>) {
+    let Some(mut spec) = follow_up else { return };
+    spec.arrival = spec.arrival.max(timeline.now + SimTime(1));
+    let order = timeline.follow_ups_returned;
+    timeline.follow_ups_returned += 1;
+    timeline.follow_ups.push(Reverse(FollowUp { spec, order }));
+}
+
+/// The record of a request of which nothing was served.
+fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: SimTime, end: End) -> RequestRecord {
+    RequestRecord {
+        request: id,
+        profile: spec.profile,
+        client: spec.client,
+        session: spec.session,
+        turn: spec.turn,
+        engine,
+        prompt_tokens: spec.prompt_tokens,
+        max_output_tokens: spec.max_output_tokens,
+        output_tokens: 0,
+        priority: spec.priority,
+        streaming: spec.streaming,
+        arrival: spec.arrival,
+        delivered,
+        scheduled: None,
+        first_token: None,
+        last_token: None,
+        completion: end.completion,
+        status: end.status,
+        reason: end.reason,
+        prefix_event: PrefixEvent::None,
+        cached_tokens: 0,
+        prefilled_tokens: 0,
+        recomputed_tokens: 0,
+        preemptions: 0,
     }
 }
 
 /// The record of a request that has a sequence.
 pub fn record_of(request: &Request, sequence: &Sequence, end: End) -> RequestRecord {
-    let spec = &request.spec;
     RequestRecord {
-        request: request.id,
-        profile: spec.profile,
-        client: spec.client,
-        session: spec.session,
-        turn: spec.turn,
-        engine: request.engine,
-        prompt_tokens: spec.prompt_tokens,
-        max_output_tokens: spec.max_output_tokens,
         output_tokens: sequence.generated,
-        priority: spec.priority,
-        streaming: spec.streaming,
-        arrival: spec.arrival,
-        delivered: request.delivered,
         scheduled: sequence.scheduled,
         first_token: sequence.first_token,
         last_token: sequence.last_token,
-        completion: end.completion,
-        status: end.status,
-        reason: end.reason,
         prefix_event: sequence.prefix_event,
         cached_tokens: sequence.cached_tokens,
         prefilled_tokens: sequence.prefilled_tokens,
         recomputed_tokens: sequence.recomputed_tokens,
         preemptions: sequence.preemptions,
+        ..unserved(request.id, &request.spec, request.engine, request.delivered, end)
     }
 }

@@ -91,7 +91,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
         Self { world, schedule: tick(), directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
     }
 
-    /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every few thousand boundaries.
+    /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every thousand boundaries or so.
     pub fn run(&mut self, mut control: impl FnMut(Progress) -> ControlFlow<()>) -> Outcome {
         let (mut ticks, mut since_report) = (0_u64, 0);
         let mut cut_short = None;

@@ -83,7 +83,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         };
         let request = desk.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
-        desk.write(record, (SimTime::NEVER, 0));
+        desk.write_last(record);
     }
     desk.doors.hand_over_held();
     debug_assert_eq!(

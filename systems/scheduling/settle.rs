@@ -75,7 +75,7 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
         kv::allocate(&mut parts.pool, u64::from(blocks));
     }
     let held = (held_before + kv::held_blocks(&parts.pool)) as f64 / 2.0;
-    let work = parts.cost.price().work_over(steps as u64, summed_context(&parts.epoch, steps));
+    let work = parts.cost.price().work_over(steps as u64, summed_context(&parts.running, steps as u64));
     let span_s = to.since(from).as_secs_f64();
     // Those that were delivered while the steps ran wait too, though only the boundary sees them.
     let delivered = parts.queues.inbox.iter().map(|&(delivered, _)| delivered).take_while(|&delivered| delivered <= to);
