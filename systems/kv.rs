@@ -41,8 +41,7 @@ impl Hit {
 }
 
 /// The key under which a preempted request finds its own blocks when it has no tail key.
-#[must_use]
-pub fn own_key(id: RequestId) -> u64 {
+fn own_key(id: RequestId) -> u64 {
     // SplitMix64's finaliser: a bijection, so no two requests share a key; never 0 for any reachable id.
     let mut z = id.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -51,6 +50,13 @@ pub fn own_key(id: RequestId) -> u64 {
 }
 
 impl<'a> Names<'a> {
+    /// The same for a request that has been preempted: it finds its own blocks again though nobody else can ask for them.
+    #[must_use]
+    pub fn findable_by(self, id: RequestId) -> Self {
+        let tail_key = if self.tail_key == 0 { own_key(id) } else { self.tail_key };
+        Self { tail_key, ..self }
+    }
+
     /// Each segment's key with the range of blocks whose last token lies in it.
     fn ranges(&self) -> impl DoubleEndedIterator<Item = (u64, u32, u32)> + use<'a> {
         let block_tokens = self.block_tokens;
@@ -249,13 +255,19 @@ fn take_tail(pool: &mut KvPool, key: u64, blocks: u32) {
     }
 }
 
+/// Blocks that a sequence with `computed` tokens in the cache has to be given for `tokens` more.
+#[must_use]
+pub fn further_blocks(computed: u32, tokens: u32, block_tokens: u32) -> u32 {
+    (computed + tokens).div_ceil(block_tokens) - computed.div_ceil(block_tokens)
+}
+
 /// Allocates the blocks of a chunk that takes a sequence from `computed` to `computed + tokens` tokens in the cache, and
 /// names those of shared segments that it fills. Where another sequence has computed a segment's block already, that one
 /// is held instead.
 pub fn extend(pool: &mut KvPool, names: &Names<'_>, computed: u32, tokens: u32) {
     let block = names.block_tokens;
     let (full_before, full_after) = (computed / block, (computed + tokens) / block);
-    let mut fresh = (computed + tokens).div_ceil(block) - computed.div_ceil(block);
+    let mut fresh = further_blocks(computed, tokens, block);
     for (key, start, end) in names.ranges() {
         let (from, to) = (full_before.clamp(start, end) - start, full_after.clamp(start, end) - start);
         if from == to {

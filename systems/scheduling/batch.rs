@@ -90,8 +90,8 @@ impl Batch<'_, '_, '_> {
             if tokens == 0 {
                 return;
             }
-            let (computed, block) = (sequence.computed, self.scheduler().block_tokens);
-            let more = (computed + tokens).div_ceil(block) - computed.div_ceil(block);
+            let computed = sequence.computed;
+            let more = kv::further_blocks(computed, tokens, self.scheduler().block_tokens);
             while u64::from(more) > kv::free_blocks(&self.parts.pool) {
                 let victim = self.prefill_victim(position);
                 self.preempt(victim);
@@ -118,9 +118,12 @@ impl Batch<'_, '_, '_> {
 
     /// Most tokens of one sequence a step.
     fn limit(&self, sequence: &Sequence) -> u32 {
-        let scheduler = self.scheduler();
-        let chunked = scheduler.chunked_prefill || sequence.preemptions > 0;
-        scheduler.long_prefill_token_threshold.filter(|_| chunked).unwrap_or(u32::MAX)
+        self.scheduler().long_prefill_token_threshold.filter(|_| self.may_chunk(sequence)).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a sequence may be computed over several steps. Recomputation after a preemption always may.
+    fn may_chunk(&self, sequence: &Sequence) -> bool {
+        self.scheduler().chunked_prefill || sequence.preemptions > 0
     }
 
     /// Adds a chunk of a running prefill to the batch, with its KV blocks.
@@ -128,8 +131,7 @@ impl Batch<'_, '_, '_> {
         let scheduler = self.scheduler();
         let sequence = self.sequences.get(entity).expect("a running sequence lives");
         if scheduler.prefix_caching == PrefixCaching::Off {
-            let (computed, block) = (sequence.computed, scheduler.block_tokens);
-            let blocks = (computed + tokens).div_ceil(block) - computed.div_ceil(block);
+            let blocks = kv::further_blocks(sequence.computed, tokens, scheduler.block_tokens);
             kv::allocate(&mut self.parts.pool, u64::from(blocks));
         } else {
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
@@ -150,15 +152,14 @@ impl Batch<'_, '_, '_> {
             let sequence = self.sequences.get(entity).expect("the head of the queue lives");
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
-            if sequence.preemptions > 0 && names.tail_key == 0 {
-                names.tail_key = kv::own_key(sequence.id);
+            if sequence.preemptions > 0 {
+                names = names.findable_by(sequence.id);
             }
             let known = sequence.prompt_tokens + sequence.generated;
             let hit = self.look_up(sequence, request.spec.turn, &names, known);
             let cached = hit.blocks() * scheduler.block_tokens;
             let mut tokens = (known - cached).min(self.limit(sequence));
-            let may_chunk = scheduler.chunked_prefill || sequence.preemptions > 0;
-            if tokens > self.budget && !may_chunk {
+            if tokens > self.budget && !self.may_chunk(sequence) {
                 return;
             }
             tokens = tokens.min(self.budget);

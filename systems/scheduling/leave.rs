@@ -89,8 +89,8 @@ pub fn leave(
     } else {
         let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
-        if departure == Departure::Preempted && names.tail_key == 0 {
-            names.tail_key = kv::own_key(sequence.id);
+        if departure == Departure::Preempted {
+            names = names.findable_by(sequence.id);
         }
         kv::release(&mut parts.pool, &names, sequence.computed);
     }
@@ -101,7 +101,7 @@ pub fn leave(
         sequence.computed = 0;
         sequence.preemptions += 1;
         parts.ledger.0.preemptions += 1;
-        queue::put_back(&mut parts.queues, sequence, entity);
+        queue::join(&mut parts.queues, sequence, entity, queue::Place::Front);
         parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
     }
 }

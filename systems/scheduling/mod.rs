@@ -61,8 +61,11 @@ fn take_in(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>
     while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
         queues.inbox.pop_front();
         let sequence = sequences.get(entity).expect("a delivered sequence lives");
-        queues.inbox_with_deadline -= u32::from(sequence.deadline != SimTime::NEVER);
-        queue::push_back(queues, sequence, entity);
+        if sequence.deadline != SimTime::NEVER {
+            queues.inbox_with_deadline -= 1;
+            queues.deadlines.push(std::cmp::Reverse((sequence.deadline, sequence.id, entity)));
+        }
+        queue::join(queues, sequence, entity, queue::Place::Back);
     }
     parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use bevy_ecs::prelude::*;
-use oracle_components::SimTime;
 use oracle_components::engine::{PriorityKey, Queues, Running, Waiting};
 use oracle_components::scenario::QueuePolicy;
 use oracle_components::sequence::{Phase, Sequence};
@@ -40,26 +39,22 @@ pub fn priority_key(sequence: &Sequence) -> PriorityKey {
     (sequence.priority, sequence.arrival, sequence.id)
 }
 
-/// A delivered sequence joins the queue.
-pub fn push_back(queues: &mut Queues, sequence: &Sequence, entity: Entity) {
-    queues.waiting_count += 1;
-    match &mut queues.waiting {
-        Waiting::Fcfs(queue) => queue.push_back(entity),
-        Waiting::Priority(queue) => {
-            queue.insert(priority_key(sequence), entity);
-        }
-    }
-    if sequence.deadline != SimTime::NEVER {
-        queues.deadlines.push(std::cmp::Reverse((sequence.deadline, sequence.id, entity)));
-    }
+/// Where a sequence joins a queue in order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has been delivered.
+    Back,
+    /// It was preempted.
+    Front,
 }
 
-/// A preempted sequence comes back: to the front, or to its place by priority.
-pub fn put_back(queues: &mut Queues, sequence: &Sequence, entity: Entity) {
+/// A sequence joins the queue: at its place, or where its priority puts it.
+pub fn join(queues: &mut Queues, sequence: &Sequence, entity: Entity, place: Place) {
     queues.waiting_count += 1;
-    match &mut queues.waiting {
-        Waiting::Fcfs(queue) => queue.push_front(entity),
-        Waiting::Priority(queue) => {
+    match (&mut queues.waiting, place) {
+        (Waiting::Fcfs(queue), Place::Back) => queue.push_back(entity),
+        (Waiting::Fcfs(queue), Place::Front) => queue.push_front(entity),
+        (Waiting::Priority(queue), _) => {
             queue.insert(priority_key(sequence), entity);
         }
     }
