@@ -133,3 +133,52 @@ pub struct ModelArchitecture {
     /// Element type of the KV cache.
     pub kv_dtype: Dtype,
 }
+
+/// The sizes of a dense model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DenseShape {
+    /// Transformer layers.
+    pub layers: u32,
+    /// Width of the residual stream.
+    pub hidden: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key/value heads.
+    pub kv_heads: u32,
+    /// Intermediate width of the MLP.
+    pub intermediate: u32,
+    /// Vocabulary.
+    pub vocab: u32,
+}
+
+impl ModelArchitecture {
+    /// A dense model built as Llama is, of these sizes: gated MLP, grouped attention with heads of `hidden / heads`, two norms
+    /// a layer, no biases, embeddings of their own at both ends, all in bf16, 131,072 tokens of context.
+    #[must_use]
+    pub fn llama_like(name: impl Into<String>, shape: DenseShape) -> Self {
+        Self {
+            name: name.into(),
+            layers: shape.layers,
+            hidden: shape.hidden,
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            head_dim: shape.hidden / shape.heads,
+            intermediate: shape.intermediate,
+            vocab: shape.vocab,
+            gated_mlp: true,
+            attention: Attention::Grouped,
+            sliding_window: None,
+            moe: None,
+            tied_embeddings: false,
+            learned_positions: false,
+            qkv_bias: false,
+            all_biases: false,
+            qk_norm: false,
+            norms_per_layer: 2,
+            max_position_embeddings: 131_072,
+            weight_dtype: Dtype::Bf16,
+            activation_dtype: Dtype::Bf16,
+            kv_dtype: Dtype::Bf16,
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 
 use super::finding::{Findings, Severity};
 use super::model_params_rules::{StatedShape, check};
@@ -235,29 +235,21 @@ fn from_shape(name: &str, stated: &StatedShape) -> ModelArchitecture {
         dense_layers: 0,
         expert_dtype: None,
     });
-    let usual = ModelArchitecture {
-        name: name.to_owned(),
+    let shape = DenseShape {
         layers: stated.layers,
         hidden: stated.hidden,
         heads: stated.heads,
         kv_heads: stated.kv_heads,
-        head_dim: stated.hidden / stated.heads,
         intermediate: stated.intermediate,
         vocab: stated.vocab,
-        gated_mlp: true,
-        attention: Attention::Grouped,
-        sliding_window: None,
+    };
+    let usual = ModelArchitecture {
         moe,
-        tied_embeddings: false,
-        learned_positions: false,
-        qkv_bias: false,
-        all_biases: false,
-        qk_norm: false,
-        norms_per_layer: 2,
         max_position_embeddings: stated.max_position_embeddings.unwrap_or(CONTEXT_TOKENS),
         weight_dtype: Dtype::Fp16,
         activation_dtype: Dtype::Fp16,
         kv_dtype: Dtype::Fp16,
+        ..ModelArchitecture::llama_like(name, shape)
     };
     let combinations = [(true, false), (true, true), (false, false), (false, true)];
     let variants = combinations.map(|(gated_mlp, tied_embeddings)| ModelArchitecture {

@@ -1,35 +1,15 @@
 //! KV pools against those that vLLM measured, and models that do not fit.
 
-use oracle_components::model::{Attention, Dtype, ModelArchitecture};
+use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_systems::memory::{DoesNotFit, KvPool, PoolRequest, SAMPLER_BYTES_PER_LOGIT, kv_pool};
 
 const GIB: u64 = 1 << 30;
 
 fn llama31_8b() -> ModelArchitecture {
-    ModelArchitecture {
-        name: "Llama-3.1-8B".into(),
-        layers: 32,
-        hidden: 4096,
-        heads: 32,
-        kv_heads: 8,
-        head_dim: 128,
-        intermediate: 14336,
-        vocab: 128_256,
-        gated_mlp: true,
-        attention: Attention::Grouped,
-        sliding_window: None,
-        moe: None,
-        tied_embeddings: false,
-        learned_positions: false,
-        qkv_bias: false,
-        all_biases: false,
-        qk_norm: false,
-        norms_per_layer: 2,
-        max_position_embeddings: 131_072,
-        weight_dtype: Dtype::Bf16,
-        activation_dtype: Dtype::Bf16,
-        kv_dtype: Dtype::Bf16,
-    }
+    ModelArchitecture::llama_like(
+        "Llama-3.1-8B",
+        DenseShape { layers: 32, hidden: 4096, heads: 32, kv_heads: 8, intermediate: 14336, vocab: 128_256 },
+    )
 }
 
 fn qwen3_14b() -> ModelArchitecture {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use llmperforacle::output::{OutputError, OutputPlan, RunWriter, Summary};
 use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::model::{Attention, Dtype, ModelArchitecture};
+use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::record::{
     EngineTotals, GpuTotals, IntervalRow, LinkTotals, Outcome, PrefixEvent, Reason, RequestRecord, Status, Stop,
     Subject,
@@ -96,30 +96,10 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
 }
 
 fn model() -> ModelArchitecture {
-    ModelArchitecture {
-        name: "llama-3.1-8b".to_owned(),
-        layers: 32,
-        hidden: 4096,
-        heads: 32,
-        kv_heads: 8,
-        head_dim: 128,
-        intermediate: 14336,
-        vocab: 128_256,
-        gated_mlp: true,
-        attention: Attention::Grouped,
-        sliding_window: None,
-        moe: None,
-        tied_embeddings: false,
-        learned_positions: false,
-        qkv_bias: false,
-        all_biases: false,
-        qk_norm: false,
-        norms_per_layer: 2,
-        max_position_embeddings: 131_072,
-        weight_dtype: Dtype::Bf16,
-        activation_dtype: Dtype::Bf16,
-        kv_dtype: Dtype::Bf16,
-    }
+    ModelArchitecture::llama_like(
+        "llama-3.1-8b",
+        DenseShape { layers: 32, hidden: 4096, heads: 32, kv_heads: 8, intermediate: 14336, vocab: 128_256 },
+    )
 }
 
 /// Everything a run can write, into `directory`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
 };
@@ -21,28 +21,11 @@ const LINK_LATENCY_S: f64 = 2e-6;
 
 fn llama(layers: u32, hidden: u32, heads: u32, kv_heads: u32, intermediate: u32, vocab: u32) -> ModelArchitecture {
     ModelArchitecture {
-        name: "llama".into(),
-        layers,
-        hidden,
-        heads,
-        kv_heads,
-        head_dim: hidden / heads,
-        intermediate,
-        vocab,
-        gated_mlp: true,
-        attention: Attention::Grouped,
-        sliding_window: None,
-        moe: None,
-        tied_embeddings: false,
-        learned_positions: false,
-        qkv_bias: false,
-        all_biases: false,
-        qk_norm: false,
-        norms_per_layer: 2,
         max_position_embeddings: 4096,
         weight_dtype: Dtype::Fp16,
         activation_dtype: Dtype::Fp16,
         kv_dtype: Dtype::Fp16,
+        ..ModelArchitecture::llama_like("llama", DenseShape { layers, hidden, heads, kv_heads, intermediate, vocab })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::model::{Attention, Dtype, ModelArchitecture};
+use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
 };
@@ -12,28 +12,11 @@ use oracle_components::scenario::{
 /// Two layers, 64 wide.
 pub fn tiny_model() -> ModelArchitecture {
     ModelArchitecture {
-        name: "tiny".into(),
-        layers: 2,
-        hidden: 64,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 16,
-        intermediate: 128,
-        vocab: 256,
-        gated_mlp: true,
-        attention: Attention::Grouped,
-        sliding_window: None,
-        moe: None,
-        tied_embeddings: false,
-        learned_positions: false,
-        qkv_bias: false,
-        all_biases: false,
-        qk_norm: false,
-        norms_per_layer: 2,
         max_position_embeddings: 1 << 20,
-        weight_dtype: Dtype::Bf16,
-        activation_dtype: Dtype::Bf16,
-        kv_dtype: Dtype::Bf16,
+        ..ModelArchitecture::llama_like(
+            "tiny",
+            DenseShape { layers: 2, hidden: 64, heads: 4, kv_heads: 2, intermediate: 128, vocab: 256 },
+        )
     }
 }
 
