@@ -108,6 +108,7 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
         session: spec.session,
         turn: spec.turn,
         engine,
+        prefill: None,
         prompt_tokens: spec.prompt_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: 0,

@@ -77,10 +77,9 @@ impl<K: RecordSink + 'static> Simulation<K> {
         timeline.coupling = coupling(&scenario, source.promises());
         timeline.window_span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
         world.insert_resource(timeline);
-        let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
         world.insert_resource(Doors {
             source,
-            router: Router::new(scenario.routing, &weights, scenario.seed),
+            router: Router::of_arrivals(&scenario),
             prompt_bytes_per_token: scenario.prompt_bytes_per_token,
             sink: Box::new(sink),
             closed: false,

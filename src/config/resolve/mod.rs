@@ -8,6 +8,7 @@ mod frameworks;
 mod hardware;
 mod models;
 mod output;
+mod pools;
 mod prefixes;
 mod topology;
 mod wiring;
@@ -62,6 +63,11 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
         links: engines.links,
         engines: engines.engines,
         routing: workload_keys.load_balancing_strategy.value,
+        decode_routing: workload_keys
+            .decode_balancing_strategy
+            .value
+            .unwrap_or(workload_keys.load_balancing_strategy.value),
+        kv_paths: engines.kv_paths,
         prompt_bytes_per_token: workload_keys.bytes_per_token_estimate_for_network.value,
         series_interval,
     };
