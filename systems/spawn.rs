@@ -6,16 +6,16 @@ use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
 use oracle_components::hardware::{Gpu, Link};
+use oracle_components::pools::Remote;
 use oracle_components::record::{GpuTotals, LinkTotals};
-use oracle_components::resources::Timeline;
-use oracle_components::scenario::{EngineSpec, GpuIndex, LinkIndex, Scenario};
+use oracle_components::scenario::{EngineSpec, GpuIndex, LinkIndex, Role, Scenario};
 
 use crate::costing::{StepCost, peak_flops};
 use crate::epoch::no_epoch;
 use crate::kv;
 use crate::scheduling::{empty_queues, nothing_running};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, PricedBatch, Prices};
+use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, Hub, PricedBatch, Prices};
 
 /// Hardware entities, by index.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub fn populate(world: &mut World, scenario: &Scenario) -> Directory {
         spawn_engine(world, scenario, engine, index, &directory, known)
     });
     let engines = engines.collect();
-    world.resource_mut::<Timeline>().engines = engines;
+    world.resource_mut::<Hub>().timeline.engines = engines;
     directory
 }
 
@@ -73,11 +73,19 @@ fn spawn_engine(
         let link = &scenario.links[link as usize];
         (link.bytes_per_s, SimTime::from_secs_f64(link.latency_s))
     };
+    let decode = scenario.engines.iter().filter(|other| other.role == Role::Decode);
+    let answer_kv_blocks = match spec.role {
+        Role::Prefill => decode.map(|other| other.kv_blocks).min().expect("a prompt is answered somewhere"),
+        Role::Both | Role::Decode => spec.kv_blocks,
+    };
     let engine = Engine {
+        role: spec.role,
         scheduler: spec.scheduler,
         ingress: links(&spec.ingress),
         egress: links(&spec.egress),
         egress_rates: spec.egress.iter().map(rate).collect(),
+        kv_blocks: spec.kv_blocks,
+        answer_kv_blocks,
         response_bytes_per_token: spec.response_bytes_per_token,
     };
     let clock = StepClock { boundary: SimTime::ZERO, steps: 0, lane_free: SimTime::ZERO, flow_received: SimTime::ZERO };
@@ -111,5 +119,9 @@ fn spawn_engine(
         Brought::default(),
         hardware,
     ));
-    entity.id()
+    let entity = entity.id();
+    if spec.role != Role::Both {
+        world.entity_mut(entity).insert(Remote::default());
+    }
+    entity
 }

@@ -5,12 +5,15 @@
 use std::cmp::Reverse;
 
 use bevy_ecs::prelude::*;
+use oracle_components::engine::Chunk;
 use oracle_components::record::{Reason, Status};
 use oracle_components::request::{Request, RequestId};
-use oracle_components::sequence::Sequence;
+use oracle_components::scenario::Role;
+use oracle_components::sequence::{Phase, Sequence};
 
 use super::leave::{Departure, leave, start_decoding};
-use crate::epoch::{adapt_horizon, blocks_needed, finishes_at, summed_context};
+use super::remote;
+use crate::epoch::{adapt_horizon, blocks_over, summed_context};
 use crate::kv;
 use crate::retire::End;
 use crate::series::EngineAmounts;
@@ -36,6 +39,9 @@ pub fn end_steps(
     let mut amounts = bring(parts, doors);
     send_flows(parts, sequences);
     end_chunks(parts, sequences, doors, &mut amounts);
+    if parts.remote.is_some() {
+        remote::emit_first_tokens(parts, sequences);
+    }
     let ledger = &mut parts.ledger.0;
     amounts.preemptions = (ledger.preemptions - parts.series.preemptions_booked) as f64;
     parts.series.preemptions_booked = ledger.preemptions;
@@ -48,12 +54,20 @@ pub fn end_steps(
             break;
         }
         parts.running.finishes.pop();
-        if finishes_at(sequences.get(entity).ok(), step) {
+        if finishes_at(sequences, (step, id, entity)) {
             finished.push((id, entity));
         }
     }
     adapt_horizon(&mut parts.epoch);
     parts.epoch.steps = 0;
+}
+
+/// Whether a sequence still decodes, and has its target at the step count for which it was listed.
+pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, RequestId, Entity)) -> bool {
+    let sequence = sequences.get(entity).expect("sequences live as long as the world");
+    sequence.id == id
+        && sequence.phase == Phase::Decode
+        && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work.
@@ -62,18 +76,14 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
     let decodes = parts.running.decodes;
-    if decodes > 0 {
-        let mut previous = from;
-        for &end in ends {
-            doors.sink.token_gap(end, end - previous, u64::from(decodes));
-            previous = end;
-        }
+    // First tokens end no gap.
+    let emitting = decodes - parts.remote.as_ref().map_or(0, |remote| remote.joined.len() as u32);
+    if emitting > 0 {
+        doors.sink.token_gaps(from, ends, u64::from(emitting));
     }
     let held_before = kv::held_blocks(&parts.pool);
-    for step in 1..steps as u64 {
-        let blocks = blocks_needed(&parts.running, parts.clock.steps + step);
-        kv::allocate(&mut parts.pool, u64::from(blocks));
-    }
+    // The first step's were taken when it was scheduled.
+    kv::allocate(&mut parts.pool, blocks_over(&parts.running, parts.clock.steps + 1, steps as u64 - 1));
     let held = (held_before + kv::held_blocks(&parts.pool)) as f64 / 2.0;
     let work = parts.cost.price().work_over(steps as u64, summed_context(&parts.running, steps as u64));
     let span_s = to.since(from).as_secs_f64();
@@ -82,7 +92,7 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
     let delivered_s: f64 = delivered.map(|delivered| to.since(delivered.max(from)).as_secs_f64()).sum();
     let mut amounts = EngineAmounts {
         running_s: f64::from(parts.running.count) * span_s,
-        waiting_s: f64::from(parts.queues.waiting_count) * span_s + delivered_s,
+        waiting_s: f64::from(parts.waiting_or_loading()) * span_s + delivered_s,
         kv_use_s: held / parts.pool.total as f64 * span_s,
         steps: steps as f64,
         output_tokens: f64::from(decodes) * steps as f64,
@@ -103,7 +113,8 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
 /// The flows of streamed tokens that the steps sent.
 fn send_flows(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>) {
     let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
-    let chunks = parts.plan.chunks.iter().filter(|chunk| chunk.completes && streams(chunk.sequence)).count();
+    let emits = |chunk: &&Chunk| chunk.completes && parts.engine.role != Role::Prefill && streams(chunk.sequence);
+    let chunks = parts.plan.chunks.iter().filter(emits).count();
     let sequences = parts.running.streaming_decodes + chunks as u32;
     if sequences == 0 {
         return;
@@ -129,6 +140,10 @@ fn end_chunks(
         sequence.prefilled_tokens += chunk.tokens;
         amounts.prefill_tokens += f64::from(chunk.tokens);
         if !chunk.completes {
+            continue;
+        }
+        if let Some(remote) = parts.remote.as_mut().filter(|_| parts.engine.role == Role::Prefill) {
+            remote.computed.push((sequence.id, chunk.sequence));
             continue;
         }
         amounts.output_tokens += 1.0;
@@ -160,6 +175,8 @@ pub fn let_finished_go(
         leave(parts, &mut sequence, entity, requests, Departure::Ended);
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
-        parts.brought.ended.push((entity, End { completion, status: Status::Success, reason }));
+        let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
+        let end = End { completion, status: Status::Success, reason, whole_response_tokens };
+        parts.brought.ended.push((entity, end));
     }
 }

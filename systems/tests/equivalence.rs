@@ -29,7 +29,9 @@ const LONG: Size =
 const SMALL_CASES: u32 = 3000;
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 29] = [
+const CORNERS: [&str; 37] = [
+    "KV cache given up before it was loaded",
+    "KV cache waits for blocks to be loaded into",
     "cached block evicted",
     "cached block taken while computing",
     "cached tail block beyond a hit forgotten",
@@ -43,19 +45,25 @@ const CORNERS: [&str; 29] = [
     "follow-up due before it was known",
     "head by priority, not by arrival",
     "head waits for blocks",
+    "head waits for held blocks",
+    "held blocks released",
     "hit after a preemption",
     "hit into a tail",
     "hit of blocks in use",
     "hit of its own blocks after a preemption",
     "hit within the segments",
+    "loaded sequence preempted",
+    "loaded sequence waits for a seat",
     "output cut at max_model_len",
     "partly filled block given up for a cached one",
     "prefill preempted for a decode",
     "prefill preempted for a prefill",
     "prefill preempted itself",
+    "prompt handed over",
     "prompt_exceeds_max_model_len",
     "prompt_exceeds_token_budget",
     "tail left nameless, another is cached",
+    "timeout of a loaded sequence without a seat",
     "timeout while running",
     "timeout while waiting",
     "whole prompt waits for budget",
@@ -126,8 +134,9 @@ fn same_if_tight(case: &Case, loose: &Ledger) -> Result<(), TestCaseError> {
     };
     let (loose, tight) = (sorted(loose), sorted(&tight));
     same("rows, tightly coupled", &loose.len(), &tight.len())?;
+    // An epoch that crosses the end of an interval is spread evenly, and epochs may end at different steps.
     let near = |one: Option<f64>, other: Option<f64>| match (one, other) {
-        (Some(one), Some(other)) => (one - other).abs() <= 1e-9 * (1.0 + one.abs()),
+        (Some(one), Some(other)) => (one - other).abs() <= 1e-3 * (1.0 + one.abs()),
         _ => one == other,
     };
     for (one, other) in loose.iter().zip(&tight) {
@@ -150,10 +159,6 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
     coverage.borrow_mut().add(&naive.coverage);
     if case.is_loose() {
         coverage.borrow_mut().note("engines go their own ways");
-    }
-    if case.pools().is_some() {
-        // The fast engine does not know them yet.
-        return Ok(());
     }
 
     let (outcome, fast) = run(Simulation::new(scenario, Box::new(case.source()), Ledger::default()));

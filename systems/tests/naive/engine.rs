@@ -117,9 +117,11 @@ impl Engine {
     /// The next waiting or running request whose client has given up, in order of deadline and id.
     pub fn expire_one(&mut self, now: SimTime) -> Option<Ended> {
         let ready = self.remote.loading.iter().filter(|sequence| sequence.loaded().is_some_and(|at| at <= now));
-        let all = self.waiting.iter().chain(ready).chain(&self.running);
-        let (deadline, id) =
-            all.map(|sequence| (sequence.deadline(), sequence.id())).filter(|&(deadline, _)| deadline <= now).min()?;
+        // A loaded sequence could not have been looked at before.
+        let ready = ready.map(|sequence| (sequence.deadline().max(sequence.loaded().unwrap_or_default()), sequence));
+        let others = self.waiting.iter().chain(&self.running).map(|sequence| (sequence.deadline(), sequence));
+        let all = ready.chain(others).filter(|&(at, _)| at <= now);
+        let (_, id, deadline) = all.map(|(at, sequence)| (at, sequence.id(), sequence.deadline())).min()?;
         if let Some(at) = self.waiting.iter().position(|other| other.id() == id) {
             self.coverage.note("timeout while waiting");
             let sequence = self.waiting.remove(at)?;
@@ -266,7 +268,10 @@ impl Engine {
         let free_hits = hit_blocks.iter().filter(|&&id| self.pool.is_free(id));
         let room = self.pool.free_blocks() - free_hits.count() as u64;
         if self.blocks_for(sequence.known()) - hit_blocks.len() as u64 > room {
-            self.coverage.note("head waits for blocks");
+            self.coverage.note(match self.remote.held.is_empty() {
+                true => "head waits for blocks",
+                false => "head waits for held blocks",
+            });
             return false;
         }
         if head > 0 {
