@@ -30,7 +30,7 @@ impl Hub {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
     /// blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
-        let Self { timeline, doors, vacant } = self;
+        let Self { timeline, doors, vacant, .. } = self;
         let record = write(timeline, doors, record_of(request, sequence, end), (at, sequence.engine + 1));
         timeline.loads[sequence.engine as usize] -= 1;
         let follow_up = doors.source.follow_up(&request.spec, &record);
@@ -71,7 +71,10 @@ fn write(
     timeline.last_completion = timeline.last_completion.max(record.completion);
     match timeline.coupling {
         Coupling::Tight => doors.hand_over(&record),
-        Coupling::Loose => doors.held.push((place, record.clone())),
+        Coupling::Loose => {
+            doors.places.push((place.0, place.1, doors.held.len() as u32));
+            doors.held.push(record.clone());
+        }
     }
     record
 }

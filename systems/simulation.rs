@@ -21,7 +21,7 @@ use crate::arrival::arrive;
 use crate::clock::beginning;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
-use crate::executor::{InOrder, Stopwatch};
+use crate::executor::{Bell, InOrder, Stopwatch};
 use crate::handover::{Pools, hand_over};
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
@@ -58,6 +58,8 @@ pub struct Progress {
 pub struct Simulation<K> {
     world: World,
     schedule: Schedule,
+    /// Of transfer and completion.
+    bells: Vec<Bell>,
     directory: Directory,
     stopwatch: Option<Stopwatch>,
     horizon: Option<SimTime>,
@@ -85,16 +87,28 @@ impl<K: RecordSink + 'static> Simulation<K> {
             sink: Box::new(sink),
             closed: false,
             held: Vec::new(),
+            places: Vec::new(),
             rows: FinishedRows::default(),
         };
-        world.insert_resource(Hub { timeline, doors, vacant: Vec::new() });
+        let mut bells: Vec<Bell> = std::iter::repeat_with(Bell::default).take(3).collect();
+        let [transfer_bell, completion_bell, handover_bell] = [0, 1, 2].map(|index: usize| bells[index].clone());
+        world.insert_resource(Hub {
+            timeline,
+            doors,
+            vacant: Vec::new(),
+            transfer_bell,
+            completion_bell,
+            handover_bell,
+        });
         let directory = populate(&mut world, &scenario);
         let pools = Pools::of(&scenario, &directory);
-        let schedule = tick(pools.is_some());
-        if let Some(pools) = pools {
-            world.insert_resource(pools);
+        let mut schedule = tick(pools.is_some());
+        match pools {
+            Some(pools) => world.insert_resource(pools),
+            None => bells.truncate(2),
         }
-        Self { world, schedule, directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
+        schedule.set_executor(InOrder { bells: bells.clone(), stopwatch: None });
+        Self { world, schedule, bells, directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
     }
 
     /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every thousand boundaries or so.
@@ -143,7 +157,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     #[must_use]
     pub fn profiled(mut self) -> Self {
         let stopwatch = Stopwatch::default();
-        self.schedule.set_executor(InOrder { stopwatch: Some(Arc::clone(&stopwatch)) });
+        self.schedule.set_executor(InOrder { bells: self.bells.clone(), stopwatch: Some(Arc::clone(&stopwatch)) });
         self.stopwatch = Some(stopwatch);
         self
     }
@@ -244,7 +258,6 @@ fn responses_have_links_of_their_own(scenario: &Scenario) -> bool {
 /// One tick: the phases in their order.
 fn tick(has_pools: bool) -> Schedule {
     let mut schedule = Schedule::new(Tick);
-    schedule.set_executor(InOrder::default());
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
         ..ScheduleBuildSettings::default()

@@ -13,6 +13,7 @@ use oracle_components::resources::Timeline;
 use oracle_components::scenario::{EngineIndex, GpuIndex};
 
 use crate::costing::{PreparedStep, StepCost, StepShape, StepWork};
+use crate::executor::Bell;
 use crate::ports::{RecordSink, RequestSource};
 use crate::retire::End;
 use crate::router::Router;
@@ -27,6 +28,12 @@ pub struct Hub {
     pub doors: Doors,
     /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
     pub vacant: Vec<Entity>,
+    /// Rung when there is something to carry.
+    pub transfer_bell: Bell,
+    /// Rung when something has ended.
+    pub completion_bell: Bell,
+    /// Rung when engines of pools have something for each other.
+    pub handover_bell: Bell,
 }
 
 /// The doors of the world: where requests come from and which way they go, and where records go.
@@ -41,8 +48,10 @@ pub struct Doors {
     pub sink: Box<dyn RecordSink>,
     /// The sink can take no more.
     pub closed: bool,
-    /// Records of a window, with their places, until all engines are through it.
-    pub held: Vec<((SimTime, u32), RequestRecord)>,
+    /// Records of a window, until all engines are through it.
+    pub held: Vec<RequestRecord>,
+    /// Where each of them belongs: its instant, its engine (arrivals come before any), its position among the held.
+    pub places: Vec<(SimTime, u32, u32)>,
     /// Rows of the time series whose intervals have passed, on their way to the sink.
     pub rows: FinishedRows,
 }
@@ -57,13 +66,14 @@ impl Doors {
 
     /// Hands over the records of a window in their order.
     pub fn hand_over_held(&mut self) {
-        let mut held = std::mem::take(&mut self.held);
-        // Stable: those of one place were written in their order.
-        held.sort_by_key(|&(place, _)| place);
-        for (_, record) in held.drain(..) {
-            self.hand_over(&record);
+        let (held, mut places) = (std::mem::take(&mut self.held), std::mem::take(&mut self.places));
+        places.sort_unstable();
+        for &(_, _, position) in &places {
+            self.hand_over(&held[position as usize]);
         }
-        self.held = held;
+        (self.held, self.places) = (held, places);
+        self.held.clear();
+        self.places.clear();
     }
 
     /// Hands finished rows of the time series to the sink.
@@ -231,10 +241,62 @@ pub struct EngineParts {
     pub remote: Option<&'static mut Remote>,
 }
 
-impl EnginePartsItem<'_, '_> {
+/// All of an engine, open: changes are not tracked, since nobody asks.
+pub struct EngineView<'a> {
+    /// Identity.
+    pub engine: &'a Engine,
+    /// Its time.
+    pub clock: &'a mut StepClock,
+    /// What waits.
+    pub queues: &'a mut Queues,
+    /// What runs.
+    pub running: &'a mut Running,
+    /// Its KV blocks.
+    pub pool: &'a mut KvPool,
+    /// The batch.
+    pub plan: &'a mut Plan,
+    /// The steps it runs for.
+    pub epoch: &'a mut Epoch,
+    /// Totals.
+    pub ledger: &'a mut EngineLedger,
+    /// Time series.
+    pub series: &'a mut EngineSeries,
+    /// Prices.
+    pub cost: &'a mut CostModel,
+    /// What the last steps brought.
+    pub brought: &'a mut Brought,
+    /// What it runs on.
+    pub hardware: &'a EngineHardware,
+    /// What is between it and engines of another role, unless it serves whole requests.
+    pub remote: Option<&'a mut Remote>,
+}
+
+impl EngineView<'_> {
     /// How many requests wait or load.
     #[must_use]
     pub fn waiting_or_loading(&self) -> u32 {
         self.queues.waiting_count + self.remote.as_ref().map_or(0, |remote| remote.loading.len() as u32)
+    }
+}
+
+impl<'a> EnginePartsItem<'a, '_> {
+    /// Opens an engine.
+    #[must_use]
+    pub fn open(self) -> EngineView<'a> {
+        EngineView {
+            engine: self.engine,
+            clock: self.clock.into_inner(),
+            queues: self.queues.into_inner(),
+            running: self.running.into_inner(),
+            pool: self.pool.into_inner(),
+            plan: self.plan.into_inner(),
+            epoch: self.epoch.into_inner(),
+            ledger: self.ledger.into_inner(),
+            series: self.series.into_inner(),
+            cost: self.cost.into_inner(),
+            brought: self.brought.into_inner(),
+            hardware: self.hardware,
+            remote: self.remote.map(Mut::into_inner),
+        }
     }
 }

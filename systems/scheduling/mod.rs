@@ -23,7 +23,8 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use crate::kv::Names;
 use crate::retire::End;
-use crate::world::{EngineParts, EnginePartsItem, Hub};
+use crate::transfer::keep;
+use crate::world::{EngineParts, EngineView, Hub};
 
 pub use leave::{Departure, leave};
 pub use queue::{empty_queues, nothing_running};
@@ -39,10 +40,10 @@ pub fn schedule_batches(
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    let Hub { timeline, doors, .. } = &mut *hub;
+    let Hub { timeline, doors, transfer_bell, completion_bell, handover_bell, .. } = &mut *hub;
     for &(now, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
-        let mut parts = engines.get_mut(engine).expect("engines live as long as the world");
+        let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         end_steps(&mut parts, &mut sequences, doors, &mut finished);
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
         if parts.remote.is_some() {
@@ -52,6 +53,22 @@ pub fn schedule_batches(
         expire(&mut parts, &mut sequences, &requests, now);
         batch::form(&mut parts, sequences.reborrow(), &requests, now);
         forget_those_gone(&mut parts, &sequences);
+        if remote::is_to_be_handed_over(&parts) {
+            handover_bell.ring();
+        }
+        let idle = parts.running.count == 0;
+        if !keep(&mut parts.brought, parts.engine, timeline.series_interval) || idle {
+            transfer_bell.ring();
+        }
+        if !parts.brought.ended.is_empty() {
+            completion_bell.ring();
+            if parts.brought.ended.iter().any(|(_, end)| end.whole_response_tokens.is_some()) {
+                transfer_bell.ring();
+            }
+        }
+    }
+    if !doors.rows.0.is_empty() {
+        completion_bell.ring();
     }
 }
 
@@ -63,7 +80,7 @@ pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32
 }
 
 /// Moves what has been delivered to the waiting queue.
-fn take_in(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>, now: SimTime) {
+fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, now: SimTime) {
     let queues = &mut *parts.queues;
     while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
         queues.inbox.pop_front();
@@ -79,7 +96,7 @@ fn take_in(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>
 
 /// Takes the waiting and running sequences whose clients have given up off the engine.
 fn expire(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,
     now: SimTime,
@@ -110,7 +127,7 @@ fn expire(
 }
 
 /// Drops sequences that have left from the head of what costing looks at: who finishes next, and whose deadline is next.
-fn forget_those_gone(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>) {
+fn forget_those_gone(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     while let Some(&Reverse(finish)) = parts.running.finishes.peek() {
         if settle::finishes_at(sequences, finish) {
             break;

@@ -13,10 +13,10 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use super::{leave, queue};
 use crate::kv::{self, Names};
-use crate::world::EnginePartsItem;
+use crate::world::EngineView;
 
 /// Lets the sequences go whose prompts are computed, and releases what need not be held any longer.
-pub fn pass_boundary(parts: &mut EnginePartsItem<'_, '_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
+pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
     let Some(remote) = &mut parts.remote else { return };
     remote.computed.sort_unstable();
     for &(_, entity) in &remote.computed {
@@ -40,7 +40,7 @@ pub fn pass_boundary(parts: &mut EnginePartsItem<'_, '_>, sequences: &mut Query<
 }
 
 /// Whether a sequence that loads may expire, listed for `listed`: not before it is loaded, and as if its deadline were then.
-pub fn may_expire(parts: &mut EnginePartsItem<'_, '_>, sequence: &Sequence, entity: Entity, listed: SimTime) -> bool {
+pub fn may_expire(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity, listed: SimTime) -> bool {
     let Some(loaded) = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded) else {
         // It is about to be handed over; the decode engine will look.
         return false;
@@ -52,14 +52,14 @@ pub fn may_expire(parts: &mut EnginePartsItem<'_, '_>, sequence: &Sequence, enti
 }
 
 /// Notes that a waiting sequence ends without having loaded its KV cache, if a prefill engine holds that.
-pub fn give_up(parts: &mut EnginePartsItem<'_, '_>, sequence: &Sequence, entity: Entity) {
+pub fn give_up(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity) {
     if let Some(remote) = parts.remote.as_mut().filter(|_| is_to_load(sequence)) {
         remote.given_up.push(entity);
     }
 }
 
 /// A loaded sequence that never had a seat gives its blocks back.
-pub fn drop_loaded(parts: &mut EnginePartsItem<'_, '_>, sequence: &Sequence) {
+pub fn drop_loaded(parts: &mut EngineView<'_>, sequence: &Sequence) {
     let loaded = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded).expect("only what is loaded is dropped");
     let remote = parts.remote.as_mut().expect("only decode engines load");
     remote.loading.remove(&(loaded, sequence.id));
@@ -77,7 +77,7 @@ pub fn load_blocks(sequence: &Sequence, block_tokens: u32) -> u64 {
 }
 
 /// The head of the queue takes its blocks and starts to load its KV cache, if there are as many.
-pub fn start_to_load(parts: &mut EnginePartsItem<'_, '_>, sequences: &mut Query<&mut Sequence>, head: Entity) -> bool {
+pub fn start_to_load(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, head: Entity) -> bool {
     let mut sequence = sequences.get_mut(head).expect("the head of the queue lives");
     let blocks = load_blocks(&sequence, parts.engine.scheduler.block_tokens);
     if blocks > kv::free_blocks(&parts.pool) {
@@ -91,14 +91,15 @@ pub fn start_to_load(parts: &mut EnginePartsItem<'_, '_>, sequences: &mut Query<
     true
 }
 
+/// Whether it has something for engines of the other role.
+pub fn is_to_be_handed_over(parts: &EngineView<'_>) -> bool {
+    let Some(remote) = &parts.remote else { return false };
+    !(remote.computed.is_empty() && remote.started.is_empty() && remote.given_up.is_empty())
+}
+
 /// Gives seats to loaded sequences while there are any and `budget` lasts: how many tokens of it they take. Their next
 /// step computes the last token of the prompt, whose block they have.
-pub fn seat_loaded(
-    parts: &mut EnginePartsItem<'_, '_>,
-    sequences: &mut Query<&mut Sequence>,
-    now: SimTime,
-    budget: u32,
-) -> u32 {
+pub fn seat_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime, budget: u32) -> u32 {
     let scheduler = &parts.engine.scheduler;
     let Some(remote) = &mut parts.remote else { return 0 };
     let mut seated = 0;
@@ -116,7 +117,7 @@ pub fn seat_loaded(
 }
 
 /// The step that has ended brought the first tokens of those that were seated before it.
-pub fn emit_first_tokens(parts: &mut EnginePartsItem<'_, '_>, sequences: &mut Query<&mut Sequence>) {
+pub fn emit_first_tokens(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>) {
     let Some(remote) = &mut parts.remote else { return };
     for entity in remote.joined.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("a seated sequence lives");

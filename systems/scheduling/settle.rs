@@ -18,14 +18,14 @@ use crate::kv;
 use crate::retire::End;
 use crate::series::EngineAmounts;
 use crate::transfer::stream;
-use crate::world::{Doors, EnginePartsItem};
+use crate::world::{Doors, EngineView};
 
 /// Sequences that have their target at a boundary.
 pub type Finished = Vec<(RequestId, Entity)>;
 
 /// Brings an engine to the end of the steps that its epoch ran, and lists who has finished.
 pub fn end_steps(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     doors: &mut Doors,
     finished: &mut Finished,
@@ -71,7 +71,7 @@ pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, R
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work.
-fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmounts {
+fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
@@ -111,7 +111,7 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
 }
 
 /// The flows of streamed tokens that the steps sent.
-fn send_flows(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>) {
+fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
     let emits = |chunk: &&Chunk| chunk.completes && parts.engine.role != Role::Prefill && streams(chunk.sequence);
     let chunks = parts.plan.chunks.iter().filter(emits).count();
@@ -128,7 +128,7 @@ fn send_flows(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequen
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on.
 fn end_chunks(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     doors: &mut Doors,
     amounts: &mut EngineAmounts,
@@ -163,7 +163,7 @@ fn end_chunks(
 
 /// Takes the sequences that have finished off the engine, by request id.
 pub fn let_finished_go(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,
     finished: &mut Finished,
