@@ -78,8 +78,16 @@ fn a_profile_tells_of_the_handover() {
 fn the_scenario_that_is_shipped_runs() {
     let desk = Desk::new();
     let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenarios/disaggregated.yaml");
-    let few = "--set workload.total_requests_to_generate=300";
-    let summary = desk.summary(&format!("run {} {few}", scenario.display()));
-    assert_conserved(&summary);
-    assert_eq!(number(&summary, "/requests/successful"), 300.0);
+    let few = "--set workload.total_requests_to_generate=1000";
+    let apart = desk.summary(&format!("run {} {few}", scenario.display()));
+    let both = "--set frameworks_to_test[0].role=both --set frameworks_to_test[1].role=both";
+    let together = desk.summary(&format!("run {} {few} {both}", scenario.display()));
+    let quantile = |summary, metric: &str| number(summary, &format!("/latency/{metric}/p99"));
+    for summary in [&apart, &together] {
+        assert_conserved(summary);
+        assert_eq!(number(summary, "/requests/successful"), 1000.0);
+    }
+    // What pools are for: nobody's prompt is computed between two tokens of another's answer.
+    let gap = |summary| quantile(summary, "inter_token_latency_ms");
+    assert!(gap(&apart) < gap(&together) / 3.0, "{} and {}", gap(&apart), gap(&together));
 }
