@@ -133,6 +133,13 @@ fn each_mistake_about_pools_is_found() {
                 .replace("gpu_id: gpu1}", "gpu_id: gpu1, max_model_len: 1000}"),
         ),
         (
+            "no weight on those that decode",
+            with_pools(
+                "total_duration: 50",
+                "total_duration: 50\n  decode_balancing_strategy: weighted_random\n  framework_weights: {decode: 0}",
+            ),
+        ),
+        (
             "a strategy for nobody",
             replaced("total_duration: 50", "total_duration: 50\n  decode_balancing_strategy: random"),
         ),

@@ -121,10 +121,17 @@ fn check_weights(plans: &[Plan<'_>], workload: &Workload, diagnostics: &mut Diag
             diagnostics.unknown(at, format!("no framework is called {name:?}"), name, names());
         }
     }
-    let targets = || plans.iter().filter(|plan| plan.keys.is_target_for_workload.value);
-    let has_weight = targets().any(|plan| weights.value.get(&plan.name).is_none_or(|weight| weight.value > 0.0));
-    if workload.load_balancing_strategy.value == Routing::WeightedRandom && targets().count() > 0 && !has_weight {
-        diagnostics.error(&weights.at, "one target framework at least must have a weight above 0");
+    let strategy = workload.load_balancing_strategy.value;
+    let decode_strategy = workload.decode_balancing_strategy.value.unwrap_or(strategy);
+    for (strategy, decodes) in [(strategy, false), (decode_strategy, true)] {
+        let choices = plans.iter().filter(|plan| plan.role().is_some_and(|role| (role == Role::Decode) == decodes));
+        let mut weights =
+            choices.map(|plan| weights.value.get(&plan.name).map_or(1.0, |weight| weight.value)).peekable();
+        let has_choice = weights.peek().is_some();
+        if strategy == Routing::WeightedRandom && has_choice && !weights.any(|weight| weight > 0.0) {
+            let who = if decodes { "framework that decodes" } else { "target framework" };
+            diagnostics.error(&workload.framework_weights.at, format!("one {who} at least must have a weight above 0"));
+        }
     }
 }
 
