@@ -72,10 +72,10 @@ pub(super) fn build(
     for (plan, engine) in drafts {
         let first = fleet.engines.len();
         fleet.add(plan, engine);
-        let engines = (first..fleet.engines.len()).zip(0..);
-        members.extend(engines.map(|(engine, copy)| pools::Member { plan, engine: engine as EngineIndex, copy }));
+        let engines = first..fleet.engines.len();
+        members.extend(engines.map(|engine| pools::Member { plan, engine: engine as EngineIndex }));
     }
-    let kv_paths = pools::connect(&members, &mut fleet.topology, diagnostics)?;
+    let kv_paths = pools::connect(&members, (&fleet.engines, &fleet.gpus), &mut fleet.topology, diagnostics)?;
     Some(Engines { gpus: fleet.gpus, links: fleet.topology.into_links(), engines: fleet.engines, kv_paths })
 }
 

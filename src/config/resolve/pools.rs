@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use oracle_components::scenario::{EngineIndex, EngineSpec, KvPaths, LinkIndex, LinkSpec, Role};
+use oracle_components::scenario::{EngineIndex, EngineSpec, GpuSpec, KvPaths, LinkIndex, LinkSpec, Role};
 
 use super::engines::copy_name;
 use super::frameworks::Plan;
@@ -18,13 +18,11 @@ const MOST_KV_PATHS: usize = 100_000;
 const PROPOSED_KV_BANDWIDTH_BPS: f64 = 4e11;
 const PROPOSED_KV_LATENCY_S: f64 = 5e-6;
 
-/// An engine as a copy of a framework.
+/// An engine of a framework.
 #[derive(Clone, Copy)]
 pub(super) struct Member<'a> {
     pub(super) plan: &'a Plan<'a>,
     pub(super) engine: EngineIndex,
-    /// Which copy it is, from 0.
-    pub(super) copy: u32,
 }
 
 fn of_role<'a, 'b>(plans: &'a [Plan<'b>], role: Role) -> impl Iterator<Item = &'a Plan<'b>> {
@@ -118,45 +116,38 @@ pub(super) fn hold_prompts_to_contexts(drafts: &mut [(&Plan<'_>, EngineSpec)], d
 /// Links between the GPUs of two frameworks get a clone for every pair of copies.
 pub(super) fn connect(
     members: &[Member<'_>],
+    (engines, gpus): (&[EngineSpec], &[GpuSpec]),
     topology: &mut Topology,
     diagnostics: &mut Diagnostics,
 ) -> Option<KvPaths> {
-    let of_role = |role| members.iter().filter(move |member| member.plan.role() == Some(role));
-    let prefill: Vec<Instance<'_>> = of_role(Role::Prefill).map(Instance::new).collect();
-    let decode: Vec<Instance<'_>> = of_role(Role::Decode).map(Instance::new).collect();
-    let pairs = || prefill.iter().flat_map(|from| decode.iter().map(move |to| (from, to)));
-    let paths: usize = pairs().map(|(from, to)| flows(from.gpus.len(), to.gpus.len()).count()).sum();
+    let instances = |role| {
+        let members = members.iter().filter(move |member| member.plan.role() == Some(role));
+        members.map(|&member| Instance::new(member, engines, gpus)).collect::<Vec<_>>()
+    };
+    let (prefill, decode) = (instances(Role::Prefill), instances(Role::Decode));
+    let pairs = prefill.iter().flat_map(|from| decode.iter().map(move |to| (from, to)));
+    let paths: usize = pairs.map(|(from, to)| flows(from.gpus.len(), to.gpus.len()).count()).sum();
     if paths > MOST_KV_PATHS {
         let message = format!("{paths} paths lead from GPUs that prefill to GPUs that decode");
         let at = &prefill[0].plan.keys.role.at;
         diagnostics.error_with(at, message, format!("at most {} are possible", number(MOST_KV_PATHS as f64)));
         return None;
     }
-    for (from, to) in pairs().filter(|(from, to)| from.copy == 0 && to.copy == 0) {
-        let links: Vec<LinkSpec> = links_between(from.plan, to.plan, topology).map(|(_, link)| link.clone()).collect();
-        for from in prefill.iter().filter(|copy| copy.plan.name == from.plan.name) {
-            for to in decode.iter().filter(|copy| copy.plan.name == to.plan.name) {
-                clone_links(&links, from, to, topology);
-            }
-        }
-    }
+    clone_links(&prefill, &decode, topology);
     let mut kv_paths = KvPaths::new();
     let mut reported = HashSet::new();
     for from in &prefill {
         for (gpu, source) in from.gpus.iter().enumerate() {
-            let leaving = decode.iter().flat_map(|to| {
-                flows(from.gpus.len(), to.gpus.len()).filter(|way| way.0 == gpu).map(move |way| (to, way.1))
-            });
-            let leaving: Vec<_> = leaving.collect();
-            let destinations: Vec<&str> = leaving.iter().map(|(to, gpu)| to.gpus[*gpu].as_str()).collect();
+            let leaving: Vec<_> = decode.iter().flat_map(|to| to.flows_from(from, gpu)).collect();
+            let destinations: Vec<&str> = leaving.iter().map(|&(_, destination)| destination).collect();
             let found = topology.paths(source, &destinations, &[CLIENT, ENTRY]);
-            for (((to, _), destination), path) in leaving.iter().zip(destinations).zip(found) {
-                // GPUs in order, and for each the flows in order: so the list is in the order of the flows.
+            for ((to, destination), path) in leaving.into_iter().zip(found) {
+                // GPUs in order, and for each its flows in order: so the list is in the order of the flows.
                 let paths = kv_paths.entry((from.engine, to.engine)).or_default();
                 match path {
                     Some(path) => paths.push(path),
                     None if reported.insert((&from.plan.name, &to.plan.name)) => {
-                        report_missing(from, to, source, destination, diagnostics);
+                        report_missing((from, to), source, destination, diagnostics);
                     }
                     None => {}
                 }
@@ -170,21 +161,20 @@ pub(super) fn connect(
 struct Instance<'a> {
     plan: &'a Plan<'a>,
     engine: EngineIndex,
-    copy: u32,
-    gpus: Vec<String>,
+    gpus: Vec<&'a str>,
 }
 
 impl<'a> Instance<'a> {
-    fn new(member: &Member<'a>) -> Self {
-        let ids = member.plan.layout.iter().flat_map(|layout| &layout.gpu_ids);
-        let gpus = ids.map(|id| copy_name(id, member.copy)).collect();
-        Self { plan: member.plan, engine: member.engine, copy: member.copy, gpus }
+    fn new(member: Member<'a>, engines: &[EngineSpec], gpus: &'a [GpuSpec]) -> Self {
+        let own = &engines[member.engine as usize].gpus;
+        let gpus = own.iter().map(|&gpu| gpus[gpu as usize].id.as_str()).collect();
+        Self { plan: member.plan, engine: member.engine, gpus }
     }
 
-    /// The id of a GPU of the first copy, moved to this one; `None` for what is no GPU of the framework's.
-    fn moved(&self, id: &str) -> Option<String> {
-        let own = self.plan.layout.as_ref()?.gpu_ids.iter().any(|own| own == id);
-        own.then(|| copy_name(id, self.copy))
+    /// The flows from a GPU of a prefill engine: this engine, and the GPU of it that each goes to.
+    fn flows_from(&self, from: &Instance<'_>, gpu: usize) -> impl Iterator<Item = (&Self, &'a str)> {
+        let flows = flows(from.gpus.len(), self.gpus.len()).filter(move |way| way.0 == gpu);
+        flows.map(move |way| (self, self.gpus[way.1]))
     }
 }
 
@@ -213,22 +203,37 @@ pub(super) fn links_between_pools(plans: &[Plan<'_>], topology: &Topology) -> Ha
     pairs.flat_map(|(from, to)| links_between(from, to, topology).map(|(index, _)| index)).collect()
 }
 
-/// Gives two copies that are not both the first the links of the first ones.
-fn clone_links(links: &[LinkSpec], from: &Instance<'_>, to: &Instance<'_>, topology: &mut Topology) {
-    if from.copy == 0 && to.copy == 0 {
-        return;
-    }
-    let moved = |id: &String| from.moved(id).or_else(|| to.moved(id)).expect("the link is between their GPUs");
-    for link in links {
-        let id = format!("{}#r{}-r{}", link.id, from.copy, to.copy);
-        let (source, destination) = (moved(&link.source), moved(&link.destination));
-        topology.add(LinkSpec { id, source, destination, ..link.clone() });
+/// Gives every pair of copies but the first ones the links between these.
+fn clone_links(prefill: &[Instance<'_>], decode: &[Instance<'_>], topology: &mut Topology) {
+    for from in frameworks(prefill) {
+        for to in frameworks(decode) {
+            let links: Vec<LinkSpec> = links_between(from, to, topology).map(|(_, link)| link.clone()).collect();
+            let copies = |plan: &Plan<'_>| 0..plan.keys.replicas.value;
+            let pairs = copies(from).flat_map(|from| copies(to).map(move |to| (from, to)));
+            for (from_copy, to_copy) in pairs.filter(|&pair| pair != (0, 0)) {
+                let moved = |id: &str| copy_name(id, if has_gpu(from, id) { from_copy } else { to_copy });
+                for link in &links {
+                    let id = format!("{}#r{from_copy}-r{to_copy}", link.id);
+                    let (source, destination) = (moved(&link.source), moved(&link.destination));
+                    topology.add(LinkSpec { id, source, destination, ..link.clone() });
+                }
+            }
+        }
     }
 }
 
+fn has_gpu(plan: &Plan<'_>, id: &str) -> bool {
+    plan.layout.iter().flat_map(|layout| &layout.gpu_ids).any(|own| own == id)
+}
+
+/// The frameworks of engines, each once.
+fn frameworks<'a>(instances: &[Instance<'a>]) -> Vec<&'a Plan<'a>> {
+    let mut seen = HashSet::new();
+    instances.iter().map(|instance| instance.plan).filter(|plan| seen.insert(&plan.name)).collect()
+}
+
 fn report_missing(
-    from: &Instance<'_>,
-    to: &Instance<'_>,
+    (from, to): (&Instance<'_>, &Instance<'_>),
     source: &str,
     destination: &str,
     diagnostics: &mut Diagnostics,

@@ -93,6 +93,9 @@ impl Topology {
     pub(super) fn paths(&self, source: &str, destinations: &[&str], barred: &[&str]) -> Vec<Option<Path>> {
         let arrived_by = self.nodes.get(source).map(|&source| self.search(source, None, barred)).unwrap_or_default();
         let path = |destination: &&str| {
+            if *destination == source {
+                return Some(Path::new());
+            }
             let node = *self.nodes.get(*destination)?;
             arrived_by.contains_key(&node).then(|| self.walk_back(node, &arrived_by))
         };
