@@ -20,7 +20,8 @@
 use oracle_components::model::{Attention, ModelArchitecture};
 
 use crate::costing::weights::{
-    kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers, stage_weight_bytes,
+    kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers,
+    stage_weight_bytes_with_experts,
 };
 
 /// What CUDA's workspaces, the communicator and captured graphs take besides tensors: half a GiB, a round figure above the
@@ -95,6 +96,8 @@ pub struct PoolRequest {
     pub max_num_seqs: u32,
     /// The engine's share of its GPUs.
     pub gpu_share: f64,
+    /// Engines that share the routed experts.
+    pub expert_engines: u32,
 }
 
 /// The KV pool that is left beside the weights and the activation peak.
@@ -110,7 +113,8 @@ pub fn kv_pool(model: &ModelArchitecture, request: &PoolRequest) -> Result<KvPoo
     let rows = request.max_num_seqs.min(request.max_num_batched_tokens);
     let mut fullest: Option<KvPool> = None;
     for stage in 0..stages {
-        let weight_bytes = stage_weight_bytes(model, tensor_parallel, stages, stage);
+        let weight_bytes =
+            stage_weight_bytes_with_experts(model, tensor_parallel, stages, stage, request.expert_engines);
         let rows = if stage + 1 == stages { rows } else { 0 };
         let activation_bytes =
             activation_peak_bytes(model, tensor_parallel, request.max_num_batched_tokens, rows) + RUNTIME_RESERVE_BYTES;

@@ -96,6 +96,7 @@ fn spawn_engine(
         gpu_share: spec.gpu_share,
         ring_links: spec.rings.iter().flatten().flat_map(|path| links(path)).collect(),
         stage_links: spec.stage_paths.iter().flat_map(|path| links(path)).collect(),
+        exchange_links: spec.expert_parallel.iter().flat_map(|e| &e.hops).flat_map(|path| links(path)).collect(),
     };
     let entity = world.spawn((
         engine,

@@ -129,4 +129,5 @@ pub fn book(
     network.book(&engine.egress, brought.flow_bytes, brought.flows, span, rows);
     network.book(&hardware.ring_links, work.ring_bytes, 1, span, rows);
     network.book(&hardware.stage_links, work.stage_bytes, 1, span, rows);
+    network.book(&hardware.exchange_links, work.exchange_bytes, 1, span, rows);
 }

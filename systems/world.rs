@@ -166,6 +166,8 @@ pub struct EngineHardware {
     pub ring_links: Vec<Entity>,
     /// Links that its activations cross from stage to stage.
     pub stage_links: Vec<Entity>,
+    /// Links that its tokens cross on their way to experts elsewhere, once for each hop that does.
+    pub exchange_links: Vec<Entity>,
 }
 
 /// All of an engine.

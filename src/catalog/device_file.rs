@@ -43,6 +43,8 @@ pub enum LinkKind {
     Roce,
     /// The host's bus.
     Pcie,
+    /// The network between servers.
+    Infiniband,
 }
 
 impl std::fmt::Display for LinkKind {
@@ -54,6 +56,7 @@ impl std::fmt::Display for LinkKind {
             Self::Ici => "ICI",
             Self::Roce => "RoCE",
             Self::Pcie => "PCIe",
+            Self::Infiniband => "InfiniBand",
         })
     }
 }

@@ -1,5 +1,6 @@
-//! The catalog's files, embedded so that the binary runs from any folder. A file in `configs/models` or
-//! `configs/hardware` exists for the program only if it is in one of these two lists; a test compares them with the folders.
+//! The catalog's files, embedded so that the binary runs from any folder. A file in `configs/models`,
+//! `configs/hardware` or one of the other folders below exists for the program only if it is in one of these lists; a test
+//! compares them with the folders.
 
 /// A catalog file: its name without the folder, and its text.
 pub(super) type EmbeddedFile = (&'static str, &'static str);
@@ -98,3 +99,7 @@ pub(super) const DEVICES: &[EmbeddedFile] = embedded!(
     "V100-SXM-16GB",
     "V100-SXM-32GB",
 );
+
+/// One file a kind of link.
+pub(super) const FABRICS: &[EmbeddedFile] =
+    embedded!("collectives": "infiniband", "nvlink-a100", "nvlink-h100", "pcie-5");

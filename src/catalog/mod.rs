@@ -6,6 +6,7 @@
 
 mod device_file;
 mod embedded;
+mod fabric_file;
 mod finding;
 mod hf_config;
 mod hf_families;
@@ -19,9 +20,12 @@ pub mod nearest;
 mod shape;
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use oracle_components::collectives::Fabric;
 
 pub use device_file::{CatalogDevice, DeviceLink, LinkKind};
+pub use fabric_file::CatalogFabric;
 pub use finding::{CatalogError, Finding, Severity};
 pub use hf_config::{HfModel, load_hf_config};
 pub use model_file::{CatalogModel, PublishedParameters};
@@ -33,6 +37,7 @@ pub use nearest::{did_you_mean, nearest, question};
 pub struct Catalog {
     models: Vec<CatalogModel>,
     devices: Vec<CatalogDevice>,
+    fabrics: Vec<CatalogFabric>,
     model_by_name: HashMap<String, usize>,
     device_by_name: HashMap<String, usize>,
 }
@@ -52,11 +57,15 @@ impl Catalog {
             device_file::parse(text)
                 .unwrap_or_else(|error| panic!("configs/hardware/{file}, as tests read it: {error}"))
         });
+        let fabrics = embedded::FABRICS.iter().map(|(file, text)| {
+            fabric_file::parse(text)
+                .unwrap_or_else(|error| panic!("configs/collectives/{file}, as tests read it: {error}"))
+        });
         let (models, devices): (Vec<_>, Vec<_>) = (models.collect(), devices.collect());
         let model_names = models.iter().map(|model| (model.architecture.name.as_str(), &model.aliases));
         let device_names = devices.iter().map(|device| (device.spec.name.as_str(), &device.aliases));
         let (model_by_name, device_by_name) = (index(model_names), index(device_names));
-        Self { models, devices, model_by_name, device_by_name }
+        Self { models, devices, fabrics: fabrics.collect(), model_by_name, device_by_name }
     }
 
     /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
@@ -85,6 +94,20 @@ impl Catalog {
         &self.devices
     }
 
+    /// Collectives over links of a kind, as measured on those of the nearest bandwidth; `None` for kinds that were not.
+    #[must_use]
+    pub fn fabric(&self, kind: LinkKind, bytes_per_s: f64) -> Option<Arc<Fabric>> {
+        let distance = |fabric: &&CatalogFabric| (fabric.bytes_per_s / bytes_per_s).ln().abs();
+        let of_kind = self.fabrics.iter().filter(|fabric| fabric.kind == kind);
+        of_kind.min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|fabric| fabric.over(bytes_per_s))
+    }
+
+    /// Everything that is known of collectives.
+    #[must_use]
+    pub fn fabrics(&self) -> &[CatalogFabric] {
+        &self.fabrics
+    }
+
     /// The names of all models, to offer the nearest for one that is unknown.
     pub fn model_names(&self) -> impl Iterator<Item = &str> {
         self.models.iter().map(|model| model.architecture.name.as_str())
@@ -107,11 +130,15 @@ impl Catalog {
         nearest_of(&self.device_by_name, unknown, n, |index| self.devices[index].spec.name.as_str())
     }
 
-    /// The files of `configs/models` and of `configs/hardware` that are embedded, by name.
+    /// The embedded files, by name, of each folder of `configs` that holds some.
     #[must_use]
-    pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>) {
+    pub fn embedded_files() -> [(&'static str, Vec<&'static str>); 3] {
         let names = |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
-        (names(embedded::MODELS), names(embedded::DEVICES))
+        [
+            ("models", names(embedded::MODELS)),
+            ("hardware", names(embedded::DEVICES)),
+            ("collectives", names(embedded::FABRICS)),
+        ]
     }
 }
 

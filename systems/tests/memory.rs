@@ -41,6 +41,7 @@ fn request(memory_bytes: u64) -> PoolRequest {
         max_num_batched_tokens: 2048,
         max_num_seqs: 256,
         gpu_share: 1.0,
+        expert_engines: 1,
     }
 }
 

@@ -107,16 +107,21 @@ fn every_device_is_within_reason() {
 #[test]
 fn every_catalog_file_is_embedded_under_the_name_it_has() {
     let catalog = Catalog::builtin();
-    let (models, devices) = Catalog::embedded_files();
     let folder = |name: &str| -> BTreeSet<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
         let files = fs::read_dir(folder).expect("the catalog's folder is in the repository");
         files.map(|file| file.expect("readable").file_name().to_string_lossy().into_owned()).collect()
     };
     let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-    assert_eq!(folder("models"), owned(&models));
-    assert_eq!(folder("hardware"), owned(&devices));
     let yaml = |name: &str| format!("{name}.yaml");
-    assert_eq!(owned(&models), catalog.model_names().map(yaml).collect());
-    assert_eq!(owned(&devices), catalog.device_names().map(yaml).collect());
+    for (name, files) in Catalog::embedded_files() {
+        let files = owned(&files);
+        assert_eq!(folder(name), files);
+        let names: BTreeSet<String> = match name {
+            "models" => catalog.model_names().map(yaml).collect(),
+            "hardware" => catalog.device_names().map(yaml).collect(),
+            _ => catalog.fabrics().iter().map(|fabric| yaml(&fabric.fabric.name)).collect(),
+        };
+        assert_eq!(files, names);
+    }
 }

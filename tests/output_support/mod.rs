@@ -92,6 +92,9 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
         egress: vec![1],
         response_bytes_per_token: 4.0,
         weight: 1.0,
+        fabrics: Vec::new(),
+        expert_parallel: None,
+        sequence_parallel: false,
     }
 }
 

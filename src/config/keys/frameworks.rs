@@ -1,6 +1,7 @@
 //! `frameworks_to_test`: serving engines.
 
 use oracle_components::model::Dtype;
+use oracle_components::scenario::ExpertExchange;
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
@@ -14,6 +15,10 @@ names!(Strategy {
     "TP" => Strategy::Tensor,
     "PP" => Strategy::Pipeline,
     "TP_PP" => Strategy::TensorPipeline,
+});
+names!(ExpertExchange {
+    "allgather_reducescatter" => ExpertExchange::AllGather,
+    "all_to_all" => ExpertExchange::AllToAll,
 });
 names!(EvictionPolicy { "lru" => EvictionPolicy::Lru });
 names!(Dtype {
@@ -127,6 +132,8 @@ section! {
         weight_dtype: Field<Dtype> = optional("the model's").also_called(&["dtype", "quantization"]);
         /// Element type of the KV cache.
         kv_cache_dtype: Field<Dtype> = optional("the model's");
+        /// Leave all-reduces to NCCL, small ones too. Links that are rings of their bandwidth and latency know no other.
+        disable_custom_all_reduce: Field<bool> = optional("false");
         /// How the model is spread over GPUs.
         parallelism: Field<Parallelism> = optional("one GPU");
         /// Level of detail; `simulation.lod` always overrode it.
@@ -158,5 +165,17 @@ section! {
         /// Micro-batches that a step with prompts is cut into on its way through the stages, prompts split as need be;
         /// without it as many as there are stages, of whole sequences.
         num_microbatches_per_request: Field<u32> = optional("the number of stages").at_least(1.0);
+        /// Whole routed experts on the ranks, in place of a slice of each on every rank; the busiest rank counts.
+        expert_parallel: Field<bool> = optional("false").also_called(&["enable_expert_parallel", "ep"]);
+        /// Engines that share the routed experts, each on its part of `gpu_ids` with attention, KV cache and requests of its
+        /// own (DP attention); with `expert_parallel`. Copies that share nothing are `replicas`.
+        dp_degree: Field<u32> = optional("1").range(1.0, 1024.0)
+            .also_called(&["data_parallel_size", "data_parallel", "dp_size", "dp"]);
+        /// How tokens reach the experts of other engines.
+        all2all_backend: Field<ExpertExchange> = optional("allgather_reducescatter").also_called(&["expert_exchange"]);
+        /// Load of the busiest rank with experts over the mean of all.
+        expert_imbalance: Field<f64> = optional("what is expected of uniform routing").range(1.0, 1024.0);
+        /// Reduce-scatter and all-gather in place of each all-reduce, and norms divided among the ranks.
+        sequence_parallel: Field<bool> = optional("false").also_called(&["enable_sequence_parallelism", "sp"]);
     }
 }

@@ -1,12 +1,19 @@
 //! `hardware_profile`: devices and links.
 
-use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, optional, required, section};
+use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, names, optional, required, section};
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY};
+use crate::catalog::LinkKind;
 
 /// Slowest and fastest device, in TFLOP/s and in GB/s: a thousandth of a processor core, and a million GPUs.
 const SLOWEST: f64 = 1e-3;
 const FASTEST: f64 = 1e9;
+
+names!(LinkKind {
+    "nvlink" => LinkKind::Nvlink,
+    "pcie" => LinkKind::Pcie,
+    "infiniband" => LinkKind::Infiniband,
+});
 
 section! {
     /// GPUs and the links between them.
@@ -85,5 +92,8 @@ section! {
             .also_called(&["latency", "latency_ms"]);
         /// Adds a link the other way, `<link_id>:reverse`, unless one is declared.
         bidirectional: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// What the link is: collectives over it are then as measured on links of that kind, and in keeping with its
+        /// bandwidth, in place of rings of its bandwidth and latency.
+        fabric: Field<LinkKind> = optional("a ring of its bandwidth and latency");
     }
 }

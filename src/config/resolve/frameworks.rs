@@ -6,10 +6,10 @@ use std::sync::Arc;
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
-use super::Places;
 use super::hardware::Hardware;
 use super::models::Models;
 use super::topology::CLIENT;
+use super::{Places, experts};
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{At, Diagnostics, Severity};
 use crate::config::keys::{Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
@@ -33,12 +33,20 @@ pub(super) struct Layout {
     pub(super) tensor_parallel: u32,
     pub(super) pipeline_parallel: u32,
     pub(super) prompt_microbatches: Option<u32>,
+    /// Engines that the GPUs are divided among, which share the experts.
+    pub(super) data_parallel: u32,
     /// Where the GPUs are named.
     pub(super) at: At,
 }
 
 impl Layout {
-    /// The GPUs of a stage.
+    /// The part of one of the engines that share the experts.
+    pub(super) fn engine(&self, engine: u32) -> Self {
+        let gpus = self.gpu_ids.len() / self.data_parallel as usize;
+        Self { gpu_ids: self.gpu_ids[engine as usize * gpus..][..gpus].to_vec(), ..self.clone() }
+    }
+
+    /// The GPUs of a stage of the first of those engines.
     pub(super) fn stage(&self, stage: u32) -> &[String] {
         let ranks = self.tensor_parallel as usize;
         &self.gpu_ids[stage as usize * ranks..][..ranks]
@@ -80,6 +88,7 @@ pub(super) fn resolve<'a>(
         let layout = hardware.and_then(|hardware| layout(keys, config, hardware, diagnostics));
         if let (Some(model), Some(layout)) = (&model, &layout) {
             check_division(model, layout, diagnostics);
+            experts::check(config, model, layout, diagnostics);
         }
         let name = keys.name.value.clone().unwrap_or_default();
         plans.push(Plan { keys, config, name, model, layout });
@@ -123,7 +132,9 @@ fn layout(
         return None;
     }
     match parallelism.zip(strategy.and_then(|strategy| strategy.value)) {
-        Some((parallelism, strategy)) if !matches!(strategy, Strategy::None | Strategy::Data) => {
+        Some((parallelism, strategy))
+            if !matches!(strategy, Strategy::None | Strategy::Data) || parallelism.dp_degree.value.unwrap_or(1) > 1 =>
+        {
             parallel_layout(parallelism, strategy, hardware, diagnostics)
         }
         _ if kind == FrameworkKind::ParallelVllm
@@ -164,7 +175,14 @@ fn single_layout(
         return None;
     }
     let at = config.gpu_id.at.clone();
-    Some(Layout { gpu_ids: vec![id], tensor_parallel: 1, pipeline_parallel: 1, prompt_microbatches: None, at })
+    Some(Layout {
+        gpu_ids: vec![id],
+        tensor_parallel: 1,
+        pipeline_parallel: 1,
+        prompt_microbatches: None,
+        data_parallel: 1,
+        at,
+    })
 }
 
 fn parallel_layout(
@@ -176,17 +194,23 @@ fn parallel_layout(
     if !check_gpus(keys, hardware, diagnostics) {
         return None;
     }
-    let (tensor_parallel, pipeline_parallel) = degrees(keys, strategy, diagnostics)?;
-    let used = tensor_parallel as usize * pipeline_parallel as usize;
+    let data_parallel = experts::data_parallel(keys, strategy, diagnostics)?;
+    let (tensor_parallel, pipeline_parallel) = degrees(keys, strategy, data_parallel, diagnostics)?;
+    let used = tensor_parallel as usize * pipeline_parallel as usize * data_parallel as usize;
     let gpu_ids = keys.gpu_ids.value.iter().take(used).map(|id| id.value.clone()).collect();
     let prompt_microbatches = keys.num_microbatches_per_request.value.filter(|_| pipeline_parallel > 1);
     let at = keys.gpu_ids.at.clone();
-    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, prompt_microbatches, at })
+    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, prompt_microbatches, data_parallel, at })
 }
 
-/// Ranks a stage and stages, which must make use of the GPUs.
-fn degrees(keys: &Parallelism, strategy: Strategy, diagnostics: &mut Diagnostics) -> Option<(u32, u32)> {
-    let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX);
+/// Ranks a stage and stages of an engine, which must make use of its GPUs.
+fn degrees(
+    keys: &Parallelism,
+    strategy: Strategy,
+    data_parallel: u32,
+    diagnostics: &mut Diagnostics,
+) -> Option<(u32, u32)> {
+    let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX) / data_parallel;
     let (degree, stages) = (keys.tp_degree.value, keys.pp_stages.value);
     match strategy {
         Strategy::None | Strategy::Data | Strategy::Tensor => {

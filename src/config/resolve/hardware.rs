@@ -176,7 +176,7 @@ fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut D
             }
         }
         if let Some(spec) = link_spec(hardware, link, diagnostics) {
-            hardware.topology.add(spec.clone());
+            add_link(hardware, link, spec.clone());
             declared.push((link, spec));
         }
     }
@@ -187,15 +187,22 @@ fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut D
         }
         if link.bidirectional.value {
             let id = format!("{}:reverse", spec.id);
-            implied.push(LinkSpec { id, source: spec.destination, destination: spec.source, ..spec });
+            implied.push((link, LinkSpec { id, source: spec.destination, destination: spec.source, ..spec }));
         } else {
             let message = format!("no link leads back from {} to {}", spec.destination, spec.source);
             diagnostics.warn_with(&link.bidirectional.at, message, "set bidirectional: true or declare it");
         }
     }
-    for link in implied {
-        hardware.topology.add(link);
+    for (link, spec) in implied {
+        add_link(hardware, link, spec);
     }
+}
+
+fn add_link(hardware: &mut Hardware, link: &NetworkLink, spec: LinkSpec) {
+    match link.fabric.value {
+        Some(kind) => hardware.topology.add_of_kind(spec, kind),
+        None => hardware.topology.add(spec),
+    };
 }
 
 fn link_spec(hardware: &Hardware, link: &NetworkLink, diagnostics: &mut Diagnostics) -> Option<LinkSpec> {

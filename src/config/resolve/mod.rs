@@ -4,6 +4,7 @@
 
 mod durations;
 mod engines;
+mod experts;
 mod frameworks;
 mod hardware;
 mod models;

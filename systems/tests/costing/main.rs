@@ -1,6 +1,7 @@
-//! What a step costs, by hand (`prices`, `weights`) and by law (`laws`).
+//! What a step costs, by hand (`prices`, `weights`) by law (`laws`), and what of it ranks share (`parallel`).
 
 mod laws;
+mod parallel;
 mod prices;
 mod weights;
 
@@ -115,6 +116,9 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
         egress: vec![],
         response_bytes_per_token: 2.0,
         weight: 1.0,
+        fabrics: Vec::new(),
+        expert_parallel: None,
+        sequence_parallel: false,
     };
     Scenario {
         horizon: None,
