@@ -103,3 +103,7 @@ pub(super) const DEVICES: &[EmbeddedFile] = embedded!(
 /// One file a kind of link.
 pub(super) const FABRICS: &[EmbeddedFile] =
     embedded!("collectives": "infiniband", "nvlink-a100", "nvlink-h100", "pcie-5");
+
+/// One file a kind of server.
+pub(super) const TOPOLOGIES: &[EmbeddedFile] =
+    embedded!("topologies": "DGX-A100", "DGX-B200", "DGX-H100", "DGX-H200", "GB200-NVL72", "PCIe-4", "PCIe-5");

@@ -18,6 +18,7 @@ mod model_params;
 mod model_params_rules;
 pub mod nearest;
 mod shape;
+mod topology_file;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -31,6 +32,7 @@ pub use hf_config::{HfModel, load_hf_config};
 pub use model_file::{CatalogModel, PublishedParameters};
 pub use model_params::{EntryOrigin, ModelParams, ModelParamsEntry, load_model_params};
 pub use nearest::{did_you_mean, nearest, question};
+pub use topology_file::{CatalogTopology, InfinibandGeneration};
 
 /// Every model and device that the binary knows.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub struct Catalog {
     models: Vec<CatalogModel>,
     devices: Vec<CatalogDevice>,
     fabrics: Vec<CatalogFabric>,
+    topologies: Vec<CatalogTopology>,
     model_by_name: HashMap<String, usize>,
     device_by_name: HashMap<String, usize>,
 }
@@ -61,11 +64,16 @@ impl Catalog {
             fabric_file::parse(text)
                 .unwrap_or_else(|error| panic!("configs/collectives/{file}, as tests read it: {error}"))
         });
+        let topologies = embedded::TOPOLOGIES.iter().map(|(file, text)| {
+            topology_file::parse(text)
+                .unwrap_or_else(|error| panic!("configs/topologies/{file}, as tests read it: {error}"))
+        });
+        let (fabrics, topologies) = (fabrics.collect(), topologies.collect());
         let (models, devices): (Vec<_>, Vec<_>) = (models.collect(), devices.collect());
         let model_names = models.iter().map(|model| (model.architecture.name.as_str(), &model.aliases));
         let device_names = devices.iter().map(|device| (device.spec.name.as_str(), &device.aliases));
         let (model_by_name, device_by_name) = (index(model_names), index(device_names));
-        Self { models, devices, fabrics: fabrics.collect(), model_by_name, device_by_name }
+        Self { models, devices, fabrics, topologies, model_by_name, device_by_name }
     }
 
     /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
@@ -108,6 +116,20 @@ impl Catalog {
         &self.fabrics
     }
 
+    /// The kind of server of a name or alias. Case does not matter.
+    #[must_use]
+    pub fn topology(&self, name: &str) -> Option<&CatalogTopology> {
+        let key = key(name);
+        let is_called = |topology: &&CatalogTopology| topology.names().any(|name| self::key(name) == key);
+        self.topologies.iter().find(is_called)
+    }
+
+    /// Every kind of server, by name.
+    #[must_use]
+    pub fn topologies(&self) -> &[CatalogTopology] {
+        &self.topologies
+    }
+
     /// The names of all models, to offer the nearest for one that is unknown.
     pub fn model_names(&self) -> impl Iterator<Item = &str> {
         self.models.iter().map(|model| model.architecture.name.as_str())
@@ -132,12 +154,13 @@ impl Catalog {
 
     /// The embedded files, by name, of each folder of `configs` that holds some.
     #[must_use]
-    pub fn embedded_files() -> [(&'static str, Vec<&'static str>); 3] {
+    pub fn embedded_files() -> [(&'static str, Vec<&'static str>); 4] {
         let names = |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
         [
             ("models", names(embedded::MODELS)),
             ("hardware", names(embedded::DEVICES)),
             ("collectives", names(embedded::FABRICS)),
+            ("topologies", names(embedded::TOPOLOGIES)),
         ]
     }
 }

@@ -10,6 +10,7 @@ mod hardware;
 mod models;
 mod output;
 mod prefixes;
+mod servers;
 mod topology;
 mod wiring;
 mod workload;

@@ -49,6 +49,11 @@ impl Topology {
         self.kinds.get(&index).copied()
     }
 
+    /// Whether any link begins or ends there.
+    pub(super) fn has(&self, node: &str) -> bool {
+        self.nodes.contains_key(node)
+    }
+
     /// Whether a link leads directly from one node to another.
     pub(super) fn is_linked(&self, source: &str, destination: &str) -> bool {
         let (Some(source), Some(destination)) = (self.nodes.get(source), self.nodes.get(destination)) else {

@@ -12,8 +12,8 @@ use crate::catalog::{Catalog, LinkKind};
 use crate::config::diagnostic::{Diagnostics, Severity, number};
 
 /// Client link of a deployment of catalog devices without links: 10 Gb/s, 100 µs, as in the predecessor's examples.
-const CLIENT_LINK_BYTES_PER_S: f64 = 10e9 / 8.0;
-const CLIENT_LINK_LATENCY_S: f64 = 100e-6;
+pub(super) const CLIENT_LINK_BYTES_PER_S: f64 = 10e9 / 8.0;
+pub(super) const CLIENT_LINK_LATENCY_S: f64 = 100e-6;
 /// The link that a message proposes: NVLink of an A100, in bits per second, and its latency.
 const PROPOSED_BANDWIDTH_BPS: f64 = 2.4e12;
 const PROPOSED_LATENCY_S: f64 = 1e-6;
