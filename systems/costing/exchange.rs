@@ -13,7 +13,7 @@ use oracle_components::scenario::{EngineSpec, ExpertExchange, ExpertParallel, Sc
 use super::collectives::Ring;
 use super::shape::Feature;
 use super::stage::{Collective, hidden_bytes};
-use super::timing::{GroupTimings, Timing};
+use super::timing::{Contention, GroupTimings, Timing};
 
 /// The ranks that share the experts, those of other engines among them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +33,9 @@ impl ExpertGroup {
         let ranks = engines * f64::from(engine.tensor_parallel.max(1));
         Some(match experts.exchange {
             ExpertExchange::AllGather => {
-                let timings = timings(experts, experts.data_parallel, scenario);
+                // Each of an engine's ranks gathers from its like on the others, all over the same adapters.
+                let groups = ranks / engines;
+                let timings = timings(experts, experts.data_parallel, groups, scenario);
                 let bytes_per_token = engines * hidden_bytes(engine);
                 Self {
                     there: timings.all_gather,
@@ -43,7 +45,7 @@ impl ExpertGroup {
                 }
             }
             ExpertExchange::AllToAll => {
-                let timings = timings(experts, ranks as u32, scenario);
+                let timings = timings(experts, ranks as u32, 1.0, scenario);
                 let chosen = engine.model.moe.map_or(0, |moe| moe.experts_per_token);
                 let reached = ranks * (1.0 - (1.0 - 1.0 / ranks).powi(chosen as i32));
                 let own_tokens = engines / ranks;
@@ -64,10 +66,10 @@ impl ExpertGroup {
     }
 }
 
-fn timings(experts: &ExpertParallel, ranks: u32, scenario: &Scenario) -> GroupTimings {
+fn timings(experts: &ExpertParallel, ranks: u32, groups: f64, scenario: &Scenario) -> GroupTimings {
     let ring = Ring::of_hops(ranks, &experts.hops, scenario);
     match &experts.fabric {
-        Some(fabric) => GroupTimings::of_fabric(fabric, &ring, 1.0),
+        Some(fabric) => GroupTimings::of_fabric(fabric, &ring, Contention { within: 1.0, between: groups }),
         None => GroupTimings::of_ring(&ring),
     }
 }

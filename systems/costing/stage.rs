@@ -14,7 +14,7 @@ use super::operator::{Operator, Term};
 use super::rates::Rates;
 use super::roofline;
 use super::shape::{Feature, Features};
-use super::timing::{GroupTimings, Timing};
+use super::timing::{Contention, GroupTimings, Timing};
 use super::weights::stage_layers;
 
 /// Most kinds of stages that are told apart.
@@ -209,7 +209,8 @@ fn timings(
     }
     match engine.fabrics.get(stage).and_then(Option::as_ref) {
         Some(fabric) => {
-            Some(GroupTimings::of_fabric(fabric, ring, contention(&engine.rings[stage], scenario, sharing)))
+            let groups = contention(&engine.rings[stage], scenario, sharing);
+            Some(GroupTimings::of_fabric(fabric, ring, Contention::everywhere(groups)))
         }
         None => engine.sequence_parallel.then(|| GroupTimings::of_ring(ring)),
     }

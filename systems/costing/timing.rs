@@ -29,7 +29,7 @@ pub enum Operation {
 /// Seconds of an operation among `ranks` ranks over measured links that nothing else crosses, by the bytes of its tensor.
 #[must_use]
 pub fn collective_seconds(operation: Operation, fabric: &GroupFabric, ranks: u32, bytes: f64) -> f64 {
-    let timings = GroupTimings::of_fabric(fabric, &Ring::without_links(ranks), 1.0);
+    let timings = GroupTimings::of_fabric(fabric, &Ring::without_links(ranks), Contention::NONE);
     let timing = match operation {
         Operation::AllReduce => timings.all_reduce,
         Operation::AllGather => timings.all_gather,
@@ -152,6 +152,21 @@ impl Timing {
     }
 }
 
+/// How many groups of ranks cross the same links at the same time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Contention {
+    pub(crate) within: f64,
+    pub(crate) between: f64,
+}
+
+impl Contention {
+    pub(crate) const NONE: Self = Self::everywhere(1.0);
+
+    pub(crate) const fn everywhere(groups: f64) -> Self {
+        Self { within: groups, between: groups }
+    }
+}
+
 /// The collectives of a group of ranks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct GroupTimings {
@@ -162,32 +177,33 @@ pub(crate) struct GroupTimings {
 }
 
 impl GroupTimings {
-    /// As measured on `fabric`; each byte takes `contention` times as long.
-    pub(crate) fn of_fabric(fabric: &GroupFabric, ring: &Ring, contention: f64) -> Self {
+    /// As measured on `fabric`. Each byte takes as many times as long as `contention` says.
+    pub(crate) fn of_fabric(fabric: &GroupFabric, ring: &Ring, contention: Contention) -> Self {
         let ranks = ring.ranks();
         let nodes = fabric.across.as_ref().map_or(1, |(nodes, _)| *nodes);
         let local_ranks = ranks.div_ceil(nodes);
-        let timing = |table: fn(&Fabric) -> &[RankProtocols], least: Wire| Timing {
+        let timing = |table: fn(&Fabric) -> &[RankProtocols], least: Wire, tensors_a_node: f64| Timing {
             small: None,
             local: if local_ranks > 1 {
-                Lines::of_table(table(&fabric.local), local_ranks).scaled(1.0, contention)
+                Lines::of_table(table(&fabric.local), local_ranks).scaled(1.0, contention.within)
             } else {
                 Lines::default()
             },
             across: fabric.across.as_ref().map_or_else(Lines::default, |(nodes, across)| {
-                Lines::of_table(table(across), *nodes).scaled(1.0, contention)
+                Lines::of_table(table(across), *nodes).scaled(1.0, contention.between * tensors_a_node)
             }),
             least_s_per_byte: least.s_per_byte,
         };
         let (gather, to_all) = (ring.all_gather(), ring.all_to_all());
         let mut timings = Self {
-            all_reduce: timing(|fabric| &fabric.all_reduce, ring.all_reduce()),
-            all_gather: timing(|fabric| &fabric.all_gather, gather),
-            reduce_scatter: timing(|fabric| &fabric.reduce_scatter, gather),
-            all_to_all: timing(|fabric| &fabric.all_to_all, to_all),
+            all_reduce: timing(|fabric| &fabric.all_reduce, ring.all_reduce(), 1.0),
+            all_gather: timing(|fabric| &fabric.all_gather, gather, 1.0),
+            reduce_scatter: timing(|fabric| &fabric.reduce_scatter, gather, 1.0),
+            // Each rank of a node has a buffer of its own to send.
+            all_to_all: timing(|fabric| &fabric.all_to_all, to_all, f64::from(local_ranks)),
         };
         if fabric.custom_all_reduce && fabric.across.is_none() {
-            timings.all_reduce.small = custom_all_reduce(&fabric.local.custom_all_reduce, ranks, contention);
+            timings.all_reduce.small = custom_all_reduce(&fabric.local.custom_all_reduce, ranks, contention.within);
         }
         timings
     }
