@@ -24,12 +24,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use oracle_components::collectives::Fabric;
+use oracle_components::model::{Dtype, ModelArchitecture};
 
 pub use device_file::{CatalogDevice, DeviceLink, LinkKind};
 pub use fabric_file::CatalogFabric;
 pub use finding::{CatalogError, Finding, Severity};
 pub use hf_config::{HfModel, load_hf_config};
-pub use model_file::{CatalogModel, PublishedParameters};
+pub use model_file::{CatalogModel, PublishedActive, PublishedParameters};
 pub use model_params::{EntryOrigin, ModelParams, ModelParamsEntry, load_model_params};
 pub use nearest::{did_you_mean, nearest, question};
 pub use topology_file::{CatalogTopology, InfinibandGeneration};
@@ -80,6 +81,21 @@ impl Catalog {
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&CatalogModel> {
         look_up(&self.model_by_name, name).map(|index| &self.models[index])
+    }
+
+    /// The architecture of a name: a model's, or that of its checkpoint with weights of the type that the name ends in, such
+    /// as `Qwen/Qwen3-8B-FP8` or `Qwen2.5-72B-Instruct-AWQ`.
+    #[must_use]
+    pub fn architecture(&self, name: &str) -> Option<Arc<ModelArchitecture>> {
+        if let Some(model) = self.model(name) {
+            return Some(Arc::clone(&model.architecture));
+        }
+        let (base, dtype) = quantised_name(name)?;
+        let mut architecture = ModelArchitecture::clone(&self.model(&base)?.architecture);
+        architecture.weight_dtype = dtype;
+        let name = name.trim();
+        architecture.name = name.rsplit_once('/').map_or(name, |(_, name)| name).to_owned();
+        Some(Arc::new(architecture))
     }
 
     /// The device of a name or alias, with or without its maker's name. Case does not matter.
@@ -171,6 +187,29 @@ const MAKERS: [&str; 7] = ["nvidia-", "amd-", "intel-", "google-", "geforce-", "
 /// Names as they are compared: `RTX 4090` and `rtx_4090` are `rtx-4090`.
 fn key(name: &str) -> String {
     name.trim().to_lowercase().replace([' ', '_'], "-")
+}
+
+/// How checkpoints with quantised weights are named, longest endings first.
+const QUANTISED: [(&str, Dtype); 13] = [
+    ("-quantized.w8a8", Dtype::Int8),
+    ("-quantized.w4a16", Dtype::Int4),
+    ("-fp8-kv", Dtype::Fp8),
+    ("-fp8-dynamic", Dtype::Fp8),
+    ("-gptq-int8", Dtype::Int8),
+    ("-gptq-int4", Dtype::Int4),
+    ("-awq-int4", Dtype::Int4),
+    ("-mxfp4", Dtype::Mxfp4),
+    ("-fp8", Dtype::Fp8),
+    ("-int8", Dtype::Int8),
+    ("-int4", Dtype::Int4),
+    ("-awq", Dtype::Int4),
+    ("-gptq", Dtype::Int4),
+];
+
+/// The name without what it says of quantised weights, and their type.
+fn quantised_name(name: &str) -> Option<(String, Dtype)> {
+    let key = key(name);
+    QUANTISED.iter().find_map(|(ending, dtype)| Some((key.strip_suffix(ending)?.to_owned(), *dtype)))
 }
 
 fn index<'a>(names: impl Iterator<Item = (&'a str, &'a Vec<String>)>) -> HashMap<String, usize> {

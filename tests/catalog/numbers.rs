@@ -6,6 +6,7 @@ use std::path::Path;
 
 use llmperforacle::catalog::Catalog;
 use oracle_components::model::{Attention, ModelArchitecture};
+use oracle_systems::costing::weights::active_parameters;
 
 /// Parameters counted matrix by matrix from the papers' formulas, apart from the program's own costing.
 fn parameters(model: &ModelArchitecture) -> u64 {
@@ -66,6 +67,30 @@ fn every_model_has_the_published_number_of_parameters() {
     println!("the worst:\n{}", table.join("\n"));
     let wrong: Vec<&str> = rows.iter().filter(|(error, _)| error.abs() > 0.01).map(|(_, row)| row.as_str()).collect();
     assert!(wrong.is_empty(), "more than 1 % off:\n{}", wrong.join("\n"));
+}
+
+/// Makers give two digits, and mean by "activated" more or less the same.
+#[test]
+fn every_mixture_of_experts_uses_the_published_number_of_parameters() {
+    let mut mixtures = 0;
+    for model in Catalog::builtin().models() {
+        let architecture = &model.architecture;
+        let published = &model.published_parameters.active;
+        assert_eq!(architecture.moe.is_some(), published.is_some(), "{}", architecture.name);
+        let Some(published) = published else { continue };
+        let embedding = u64::from(architecture.vocab) * u64::from(architecture.hidden);
+        let counted = active_parameters(architecture) - if published.embedding { 0 } else { embedding };
+        let error = counted as f64 / published.count as f64 - 1.0;
+        println!(
+            "{:<20} {counted:>12} counted {:>12} published {:>6.2} %",
+            architecture.name,
+            published.count,
+            100.0 * error
+        );
+        assert!(error.abs() < 0.025, "{}: {counted} counted, {} published", architecture.name, published.count);
+        mixtures += 1;
+    }
+    assert!(mixtures >= 10);
 }
 
 #[test]

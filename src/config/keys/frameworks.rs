@@ -31,6 +31,27 @@ names!(Dtype {
     "mxfp4" => Dtype::Mxfp4,
 });
 
+names!(CacheDtype {
+    "auto" => CacheDtype::Model,
+    "fp8" => CacheDtype::Of(Dtype::Fp8),
+    "fp8_e4m3" => CacheDtype::Of(Dtype::Fp8),
+    "fp8_e5m2" => CacheDtype::Of(Dtype::Fp8),
+    "bf16" => CacheDtype::Of(Dtype::Bf16),
+    "fp16" => CacheDtype::Of(Dtype::Fp16),
+    "fp32" => CacheDtype::Of(Dtype::Fp32),
+    "int8" => CacheDtype::Of(Dtype::Int8),
+    "int4" => CacheDtype::Of(Dtype::Int4),
+    "mxfp4" => CacheDtype::Of(Dtype::Mxfp4),
+});
+
+/// Element type of the KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheDtype {
+    /// The model's own.
+    Model,
+    Of(Dtype),
+}
+
 /// How a framework is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameworkKind {
@@ -131,7 +152,7 @@ section! {
         /// Element type of the weights.
         weight_dtype: Field<Dtype> = optional("the model's").also_called(&["dtype", "quantization"]);
         /// Element type of the KV cache.
-        kv_cache_dtype: Field<Dtype> = optional("the model's");
+        kv_cache_dtype: Field<CacheDtype> = optional("auto, the model's").also_called(&["kv_dtype"]);
         /// Leave all-reduces to NCCL, small ones too. Links that are rings of their bandwidth and latency know no other.
         disable_custom_all_reduce: Field<bool> = optional("false");
         /// How the model is spread over GPUs.

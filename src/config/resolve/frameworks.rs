@@ -12,7 +12,7 @@ use super::topology::CLIENT;
 use super::{Places, experts};
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{At, Diagnostics, Severity};
-use crate::config::keys::{Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
+use crate::config::keys::{CacheDtype, Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
 
 /// A framework on its own.
 #[derive(Debug)]
@@ -97,7 +97,11 @@ pub(super) fn resolve<'a>(
 }
 
 fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<ModelArchitecture> {
-    let (weights, kv_cache) = (config.weight_dtype.value, config.kv_cache_dtype.value);
+    let kv_cache = match config.kv_cache_dtype.value {
+        Some(CacheDtype::Of(dtype)) => Some(dtype),
+        Some(CacheDtype::Model) | None => None,
+    };
+    let weights = config.weight_dtype.value;
     if weights.is_none() && kv_cache.is_none() {
         return model;
     }
