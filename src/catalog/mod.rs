@@ -7,6 +7,7 @@
 mod device_file;
 mod embedded;
 mod fabric_file;
+mod fabric_fit;
 mod finding;
 mod hf_config;
 mod hf_families;
@@ -28,6 +29,7 @@ use oracle_components::model::{Dtype, ModelArchitecture};
 
 pub use device_file::{CatalogDevice, DeviceLink, LinkKind};
 pub use fabric_file::CatalogFabric;
+pub use fabric_fit::{MeasuredCollective, fit_protocols};
 pub use finding::{CatalogError, Finding, Severity};
 pub use hf_config::{HfModel, load_hf_config};
 pub use model_file::{CatalogModel, PublishedActive, PublishedParameters};

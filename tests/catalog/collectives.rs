@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use llmperforacle::catalog::{Catalog, LinkKind};
-use oracle_components::collectives::GroupFabric;
+use llmperforacle::catalog::{Catalog, LinkKind, MeasuredCollective, fit_protocols};
+use oracle_components::collectives::{GroupFabric, Protocol};
 use oracle_systems::costing::{Operation, collective_seconds};
 
 use crate::shared;
@@ -69,6 +69,57 @@ fn held_out(rows: &[Measured], is_of: impl Fn(&Measured) -> bool) -> Vec<&Measur
         held.extend(series.into_iter().skip(1).step_by(2));
     }
     held
+}
+
+/// The sizes that were fitted to: every other one of a series, from the smallest, and the largest.
+fn fitted_to(series: &[&Measured]) -> Vec<MeasuredCollective> {
+    let last = series.len() - 1;
+    let is_fitted = |index: usize| index.is_multiple_of(2) || index == last;
+    let points = series.iter().enumerate().filter(|(index, _)| is_fitted(*index));
+    points.map(|(_, row)| MeasuredCollective { bytes: row.bytes, seconds: row.seconds }).collect()
+}
+
+#[test]
+fn the_catalogs_figures_are_those_of_the_fit() {
+    let Some(rows) = measured() else { return };
+    for (gpu, gb_per_s, nccl, vllm) in
+        [("a100_sxm", 300.0, "2.27.3", "0.14.0"), ("h100_sxm", 450.0, "2.29.2", "0.24.0")]
+    {
+        let fabric = group(LinkKind::Nvlink, gb_per_s).local;
+        for (operation, implementation, version, table) in [
+            (Operation::AllReduce, "vllm:vllm_graph", vllm, &fabric.custom_all_reduce),
+            (Operation::AllReduce, "nccl", nccl, &fabric.all_reduce),
+            (Operation::AllGather, "nccl", nccl, &fabric.all_gather),
+            (Operation::ReduceScatter, "nccl", nccl, &fabric.reduce_scatter),
+            (Operation::AllToAll, "nccl", nccl, &fabric.all_to_all),
+        ] {
+            for entry in table {
+                let mut series: Vec<&Measured> = rows
+                    .iter()
+                    .filter(|row| {
+                        (row.gpu.as_str(), row.operation, row.implementation.as_str(), row.version.as_str())
+                            == (gpu, operation, implementation, version)
+                            && row.ranks == entry.ranks
+                            && row.bytes <= entry.up_to_bytes
+                    })
+                    .collect();
+                series.sort_by(|a, b| a.bytes.total_cmp(&b.bytes));
+                let fitted = fit_protocols(&fitted_to(&series));
+                let seconds = |protocols: &[Protocol], bytes: f64| {
+                    protocols.iter().map(|p| p.latency_s + p.s_per_byte * bytes).fold(f64::INFINITY, f64::min)
+                };
+                for row in series {
+                    let ratio = seconds(&entry.protocols, row.bytes) / seconds(&fitted, row.bytes);
+                    assert!(
+                        (ratio - 1.0).abs() < 0.01,
+                        "{gpu} {operation:?} {} {}: {fitted:?}",
+                        entry.ranks,
+                        row.bytes
+                    );
+                }
+            }
+        }
+    }
 }
 
 #[test]
