@@ -80,6 +80,16 @@ fn servers_take_any_device_and_as_many_as_they_hold() {
 }
 
 #[test]
+fn cards_that_may_not_read_each_other_leave_all_reduces_to_the_library() {
+    let custom = |device: &str| {
+        let hardware = format!("{{compute_devices: [{{device_id: gpu, device: {device}, count: 2}}]}}");
+        let engine = good(&with(&hardware, &tensor("Llama3.1-8B", 2))).scenario.engines.remove(0);
+        engine.fabrics[0].clone().expect("PCIe was measured").custom_all_reduce
+    };
+    assert!(custom("RTX-PRO-6000") && !custom("RTX-4090"));
+}
+
+#[test]
 fn written_links_are_rings_unless_they_say_what_they_are() {
     let hardware = |fabric: &str| {
         format!(

@@ -136,7 +136,7 @@ fn draft(
     let has_data_sheets = devices(layout, hardware).is_some();
     // Without links and with a catalog device that is unknown, the links that it would bring are not missing.
     let is_wired = has_data_sheets || !hardware.topology.is_empty();
-    let wiring = is_wired.then(|| wiring::resolve(plan, layout, &hardware.topology, diagnostics)).flatten();
+    let wiring = is_wired.then(|| wiring::resolve(plan, layout, hardware, diagnostics)).flatten();
     if !has_data_sheets && !diagnostics.has_errors() {
         // A GPU without a data sheet has been reported where it stands; a CPU has not.
         diagnostics

@@ -41,10 +41,12 @@ pub(super) struct Ring {
 pub(super) fn resolve(
     plan: &Plan<'_>,
     layout: &Layout,
-    topology: &Topology,
+    hardware: &Hardware,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Wiring>> {
-    let custom_all_reduce = plan.config.disable_custom_all_reduce.value != Some(true);
+    let topology = &hardware.topology;
+    let custom_all_reduce =
+        plan.config.disable_custom_all_reduce.value != Some(true) && reach_each_other(layout, hardware);
     let mut ranks =
         Ranks { layout, topology, custom_all_reduce, severity: plan.severity(), diagnostics, is_whole: true };
     let all = if layout.data_parallel > 1 { ranks.ring(&layout.gpu_ids) } else { ranks.ring(&[]) };
@@ -60,6 +62,12 @@ pub(super) fn resolve(
     });
     let engines = engines.collect();
     ranks.is_whole.then_some(engines)
+}
+
+/// Whether the driver lets the GPUs read each other's memory over the links by which they are joined.
+fn reach_each_other(layout: &Layout, hardware: &Hardware) -> bool {
+    let catalog = |id: &String| hardware.device(id).and_then(|device| device.catalog);
+    layout.gpu_ids.iter().filter_map(catalog).all(|device| device.peer_link.unwrap_or(device.host_link).peer_to_peer)
 }
 
 struct Ranks<'a> {
