@@ -121,6 +121,8 @@ pub struct EngineSpec {
     pub expert_parallel: Option<ExpertParallel>,
     /// Reduce-scatter and all-gather in place of all-reduce, and norms on `1 / tensor_parallel` of the tokens.
     pub sequence_parallel: bool,
+    /// Ranks that share the tokens of a KV cache which they would otherwise hold alike; 1 without. They decode together.
+    pub decode_context_parallel: u32,
 }
 
 /// Whole experts on ranks: the engine's own and those of the engines that share the experts with it.

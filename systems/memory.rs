@@ -98,6 +98,8 @@ pub struct PoolRequest {
     pub gpu_share: f64,
     /// Engines that share the routed experts.
     pub expert_engines: u32,
+    /// Ranks that share the tokens of the KV cache.
+    pub decode_context_parallel: u32,
 }
 
 /// The KV pool that is left beside the weights and the activation peak.
@@ -108,7 +110,8 @@ pub fn kv_pool(model: &ModelArchitecture, request: &PoolRequest) -> Result<KvPoo
     let PoolRequest { memory_bytes, gpu_memory_utilization, gpu_share, .. } = *request;
     let (tensor_parallel, stages) = (request.tensor_parallel.max(1), request.pipeline_parallel.max(1));
     let budget_bytes = (memory_bytes as f64 * gpu_memory_utilization * gpu_share).floor() as u64;
-    let token_bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel);
+    let kv_ranks = f64::from(request.decode_context_parallel.max(1));
+    let token_bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel) / kv_ranks;
     let layer_block_bytes = token_bytes * f64::from(request.block_tokens);
     let rows = request.max_num_seqs.min(request.max_num_batched_tokens);
     let mut fullest: Option<KvPool> = None;

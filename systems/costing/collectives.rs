@@ -58,6 +58,11 @@ impl Ring {
         Self { ranks: f64::from(ranks), hop: slowest_hop(hops, &scenario.links, |_| 1.0) }
     }
 
+    /// Of `ranks` of its ranks.
+    pub(crate) fn of_ranks(self, ranks: u32) -> Self {
+        Self { ranks: f64::from(ranks), ..self }
+    }
+
     /// One that bounds nothing.
     pub(crate) fn without_links(ranks: u32) -> Self {
         Self { ranks: f64::from(ranks), hop: Wire::default() }

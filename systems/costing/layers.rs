@@ -84,6 +84,8 @@ pub(crate) struct ModelRank<'a> {
     hidden: f64,
     heads: f64,
     kv_bytes: f64,
+    /// Ranks that share the cache's tokens.
+    kv_ranks: f64,
 }
 
 impl<'a> ModelRank<'a> {
@@ -104,6 +106,7 @@ impl<'a> ModelRank<'a> {
             hidden: f64::from(model.hidden),
             heads: f64::from(model.heads) / tensor,
             kv_bytes: kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel),
+            kv_ranks: f64::from(engine.decode_context_parallel.max(1)),
         }
     }
 
@@ -129,7 +132,8 @@ impl<'a> ModelRank<'a> {
         operators
     }
 
-    /// Decode attention of a layer; see the module's formulas.
+    /// Decode attention of a layer; see the module's formulas. Ranks that share the cache's tokens attend with the heads of
+    /// all of them, each to its part.
     pub(crate) fn decode_attention(&self) -> DecodeAttention {
         let (flops, elements) = match self.model.attention {
             Attention::Grouped => {
@@ -143,8 +147,8 @@ impl<'a> ModelRank<'a> {
         };
         DecodeAttention {
             flops_per_context_token: flops,
-            bytes_per_context_token: self.kv_bytes,
-            bytes_per_sequence: elements * self.activation,
+            bytes_per_context_token: self.kv_bytes / self.kv_ranks,
+            bytes_per_sequence: elements * self.activation * self.kv_ranks,
         }
     }
 

@@ -5,6 +5,8 @@
 //! [`MAX_STAGE_KINDS`] every stage is priced with the slowest GPU and links of them all, so that a prepared step has a
 //! fixed size.
 
+use oracle_components::collectives::GroupFabric;
+use oracle_components::model::Attention;
 use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::collectives::{LinkSharing, Ring, Wire, contention};
@@ -28,6 +30,8 @@ struct StagePlan {
     ring: Ring,
     /// Collectives of the ranks that are not those of a plain ring.
     timings: Option<GroupTimings>,
+    /// Collectives of the ranks that share the tokens of the KV cache.
+    cache: Option<GroupTimings>,
     /// The ranks that share the experts with other engines.
     experts: Option<ExpertGroup>,
     /// To the next stage; none from the last.
@@ -91,6 +95,7 @@ pub(crate) struct BatchTerms {
     pub(crate) per_token: f64,
     pub(crate) per_sampling: f64,
     pub(crate) per_row: f64,
+    pub(crate) per_decode: f64,
 }
 
 impl BatchTerms {
@@ -99,7 +104,7 @@ impl BatchTerms {
         let tokens = self.per_pass * features.get(Feature::Pass) + self.per_token * features.get(Feature::Tokens);
         let rows =
             self.per_sampling * features.get(Feature::SamplePass) + self.per_row * features.get(Feature::SampledRows);
-        tokens + rows
+        tokens + rows + self.per_decode * features.get(Feature::DecodeSequences)
     }
 }
 
@@ -191,9 +196,26 @@ fn stage_plan(engine: &EngineSpec, scenario: &Scenario, stage: u32, sharing: &Li
         rates: Rates::of_stage(engine, scenario, index),
         ring,
         timings: timings(engine, scenario, index, &ring, sharing),
+        cache: cache_timings(engine, index, &ring),
         experts: ExpertGroup::of_engine(engine, scenario),
         send,
     }
+}
+
+/// Ranks that share a cache are neighbours, on one node.
+fn cache_timings(engine: &EngineSpec, stage: usize, ring: &Ring) -> Option<GroupTimings> {
+    let ranks = engine.decode_context_parallel;
+    if ranks < 2 {
+        return None;
+    }
+    let ring = ring.of_ranks(ranks);
+    Some(match engine.fabrics.get(stage).and_then(Option::as_ref) {
+        Some(fabric) => {
+            let local = GroupFabric { across: None, ..fabric.clone() };
+            GroupTimings::of_fabric(&local, &ring, Contention::NONE)
+        }
+        None => GroupTimings::of_ring(&ring),
+    })
 }
 
 /// Those of measured links; with sequence parallelism also those of a ring, as it uses other collectives.
@@ -233,12 +255,14 @@ fn level_to_slowest(plans: &mut [StagePlan]) {
         slowest.rates = slowest.rates.slowest(plan.rates);
         slowest.ring = slowest.ring.slowest(plan.ring);
         slowest.timings = slowest.timings.zip(plan.timings).map(|(slowest, timings)| slowest.slowest(timings));
+        slowest.cache = slowest.cache.zip(plan.cache).map(|(slowest, timings)| slowest.slowest(timings));
         slowest.send = slowest.send.slowest(plan.send);
     }
     for plan in plans {
         plan.rates = slowest.rates;
         plan.ring = slowest.ring;
         plan.timings = slowest.timings;
+        plan.cache = slowest.cache;
         plan.send = if plan.layers.last { Wire::default() } else { slowest.send };
     }
 }
@@ -302,6 +326,13 @@ fn collectives(engine: &EngineSpec, plan: &StagePlan) -> Vec<Collective> {
             collectives.push(Collective { times: 1.0, timing, rows: Feature::SampledRows, bytes_per_row });
         }
     }
+    if let Some(cache) = &plan.cache {
+        let times = plan.layers.layers();
+        let (there, back) = cache_exchange(engine);
+        let rows = Feature::DecodeSequences;
+        collectives.push(Collective { times, timing: cache.all_gather, rows, bytes_per_row: there });
+        collectives.push(Collective { times, timing: cache.reduce_scatter, rows, bytes_per_row: back });
+    }
     if let Some(group) = &plan.experts {
         collectives.extend(expert_exchange(group, plan.layers.moe));
     }
@@ -311,6 +342,19 @@ fn collectives(engine: &EngineSpec, plan: &StagePlan) -> Vec<Collective> {
 /// All-reduces a pass through a stage.
 pub(crate) fn all_reduces(layers: &StageLayers) -> f64 {
     2.0 * layers.layers() + f64::from(u8::from(layers.first))
+}
+
+/// Bytes of a decoded token's queries that are gathered, and of partial outputs that are reduced and scattered, among the
+/// ranks that share the cache: those of the heads of all of them.
+pub(crate) fn cache_exchange(engine: &EngineSpec) -> (f64, f64) {
+    let model = &engine.model;
+    let heads = f64::from(model.heads) / f64::from(engine.tensor_parallel.max(1));
+    let gathered = heads * f64::from(engine.decode_context_parallel) * model.activation_dtype.bytes();
+    let (query, output) = match model.attention {
+        Attention::Grouped => (model.head_dim, model.head_dim),
+        Attention::Latent { kv_lora_rank, rope_head_dim, .. } => (kv_lora_rank + rope_head_dim, kv_lora_rank),
+    };
+    (gathered * f64::from(query), gathered * f64::from(output))
 }
 
 /// Bytes of a token's hidden vector.

@@ -25,7 +25,8 @@ use super::layers::{DecodeAttention, ExpertLoad, ModelRank};
 use super::roofline;
 use super::shape::{ExpertRanks, Feature, FeatureRules, Features, StepShape};
 use super::stage::{
-    BatchTerms, MAX_STAGE_KINDS, StageKind, all_reduces, hidden_bytes, layers_of_stage, logit_bytes, stage_kinds,
+    BatchTerms, MAX_STAGE_KINDS, StageKind, all_reduces, cache_exchange, hidden_bytes, layers_of_stage, logit_bytes,
+    stage_kinds,
 };
 
 /// What the steps of one engine cost.
@@ -243,6 +244,11 @@ impl StepCost {
             }
             let reduced = all_reduces(&layers) * hidden_bytes(engine) * ring.all_reduce_share();
             self.ring_bytes.per_token += reduced * share;
+            if engine.decode_context_parallel > 1 {
+                let (there, back) = cache_exchange(engine);
+                let sent = ring.of_ranks(engine.decode_context_parallel).all_gather_share() * (there + back);
+                self.ring_bytes.per_decode += sent * layers.layers() * share;
+            }
             if layers.last {
                 self.ring_bytes.per_row += logit_bytes(engine) * ring.all_gather_share() * share;
             }

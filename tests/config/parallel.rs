@@ -143,6 +143,18 @@ fn engines_that_share_experts_divide_the_gpus() {
 }
 
 #[test]
+fn ranks_share_a_cache_that_they_would_hold_alike() {
+    let engine = |keys: &str| {
+        let config = tensor("DeepSeek-V2-Lite", 8).replace("tp_degree: 8", &format!("tp_degree: 8, {keys}"));
+        good(&with("{topology: {preset: DGX-H100}}", &config)).scenario.engines.remove(0)
+    };
+    let (alone, shared) = (engine("dcp_degree: 1"), engine("dcp_degree: 8"));
+    assert_eq!((alone.decode_context_parallel, shared.decode_context_parallel), (1, 8));
+    assert_eq!(shared.kv_blocks / 8, alone.kv_blocks);
+    assert!(!alone.sequence_parallel && engine("sequence_parallel: true").sequence_parallel);
+}
+
+#[test]
 fn each_mistake_in_servers_and_parallelism_is_found() {
     let dgx = "{topology: {preset: DGX-H100}}";
     let parallel = |model: &str, keys: &str| {
@@ -176,6 +188,8 @@ fn each_mistake_in_servers_and_parallelism_is_found() {
             with("{topology: {preset: DGX-H100, nodes: 2}}", &tensor("Mixtral-8x7B", 16))
                 .replace("tp_degree: 16", "tp_degree: 16, expert_parallel: true"),
         ),
+        ("a cache of which there is no copy", with(dgx, &parallel("Llama3.1-70B", "tp_degree: 8, dcp_degree: 2"))),
+        ("a cache that does not divide", with(dgx, &parallel("DeepSeek-V2-Lite", "tp_degree: 8, dcp_degree: 3"))),
         (
             "stages that share experts",
             with(dgx, &parallel("Qwen3-30B-A3B", "dp_degree: 2, expert_parallel: true, pp_stages: 4"))
@@ -188,7 +202,7 @@ fn each_mistake_in_servers_and_parallelism_is_found() {
 #[test]
 fn keys_that_are_off_change_nothing() {
     let plain = with("{topology: {preset: DGX-H100}}", &tensor("Mixtral-8x7B", 8));
-    let off = "tp_degree: 8, expert_parallel: false, dp_degree: 1, sequence_parallel: false";
+    let off = "tp_degree: 8, expert_parallel: false, dp_degree: 1, dcp_degree: 1, sequence_parallel: false";
     let off = plain.replace("tp_degree: 8", off).replace("{model_", "{disable_custom_all_reduce: false, model_");
     let engines = |text: &str| format!("{:?}", resolve(text).expect("resolves").scenario.engines);
     assert_eq!(messages(&off), "");

@@ -95,6 +95,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
         fabrics: Vec::new(),
         expert_parallel: None,
         sequence_parallel: false,
+        decode_context_parallel: 1,
     }
 }
 

@@ -198,5 +198,9 @@ section! {
         expert_imbalance: Field<f64> = optional("what is expected of uniform routing").range(1.0, 1024.0);
         /// Reduce-scatter and all-gather in place of each all-reduce, and norms divided among the ranks.
         sequence_parallel: Field<bool> = optional("false").also_called(&["enable_sequence_parallelism", "sp"]);
+        /// Ranks that divide among them, by tokens, the KV cache that each would otherwise hold a copy of; they decode
+        /// together. At most `tp_degree` over the model's KV heads, with latent attention `tp_degree`.
+        dcp_degree: Field<u32> = optional("1").range(1.0, 1024.0)
+            .also_called(&["decode_context_parallel_size", "dcp_size", "dcp", "cp"]);
     }
 }

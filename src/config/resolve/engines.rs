@@ -171,6 +171,7 @@ fn draft(
         fabrics: wiring.fabrics,
         expert_parallel: wiring.expert_parallel,
         sequence_parallel: sequence_parallel == Some(true) && layout.tensor_parallel > 1,
+        decode_context_parallel: layout.decode_context_parallel,
     };
     Some((0..).zip(wiring?).map(engine).collect())
 }
@@ -235,6 +236,7 @@ fn kv_blocks(
         max_num_seqs,
         gpu_share,
         expert_engines: layout.data_parallel,
+        decode_context_parallel: layout.decode_context_parallel,
     };
     let pool = kv_pool(plan.model.as_deref()?, &request);
     let given = plan.config.num_gpu_blocks_override.value;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use oracle_components::model::ModelArchitecture;
+use oracle_components::model::{Attention, ModelArchitecture};
 use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
 use super::hardware::Hardware;
@@ -35,6 +35,8 @@ pub(super) struct Layout {
     pub(super) prompt_microbatches: Option<u32>,
     /// Engines that the GPUs are divided among, which share the experts.
     pub(super) data_parallel: u32,
+    /// Ranks that share the tokens of the KV cache.
+    pub(super) decode_context_parallel: u32,
     /// Where the GPUs are named.
     pub(super) at: At,
 }
@@ -89,6 +91,7 @@ pub(super) fn resolve<'a>(
         if let (Some(model), Some(layout)) = (&model, &layout) {
             check_division(model, layout, diagnostics);
             experts::check(config, model, layout, diagnostics);
+            check_context_parallel(config, model, layout, diagnostics);
         }
         let name = keys.name.value.clone().unwrap_or_default();
         plans.push(Plan { keys, config, name, model, layout });
@@ -185,6 +188,7 @@ fn single_layout(
         pipeline_parallel: 1,
         prompt_microbatches: None,
         data_parallel: 1,
+        decode_context_parallel: 1,
         at,
     })
 }
@@ -204,7 +208,16 @@ fn parallel_layout(
     let gpu_ids = keys.gpu_ids.value.iter().take(used).map(|id| id.value.clone()).collect();
     let prompt_microbatches = keys.num_microbatches_per_request.value.filter(|_| pipeline_parallel > 1);
     let at = keys.gpu_ids.at.clone();
-    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, prompt_microbatches, data_parallel, at })
+    let decode_context_parallel = keys.dcp_degree.value.unwrap_or(1);
+    Some(Layout {
+        gpu_ids,
+        tensor_parallel,
+        pipeline_parallel,
+        prompt_microbatches,
+        data_parallel,
+        decode_context_parallel,
+        at,
+    })
 }
 
 /// Ranks a stage and stages of an engine, which must make use of its GPUs.
@@ -288,6 +301,31 @@ fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut 
             model.heads, model.name, layout.tensor_parallel
         );
         diagnostics.warn(&layout.at, message);
+    }
+}
+
+/// Ranks share a cache that they would hold alike: as many as there are ranks to a KV head.
+fn check_context_parallel(
+    config: &FrameworkConfig,
+    model: &ModelArchitecture,
+    layout: &Layout,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(key) = config.parallelism.value.as_ref().map(|keys| &keys.dcp_degree) else { return };
+    let (degree, tensor) = (layout.decode_context_parallel, layout.tensor_parallel);
+    let copies = match model.attention {
+        Attention::Grouped => tensor / model.kv_heads.clamp(1, tensor),
+        Attention::Latent { .. } => tensor,
+    };
+    if degree > copies || !tensor.is_multiple_of(degree) {
+        let times = if copies == 1 { "once".to_owned() } else { format!("{copies} times") };
+        let message =
+            format!("{degree} ranks cannot share the KV cache of {}: {tensor} ranks hold it {times}", model.name);
+        let suggestion = match copies {
+            1 => "leave dcp_degree out".to_owned(),
+            _ => format!("set a divisor of tp_degree up to {copies}"),
+        };
+        diagnostics.error_with(&key.at, message, suggestion);
     }
 }
 

@@ -119,6 +119,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
         fabrics: Vec::new(),
         expert_parallel: None,
         sequence_parallel: false,
+        decode_context_parallel: 1,
     };
     Scenario {
         horizon: None,

@@ -1,4 +1,4 @@
-//! Expert and sequence parallelism, and collectives over measured links: by hand and by law.
+//! Expert, sequence and context parallelism, and collectives over measured links: by hand and by law.
 
 use std::sync::Arc;
 
@@ -176,6 +176,28 @@ fn sequence_parallelism_moves_as_many_bytes_and_spares_norms() {
     let spared = 2000.0 * 0.75 * 2.0 * 4.0 * 5120.0 * 2.0 * 40.0;
     assert_near(plain.work(0).memory_bytes_per_gpu - split.work(0).memory_bytes_per_gpu, spared, 1e-9);
     assert!(seconds(&split, 0) < seconds(&plain, 0));
+}
+
+#[test]
+fn ranks_that_would_hold_copies_of_a_cache_share_its_tokens() {
+    let shared = |ranks| {
+        let mut scenario = scenario(mixtral_8x7b(), 16, 1, 1);
+        scenario.engines[0].decode_context_parallel = ranks;
+        scenario
+    };
+    let bytes = |ranks, context| cost(&shared(ranks)).prepare(&decode(32)).work(context).memory_bytes_per_gpu;
+    // One of eight KV heads a rank: keys and values of 128 at 2 bytes in 32 layers, or half of that.
+    let context_bytes = |ranks| bytes(ranks, 100_000) - bytes(ranks, 0);
+    assert_near(context_bytes(1), 100_000.0 * 2.0 * 128.0 * 2.0 * LAYERS, 1e-9);
+    assert_near(context_bytes(2), context_bytes(1) / 2.0, 1e-9);
+    let work = |ranks, shape: &StepShape| cost(&shared(ranks)).prepare(shape).work(100_000);
+    assert_near(work(2, &decode(32)).flops_per_gpu, work(1, &decode(32)).flops_per_gpu, 1e-12);
+    // Queries there and outputs back, two heads of each of two ranks, half of which is on the other rank.
+    let crossed = work(2, &decode(32)).ring_bytes - work(1, &decode(32)).ring_bytes;
+    assert_near(crossed, 32.0 * 2.0 * 0.5 * (2.0 * 2.0 * 128.0) * 2.0 * LAYERS, 1e-9);
+    assert_near(work(2, &prefill(500)).ring_bytes, work(1, &prefill(500)).ring_bytes, 1e-12);
+    let took = |ranks, context| seconds(&cost(&shared(ranks)).prepare(&decode(32)), context);
+    assert!(took(2, 0) > took(1, 0) && took(2, 10_000_000) < took(1, 10_000_000));
 }
 
 proptest! {

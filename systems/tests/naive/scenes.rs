@@ -122,6 +122,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         fabrics: Vec::new(),
         expert_parallel: None,
         sequence_parallel: false,
+        decode_context_parallel: 1,
     });
     scenario.engines.last_mut().expect("just added")
 }
