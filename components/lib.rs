@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here knows a file format, a command line or a policy; behaviour is in `oracle-systems`.
 
+pub mod collectives;
 pub mod device;
 pub mod engine;
 pub mod hardware;

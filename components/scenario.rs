@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::collectives::GroupFabric;
 use crate::device::{DeviceSpec, Efficiency};
 use crate::model::ModelArchitecture;
 use crate::time::SimTime;
@@ -122,6 +123,39 @@ pub struct EngineSpec {
     pub response_bytes_per_token: f64,
     /// Weight under `weighted_random`.
     pub weight: f64,
+    /// For each stage, the links among its ranks where they are of a kind that was measured; else, and where the list is
+    /// shorter, collectives are rings over the links' bandwidths and latencies.
+    pub fabrics: Vec<Option<GroupFabric>>,
+    /// How routed experts are spread over ranks, where each is whole on one. `None`: every rank has a slice of every expert.
+    pub expert_parallel: Option<ExpertParallel>,
+    /// Reduce-scatter and all-gather in place of all-reduce, and norms on `1 / tensor_parallel` of the tokens.
+    pub sequence_parallel: bool,
+    /// Ranks that share the tokens of a KV cache which they would otherwise hold alike; 1 without. They decode together.
+    pub decode_context_parallel: u32,
+}
+
+/// Whole experts on ranks: the engine's own and those of the engines that share the experts with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpertParallel {
+    /// Engines that share the experts, this one among them: each has attention, cache and batch of its own.
+    pub data_parallel: u32,
+    /// How tokens reach the experts on other engines, if there are any.
+    pub exchange: ExpertExchange,
+    /// Load of the busiest rank over the mean of all. `None`: what is expected of uniform routing.
+    pub imbalance: Option<f64>,
+    /// From each of the engine's ranks to the next of all that share the experts; empty if there is no other engine.
+    pub hops: Vec<Path>,
+    /// The links among all that share the experts, where measured.
+    pub fabric: Option<GroupFabric>,
+}
+
+/// How tokens reach experts on other ranks, and results come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpertExchange {
+    /// Every engine gathers the tokens of all, and partial results are reduced and scattered (vLLM's default).
+    AllGather,
+    /// Each token's vector goes to the ranks that have its experts, and a vector comes back from each (DeepEP, PPLX).
+    AllToAll,
 }
 
 /// What of a request's life an engine serves.

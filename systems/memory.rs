@@ -20,7 +20,8 @@
 use oracle_components::model::{Attention, ModelArchitecture};
 
 use crate::costing::weights::{
-    kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers, stage_weight_bytes,
+    kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers,
+    stage_weight_bytes_with_experts,
 };
 
 /// What CUDA's workspaces, the communicator and captured graphs take besides tensors: half a GiB, a round figure above the
@@ -95,6 +96,10 @@ pub struct PoolRequest {
     pub max_num_seqs: u32,
     /// The engine's share of its GPUs.
     pub gpu_share: f64,
+    /// Engines that share the routed experts.
+    pub expert_engines: u32,
+    /// Ranks that share the tokens of the KV cache.
+    pub decode_context_parallel: u32,
 }
 
 /// The KV pool that is left beside the weights and the activation peak.
@@ -105,12 +110,14 @@ pub fn kv_pool(model: &ModelArchitecture, request: &PoolRequest) -> Result<KvPoo
     let PoolRequest { memory_bytes, gpu_memory_utilization, gpu_share, .. } = *request;
     let (tensor_parallel, stages) = (request.tensor_parallel.max(1), request.pipeline_parallel.max(1));
     let budget_bytes = (memory_bytes as f64 * gpu_memory_utilization * gpu_share).floor() as u64;
-    let token_bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel);
+    let kv_ranks = f64::from(request.decode_context_parallel.max(1));
+    let token_bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel) / kv_ranks;
     let layer_block_bytes = token_bytes * f64::from(request.block_tokens);
     let rows = request.max_num_seqs.min(request.max_num_batched_tokens);
     let mut fullest: Option<KvPool> = None;
     for stage in 0..stages {
-        let weight_bytes = stage_weight_bytes(model, tensor_parallel, stages, stage);
+        let weight_bytes =
+            stage_weight_bytes_with_experts(model, tensor_parallel, stages, stage, request.expert_engines);
         let rows = if stage + 1 == stages { rows } else { 0 };
         let activation_bytes =
             activation_peak_bytes(model, tensor_parallel, request.max_num_batched_tokens, rows) + RUNTIME_RESERVE_BYTES;

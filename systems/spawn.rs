@@ -123,6 +123,7 @@ fn spawn_engine(
         gpu_share: spec.gpu_share,
         ring_links: spec.rings.iter().flatten().flatten().map(with_rate).collect(),
         stage_links: spec.stage_paths.iter().flatten().map(with_rate).collect(),
+        exchange_links: spec.expert_parallel.iter().flat_map(|e| &e.hops).flatten().map(with_rate).collect(),
     };
     let entity = world.spawn((
         engine,

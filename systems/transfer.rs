@@ -223,7 +223,11 @@ fn book_kept(
             traffic.push(Booking { link, span, busy: std::mem::take(busy), bytes: streamed_bytes });
         }
     }
-    for (path, bytes) in [(&hardware.ring_links, work.ring_bytes), (&hardware.stage_links, work.stage_bytes)] {
+    for (path, bytes) in [
+        (&hardware.ring_links, work.ring_bytes),
+        (&hardware.stage_links, work.stage_bytes),
+        (&hardware.exchange_links, work.exchange_bytes),
+    ] {
         let path = path.iter().filter(|_| bytes > 0.0);
         traffic.extend(path.map(|&(link, bytes_per_s)| {
             let busy = SimTime::from_secs_f64(bytes / bytes_per_s);

@@ -233,6 +233,8 @@ pub struct EngineHardware {
     pub ring_links: Vec<(LinkIndex, f64)>,
     /// Links that its activations cross from stage to stage, the same way.
     pub stage_links: Vec<(LinkIndex, f64)>,
+    /// Links that its tokens cross on their way to experts elsewhere, the same way.
+    pub exchange_links: Vec<(LinkIndex, f64)>,
 }
 
 /// All of an engine.

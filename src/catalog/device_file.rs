@@ -43,6 +43,8 @@ pub enum LinkKind {
     Roce,
     /// The host's bus.
     Pcie,
+    /// The network between servers.
+    Infiniband,
 }
 
 impl std::fmt::Display for LinkKind {
@@ -54,6 +56,7 @@ impl std::fmt::Display for LinkKind {
             Self::Ici => "ICI",
             Self::Roce => "RoCE",
             Self::Pcie => "PCIe",
+            Self::Infiniband => "InfiniBand",
         })
     }
 }
@@ -74,6 +77,9 @@ pub struct DeviceLink {
     pub latency_s: f64,
     /// Devices that are joined this way: 2 with a bridge, 8 in a server. 1 for the link to the host.
     pub devices: u32,
+    /// Whether a device may read another's memory over it, which the engine's own collectives need. The driver of GeForce
+    /// cards since the RTX 40 forbids it.
+    pub peer_to_peer: bool,
 }
 
 #[derive(Deserialize)]
@@ -115,6 +121,12 @@ struct LinkFile {
     latency_us: f64,
     #[serde(default = "one")]
     devices: u32,
+    #[serde(default = "yes")]
+    peer_to_peer: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 const fn one() -> u32 {
@@ -160,5 +172,6 @@ fn link(file: &LinkFile) -> DeviceLink {
         bytes_per_s_per_peer: file.gb_per_s_per_peer.unwrap_or(file.gb_per_s) * 1e9,
         latency_s: file.latency_us * 1e-6,
         devices: file.devices,
+        peer_to_peer: file.peer_to_peer,
     }
 }

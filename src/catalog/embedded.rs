@@ -1,5 +1,6 @@
-//! The catalog's files, embedded so that the binary runs from any folder. A file in `configs/models` or
-//! `configs/hardware` exists for the program only if it is in one of these two lists; a test compares them with the folders.
+//! The catalog's files, embedded so that the binary runs from any folder. A file in `configs/models`,
+//! `configs/hardware` or one of the other folders below exists for the program only if it is in one of these lists; a test
+//! compares them with the folders.
 
 /// A catalog file: its name without the folder, and its text.
 pub(super) type EmbeddedFile = (&'static str, &'static str);
@@ -16,6 +17,7 @@ macro_rules! embedded {
 /// One file a model.
 pub(super) const MODELS: &[EmbeddedFile] = embedded!(
     "models":
+    "CodeLlama-34B",
     "DeepSeek-R1",
     "DeepSeek-V2",
     "DeepSeek-V2-Lite",
@@ -28,6 +30,7 @@ pub(super) const MODELS: &[EmbeddedFile] = embedded!(
     "Gemma3-1B",
     "Gemma3-27B",
     "Gemma3-4B",
+    "Granite3.1-8B",
     "Llama2-13B",
     "Llama2-70B",
     "Llama2-7B",
@@ -39,14 +42,25 @@ pub(super) const MODELS: &[EmbeddedFile] = embedded!(
     "Llama3.2-1B",
     "Llama3.2-3B",
     "Llama3.3-70B",
+    "Llama4-Maverick",
+    "Llama4-Scout",
     "Mistral-7B-v0.1",
     "Mistral-7B-v0.3",
+    "Mistral-Large-123B",
+    "Mistral-Nemo-12B",
+    "Mistral-Small-24B",
     "Mixtral-8x22B",
     "Mixtral-8x7B",
+    "OLMoE-1B-7B",
     "Phi-2",
     "Phi-3-medium",
     "Phi-3-mini",
+    "Phi-3.5-MoE",
     "Phi-4",
+    "Phi-4-mini",
+    "Phi-mini-MoE",
+    "QwQ-32B",
+    "Qwen1.5-MoE-A2.7B",
     "Qwen2.5-0.5B",
     "Qwen2.5-1.5B",
     "Qwen2.5-14B",
@@ -58,10 +72,14 @@ pub(super) const MODELS: &[EmbeddedFile] = embedded!(
     "Qwen3-1.7B",
     "Qwen3-14B",
     "Qwen3-235B-A22B",
+    "Qwen3-235B-A22B-2507",
     "Qwen3-30B-A3B",
+    "Qwen3-30B-A3B-2507",
     "Qwen3-32B",
     "Qwen3-4B",
+    "Qwen3-4B-2507",
     "Qwen3-8B",
+    "Yi-34B",
     "gpt-oss-120B",
     "gpt-oss-20B",
 );
@@ -98,3 +116,11 @@ pub(super) const DEVICES: &[EmbeddedFile] = embedded!(
     "V100-SXM-16GB",
     "V100-SXM-32GB",
 );
+
+/// One file a kind of link.
+pub(super) const FABRICS: &[EmbeddedFile] =
+    embedded!("collectives": "infiniband", "nvlink-a100", "nvlink-h100", "pcie-5");
+
+/// One file a kind of server.
+pub(super) const TOPOLOGIES: &[EmbeddedFile] =
+    embedded!("topologies": "DGX-A100", "DGX-B200", "DGX-H100", "DGX-H200", "GB200-NVL72", "PCIe-4", "PCIe-5");

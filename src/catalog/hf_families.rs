@@ -64,6 +64,9 @@ pub(super) const KNOWN_TYPES: &[&str] = &[
     "phi3",
     "deepseek_v2",
     "deepseek_v3",
+    "phimoe",
+    "olmoe",
+    "granite",
     "qwen2",
     "qwen2_moe",
     "qwen3",
@@ -85,7 +88,8 @@ impl Family {
     /// Family of a `model_type`; `None` for one that is not known.
     pub(super) fn of(model_type: &str) -> Option<Self> {
         let family = match model_type {
-            "llama" | "mixtral" | "phi3" | "deepseek_v2" | "deepseek_v3" => LLAMA,
+            "llama" | "mixtral" | "phi3" | "deepseek_v2" | "deepseek_v3" | "phimoe" | "granite" => LLAMA,
+            "olmoe" => Self { qk_norm: true, ..LLAMA },
             "mistral" => Self { defaults: &[("num_key_value_heads", 8)], ..LLAMA },
             "qwen2" | "qwen2_moe" => Self { qkv_bias: true, window: WindowRule::FromMaxWindowLayers, ..LLAMA },
             "qwen3" | "qwen3_moe" => Self { qk_norm: true, window: WindowRule::FromMaxWindowLayers, ..LLAMA },

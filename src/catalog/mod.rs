@@ -6,6 +6,8 @@
 
 mod device_file;
 mod embedded;
+mod fabric_file;
+mod fabric_fit;
 mod finding;
 mod hf_config;
 mod hf_families;
@@ -17,22 +19,31 @@ mod model_params;
 mod model_params_rules;
 pub mod nearest;
 mod shape;
+mod topology_file;
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use oracle_components::collectives::Fabric;
+use oracle_components::model::{Dtype, ModelArchitecture};
 
 pub use device_file::{CatalogDevice, DeviceLink, LinkKind};
+pub use fabric_file::CatalogFabric;
+pub use fabric_fit::{MeasuredCollective, fit_protocols};
 pub use finding::{CatalogError, Finding, Severity};
 pub use hf_config::{HfModel, load_hf_config};
-pub use model_file::{CatalogModel, PublishedParameters};
+pub use model_file::{CatalogModel, PublishedActive, PublishedParameters};
 pub use model_params::{EntryOrigin, ModelParams, ModelParamsEntry, load_model_params};
 pub use nearest::{did_you_mean, nearest, question};
+pub use topology_file::{CatalogTopology, InfinibandGeneration};
 
 /// Every model and device that the binary knows.
 #[derive(Debug)]
 pub struct Catalog {
     models: Vec<CatalogModel>,
     devices: Vec<CatalogDevice>,
+    fabrics: Vec<CatalogFabric>,
+    topologies: Vec<CatalogTopology>,
     model_by_name: HashMap<String, usize>,
     device_by_name: HashMap<String, usize>,
 }
@@ -52,17 +63,41 @@ impl Catalog {
             device_file::parse(text)
                 .unwrap_or_else(|error| panic!("configs/hardware/{file}, as tests read it: {error}"))
         });
+        let fabrics = embedded::FABRICS.iter().map(|(file, text)| {
+            fabric_file::parse(text)
+                .unwrap_or_else(|error| panic!("configs/collectives/{file}, as tests read it: {error}"))
+        });
+        let topologies = embedded::TOPOLOGIES.iter().map(|(file, text)| {
+            topology_file::parse(text)
+                .unwrap_or_else(|error| panic!("configs/topologies/{file}, as tests read it: {error}"))
+        });
+        let (fabrics, topologies) = (fabrics.collect(), topologies.collect());
         let (models, devices): (Vec<_>, Vec<_>) = (models.collect(), devices.collect());
         let model_names = models.iter().map(|model| (model.architecture.name.as_str(), &model.aliases));
         let device_names = devices.iter().map(|device| (device.spec.name.as_str(), &device.aliases));
         let (model_by_name, device_by_name) = (index(model_names), index(device_names));
-        Self { models, devices, model_by_name, device_by_name }
+        Self { models, devices, fabrics, topologies, model_by_name, device_by_name }
     }
 
     /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&CatalogModel> {
         look_up(&self.model_by_name, name).map(|index| &self.models[index])
+    }
+
+    /// The architecture of a name: a model's, or that of its checkpoint with weights of the type that the name ends in, such
+    /// as `Qwen/Qwen3-8B-FP8` or `Qwen2.5-72B-Instruct-AWQ`.
+    #[must_use]
+    pub fn architecture(&self, name: &str) -> Option<Arc<ModelArchitecture>> {
+        if let Some(model) = self.model(name) {
+            return Some(Arc::clone(&model.architecture));
+        }
+        let (base, dtype) = quantised_name(name)?;
+        let mut architecture = ModelArchitecture::clone(&self.model(&base)?.architecture);
+        architecture.weight_dtype = dtype;
+        let name = name.trim();
+        architecture.name = name.rsplit_once('/').map_or(name, |(_, name)| name).to_owned();
+        Some(Arc::new(architecture))
     }
 
     /// The device of a name or alias, with or without its maker's name. Case does not matter.
@@ -83,6 +118,34 @@ impl Catalog {
     #[must_use]
     pub fn devices(&self) -> &[CatalogDevice] {
         &self.devices
+    }
+
+    /// Collectives over links of a kind, as measured on those of the nearest bandwidth; `None` for kinds that were not.
+    #[must_use]
+    pub fn fabric(&self, kind: LinkKind, bytes_per_s: f64) -> Option<Arc<Fabric>> {
+        let distance = |fabric: &&CatalogFabric| (fabric.bytes_per_s / bytes_per_s).ln().abs();
+        let of_kind = self.fabrics.iter().filter(|fabric| fabric.kind == kind);
+        of_kind.min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|fabric| fabric.over(bytes_per_s))
+    }
+
+    /// Everything that is known of collectives.
+    #[must_use]
+    pub fn fabrics(&self) -> &[CatalogFabric] {
+        &self.fabrics
+    }
+
+    /// The kind of server of a name or alias. Case does not matter.
+    #[must_use]
+    pub fn topology(&self, name: &str) -> Option<&CatalogTopology> {
+        let key = key(name);
+        let is_called = |topology: &&CatalogTopology| topology.names().any(|name| self::key(name) == key);
+        self.topologies.iter().find(is_called)
+    }
+
+    /// Every kind of server, by name.
+    #[must_use]
+    pub fn topologies(&self) -> &[CatalogTopology] {
+        &self.topologies
     }
 
     /// The names of all models, to offer the nearest for one that is unknown.
@@ -107,11 +170,16 @@ impl Catalog {
         nearest_of(&self.device_by_name, unknown, n, |index| self.devices[index].spec.name.as_str())
     }
 
-    /// The files of `configs/models` and of `configs/hardware` that are embedded, by name.
+    /// The embedded files, by name, of each folder of `configs` that holds some.
     #[must_use]
-    pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>) {
+    pub fn embedded_files() -> [(&'static str, Vec<&'static str>); 4] {
         let names = |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
-        (names(embedded::MODELS), names(embedded::DEVICES))
+        [
+            ("models", names(embedded::MODELS)),
+            ("hardware", names(embedded::DEVICES)),
+            ("collectives", names(embedded::FABRICS)),
+            ("topologies", names(embedded::TOPOLOGIES)),
+        ]
     }
 }
 
@@ -121,6 +189,29 @@ const MAKERS: [&str; 7] = ["nvidia-", "amd-", "intel-", "google-", "geforce-", "
 /// Names as they are compared: `RTX 4090` and `rtx_4090` are `rtx-4090`.
 fn key(name: &str) -> String {
     name.trim().to_lowercase().replace([' ', '_'], "-")
+}
+
+/// How checkpoints with quantised weights are named, longest endings first.
+const QUANTISED: [(&str, Dtype); 13] = [
+    ("-quantized.w8a8", Dtype::Int8),
+    ("-quantized.w4a16", Dtype::Int4),
+    ("-fp8-kv", Dtype::Fp8),
+    ("-fp8-dynamic", Dtype::Fp8),
+    ("-gptq-int8", Dtype::Int8),
+    ("-gptq-int4", Dtype::Int4),
+    ("-awq-int4", Dtype::Int4),
+    ("-mxfp4", Dtype::Mxfp4),
+    ("-fp8", Dtype::Fp8),
+    ("-int8", Dtype::Int8),
+    ("-int4", Dtype::Int4),
+    ("-awq", Dtype::Int4),
+    ("-gptq", Dtype::Int4),
+];
+
+/// The name without what it says of quantised weights, and their type.
+fn quantised_name(name: &str) -> Option<(String, Dtype)> {
+    let key = key(name);
+    QUANTISED.iter().find_map(|(ending, dtype)| Some((key.strip_suffix(ending)?.to_owned(), *dtype)))
 }
 
 fn index<'a>(names: impl Iterator<Item = (&'a str, &'a Vec<String>)>) -> HashMap<String, usize> {

@@ -26,6 +26,21 @@ pub struct PublishedParameters {
     pub count: u64,
     /// Where the number is stated.
     pub stated_in: String,
+    /// Those that a token uses, of a mixture of experts.
+    pub active: Option<PublishedActive>,
+}
+
+/// A published number of parameters that a token uses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedActive {
+    /// Parameters; makers give two or three digits.
+    pub count: u64,
+    /// Where the number is stated.
+    pub stated_in: String,
+    /// Whether the input embedding is counted, of which a token uses a row.
+    #[serde(default = "yes")]
+    pub embedding: bool,
 }
 
 /// The file's keys.

@@ -6,6 +6,8 @@
 //!   and Yuan, 2009);
 //! - all-gather to `S` bytes: half of that.
 //!
+//! So it is on links that a user writes out; `timing` has what was measured on links of a known kind.
+//!
 //! At [`LevelOfDetail::High`] a link that `k` ring hops share, of this or of other engines, gives each `1/k` of its
 //! bandwidth; the sends of stages are not counted among them.
 
@@ -47,11 +49,28 @@ impl Ring {
     /// The ring of stage `stage`, with its share of contended links.
     pub(crate) fn of_stage(engine: &EngineSpec, scenario: &Scenario, stage: usize, sharing: &LinkSharing) -> Self {
         let hops = engine.rings.get(stage).map_or(&[][..], Vec::as_slice);
-        let hop = hops
-            .iter()
-            .map(|path| Wire::of_path(path, &scenario.links, |link| sharing.sharers(link)))
-            .fold(Wire::default(), Wire::slowest);
+        let hop = slowest_hop(hops, &scenario.links, |link| sharing.sharers(link));
         Self { ranks: f64::from(engine.tensor_parallel.max(1)), hop }
+    }
+
+    /// A ring of `ranks`, of which `hops` are some.
+    pub(crate) fn of_hops(ranks: u32, hops: &[Path], scenario: &Scenario) -> Self {
+        Self { ranks: f64::from(ranks), hop: slowest_hop(hops, &scenario.links, |_| 1.0) }
+    }
+
+    /// Of `ranks` of its ranks.
+    pub(crate) fn of_ranks(self, ranks: u32) -> Self {
+        Self { ranks: f64::from(ranks), ..self }
+    }
+
+    /// One that bounds nothing.
+    pub(crate) fn without_links(ranks: u32) -> Self {
+        Self { ranks: f64::from(ranks), hop: Wire::default() }
+    }
+
+    /// Its number of ranks.
+    pub(crate) fn ranks(&self) -> u32 {
+        self.ranks as u32
     }
 
     pub(crate) fn slowest(self, other: Self) -> Self {
@@ -83,6 +102,23 @@ impl Ring {
             s_per_byte: self.all_gather_share() * self.hop.s_per_byte,
         }
     }
+
+    /// An all-to-all, by the bytes of the buffer of each rank, of which `1/N` stays: as many steps as an all-gather.
+    pub(crate) fn all_to_all(&self) -> Wire {
+        self.all_gather()
+    }
+}
+
+/// The slowest in each respect; nothing at all without hops.
+fn slowest_hop(hops: &[Path], links: &[LinkSpec], sharers: impl Fn(LinkIndex) -> f64) -> Wire {
+    hops.iter().map(|path| Wire::of_path(path, links, &sharers)).fold(Wire::default(), Wire::slowest)
+}
+
+/// How much longer each byte takes over hops that others cross too.
+pub(crate) fn contention(hops: &[Path], scenario: &Scenario, sharing: &LinkSharing) -> f64 {
+    let shared = slowest_hop(hops, &scenario.links, |link| sharing.sharers(link)).s_per_byte;
+    let alone = slowest_hop(hops, &scenario.links, |_| 1.0).s_per_byte;
+    if alone > 0.0 { shared / alone } else { 1.0 }
 }
 
 /// How many ring hops cross each link.

@@ -9,10 +9,12 @@
 //!   whole context to heads; decode absorbs the expansion into the query and attends over the latents, read once for all
 //!   heads.
 //! - MLP: gate and up in one product, then down; a mixture of experts: router, each token's `k` experts, weights of the
-//!   distinct experts that the tokens are expected to reach, shared experts.
+//!   distinct experts that the tokens are expected to reach, shared experts. A rank has a slice of every expert, or with
+//!   expert parallelism whole ones, and then the busiest rank counts.
 //! - elementwise: norms with the residual (4 vectors of the hidden width each), rotary embedding, KV write, activation.
 
 use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_components::scenario::EngineSpec;
 
 use super::operator::{Operator, Precision, Term};
 use super::shape::Feature;
@@ -52,11 +54,29 @@ pub(crate) struct DecodeAttention {
     pub(crate) bytes_per_sequence: f64,
 }
 
+/// Which of the ranks that hold whole experts is looked at: one that does its share, or the one that the others wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExpertLoad {
+    Mean,
+    Busiest,
+}
+
+/// Whole experts on ranks.
+#[derive(Clone, Copy)]
+struct WholeExperts {
+    ranks: f64,
+    engines: f64,
+    load: ExpertLoad,
+}
+
 /// A model on one of `tensor` ranks.
 #[derive(Clone, Copy)]
 pub(crate) struct ModelRank<'a> {
     model: &'a ModelArchitecture,
     tensor: f64,
+    whole_experts: Option<WholeExperts>,
+    /// Ranks that share the tokens of norms: all with sequence parallelism, else each has all tokens.
+    norm_ranks: f64,
     /// Bytes of an element of an activation.
     activation: f64,
     /// Bytes of an element of a matrix that is never quantised.
@@ -64,19 +84,29 @@ pub(crate) struct ModelRank<'a> {
     hidden: f64,
     heads: f64,
     kv_bytes: f64,
+    /// Ranks that share the cache's tokens.
+    kv_ranks: f64,
 }
 
 impl<'a> ModelRank<'a> {
-    pub(crate) fn new(model: &'a ModelArchitecture, tensor_parallel: u32) -> Self {
+    pub(crate) fn new(engine: &'a EngineSpec, load: ExpertLoad) -> Self {
+        let (model, tensor_parallel) = (&*engine.model, engine.tensor_parallel);
         let tensor = f64::from(tensor_parallel.max(1));
+        let whole_experts = engine.expert_parallel.as_ref().map(|experts| {
+            let engines = f64::from(experts.data_parallel);
+            WholeExperts { ranks: tensor * engines, engines, load }
+        });
         Self {
             model,
             tensor,
+            whole_experts,
+            norm_ranks: if engine.sequence_parallel { tensor } else { 1.0 },
             activation: model.activation_dtype.bytes(),
             wide: wide_dtype(model).bytes(),
             hidden: f64::from(model.hidden),
             heads: f64::from(model.heads) / tensor,
             kv_bytes: kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel),
+            kv_ranks: f64::from(engine.decode_context_parallel.max(1)),
         }
     }
 
@@ -102,7 +132,8 @@ impl<'a> ModelRank<'a> {
         operators
     }
 
-    /// Decode attention of a layer; see the module's formulas.
+    /// Decode attention of a layer; see the module's formulas. Ranks that share the cache's tokens attend with the heads of
+    /// all of them, each to its part.
     pub(crate) fn decode_attention(&self) -> DecodeAttention {
         let (flops, elements) = match self.model.attention {
             Attention::Grouped => {
@@ -116,8 +147,8 @@ impl<'a> ModelRank<'a> {
         };
         DecodeAttention {
             flops_per_context_token: flops,
-            bytes_per_context_token: self.kv_bytes,
-            bytes_per_sequence: elements * self.activation,
+            bytes_per_context_token: self.kv_bytes / self.kv_ranks,
+            bytes_per_sequence: elements * self.activation * self.kv_ranks,
         }
     }
 
@@ -132,7 +163,7 @@ impl<'a> ModelRank<'a> {
 
     fn attention_products(&self) -> Vec<Operator> {
         let Self { model, hidden, heads, activation, .. } = *self;
-        let norms = 4.0 * f64::from(model.norms_per_layer) * hidden;
+        let norms = 4.0 * f64::from(model.norms_per_layer) * hidden / self.norm_ranks;
         match model.attention {
             Attention::Grouped => {
                 let head_dim = f64::from(model.head_dim);
@@ -203,11 +234,11 @@ impl<'a> ModelRank<'a> {
     }
 
     fn mlp(&self, intermediate: u32) -> Vec<Operator> {
-        self.mlp_of(intermediate, Precision::Weights, self.model.weight_dtype)
+        let width = f64::from(intermediate) / self.tensor;
+        self.mlp_of(width, Precision::Weights, self.model.weight_dtype)
     }
 
-    fn mlp_of(&self, intermediate: u32, precision: Precision, dtype: Dtype) -> Vec<Operator> {
-        let width = f64::from(intermediate) / self.tensor;
+    fn mlp_of(&self, width: f64, precision: Precision, dtype: Dtype) -> Vec<Operator> {
         let inward = mlp_in_matrices(self.model) * width;
         let gemm =
             |inner, outer| Operator::gemm(precision, Feature::Tokens, (inner, outer), dtype.bytes(), self.activation);
@@ -226,19 +257,35 @@ impl<'a> ModelRank<'a> {
             self.wide_gemm(Feature::Tokens, self.hidden, f64::from(moe.experts)),
             Operator::elementwise(Feature::Tokens, permute),
         ];
-        let routed = self.mlp_of(moe.expert_intermediate, Precision::Experts, expert_dtype(self.model));
-        operators.extend(routed.into_iter().map(|mut expert| {
-            expert.flops = expert.flops.scaled(per_token);
-            expert.bytes = expert.bytes.map(|term| match term.feature {
-                Feature::Pass => Term::new(Feature::Experts, term.amount),
-                _ => term.scaled(per_token),
-            });
-            expert
-        }));
+        operators.extend(self.routed(moe));
         if moe.shared_intermediate > 0 {
             operators.extend(self.mlp(moe.shared_intermediate));
         }
         operators
+    }
+
+    /// The routed experts: a slice of each on every rank, or whole ones.
+    fn routed(&self, moe: &MixtureOfExperts) -> impl Iterator<Item = Operator> {
+        let width = f64::from(moe.expert_intermediate);
+        let (width, tokens, token_share, experts, expert_share) = match self.whole_experts {
+            None => (width / self.tensor, Feature::Tokens, 1.0, Feature::Experts, 1.0),
+            Some(WholeExperts { ranks, engines, load: ExpertLoad::Mean }) => {
+                (width, Feature::Tokens, engines / ranks, Feature::Experts, 1.0 / ranks)
+            }
+            Some(WholeExperts { load: ExpertLoad::Busiest, .. }) => {
+                (width, Feature::BusiestTokens, 1.0, Feature::BusiestExperts, 1.0)
+            }
+        };
+        let times = f64::from(moe.experts_per_token) * token_share;
+        let operators = self.mlp_of(width, Precision::Experts, expert_dtype(self.model));
+        operators.into_iter().map(move |mut expert| {
+            expert.flops = Term::new(tokens, expert.flops.amount * times);
+            expert.bytes = expert.bytes.map(|term| match term.feature {
+                Feature::Pass => Term::new(experts, term.amount * expert_share),
+                _ => Term::new(tokens, term.amount * times),
+            });
+            expert
+        })
     }
 
     /// A row of the table (and one of positions) in, a vector out.

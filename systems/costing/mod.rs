@@ -6,6 +6,7 @@
 //! - [`weights`]: parameters, weight bytes by stage and rank, KV bytes;
 //! - `operator`, `layers`: the forward pass as a short list of operators, each a kind of layer × how many there are;
 //! - `rates`: [`peak_flops`], FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
+//!   `timing`: collectives as measured; `exchange`: tokens to experts elsewhere and back;
 //! - `stage`: operators in seconds on the GPUs of one pipeline stage;
 //! - [`step`]: stages, micro-batches and the decode context put together.
 //!
@@ -18,17 +19,20 @@
 //! Reads components only; owns no state; may not know the scheduler, the clock or a file.
 
 mod collectives;
+mod exchange;
 mod layers;
 mod operator;
 mod rates;
 pub mod shape;
 mod stage;
 pub mod step;
+mod timing;
 pub mod weights;
 
 pub use rates::{gpu_peak_flops, peak_flops};
 pub use shape::StepShape;
 pub use step::{PreparedStep, StepCost, StepWork};
+pub use timing::{Operation, collective_seconds};
 
 /// Seconds of an operator that needs `compute_s` of the matrix units and `memory_s` of the memory, which overlap fully.
 #[inline]

@@ -58,15 +58,19 @@ pub(crate) enum Feature {
     SamplePass,
     /// Rows that are sampled.
     SampledRows,
-    /// Distinct routed experts that the tokens of one layer are expected to reach.
+    /// Distinct routed experts that the tokens of one layer are expected to reach, on all ranks together.
     Experts,
+    /// With whole experts on ranks: tokens of a layer that the busiest rank computes, times what it does of each.
+    BusiestTokens,
+    /// With whole experts on ranks: distinct experts that the tokens of a layer are expected to reach on the busiest.
+    BusiestExperts,
 }
 
 /// Numbers that are summed side by side.
 const LANES: usize = 4;
 
 /// Number of [`Feature`]s, rounded up to whole lanes.
-const FEATURES: usize = (Feature::Experts as usize + 1).next_multiple_of(LANES);
+const FEATURES: usize = (Feature::BusiestExperts as usize + 1).next_multiple_of(LANES);
 
 /// The value, or the coefficient, of every feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -104,6 +108,35 @@ pub(crate) struct FeatureRules {
     pub(crate) experts: f64,
     /// ln(1 − k/E): the logarithm of the chance that a token passes an expert by.
     pub(crate) ln_miss: f64,
+    /// Whole experts on ranks.
+    pub(crate) expert_ranks: Option<ExpertRanks>,
+}
+
+/// Ranks that hold whole experts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ExpertRanks {
+    /// How many.
+    pub(crate) ranks: f64,
+    /// Engines that share the experts; a step of one is taken to go with equal steps of the others.
+    pub(crate) engines: f64,
+    /// Experts that a token goes to.
+    pub(crate) experts_per_token: f64,
+    /// Load of the busiest rank over the mean, where it is given.
+    pub(crate) imbalance: Option<f64>,
+}
+
+impl ExpertRanks {
+    /// Load of the busiest of `R` ranks over the mean. Uniform routing spreads `n` pairs of token and expert over them as
+    /// a multinomial: a rank's load deviates by `√((R − 1)/n)` of the mean, and the largest of `R` such is expected some
+    /// `√(2 ln R)` deviations above it; no rank has more than all.
+    fn imbalance(&self, tokens: f64) -> f64 {
+        self.imbalance
+            .unwrap_or_else(|| {
+                let pairs = tokens * self.experts_per_token;
+                1.0 + (2.0 * self.ranks.ln() * (self.ranks - 1.0) / pairs).sqrt()
+            })
+            .min(self.ranks)
+    }
 }
 
 impl FeatureRules {
@@ -135,7 +168,17 @@ impl FeatureRules {
         features[Feature::DecodeSequences as usize] = decode;
         features[Feature::SamplePass as usize] = present(rows);
         features[Feature::SampledRows as usize] = rows;
-        features[Feature::Experts as usize] = self.distinct_experts(tokens);
+        let Some(experts) = &self.expert_ranks else {
+            features[Feature::Experts as usize] = self.distinct_experts(tokens);
+            return Features(features);
+        };
+        let all_tokens = tokens * experts.engines;
+        features[Feature::Experts as usize] = self.distinct_experts(all_tokens);
+        if all_tokens > 0.0 {
+            let busiest = all_tokens * experts.imbalance(all_tokens);
+            features[Feature::BusiestTokens as usize] = busiest / experts.ranks;
+            features[Feature::BusiestExperts as usize] = self.distinct_experts(busiest) / experts.ranks;
+        }
         Features(features)
     }
 

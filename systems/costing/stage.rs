@@ -5,14 +5,18 @@
 //! [`MAX_STAGE_KINDS`] every stage is priced with the slowest GPU and links of them all, so that a prepared step has a
 //! fixed size.
 
+use oracle_components::collectives::GroupFabric;
+use oracle_components::model::Attention;
 use oracle_components::scenario::{EngineSpec, Scenario};
 
-use super::collectives::{LinkSharing, Ring, Wire};
-use super::layers::{DecodeAttention, ModelRank, StageLayers};
+use super::collectives::{LinkSharing, Ring, Wire, contention};
+use super::exchange::{ExpertGroup, expert_exchange};
+use super::layers::{DecodeAttention, ExpertLoad, ModelRank, StageLayers};
 use super::operator::{Operator, Term};
 use super::rates::Rates;
 use super::roofline;
 use super::shape::{Feature, Features};
+use super::timing::{Contention, GroupTimings, Timing};
 use super::weights::stage_layers;
 
 /// Most kinds of stages that are told apart.
@@ -24,6 +28,12 @@ struct StagePlan {
     layers: StageLayers,
     rates: Rates,
     ring: Ring,
+    /// Collectives of the ranks that are not those of a plain ring.
+    timings: Option<GroupTimings>,
+    /// Collectives of the ranks that share the tokens of the KV cache.
+    cache: Option<GroupTimings>,
+    /// The ranks that share the experts with other engines.
+    experts: Option<ExpertGroup>,
     /// To the next stage; none from the last.
     send: Wire,
 }
@@ -53,6 +63,23 @@ impl Kernel {
     }
 }
 
+/// Collectives that are not linear in what they move.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Collective {
+    /// How many a pass.
+    pub(crate) times: f64,
+    pub(crate) timing: Timing,
+    pub(crate) rows: Feature,
+    pub(crate) bytes_per_row: f64,
+}
+
+impl Collective {
+    #[inline]
+    fn seconds(&self, features: &Features) -> f64 {
+        self.times * self.timing.seconds(self.bytes_per_row * features.get(self.rows))
+    }
+}
+
 /// Decode attention of a layer, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct DecodeAttentionSeconds {
@@ -68,6 +95,7 @@ pub(crate) struct BatchTerms {
     pub(crate) per_token: f64,
     pub(crate) per_sampling: f64,
     pub(crate) per_row: f64,
+    pub(crate) per_decode: f64,
 }
 
 impl BatchTerms {
@@ -76,7 +104,7 @@ impl BatchTerms {
         let tokens = self.per_pass * features.get(Feature::Pass) + self.per_token * features.get(Feature::Tokens);
         let rows =
             self.per_sampling * features.get(Feature::SamplePass) + self.per_row * features.get(Feature::SampledRows);
-        tokens + rows
+        tokens + rows + self.per_decode * features.get(Feature::DecodeSequences)
     }
 }
 
@@ -89,19 +117,22 @@ pub(crate) struct StageKind {
     pub(crate) attention: DecodeAttentionSeconds,
     /// Operators that may be bound by either roof.
     kernels: Vec<Kernel>,
-    /// Seconds of collectives and sends, which are linear in the features.
+    /// Seconds of rings and sends, which are linear in the features.
     transfer_s: BatchTerms,
+    collectives: Vec<Collective>,
 }
 
 impl StageKind {
     /// Seconds of one pass of a micro-batch, with the send to the next stage, without decode attention.
     #[inline]
     pub(crate) fn fixed_seconds(&self, features: &Features) -> f64 {
-        self.kernels.iter().map(|kernel| kernel.seconds(features)).sum::<f64>() + self.transfer_s.of(features)
+        let computed_s = self.kernels.iter().map(|kernel| kernel.seconds(features)).sum::<f64>();
+        let transferred_s = computed_s + self.transfer_s.of(features);
+        self.collectives.iter().fold(transferred_s, |sum_s, collective| sum_s + collective.seconds(features))
     }
 
     fn new(engine: &EngineSpec, plan: &StagePlan, stages: f64) -> Self {
-        let rank = ModelRank::new(&engine.model, engine.tensor_parallel);
+        let rank = ModelRank::new(engine, ExpertLoad::Busiest);
         let rates = &plan.rates;
         let DecodeAttention { flops_per_context_token, bytes_per_context_token, bytes_per_sequence } =
             rank.decode_attention();
@@ -115,6 +146,7 @@ impl StageKind {
             },
             kernels: merged(rank.operators(&plan.layers)).iter().map(|o| Kernel::new(o, rates)).collect(),
             transfer_s: transfer_seconds(engine, plan),
+            collectives: collectives(engine, plan),
         }
     }
 }
@@ -158,11 +190,51 @@ fn stage_plan(engine: &EngineSpec, scenario: &Scenario, stage: u32, sharing: &Li
         Some(path) if !layers.last => Wire::of_path(path, &scenario.links, |_| 1.0),
         _ => Wire::default(),
     };
+    let ring = Ring::of_stage(engine, scenario, index, sharing);
     StagePlan {
         layers,
         rates: Rates::of_stage(engine, scenario, index),
-        ring: Ring::of_stage(engine, scenario, index, sharing),
+        ring,
+        timings: timings(engine, scenario, index, &ring, sharing),
+        cache: cache_timings(engine, index, &ring),
+        experts: ExpertGroup::of_engine(engine, scenario),
         send,
+    }
+}
+
+/// Ranks that share a cache are neighbours, on one node.
+fn cache_timings(engine: &EngineSpec, stage: usize, ring: &Ring) -> Option<GroupTimings> {
+    let ranks = engine.decode_context_parallel;
+    if ranks < 2 {
+        return None;
+    }
+    let ring = ring.of_ranks(ranks);
+    Some(match engine.fabrics.get(stage).and_then(Option::as_ref) {
+        Some(fabric) => {
+            let local = GroupFabric { across: None, ..fabric.clone() };
+            GroupTimings::of_fabric(&local, &ring, Contention::NONE)
+        }
+        None => GroupTimings::of_ring(&ring),
+    })
+}
+
+/// Those of measured links; with sequence parallelism also those of a ring, as it uses other collectives.
+fn timings(
+    engine: &EngineSpec,
+    scenario: &Scenario,
+    stage: usize,
+    ring: &Ring,
+    sharing: &LinkSharing,
+) -> Option<GroupTimings> {
+    if ring.ranks() < 2 {
+        return None;
+    }
+    match engine.fabrics.get(stage).and_then(Option::as_ref) {
+        Some(fabric) => {
+            let groups = contention(&engine.rings[stage], scenario, sharing);
+            Some(GroupTimings::of_fabric(fabric, ring, Contention::everywhere(groups)))
+        }
+        None => engine.sequence_parallel.then(|| GroupTimings::of_ring(ring)),
     }
 }
 
@@ -182,11 +254,15 @@ fn level_to_slowest(plans: &mut [StagePlan]) {
     for plan in &plans[1..] {
         slowest.rates = slowest.rates.slowest(plan.rates);
         slowest.ring = slowest.ring.slowest(plan.ring);
+        slowest.timings = slowest.timings.zip(plan.timings).map(|(slowest, timings)| slowest.slowest(timings));
+        slowest.cache = slowest.cache.zip(plan.cache).map(|(slowest, timings)| slowest.slowest(timings));
         slowest.send = slowest.send.slowest(plan.send);
     }
     for plan in plans {
         plan.rates = slowest.rates;
         plan.ring = slowest.ring;
+        plan.timings = slowest.timings;
+        plan.cache = slowest.cache;
         plan.send = if plan.layers.last { Wire::default() } else { slowest.send };
     }
 }
@@ -213,14 +289,19 @@ fn merged(operators: Vec<Operator>) -> Vec<Operator> {
 /// Two all-reduces of the hidden vectors a layer; one of the embedding, whose vocabulary is divided; an all-gather of the
 /// logits; the hidden vectors to the next stage.
 fn transfer_seconds(engine: &EngineSpec, plan: &StagePlan) -> BatchTerms {
+    let mut seconds = BatchTerms {
+        per_pass: plan.send.latency_s,
+        per_token: plan.send.s_per_byte * hidden_bytes(engine),
+        ..BatchTerms::default()
+    };
+    if plan.timings.is_some() {
+        return seconds;
+    }
     let reduce = plan.ring.all_reduce();
     let reduces = all_reduces(&plan.layers);
     let s_per_byte = reduces * reduce.s_per_byte + plan.send.s_per_byte;
-    let mut seconds = BatchTerms {
-        per_pass: reduces * reduce.latency_s + plan.send.latency_s,
-        per_token: s_per_byte * hidden_bytes(engine),
-        ..BatchTerms::default()
-    };
+    seconds.per_pass = reduces * reduce.latency_s + plan.send.latency_s;
+    seconds.per_token = s_per_byte * hidden_bytes(engine);
     if plan.layers.last {
         let gather = plan.ring.all_gather();
         seconds.per_sampling = gather.latency_s;
@@ -229,9 +310,51 @@ fn transfer_seconds(engine: &EngineSpec, plan: &StagePlan) -> BatchTerms {
     seconds
 }
 
+/// The same collectives where they are no plain rings, and what brings tokens to experts.
+fn collectives(engine: &EngineSpec, plan: &StagePlan) -> Vec<Collective> {
+    let mut collectives = Vec::new();
+    if let Some(timings) = &plan.timings {
+        let (rows, bytes_per_row) = (Feature::Tokens, hidden_bytes(engine));
+        let reduces = |timing| Collective { times: all_reduces(&plan.layers), timing, rows, bytes_per_row };
+        if engine.sequence_parallel {
+            collectives.extend([reduces(timings.reduce_scatter), reduces(timings.all_gather)]);
+        } else {
+            collectives.push(reduces(timings.all_reduce));
+        }
+        if plan.layers.last {
+            let (timing, bytes_per_row) = (timings.all_gather, logit_bytes(engine));
+            collectives.push(Collective { times: 1.0, timing, rows: Feature::SampledRows, bytes_per_row });
+        }
+    }
+    if let Some(cache) = &plan.cache {
+        let times = plan.layers.layers();
+        let (there, back) = cache_exchange(engine);
+        let rows = Feature::DecodeSequences;
+        collectives.push(Collective { times, timing: cache.all_gather, rows, bytes_per_row: there });
+        collectives.push(Collective { times, timing: cache.reduce_scatter, rows, bytes_per_row: back });
+    }
+    if let Some(group) = &plan.experts {
+        collectives.extend(expert_exchange(group, plan.layers.moe));
+    }
+    collectives
+}
+
 /// All-reduces a pass through a stage.
 pub(crate) fn all_reduces(layers: &StageLayers) -> f64 {
     2.0 * layers.layers() + f64::from(u8::from(layers.first))
+}
+
+/// Bytes of a decoded token's queries that are gathered, and of partial outputs that are reduced and scattered, among the
+/// ranks that share the cache: those of the heads of all of them.
+pub(crate) fn cache_exchange(engine: &EngineSpec) -> (f64, f64) {
+    let model = &engine.model;
+    let heads = f64::from(model.heads) / f64::from(engine.tensor_parallel.max(1));
+    let gathered = heads * f64::from(engine.decode_context_parallel) * model.activation_dtype.bytes();
+    let (query, output) = match model.attention {
+        Attention::Grouped => (model.head_dim, model.head_dim),
+        Attention::Latent { kv_lora_rank, rope_head_dim, .. } => (kv_lora_rank + rope_head_dim, kv_lora_rank),
+    };
+    (gathered * f64::from(query), gathered * f64::from(output))
 }
 
 /// Bytes of a token's hidden vector.

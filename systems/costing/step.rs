@@ -20,11 +20,13 @@ use oracle_components::SimTime;
 use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::collectives::{LinkSharing, Ring};
-use super::layers::{DecodeAttention, ModelRank};
+use super::exchange::ExpertGroup;
+use super::layers::{DecodeAttention, ExpertLoad, ModelRank};
 use super::roofline;
-use super::shape::{Feature, FeatureRules, Features, StepShape};
+use super::shape::{ExpertRanks, Feature, FeatureRules, Features, StepShape};
 use super::stage::{
-    BatchTerms, MAX_STAGE_KINDS, StageKind, all_reduces, hidden_bytes, layers_of_stage, logit_bytes, stage_kinds,
+    BatchTerms, MAX_STAGE_KINDS, StageKind, all_reduces, cache_exchange, hidden_bytes, layers_of_stage, logit_bytes,
+    stage_kinds,
 };
 
 /// What the steps of one engine cost.
@@ -39,6 +41,7 @@ pub struct StepCost {
     bytes: Features,
     ring_bytes: BatchTerms,
     stage_bytes_per_token: f64,
+    exchange_bytes_per_token: f64,
     context_work: ContextWork,
 }
 
@@ -62,6 +65,8 @@ pub struct StepWork {
     pub ring_bytes: f64,
     /// Bytes sent from each stage to the next.
     pub stage_bytes: f64,
+    /// Bytes that leave each rank for experts on other engines' ranks, and for those engines (the mean over stages).
+    pub exchange_bytes: f64,
 }
 
 impl std::ops::AddAssign for StepWork {
@@ -70,6 +75,7 @@ impl std::ops::AddAssign for StepWork {
         self.memory_bytes_per_gpu += more.memory_bytes_per_gpu;
         self.ring_bytes += more.ring_bytes;
         self.stage_bytes += more.stage_bytes;
+        self.exchange_bytes += more.exchange_bytes;
     }
 }
 
@@ -133,13 +139,19 @@ impl StepCost {
 
     fn with_sharing(engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) -> Self {
         let model = &engine.model;
-        let mut rules = FeatureRules { window_tokens: f64::INFINITY, experts: 0.0, ln_miss: 0.0 };
+        let mut rules = FeatureRules { window_tokens: f64::INFINITY, ..FeatureRules::default() };
         if let Some(window) = &model.sliding_window {
             rules.window_tokens = f64::from(window.window_tokens);
         }
         if let Some(moe) = &model.moe {
             rules.experts = f64::from(moe.experts);
             rules.ln_miss = (-f64::from(moe.experts_per_token) / f64::from(moe.experts)).ln_1p();
+            rules.expert_ranks = engine.expert_parallel.as_ref().map(|experts| ExpertRanks {
+                ranks: f64::from(experts.data_parallel * engine.tensor_parallel.max(1)),
+                engines: f64::from(experts.data_parallel),
+                experts_per_token: f64::from(moe.experts_per_token),
+                imbalance: experts.imbalance,
+            });
         }
         let mut cost = Self {
             rules,
@@ -151,6 +163,7 @@ impl StepCost {
             bytes: Features::default(),
             ring_bytes: BatchTerms::default(),
             stage_bytes_per_token: if engine.pipeline_parallel > 1 { hidden_bytes(engine) } else { 0.0 },
+            exchange_bytes_per_token: 0.0,
             context_work: ContextWork::default(),
         };
         cost.sum_work(engine, scenario, sharing);
@@ -197,6 +210,7 @@ impl StepCost {
                 memory_bytes_per_gpu: microbatches * self.bytes.dot(&features),
                 ring_bytes: microbatches * self.ring_bytes.of(&features),
                 stage_bytes: shape.tokens() as f64 * self.stage_bytes_per_token,
+                exchange_bytes: shape.tokens() as f64 * self.exchange_bytes_per_token,
             },
             context_work: self.context_work,
         }
@@ -204,7 +218,8 @@ impl StepCost {
 
     /// Fills in what GPUs and links do, averaged over stages.
     fn sum_work(&mut self, engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) {
-        let rank = ModelRank::new(&engine.model, engine.tensor_parallel);
+        let rank = ModelRank::new(engine, ExpertLoad::Mean);
+        let experts = ExpertGroup::of_engine(engine, scenario);
         let DecodeAttention { flops_per_context_token, bytes_per_context_token, bytes_per_sequence } =
             rank.decode_attention();
         self.context_work.flops_per_token = flops_per_context_token;
@@ -224,8 +239,16 @@ impl StepCost {
             self.context_work.full_layers += layers.full * share;
             self.context_work.window_layers += layers.window * share;
             let ring = Ring::of_stage(engine, scenario, stage as usize, sharing);
+            if let Some(group) = &experts {
+                self.exchange_bytes_per_token += group.sent_bytes_per_token() * layers.moe * share;
+            }
             let reduced = all_reduces(&layers) * hidden_bytes(engine) * ring.all_reduce_share();
             self.ring_bytes.per_token += reduced * share;
+            if engine.decode_context_parallel > 1 {
+                let (there, back) = cache_exchange(engine);
+                let sent = ring.of_ranks(engine.decode_context_parallel).all_gather_share() * (there + back);
+                self.ring_bytes.per_decode += sent * layers.layers() * share;
+            }
             if layers.last {
                 self.ring_bytes.per_row += logit_bytes(engine) * ring.all_gather_share() * share;
             }
@@ -273,6 +296,7 @@ impl PreparedStep {
             memory_bytes_per_gpu: steps * fixed.memory_bytes_per_gpu + bytes_per_token * layer_tokens,
             ring_bytes: steps * fixed.ring_bytes,
             stage_bytes: steps * fixed.stage_bytes,
+            exchange_bytes: steps * fixed.exchange_bytes,
         }
     }
 

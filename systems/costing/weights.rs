@@ -5,8 +5,9 @@
 //! `expert_dtype`, where given, that of the routed experts' matrices; embeddings, language-model head, router, norms and
 //! biases stay in the activations' type, as quantised checkpoints (8 bits and fewer) keep them.
 //!
-//! On `tensor_parallel` ranks matrices are divided; norms, the router, MLA's down projections and, where there are more
-//! ranks than KV heads, those heads are replicated. Everything here is a whole number far below 2^53 when one rank holds
+//! On `tensor_parallel` ranks matrices are divided, and so are routed experts, sliced or whole, among the ranks that share
+//! them; norms, the router, MLA's down projections and, where there are more ranks than KV heads, those heads are
+//! replicated. Everything here is a whole number far below 2^53 when one rank holds
 //! it all, so `f64` is exact.
 
 use std::ops::{Add, Mul};
@@ -93,8 +94,21 @@ pub fn weight_bytes(model: &ModelArchitecture) -> u64 {
 /// Bytes of weights on each rank of `stage`: the embedding on the first stage, the head and the last norm on the last.
 #[must_use]
 pub fn stage_weight_bytes(model: &ModelArchitecture, tensor_parallel: u32, pipeline_parallel: u32, stage: u32) -> u64 {
+    stage_weight_bytes_with_experts(model, tensor_parallel, pipeline_parallel, stage, 1)
+}
+
+/// The same where `expert_engines` of `tensor_parallel` ranks each share the routed experts.
+#[must_use]
+pub fn stage_weight_bytes_with_experts(
+    model: &ModelArchitecture,
+    tensor_parallel: u32,
+    pipeline_parallel: u32,
+    stage: u32,
+    expert_engines: u32,
+) -> u64 {
     let tensor = f64::from(tensor_parallel.max(1));
-    stage_elements(model, tensor, pipeline_parallel.max(1), stage).bytes(model).ceil() as u64
+    let experts = tensor * f64::from(expert_engines.max(1));
+    stage_elements(model, tensor, experts, pipeline_parallel.max(1), stage).bytes(model).ceil() as u64
 }
 
 /// Bytes that a token takes in the KV cache of one layer, all KV heads together.
@@ -135,10 +149,10 @@ pub(crate) fn mlp_in_matrices(model: &ModelArchitecture) -> f64 {
 }
 
 fn whole_model(model: &ModelArchitecture) -> Elements {
-    stage_elements(model, 1.0, 1, 0)
+    stage_elements(model, 1.0, 1.0, 1, 0)
 }
 
-fn stage_elements(model: &ModelArchitecture, tensor: f64, stages: u32, stage: u32) -> Elements {
+fn stage_elements(model: &ModelArchitecture, tensor: f64, expert_ranks: f64, stages: u32, stage: u32) -> Elements {
     let (first_layer, layers) = stage_layers(model.layers, stages, stage);
     let hidden = f64::from(model.hidden);
     let dense_until = model.moe.map_or(model.layers, |moe| moe.dense_layers);
@@ -147,7 +161,7 @@ fn stage_elements(model: &ModelArchitecture, tensor: f64, stages: u32, stage: u3
     let mut sum = (attention(model, tensor) + Elements { wide: norms, ..Elements::default() }) * f64::from(layers)
         + mlp(model, model.intermediate, tensor) * f64::from(dense);
     if let Some(moe) = &model.moe {
-        sum = sum + experts(model, moe, tensor) * f64::from(layers - dense);
+        sum = sum + experts(model, moe, tensor, expert_ranks) * f64::from(layers - dense);
     }
     let vocabulary = f64::from(model.vocab) * hidden / tensor;
     let (first, last) = (stage == 0, stage + 1 == stages);
@@ -218,10 +232,10 @@ fn mlp(model: &ModelArchitecture, intermediate: u32, tensor: f64) -> Elements {
     Elements { matrices: (inward + 1.0) * hidden * width, wide, ..Elements::default() }
 }
 
-fn experts(model: &ModelArchitecture, moe: &MixtureOfExperts, tensor: f64) -> Elements {
+fn experts(model: &ModelArchitecture, moe: &MixtureOfExperts, tensor: f64, expert_ranks: f64) -> Elements {
     let bias = if model.all_biases { f64::from(moe.experts) } else { 0.0 };
     let router = Elements { wide: f64::from(model.hidden) * f64::from(moe.experts) + bias, ..Elements::default() };
-    let Elements { matrices, wide, .. } = mlp(model, moe.expert_intermediate, tensor) * f64::from(moe.experts);
+    let Elements { matrices, wide, .. } = mlp(model, moe.expert_intermediate, expert_ranks) * f64::from(moe.experts);
     let routed = Elements { matrices: 0.0, experts: matrices, wide };
     let shared =
         if moe.shared_intermediate == 0 { Elements::default() } else { mlp(model, moe.shared_intermediate, tensor) };

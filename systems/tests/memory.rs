@@ -41,6 +41,8 @@ fn request(memory_bytes: u64) -> PoolRequest {
         max_num_batched_tokens: 2048,
         max_num_seqs: 256,
         gpu_share: 1.0,
+        expert_engines: 1,
+        decode_context_parallel: 1,
     }
 }
 
@@ -130,4 +132,14 @@ fn a_model_that_does_not_fit_says_what_is_missing() {
         assert!(text.contains(part), "{part:?} is not in {text:?}");
     }
     assert!(pool(&llama31_8b(), 16 * GIB, 2, 1).is_ok());
+}
+
+#[test]
+fn a_shared_cache_has_room_for_more_tokens() {
+    let pool = |ranks| {
+        let request = PoolRequest { tensor_parallel: 16, decode_context_parallel: ranks, ..request(80 * GIB) };
+        kv_pool(&llama31_8b(), &request).unwrap()
+    };
+    assert_eq!(pool(2).block_bytes * 2, pool(1).block_bytes);
+    assert_eq!(pool(2).blocks / 2, pool(1).blocks);
 }

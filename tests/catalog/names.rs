@@ -1,6 +1,8 @@
 //! Look-ups by name.
 
 use llmperforacle::catalog::Catalog;
+use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_systems::costing::weights::weight_bytes;
 
 #[test]
 fn a_model_is_found_by_any_of_its_names() {
@@ -22,6 +24,28 @@ fn a_model_is_found_by_any_of_its_names() {
     for asked in ["", "/", "Llama3.1-9B", "Llama"] {
         assert_eq!(name(asked), None, "{asked}");
     }
+}
+
+#[test]
+fn a_name_may_say_that_weights_are_quantised() {
+    let catalog = Catalog::builtin();
+    for (asked, base, dtype) in [
+        ("Qwen/Qwen3-8B-FP8", "Qwen3-8B", Dtype::Fp8),
+        ("Qwen/Qwen3-30B-A3B-Instruct-2507-FP8", "Qwen3-30B-A3B-2507", Dtype::Fp8),
+        ("RedHatAI/Meta-Llama-3.1-70B-Instruct-FP8-dynamic", "Llama3.1-70B", Dtype::Fp8),
+        ("nvidia/Llama-3.1-8B-Instruct-FP8", "Llama3.1-8B", Dtype::Fp8),
+        ("RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w8a8", "Llama3.1-8B", Dtype::Int8),
+        ("Qwen/Qwen2.5-72B-Instruct-AWQ", "Qwen2.5-72B", Dtype::Int4),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "Qwen2.5-7B", Dtype::Int4),
+    ] {
+        let found = catalog.architecture(asked).unwrap_or_else(|| panic!("{asked}"));
+        let base = catalog.architecture(base).expect("a model of the catalog");
+        let expected = ModelArchitecture { weight_dtype: dtype, name: found.name.clone(), ..(*base).clone() };
+        assert_eq!(*found, expected, "{asked}");
+        assert!(weight_bytes(&found) < weight_bytes(&base));
+    }
+    assert_eq!(catalog.architecture("Qwen3-8B").map(|model| model.weight_dtype), Some(Dtype::Bf16));
+    assert!(catalog.architecture("whisper-FP8").is_none());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use llmperforacle::catalog::Catalog;
 use oracle_components::model::{Attention, ModelArchitecture};
+use oracle_systems::costing::weights::active_parameters;
 
 /// Parameters counted matrix by matrix from the papers' formulas, apart from the program's own costing.
 fn parameters(model: &ModelArchitecture) -> u64 {
@@ -68,6 +69,30 @@ fn every_model_has_the_published_number_of_parameters() {
     assert!(wrong.is_empty(), "more than 1 % off:\n{}", wrong.join("\n"));
 }
 
+/// Makers give two digits, and mean by "activated" more or less the same.
+#[test]
+fn every_mixture_of_experts_uses_the_published_number_of_parameters() {
+    let mut mixtures = 0;
+    for model in Catalog::builtin().models() {
+        let architecture = &model.architecture;
+        let published = &model.published_parameters.active;
+        assert_eq!(architecture.moe.is_some(), published.is_some(), "{}", architecture.name);
+        let Some(published) = published else { continue };
+        let embedding = u64::from(architecture.vocab) * u64::from(architecture.hidden);
+        let counted = active_parameters(architecture) - if published.embedding { 0 } else { embedding };
+        let error = counted as f64 / published.count as f64 - 1.0;
+        println!(
+            "{:<20} {counted:>12} counted {:>12} published {:>6.2} %",
+            architecture.name,
+            published.count,
+            100.0 * error
+        );
+        assert!(error.abs() < 0.025, "{}: {counted} counted, {} published", architecture.name, published.count);
+        mixtures += 1;
+    }
+    assert!(mixtures >= 10);
+}
+
 #[test]
 fn every_model_is_whole() {
     for model in Catalog::builtin().models() {
@@ -107,16 +132,22 @@ fn every_device_is_within_reason() {
 #[test]
 fn every_catalog_file_is_embedded_under_the_name_it_has() {
     let catalog = Catalog::builtin();
-    let (models, devices) = Catalog::embedded_files();
     let folder = |name: &str| -> BTreeSet<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
         let files = fs::read_dir(folder).expect("the catalog's folder is in the repository");
         files.map(|file| file.expect("readable").file_name().to_string_lossy().into_owned()).collect()
     };
     let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-    assert_eq!(folder("models"), owned(&models));
-    assert_eq!(folder("hardware"), owned(&devices));
     let yaml = |name: &str| format!("{name}.yaml");
-    assert_eq!(owned(&models), catalog.model_names().map(yaml).collect());
-    assert_eq!(owned(&devices), catalog.device_names().map(yaml).collect());
+    for (name, files) in Catalog::embedded_files() {
+        let files = owned(&files);
+        assert_eq!(folder(name), files);
+        let names: BTreeSet<String> = match name {
+            "models" => catalog.model_names().map(yaml).collect(),
+            "hardware" => catalog.device_names().map(yaml).collect(),
+            "topologies" => catalog.topologies().iter().map(|topology| yaml(&topology.name)).collect(),
+            _ => catalog.fabrics().iter().map(|fabric| yaml(&fabric.fabric.name)).collect(),
+        };
+        assert_eq!(files, names);
+    }
 }

@@ -4,6 +4,7 @@ mod files;
 mod flags;
 mod meaning;
 mod messages;
+mod parallel;
 mod pools;
 mod robustness;
 

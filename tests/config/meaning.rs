@@ -6,6 +6,7 @@ use llmperforacle::config::Resolved;
 use llmperforacle::workload::{Distribution, Workload};
 use oracle_components::SimTime;
 use oracle_components::device::Efficiency;
+use oracle_components::model::Dtype;
 use oracle_components::scenario::{LinkSpec, PrefixCaching, QueuePolicy, Routing};
 
 use crate::{GOOD, good, lines, replaced, with_framework, with_set};
@@ -56,6 +57,22 @@ fn caching_keys_map_onto_three_modes() {
     let config = |key: &str| format!("frameworks_to_test[0].config.{key}=false");
     assert_eq!(mode(&[&config("enable_cross_request_caching")]), PrefixCaching::Conversational);
     assert_eq!(mode(&[&config("enable_prefix_caching")]), PrefixCaching::Off);
+}
+
+#[test]
+fn a_narrower_cache_holds_more_and_narrower_weights_leave_more() {
+    let engine = |set: &str| {
+        let set = format!("frameworks_to_test[0].config.{set}");
+        with_set(&[&set]).expect("resolves").scenario.engines[0].clone()
+    };
+    let plain = good(GOOD).scenario.engines[0].kv_blocks;
+    assert_eq!(engine("kv_cache_dtype=auto").kv_blocks, plain);
+    let fp8 = engine("kv_cache_dtype=fp8_e4m3");
+    assert_eq!((fp8.kv_blocks / 2, fp8.model.kv_dtype), (plain, Dtype::Fp8));
+    let quantised = engine("model_profile_id=TheBloke/Llama-2-7B-AWQ");
+    assert_eq!(quantised.model.weight_dtype, Dtype::Int4);
+    assert_eq!(quantised.kv_blocks, engine("weight_dtype=int4").kv_blocks);
+    assert!(quantised.kv_blocks > plain);
 }
 
 #[test]

@@ -96,6 +96,10 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
         egress: vec![1],
         response_bytes_per_token: 4.0,
         weight: 1.0,
+        fabrics: Vec::new(),
+        expert_parallel: None,
+        sequence_parallel: false,
+        decode_context_parallel: 1,
     }
 }
 

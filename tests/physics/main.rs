@@ -4,11 +4,13 @@
 //! - `steps`: one step at a time: decode, prefill, parallelism, network, memory;
 //! - `queues`: what queueing theory says of many requests;
 //! - `bounds`: what no prediction may break, over random configurations;
-//! - `laws`: two runs that must agree, or be in order.
+//! - `laws`: two runs that must agree, or be in order;
+//! - `servers`: what crosses the links of servers of a known kind.
 
 mod bounds;
 mod laws;
 mod queues;
+mod servers;
 mod steps;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! `frameworks_to_test`: serving engines.
 
 use oracle_components::model::Dtype;
-use oracle_components::scenario::Role;
+use oracle_components::scenario::{ExpertExchange, Role};
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
@@ -17,6 +17,10 @@ names!(Strategy {
     "TP_PP" => Strategy::TensorPipeline,
 });
 names!(Role { "both" => Role::Both, "prefill" => Role::Prefill, "decode" => Role::Decode });
+names!(ExpertExchange {
+    "allgather_reducescatter" => ExpertExchange::AllGather,
+    "all_to_all" => ExpertExchange::AllToAll,
+});
 names!(EvictionPolicy { "lru" => EvictionPolicy::Lru });
 names!(Dtype {
     "fp32" => Dtype::Fp32,
@@ -27,6 +31,27 @@ names!(Dtype {
     "int4" => Dtype::Int4,
     "mxfp4" => Dtype::Mxfp4,
 });
+
+names!(CacheDtype {
+    "auto" => CacheDtype::Model,
+    "fp8" => CacheDtype::Of(Dtype::Fp8),
+    "fp8_e4m3" => CacheDtype::Of(Dtype::Fp8),
+    "fp8_e5m2" => CacheDtype::Of(Dtype::Fp8),
+    "bf16" => CacheDtype::Of(Dtype::Bf16),
+    "fp16" => CacheDtype::Of(Dtype::Fp16),
+    "fp32" => CacheDtype::Of(Dtype::Fp32),
+    "int8" => CacheDtype::Of(Dtype::Int8),
+    "int4" => CacheDtype::Of(Dtype::Int4),
+    "mxfp4" => CacheDtype::Of(Dtype::Mxfp4),
+});
+
+/// Element type of the KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheDtype {
+    /// The model's own.
+    Model,
+    Of(Dtype),
+}
 
 /// How a framework is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +156,9 @@ section! {
         /// Element type of the weights.
         weight_dtype: Field<Dtype> = optional("the model's").also_called(&["dtype", "quantization"]);
         /// Element type of the KV cache.
-        kv_cache_dtype: Field<Dtype> = optional("the model's");
+        kv_cache_dtype: Field<CacheDtype> = optional("auto, the model's").also_called(&["kv_dtype"]);
+        /// Leave all-reduces to NCCL, small ones too. Links that are rings of their bandwidth and latency know no other.
+        disable_custom_all_reduce: Field<bool> = optional("false");
         /// How the model is spread over GPUs.
         parallelism: Field<Parallelism> = optional("one GPU");
         /// Level of detail; `simulation.lod` always overrode it.
@@ -163,5 +190,21 @@ section! {
         /// Micro-batches that a step with prompts is cut into on its way through the stages, prompts split as need be;
         /// without it as many as there are stages, of whole sequences.
         num_microbatches_per_request: Field<u32> = optional("the number of stages").at_least(1.0);
+        /// Whole routed experts on the ranks, in place of a slice of each on every rank; the busiest rank counts.
+        expert_parallel: Field<bool> = optional("false").also_called(&["enable_expert_parallel", "ep"]);
+        /// Engines that share the routed experts, each on its part of `gpu_ids` with attention, KV cache and requests of its
+        /// own (DP attention); with `expert_parallel`. Copies that share nothing are `replicas`.
+        dp_degree: Field<u32> = optional("1").range(1.0, 1024.0)
+            .also_called(&["data_parallel_size", "data_parallel", "dp_size", "dp"]);
+        /// How tokens reach the experts of other engines.
+        all2all_backend: Field<ExpertExchange> = optional("allgather_reducescatter").also_called(&["expert_exchange"]);
+        /// Load of the busiest rank with experts over the mean of all.
+        expert_imbalance: Field<f64> = optional("what is expected of uniform routing").range(1.0, 1024.0);
+        /// Reduce-scatter and all-gather in place of each all-reduce, and norms divided among the ranks.
+        sequence_parallel: Field<bool> = optional("false").also_called(&["enable_sequence_parallelism", "sp"]);
+        /// Ranks that divide among them, by tokens, the KV cache that each would otherwise hold a copy of; they decode
+        /// together. At most `tp_degree` over the model's KV heads, with latent attention `tp_degree`.
+        dcp_degree: Field<u32> = optional("1").range(1.0, 1024.0)
+            .also_called(&["decode_context_parallel_size", "dcp_size", "dcp", "cp"]);
     }
 }

@@ -1,22 +1,55 @@
 //! `hardware_profile`: devices and links.
 
-use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, optional, required, section};
+use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, names, optional, required, section};
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY};
+use crate::catalog::{InfinibandGeneration, LinkKind};
 
 /// Slowest and fastest device, in TFLOP/s and in GB/s: a thousandth of a processor core, and a million GPUs.
 const SLOWEST: f64 = 1e-3;
 const FASTEST: f64 = 1e9;
 
+names!(LinkKind {
+    "nvlink" => LinkKind::Nvlink,
+    "pcie" => LinkKind::Pcie,
+    "infiniband" => LinkKind::Infiniband,
+});
+
+names!(InfinibandGeneration {
+    "HDR" => InfinibandGeneration::Hdr,
+    "NDR" => InfinibandGeneration::Ndr,
+    "XDR" => InfinibandGeneration::Xdr,
+});
+
 section! {
     /// GPUs and the links between them.
     HardwareProfile {
         /// GPUs (and CPUs, which compute nothing here).
-        compute_devices: Field<Vec<ComputeDevice>> = required();
+        compute_devices: Field<Vec<ComputeDevice>> = optional("required without `topology`");
         /// Directed links.
         network_links: Set<Vec<NetworkLink>> = default(Literal::EmptyList);
         /// Host memories.
         memory_devices: Ignored = ignored();
+        /// Servers of a known kind, in place of devices and links written out or beside them.
+        topology: Field<ServerTopology> = optional("the devices and links above");
+    }
+}
+
+section! {
+    /// Servers of a known kind, which make devices and links: the GPUs `gpu0`, `gpu1` and so on, node by node, each joined
+    /// to its node's switch, the switches to a network, and the client to every framework unless a link of its own is
+    /// declared. Collectives are as measured on such links.
+    ServerTopology {
+        /// `DGX-A100`, `DGX-H100`, `DGX-H200`, `DGX-B200`, `GB200-NVL72`, `PCIe-4` or `PCIe-5`.
+        preset: Field<String> = required().also_called(&["name", "type"]);
+        /// Servers, or racks of the NVL72, joined by InfiniBand.
+        nodes: Field<u32> = optional("1").range(1.0, 100_000.0).also_called(&["num_nodes", "count"]);
+        /// GPUs of each.
+        gpus_per_node: Field<u32> = optional("as many as there are").at_least(1.0).also_called(&["gpus", "num_gpus"]);
+        /// Name of a catalog device in place of the preset's.
+        device: Field<String> = optional("the preset's; required for PCIe").also_called(&["gpu", "gpu_type"]);
+        /// InfiniBand of each adapter: 200, 400 or 800 Gb/s.
+        network: Field<InfinibandGeneration> = optional("the preset's").also_called(&["infiniband"]);
     }
 }
 
@@ -85,5 +118,8 @@ section! {
             .also_called(&["latency", "latency_ms"]);
         /// Adds a link the other way, `<link_id>:reverse`, unless one is declared.
         bidirectional: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// What the link is: collectives over it are then as measured on links of that kind, and in keeping with its
+        /// bandwidth, in place of rings of its bandwidth and latency.
+        fabric: Field<LinkKind> = optional("a ring of its bandwidth and latency");
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
 use oracle_components::scenario::{
-    EngineIndex, EngineSpec, GpuIndex, GpuSpec, KvPaths, LinkIndex, LinkSpec, Path, PrefixCaching, Role, Routing,
-    SchedulerSpec,
+    EngineIndex, EngineSpec, ExpertParallel, GpuIndex, GpuSpec, KvPaths, LinkIndex, LinkSpec, Path, PrefixCaching,
+    Role, Routing, SchedulerSpec,
 };
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
@@ -52,11 +52,11 @@ pub(super) fn build(
     let mut fleet = Fleet::new(&hardware);
     let mut drafts = Vec::new();
     for plan in &plans {
-        let Some(engine) = draft(plan, &hardware, &tenants, workload, diagnostics) else {
+        let Some(engines) = draft(plan, &hardware, &tenants, workload, diagnostics) else {
             continue;
         };
         if plan.keys.is_target_for_workload.value {
-            drafts.push((plan, engine));
+            drafts.push((plan, engines));
         }
     }
     if diagnostics.has_errors() {
@@ -69,9 +69,9 @@ pub(super) fn build(
     fleet.links_between_pools = pools::links_between_pools(&plans, &topology);
     fleet.topology = topology;
     let mut members = Vec::new();
-    for (plan, engine) in drafts {
+    for (plan, engines) in drafts {
         let first = fleet.engines.len();
-        fleet.add(plan, engine);
+        fleet.add(plan, &engines);
         let engines = first..fleet.engines.len();
         members.extend(engines.map(|engine| pools::Member { plan, engine: engine as EngineIndex }));
     }
@@ -80,7 +80,11 @@ pub(super) fn build(
 }
 
 /// GPUs and links, copies included, must fit in memory. `None` if they do not, which has been reported.
-fn check_size(drafts: &[(&Plan<'_>, EngineSpec)], hardware: &Hardware, diagnostics: &mut Diagnostics) -> Option<()> {
+fn check_size(
+    drafts: &[(&Plan<'_>, Vec<EngineSpec>)],
+    hardware: &Hardware,
+    diagnostics: &mut Diagnostics,
+) -> Option<()> {
     let (mut gpus, mut links) = (hardware.devices.len(), hardware.topology.len());
     for (plan, _) in drafts {
         let Some(layout) = &plan.layout else { continue };
@@ -135,14 +139,14 @@ fn check_weights(plans: &[Plan<'_>], workload: &Workload, diagnostics: &mut Diag
     }
 }
 
-/// The first copy of a framework. `None` if something is wrong with it, which has been reported.
+/// The engines of the first copy of a framework. `None` if something is wrong with it, which has been reported.
 fn draft(
     plan: &Plan<'_>,
     hardware: &Hardware,
     tenants: &HashMap<String, u32>,
     workload: &Workload,
     diagnostics: &mut Diagnostics,
-) -> Option<EngineSpec> {
+) -> Option<Vec<EngineSpec>> {
     let config = plan.config;
     let limits = frameworks::scheduler(config, diagnostics);
     let step_overhead_s = frameworks::step_overhead_s(config, diagnostics);
@@ -150,7 +154,7 @@ fn draft(
     let has_data_sheets = devices(layout, hardware).is_some();
     // Without links and with a catalog device that is unknown, the links that it would bring are not missing.
     let is_wired = has_data_sheets || !hardware.topology.is_empty();
-    let wiring = is_wired.then(|| wiring::resolve(plan, layout, &hardware.topology, diagnostics)).flatten();
+    let wiring = is_wired.then(|| wiring::resolve(plan, layout, hardware, diagnostics)).flatten();
     if !has_data_sheets && !diagnostics.has_errors() {
         // A GPU without a data sheet has been reported where it stands; a CPU has not.
         diagnostics
@@ -162,30 +166,35 @@ fn draft(
     let model = Arc::clone(plan.model.as_ref()?);
     let kv_blocks = kv_blocks(plan, layout, &devices, (max_num_batched_tokens, max_num_seqs), gpu_share, diagnostics)?;
     let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
-    let Wiring { rings, stage_paths, ingress, egress } = wiring?;
     let role = plan.role().unwrap_or_default();
     let prefix_caching = if role == Role::Decode { PrefixCaching::Off } else { limits.prefix_caching };
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
-    Some(EngineSpec {
-        name: plan.name.clone(),
+    let sequence_parallel = config.parallelism.value.as_ref().and_then(|keys| keys.sequence_parallel.value);
+    let engine = |(number, wiring): (u32, Wiring)| EngineSpec {
+        name: if number == 0 { plan.name.clone() } else { format!("{}#dp{number}", plan.name) },
         role,
-        model,
+        model: Arc::clone(&model),
         gpus: Vec::new(),
         tensor_parallel: layout.tensor_parallel,
         pipeline_parallel: layout.pipeline_parallel,
         prompt_microbatches: layout.prompt_microbatches,
-        rings,
-        stage_paths,
+        rings: wiring.rings,
+        stage_paths: wiring.stage_paths,
         efficiency: efficiency(plan, devices[0]),
         gpu_share,
         scheduler: SchedulerSpec { max_num_seqs, max_num_batched_tokens, max_model_len, prefix_caching, ..limits },
         kv_blocks,
         step_overhead_s,
-        ingress,
-        egress,
+        ingress: wiring.ingress,
+        egress: wiring.egress,
         response_bytes_per_token: config.bytes_per_token_estimate_for_network.value,
-        weight: weight / f64::from(plan.keys.replicas.value),
-    })
+        weight: weight / f64::from(plan.keys.replicas.value) / f64::from(layout.data_parallel),
+        fabrics: wiring.fabrics,
+        expert_parallel: wiring.expert_parallel,
+        sequence_parallel: sequence_parallel == Some(true) && layout.tensor_parallel > 1,
+        decode_context_parallel: layout.decode_context_parallel,
+    };
+    Some((0..).zip(wiring?).map(engine).collect())
 }
 
 /// The devices of an engine, if all have a data sheet.
@@ -247,6 +256,8 @@ fn kv_blocks(
         max_num_batched_tokens,
         max_num_seqs,
         gpu_share,
+        expert_engines: layout.data_parallel,
+        decode_context_parallel: layout.decode_context_parallel,
     };
     let pool = kv_pool(plan.model.as_deref()?, &request);
     let given = plan.config.num_gpu_blocks_override.value;
@@ -329,27 +340,33 @@ impl Fleet {
         next
     }
 
-    /// Adds a framework: the engine on the GPUs it names, and its replicas on clones of them.
-    fn add(&mut self, plan: &Plan<'_>, engine: EngineSpec) {
+    /// Adds a framework: the engines on the GPUs it names, and their replicas on clones of them.
+    fn add(&mut self, plan: &Plan<'_>, engines: &[EngineSpec]) {
         let Some(layout) = &plan.layout else { return };
-        let ids: Vec<&str> = layout.gpu_ids.iter().map(String::as_str).collect();
-        let own = ids.iter().copied().collect();
+        let own = layout.gpu_ids.iter().map(String::as_str).collect();
         let mut links = if plan.keys.replicas.value > 1 { self.topology.touching(&own) } else { Vec::new() };
         // A clone of a link of another framework's copy would lead nowhere.
         links.retain(|&link| (link as usize) < self.declared_links && !self.links_between_pools.contains(&link));
         for copy in 0..plan.keys.replicas.value {
-            let gpus = ids.iter().map(|id| self.clone_gpu(id, copy)).collect();
             let moved = if copy == 0 { HashMap::new() } else { self.clone_links(&links, &own, copy) };
             let path = |path: &Path| path.iter().map(|link| *moved.get(link).unwrap_or(link)).collect::<Path>();
-            self.engines.push(EngineSpec {
-                name: copy_name(&engine.name, copy),
-                gpus,
-                rings: engine.rings.iter().map(|ring| ring.iter().map(path).collect()).collect(),
-                stage_paths: engine.stage_paths.iter().map(path).collect(),
-                ingress: path(&engine.ingress),
-                egress: path(&engine.egress),
-                ..engine.clone()
-            });
+            for (number, engine) in (0..).zip(engines) {
+                let gpus = layout.engine(number).gpu_ids.iter().map(|id| self.clone_gpu(id, copy)).collect();
+                let expert_parallel = engine
+                    .expert_parallel
+                    .clone()
+                    .map(|experts| ExpertParallel { hops: experts.hops.iter().map(path).collect(), ..experts });
+                self.engines.push(EngineSpec {
+                    name: copy_name(&engine.name, copy),
+                    gpus,
+                    rings: engine.rings.iter().map(|ring| ring.iter().map(path).collect()).collect(),
+                    stage_paths: engine.stage_paths.iter().map(path).collect(),
+                    ingress: path(&engine.ingress),
+                    egress: path(&engine.egress),
+                    expert_parallel,
+                    ..engine.clone()
+                });
+            }
         }
     }
 

@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use oracle_components::model::ModelArchitecture;
+use oracle_components::model::{Attention, ModelArchitecture};
 use oracle_components::scenario::{PrefixCaching, QueuePolicy, Role, SchedulerSpec};
 
-use super::Places;
 use super::hardware::Hardware;
 use super::models::Models;
 use super::topology::CLIENT;
+use super::{Places, experts};
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{At, Diagnostics, Severity};
-use crate::config::keys::{Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
+use crate::config::keys::{CacheDtype, Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
 
 /// A framework on its own.
 #[derive(Debug)]
@@ -33,12 +33,22 @@ pub(super) struct Layout {
     pub(super) tensor_parallel: u32,
     pub(super) pipeline_parallel: u32,
     pub(super) prompt_microbatches: Option<u32>,
+    /// Engines that the GPUs are divided among, which share the experts.
+    pub(super) data_parallel: u32,
+    /// Ranks that share the tokens of the KV cache.
+    pub(super) decode_context_parallel: u32,
     /// Where the GPUs are named.
     pub(super) at: At,
 }
 
 impl Layout {
-    /// The GPUs of a stage.
+    /// The part of one of the engines that share the experts.
+    pub(super) fn engine(&self, engine: u32) -> Self {
+        let gpus = self.gpu_ids.len() / self.data_parallel as usize;
+        Self { gpu_ids: self.gpu_ids[engine as usize * gpus..][..gpus].to_vec(), ..self.clone() }
+    }
+
+    /// The GPUs of a stage of the first of those engines.
     pub(super) fn stage(&self, stage: u32) -> &[String] {
         let ranks = self.tensor_parallel as usize;
         &self.gpu_ids[stage as usize * ranks..][..ranks]
@@ -85,6 +95,8 @@ pub(super) fn resolve<'a>(
         let layout = hardware.and_then(|hardware| layout(keys, config, hardware, diagnostics));
         if let (Some(model), Some(layout)) = (&model, &layout) {
             check_division(model, layout, diagnostics);
+            experts::check(config, model, layout, diagnostics);
+            check_context_parallel(config, model, layout, diagnostics);
         }
         let name = keys.name.value.clone().unwrap_or_default();
         plans.push(Plan { keys, config, name, model, layout });
@@ -93,7 +105,11 @@ pub(super) fn resolve<'a>(
 }
 
 fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<ModelArchitecture> {
-    let (weights, kv_cache) = (config.weight_dtype.value, config.kv_cache_dtype.value);
+    let kv_cache = match config.kv_cache_dtype.value {
+        Some(CacheDtype::Of(dtype)) => Some(dtype),
+        Some(CacheDtype::Model) | None => None,
+    };
+    let weights = config.weight_dtype.value;
     if weights.is_none() && kv_cache.is_none() {
         return model;
     }
@@ -128,7 +144,9 @@ fn layout(
         return None;
     }
     match parallelism.zip(strategy.and_then(|strategy| strategy.value)) {
-        Some((parallelism, strategy)) if !matches!(strategy, Strategy::None | Strategy::Data) => {
+        Some((parallelism, strategy))
+            if !matches!(strategy, Strategy::None | Strategy::Data) || parallelism.dp_degree.value.unwrap_or(1) > 1 =>
+        {
             parallel_layout(parallelism, strategy, hardware, diagnostics)
         }
         _ if kind == FrameworkKind::ParallelVllm
@@ -169,7 +187,15 @@ fn single_layout(
         return None;
     }
     let at = config.gpu_id.at.clone();
-    Some(Layout { gpu_ids: vec![id], tensor_parallel: 1, pipeline_parallel: 1, prompt_microbatches: None, at })
+    Some(Layout {
+        gpu_ids: vec![id],
+        tensor_parallel: 1,
+        pipeline_parallel: 1,
+        prompt_microbatches: None,
+        data_parallel: 1,
+        decode_context_parallel: 1,
+        at,
+    })
 }
 
 fn parallel_layout(
@@ -181,17 +207,32 @@ fn parallel_layout(
     if !check_gpus(keys, hardware, diagnostics) {
         return None;
     }
-    let (tensor_parallel, pipeline_parallel) = degrees(keys, strategy, diagnostics)?;
-    let used = tensor_parallel as usize * pipeline_parallel as usize;
+    let data_parallel = experts::data_parallel(keys, strategy, diagnostics)?;
+    let (tensor_parallel, pipeline_parallel) = degrees(keys, strategy, data_parallel, diagnostics)?;
+    let used = tensor_parallel as usize * pipeline_parallel as usize * data_parallel as usize;
     let gpu_ids = keys.gpu_ids.value.iter().take(used).map(|id| id.value.clone()).collect();
     let prompt_microbatches = keys.num_microbatches_per_request.value.filter(|_| pipeline_parallel > 1);
     let at = keys.gpu_ids.at.clone();
-    Some(Layout { gpu_ids, tensor_parallel, pipeline_parallel, prompt_microbatches, at })
+    let decode_context_parallel = keys.dcp_degree.value.unwrap_or(1);
+    Some(Layout {
+        gpu_ids,
+        tensor_parallel,
+        pipeline_parallel,
+        prompt_microbatches,
+        data_parallel,
+        decode_context_parallel,
+        at,
+    })
 }
 
-/// Ranks a stage and stages, which must make use of the GPUs.
-fn degrees(keys: &Parallelism, strategy: Strategy, diagnostics: &mut Diagnostics) -> Option<(u32, u32)> {
-    let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX);
+/// Ranks a stage and stages of an engine, which must make use of its GPUs.
+fn degrees(
+    keys: &Parallelism,
+    strategy: Strategy,
+    data_parallel: u32,
+    diagnostics: &mut Diagnostics,
+) -> Option<(u32, u32)> {
+    let gpus = u32::try_from(keys.gpu_ids.value.len()).unwrap_or(u32::MAX) / data_parallel;
     let (degree, stages) = (keys.tp_degree.value, keys.pp_stages.value);
     match strategy {
         Strategy::None | Strategy::Data | Strategy::Tensor => {
@@ -265,6 +306,31 @@ fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut 
             model.heads, model.name, layout.tensor_parallel
         );
         diagnostics.warn(&layout.at, message);
+    }
+}
+
+/// Ranks share a cache that they would hold alike: as many as there are ranks to a KV head.
+fn check_context_parallel(
+    config: &FrameworkConfig,
+    model: &ModelArchitecture,
+    layout: &Layout,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(key) = config.parallelism.value.as_ref().map(|keys| &keys.dcp_degree) else { return };
+    let (degree, tensor) = (layout.decode_context_parallel, layout.tensor_parallel);
+    let copies = match model.attention {
+        Attention::Grouped => tensor / model.kv_heads.clamp(1, tensor),
+        Attention::Latent { .. } => tensor,
+    };
+    if degree > copies || !tensor.is_multiple_of(degree) {
+        let times = if copies == 1 { "once".to_owned() } else { format!("{copies} times") };
+        let message =
+            format!("{degree} ranks cannot share the KV cache of {}: {tensor} ranks hold it {times}", model.name);
+        let suggestion = match copies {
+            1 => "leave dcp_degree out".to_owned(),
+            _ => format!("set a divisor of tp_degree up to {copies}"),
+        };
+        diagnostics.error_with(&key.at, message, suggestion);
     }
 }
 

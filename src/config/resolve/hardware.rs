@@ -6,6 +6,7 @@ use std::sync::Arc;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::scenario::LinkSpec;
 
+use super::servers;
 use super::topology::{CLIENT, ENTRY, Topology};
 use crate::catalog::{Catalog, CatalogDevice};
 use crate::config::diagnostic::{At, Diagnostics, NAMES_OFFERED, number, offer};
@@ -31,11 +32,19 @@ pub(super) struct Hardware {
     pub(super) devices: Vec<Device>,
     by_id: HashMap<String, usize>,
     pub(super) topology: Topology,
+    /// Devices are missing for a reason that has been reported, so that nothing more is to be said of a missing one.
+    is_incomplete: bool,
 }
 
 impl Hardware {
     pub(super) fn device(&self, id: &str) -> Option<&Device> {
         self.by_id.get(id).map(|index| &self.devices[*index])
+    }
+
+    /// Adds a device whose id is not taken.
+    pub(super) fn push(&mut self, device: Device) {
+        self.by_id.insert(device.id.clone(), self.devices.len());
+        self.devices.push(device);
     }
 
     fn ids(&self) -> impl Iterator<Item = &str> {
@@ -44,6 +53,9 @@ impl Hardware {
 
     /// Reports an id that is no device's.
     pub(super) fn report_unknown(&self, at: &At, id: &str, diagnostics: &mut Diagnostics) {
+        if self.is_incomplete {
+            return;
+        }
         diagnostics.unknown(at, format!("no device has the id {id:?}"), id, self.ids());
     }
 }
@@ -51,8 +63,18 @@ impl Hardware {
 /// Checks and resolves the hardware.
 pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) -> Hardware {
     let mut hardware = Hardware::default();
+    if !profile.compute_devices.given && !profile.topology.given {
+        let message = "missing required key compute_devices";
+        diagnostics.error_with(&profile.at, message, "or topology, such as topology: {preset: DGX-H100}");
+        hardware.is_incomplete = true;
+    }
     for device in profile.compute_devices.value.iter().flatten() {
         add_device(&mut hardware, device, diagnostics);
+    }
+    if profile.topology.given {
+        let keys = profile.topology.value.as_ref();
+        let added = keys.and_then(|keys| servers::add(&mut hardware, keys, &profile.network_links.value, diagnostics));
+        hardware.is_incomplete |= added.is_none();
     }
     if profile.compute_devices.value.as_ref().is_some_and(Vec::is_empty) {
         diagnostics.error(&profile.compute_devices.at, "there must be at least one device");
@@ -91,18 +113,21 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut
             diagnostics.error(&device.device_id.at, format!("duplicate device_id {id}"));
             return;
         }
-        hardware.by_id.insert(id.clone(), hardware.devices.len());
-        hardware.devices.push(Device { id, spec: spec.clone(), efficiency, catalog });
+        hardware.push(Device { id, spec: spec.clone(), efficiency, catalog });
     }
 }
 
 fn catalog_device(device: &ComputeDevice, diagnostics: &mut Diagnostics) -> Option<&'static CatalogDevice> {
-    let name = device.device.value.as_deref()?;
+    named_device(device.device.value.as_deref()?, &device.device.at, diagnostics)
+}
+
+/// The catalog's device of a name. `None` if there is none, which has been reported.
+pub(super) fn named_device(name: &str, at: &At, diagnostics: &mut Diagnostics) -> Option<&'static CatalogDevice> {
     let found = Catalog::builtin().device(name);
     if found.is_none() {
         let suggestion = offer(name, &Catalog::builtin().nearest_devices(name, NAMES_OFFERED))
             .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
-        diagnostics.error_with(&device.device.at, format!("no device {name:?} in the catalog"), suggestion);
+        diagnostics.error_with(at, format!("no device {name:?} in the catalog"), suggestion);
     }
     found
 }
@@ -176,7 +201,7 @@ fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut D
             }
         }
         if let Some(spec) = link_spec(hardware, link, diagnostics) {
-            hardware.topology.add(spec.clone());
+            add_link(hardware, link, spec.clone());
             declared.push((link, spec));
         }
     }
@@ -187,15 +212,22 @@ fn add_links(hardware: &mut Hardware, links: &[NetworkLink], diagnostics: &mut D
         }
         if link.bidirectional.value {
             let id = format!("{}:reverse", spec.id);
-            implied.push(LinkSpec { id, source: spec.destination, destination: spec.source, ..spec });
+            implied.push((link, LinkSpec { id, source: spec.destination, destination: spec.source, ..spec }));
         } else {
             let message = format!("no link leads back from {} to {}", spec.destination, spec.source);
             diagnostics.warn_with(&link.bidirectional.at, message, "set bidirectional: true or declare it");
         }
     }
-    for link in implied {
-        hardware.topology.add(link);
+    for (link, spec) in implied {
+        add_link(hardware, link, spec);
     }
+}
+
+fn add_link(hardware: &mut Hardware, link: &NetworkLink, spec: LinkSpec) {
+    match link.fabric.value {
+        Some(kind) => hardware.topology.add_of_kind(spec, kind),
+        None => hardware.topology.add(spec),
+    };
 }
 
 fn link_spec(hardware: &Hardware, link: &NetworkLink, diagnostics: &mut Diagnostics) -> Option<LinkSpec> {
@@ -204,10 +236,13 @@ fn link_spec(hardware: &Hardware, link: &NetworkLink, diagnostics: &mut Diagnost
         let Some(id) = end.value.as_deref() else {
             continue;
         };
-        if hardware.by_id.contains_key(id) || id == CLIENT || id == ENTRY {
+        if hardware.by_id.contains_key(id) || id == CLIENT || id == ENTRY || hardware.topology.has(id) {
             continue;
         }
         are_ends_known = false;
+        if hardware.is_incomplete {
+            continue;
+        }
         let known = hardware.ids().chain([CLIENT, ENTRY]);
         diagnostics.unknown(&end.at, format!("no device has the id {id:?}"), id, known);
     }

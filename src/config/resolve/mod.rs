@@ -4,12 +4,14 @@
 
 mod durations;
 mod engines;
+mod experts;
 mod frameworks;
 mod hardware;
 mod models;
 mod output;
 mod pools;
 mod prefixes;
+mod servers;
 mod topology;
 mod wiring;
 mod workload;

@@ -34,8 +34,8 @@ impl<'a> Models<'a> {
         if self.report_findings(name, diagnostics) {
             return None;
         }
-        if let Some(model) = Catalog::builtin().model(name) {
-            return Some(Arc::clone(&model.architecture));
+        if let Some(architecture) = Catalog::builtin().architecture(name) {
+            return Some(architecture);
         }
         if let Some(path) = self.places.find(name) {
             return open_hf_config(&path, id, diagnostics);

@@ -58,13 +58,16 @@ pub(super) fn check(plans: &[Plan<'_>], workload: &Workload, diagnostics: &mut D
 }
 
 /// Ids of the GPUs between which KV caches go, source and destination, first copies only.
-pub(super) fn ways<'a>(plans: &'a [Plan<'_>]) -> Vec<(&'a str, &'a str)> {
-    let layouts = |role| of_role(plans, role).filter_map(|plan| plan.layout.as_ref());
+pub(super) fn ways(plans: &[Plan<'_>]) -> Vec<(String, String)> {
+    let engines = |role| {
+        let layouts = of_role(plans, role).filter_map(|plan| plan.layout.as_ref());
+        layouts.flat_map(|layout| (0..layout.data_parallel).map(|number| layout.engine(number)))
+    };
     let mut ways = Vec::new();
-    for from in layouts(Role::Prefill) {
-        for to in layouts(Role::Decode) {
+    for from in engines(Role::Prefill) {
+        for to in engines(Role::Decode) {
             let flows = flows(from.gpu_ids.len(), to.gpu_ids.len());
-            ways.extend(flows.map(|(a, b)| (from.gpu_ids[a].as_str(), to.gpu_ids[b].as_str())));
+            ways.extend(flows.map(|(a, b)| (from.gpu_ids[a].clone(), to.gpu_ids[b].clone())));
         }
     }
     ways
@@ -99,16 +102,19 @@ fn check_pair(one: &Plan<'_>, other: &Plan<'_>, diagnostics: &mut Diagnostics) {
 }
 
 /// No prompt is computed that leaves no room for an answer where it is decoded.
-pub(super) fn hold_prompts_to_contexts(drafts: &mut [(&Plan<'_>, EngineSpec)], diagnostics: &mut Diagnostics) {
-    let decode = drafts.iter().filter(|(_, engine)| engine.role == Role::Decode);
-    let Some(longest) = decode.map(|(_, engine)| engine.scheduler.max_model_len).min() else { return };
-    for (plan, engine) in drafts.iter_mut().filter(|(_, engine)| engine.role == Role::Prefill) {
-        let own = &mut engine.scheduler.max_model_len;
-        if plan.config.max_model_len.given && *own > longest {
-            let message = format!("{own} is more than the {longest} tokens of a framework that decodes, which count");
-            diagnostics.warn(&plan.config.max_model_len.at, message);
+pub(super) fn hold_prompts_to_contexts(drafts: &mut [(&Plan<'_>, Vec<EngineSpec>)], diagnostics: &mut Diagnostics) {
+    let engines = drafts.iter().flat_map(|(_, engines)| engines).filter(|engine| engine.role == Role::Decode);
+    let Some(longest) = engines.map(|engine| engine.scheduler.max_model_len).min() else { return };
+    for (plan, engines) in drafts.iter_mut().filter(|(plan, _)| plan.role() == Some(Role::Prefill)) {
+        for engine in engines.iter_mut() {
+            let own = &mut engine.scheduler.max_model_len;
+            if plan.config.max_model_len.given && *own > longest {
+                let message =
+                    format!("{own} is more than the {longest} tokens of a framework that decodes, which count");
+                diagnostics.warn(&plan.config.max_model_len.at, message);
+            }
+            *own = longest.min(*own);
         }
-        *own = longest.min(*own);
     }
 }
 

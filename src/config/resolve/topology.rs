@@ -9,6 +9,8 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use oracle_components::scenario::{LinkIndex, LinkSpec, Path};
 
+use crate::catalog::LinkKind;
+
 /// The node that requests come from.
 pub(super) const CLIENT: &str = "client_node_0";
 /// The node that stands for every framework without a client link of its own.
@@ -18,6 +20,8 @@ pub(super) const ENTRY: &str = "framework_entry_0";
 #[derive(Debug, Default)]
 pub(super) struct Topology {
     links: Vec<LinkSpec>,
+    /// What a link is, where collectives over it are to be those that were measured.
+    kinds: HashMap<LinkIndex, LinkKind>,
     nodes: HashMap<String, usize>,
     /// For each node, its outgoing links and where they lead.
     outgoing: Vec<Vec<(LinkIndex, usize)>>,
@@ -31,6 +35,23 @@ impl Topology {
         self.outgoing[source].push((index, destination));
         self.links.push(link);
         index
+    }
+
+    /// Adds a link over which collectives are to be those that were measured on links of its kind.
+    pub(super) fn add_of_kind(&mut self, link: LinkSpec, kind: LinkKind) -> LinkIndex {
+        let index = self.add(link);
+        self.kinds.insert(index, kind);
+        index
+    }
+
+    /// What a link is, where that is known.
+    pub(super) fn kind(&self, index: LinkIndex) -> Option<LinkKind> {
+        self.kinds.get(&index).copied()
+    }
+
+    /// Whether any link begins or ends there.
+    pub(super) fn has(&self, node: &str) -> bool {
+        self.nodes.contains_key(node)
     }
 
     /// Whether a link leads directly from one node to another.

@@ -1,16 +1,20 @@
-//! Which links an engine uses: the rings of its stages, the way from stage to stage, to the client and back.
+//! Which links an engine uses: the rings of its stages, what is known of them, the way from stage to stage, to the ranks
+//! that share its experts, to the client and back.
 
-use oracle_components::scenario::{LinkSpec, Path, Role};
+use oracle_components::collectives::GroupFabric;
+use oracle_components::scenario::{ExpertParallel, LinkSpec, Path, Role};
 
+use super::experts;
 use super::frameworks::{Layout, Plan};
 use super::hardware::Hardware;
 use super::pools;
 use super::topology::{CLIENT, ENTRY, Topology};
+use crate::catalog::{Catalog, LinkKind};
 use crate::config::diagnostic::{Diagnostics, Severity, number};
 
 /// Client link of a deployment of catalog devices without links: 10 Gb/s, 100 µs, as in the predecessor's examples.
-const CLIENT_LINK_BYTES_PER_S: f64 = 10e9 / 8.0;
-const CLIENT_LINK_LATENCY_S: f64 = 100e-6;
+pub(super) const CLIENT_LINK_BYTES_PER_S: f64 = 10e9 / 8.0;
+pub(super) const CLIENT_LINK_LATENCY_S: f64 = 100e-6;
 /// The link that a message proposes: NVLink of an A100, in bits per second, and its latency.
 const PROPOSED_BANDWIDTH_BPS: f64 = 2.4e12;
 const PROPOSED_LATENCY_S: f64 = 1e-6;
@@ -19,43 +23,93 @@ const PROPOSED_LATENCY_S: f64 = 1e-6;
 #[derive(Debug)]
 pub(super) struct Wiring {
     pub(super) rings: Vec<Vec<Path>>,
+    pub(super) fabrics: Vec<Option<GroupFabric>>,
     pub(super) stage_paths: Vec<Path>,
+    pub(super) expert_parallel: Option<ExpertParallel>,
     pub(super) ingress: Path,
     pub(super) egress: Path,
 }
 
-/// The paths of an engine; `None` if a link is missing between its ranks, which has been reported.
+/// From each of several ranks to the next, and from the last to the first.
+#[derive(Debug)]
+pub(super) struct Ring {
+    pub(super) hops: Vec<Path>,
+    /// The links where they are of kinds that were measured.
+    pub(super) fabric: Option<GroupFabric>,
+}
+
+/// The paths of each engine of a framework; `None` if a link is missing between ranks, which has been reported.
 pub(super) fn resolve(
     plan: &Plan<'_>,
     layout: &Layout,
-    topology: &Topology,
+    hardware: &Hardware,
     diagnostics: &mut Diagnostics,
-) -> Option<Wiring> {
-    let mut ranks = Ranks { layout, topology, severity: plan.severity(), diagnostics, is_whole: true };
-    let rings = (0..layout.pipeline_parallel).map(|stage| ranks.ring(layout.stage(stage))).collect();
-    let stages = layout.pipeline_parallel;
-    let stage_paths =
-        (1..stages).map(|stage| ranks.hop(&layout.stage(stage - 1)[0], &layout.stage(stage)[0])).collect();
-    let is_whole = ranks.is_whole;
-    let (ingress, egress) = client_paths(plan, layout, topology, diagnostics);
-    is_whole.then_some(Wiring { rings, stage_paths, ingress, egress })
+) -> Option<Vec<Wiring>> {
+    let topology = &hardware.topology;
+    let custom_all_reduce =
+        plan.config.disable_custom_all_reduce.value != Some(true) && reach_each_other(layout, hardware);
+    let mut ranks =
+        Ranks { layout, topology, custom_all_reduce, severity: plan.severity(), diagnostics, is_whole: true };
+    let all = if layout.data_parallel > 1 { ranks.ring(&layout.gpu_ids) } else { ranks.ring(&[]) };
+    let engines = (0..layout.data_parallel).map(|number| {
+        let own = layout.engine(number);
+        let stages = layout.pipeline_parallel;
+        let rings = (0..stages).map(|stage| ranks.ring(own.stage(stage)));
+        let (rings, fabrics) = rings.map(|ring| (ring.hops, ring.fabric)).unzip();
+        let stage_paths = (1..stages).map(|stage| ranks.hop(&own.stage(stage - 1)[0], &own.stage(stage)[0])).collect();
+        let expert_parallel = experts::spread(plan.config, layout, number, &all);
+        let (ingress, egress) = client_paths(plan, &own, topology, ranks.diagnostics);
+        Wiring { rings, fabrics, stage_paths, expert_parallel, ingress, egress }
+    });
+    let engines = engines.collect();
+    ranks.is_whole.then_some(engines)
+}
+
+/// Whether the driver lets the GPUs read each other's memory over the links by which they are joined.
+fn reach_each_other(layout: &Layout, hardware: &Hardware) -> bool {
+    let catalog = |id: &String| hardware.device(id).and_then(|device| device.catalog);
+    layout.gpu_ids.iter().filter_map(catalog).all(|device| device.peer_link.unwrap_or(device.host_link).peer_to_peer)
 }
 
 struct Ranks<'a> {
     layout: &'a Layout,
     topology: &'a Topology,
+    custom_all_reduce: bool,
     severity: Severity,
     diagnostics: &'a mut Diagnostics,
     is_whole: bool,
 }
 
 impl Ranks<'_> {
-    /// From each rank to the next, and from the last to the first; no hops for a single rank.
-    fn ring(&mut self, ids: &[String]) -> Vec<Path> {
+    /// No hops for a single rank.
+    fn ring(&mut self, ids: &[String]) -> Ring {
         if ids.len() < 2 {
-            return Vec::new();
+            return Ring { hops: Vec::new(), fabric: None };
         }
-        (0..ids.len()).map(|rank| self.hop(&ids[rank], &ids[(rank + 1) % ids.len()])).collect()
+        let hops: Vec<Path> = (0..ids.len()).map(|rank| self.hop(&ids[rank], &ids[(rank + 1) % ids.len()])).collect();
+        let fabric = if self.is_whole { self.fabric(&hops) } else { None };
+        Ring { hops, fabric }
+    }
+
+    /// What is known of links that are of one kind within nodes, and of InfiniBand between them. A hop that crosses
+    /// InfiniBand leads to another node.
+    fn fabric(&self, hops: &[Path]) -> Option<GroupFabric> {
+        let links = hops.iter().flatten().map(|&link| Some((self.topology.kind(link)?, self.topology.link(link))));
+        let links: Vec<(LinkKind, &LinkSpec)> = links.collect::<Option<_>>()?;
+        let slowest = |kind: LinkKind| {
+            let of_kind = links.iter().filter(|(other, _)| *other == kind).map(|(_, link)| link.bytes_per_s);
+            of_kind.min_by(f64::total_cmp).and_then(|bytes_per_s| Catalog::builtin().fabric(kind, bytes_per_s))
+        };
+        let within = links.iter().map(|(kind, _)| *kind).find(|kind| *kind != LinkKind::Infiniband);
+        if links.iter().any(|(kind, _)| *kind != LinkKind::Infiniband && Some(*kind) != within) {
+            return None;
+        }
+        let crosses = |hop: &&Path| hop.iter().any(|&link| self.topology.kind(link) == Some(LinkKind::Infiniband));
+        let nodes = u32::try_from(hops.iter().filter(crosses).count()).unwrap_or(u32::MAX);
+        let across = slowest(LinkKind::Infiniband);
+        let local = within.map_or_else(|| across.clone(), slowest)?;
+        let across = if nodes > 0 { Some((nodes, across?)) } else { None };
+        Some(GroupFabric { local, custom_all_reduce: self.custom_all_reduce, across })
     }
 
     fn hop(&mut self, source: &str, destination: &str) -> Path {
@@ -112,27 +166,46 @@ pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[Plan<'_>], dia
         return;
     }
     for layout in plans.iter().filter_map(|plan| plan.layout.as_ref()) {
-        let stages = (0..layout.pipeline_parallel).map(|stage| layout.stage(stage));
-        let rings = stages.flat_map(|ids| (0..ids.len()).map(move |rank| (&ids[rank], &ids[(rank + 1) % ids.len()])));
-        let between = (1..layout.pipeline_parallel).map(|stage| (&layout.stage(stage - 1)[0], &layout.stage(stage)[0]));
-        for (a, b) in rings.chain(between) {
-            add_peer_link(hardware, a, b);
-            add_peer_link(hardware, b, a);
+        for engine in (0..layout.data_parallel).map(|number| layout.engine(number)) {
+            add_engine_links(hardware, &engine);
         }
-        let first = &layout.gpu_ids[0];
+        if layout.data_parallel > 1 {
+            add_ring_links(hardware, &layout.gpu_ids);
+        }
         warn_of_many(hardware, layout, layout.gpu_ids.len(), diagnostics);
-        if hardware.device(first).is_some_and(|device| device.catalog.is_some()) {
-            add_link(hardware, CLIENT, first, CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S);
-            add_link(hardware, first, CLIENT, CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S);
-        }
     }
     let prefill = plans.iter().find(|plan| plan.role() == Some(Role::Prefill));
     if let Some(layout) = prefill.and_then(|plan| plan.layout.as_ref()) {
         warn_of_many(hardware, layout, pools::gpus(plans), diagnostics);
     }
     for (a, b) in pools::ways(plans) {
-        add_peer_link(hardware, a, b);
+        add_peer_link(hardware, &a, &b);
     }
+}
+
+fn add_engine_links(hardware: &mut Hardware, layout: &Layout) {
+    for stage in 0..layout.pipeline_parallel {
+        add_ring_links(hardware, layout.stage(stage));
+    }
+    for stage in 1..layout.pipeline_parallel {
+        add_peer_links(hardware, &layout.stage(stage - 1)[0], &layout.stage(stage)[0]);
+    }
+    let first = &layout.gpu_ids[0];
+    if hardware.device(first).is_some_and(|device| device.catalog.is_some()) {
+        add_link(hardware, CLIENT, first, (CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S), None);
+        add_link(hardware, first, CLIENT, (CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S), None);
+    }
+}
+
+fn add_ring_links(hardware: &mut Hardware, ids: &[String]) {
+    for rank in 0..ids.len() {
+        add_peer_links(hardware, &ids[rank], &ids[(rank + 1) % ids.len()]);
+    }
+}
+
+fn add_peer_links(hardware: &mut Hardware, a: &str, b: &str) {
+    add_peer_link(hardware, a, b);
+    add_peer_link(hardware, b, a);
 }
 
 /// Data sheets join a server's devices; that more of them are joined the same way is an assumption.
@@ -155,13 +228,25 @@ fn add_peer_link(hardware: &mut Hardware, source: &str, destination: &str) {
     };
     let links = [from, to].map(|device| device.peer_link.unwrap_or(device.host_link));
     let bytes_per_s = links[0].bytes_per_s_per_peer.min(links[1].bytes_per_s_per_peer);
-    add_link(hardware, source, destination, bytes_per_s, links[0].latency_s.max(links[1].latency_s));
+    let kind = (links[0].kind == links[1].kind).then_some(links[0].kind);
+    add_link(hardware, source, destination, (bytes_per_s, links[0].latency_s.max(links[1].latency_s)), kind);
 }
 
-fn add_link(hardware: &mut Hardware, source: &str, destination: &str, bytes_per_s: f64, latency_s: f64) {
-    if source != destination && !hardware.topology.is_linked(source, destination) {
-        let id = format!("{source}_to_{destination}");
-        let (source, destination) = (source.to_owned(), destination.to_owned());
-        hardware.topology.add(LinkSpec { id, source, destination, bytes_per_s, latency_s });
+fn add_link(
+    hardware: &mut Hardware,
+    source: &str,
+    destination: &str,
+    (bytes_per_s, latency_s): (f64, f64),
+    kind: Option<LinkKind>,
+) {
+    if source == destination || hardware.topology.is_linked(source, destination) {
+        return;
     }
+    let id = format!("{source}_to_{destination}");
+    let (source, destination) = (source.to_owned(), destination.to_owned());
+    let link = LinkSpec { id, source, destination, bytes_per_s, latency_s };
+    match kind {
+        Some(kind) => hardware.topology.add_of_kind(link, kind),
+        None => hardware.topology.add(link),
+    };
 }

@@ -1,6 +1,7 @@
-//! What a step costs, by hand (`prices`, `weights`) and by law (`laws`).
+//! What a step costs, by hand (`prices`, `weights`) by law (`laws`), and what of it ranks share (`parallel`).
 
 mod laws;
+mod parallel;
 mod prices;
 mod weights;
 
@@ -117,6 +118,10 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
         egress: vec![],
         response_bytes_per_token: 2.0,
         weight: 1.0,
+        fabrics: Vec::new(),
+        expert_parallel: None,
+        sequence_parallel: false,
+        decode_context_parallel: 1,
     };
     Scenario {
         horizon: None,

@@ -123,6 +123,10 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         egress: Vec::new(),
         response_bytes_per_token: 0.0,
         weight: 1.0,
+        fabrics: Vec::new(),
+        expert_parallel: None,
+        sequence_parallel: false,
+        decode_context_parallel: 1,
     });
     scenario.engines.last_mut().expect("just added")
 }

@@ -1,0 +1,240 @@
+//! What the catalog says of collectives, against the measurements that it was fitted to in part, and by law.
+
+use std::fs;
+
+use llmperforacle::catalog::{Catalog, LinkKind, MeasuredCollective, fit_protocols};
+use oracle_components::collectives::{GroupFabric, Protocol};
+use oracle_systems::costing::{Operation, collective_seconds};
+
+use crate::shared;
+
+fn group(kind: LinkKind, gb_per_s: f64) -> GroupFabric {
+    let local = Catalog::builtin().fabric(kind, gb_per_s * 1e9).expect("the catalog has this kind");
+    GroupFabric { local, custom_all_reduce: true, across: None }
+}
+
+/// A measured collective.
+struct Measured {
+    gpu: String,
+    operation: Operation,
+    implementation: String,
+    version: String,
+    ranks: u32,
+    bytes: f64,
+    seconds: f64,
+}
+
+fn measured() -> Option<Vec<Measured>> {
+    let Some(folder) = shared() else {
+        eprintln!("skipped: no shared data; set LLMPERFORACLE_SHARED");
+        return None;
+    };
+    let text = fs::read_to_string(folder.join("kernels/collectives.csv")).expect("the shared data has collectives");
+    let rows = text.lines().skip(1).map(|line| {
+        let cells: Vec<&str> = line.split(',').collect();
+        Measured {
+            gpu: cells[0].to_owned(),
+            operation: match cells[1] {
+                "all_reduce" => Operation::AllReduce,
+                "all_gather" => Operation::AllGather,
+                "reduce_scatter" => Operation::ReduceScatter,
+                _ => Operation::AllToAll,
+            },
+            implementation: cells[2].to_owned(),
+            version: cells[3].to_owned(),
+            ranks: cells[4].parse().expect("a number"),
+            bytes: cells[5].parse().expect("a number"),
+            seconds: cells[6].parse::<f64>().expect("a number") * 1e-3,
+        }
+    });
+    Some(rows.collect())
+}
+
+/// Median and 90th percentile of the relative error of what was measured.
+fn errors<'a>(rows: impl Iterator<Item = &'a Measured>, fabric: &GroupFabric) -> (f64, f64) {
+    let error =
+        |row: &Measured| (collective_seconds(row.operation, fabric, row.ranks, row.bytes) / row.seconds - 1.0).abs();
+    let mut errors: Vec<f64> = rows.map(error).collect();
+    errors.sort_by(f64::total_cmp);
+    assert!(errors.len() >= 10, "too few measurements: {}", errors.len());
+    (errors[errors.len() / 2], errors[errors.len() * 9 / 10])
+}
+
+/// The sizes that were not fitted to: every other one of a series.
+fn held_out(rows: &[Measured], is_of: impl Fn(&Measured) -> bool) -> Vec<&Measured> {
+    let mut held = Vec::new();
+    for ranks in [2, 4, 8] {
+        let mut series: Vec<&Measured> = rows.iter().filter(|row| row.ranks == ranks && is_of(row)).collect();
+        series.sort_by(|a, b| a.bytes.total_cmp(&b.bytes));
+        held.extend(series.into_iter().skip(1).step_by(2));
+    }
+    held
+}
+
+/// The sizes that were fitted to: every other one of a series, from the smallest, and the largest.
+fn fitted_to(series: &[&Measured]) -> Vec<MeasuredCollective> {
+    let last = series.len() - 1;
+    let is_fitted = |index: usize| index.is_multiple_of(2) || index == last;
+    let points = series.iter().enumerate().filter(|(index, _)| is_fitted(*index));
+    points.map(|(_, row)| MeasuredCollective { bytes: row.bytes, seconds: row.seconds }).collect()
+}
+
+#[test]
+fn the_catalogs_figures_are_those_of_the_fit() {
+    let Some(rows) = measured() else { return };
+    for (gpu, gb_per_s, nccl, vllm) in
+        [("a100_sxm", 300.0, "2.27.3", "0.14.0"), ("h100_sxm", 450.0, "2.29.2", "0.24.0")]
+    {
+        let fabric = group(LinkKind::Nvlink, gb_per_s).local;
+        for (operation, implementation, version, table) in [
+            (Operation::AllReduce, "vllm:vllm_graph", vllm, &fabric.custom_all_reduce),
+            (Operation::AllReduce, "nccl", nccl, &fabric.all_reduce),
+            (Operation::AllGather, "nccl", nccl, &fabric.all_gather),
+            (Operation::ReduceScatter, "nccl", nccl, &fabric.reduce_scatter),
+            (Operation::AllToAll, "nccl", nccl, &fabric.all_to_all),
+        ] {
+            for entry in table {
+                let mut series: Vec<&Measured> = rows
+                    .iter()
+                    .filter(|row| {
+                        (row.gpu.as_str(), row.operation, row.implementation.as_str(), row.version.as_str())
+                            == (gpu, operation, implementation, version)
+                            && row.ranks == entry.ranks
+                            && row.bytes <= entry.up_to_bytes
+                    })
+                    .collect();
+                series.sort_by(|a, b| a.bytes.total_cmp(&b.bytes));
+                let fitted = fit_protocols(&fitted_to(&series));
+                let seconds = |protocols: &[Protocol], bytes: f64| {
+                    protocols.iter().map(|p| p.latency_s + p.s_per_byte * bytes).fold(f64::INFINITY, f64::min)
+                };
+                for row in series {
+                    let ratio = seconds(&entry.protocols, row.bytes) / seconds(&fitted, row.bytes);
+                    assert!(
+                        (ratio - 1.0).abs() < 0.01,
+                        "{gpu} {operation:?} {} {}: {fitted:?}",
+                        entry.ranks,
+                        row.bytes
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn all_reduces_are_within_five_percent_of_those_that_were_not_fitted_to() {
+    let Some(rows) = measured() else { return };
+    // An H200 has an H100's links, and none of its figures were fitted to.
+    let cases = [
+        ("a100_sxm", 300.0, "vllm:vllm_graph", "0.14.0"),
+        ("h100_sxm", 450.0, "vllm:vllm_graph", "0.24.0"),
+        ("h200_sxm", 450.0, "vllm:vllm_graph", "0.24.0"),
+        ("a100_sxm", 300.0, "nccl", "2.27.3"),
+        ("h100_sxm", 450.0, "nccl", "2.29.2"),
+        ("h200_sxm", 450.0, "nccl", "2.29.2"),
+    ];
+    for (gpu, gb_per_s, implementation, version) in cases {
+        let fabric = GroupFabric { custom_all_reduce: implementation != "nccl", ..group(LinkKind::Nvlink, gb_per_s) };
+        let held = held_out(&rows, |row| {
+            row.operation == Operation::AllReduce
+                && (row.gpu.as_str(), row.implementation.as_str(), row.version.as_str())
+                    == (gpu, implementation, version)
+        });
+        let (median, p90) = errors(held.into_iter(), &fabric);
+        println!("{gpu} {implementation}: median {:.1} %, p90 {:.1} %", 100.0 * median, 100.0 * p90);
+        assert!(median <= 0.05 && p90 <= 0.15, "{gpu} {implementation}: {median} {p90}");
+    }
+}
+
+#[test]
+fn other_collectives_are_near_those_that_were_not_fitted_to() {
+    let Some(rows) = measured() else { return };
+    for (gpu, gb_per_s, version) in
+        [("a100_sxm", 300.0, "2.27.3"), ("h100_sxm", 450.0, "2.29.2"), ("h200_sxm", 450.0, "2.29.2")]
+    {
+        for operation in [Operation::AllGather, Operation::ReduceScatter, Operation::AllToAll] {
+            let held = held_out(&rows, |row| row.operation == operation && row.gpu == gpu && row.version == version);
+            let (median, p90) = errors(held.into_iter(), &group(LinkKind::Nvlink, gb_per_s));
+            println!("{gpu} {operation:?}: median {:.1} %, p90 {:.1} %", 100.0 * median, 100.0 * p90);
+            assert!(median <= 0.10 && p90 <= 0.30, "{gpu} {operation:?}: {median} {p90}");
+        }
+    }
+}
+
+#[test]
+fn nccl_over_pcie_is_near_what_was_measured() {
+    let Some(folder) = shared() else {
+        eprintln!("skipped: no shared data; set LLMPERFORACLE_SHARED");
+        return;
+    };
+    let path = folder.join("kernels/nccl_rtxpro6000_2gpu_pcie5.csv");
+    let text = fs::read_to_string(path).expect("the shared data has PCIe collectives");
+    let rows = text.lines().skip(1).map(|line| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let operation = match cells[0] {
+            "all_reduce" => Operation::AllReduce,
+            "all_gather" => Operation::AllGather,
+            _ => Operation::ReduceScatter,
+        };
+        (operation, cells[1].parse::<f64>().expect("a number"), cells[2].parse::<f64>().expect("a number") * 1e-6)
+    });
+    let fabric = GroupFabric { custom_all_reduce: false, ..group(LinkKind::Pcie, 64.0) };
+    let error = |(operation, bytes, seconds): (Operation, f64, f64)| {
+        (collective_seconds(operation, &fabric, 2, bytes) / seconds - 1.0).abs()
+    };
+    let mut errors: Vec<f64> = rows.map(error).collect();
+    errors.sort_by(f64::total_cmp);
+    assert!(errors[errors.len() / 2] <= 0.05 && errors[errors.len() * 9 / 10] <= 0.10, "{errors:?}");
+}
+
+#[test]
+fn more_bytes_never_take_less_and_none_are_faster_than_the_link() {
+    let catalog = Catalog::builtin();
+    let operations = [Operation::AllReduce, Operation::AllGather, Operation::ReduceScatter, Operation::AllToAll];
+    for entry in catalog.fabrics() {
+        for custom_all_reduce in [true, false] {
+            let fabric = GroupFabric { local: entry.fabric.clone(), custom_all_reduce, across: None };
+            for operation in operations {
+                for ranks in 2..=72 {
+                    let mut last = 0.0;
+                    for step in 0..400 {
+                        let bytes = 256.0 * (f64::from(step) * 0.06).exp();
+                        let seconds = collective_seconds(operation, &fabric, ranks, bytes);
+                        assert!(seconds >= last, "{} {operation:?} {ranks} {bytes}", entry.fabric.name);
+                        // What a rank receives from the others, at the least.
+                        let received = bytes * f64::from(ranks - 1) / f64::from(ranks);
+                        let least = received / entry.bytes_per_s;
+                        assert!(seconds >= least, "{} {operation:?} {ranks} {bytes}", entry.fabric.name);
+                        last = seconds;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn another_bandwidth_changes_the_bytes_time_but_no_latency() {
+    let (h100, b200) = (group(LinkKind::Nvlink, 450.0), group(LinkKind::Nvlink, 900.0));
+    let seconds = |fabric: &GroupFabric, bytes| collective_seconds(Operation::AllReduce, fabric, 8, bytes);
+    assert!((seconds(&b200, 256.0) / seconds(&h100, 256.0) - 1.0).abs() < 0.01);
+    assert!((seconds(&b200, 1e9) / seconds(&h100, 1e9) - 0.5).abs() < 0.05);
+    assert_eq!(b200.local.name, "nvlink-h100");
+    assert!(Catalog::builtin().fabric(LinkKind::Ici, 1e11).is_none());
+}
+
+#[test]
+fn nodes_add_to_what_happens_within_them() {
+    let alone = group(LinkKind::Nvlink, 450.0);
+    let network = Catalog::builtin().fabric(LinkKind::Infiniband, 400e9).expect("the catalog has InfiniBand");
+    let two = GroupFabric { across: Some((2, network.clone())), ..alone.clone() };
+    let between = GroupFabric { local: network, custom_all_reduce: false, across: None };
+    for bytes in [4096.0, 1e6, 1e8] {
+        let nccl = GroupFabric { custom_all_reduce: false, ..alone.clone() };
+        let parts = collective_seconds(Operation::AllReduce, &nccl, 8, bytes)
+            + collective_seconds(Operation::AllReduce, &between, 2, bytes);
+        let whole = collective_seconds(Operation::AllReduce, &two, 16, bytes);
+        assert!((whole / parts - 1.0).abs() < 1e-12);
+    }
+}
