@@ -2,12 +2,12 @@
 
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use oracle_components::record::{IntervalRow, RequestRecord};
+use oracle_components::record::RequestRecord;
 
 use super::OutputError;
 use super::OutputPlan;
 use super::csv_file::CsvFile;
-use super::interval_columns::INTERVAL_COLUMNS;
+use super::interval_columns::{INTERVAL_COLUMNS, SeriesRow};
 use super::names::Names;
 use super::parquet_file::ParquetFile;
 use super::request_columns::REQUEST_COLUMNS;
@@ -18,7 +18,7 @@ use super::statistics::RequestStatistics;
 #[derive(Debug)]
 pub(super) enum Batch {
     Requests(Vec<RequestRecord>),
-    Intervals(Vec<IntervalRow>),
+    Intervals(Vec<SeriesRow>),
 }
 
 /// The data files of a run in the making.
@@ -28,7 +28,7 @@ pub(super) struct RunFiles {
     statistics: RequestStatistics,
     requests_parquet: Option<ParquetFile<RequestRecord>>,
     requests_csv: Option<CsvFile<RequestRecord>>,
-    timeseries_parquet: Option<ParquetFile<IntervalRow>>,
+    timeseries_parquet: Option<ParquetFile<SeriesRow>>,
 }
 
 impl RunFiles {
@@ -84,7 +84,7 @@ impl RunFiles {
         Ok(())
     }
 
-    fn write_intervals(&mut self, rows: &[IntervalRow]) -> Result<(), OutputError> {
+    fn write_intervals(&mut self, rows: &[SeriesRow]) -> Result<(), OutputError> {
         match &mut self.timeseries_parquet {
             Some(file) => file.write(rows, &self.names),
             None => Ok(()),

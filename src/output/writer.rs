@@ -24,6 +24,8 @@ use serde_json::Value;
 use super::OutputError;
 use super::OutputPlan;
 use super::distribution::Distribution;
+use super::energy::RowPower;
+use super::interval_columns::SeriesRow;
 use super::manifest::{self, Ending};
 use super::names::Names;
 use super::run_files::{Batch, RunFiles};
@@ -43,7 +45,8 @@ pub struct RunWriter {
     scenario: Scenario,
     names: Names,
     requests: Vec<RequestRecord>,
-    intervals: Vec<IntervalRow>,
+    intervals: Vec<SeriesRow>,
+    power: RowPower,
     token_gaps: Distribution,
     batches: SyncSender<Batch>,
     /// Emptied batches on their way back. Never contended; the lock is there because a receiver cannot be shared.
@@ -74,6 +77,7 @@ impl RunWriter {
             names,
             requests: Vec::with_capacity(BATCH_ROWS),
             intervals: Vec::new(),
+            power: RowPower::new(scenario),
             token_gaps: Distribution::weighted(),
             batches,
             emptied: Mutex::new(emptied),
@@ -177,7 +181,7 @@ impl RecordSink for RunWriter {
         if self.plan.timeseries_parquet.is_none() {
             return Ok(());
         }
-        self.intervals.push(row.clone());
+        self.intervals.push(SeriesRow { interval: row.clone(), power_w: self.power.of(row) });
         if self.intervals.len() < BATCH_ROWS {
             return Ok(());
         }

@@ -142,6 +142,25 @@ def check_pandas(report, tool, frame, summary):
             report.compare(tool, f"{key}.{name}", values.quantile(quantile), latency[name])
 
 
+def check_energy_and_cost(report, frame, summary):
+    """What follows from the whole run's tokens and time, and from the parts that are told."""
+    end_s = summary["simulation"]["total_duration_s"]
+    tokens = int(frame.output_tokens.sum())
+    energy, cost = summary.get("energy"), summary.get("cost")
+    if energy is not None:
+        gpus = pandas.DataFrame(summary["gpus"].values())
+        report.compare("pandas", "gpu_energy_j", gpus.energy_j.sum(), energy["gpu_energy_j"])
+        server = energy["gpu_energy_j"] + energy["host_energy_j"]
+        report.compare("pandas", "server_energy_j", server, energy["server_energy_j"])
+        report.compare("pandas", "energy_kwh", server / 3.6e6, energy["energy_kwh"])
+        report.compare("pandas", "mean_power_w", server / end_s if end_s > 0 else 0.0, energy["mean_power_w"])
+        a_token = server / tokens if tokens > 0 else None
+        report.compare("pandas", "joules_per_output_token", a_token, energy.get("joules_per_output_token"))
+    if cost is not None:
+        a_million = cost["usd"] / tokens * 1e6 if tokens > 0 else None
+        report.compare("pandas", "usd_per_million_output_tokens", a_million, cost.get("usd_per_million_output_tokens"))
+
+
 def check_polars(report, path, rows):
     try:
         import polars
@@ -176,6 +195,7 @@ def main(folder):
     frame = pandas.read_parquet(parquet)
     check_duckdb(report, parquet, summary)
     check_pandas(report, "pandas", frame, summary)
+    check_energy_and_cost(report, frame, summary)
     check_polars(report, parquet, len(frame))
     if (folder / "requests.csv").exists():
         check_csv(report, frame, folder / "requests.csv", summary)
