@@ -199,3 +199,20 @@ fn a_hugging_face_configuration_is_a_model() {
     assert_eq!(file, folder);
     assert_eq!(file, catalog, "it is the shape of Llama 3.2 1B");
 }
+
+#[test]
+fn every_shipped_scenario_runs_without_a_warning() {
+    let desk = Desk::new();
+    let scenarios = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenarios");
+    let names = names_in(&scenarios);
+    assert!(names.len() >= 7, "{names:?}");
+    for name in names {
+        let path = scenarios.join(&name).display().to_string();
+        let few = "workload.total_requests_to_generate=500";
+        let told =
+            desk.run_words(&["run", &path, "-o", &name, "--set", few, "-q", "-l", "warning", "--format", "json"]);
+        assert!(told.code == 0 && told.err.is_empty(), "{name}: {}", told.err);
+        let summary = serde_json::from_str(&told.out).expect("it prints JSON");
+        assert_conserved(&summary);
+    }
+}
