@@ -8,6 +8,7 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
 use oracle_components::record::RequestRecord;
+use oracle_components::resources::Timeline;
 use oracle_components::scenario::{EngineIndex, GpuIndex};
 
 use crate::costing::{PreparedStep, StepCost, StepShape, StepWork};
@@ -16,8 +17,18 @@ use crate::retire::End;
 use crate::router::Router;
 use crate::series::{EngineSeries, FinishedRows};
 
-/// The doors of the world: where requests come from and which way they go, and where records go.
+/// What the whole world shares. One resource, since each look-up costs a tick some nanoseconds.
 #[derive(Resource)]
+pub struct Hub {
+    /// Time: what is due, what is to arrive.
+    pub timeline: Timeline,
+    /// Requests in, records out.
+    pub doors: Doors,
+    /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
+    pub vacant: Vec<Entity>,
+}
+
+/// The doors of the world: where requests come from and which way they go, and where records go.
 pub struct Doors {
     /// Where requests come from.
     pub source: Box<dyn RequestSource>,
@@ -136,8 +147,27 @@ pub struct Brought {
     pub flow_bytes: f64,
     /// Such flows.
     pub flows: u64,
+    /// What earlier steps did that has not been booked yet.
+    pub unbooked: Unbooked,
     /// Sequences that have ended, in order.
     pub ended: Vec<(Entity, End)>,
+}
+
+/// What an engine's steps did within one interval of the time series. It is booked on GPUs and links when that is over.
+#[derive(Clone, Debug, Default)]
+pub struct Unbooked {
+    /// Start of the first of these steps.
+    pub from: SimTime,
+    /// End of the last.
+    pub to: SimTime,
+    /// End of the interval.
+    pub until: SimTime,
+    /// What GPUs and links between them did.
+    pub work: StepWork,
+    /// Bytes of streamed tokens.
+    pub streamed_bytes: f64,
+    /// How long each link to the client carried them.
+    pub streaming: Vec<SimTime>,
 }
 
 /// A GPU as its engine sees it.

@@ -138,7 +138,7 @@ impl Batch<'_, '_, '_> {
             let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
             kv::extend(&mut self.parts.pool, &names, sequence.computed, tokens);
         }
-        self.parts.plan.chunks.push(Chunk { sequence: entity, tokens, completes });
+        self.parts.plan.chunks.push(Chunk { sequence: entity, tokens, context: sequence.computed, completes });
         self.budget -= tokens;
     }
 

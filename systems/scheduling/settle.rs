@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use bevy_ecs::prelude::*;
 use oracle_components::record::{Reason, Status};
 use oracle_components::request::{Request, RequestId};
-use oracle_components::sequence::Sequence;
+use oracle_components::sequence::{Phase, Sequence};
 
 use super::leave::{Departure, leave, start_decoding};
-use crate::epoch::{adapt_horizon, blocks_needed, finishes_at, summed_context};
+use crate::epoch::{adapt_horizon, blocks_over, summed_context};
 use crate::kv;
 use crate::retire::End;
 use crate::series::EngineAmounts;
@@ -48,12 +48,20 @@ pub fn end_steps(
             break;
         }
         parts.running.finishes.pop();
-        if finishes_at(sequences.get(entity).ok(), step) {
+        if finishes_at(sequences, (step, id, entity)) {
             finished.push((id, entity));
         }
     }
     adapt_horizon(&mut parts.epoch);
     parts.epoch.steps = 0;
+}
+
+/// Whether a sequence still decodes, and has its target at the step count for which it was listed.
+pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, RequestId, Entity)) -> bool {
+    let sequence = sequences.get(entity).expect("sequences live as long as the world");
+    sequence.id == id
+        && sequence.phase == Phase::Decode
+        && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work.
@@ -63,17 +71,11 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
     let decodes = parts.running.decodes;
     if decodes > 0 {
-        let mut previous = from;
-        for &end in ends {
-            doors.sink.token_gap(end, end - previous, u64::from(decodes));
-            previous = end;
-        }
+        doors.sink.token_gaps(from, ends, u64::from(decodes));
     }
     let held_before = kv::held_blocks(&parts.pool);
-    for step in 1..steps as u64 {
-        let blocks = blocks_needed(&parts.running, parts.clock.steps + step);
-        kv::allocate(&mut parts.pool, u64::from(blocks));
-    }
+    // The first step's were taken when it was scheduled.
+    kv::allocate(&mut parts.pool, blocks_over(&parts.running, parts.clock.steps + 1, steps as u64 - 1));
     let held = (held_before + kv::held_blocks(&parts.pool)) as f64 / 2.0;
     let work = parts.cost.price().work_over(steps as u64, summed_context(&parts.running, steps as u64));
     let span_s = to.since(from).as_secs_f64();
@@ -160,6 +162,8 @@ pub fn let_finished_go(
         leave(parts, &mut sequence, entity, requests, Departure::Ended);
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
-        parts.brought.ended.push((entity, End { completion, status: Status::Success, reason }));
+        let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
+        let end = End { completion, status: Status::Success, reason, whole_response_tokens };
+        parts.brought.ended.push((entity, end));
     }
 }
