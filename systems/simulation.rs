@@ -22,6 +22,7 @@ use crate::clock::beginning;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
 use crate::executor::{InOrder, Stopwatch};
+use crate::invariants::Watch;
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
 use crate::scheduling::schedule_batches;
@@ -95,11 +96,14 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every thousand boundaries or so.
     pub fn run(&mut self, mut control: impl FnMut(Progress) -> ControlFlow<()>) -> Outcome {
         let (mut ticks, mut since_report) = (0_u64, 0);
-        let mut cut_short = None;
+        let (mut cut_short, mut watch) = (None, Watch::default());
         loop {
             self.schedule.run(&mut self.world);
             self.world.clear_trackers();
             ticks += 1;
+            if cfg!(debug_assertions) {
+                watch.check(&self.world);
+            }
             let timeline = &self.world.resource::<Hub>().timeline;
             if timeline.stopped {
                 break;

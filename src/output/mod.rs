@@ -37,6 +37,7 @@ mod writer;
 pub use distribution::Statistics;
 pub use error::OutputError;
 pub use plan::{HostSpec, OutputPlan};
+pub use run_files::WriterClock;
 pub use summary::{
     CostSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary,
     ProfileSummary, RequestSummary, SimulationSummary, Summary, ThroughputSummary,

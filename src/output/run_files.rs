@@ -1,6 +1,9 @@
 //! The writer thread's side of a run: its data files and the statistics of its requests.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
 
 use oracle_components::record::RequestRecord;
 
@@ -19,6 +22,25 @@ use super::statistics::RequestStatistics;
 pub(super) enum Batch {
     Requests(Vec<RequestRecord>),
     Intervals(Vec<SeriesRow>),
+}
+
+/// How long the writer thread has worked: encoding, compressing, writing, not waiting for batches.
+#[derive(Clone, Debug, Default)]
+pub struct WriterClock {
+    nanoseconds: Arc<AtomicU64>,
+}
+
+impl WriterClock {
+    fn add(&self, time: Duration) {
+        // 584 years fit.
+        self.nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// So far.
+    #[must_use]
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
 }
 
 /// The data files of a run in the making.
@@ -52,8 +74,10 @@ impl RunFiles {
         mut self,
         batches: &Receiver<Batch>,
         emptied: &SyncSender<Vec<RequestRecord>>,
+        clock: &WriterClock,
     ) -> (Self, Result<(), OutputError>) {
         for batch in batches {
+            let started = Instant::now();
             let written = match batch {
                 Batch::Requests(mut rows) => {
                     let written = self.write_requests(&rows);
@@ -64,6 +88,7 @@ impl RunFiles {
                 }
                 Batch::Intervals(rows) => self.write_intervals(&rows),
             };
+            clock.add(started.elapsed());
             if written.is_err() {
                 return (self, written);
             }

@@ -28,7 +28,7 @@ use super::energy::RowPower;
 use super::interval_columns::SeriesRow;
 use super::manifest::{self, Ending};
 use super::names::Names;
-use super::run_files::{Batch, RunFiles};
+use super::run_files::{Batch, RunFiles, WriterClock};
 use super::staged::StagedFile;
 use super::summarise::Inputs;
 use super::summary::Summary;
@@ -51,6 +51,7 @@ pub struct RunWriter {
     batches: SyncSender<Batch>,
     /// Emptied batches on their way back. Never contended; the lock is there because a receiver cannot be shared.
     emptied: Mutex<Receiver<Vec<RequestRecord>>>,
+    clock: WriterClock,
     thread: JoinHandle<(RunFiles, Result<(), OutputError>)>,
     summary_json: StagedFile,
     manifest_json: StagedFile,
@@ -70,7 +71,9 @@ impl RunWriter {
         let (batches, full) = sync_channel(WAITING_BATCHES);
         let (give_back, emptied) = sync_channel(WAITING_BATCHES);
         let thread = thread::Builder::new().name("run-writer".to_owned());
-        let thread = thread.spawn(move || files.take_all(&full, &give_back));
+        let clock = WriterClock::default();
+        let its_clock = clock.clone();
+        let thread = thread.spawn(move || files.take_all(&full, &give_back, &its_clock));
         Ok(Self {
             plan: plan.clone(),
             scenario: scenario.clone(),
@@ -81,10 +84,17 @@ impl RunWriter {
             token_gaps: Distribution::weighted(),
             batches,
             emptied: Mutex::new(emptied),
+            clock,
             thread: thread.map_err(|_| OutputError::WriterGone { directory: plan.directory.clone() })?,
             summary_json,
             manifest_json,
         })
+    }
+
+    /// How long its thread has worked, to look at when the run is over.
+    #[must_use]
+    pub fn clock(&self) -> WriterClock {
+        self.clock.clone()
     }
 
     /// Ends the run: writes what is left, the summary and the manifest, and gives the files their final names.

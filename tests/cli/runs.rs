@@ -39,7 +39,7 @@ fn a_profile_names_every_phase_and_changes_no_file() {
     let plain = desk.run("run small.yaml -o plain --quiet");
     let profiled = desk.run("run small.yaml -o profiled --quiet --profile");
     assert_eq!((plain.code, profiled.code), (0, 0));
-    for phase in ["arrival", "scheduling", "costing", "transfer", "completion", "finishing files"] {
+    for phase in ["arrival", "scheduling", "costing", "transfer", "completion", "finishing files", "output"] {
         assert!(profiled.err.contains(phase), "no {phase} in\n{}", profiled.err);
     }
     assert_eq!(desk.read("plain/requests.csv"), desk.read("profiled/requests.csv"));
