@@ -30,7 +30,7 @@ impl Hub {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
     /// blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
-        let Self { timeline, doors, vacant } = self;
+        let Self { timeline, doors, vacant, .. } = self;
         let record = write(timeline, doors, record_of(request, sequence, end), (at, sequence.engine + 1));
         timeline.loads[sequence.engine as usize] -= 1;
         let follow_up = doors.source.follow_up(&request.spec, &record);

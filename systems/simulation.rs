@@ -21,7 +21,7 @@ use crate::arrival::arrive;
 use crate::clock::beginning;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
-use crate::executor::{InOrder, Stopwatch};
+use crate::executor::{Bell, InOrder, Stopwatch};
 use crate::invariants::Watch;
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
@@ -58,6 +58,8 @@ pub struct Progress {
 pub struct Simulation<K> {
     world: World,
     schedule: Schedule,
+    /// Of transfer and completion.
+    bells: [Bell; 2],
     directory: Directory,
     stopwatch: Option<Stopwatch>,
     horizon: Option<SimTime>,
@@ -88,9 +90,13 @@ impl<K: RecordSink + 'static> Simulation<K> {
             held: Vec::new(),
             rows: FinishedRows::default(),
         };
-        world.insert_resource(Hub { timeline, doors, vacant: Vec::new() });
+        let bells = [Bell::default(), Bell::default()];
+        let [transfer_bell, completion_bell] = bells.clone();
+        world.insert_resource(Hub { timeline, doors, vacant: Vec::new(), transfer_bell, completion_bell });
         let directory = populate(&mut world, &scenario);
-        Self { world, schedule: tick(), directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
+        let mut schedule = tick();
+        schedule.set_executor(InOrder { bells: bells.to_vec(), stopwatch: None });
+        Self { world, schedule, bells, directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
     }
 
     /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every thousand boundaries or so.
@@ -142,7 +148,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     #[must_use]
     pub fn profiled(mut self) -> Self {
         let stopwatch = Stopwatch::default();
-        self.schedule.set_executor(InOrder { stopwatch: Some(Arc::clone(&stopwatch)) });
+        self.schedule.set_executor(InOrder { bells: self.bells.to_vec(), stopwatch: Some(Arc::clone(&stopwatch)) });
         self.stopwatch = Some(stopwatch);
         self
     }
@@ -242,7 +248,6 @@ fn responses_have_links_of_their_own(scenario: &Scenario) -> bool {
 /// One tick: the phases in their order.
 fn tick() -> Schedule {
     let mut schedule = Schedule::new(Tick);
-    schedule.set_executor(InOrder::default());
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
         ..ScheduleBuildSettings::default()

@@ -12,7 +12,7 @@ use crate::kv;
 use crate::retire::{End, record_of};
 use crate::scheduling::{Departure, Finished, end_steps, leave};
 use crate::transfer::Plant;
-use crate::world::{EngineParts, EnginePartsItem, Hub};
+use crate::world::{EngineParts, Hub};
 
 /// Ends everything at `stop`: steps that are over by then, open intervals, and requests in flight.
 pub fn stop_at(world: &mut World, stop: SimTime) {
@@ -26,7 +26,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
     let (mut hub, mut engines, mut sequences, mut plant) = state.get_mut(world).expect("the world has all of it");
     let Hub { timeline, doors, .. } = &mut *hub;
     for &entity in &timeline.engines {
-        let mut parts = engines.get_mut(entity).expect("engines live as long as the world");
+        let mut parts = engines.get_mut(entity).expect("engines live as long as the world").open();
         let planned = parts.epoch.steps;
         let over = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
         parts.epoch.steps = over;
@@ -43,9 +43,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
                 kv::allocate(&mut parts.pool, u64::from(blocks));
             }
         }
-        let EnginePartsItem { engine, hardware, brought, .. } = &mut parts;
-        plant.take(brought, engine, hardware, timeline.series_interval, &mut doors.rows);
-        plant.close(&mut brought.unbooked, engine, hardware, &mut doors.rows);
+        plant.book(&mut parts.brought, parts.engine, parts.hardware, &mut doors.rows);
         parts.series.flush(stop, parts.hardware, &mut doors.rows);
     }
     plant.network.flush(stop, &mut doors.rows);
@@ -65,7 +63,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
     for (_, entity) in in_flight {
         let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
         let engine = hub.timeline.engines[sequence.engine as usize];
-        let mut parts = engines.get_mut(engine).expect("engines live as long as the world");
+        let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         let waiting = sequence.phase == Phase::Waiting;
         if !waiting {
             leave(&mut parts, &mut sequence, entity, &requests, Departure::Stopped);

@@ -10,6 +10,7 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Running, StepClock};
 use oracle_components::hardware::{Gpu, Link};
 
+use crate::costing::StepWork;
 use crate::series::{FinishedRows, LinkSeries};
 use crate::world::{Brought, EngineHardware, Hub, Unbooked};
 
@@ -82,20 +83,59 @@ pub fn stream(engine: &Engine, clock: &mut StepClock, bytes: f64, step_ends: &[S
     }
 }
 
+/// Keeps what the steps that ended did until their interval is over. False if they go beyond it, or beyond that of what is
+/// kept already: then transfer has to book it.
+#[inline]
+pub fn keep(brought: &mut Brought, engine: &Engine, interval: SimTime) -> bool {
+    let Some(work) = brought.work else { return true };
+    let unbooked = &mut brought.unbooked;
+    if unbooked.is_empty() {
+        unbooked.from = brought.from;
+        unbooked.to = brought.from;
+        unbooked.until = SimTime(brought.from.0 - brought.from.0 % interval.0).saturating_add(interval);
+    }
+    if brought.to > unbooked.until {
+        return false;
+    }
+    unbooked.add(brought.to, work, (brought.flow_bytes, brought.flows), engine);
+    brought.work = None;
+    true
+}
+
+impl Unbooked {
+    fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    #[inline]
+    fn add(&mut self, to: SimTime, work: StepWork, (flow_bytes, flows): (f64, u64), engine: &Engine) {
+        self.to = to;
+        self.work += work;
+        if flows == 0 {
+            return;
+        }
+        self.streamed_bytes += flow_bytes * flows as f64;
+        self.streaming.resize(engine.egress_rates.len(), SimTime::ZERO);
+        for (busy, &(bytes_per_s, _)) in self.streaming.iter_mut().zip(&engine.egress_rates) {
+            let flow = SimTime::from_secs_f64(flow_bytes / bytes_per_s);
+            *busy += SimTime(flow.0.saturating_mul(flows));
+        }
+    }
+}
+
 /// What transfer sees of an engine.
 pub type TransferParts = (&'static Engine, &'static mut Brought, &'static EngineHardware, &'static Running);
 
 /// Carries what the steps that ended have sent.
 pub fn transfer(mut hub: ResMut<Hub>, mut engines: Query<TransferParts>, mut plant: Plant) {
-    let Hub { timeline, doors, .. } = &mut *hub;
+    let Hub { timeline, doors, completion_bell, .. } = &mut *hub;
     for &(_, index) in &timeline.due {
         let entity = timeline.engines[index as usize];
         let (engine, mut brought, hardware, running) =
             engines.get_mut(entity).expect("engines live as long as the world");
         let brought = &mut *brought;
-        plant.take(brought, engine, hardware, timeline.series_interval, &mut doors.rows);
-        if running.count == 0 {
-            plant.close(&mut brought.unbooked, engine, hardware, &mut doors.rows);
+        if brought.work.is_some() || running.count == 0 {
+            plant.book(brought, engine, hardware, &mut doors.rows);
         }
         for (_, end) in &mut brought.ended {
             if let Some(tokens) = end.whole_response_tokens {
@@ -103,6 +143,9 @@ pub fn transfer(mut hub: ResMut<Hub>, mut engines: Query<TransferParts>, mut pla
                 end.completion = plant.network.send(&engine.egress, bytes, end.completion, &mut doors.rows);
             }
         }
+    }
+    if !doors.rows.0.is_empty() {
+        completion_bell.ring();
     }
 }
 
@@ -115,51 +158,27 @@ pub struct Plant<'w, 's> {
 }
 
 impl Plant<'_, '_> {
-    /// Takes in what the steps that ended did, and books what belongs to intervals that are over.
-    pub fn take(
-        &mut self,
-        brought: &mut Brought,
-        engine: &Engine,
-        hardware: &EngineHardware,
-        interval: SimTime,
-        rows: &mut FinishedRows,
-    ) {
-        let Some(work) = brought.work.take() else { return };
-        if brought.to > brought.unbooked.until {
-            self.close(&mut brought.unbooked, engine, hardware, rows);
-        }
-        let (flows, unbooked) = (brought.flows, &mut brought.unbooked);
-        if unbooked.to == unbooked.from {
-            unbooked.from = brought.from;
-            unbooked.until = SimTime(brought.from.0 - brought.from.0 % interval.0).saturating_add(interval);
-            unbooked.streaming.resize(engine.egress.len(), SimTime::ZERO);
-        }
-        unbooked.to = brought.to;
-        unbooked.work += work;
-        if flows > 0 {
-            unbooked.streamed_bytes += brought.flow_bytes * flows as f64;
-            for (busy, &(bytes_per_s, _)) in unbooked.streaming.iter_mut().zip(&engine.egress_rates) {
-                let flow = SimTime::from_secs_f64(brought.flow_bytes / bytes_per_s);
-                *busy += SimTime(flow.0.saturating_mul(flows));
-            }
-        }
-        if unbooked.to > unbooked.until {
-            self.close(unbooked, engine, hardware, rows);
+    /// Books all that an engine's steps did.
+    pub fn book(&mut self, brought: &mut Brought, engine: &Engine, hardware: &EngineHardware, rows: &mut FinishedRows) {
+        self.book_kept(&mut brought.unbooked, engine, hardware, rows);
+        if let Some(work) = brought.work.take() {
+            brought.unbooked.from = brought.from;
+            brought.unbooked.add(brought.to, work, (brought.flow_bytes, brought.flows), engine);
+            self.book_kept(&mut brought.unbooked, engine, hardware, rows);
         }
     }
 
-    /// Books what has not been booked yet.
-    pub fn close(
+    fn book_kept(
         &mut self,
         unbooked: &mut Unbooked,
         engine: &Engine,
         hardware: &EngineHardware,
         rows: &mut FinishedRows,
     ) {
-        let span = (unbooked.from, unbooked.to);
-        if span.0 == span.1 {
+        if unbooked.is_empty() {
             return;
         }
+        let span = (unbooked.from, unbooked.to);
         let work = std::mem::take(&mut unbooked.work);
         let busy_s = span.1.since(span.0).as_secs_f64() * hardware.gpu_share;
         for gpu in &hardware.gpus {
@@ -179,6 +198,5 @@ impl Plant<'_, '_> {
             }
         }
         unbooked.from = unbooked.to;
-        unbooked.until = SimTime::ZERO;
     }
 }

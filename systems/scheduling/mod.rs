@@ -22,7 +22,8 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use crate::kv::Names;
 use crate::retire::End;
-use crate::world::{EngineParts, EnginePartsItem, Hub};
+use crate::transfer::keep;
+use crate::world::{EngineParts, EngineView, Hub};
 
 pub use leave::{Departure, leave};
 pub use queue::{empty_queues, nothing_running};
@@ -37,16 +38,29 @@ pub fn schedule_batches(
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    let Hub { timeline, doors, .. } = &mut *hub;
+    let Hub { timeline, doors, transfer_bell, completion_bell, .. } = &mut *hub;
     for &(now, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
-        let mut parts = engines.get_mut(engine).expect("engines live as long as the world");
+        let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         end_steps(&mut parts, &mut sequences, doors, &mut finished);
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
         take_in(&mut parts, &sequences, now);
         expire(&mut parts, &mut sequences, &requests, now);
         batch::form(&mut parts, sequences.reborrow(), &requests, now);
         forget_those_gone(&mut parts, &sequences);
+        let idle = parts.running.count == 0;
+        if !keep(&mut parts.brought, parts.engine, timeline.series_interval) || idle {
+            transfer_bell.ring();
+        }
+        if !parts.brought.ended.is_empty() {
+            completion_bell.ring();
+            if parts.brought.ended.iter().any(|(_, end)| end.whole_response_tokens.is_some()) {
+                transfer_bell.ring();
+            }
+        }
+    }
+    if !doors.rows.0.is_empty() {
+        completion_bell.ring();
     }
 }
 
@@ -58,7 +72,7 @@ pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32
 }
 
 /// Moves what has been delivered to the waiting queue.
-fn take_in(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>, now: SimTime) {
+fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, now: SimTime) {
     let queues = &mut *parts.queues;
     while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
         queues.inbox.pop_front();
@@ -74,7 +88,7 @@ fn take_in(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>
 
 /// Takes the waiting and running sequences whose clients have given up off the engine.
 fn expire(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,
     now: SimTime,
@@ -100,7 +114,7 @@ fn expire(
 }
 
 /// Drops sequences that have left from the head of what costing looks at: who finishes next, and whose deadline is next.
-fn forget_those_gone(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>) {
+fn forget_those_gone(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     while let Some(&Reverse(finish)) = parts.running.finishes.peek() {
         if settle::finishes_at(sequences, finish) {
             break;

@@ -15,14 +15,14 @@ use crate::kv;
 use crate::retire::End;
 use crate::series::EngineAmounts;
 use crate::transfer::stream;
-use crate::world::{Doors, EnginePartsItem};
+use crate::world::{Doors, EngineView};
 
 /// Sequences that have their target at a boundary.
 pub type Finished = Vec<(RequestId, Entity)>;
 
 /// Brings an engine to the end of the steps that its epoch ran, and lists who has finished.
 pub fn end_steps(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     doors: &mut Doors,
     finished: &mut Finished,
@@ -65,7 +65,7 @@ pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, R
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work.
-fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmounts {
+fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
@@ -103,7 +103,7 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
 }
 
 /// The flows of streamed tokens that the steps sent.
-fn send_flows(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>) {
+fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
     let chunks = parts.plan.chunks.iter().filter(|chunk| chunk.completes && streams(chunk.sequence)).count();
     let sequences = parts.running.streaming_decodes + chunks as u32;
@@ -119,7 +119,7 @@ fn send_flows(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequen
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on.
 fn end_chunks(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     doors: &mut Doors,
     amounts: &mut EngineAmounts,
@@ -150,7 +150,7 @@ fn end_chunks(
 
 /// Takes the sequences that have finished off the engine, by request id.
 pub fn let_finished_go(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,
     finished: &mut Finished,
