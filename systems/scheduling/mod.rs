@@ -49,7 +49,7 @@ pub fn schedule_batches(
         batch::form(&mut parts, sequences.reborrow(), &requests, now);
         forget_those_gone(&mut parts, &sequences);
         let idle = parts.running.count == 0;
-        if !keep(&mut parts.brought, parts.engine, timeline.series_interval) || idle {
+        if !keep(parts.brought, parts.engine, timeline.series_interval) || idle {
             transfer_bell.ring();
         }
         if !parts.brought.ended.is_empty() {
