@@ -30,8 +30,21 @@ pub struct DeviceSpec {
     pub memory_bytes: u64,
     /// Memory bandwidth, in bytes per second.
     pub memory_bytes_per_s: f64,
-    /// Board power limit, in watts, where known.
-    pub tdp_w: Option<f64>,
+    /// What it draws, where known.
+    pub power: Option<DevicePower>,
+    /// Price of an hour of it, in US dollars, if there is one.
+    pub price_per_hour_usd: Option<f64>,
+}
+
+/// What an accelerator draws, at the board: three readings of `nvidia-smi`. Idle ≤ decode ≤ limit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DevicePower {
+    /// With a model loaded and nothing to do, in watts.
+    pub idle_w: f64,
+    /// While it decodes a batch, in watts.
+    pub decode_w: f64,
+    /// The board's limit, which long prefills come close to, in watts.
+    pub tdp_w: f64,
 }
 
 /// The share of a data-sheet peak that kernels reach.

@@ -2,12 +2,13 @@
 //!
 //! The phases, in their order: `arrival`, `scheduling`, costing (`epoch`, by the prices of [`costing`]), `transfer`,
 //! `completion`. Around them: `clock` (who is due next), `kv` (the KV pool), `retire` (the end of a request), `series` (the
-//! time series), `spawn` and `stop` (how a world begins and ends), `world` (what the systems see of it), `executor`.
+//! time series), `spawn` and `stop` (how a world begins and ends), `world` (what the systems see of it), `executor`, [`invariants`].
 //!
 //! Invariant: nothing here knows a file format or a command line. Requests come in and records go out by the two traits
 //! of [`ports`]. `SEMANTICS.md` states what an engine does, exactly.
 
 pub mod costing;
+pub mod invariants;
 pub mod memory;
 pub mod ports;
 pub mod router;

@@ -24,6 +24,7 @@ use crate::completion::complete;
 use crate::epoch::cost_steps;
 use crate::executor::{Bell, InOrder, Stopwatch};
 use crate::handover::{Pools, hand_over};
+use crate::invariants::Watch;
 use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
 use crate::spawn::spawn_engines;
@@ -60,6 +61,7 @@ pub struct Shard {
     stopwatch: Option<Stopwatch>,
     gpus: BTreeMap<GpuIndex, Entity>,
     ticks: u64,
+    watch: Watch,
 }
 
 /// The hub of a world in which nothing has happened yet.
@@ -100,7 +102,7 @@ impl Shard {
         world.insert_resource(hub);
         let stopwatch = profiled.then(Stopwatch::default);
         schedule.set_executor(InOrder { bells, stopwatch: stopwatch.clone() });
-        Self { world, schedule, stopwatch, gpus, ticks: 0 }
+        Self { world, schedule, stopwatch, gpus, ticks: 0, watch: Watch::default() }
     }
 
     /// Runs one tick: false if nothing is left to happen.
@@ -108,6 +110,9 @@ impl Shard {
         self.schedule.run(&mut self.world);
         self.world.clear_trackers();
         self.ticks += 1;
+        if cfg!(debug_assertions) {
+            self.watch.check(&self.world);
+        }
         !self.hub().timeline.stopped
     }
 

@@ -68,6 +68,15 @@ fn what_the_readme_shows_is_what_happens() {
             "yaml" => fs::write(folder.path().join("chat.yaml"), &block.text).expect("it can be written"),
             // This test is a part of it.
             "sh" if block.text == "bash .ci/run\n" => assert!(root.join(".ci/run").is_file()),
+            // Minutes of measurement: that there is such a bench must do.
+            "sh" if block.text.starts_with("cargo bench") => {
+                let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("there is a manifest");
+                for line in block.text.lines() {
+                    let name = line.strip_prefix("cargo bench --bench ").and_then(|rest| rest.split(' ').next());
+                    let name = name.unwrap_or_else(|| panic!("the README shows a bench that no test knows: {line}"));
+                    assert!(manifest.contains(&format!("[[bench]]\nname = \"{name}\"\n")), "{line}");
+                }
+            }
             "sh" => {
                 for line in block.text.lines() {
                     let output = run(line, folder.path());

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use oracle_components::device::{DeviceSpec, PeakFlops};
+use oracle_components::device::{DevicePower, DeviceSpec, PeakFlops};
 use serde::Deserialize;
 
 /// A device that the catalog knows.
@@ -21,6 +21,8 @@ pub struct CatalogDevice {
     pub host_link: DeviceLink,
     /// Who states the memory: `CUDA total`, `nvidia-smi total`, `data sheet` …
     pub memory_stated_by: String,
+    /// Who states what it draws while it idles and decodes; a data sheet has the limit alone.
+    pub power_stated_by: Option<String>,
     /// The data sheet by name.
     pub source: String,
     /// What else to know: editions, halves of a card, bridges.
@@ -93,6 +95,9 @@ struct DeviceFile {
     memory_stated_by: String,
     memory_gb_per_s: f64,
     tdp_w: Option<f64>,
+    decode_power_w: Option<f64>,
+    idle_power_w: Option<f64>,
+    power_stated_by: Option<String>,
     peer_link: Option<LinkFile>,
     host_link: LinkFile,
     note: Option<String>,
@@ -140,6 +145,7 @@ pub(super) fn parse(text: &str) -> Result<CatalogDevice, serde_saphyr::Error> {
     let file: DeviceFile = serde_saphyr::from_str(text)?;
     let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
     let peak = file.dense_tflops;
+    let power = file.idle_power_w.zip(file.decode_power_w).zip(file.tdp_w);
     let spec = DeviceSpec {
         name: file.name,
         peak_flops: PeakFlops {
@@ -152,7 +158,8 @@ pub(super) fn parse(text: &str) -> Result<CatalogDevice, serde_saphyr::Error> {
         },
         memory_bytes: (file.memory_gib * BYTES_PER_GIB).round() as u64,
         memory_bytes_per_s: file.memory_gb_per_s * 1e9,
-        tdp_w: file.tdp_w,
+        power: power.map(|((idle_w, decode_w), tdp_w)| DevicePower { idle_w, decode_w, tdp_w }),
+        price_per_hour_usd: None,
     };
     Ok(CatalogDevice {
         spec: Arc::new(spec),
@@ -160,6 +167,7 @@ pub(super) fn parse(text: &str) -> Result<CatalogDevice, serde_saphyr::Error> {
         peer_link: file.peer_link.as_ref().map(link),
         host_link: link(&file.host_link),
         memory_stated_by: file.memory_stated_by,
+        power_stated_by: file.power_stated_by,
         source: file.source,
         note: file.note,
     })

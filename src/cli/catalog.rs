@@ -102,7 +102,7 @@ pub fn devices(listing: &Listing) -> Result<(), Failure> {
                     peak(spec.peak_flops.fp8),
                     spec.memory_bytes as f64 / GIB,
                     spec.memory_bytes_per_s / 1e9,
-                    spec.tdp_w.map_or("-".to_owned(), |watts| format!("{watts:.0}")),
+                    spec.power.map_or("-".to_owned(), |power| format!("{:.0}", power.tdp_w)),
                     device.aliases.join(", ")
                 )
             });
@@ -119,6 +119,7 @@ fn device_as_json(device: &CatalogDevice) -> serde_json::Value {
         "peer_link_bytes_per_s": device.peer_link.map(|link| link.bytes_per_s),
         "host_link_bytes_per_s": device.host_link.bytes_per_s,
         "memory_stated_by": device.memory_stated_by,
+        "power_stated_by": device.power_stated_by,
         "source": device.source,
         "note": device.note,
     })

@@ -35,6 +35,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
         .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     let bar = Bar::new(facts.expected_requests, resolved.scenario.horizon, command.quiet || log_level > LogLevel::Info);
     let started = Instant::now();
+    let writing = writer.clock();
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
     if command.profile {
         simulation = simulation.profiled();
@@ -56,7 +57,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
         .finish(&outcome, partial, manifest)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     if command.profile {
-        print_profile(&outcome, &profile, simulated, started.elapsed().saturating_sub(simulated));
+        print_profile(&outcome, &profile, simulated, started.elapsed().saturating_sub(simulated), writing.busy());
     }
     if !command.quiet && log_level <= LogLevel::Info {
         print_speed(&outcome, started);
@@ -158,16 +159,23 @@ fn print_speed(outcome: &Outcome, started: Instant) {
     ));
 }
 
-/// Says where the simulating thread's time went. Arrival holds the drawing or reading of the workload, completion the
-/// handing over of records; the files are encoded on a thread of their own, for which the last line waits.
-fn print_profile(outcome: &Outcome, phases: &[(&str, Duration)], simulated: Duration, finishing: Duration) {
+/// Says where the simulating thread's time went, and what the writer's thread did beside it. Arrival holds the drawing or
+/// reading of the workload, completion the handing over of records, the finishing of files a wait for the writer.
+fn print_profile(
+    outcome: &Outcome,
+    phases: &[(&str, Duration)],
+    simulated: Duration,
+    finishing: Duration,
+    output: Duration,
+) {
     let of_phases: Duration = phases.iter().map(|&(_, time)| time).sum();
-    let rest = [("between ticks", simulated.saturating_sub(of_phases)), ("finishing files", finishing)];
-    tell(&format!("{:<16} {:>9} {:>7} {:>14}", "where time went", "s", "share", "µs a request"));
+    let between = simulated.saturating_sub(of_phases);
+    let rest = [("between ticks", between), ("finishing files", finishing), ("output, beside", output)];
+    tell(&format!("{:<17} {:>9} {:>7} {:>14}", "where time went", "s", "share", "µs a request"));
     for &(phase, time) in phases.iter().chain(&rest) {
         let seconds = time.as_secs_f64();
         tell(&format!(
-            "  {phase:<14} {seconds:>9.3} {:>6.1}% {:>14.3}",
+            "  {phase:<15} {seconds:>9.3} {:>6.1}% {:>14.3}",
             100.0 * seconds / (simulated + finishing).as_secs_f64().max(1e-9),
             1e6 * seconds / outcome.arrived.max(1) as f64,
         ));

@@ -279,6 +279,56 @@ mod tests {
             prop_assert!(start <= value && value - start < width);
             prop_assert!(width == 1 || width <= start >> OCTAVE_BITS);
         }
+
+        /// Of any weighted values: a quantile lies within a bucket's width of the exact one.
+        #[test]
+        fn a_quantile_is_off_by_a_bucket_at_most(
+            values in proptest::collection::vec(((0..62_u32, any::<u64>()), 1..1000_u64), 1..300),
+            quantile in 0.0..=1.0_f64,
+        ) {
+            let mut sketch = Distribution::weighted();
+            let mut exact = Vec::new();
+            for ((magnitude, draw), weight) in values {
+                let value = draw >> (63 - magnitude);
+                sketch.record_many(SimTime(value), weight);
+                exact.extend(std::iter::repeat_n(value, weight as usize));
+            }
+            exact.sort_unstable();
+            let position = quantile * (exact.len() - 1) as f64;
+            let at = |rank: f64| exact[rank as usize] as f64;
+            let (low, high) = (at(position.floor()), at(position.ceil()));
+            let exact_ns = low + (high - low) * position.fract();
+            let told_ns = sketch.statistics(&[quantile]).expect("there are values").quantiles_ms[0] * 1e6;
+            let bound_ns = exact_ns / BUCKETS_PER_OCTAVE as f64;
+            prop_assert!((told_ns - exact_ns).abs() <= bound_ns * (1.0 + 1e-9) + 1e-3, "{told_ns} for {exact_ns}");
+        }
+    }
+
+    /// The shapes that latencies have, a million of each: off by less than the bound, and by how much less.
+    #[test]
+    fn quantiles_of_a_million_latencies_are_within_a_fortieth_of_a_percent() {
+        // Evenly spaced ranks through the inverse of each distribution's function.
+        type Inverse = fn(f64) -> f64;
+        let shapes: [(&str, Inverse); 5] = [
+            ("exponential", |u| -2e7 * (1.0 - u).ln()),
+            ("heavy tail", |u| 1e6 * (1.0 - u).powf(-0.8)),
+            ("logistic in the logarithm", |u| 5e7 * (u / (1.0 - u)).powf(0.4)),
+            ("uniform", |u| 1e9 * u),
+            ("two far peaks", |u| if u < 0.95 { 9e6 + 1e5 * u } else { 3e10 + 1e8 * u }),
+        ];
+        for (name, inverse) in shapes {
+            let values: Vec<u64> = (0..1_000_000).map(|rank| inverse((f64::from(rank) + 0.5) / 1e6) as u64).collect();
+            let mut sketch = Distribution::new();
+            values.iter().for_each(|&value| sketch.record(SimTime(value)));
+            let quantiles = [0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999];
+            let told = sketch.statistics(&quantiles).expect("there are values").quantiles_ms;
+            for (quantile, told_ms) in quantiles.into_iter().zip(told) {
+                let position = quantile * 999_999.0;
+                let [low, high] = [position.floor(), position.ceil()].map(|rank| values[rank as usize] as f64);
+                let exact_ms = (low + (high - low) * position.fract()) / 1e6;
+                assert!((told_ms / exact_ms - 1.0).abs() < 2.5e-4, "{name} {quantile}: {told_ms} for {exact_ms}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,14 @@ use oracle_components::record::{IntervalRow, Subject};
 use super::columns::{Column, Scale, Value};
 use super::names::Names;
 
+/// A row of the file.
+#[derive(Debug)]
+pub(super) struct SeriesRow {
+    pub(super) interval: IntervalRow,
+    /// GPU: what it drew on average.
+    pub(super) power_w: Option<f64>,
+}
+
 fn kind(subject: Subject) -> &'static str {
     match subject {
         Subject::Engine(_) => "engine",
@@ -22,34 +30,45 @@ fn name(subject: Subject, names: &Names) -> &str {
 }
 
 /// The columns, in the order of the file.
-pub(super) static INTERVAL_COLUMNS: [Column<IntervalRow>; 15] = {
+pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 16] = {
     use Scale::Seconds;
     use Value::{Float, FloatOrNull, Time, Word};
     [
-        Column::new("start_time", "s", "start of the interval", Time(Seconds, |r| r.start)),
-        Column::new("duration", "s", "length of the interval", Time(Seconds, |r| r.length)),
-        Column::new("kind", "", "engine, gpu or link", Word(|r, _| kind(r.subject))),
-        Column::new("name", "", "which of them", Word(|r, names| name(r.subject, names))),
-        Column::new("running", "sequences", "engine: mean number running", FloatOrNull(|r| r.running)),
-        Column::new("waiting", "requests", "engine: mean number waiting", FloatOrNull(|r| r.waiting)),
+        Column::new("start_time", "s", "start of the interval", Time(Seconds, |r| r.interval.start)),
+        Column::new("duration", "s", "length of the interval", Time(Seconds, |r| r.interval.length)),
+        Column::new("kind", "", "engine, gpu or link", Word(|r, _| kind(r.interval.subject))),
+        Column::new("name", "", "which of them", Word(|r, names| name(r.interval.subject, names))),
+        Column::new("running", "sequences", "engine: mean number running", FloatOrNull(|r| r.interval.running)),
+        Column::new("waiting", "requests", "engine: mean number waiting", FloatOrNull(|r| r.interval.waiting)),
         Column::new(
             "kv_use",
             "1",
             "engine: mean share of the KV blocks held by running sequences",
-            FloatOrNull(|r| r.kv_use),
+            FloatOrNull(|r| r.interval.kv_use),
         ),
-        Column::new("steps", "", "engine: steps that ended", FloatOrNull(|r| r.steps)),
-        Column::new("prefill_tokens", "tokens", "engine: prompt tokens computed", FloatOrNull(|r| r.prefill_tokens)),
-        Column::new("output_tokens", "tokens", "engine: output tokens generated", FloatOrNull(|r| r.output_tokens)),
-        Column::new("preemptions", "", "engine: preemptions", FloatOrNull(|r| r.preemptions)),
-        Column::new("busy", "1", "share of the interval it was busy", Float(|r| r.busy)),
-        Column::new("mfu", "1", "gpu: FLOPs done over peak FLOPs", FloatOrNull(|r| r.mfu)),
-        Column::new("mbu", "1", "gpu: bytes moved over peak bytes", FloatOrNull(|r| r.mbu)),
+        Column::new("steps", "", "engine: steps that ended", FloatOrNull(|r| r.interval.steps)),
+        Column::new(
+            "prefill_tokens",
+            "tokens",
+            "engine: prompt tokens computed",
+            FloatOrNull(|r| r.interval.prefill_tokens),
+        ),
+        Column::new(
+            "output_tokens",
+            "tokens",
+            "engine: output tokens generated",
+            FloatOrNull(|r| r.interval.output_tokens),
+        ),
+        Column::new("preemptions", "", "engine: preemptions", FloatOrNull(|r| r.interval.preemptions)),
+        Column::new("busy", "1", "share of the interval it was busy", Float(|r| r.interval.busy)),
+        Column::new("mfu", "1", "gpu: FLOPs done over peak FLOPs", FloatOrNull(|r| r.interval.mfu)),
+        Column::new("mbu", "1", "gpu: bytes moved over peak bytes", FloatOrNull(|r| r.interval.mbu)),
         Column::new(
             "bytes",
             "bytes",
             "gpu: read and written in memory; link: that crossed it",
-            FloatOrNull(|r| r.bytes),
+            FloatOrNull(|r| r.interval.bytes),
         ),
+        Column::new("power_w", "W", "gpu: what the board drew on average, where known", FloatOrNull(|r| r.power_w)),
     ]
 };

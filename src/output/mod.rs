@@ -6,7 +6,7 @@
 //!   copies records   ─────────►   │          csv_file ────┘           interval_columns
 //!   counts token gaps             └──────── statistics ── distribution
 //!        │ finish
-//!        └─► summarise ─► summary (summary.json, table) ─► manifest (manifest.json) ─► staged (final names)
+//!        └─► summarise (energy) ─► summary (summary.json, table) ─► manifest (manifest.json) ─► staged (final names)
 //! ```
 //!
 //! Laws:
@@ -18,6 +18,7 @@
 mod columns;
 mod csv_file;
 mod distribution;
+mod energy;
 mod error;
 mod interval_columns;
 mod manifest;
@@ -35,9 +36,10 @@ mod writer;
 
 pub use distribution::Statistics;
 pub use error::OutputError;
-pub use plan::OutputPlan;
+pub use plan::{HostSpec, OutputPlan};
+pub use run_files::WriterClock;
 pub use summary::{
-    EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary, ProfileSummary,
-    RequestSummary, SimulationSummary, Summary, ThroughputSummary,
+    CostSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary,
+    ProfileSummary, RequestSummary, SimulationSummary, Summary, ThroughputSummary,
 };
 pub use writer::RunWriter;

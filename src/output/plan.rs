@@ -25,4 +25,23 @@ pub struct OutputPlan {
     pub quantiles: Vec<f64>,
     /// Requests that arrive before this are left out of the summary (not of the records).
     pub warm_up: SimTime,
+    /// What its GPUs are plugged into.
+    pub host: HostSpec,
+}
+
+/// A server without its GPUs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostSpec {
+    /// What it draws, in watts.
+    pub power_w: f64,
+    /// How many GPUs it holds.
+    pub gpus: u32,
+}
+
+impl Default for HostSpec {
+    /// A server under load by LLMServingSim's measured parts (`evaluation/power`): base 164 W, processor 132 W, memory 16 W,
+    /// network card, disk and link 22 W.
+    fn default() -> Self {
+        Self { power_w: 330.0, gpus: 8 }
+    }
 }

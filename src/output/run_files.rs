@@ -1,14 +1,17 @@
 //! The writer thread's side of a run: its data files and the statistics of its requests.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
 
-use oracle_components::record::{IntervalRow, RequestRecord};
+use oracle_components::record::RequestRecord;
 use oracle_components::scenario::Scenario;
 
 use super::OutputError;
 use super::OutputPlan;
 use super::csv_file::CsvFile;
-use super::interval_columns::INTERVAL_COLUMNS;
+use super::interval_columns::{INTERVAL_COLUMNS, SeriesRow};
 use super::names::Names;
 use super::parquet_file::ParquetFile;
 use super::request_columns::request_columns;
@@ -19,7 +22,26 @@ use super::statistics::RequestStatistics;
 #[derive(Debug)]
 pub(super) enum Batch {
     Requests(Vec<RequestRecord>),
-    Intervals(Vec<IntervalRow>),
+    Intervals(Vec<SeriesRow>),
+}
+
+/// How long the writer thread has worked: encoding, compressing, writing, not waiting for batches.
+#[derive(Clone, Debug, Default)]
+pub struct WriterClock {
+    nanoseconds: Arc<AtomicU64>,
+}
+
+impl WriterClock {
+    fn add(&self, time: Duration) {
+        // 584 years fit.
+        self.nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// So far.
+    #[must_use]
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
 }
 
 /// The data files of a run in the making.
@@ -29,7 +51,7 @@ pub(super) struct RunFiles {
     statistics: RequestStatistics,
     requests_parquet: Option<ParquetFile<RequestRecord>>,
     requests_csv: Option<CsvFile<RequestRecord>>,
-    timeseries_parquet: Option<ParquetFile<IntervalRow>>,
+    timeseries_parquet: Option<ParquetFile<SeriesRow>>,
 }
 
 impl RunFiles {
@@ -54,8 +76,10 @@ impl RunFiles {
         mut self,
         batches: &Receiver<Batch>,
         emptied: &SyncSender<Vec<RequestRecord>>,
+        clock: &WriterClock,
     ) -> (Self, Result<(), OutputError>) {
         for batch in batches {
+            let started = Instant::now();
             let written = match batch {
                 Batch::Requests(mut rows) => {
                     let written = self.write_requests(&rows);
@@ -66,6 +90,7 @@ impl RunFiles {
                 }
                 Batch::Intervals(rows) => self.write_intervals(&rows),
             };
+            clock.add(started.elapsed());
             if written.is_err() {
                 return (self, written);
             }
@@ -86,7 +111,7 @@ impl RunFiles {
         Ok(())
     }
 
-    fn write_intervals(&mut self, rows: &[IntervalRow]) -> Result<(), OutputError> {
+    fn write_intervals(&mut self, rows: &[SeriesRow]) -> Result<(), OutputError> {
         match &mut self.timeseries_parquet {
             Some(file) => file.write(rows, &self.names),
             None => Ok(()),

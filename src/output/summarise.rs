@@ -7,6 +7,7 @@ use oracle_systems::costing::gpu_peak_flops;
 
 use super::OutputPlan;
 use super::distribution::Distribution;
+use super::energy::{cost, energy, gpu_energies_j};
 use super::names::Names;
 use super::statistics::{GroupStatistics, PrefixStatistics, RequestStatistics};
 use super::summary::{
@@ -60,6 +61,8 @@ impl Inputs<'_> {
             engines: self.engines(),
             gpus,
             links: self.links(),
+            energy: energy(self.scenario, self.outcome, self.plan.host),
+            cost: cost(self.scenario, self.outcome),
             per_profile: self.profiles(),
             files: Vec::new(),
         }
@@ -118,13 +121,17 @@ impl Inputs<'_> {
     fn gpus(self) -> Named<GpuSummary> {
         let end_s = self.outcome.end.as_secs_f64();
         let gpus = self.scenario.gpus.iter().zip(&self.outcome.gpus);
-        let summaries = gpus.zip(gpu_peak_flops(self.scenario)).map(|((gpu, totals), peak_flops)| GpuSummary {
-            busy: self.share_of_run(totals.busy),
-            mfu: ratio(totals.flops, peak_flops * end_s),
-            mbu: ratio(totals.bytes, gpu.device.memory_bytes_per_s * end_s),
-            flops: totals.flops,
-            bytes: totals.bytes,
-        });
+        let gpus = gpus.zip(gpu_energies_j(self.scenario, self.outcome));
+        let summaries =
+            gpus.zip(gpu_peak_flops(self.scenario)).map(|(((gpu, totals), energy_j), peak_flops)| GpuSummary {
+                busy: self.share_of_run(totals.busy),
+                mfu: ratio(totals.flops, peak_flops * end_s),
+                mbu: ratio(totals.bytes, gpu.device.memory_bytes_per_s * end_s),
+                flops: totals.flops,
+                bytes: totals.bytes,
+                energy_j,
+                mean_power_w: energy_j.map(|energy_j| ratio(energy_j, end_s)),
+            });
         named(&self.names.gpus, summaries)
     }
 

@@ -4,6 +4,8 @@
 //!   warm-up; `inter_token_latency_ms` leaves out gaps that ended in it. Throughput and latency are those of successful
 //!   requests; throughput is over `effective_duration_s`, the time after the warm-up.
 //! - `gpu_utilization`, `gpus`, `engines` and `links` are over the whole run.
+//! - `energy` and `cost` are over the whole run too; the first is absent if a GPU's draw is not known, the second if a GPU
+//!   has no price.
 //! - `prefix_caching`: rates are over the requests that were looked up. A follow-up turn counts as hit by
 //!   CONVERSATIONAL_HIT or a full hit, a first turn by CROSS_REQUEST_HIT or a full hit.
 //! - Quantiles are linear interpolations (numpy's and DuckDB's `quantile_cont`), exact up to 131,072 values and within
@@ -55,6 +57,12 @@ pub struct Summary {
     pub gpus: Named<GpuSummary>,
     /// By link.
     pub links: Named<LinkSummary>,
+    /// What the run drew, GPUs and servers; absent if a GPU's draw is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy: Option<EnergySummary>,
+    /// What its GPU hours cost; absent if a GPU has no price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostSummary>,
     /// By client profile.
     pub per_profile: Named<ProfileSummary>,
     /// The files of the run, for the terminal only: what is in them does not depend on where they lie.
@@ -231,6 +239,44 @@ pub struct GpuSummary {
     pub flops: f64,
     /// Bytes read and written in memory.
     pub bytes: f64,
+    /// What it drew, in joules, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_j: Option<f64>,
+    /// The same over the time, in watts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_power_w: Option<f64>,
+}
+
+/// Energy of the whole run.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct EnergySummary {
+    /// Of the GPUs that engines run on, in joules.
+    pub gpu_energy_j: f64,
+    /// Of the servers around them, in joules.
+    pub host_energy_j: f64,
+    /// Both.
+    pub server_energy_j: f64,
+    /// Both, in kilowatt-hours.
+    pub energy_kwh: f64,
+    /// Both over the time, in watts.
+    pub mean_power_w: f64,
+    /// Servers that hold the GPUs.
+    pub servers: u64,
+    /// Both a token generated; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joules_per_output_token: Option<f64>,
+}
+
+/// Cost of the whole run, in US dollars.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct CostSummary {
+    /// Hours of the GPUs that engines run on.
+    pub gpu_hours: f64,
+    /// What they cost.
+    pub usd: f64,
+    /// The same a million tokens generated; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd_per_million_output_tokens: Option<f64>,
 }
 
 /// A link over the whole run.

@@ -53,7 +53,20 @@ impl Summary {
             self.throughput.requests_per_second,
             self.throughput.output_tokens_per_second,
             self.throughput.total_tokens_per_second,
-        )
+        )?;
+        if let Some(energy) = &self.energy {
+            write!(table, "Energy      {:.4} kWh, {:.0} W on average", energy.energy_kwh, energy.mean_power_w)?;
+            let a_token = energy.joules_per_output_token;
+            a_token.map_or(Ok(()), |joules| write!(table, ", {joules:.2} J an output token"))?;
+            writeln!(table)?;
+        }
+        if let Some(cost) = &self.cost {
+            write!(table, "Cost        {:.4} USD for {:.3} GPU hours", cost.usd, cost.gpu_hours)?;
+            let a_million = cost.usd_per_million_output_tokens;
+            a_million.map_or(Ok(()), |usd| write!(table, ", {usd:.3} USD a million output tokens"))?;
+            writeln!(table)?;
+        }
+        Ok(())
     }
 
     fn write_latencies(&self, table: &mut String) -> std::fmt::Result {

@@ -24,9 +24,11 @@ use serde_json::Value;
 use super::OutputError;
 use super::OutputPlan;
 use super::distribution::Distribution;
+use super::energy::RowPower;
+use super::interval_columns::SeriesRow;
 use super::manifest::{self, Ending};
 use super::names::Names;
-use super::run_files::{Batch, RunFiles};
+use super::run_files::{Batch, RunFiles, WriterClock};
 use super::staged::StagedFile;
 use super::summarise::Inputs;
 use super::summary::Summary;
@@ -43,11 +45,13 @@ pub struct RunWriter {
     scenario: Scenario,
     names: Names,
     requests: Vec<RequestRecord>,
-    intervals: Vec<IntervalRow>,
+    intervals: Vec<SeriesRow>,
+    power: RowPower,
     token_gaps: Distribution,
     batches: SyncSender<Batch>,
     /// Emptied batches on their way back. Never contended; the lock is there because a receiver cannot be shared.
     emptied: Mutex<Receiver<Vec<RequestRecord>>>,
+    clock: WriterClock,
     thread: JoinHandle<(RunFiles, Result<(), OutputError>)>,
     summary_json: StagedFile,
     manifest_json: StagedFile,
@@ -67,20 +71,30 @@ impl RunWriter {
         let (batches, full) = sync_channel(WAITING_BATCHES);
         let (give_back, emptied) = sync_channel(WAITING_BATCHES);
         let thread = thread::Builder::new().name("run-writer".to_owned());
-        let thread = thread.spawn(move || files.take_all(&full, &give_back));
+        let clock = WriterClock::default();
+        let its_clock = clock.clone();
+        let thread = thread.spawn(move || files.take_all(&full, &give_back, &its_clock));
         Ok(Self {
             plan: plan.clone(),
             scenario: scenario.clone(),
             names,
             requests: Vec::with_capacity(BATCH_ROWS),
             intervals: Vec::new(),
+            power: RowPower::new(scenario),
             token_gaps: Distribution::weighted(),
             batches,
             emptied: Mutex::new(emptied),
+            clock,
             thread: thread.map_err(|_| OutputError::WriterGone { directory: plan.directory.clone() })?,
             summary_json,
             manifest_json,
         })
+    }
+
+    /// How long its thread has worked, to look at when the run is over.
+    #[must_use]
+    pub fn clock(&self) -> WriterClock {
+        self.clock.clone()
     }
 
     /// Ends the run: writes what is left, the summary and the manifest, and gives the files their final names.
@@ -183,7 +197,7 @@ impl RecordSink for RunWriter {
         if self.plan.timeseries_parquet.is_none() {
             return Ok(());
         }
-        self.intervals.push(row.clone());
+        self.intervals.push(SeriesRow { interval: row.clone(), power_w: self.power.of(row) });
         if self.intervals.len() < BATCH_ROWS {
             return Ok(());
         }

@@ -54,14 +54,6 @@ pub fn form(
             break;
         }
     }
-    let scheduler = &parts.engine.scheduler;
-    debug_assert!(parts.running.count <= scheduler.max_num_seqs, "no more sequences than seats");
-    debug_assert!(
-        parts.running.decodes + parts.plan.chunks.iter().map(|chunk| chunk.tokens).sum::<u32>()
-            <= scheduler.max_num_batched_tokens,
-        "no more tokens than the budget"
-    );
-    debug_assert!(kv::free_blocks(parts.pool) <= parts.pool.total, "no more free blocks than there are");
     let ledger = &mut parts.ledger.0;
     ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
 }

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, LinkTotals, Outcome, RequestRecord, Status, Stop};
 use oracle_systems::Simulation;
+use oracle_systems::invariants::violations;
 use oracle_systems::ports::{RecordSink, SinkClosed};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
@@ -161,7 +162,8 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
         coverage.borrow_mut().note("engines go their own ways");
     }
 
-    let (outcome, fast) = run(Simulation::new(scenario, Box::new(case.source()), Ledger::default()));
+    let (outcome, fast) = run(Simulation::new(scenario.clone(), Box::new(case.source()), Ledger::default()));
+    same("violations", &Vec::new(), &violations(&scenario, &outcome))?;
     if case.is_loose() {
         same_if_tight(case, &fast)?;
     }
@@ -287,9 +289,7 @@ fn an_interrupted_run_ends_whole() {
         for record in &ledger.records {
             same("completion from arrival on", &record.completion.max(record.arrival), &record.completion)?;
         }
-        for engine in &outcome.engines {
-            same("blocks", &engine.blocks_allocated, &engine.blocks_freed)?;
-        }
+        same("violations", &Vec::new(), &violations(&case.scenario(), &outcome))?;
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));

@@ -121,6 +121,12 @@ fn every_device_is_within_reason() {
             let gibibytes = device.spec.memory_bytes as f64 / f64::from(1 << 30);
             assert!((0.97..1.0).contains(&(gibibytes / gigabytes)), "{name}: {gibibytes} GiB");
         }
+        assert_eq!(device.spec.power.is_some(), device.power_stated_by.is_some(), "{name}");
+        if let Some(power) = device.spec.power {
+            // What the defaults for other boards are taken from.
+            let (idle, decode) = (power.idle_w / power.tdp_w, power.decode_w / power.tdp_w);
+            assert!((0.05..0.45).contains(&idle) && (0.5..=1.0).contains(&decode), "{name}: {idle} {decode}");
+        }
         for link in device.peer_link.iter().chain([&device.host_link]) {
             assert!((15e9..1e12).contains(&link.bytes_per_s), "{name}");
             assert!(link.bytes_per_s_per_peer <= link.bytes_per_s, "{name}");

@@ -1,12 +1,18 @@
 //! The program as a user meets it: commands and flags, what is printed where, exit codes, files.
 
 mod commands;
+mod crashes;
+mod energy;
 mod mistakes;
 mod overrides;
 mod pools;
 mod runs;
 mod shared;
 mod signals;
+mod threads;
+
+#[path = "../python_support/mod.rs"]
+mod python_support;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -39,7 +39,7 @@ fn a_profile_names_every_phase_and_changes_no_file() {
     let plain = desk.run("run small.yaml -o plain --quiet");
     let profiled = desk.run("run small.yaml -o profiled --quiet --profile");
     assert_eq!((plain.code, profiled.code), (0, 0));
-    for phase in ["arrival", "scheduling", "costing", "transfer", "completion", "finishing files"] {
+    for phase in ["arrival", "scheduling", "costing", "transfer", "completion", "finishing files", "output"] {
         assert!(profiled.err.contains(phase), "no {phase} in\n{}", profiled.err);
     }
     assert_eq!(desk.read("plain/requests.csv"), desk.read("profiled/requests.csv"));
@@ -198,4 +198,21 @@ fn a_hugging_face_configuration_is_a_model() {
     assert_eq!(number(&file, "/requests/successful"), 4.0);
     assert_eq!(file, folder);
     assert_eq!(file, catalog, "it is the shape of Llama 3.2 1B");
+}
+
+#[test]
+fn every_shipped_scenario_runs_without_a_warning() {
+    let desk = Desk::new();
+    let scenarios = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenarios");
+    let names = names_in(&scenarios);
+    assert!(names.len() >= 7, "{names:?}");
+    for name in names {
+        let path = scenarios.join(&name).display().to_string();
+        let few = "workload.total_requests_to_generate=500";
+        let told =
+            desk.run_words(&["run", &path, "-o", &name, "--set", few, "-q", "-l", "warning", "--format", "json"]);
+        assert!(told.code == 0 && told.err.is_empty(), "{name}: {}", told.err);
+        let summary = serde_json::from_str(&told.out).expect("it prints JSON");
+        assert_conserved(&summary);
+    }
 }

@@ -10,7 +10,7 @@ use crate::{Desk, assert_conserved, names_in, number};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a run that would take minutes.
-fn start_long_run(desk: &Desk) -> Child {
+pub fn start_long_run(desk: &Desk) -> Child {
     let long = crate::SMALL
         .replace("max_simulation_time: 30", "max_simulation_time: 1e7")
         .replace("total_duration: 20", "total_duration: 1e7");
@@ -21,7 +21,7 @@ fn start_long_run(desk: &Desk) -> Child {
 }
 
 /// Waits until the run has written records of requests.
-fn wait_until_it_runs(desk: &Desk) {
+pub fn wait_until_it_runs(desk: &Desk) {
     let csv = desk.path("output/long/requests.csv.partial");
     let start = Instant::now();
     while fs::metadata(&csv).map_or(0, |metadata| metadata.len()) < 100_000 {

@@ -13,6 +13,7 @@ use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, Outcome, RequestRecord};
 use oracle_components::request::RequestSpec;
 use oracle_systems::Simulation;
+use oracle_systems::invariants::violations;
 use oracle_systems::ports::{RecordSink, RequestSource, SinkClosed};
 
 use super::input::Input;
@@ -190,10 +191,7 @@ fn simulate<K: RecordSink>(resolved: &Resolved, source: Box<dyn RequestSource>, 
     let started = Instant::now();
     let outcome =
         simulation.run(|_| if started.elapsed() > RUN { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
-    assert_eq!(outcome.arrived, outcome.ended.iter().sum::<u64>(), "every request ends");
-    for engine in &outcome.engines {
-        assert_eq!(engine.blocks_allocated, engine.blocks_freed, "every block is given back");
-    }
+    assert_eq!(violations(&resolved.scenario, &outcome), Vec::<String>::new());
     (simulation.into_sink(), outcome)
 }
 

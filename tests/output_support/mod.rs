@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use llmperforacle::output::{OutputError, OutputPlan, RunWriter, Summary};
+use llmperforacle::output::{HostSpec, OutputError, OutputPlan, RunWriter, Summary};
 use oracle_components::SimTime;
-use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::device::{DevicePower, DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::record::{
     EngineTotals, GpuTotals, IntervalRow, LinkTotals, Outcome, PrefixEvent, Reason, RequestRecord, Status, Stop,
@@ -50,7 +50,8 @@ fn gpu(id: &str) -> GpuSpec {
             peak_flops: PeakFlops { bf16: Some(989e12), ..PeakFlops::default() },
             memory_bytes: 80 << 30,
             memory_bytes_per_s: 3.35e12,
-            tdp_w: None,
+            power: Some(DevicePower { idle_w: 100.0, decode_w: 400.0, tdp_w: 700.0 }),
+            price_per_hour_usd: Some(2.5),
         }),
         efficiency: Efficiency::PREDECESSOR,
     }
@@ -122,6 +123,7 @@ pub fn plan(directory: &Path) -> OutputPlan {
         manifest_json: directory.join("manifest.json"),
         quantiles: vec![0.5, 0.9, 0.95, 0.99, 0.999],
         warm_up: SimTime(2_000_000_000),
+        host: HostSpec::default(),
     }
 }
 
@@ -212,7 +214,13 @@ pub fn outcome(records: &[RequestRecord]) -> Outcome {
         ticks: 1,
         arrived: records.len() as u64,
         ended,
-        engines: vec![EngineTotals::default(); 2],
+        engines: vec![
+            EngineTotals {
+                output_tokens: records.iter().map(|record| u64::from(record.output_tokens)).sum(),
+                ..EngineTotals::default()
+            },
+            EngineTotals::default(),
+        ],
         gpus: vec![GpuTotals { busy: SimTime(1_000_000_000), flops: 1e14, bytes: 1e12 }; 2],
         links: vec![LinkTotals::default(); 2],
     }

@@ -3,11 +3,13 @@
 //!
 //! - `steps`: one step at a time: decode, prefill, parallelism, network, memory;
 //! - `queues`: what queueing theory says of many requests;
+//! - `invariants`: what holds of every run, over random configurations;
 //! - `bounds`: what no prediction may break, over random configurations;
 //! - `laws`: two runs that must agree, or be in order;
 //! - `servers`: what crosses the links of servers of a known kind.
 
 mod bounds;
+mod invariants;
 mod laws;
 mod queues;
 mod servers;
@@ -23,6 +25,7 @@ use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, Outcome, RequestRecord};
 use oracle_components::scenario::EngineSpec;
 use oracle_systems::Simulation;
+use oracle_systems::invariants::violations;
 use oracle_systems::ports::{RecordSink, SinkClosed};
 use tempfile::TempDir;
 
@@ -220,6 +223,7 @@ fn run_in(folder: TempDir, yaml: &str) -> Run {
     let tee = Tee { writer: writer.expect("the files can be made"), records: Vec::new() };
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, tee);
     let outcome = simulation.run(|_| ControlFlow::Continue(()));
+    assert_eq!(violations(&resolved.scenario, &outcome), Vec::<String>::new(), "{yaml}");
     let Tee { writer, records } = simulation.into_sink();
     let summary = writer.finish(&outcome, false, resolved.canonical).expect("the files are whole");
     let engine = resolved.scenario.engines[0].clone();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a run's summary.json against its records, with the tools people use on them.
 
-    python check_run.py RUN_FOLDER
+    python check_run.py RUN_FOLDER [made-up]
 
 DuckDB and pandas read requests.parquet (and pandas requests.csv, polars the Parquet where it is installed) as they are,
 without a cast, and compute what the summary says. Exits with 1 and a table if a figure is off by more than 0.1 %.
@@ -143,6 +143,42 @@ def check_pandas(report, tool, frame, summary):
             report.compare(tool, f"{key}.{name}", values.quantile(quantile), latency[name])
 
 
+def check_energy_and_cost(report, frame, summary):
+    """What follows from the whole run's tokens and time, and from the parts that are told."""
+    end_s = summary["simulation"]["total_duration_s"]
+    tokens = int(frame.output_tokens.sum())
+    energy, cost = summary.get("energy"), summary.get("cost")
+    if energy is not None:
+        gpus = pandas.DataFrame(summary["gpus"].values())
+        report.compare("pandas", "gpu_energy_j", gpus.energy_j.sum(), energy["gpu_energy_j"])
+        server = energy["gpu_energy_j"] + energy["host_energy_j"]
+        report.compare("pandas", "server_energy_j", server, energy["server_energy_j"])
+        report.compare("pandas", "energy_kwh", server / 3.6e6, energy["energy_kwh"])
+        report.compare("pandas", "mean_power_w", server / end_s if end_s > 0 else 0.0, energy["mean_power_w"])
+        a_token = server / tokens if tokens > 0 else None
+        report.compare("pandas", "joules_per_output_token", a_token, energy.get("joules_per_output_token"))
+    if cost is not None:
+        a_million = cost["usd"] / tokens * 1e6 if tokens > 0 else None
+        report.compare("pandas", "usd_per_million_output_tokens", a_million, cost.get("usd_per_million_output_tokens"))
+
+
+def check_series(report, path, summary):
+    """What the rows of the time series add up to, for what had a row in every interval of the run."""
+    end_s = summary["simulation"]["total_duration_s"]
+    sums = "sum(duration), sum(power_w * duration), sum(busy * duration), sum(output_tokens), sum(bytes)"
+    for kind, name, covered_s, joules, busy_s, tokens, moved in rows(
+        f"SELECT kind, name, {sums} FROM read_parquet('{path}') GROUP BY kind, name"
+    ):
+        told = summary[f"{kind}s"][name]
+        if kind == "engine":
+            report.compare("duckdb", f"output tokens of {name}", tokens, told["output_tokens"])
+        if kind == "gpu":
+            report.compare("duckdb", f"bytes of {name}", moved, told["bytes"])
+            report.compare("duckdb", f"busy share of {name}", busy_s / end_s, told["busy"])
+        if kind == "gpu" and abs(covered_s - end_s) < 1e-6:
+            report.compare("duckdb", f"energy_j of {name}", joules, told.get("energy_j"))
+
+
 def check_polars(report, path, rows):
     try:
         import polars
@@ -169,7 +205,7 @@ def check_csv(report, parquet_frame, path, summary):
         report.compare("pandas (csv)", f"rows of {name} as in the Parquet", int(same.sum()), len(frame))
 
 
-def main(folder):
+def main(folder, consistent):
     folder = Path(folder)
     summary = json.loads((folder / "summary.json").read_text())
     report = Report()
@@ -177,16 +213,18 @@ def main(folder):
     frame = pandas.read_parquet(parquet)
     check_duckdb(report, parquet, summary)
     check_pandas(report, "pandas", frame, summary)
+    check_energy_and_cost(report, frame, summary)
     check_polars(report, parquet, len(frame))
     if (folder / "requests.csv").exists():
         check_csv(report, frame, folder / "requests.csv", summary)
     timeseries = folder / "timeseries.parquet"
-    if timeseries.exists():
-        rows(f"SELECT name, avg(busy), max(running) FROM read_parquet('{timeseries}') GROUP BY name")
+    # What was made up for a test has a series that adds up to nothing.
+    if timeseries.exists() and consistent:
+        check_series(report, timeseries, summary)
     return report.close()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], "made-up" not in sys.argv[2:]))

@@ -8,6 +8,8 @@ use crate::catalog::{InfinibandGeneration, LinkKind};
 /// Slowest and fastest device, in TFLOP/s and in GB/s: a thousandth of a processor core, and a million GPUs.
 const SLOWEST: f64 = 1e-3;
 const FASTEST: f64 = 1e9;
+/// Most that a device or a server may draw.
+const MOST_WATTS: f64 = 1e6;
 
 names!(LinkKind {
     "nvlink" => LinkKind::Nvlink,
@@ -28,6 +30,11 @@ section! {
         compute_devices: Field<Vec<ComputeDevice>> = optional("required without `topology`");
         /// Directed links.
         network_links: Set<Vec<NetworkLink>> = default(Literal::EmptyList);
+        /// What a server draws without its GPUs: processors, memory, network cards, fans. Counted for each server that
+        /// holds a GPU of the deployment.
+        host_power_w: Set<f64> = default(Literal::Number(330.0)).unit("W").range(0.0, MOST_WATTS).example("330");
+        /// GPUs of a server.
+        gpus_per_host: Set<u32> = default(Literal::Integer(8)).range(1.0, 1e6).example("8");
         /// Host memories.
         memory_devices: Ignored = ignored();
         /// Servers of a known kind, in place of devices and links written out or beside them.
@@ -79,6 +86,16 @@ section! {
         mfu: Field<f64> = optional("0.5").range(LOWEST_EFFICIENCY, 1.0);
         /// Share of the memory bandwidth that memory-bound kernels reach.
         mbu: Field<f64> = optional("0.8").range(LOWEST_EFFICIENCY, 1.0);
+        /// What the board draws with a model loaded and nothing to do.
+        idle_power_w: Field<f64> = optional("the catalog's, else 0.15 of tdp_w").unit("W").range(0.0, MOST_WATTS);
+        /// What the board draws while it decodes a batch.
+        decode_power_w: Field<f64> = optional("the catalog's, else 0.7 of tdp_w").unit("W").range(0.0, MOST_WATTS);
+        /// The board's power limit.
+        tdp_w: Field<f64> = optional("the catalog's; without one, energy is not told").unit("W").up_to(MOST_WATTS)
+            .also_called(&["power_limit_w", "power_w"]);
+        /// Price of an hour of the device, in US dollars. With one for every GPU, the summary tells what the run cost.
+        price_per_gpu_hour_usd: Field<f64> = optional("no costs are told").unit("USD").range(0.0, 1e6)
+            .also_called(&["price_per_hour", "price_usd"]);
     }
 }
 

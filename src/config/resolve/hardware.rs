@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::device::{DevicePower, DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::scenario::LinkSpec;
 
 use super::servers;
@@ -14,6 +14,11 @@ use crate::config::keys::{ComputeDevice, HardwareProfile, NetworkLink};
 
 /// Most GPUs of a deployment, replicas included: each takes a few kilobytes while it is simulated.
 pub(super) const MOST_GPUS: usize = 100_000;
+
+/// What a board of which only the limit is known draws while it idles and decodes, in parts of that limit: what the
+/// catalog's boards do.
+const IDLE_SHARE: f64 = 0.15;
+const DECODE_SHARE: f64 = 0.7;
 
 /// A device of the config.
 #[derive(Debug)]
@@ -149,8 +154,32 @@ fn data_sheet(
         peak_flops: peak_flops(device, base.map(|spec| spec.peak_flops))?,
         memory_bytes: device.memory_capacity_bytes.value.or(base.map(|spec| spec.memory_bytes))?,
         memory_bytes_per_s: device.memory_gbps.value.map(|gb| gb * 1e9).or(base.map(|spec| spec.memory_bytes_per_s))?,
-        tdp_w: base.and_then(|spec| spec.tdp_w),
+        power: power(device, base.and_then(|spec| spec.power), diagnostics),
+        price_per_hour_usd: device.price_per_gpu_hour_usd.value,
     })
+}
+
+/// What the device draws, if there is a limit to start from.
+fn power(device: &ComputeDevice, base: Option<DevicePower>, diagnostics: &mut Diagnostics) -> Option<DevicePower> {
+    let keys = [("idle_power_w", &device.idle_power_w), ("decode_power_w", &device.decode_power_w)];
+    let Some(tdp_w) = device.tdp_w.value.or(base.map(|power| power.tdp_w)) else {
+        for (name, key) in keys.iter().filter(|(_, key)| key.given) {
+            diagnostics.error(&key.at, format!("{name} without tdp_w, the board's limit, tells no energy"));
+        }
+        return None;
+    };
+    let decode_w = base.map_or(DECODE_SHARE * tdp_w, |power| power.decode_w.min(tdp_w));
+    let idle_w = base.map_or(IDLE_SHARE * tdp_w, |power| power.idle_w.min(tdp_w));
+    let decode_w = device.decode_power_w.value.unwrap_or(decode_w.max(device.idle_power_w.value.unwrap_or(0.0)));
+    let idle_w = device.idle_power_w.value.unwrap_or(idle_w.min(decode_w));
+    let order = [(idle_w, decode_w, &device.idle_power_w), (decode_w, tdp_w, &device.decode_power_w)];
+    for (low, high, key) in order {
+        if low > high {
+            let message = format!("more than the {} W of what draws more", number(high));
+            diagnostics.error_with(&key.at, message, "the order is idle_power_w ≤ decode_power_w ≤ tdp_w");
+        }
+    }
+    Some(DevicePower { idle_w, decode_w, tdp_w })
 }
 
 fn report_missing(device: &ComputeDevice, diagnostics: &mut Diagnostics) {

@@ -8,7 +8,7 @@ use super::Places;
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, Origin};
 use crate::config::keys::{Config, Metrics};
-use crate::output::OutputPlan;
+use crate::output::{HostSpec, OutputPlan};
 use crate::workload::Workload;
 
 /// Rows of the time series of one subject that a run writes by default, at most.
@@ -41,8 +41,18 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
         manifest_json: directory.join("manifest.json"),
         quantiles,
         warm_up: SimTime::from_secs_f64(metrics.warm_up_duration_s.value),
+        host: host(config),
         run_name,
         directory,
+    })
+}
+
+/// What GPUs are plugged into.
+fn host(config: &Config) -> HostSpec {
+    let hardware = config.hardware_profile.value.as_ref();
+    hardware.map_or_else(HostSpec::default, |hardware| HostSpec {
+        power_w: hardware.host_power_w.value,
+        gpus: hardware.gpus_per_host.value,
     })
 }
 

@@ -76,7 +76,8 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
         peak_flops: PeakFlops { fp16: Some(312e12), bf16: Some(312e12), int8: Some(624e12), ..PeakFlops::default() },
         memory_bytes: 80 << 30,
         memory_bytes_per_s: 2039e9,
-        tdp_w: None,
+        power: None,
+        price_per_hour_usd: None,
     });
     let gpu = |id: u32| GpuSpec { id: id.to_string(), device: device.clone(), efficiency: Efficiency::PREDECESSOR };
     let link = |id: u32| LinkSpec {

@@ -30,7 +30,8 @@ fn slow_gpu(id: usize, speed: f64) -> GpuSpec {
             peak_flops: PeakFlops { bf16: Some(2e10 * speed), ..PeakFlops::default() },
             memory_bytes: 1 << 30,
             memory_bytes_per_s: 2e9 * speed,
-            tdp_w: None,
+            power: None,
+            price_per_hour_usd: None,
         }),
         efficiency: Efficiency::PREDECESSOR,
     }
