@@ -11,7 +11,7 @@ mod hf_config;
 mod hf_families;
 mod hf_fields;
 mod hf_quantization;
-mod json_file;
+pub(crate) mod json_file;
 mod model_file;
 mod model_params;
 mod model_params_rules;

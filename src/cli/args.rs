@@ -44,6 +44,8 @@ pub enum Command {
     Models(Listing),
     /// List the devices of the catalog.
     Devices(Listing),
+    /// Simulate recorded runs and say how far the prediction is from what was measured.
+    ValidateRun(ValidateRun),
 }
 
 /// What flags change in a configuration.
@@ -189,4 +191,27 @@ pub enum FileFormat {
     Yaml,
     /// JSON.
     Json,
+}
+
+/// `validate-run`.
+#[derive(Debug, Args)]
+pub struct ValidateRun {
+    /// Folders of recorded runs, each with run.json and requests.csv.
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+    /// Hugging Face config.json of the runs' model, where the catalog lacks it.
+    #[arg(long, value_name = "FILE")]
+    pub model_config: Option<PathBuf>,
+    /// How to print the comparison. JSON is an object for one run, a list for several.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// File to print the comparison to, instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Draw predicted against measured, request by request, into this SVG; not for several runs.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+    /// What flags change in the configuration that a run becomes.
+    #[command(flatten)]
+    pub changes: Changes,
 }

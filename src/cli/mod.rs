@@ -8,6 +8,7 @@ mod catalog;
 mod config;
 mod progress;
 mod run;
+mod validation;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Schema(command) => config::schema(&command),
         Command::Models(command) => catalog::models(&command),
         Command::Devices(command) => catalog::devices(&command),
+        Command::ValidateRun(command) => validation::runs(&command, log_level),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,72 @@
+//! `validate-run`, `validate-points` and `calibrate run`: measurements in, errors of the prediction out.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::args::{Format, LogLevel, ValidateRun};
+use super::run::overrides;
+use super::{Failure, print, tell};
+use crate::validate::{Comparison, DeploymentOptions, Options, Problems, validate_run};
+
+/// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
+pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
+    let deployment = DeploymentOptions { model_config: command.model_config.clone() };
+    let options = Options { deployment, overrides: overrides(&command.changes) };
+    let (mut comparisons, mut failed) = (Vec::new(), 0);
+    for folder in &command.folders {
+        match validate_run(folder, &options) {
+            Ok(comparison) => {
+                warn(&comparison.run, &comparison.warnings, log_level);
+                comparisons.push(comparison);
+            }
+            Err(problems) => {
+                failed += 1;
+                complain(&problems);
+            }
+        }
+    }
+    if !comparisons.is_empty() {
+        let text = match command.format {
+            Format::Text => comparisons.iter().map(Comparison::table).collect::<Vec<_>>().join("\n"),
+            Format::Json => as_json(comparisons.iter().map(Comparison::json).collect(), command.folders.len()),
+        };
+        write(&text, command.output.as_deref())?;
+    }
+    if failed > 0 { Err(Failure::BadInput(None)) } else { Ok(()) }
+}
+
+/// An object for one thing that was asked for, a list for several.
+fn as_json(mut values: Vec<Value>, asked: usize) -> String {
+    let value = if asked == 1 { values.remove(0) } else { Value::Array(values) };
+    format!("{value:#}\n")
+}
+
+/// Says what was assumed.
+fn warn(name: &str, warnings: &[String], log_level: LogLevel) {
+    if log_level <= LogLevel::Warning {
+        warnings.iter().for_each(|warning| tell(&format!("{name}: warning: {warning}")));
+    }
+}
+
+/// Says what is wrong, a line each.
+fn complain(problems: &Problems) {
+    match problems {
+        // These say of themselves that they are errors, or warnings.
+        Problems::Deployment(found) => found.iter().for_each(|diagnostic| tell(&diagnostic.to_string())),
+        other => other.to_string().lines().for_each(|line| tell(&format!("error: {line}"))),
+    }
+}
+
+/// To a file, or to standard output.
+fn write(text: &str, output: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = output else {
+        return print(text);
+    };
+    std::fs::write(path, text).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    let path: PathBuf = path.into();
+    Failure::BadInput(Some(format!("cannot write {}: {error}", path.display())))
+}

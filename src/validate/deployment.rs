@@ -1,0 +1,335 @@
+//! The deployment of a recorded run, as the configuration that one would have written for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oracle_components::device::DeviceSpec;
+use oracle_components::scenario::Scenario;
+use serde_json::{Map, Value, json};
+
+use super::Options;
+use super::defaults::{Version, batch_limits};
+use super::problem::{Problem, Problems};
+use super::run_file::{Instance, Role, Run};
+use crate::catalog::{Catalog, CatalogDevice, load_hf_config, question};
+use crate::config::{Diagnostic, Resolved, load_value};
+
+/// What messages call the configuration that a run becomes.
+const ORIGIN: &str = "run.json, as a configuration";
+/// The driver reports a little less than the label says: 0.985 to 0.99 of it on the catalog's NVIDIA cards.
+const REPORTED_SHARE_OF_LABEL: f64 = 0.988;
+const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
+/// Link between devices that the catalog lacks: PCIe 4.0 x16 a direction, the slowest that such servers have.
+const UNKNOWN_PEER_BITS_PER_S: f64 = 32e9 * 8.0;
+const UNKNOWN_PEER_LATENCY_S: f64 = 2e-6;
+/// How many catalog names a message offers.
+const NAMES_OFFERED: usize = 3;
+
+/// What a run does not say of its deployment.
+#[derive(Clone, Debug, Default)]
+pub struct DeploymentOptions {
+    /// A Hugging Face config.json, in place of the catalog's model.
+    pub model_config: Option<PathBuf>,
+}
+
+/// A deployment, ready to simulate.
+#[derive(Clone, Debug)]
+pub(super) struct Deployment {
+    resolved: Resolved,
+    /// KV blocks of the first engine as memory allows, and as the run recorded them.
+    pub(super) kv_blocks: (Option<u64>, Option<u64>),
+    /// What was assumed.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Deployment {
+    /// The deployment of a run.
+    pub(super) fn of_run(run: &Run, folder: &Path, options: &Options) -> Result<Self, Problems> {
+        let mut draft = Draft::new(run, folder, options)?;
+        let mut config = draft.config()?;
+        let predicted = load_value(&config, ORIGIN, &options.overrides);
+        let measured = run.engine.num_gpu_blocks.map(u64::from);
+        let Some(blocks) = measured else {
+            let resolved = predicted.map_err(Problems::Deployment)?;
+            let kv_blocks = (first_pool(&resolved), None);
+            return Ok(Self { resolved, kv_blocks, warnings: draft.warnings });
+        };
+        let frameworks = config["frameworks_to_test"].as_array_mut().into_iter().flatten();
+        frameworks.for_each(|framework| framework["config"]["num_gpu_blocks_override"] = blocks.into());
+        let resolved = load_value(&config, ORIGIN, &options.overrides).map_err(Problems::Deployment)?;
+        let kv_blocks = (predicted.ok().as_ref().and_then(first_pool), measured);
+        Ok(Self { resolved, kv_blocks, warnings: draft.warnings })
+    }
+
+    pub(super) fn scenario(&self) -> &Scenario {
+        &self.resolved.scenario
+    }
+
+    /// What the configuration's check had to say.
+    pub(super) fn diagnostics(&self) -> &[Diagnostic] {
+        &self.resolved.warnings
+    }
+}
+
+fn first_pool(resolved: &Resolved) -> Option<u64> {
+    resolved.scenario.engines.first().map(|engine| engine.kv_blocks)
+}
+
+/// A configuration in the making.
+struct Draft<'a> {
+    run: &'a Run,
+    file: PathBuf,
+    /// A catalog name or a path.
+    model: String,
+    device: Option<&'static CatalogDevice>,
+    /// The device's data sheet: the catalog's, or the run's.
+    sheet: Arc<DeviceSpec>,
+    version: Version,
+    warnings: Vec<String>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(run: &'a Run, folder: &Path, options: &Options) -> Result<Self, Problems> {
+        let file = folder.join("run.json");
+        let mut warnings = run.warnings.clone();
+        let model = model(run, folder, &file, options, &mut warnings)?;
+        let device = find_device(&run.device);
+        let sheet = match device {
+            Some(device) => Arc::clone(&device.spec),
+            None => Arc::new(own_sheet(run, &file)?),
+        };
+        if device.is_none() {
+            warnings.push(format!(
+                "no device {:?} in the catalog{}; its data sheet is taken from device_spec, its efficiency is a guess",
+                run.device,
+                question(&Catalog::builtin().nearest_devices(&run.device, NAMES_OFFERED))
+            ));
+        }
+        let version = run.engine.version.as_deref().and_then(Version::parse).unwrap_or(Version::UNKNOWN);
+        Ok(Self { run, file, model, device, sheet, version, warnings })
+    }
+
+    fn config(&mut self) -> Result<Value, Problems> {
+        let run = self.run;
+        let (mut devices, mut links, mut frameworks) = (Vec::new(), Vec::new(), Vec::new());
+        for (group, instance) in run.instances.iter().enumerate() {
+            if instance.role != Role::Both {
+                let message = "prefill and decode instances are not simulated yet; \
+                               a run whose instances all have the role both is";
+                let key = "instances.role".to_owned();
+                return Err(Problem { file: self.file.clone(), line: None, key, message: message.to_owned() }.into());
+            }
+            let id = format!("g{group}_gpu");
+            let ranks = instance.tp * instance.pp;
+            devices.push(self.devices(&id, ranks));
+            links.extend(self.links(&id, ranks));
+            frameworks.push(self.framework(group, &id, instance));
+        }
+        Ok(json!({
+            "simulation": {"name": run.name, "drain": true},
+            "hardware_profile": {"compute_devices": devices, "network_links": links},
+            "workload": stand_in(),
+            "frameworks_to_test": frameworks,
+        }))
+    }
+
+    fn devices(&self, id: &str, count: u32) -> Value {
+        let Some(device) = self.device else {
+            let flops = self.sheet.peak_flops.bf16.map(|flops| flops / 1e12);
+            return json!({
+                "device_id": id, "count": count, "device_type": "GPU",
+                "peak_tflops": {"fp16": flops, "bf16": flops},
+                "memory_capacity_bytes": self.sheet.memory_bytes,
+                "memory_gbps": self.sheet.memory_bytes_per_s / 1e9,
+            });
+        };
+        json!({"device_id": id, "count": count, "device": device.spec.name})
+    }
+
+    /// The catalog's devices are joined as their data sheets say; others have to be joined here.
+    fn links(&mut self, id: &str, count: u32) -> Vec<Value> {
+        if self.device.is_some() || count < 2 {
+            return Vec::new();
+        }
+        self.warnings.push(format!("{count} {} are taken as joined by PCIe 4.0 x16", self.run.device));
+        let hop = |from: u32| {
+            let to = (from + 1) % count;
+            json!({
+                "link_id": format!("{id}{from}_to_{to}"),
+                "source_id": format!("{id}{from}"), "dest_id": format!("{id}{to}"),
+                "bandwidth_bps": UNKNOWN_PEER_BITS_PER_S, "latency_s": UNKNOWN_PEER_LATENCY_S,
+            })
+        };
+        (0..count).map(hop).collect()
+    }
+
+    fn framework(&mut self, group: usize, gpu: &str, instance: &Instance) -> Value {
+        let ranks = instance.tp * instance.pp;
+        let gpu_ids: Vec<String> = (0..ranks).map(|rank| format!("{gpu}{rank}")).collect();
+        let mut config = self.engine_config();
+        if ranks == 1 {
+            config.insert("gpu_id".to_owned(), json!(gpu_ids[0]));
+        } else {
+            let parallelism = json!({
+                "strategy": "TP_PP", "tp_degree": instance.tp, "pp_stages": instance.pp, "gpu_ids": gpu_ids,
+            });
+            config.insert("parallelism".to_owned(), parallelism);
+        }
+        if instance.ep > 1 {
+            self.warnings.push(format!("ep {} is simulated as tensor parallelism of the experts", instance.ep));
+        }
+        json!({
+            "name": format!("vllm_{group}"),
+            "type": if ranks == 1 { "VLLM" } else { "ParallelVLLM" },
+            "replicas": instance.count * instance.dp,
+            "config": config,
+        })
+    }
+
+    /// What all instances share.
+    fn engine_config(&mut self) -> Map<String, Value> {
+        let flags = &self.run.engine;
+        let (tokens, seqs) = batch_limits(self.run.front_end, &self.sheet);
+        let tokens = flags.max_num_batched_tokens.unwrap_or(tokens);
+        let mut config = Map::new();
+        let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
+        set("model_profile_id", json!(self.model));
+        set("max_num_batched_tokens", json!(tokens));
+        set("max_num_seqs", json!(flags.max_num_seqs.unwrap_or(seqs).min(tokens)));
+        set("block_size", json!(flags.block_size.unwrap_or(16)));
+        set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
+        set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
+        set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
+        if let Some(tokens) = flags.max_model_len {
+            set("max_model_len", json!(tokens));
+        }
+        if let Some(dtype) = weight_dtype(self.run.dtype.as_deref(), &mut self.warnings) {
+            set("weight_dtype", json!(dtype));
+        }
+        config
+    }
+}
+
+/// A workload, which a configuration must have; the recorded requests are simulated in its place.
+fn stand_in() -> Value {
+    json!({
+        "load_balancing_strategy": "round_robin",
+        "total_duration": 1,
+        "client_profiles": [{
+            "profile_name": "recorded",
+            "inter_arrival_time_dist_config": {"type": "Exponential", "rate": 1},
+            "prompt_tokens_dist_config": {"type": "Constant", "value": 1},
+            "max_output_tokens_dist_config": {"type": "Constant", "value": 1},
+        }],
+    })
+}
+
+/// The model as a configuration names it.
+fn model(
+    run: &Run,
+    folder: &Path,
+    file: &Path,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<String, Problems> {
+    let text = |path: &Path| path.to_str().map(str::to_owned);
+    if let Some(path) = &options.deployment.model_config {
+        load_hf_config(path)?;
+        return text(path).ok_or_else(|| Problem::of_file(path, "the path is not UTF-8 text").into());
+    }
+    if Catalog::builtin().model(&run.model).is_some() {
+        return Ok(run.model.clone());
+    }
+    let beside = folder.join("config.json");
+    if load_hf_config(&beside).is_ok() {
+        warnings.push(format!("no model {:?} in the catalog; {} is taken", run.model, beside.display()));
+        if let Some(path) = text(&beside) {
+            return Ok(path);
+        }
+    }
+    let near = question(&Catalog::builtin().nearest_models(&run.model, NAMES_OFFERED));
+    let message = format!(
+        "no model {:?} in the catalog{near}; give its Hugging Face config.json with --model-config FILE, or put it into \
+         the folder (`llmperforacle models` lists the catalog)",
+        run.model
+    );
+    Err(Problem { file: file.into(), line: None, key: "model".to_owned(), message }.into())
+}
+
+/// A device by its name, however it is spelled: the separators and the memory's size may be missing or too much.
+fn find_device(name: &str) -> Option<&'static CatalogDevice> {
+    let catalog = Catalog::builtin();
+    catalog.device(name).or_else(|| {
+        let folded = |name: &str| -> String {
+            name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+        };
+        let wanted = folded(name);
+        let names = |device: &&CatalogDevice| {
+            std::iter::once(&device.spec.name).chain(&device.aliases).any(|name| folded(name) == wanted)
+        };
+        let bare = ["nvidia", "geforce", "google", "amd", "tesla"]
+            .iter()
+            .fold(wanted.as_str(), |name, maker| name.strip_prefix(maker).unwrap_or(name));
+        let bare_names = |device: &&CatalogDevice| {
+            std::iter::once(&device.spec.name).chain(&device.aliases).any(|name| folded(name) == bare)
+        };
+        let devices = catalog.devices();
+        devices.iter().find(names).or_else(|| devices.iter().find(bare_names))
+    })
+}
+
+/// The data sheet that the run itself states.
+fn own_sheet(run: &Run, file: &Path) -> Result<DeviceSpec, Problems> {
+    let figures = &run.figures;
+    let (Some(tflops), Some(gb_per_s), Some(gib)) =
+        (figures.peak_bf16_tflops, figures.memory_gb_per_s, figures.memory_gib)
+    else {
+        let message = format!(
+            "no device {:?} in the catalog{}; give device_spec with peak_bf16_tflops, memory_gb_per_s and memory_gib",
+            run.device,
+            question(&Catalog::builtin().nearest_devices(&run.device, NAMES_OFFERED))
+        );
+        return Err(Problem { file: file.into(), line: None, key: "device".to_owned(), message }.into());
+    };
+    let mut peak_flops = oracle_components::device::PeakFlops::default();
+    peak_flops.bf16 = Some(tflops * 1e12);
+    Ok(DeviceSpec {
+        name: run.device.clone(),
+        peak_flops,
+        memory_bytes: (gib * REPORTED_SHARE_OF_LABEL * BYTES_PER_GIB) as u64,
+        memory_bytes_per_s: gb_per_s * 1e9,
+        tdp_w: None,
+    })
+}
+
+/// Element type of the weights, where it is not the model's own.
+fn weight_dtype(dtype: Option<&str>, warnings: &mut Vec<String>) -> Option<&'static str> {
+    let dtype = dtype?.to_lowercase();
+    let known = [
+        ("fp8", "fp8"),
+        ("float8", "fp8"),
+        ("int8", "int8"),
+        ("w8a8", "int8"),
+        ("mxfp4", "mxfp4"),
+        ("int4", "int4"),
+        ("awq", "int4"),
+        ("gptq", "int4"),
+        ("bf16", "bf16"),
+        ("bfloat16", "bf16"),
+        ("fp16", "fp16"),
+        ("float16", "fp16"),
+        ("half", "fp16"),
+        ("fp32", "fp32"),
+        ("float32", "fp32"),
+    ];
+    match known.iter().find(|(name, _)| dtype.contains(name)) {
+        // What nearly every catalog model is made of; those that are narrower stay so.
+        Some((_, "bf16" | "fp16")) => None,
+        Some((_, dtype)) => Some(dtype),
+        None if dtype == "auto" => None,
+        None => {
+            warnings.push(format!("dtype {dtype:?} is unknown; the model's own is taken"));
+            None
+        }
+    }
+}
