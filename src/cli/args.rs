@@ -46,6 +46,8 @@ pub enum Command {
     Devices(Listing),
     /// Simulate recorded runs and say how far the prediction is from what was measured.
     ValidateRun(ValidateRun),
+    /// Simulate measured serving points, closed loops at a fixed concurrency, and say how far the prediction is.
+    ValidatePoints(ValidatePoints),
 }
 
 /// What flags change in a configuration.
@@ -212,6 +214,25 @@ pub struct ValidateRun {
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
     /// What flags change in the configuration that a run becomes.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// `validate-points`.
+#[derive(Debug, Args)]
+pub struct ValidatePoints {
+    /// Table of points: system, model_path, isl, osl, concurrency, tp_size, ttft_ms, tpot_ms.
+    pub file: PathBuf,
+    /// Hugging Face config.json of the points' model, where the catalog lacks it.
+    #[arg(long, value_name = "FILE")]
+    pub model_config: Option<PathBuf>,
+    /// How to print the comparison.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// File to print the comparison to, instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What flags change in the configurations that the points become.
     #[command(flatten)]
     pub changes: Changes,
 }

@@ -44,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Models(command) => catalog::models(&command),
         Command::Devices(command) => catalog::devices(&command),
         Command::ValidateRun(command) => validation::runs(&command, log_level),
+        Command::ValidatePoints(command) => validation::points(&command, log_level),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::args::{Format, LogLevel, ValidateRun};
+use super::args::{Format, LogLevel, ValidatePoints, ValidateRun};
 use super::run::overrides;
 use super::{Failure, print, tell};
-use crate::validate::{Comparison, DeploymentOptions, Options, Problems, validate_run};
+use crate::validate::{Comparison, DeploymentOptions, Options, Problems, validate_points, validate_run};
 
 /// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
 pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
@@ -34,6 +34,22 @@ pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
         write(&text, command.output.as_deref())?;
     }
     if failed > 0 { Err(Failure::BadInput(None)) } else { Ok(()) }
+}
+
+/// Compares serving points with their simulations.
+pub fn points(command: &ValidatePoints, log_level: LogLevel) -> Result<(), Failure> {
+    let deployment = DeploymentOptions { model_config: command.model_config.clone() };
+    let options = Options { deployment, overrides: overrides(&command.changes) };
+    let report = validate_points(&command.file, &options).map_err(|problems| {
+        complain(&problems);
+        Failure::BadInput(None)
+    })?;
+    warn(&command.file.display().to_string(), &report.warnings, log_level);
+    let text = match command.format {
+        Format::Text => report.table(),
+        Format::Json => format!("{:#}\n", report.json()),
+    };
+    write(&text, command.output.as_deref())
 }
 
 /// An object for one thing that was asked for, a list for several.

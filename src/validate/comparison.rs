@@ -185,7 +185,7 @@ impl Predictions {
 }
 
 /// A latency of a simulated request, in milliseconds.
-fn latency(name: &str, record: &RequestRecord) -> Option<f64> {
+pub(super) fn latency(name: &str, record: &RequestRecord) -> Option<f64> {
     match name {
         "ttft_ms" => record.ttft().map(|time| time.as_millis_f64()),
         "tpot_ms" => record.tpot_ms(),
@@ -281,11 +281,11 @@ fn row(name: &str, measured: &str, predicted: &str, error: &str) -> String {
 }
 
 /// A figure with as many digits as matter.
-fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     let decimals = if value.abs() >= 1000.0 { 1 } else { 3 };
     format!("{value:.decimals$}")
 }
 
-fn percent(error: Option<f64>) -> String {
+pub(super) fn percent(error: Option<f64>) -> String {
     error.map_or_else(|| "-".to_owned(), |error| format!("{error:+.1} %"))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oracle_components::device::DeviceSpec;
+use oracle_components::device::{DeviceSpec, PeakFlops};
 use oracle_components::scenario::Scenario;
 use serde_json::{Map, Value, json};
 
@@ -291,11 +291,9 @@ fn own_sheet(run: &Run, file: &Path) -> Result<DeviceSpec, Problems> {
         );
         return Err(Problem { file: file.into(), line: None, key: "device".to_owned(), message }.into());
     };
-    let mut peak_flops = oracle_components::device::PeakFlops::default();
-    peak_flops.bf16 = Some(tflops * 1e12);
     Ok(DeviceSpec {
         name: run.device.clone(),
-        peak_flops,
+        peak_flops: PeakFlops { bf16: Some(tflops * 1e12), ..PeakFlops::default() },
         memory_bytes: (gib * REPORTED_SHARE_OF_LABEL * BYTES_PER_GIB) as u64,
         memory_bytes_per_s: gb_per_s * 1e9,
         tdp_w: None,

@@ -5,21 +5,25 @@
 //! they describe, how their load is replayed, which figure of the simulation answers which measured one. It changes
 //! nothing in the engine and knows no cost: a deployment is put as a configuration and goes the way of every other.
 
+mod closed_loop;
 mod comparison;
 mod defaults;
 mod deployment;
 mod fields;
-
+mod points;
+mod points_file;
 mod prefixes;
 mod problem;
 mod replay;
 mod requests_file;
 mod run_file;
 mod statistics;
+mod table_file;
 
 pub use comparison::{Comparison, Metric, PoolSize, RequestErrors, StatisticsTable};
 pub use deployment::DeploymentOptions;
 
+pub use points::{PointResult, PointsReport, validate_points};
 pub use problem::{Problem, Problems};
 
 use std::path::Path;
