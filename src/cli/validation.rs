@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::args::{Format, LogLevel, ValidatePoints, ValidateRun};
 use super::run::overrides;
 use super::{Failure, print, tell};
-use crate::validate::{Comparison, DeploymentOptions, Options, Problems, validate_points, validate_run};
+use crate::validate::{Comparison, DeploymentOptions, Options, Problems, plot, validate_points, validate_run};
 
 /// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
 pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
+    check_plot(command)?;
     let deployment = DeploymentOptions { model_config: command.model_config.clone() };
     let options = Options { deployment, overrides: overrides(&command.changes) };
     let (mut comparisons, mut failed) = (Vec::new(), 0);
@@ -33,7 +34,33 @@ pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
         };
         write(&text, command.output.as_deref())?;
     }
+    if let (Some(path), Some(comparison)) = (&command.plot, comparisons.first()) {
+        draw(path, comparison)?;
+    }
     if failed > 0 { Err(Failure::BadInput(None)) } else { Ok(()) }
+}
+
+/// Whether a plot can be drawn as it is asked for: said before anything is simulated.
+fn check_plot(command: &ValidateRun) -> Result<(), Failure> {
+    let Some(path) = &command.plot else { return Ok(()) };
+    let message = if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")) {
+        format!("{}: plots are SVG; name the file .svg", path.display())
+    } else if command.folders.len() > 1 {
+        "--plot draws one run; give one folder".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Failure::BadInput(Some(message)))
+}
+
+fn draw(path: &Path, comparison: &Comparison) -> Result<(), Failure> {
+    match plot(comparison) {
+        Some(svg) => std::fs::write(path, svg).map_err(|error| cannot_write(path, &error)),
+        None => {
+            let message = format!("{}: no request of this run was measured by itself; nothing to draw", path.display());
+            Err(Failure::BadInput(Some(message)))
+        }
+    }
 }
 
 /// Compares serving points with their simulations.

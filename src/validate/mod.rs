@@ -10,6 +10,7 @@ mod comparison;
 mod defaults;
 mod deployment;
 mod fields;
+mod plot;
 mod points;
 mod points_file;
 mod prefixes;
@@ -22,7 +23,7 @@ mod table_file;
 
 pub use comparison::{Comparison, Metric, PoolSize, RequestErrors, StatisticsTable};
 pub use deployment::DeploymentOptions;
-
+pub use plot::plot;
 pub use points::{PointResult, PointsReport, validate_points};
 pub use problem::{Problem, Problems};
 

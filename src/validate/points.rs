@@ -71,7 +71,8 @@ fn result(point: &Point, folder: &Path, options: &Options) -> Result<(PointResul
     let requests = point.concurrency.saturating_mul(ROUNDS);
     let source = ClosedLoop::new(point.concurrency, requests, point.prompt_tokens, point.output_tokens);
     let simulated = simulate(deployment.scenario(), Box::new(source));
-    let mean = |name| Sample::new(simulated.records.iter().filter_map(|record| latency(name, record))).statistic("mean");
+    let mean =
+        |name| Sample::new(simulated.records.iter().filter_map(|record| latency(name, record))).statistic("mean");
     let result = PointResult {
         id: point.id.clone(),
         group: point.group.clone(),

@@ -54,7 +54,8 @@ pub(super) fn read(file: &Path) -> Result<(Vec<Point>, Vec<String>), Problems> {
     });
     let mut warnings = Vec::new();
     if left_out > 0 {
-        warnings.push(format!("{left_out} points of another backend than vllm, or another mode than agg, are left out"));
+        warnings
+            .push(format!("{left_out} points of another backend than vllm, or another mode than agg, are left out"));
     }
     // A row with a problem is none; there is an error then.
     Ok((points?.into_iter().flatten().collect(), warnings))
@@ -118,10 +119,7 @@ fn point(row: &mut Row<'_>, columns: &Columns) -> Option<Point> {
             figures: DeviceFigures::default(),
             front_end: FrontEnd::Http,
             instances: vec![Instance { role: Role::Both, count: 1, tp, pp, dp, ep }],
-            engine: EngineFlags {
-                version: row.text(columns.version).map(str::to_owned),
-                ..EngineFlags::default()
-            },
+            engine: EngineFlags { version: row.text(columns.version).map(str::to_owned), ..EngineFlags::default() },
             measured: Vec::new(),
             warnings: Vec::new(),
         },
