@@ -53,6 +53,16 @@ pub(super) enum FrontEnd {
     NotRecorded,
 }
 
+impl FrontEnd {
+    /// What a configuration calls it; what is not recorded is taken to be the API server that most people run.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::InProcess => "in_process",
+            Self::Http | Self::NotRecorded => "http",
+        }
+    }
+}
+
 /// Instances that are alike.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Instance {

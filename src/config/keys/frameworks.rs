@@ -15,6 +15,7 @@ names!(Strategy {
     "PP" => Strategy::Pipeline,
     "TP_PP" => Strategy::TensorPipeline,
 });
+names!(FrontEnd { "none" => FrontEnd::None, "in_process" => FrontEnd::InProcess, "http" => FrontEnd::Http });
 names!(EvictionPolicy { "lru" => EvictionPolicy::Lru });
 names!(Dtype {
     "fp32" => Dtype::Fp32,
@@ -44,6 +45,17 @@ pub(crate) enum Strategy {
     Tensor,
     Pipeline,
     TensorPipeline,
+}
+
+/// What stands between the client and the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrontEnd {
+    /// Nothing that takes time.
+    None,
+    /// A process that calls the engine, such as vLLM's `AsyncLLM`.
+    InProcess,
+    /// An HTTP server, such as vLLM's.
+    Http,
 }
 
 /// Which cached prefix goes first.
@@ -95,6 +107,11 @@ section! {
         scheduler_iteration_delay_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
         /// Another name of `scheduler_iteration_delay_s`.
         step_overhead_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
+        /// What a request and its answer pass between the client and the engine: `none`, which takes no time,
+        /// `in_process`, a process that calls the engine, or `http`, a server that tokenizes, detokenizes and streams.
+        front_end: Set<FrontEnd> = default(Literal::Text("none"));
+        /// What that takes.
+        front_end_delay: Field<FrontEndDelay> = optional("what is usual for `front_end`");
         /// Bytes of a streamed token on the way to the client.
         bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes")
             .range(0.0, MOST_BYTES_PER_TOKEN).example("2");
@@ -139,6 +156,20 @@ section! {
         data_parallel_rank: Ignored = ignored();
         /// Micro-batches; use `parallelism.num_microbatches_per_request`.
         microbatch_size: Ignored = ignored();
+    }
+}
+
+section! {
+    /// What a front end takes. Requests pass it one after the other, and so do answers.
+    FrontEndDelay {
+        /// From a request's arrival to its handing over to the engine.
+        request_s: Field<f64> = optional("the front end's").unit("s").range(0.0, LONGEST_DELAY_S);
+        /// More for each token of the prompt, during which no other request passes: tokenizing.
+        prompt_token_s: Field<f64> = optional("the front end's").unit("s").range(0.0, 1.0);
+        /// From a token's generation to the client.
+        response_s: Field<f64> = optional("the front end's").unit("s").range(0.0, LONGEST_DELAY_S);
+        /// More for each token of a step, during which no other step's passes: detokenizing and streaming.
+        response_token_s: Field<f64> = optional("the front end's").unit("s").range(0.0, 1.0);
     }
 }
 

@@ -8,6 +8,7 @@ use oracle_components::scenario::{EngineSpec, GpuIndex, GpuSpec, LinkIndex, Link
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use super::frameworks::{self, Layout, Plan};
+use super::front_end;
 use super::hardware::{Device, Hardware, MOST_GPUS};
 use super::topology::{CLIENT, Topology};
 use super::wiring::{self, Wiring};
@@ -57,7 +58,10 @@ pub(super) fn build(
         return None;
     }
     check_size(&drafts, &hardware, diagnostics)?;
-    let topology = std::mem::take(&mut hardware.topology);
+    let mut topology = std::mem::take(&mut hardware.topology);
+    for (plan, engine) in &mut drafts {
+        front_end::attach(plan, engine, workload.bytes_per_token_estimate_for_network.value, &mut topology);
+    }
     fleet.declared_links = topology.len();
     fleet.topology = topology;
     for (plan, engine) in drafts {

@@ -5,6 +5,7 @@
 mod durations;
 mod engines;
 mod frameworks;
+mod front_end;
 mod hardware;
 mod models;
 mod output;
