@@ -22,6 +22,8 @@ pub struct Engine {
     pub egress: Vec<Entity>,
     /// Their (bytes per second, latency).
     pub egress_rates: Vec<(f64, SimTime)>,
+    /// KV blocks.
+    pub kv_blocks: u64,
     /// Bytes of a token on the response links.
     pub response_bytes_per_token: f64,
 }
@@ -46,7 +48,7 @@ pub type PriorityKey = (i32, SimTime, RequestId);
 #[derive(Clone, Debug)]
 pub enum Waiting {
     /// In order.
-    Fcfs(VecDeque<Entity>),
+    Fcfs(VecDeque<(RequestId, Entity)>),
     /// By (priority, arrival, id).
     Priority(BTreeMap<PriorityKey, Entity>),
 }
@@ -99,6 +101,8 @@ pub struct Chunk {
     pub sequence: Entity,
     /// Tokens.
     pub tokens: u32,
+    /// Tokens of it that are in the KV cache already.
+    pub context: u32,
     /// It computes the last known token, so the step emits one.
     pub completes: bool,
 }

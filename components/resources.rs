@@ -1,10 +1,9 @@
-//! What the whole world shares: the timeline: the clock, who is due when, what is to arrive, what has ended. One resource,
-//! since each look-up costs a tick some nanoseconds.
+//! The timeline: the clock, who is due when, what is to arrive, what has ended.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use bevy_ecs::prelude::*;
+use bevy_ecs::prelude::Entity;
 
 use crate::request::{RequestId, RequestSpec};
 use crate::scenario::EngineIndex;
@@ -23,7 +22,7 @@ pub enum Coupling {
 }
 
 /// Simulated time: what is now, what comes next, what has been.
-#[derive(Resource, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub struct Timeline {
     /// Now: the last arrival or, once all that comes before are in, the first boundary of those that are due.
     pub now: SimTime,
@@ -35,6 +34,8 @@ pub struct Timeline {
     pub window: SimTime,
     /// Longest window, if engines are loose.
     pub window_span: SimTime,
+    /// Width of the intervals of the time series.
+    pub series_interval: SimTime,
     /// Engines, by index.
     pub engines: Vec<Entity>,
     /// Nothing happens after this.

@@ -24,6 +24,7 @@ pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -
         coupling: Coupling::Tight,
         window: SimTime::ZERO,
         window_span: SimTime::ZERO,
+        series_interval: SimTime(1),
         engines: Vec::new(),
         horizon,
         stopped: false,

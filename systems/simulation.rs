@@ -14,14 +14,14 @@ use oracle_components::engine::{EngineLedger, StepClock};
 use oracle_components::hardware::{Gpu, Link};
 use oracle_components::kv::KvPool;
 use oracle_components::record::{EngineTotals, GpuTotals, LinkTotals, Outcome, Stop};
-use oracle_components::resources::{Coupling, Timeline};
+use oracle_components::resources::Coupling;
 use oracle_components::scenario::{Routing, Scenario};
 
 use crate::arrival::arrive;
 use crate::clock::beginning;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
-use crate::executor::{InOrder, Stopwatch};
+use crate::executor::{Bell, InOrder, Stopwatch};
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
 use crate::scheduling::schedule_batches;
@@ -29,7 +29,7 @@ use crate::series::{FinishedRows, OPEN_INTERVALS};
 use crate::spawn::{Directory, populate};
 use crate::stop::stop_at;
 use crate::transfer::transfer;
-use crate::world::Doors;
+use crate::world::{Doors, Hub};
 
 /// Boundaries between two looks at the caller's wishes.
 const BOUNDARIES_BETWEEN_REPORTS: usize = 1024;
@@ -57,6 +57,8 @@ pub struct Progress {
 pub struct Simulation<K> {
     world: World,
     schedule: Schedule,
+    /// Of transfer and completion.
+    bells: [Bell; 2],
     directory: Directory,
     stopwatch: Option<Stopwatch>,
     horizon: Option<SimTime>,
@@ -76,9 +78,9 @@ impl<K: RecordSink + 'static> Simulation<K> {
         let mut timeline = beginning(scenario.engines.len(), horizon, next);
         timeline.coupling = coupling(&scenario, source.promises());
         timeline.window_span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
-        world.insert_resource(timeline);
+        timeline.series_interval = scenario.series_interval;
         let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
-        world.insert_resource(Doors {
+        let doors = Doors {
             source,
             router: Router::new(scenario.routing, &weights, scenario.seed),
             prompt_bytes_per_token: scenario.prompt_bytes_per_token,
@@ -86,9 +88,14 @@ impl<K: RecordSink + 'static> Simulation<K> {
             closed: false,
             held: Vec::new(),
             rows: FinishedRows::default(),
-        });
+        };
+        let bells = [Bell::default(), Bell::default()];
+        let [transfer_bell, completion_bell] = bells.clone();
+        world.insert_resource(Hub { timeline, doors, vacant: Vec::new(), transfer_bell, completion_bell });
         let directory = populate(&mut world, &scenario);
-        Self { world, schedule: tick(), directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
+        let mut schedule = tick();
+        schedule.set_executor(InOrder { bells: bells.to_vec(), stopwatch: None });
+        Self { world, schedule, bells, directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
     }
 
     /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every thousand boundaries or so.
@@ -99,7 +106,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
             self.schedule.run(&mut self.world);
             self.world.clear_trackers();
             ticks += 1;
-            let timeline = self.world.resource::<Timeline>();
+            let timeline = &self.world.resource::<Hub>().timeline;
             if timeline.stopped {
                 break;
             }
@@ -108,7 +115,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
                 continue;
             }
             since_report = 0;
-            if self.world.resource::<Doors>().closed {
+            if self.world.resource::<Hub>().doors.closed {
                 cut_short = Some(Stop::SinkClosed);
             } else if control(self.progress()).is_break() {
                 cut_short = Some(Stop::Interrupted);
@@ -119,8 +126,9 @@ impl<K: RecordSink + 'static> Simulation<K> {
         }
         let drained = self.horizon.is_none() || self.is_drained();
         let stop = cut_short.unwrap_or(if drained { Stop::Drained } else { Stop::Horizon });
-        let horizon = if cut_short.is_some() { Some(self.world.resource::<Timeline>().horizon) } else { self.horizon };
-        let end = horizon.unwrap_or_else(|| self.latest().max(self.world.resource::<Timeline>().last_completion));
+        let horizon =
+            if cut_short.is_some() { Some(self.world.resource::<Hub>().timeline.horizon) } else { self.horizon };
+        let end = horizon.unwrap_or_else(|| self.latest().max(self.world.resource::<Hub>().timeline.last_completion));
         stop_at(&mut self.world, end);
         self.outcome(stop, end, ticks)
     }
@@ -128,7 +136,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// Lets nothing happen beyond what the engine that is furthest has done and the last request that is in.
     fn cut_short(&mut self) {
         let latest = self.latest();
-        let mut timeline = self.world.resource_mut::<Timeline>();
+        let timeline = &mut self.world.resource_mut::<Hub>().timeline;
         timeline.horizon = timeline.horizon.min(latest.max(timeline.last_arrival));
     }
 
@@ -136,7 +144,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     #[must_use]
     pub fn profiled(mut self) -> Self {
         let stopwatch = Stopwatch::default();
-        self.schedule.set_executor(InOrder { stopwatch: Some(Arc::clone(&stopwatch)) });
+        self.schedule.set_executor(InOrder { bells: self.bells.to_vec(), stopwatch: Some(Arc::clone(&stopwatch)) });
         self.stopwatch = Some(stopwatch);
         self
     }
@@ -155,7 +163,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// Makes engines meet at every boundary even where they need not: slower, with the same result.
     #[must_use]
     pub fn tightly_coupled(mut self) -> Self {
-        self.world.resource_mut::<Timeline>().coupling = Coupling::Tight;
+        self.world.resource_mut::<Hub>().timeline.coupling = Coupling::Tight;
         self
     }
 
@@ -165,27 +173,27 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// Never: the sink is the one that [`Simulation::new`] was given.
     #[must_use]
     pub fn into_sink(mut self) -> K {
-        let doors = self.world.remove_resource::<Doors>().expect("the doors are a resource of the world");
-        let sink: Box<dyn Any> = doors.sink;
+        let hub = self.world.remove_resource::<Hub>().expect("the hub is a resource of the world");
+        let sink: Box<dyn Any> = hub.doors.sink;
         *sink.downcast::<K>().expect("the sink is of the type it came in as")
     }
 
     /// How far the engine that is furthest has come.
     fn latest(&self) -> SimTime {
-        let timeline = self.world.resource::<Timeline>();
+        let timeline = &self.world.resource::<Hub>().timeline;
         let clocks = timeline.engines.iter().filter_map(|&engine| self.world.get::<StepClock>(engine));
         clocks.map(|clock| clock.boundary).fold(SimTime::ZERO, SimTime::max)
     }
 
     /// Where the simulation is.
     fn progress(&self) -> Progress {
-        let timeline = self.world.resource::<Timeline>();
+        let timeline = &self.world.resource::<Hub>().timeline;
         Progress { now: timeline.now, ended: timeline.ended.iter().sum() }
     }
 
     /// Whether every request has ended and none is to come.
     fn is_drained(&self) -> bool {
-        let timeline = self.world.resource::<Timeline>();
+        let timeline = &self.world.resource::<Hub>().timeline;
         let none_to_come = timeline.next_request.is_none() && timeline.follow_ups.is_empty();
         none_to_come && timeline.loads.iter().all(|&load| load == 0)
     }
@@ -193,7 +201,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// The totals, once everything has ended.
     fn outcome(&mut self, stop: Stop, end: SimTime, ticks: u64) -> Outcome {
         let directory = &self.directory;
-        let timeline = self.world.resource::<Timeline>();
+        let timeline = &self.world.resource::<Hub>().timeline;
         let engines = timeline.engines.iter().map(|&engine| {
             let pool = self.world.get::<KvPool>(engine).expect("engines live as long as the world");
             let ledger = self.world.get::<EngineLedger>(engine).expect("engines live as long as the world");
@@ -236,7 +244,6 @@ fn responses_have_links_of_their_own(scenario: &Scenario) -> bool {
 /// One tick: the phases in their order.
 fn tick() -> Schedule {
     let mut schedule = Schedule::new(Tick);
-    schedule.set_executor(InOrder::default());
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
         ..ScheduleBuildSettings::default()

@@ -7,7 +7,6 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
 use oracle_components::hardware::{Gpu, Link};
 use oracle_components::record::{GpuTotals, LinkTotals};
-use oracle_components::resources::Timeline;
 use oracle_components::scenario::{EngineSpec, GpuIndex, LinkIndex, Scenario};
 
 use crate::costing::{StepCost, peak_flops};
@@ -15,7 +14,7 @@ use crate::epoch::no_epoch;
 use crate::kv;
 use crate::scheduling::{empty_queues, nothing_running};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, PricedBatch, Prices};
+use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, Hub, PricedBatch, Prices};
 
 /// Hardware entities, by index.
 #[derive(Debug)]
@@ -55,7 +54,7 @@ pub fn populate(world: &mut World, scenario: &Scenario) -> Directory {
         spawn_engine(world, scenario, engine, index, &directory, known)
     });
     let engines = engines.collect();
-    world.resource_mut::<Timeline>().engines = engines;
+    world.resource_mut::<Hub>().timeline.engines = engines;
     directory
 }
 
@@ -78,6 +77,7 @@ fn spawn_engine(
         ingress: links(&spec.ingress),
         egress: links(&spec.egress),
         egress_rates: spec.egress.iter().map(rate).collect(),
+        kv_blocks: spec.kv_blocks,
         response_bytes_per_token: spec.response_bytes_per_token,
     };
     let clock = StepClock { boundary: SimTime::ZERO, steps: 0, lane_free: SimTime::ZERO, flow_received: SimTime::ZERO };

@@ -8,16 +8,32 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
 use oracle_components::record::RequestRecord;
+use oracle_components::resources::Timeline;
 use oracle_components::scenario::{EngineIndex, GpuIndex};
 
 use crate::costing::{PreparedStep, StepCost, StepShape, StepWork};
+use crate::executor::Bell;
 use crate::ports::{RecordSink, RequestSource};
 use crate::retire::End;
 use crate::router::Router;
 use crate::series::{EngineSeries, FinishedRows};
 
-/// The doors of the world: where requests come from and which way they go, and where records go.
+/// What the whole world shares. One resource, since each look-up costs a tick some nanoseconds.
 #[derive(Resource)]
+pub struct Hub {
+    /// Time: what is due, what is to arrive.
+    pub timeline: Timeline,
+    /// Requests in, records out.
+    pub doors: Doors,
+    /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
+    pub vacant: Vec<Entity>,
+    /// Rung when there is something to carry.
+    pub transfer_bell: Bell,
+    /// Rung when something has ended.
+    pub completion_bell: Bell,
+}
+
+/// The doors of the world: where requests come from and which way they go, and where records go.
 pub struct Doors {
     /// Where requests come from.
     pub source: Box<dyn RequestSource>,
@@ -136,8 +152,27 @@ pub struct Brought {
     pub flow_bytes: f64,
     /// Such flows.
     pub flows: u64,
+    /// What earlier steps did that has not been booked yet.
+    pub unbooked: Unbooked,
     /// Sequences that have ended, in order.
     pub ended: Vec<(Entity, End)>,
+}
+
+/// What an engine's steps did within one interval of the time series. It is booked on GPUs and links when that is over.
+#[derive(Clone, Debug, Default)]
+pub struct Unbooked {
+    /// Start of the first of these steps.
+    pub from: SimTime,
+    /// End of the last.
+    pub to: SimTime,
+    /// End of the interval.
+    pub until: SimTime,
+    /// What GPUs and links between them did.
+    pub work: StepWork,
+    /// Bytes of streamed tokens.
+    pub streamed_bytes: f64,
+    /// How long each link to the client carried them.
+    pub streaming: Vec<SimTime>,
 }
 
 /// A GPU as its engine sees it.
@@ -196,4 +231,53 @@ pub struct EngineParts {
     pub brought: &'static mut Brought,
     /// What it runs on.
     pub hardware: &'static EngineHardware,
+}
+
+/// All of an engine, open: changes are not tracked, since nobody asks.
+pub struct EngineView<'a> {
+    /// Identity.
+    pub engine: &'a Engine,
+    /// Its time.
+    pub clock: &'a mut StepClock,
+    /// What waits.
+    pub queues: &'a mut Queues,
+    /// What runs.
+    pub running: &'a mut Running,
+    /// Its KV blocks.
+    pub pool: &'a mut KvPool,
+    /// The batch.
+    pub plan: &'a mut Plan,
+    /// The steps it runs for.
+    pub epoch: &'a mut Epoch,
+    /// Totals.
+    pub ledger: &'a mut EngineLedger,
+    /// Time series.
+    pub series: &'a mut EngineSeries,
+    /// Prices.
+    pub cost: &'a mut CostModel,
+    /// What the last steps brought.
+    pub brought: &'a mut Brought,
+    /// What it runs on.
+    pub hardware: &'a EngineHardware,
+}
+
+impl<'a> EnginePartsItem<'a, '_> {
+    /// Opens an engine.
+    #[must_use]
+    pub fn open(self) -> EngineView<'a> {
+        EngineView {
+            engine: self.engine,
+            clock: self.clock.into_inner(),
+            queues: self.queues.into_inner(),
+            running: self.running.into_inner(),
+            pool: self.pool.into_inner(),
+            plan: self.plan.into_inner(),
+            epoch: self.epoch.into_inner(),
+            ledger: self.ledger.into_inner(),
+            series: self.series.into_inner(),
+            cost: self.cost.into_inner(),
+            brought: self.brought.into_inner(),
+            hardware: self.hardware,
+        }
+    }
 }

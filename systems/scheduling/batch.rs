@@ -12,11 +12,11 @@ use super::leave::{Departure, leave};
 use super::{names, queue, settled};
 use crate::epoch::blocks_needed;
 use crate::kv::{self, Hit, Names};
-use crate::world::EnginePartsItem;
+use crate::world::EngineView;
 
 /// The batch under construction.
-struct Batch<'a, 'w, 's> {
-    parts: &'a mut EnginePartsItem<'w, 's>,
+struct Batch<'a, 'w> {
+    parts: &'a mut EngineView<'w>,
     sequences: Query<'a, 'a, &'static mut Sequence>,
     requests: &'a Query<'a, 'a, &'static Request>,
     now: SimTime,
@@ -27,7 +27,7 @@ struct Batch<'a, 'w, 's> {
 
 /// Forms the batch of the step that starts at `now`.
 pub fn form(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     mut sequences: Query<'_, '_, &'static mut Sequence>,
     requests: &Query<'_, '_, &'static Request>,
     now: SimTime,
@@ -63,7 +63,7 @@ pub fn form(
     ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
 }
 
-impl Batch<'_, '_, '_> {
+impl Batch<'_, '_> {
     fn scheduler(&self) -> SchedulerSpec {
         self.parts.engine.scheduler
     }
@@ -138,7 +138,7 @@ impl Batch<'_, '_, '_> {
             let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
             kv::extend(&mut self.parts.pool, &names, sequence.computed, tokens);
         }
-        self.parts.plan.chunks.push(Chunk { sequence: entity, tokens, completes });
+        self.parts.plan.chunks.push(Chunk { sequence: entity, tokens, context: sequence.computed, completes });
         self.budget -= tokens;
     }
 

@@ -9,7 +9,7 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use super::{names, queue};
 use crate::kv;
-use crate::world::EnginePartsItem;
+use crate::world::EngineView;
 
 /// Why a sequence leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime, se
 /// A sequence leaves at the boundary `parts.clock.boundary`: its counts are brought up to date, its blocks released, its
 /// place given up. A preempted one goes back to the queue.
 pub fn leave(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequence: &mut Sequence,
     entity: Entity,
     requests: &Query<&'static Request>,
