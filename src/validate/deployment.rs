@@ -199,6 +199,7 @@ impl<'a> Draft<'a> {
         set("block_size", json!(flags.block_size.unwrap_or(16)));
         set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
         set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
+        set("async_scheduling", json!(self.version.async_scheduling()));
         set("front_end", json!(self.run.front_end.key()));
         set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
         if let Some(tokens) = flags.max_model_len {

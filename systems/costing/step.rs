@@ -13,7 +13,7 @@
 //! draining around an isolated step is not charged: it is right under load, and some way too fast for the last micro-batch
 //! of a step that comes alone.
 //!
-//! The engine's host overhead comes on top. More of anything takes longer, at a given `M`: a further token that makes a
+//! The engine's host overhead comes on top, or hides behind the GPU's time where scheduling is asynchronous. More of anything takes longer, at a given `M`: a further token that makes a
 //! further micro-batch may shorten a step that long contexts fill.
 
 use oracle_components::SimTime;
@@ -35,6 +35,8 @@ pub struct StepCost {
     stages: f64,
     prompt_microbatches: Option<f64>,
     overhead_s: f64,
+    overhead_s_per_sequence: f64,
+    overlaps_host: bool,
     flops: Features,
     bytes: Features,
     ring_bytes: BatchTerms,
@@ -80,6 +82,7 @@ pub struct PreparedStep {
     kinds: u32,
     microbatches: f64,
     overhead_s: f64,
+    overlaps_host: bool,
     decode_sequences: f64,
     /// Most summed context that sliding-window layers see: sequences × window; infinite without such layers.
     window_context_tokens: f64,
@@ -147,6 +150,8 @@ impl StepCost {
             stages: f64::from(engine.pipeline_parallel.max(1)),
             prompt_microbatches: engine.prompt_microbatches.map(f64::from),
             overhead_s: engine.step_overhead_s,
+            overhead_s_per_sequence: engine.sequence_overhead_s,
+            overlaps_host: engine.scheduler.async_scheduling,
             flops: Features::default(),
             bytes: Features::default(),
             ring_bytes: BatchTerms::default(),
@@ -185,7 +190,9 @@ impl StepCost {
             lines,
             kinds: self.kinds.len() as u32,
             microbatches,
-            overhead_s: self.overhead_s,
+            overhead_s: self.overhead_s
+                + self.overhead_s_per_sequence * f64::from(shape.decode_sequences + shape.prefill_sequences),
+            overlaps_host: self.overlaps_host,
             decode_sequences: f64::from(shape.decode_sequences),
             window_context_tokens: if windowed {
                 f64::from(shape.decode_sequences) * self.rules.window_tokens
@@ -248,7 +255,8 @@ impl PreparedStep {
             slowest_s = slowest_s.max(stage_s);
         }
         let pipeline_s = sum_s.max(self.microbatches * slowest_s);
-        SimTime::from_secs_f64(self.overhead_s + pipeline_s).max(SimTime(1))
+        let step_s = if self.overlaps_host { pipeline_s.max(self.overhead_s) } else { pipeline_s + self.overhead_s };
+        SimTime::from_secs_f64(step_s).max(SimTime(1))
     }
 
     /// What GPUs and links do in one step.

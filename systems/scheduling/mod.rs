@@ -44,8 +44,14 @@ pub fn schedule_batches(
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         end_steps(&mut parts, &mut sequences, doors, &mut finished);
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
-        take_in(&mut parts, &sequences, now);
+        let runs_on = parts.engine.scheduler.async_scheduling && parts.running.count > 0;
+        let seen_until = if runs_on { parts.clock.last_step } else { now };
+        take_in(&mut parts, &sequences, seen_until);
         expire(&mut parts, &mut sequences, &requests, now);
+        if runs_on && parts.running.count == 0 {
+            take_in(&mut parts, &sequences, now);
+            expire(&mut parts, &mut sequences, &requests, now);
+        }
         batch::form(&mut parts, sequences.reborrow(), &requests, now);
         forget_those_gone(&mut parts, &sequences);
         let idle = parts.running.count == 0;
@@ -71,10 +77,10 @@ pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32
     Names { segments, tail_key: request.spec.tail_key, block_tokens }
 }
 
-/// Moves what has been delivered to the waiting queue.
-fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, now: SimTime) {
+/// Moves what has been delivered by `until` to the waiting queue.
+fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
     let queues = &mut *parts.queues;
-    while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
+    while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= until) {
         queues.inbox.pop_front();
         let sequence = sequences.get(entity).expect("a delivered sequence lives");
         if sequence.deadline != SimTime::NEVER {

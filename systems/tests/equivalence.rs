@@ -29,7 +29,7 @@ const LONG: Size =
 const SMALL_CASES: u32 = 3000;
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 29] = [
+const CORNERS: [&str; 30] = [
     "cached block evicted",
     "cached block taken while computing",
     "cached tail block beyond a hit forgotten",
@@ -56,6 +56,7 @@ const CORNERS: [&str; 29] = [
     "prompt_exceeds_max_model_len",
     "prompt_exceeds_token_budget",
     "tail left nameless, another is cached",
+    "batch expired before the next was seen",
     "timeout while running",
     "timeout while waiting",
     "whole prompt waits for budget",

@@ -112,6 +112,11 @@ section! {
         front_end: Set<FrontEnd> = default(Literal::Text("none"));
         /// What that takes.
         front_end_delay: Field<FrontEndDelay> = optional("what is usual for `front_end`");
+        /// Host time of each sequence in a step, beside `step_overhead_s`.
+        sequence_overhead_s: Set<f64> = default(Literal::Number(0.0)).unit("s").range(0.0, 1.0);
+        /// Schedule the next step while the GPU computes this one (vLLM's default from 0.14 on): the host's time hides
+        /// behind the GPU's, and a new request waits a step longer.
+        async_scheduling: Set<bool> = default(Literal::Flag(false));
         /// Bytes of a streamed token on the way to the client.
         bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes")
             .range(0.0, MOST_BYTES_PER_TOKEN).example("2");

@@ -162,6 +162,7 @@ fn draft(
         scheduler: SchedulerSpec { max_num_seqs, max_num_batched_tokens, max_model_len, ..limits },
         kv_blocks,
         step_overhead_s,
+        sequence_overhead_s: config.sequence_overhead_s.value,
         ingress,
         egress,
         response_bytes_per_token: config.bytes_per_token_estimate_for_network.value,

@@ -23,12 +23,10 @@ struct Delay {
 /// vLLM's `AsyncLLM` in the measuring process, prompts given as tokens: 1.2 ms from the request to its stamp in an idle
 /// engine core over ZeroMQ, of which the recorded runs of an RTX PRO 6000 and an RTX 4090 (vLLM 0.19) miss the smallest
 /// of the run, some 1 ms, since they join the clocks of the two processes by it. Tokens are stamped in the engine core.
-const IN_PROCESS: Delay =
-    Delay { request_s: 0.0002, prompt_token_s: 0.0, response_s: 0.0, response_token_s: 0.0 };
+const IN_PROCESS: Delay = Delay { request_s: 0.0002, prompt_token_s: 0.0, response_s: 0.0, response_token_s: 0.0 };
 
 /// vLLM's API server and a client of the same machine.
-const HTTP: Delay =
-    Delay { request_s: 0.003, prompt_token_s: 1e-6, response_s: 0.001, response_token_s: 10e-6 };
+const HTTP: Delay = Delay { request_s: 0.003, prompt_token_s: 1e-6, response_s: 0.001, response_token_s: 10e-6 };
 
 /// Puts the front end of a framework between its engine and the client, if it has one.
 pub(super) fn attach(plan: &Plan<'_>, engine: &mut EngineSpec, prompt_bytes_per_token: f64, topology: &mut Topology) {

@@ -22,6 +22,7 @@ pub struct EngineCase {
     pub policy: QueuePolicy,
     pub caching: PrefixCaching,
     pub min_cached: u32,
+    pub asynchronous: bool,
     pub model_len: u32,
     pub tensor: u32,
     pub pipeline: u32,
@@ -115,6 +116,7 @@ impl Case {
             spec.response_bytes_per_token = f64::from(engine.response_bytes);
             spec.weight = f64::from(engine.weight);
             spec.step_overhead_s = if self.clockwork { 1e-3 } else { 2e-5 };
+            spec.sequence_overhead_s = if self.clockwork { 0.0 } else { 1e-6 };
         }
         scenario
     }
@@ -167,6 +169,7 @@ impl EngineCase {
             max_model_len: self.model_len,
             prefix_caching: self.caching,
             min_cached_prefix_tokens: self.min_cached,
+            async_scheduling: self.asynchronous,
         };
         (scheduler, u64::from(self.pool_tokens.div_ceil(self.block)))
     }

@@ -45,6 +45,8 @@ pub struct Engine {
     pub running: Vec<Sequence>,
     /// The step that is running, if any.
     pub step: Option<Step>,
+    /// When the last step that ended began.
+    pub last_step: SimTime,
     /// When the lane of streamed tokens is free.
     pub lane_free: SimTime,
     /// Sums over the run.
@@ -65,6 +67,7 @@ impl Engine {
             waiting: VecDeque::new(),
             running: Vec::new(),
             step: None,
+            last_step: SimTime::ZERO,
             lane_free: SimTime::ZERO,
             totals: EngineTotals::default(),
             pool: Pool::new(spec.kv_blocks),
@@ -87,10 +90,17 @@ impl Engine {
         tokens.div_ceil(self.block_tokens())
     }
 
-    /// Requests that have been delivered join the waiting queue.
-    pub fn take_in(&mut self, now: SimTime) {
+    /// By when a request has to be delivered to be seen at a boundary: the next step of a batch that goes on was
+    /// scheduled when the last one began, if scheduling is asynchronous.
+    pub fn seen_until(&self, now: SimTime) -> SimTime {
+        let goes_on = self.scheduler.async_scheduling && !self.running.is_empty();
+        if goes_on { self.last_step } else { now }
+    }
+
+    /// Requests that have been delivered by `until` join the waiting queue.
+    pub fn take_in(&mut self, until: SimTime) {
         while let Some(first) = self.in_transit.front()
-            && first.record.delivered <= now
+            && first.record.delivered <= until
         {
             self.waiting.extend(self.in_transit.pop_front());
         }

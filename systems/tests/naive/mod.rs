@@ -175,9 +175,17 @@ impl<'a> World<'a> {
 
     fn pass_boundary(&mut self, index: usize) {
         self.last_boundary = self.now;
-        self.engines[index].take_in(self.now);
-        while let Some(ended) = self.engines[index].expire_one(self.now) {
-            self.close(ended);
+        loop {
+            let until = self.engines[index].seen_until(self.now);
+            self.engines[index].take_in(until);
+            while let Some(ended) = self.engines[index].expire_one(self.now) {
+                self.close(ended);
+            }
+            // Expiry may leave nothing running; then all that has come is seen.
+            if until == self.now || until == self.engines[index].seen_until(self.now) {
+                break;
+            }
+            self.coverage.note("batch expired before the next was seen");
         }
         self.engines[index].schedule(self.now);
     }
@@ -186,6 +194,7 @@ impl<'a> World<'a> {
         let engine = &mut self.engines[index];
         let spec = &self.scenario.engines[index];
         let step = engine.step.take().expect("a step that ends");
+        engine.last_step = step.start;
         engine.totals.steps += 1;
         engine.totals.busy += step.end - step.start;
 

@@ -51,6 +51,7 @@ pub const ROOMY: SchedulerSpec = SchedulerSpec {
     max_model_len: 1 << 20,
     prefix_caching: PrefixCaching::Off,
     min_cached_prefix_tokens: 0,
+    async_scheduling: false,
 };
 
 /// A scenario without engines and links.
@@ -115,6 +116,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         scheduler,
         kv_blocks,
         step_overhead_s: 0.0,
+        sequence_overhead_s: 0.0,
         ingress: Vec::new(),
         egress: Vec::new(),
         response_bytes_per_token: 0.0,
