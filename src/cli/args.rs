@@ -48,6 +48,9 @@ pub enum Command {
     ValidateRun(ValidateRun),
     /// Simulate measured serving points, closed loops at a fixed concurrency, and say how far the prediction is.
     ValidatePoints(ValidatePoints),
+    /// Fit what the program knows of a GPU to measurements.
+    #[command(subcommand)]
+    Calibrate(Calibrate),
 }
 
 /// What flags change in a configuration.
@@ -233,6 +236,33 @@ pub struct ValidatePoints {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// What flags change in the configurations that the points become.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// `calibrate`.
+#[derive(Debug, Subcommand)]
+pub enum Calibrate {
+    /// Fit mfu, mbu and the host's time a step to one recorded run, for a GPU that the catalog lacks.
+    Run(CalibrateRun),
+}
+
+/// `calibrate run`.
+#[derive(Debug, Args)]
+pub struct CalibrateRun {
+    /// Folder of the recorded run, with run.json and requests.csv.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Hugging Face config.json of the run's model, where the catalog lacks it.
+    #[arg(long, value_name = "FILE")]
+    pub model_config: Option<PathBuf>,
+    /// How to print the fit: YAML to put into a configuration, or JSON with all errors before and after.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// File to print the fit to, instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What flags change in the configuration that the run becomes.
     #[command(flatten)]
     pub changes: Changes,
 }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{Diagnostic, Severity};
-use args::{Arguments, Command, LogLevel};
+use args::{Arguments, Calibrate, Command, LogLevel};
 
 /// Exit code of a run that failed or was interrupted.
 const RUN_FAILED: u8 = 1;
@@ -45,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Devices(command) => catalog::devices(&command),
         Command::ValidateRun(command) => validation::runs(&command, log_level),
         Command::ValidatePoints(command) => validation::points(&command, log_level),
+        Command::Calibrate(Calibrate::Run(command)) => validation::calibrate_run(&command, log_level),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

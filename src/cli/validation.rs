@@ -4,16 +4,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::args::{Format, LogLevel, ValidatePoints, ValidateRun};
+use super::args::{CalibrateRun, Changes, Format, LogLevel, ValidatePoints, ValidateRun};
 use super::run::overrides;
 use super::{Failure, print, tell};
-use crate::validate::{Comparison, DeploymentOptions, Options, Problems, plot, validate_points, validate_run};
+use crate::validate::{Comparison, DeploymentOptions, Options, Problems, calibrate, plot, validate_points, validate_run};
 
 /// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
 pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
     check_plot(command)?;
-    let deployment = DeploymentOptions { model_config: command.model_config.clone() };
-    let options = Options { deployment, overrides: overrides(&command.changes) };
+    let options = options(command.model_config.as_ref(), &command.changes);
     let (mut comparisons, mut failed) = (Vec::new(), 0);
     for folder in &command.folders {
         match validate_run(folder, &options) {
@@ -65,8 +64,7 @@ fn draw(path: &Path, comparison: &Comparison) -> Result<(), Failure> {
 
 /// Compares serving points with their simulations.
 pub fn points(command: &ValidatePoints, log_level: LogLevel) -> Result<(), Failure> {
-    let deployment = DeploymentOptions { model_config: command.model_config.clone() };
-    let options = Options { deployment, overrides: overrides(&command.changes) };
+    let options = options(command.model_config.as_ref(), &command.changes);
     let report = validate_points(&command.file, &options).map_err(|problems| {
         complain(&problems);
         Failure::BadInput(None)
@@ -77,6 +75,26 @@ pub fn points(command: &ValidatePoints, log_level: LogLevel) -> Result<(), Failu
         Format::Json => format!("{:#}\n", report.json()),
     };
     write(&text, command.output.as_deref())
+}
+
+/// Fits a GPU's efficiency and the host's time to a recorded run.
+pub fn calibrate_run(command: &CalibrateRun, log_level: LogLevel) -> Result<(), Failure> {
+    let options = options(command.model_config.as_ref(), &command.changes);
+    let calibration = calibrate(&command.folder, &options).map_err(|problems| {
+        complain(&problems);
+        Failure::BadInput(None)
+    })?;
+    warn(&calibration.after.run, &calibration.after.warnings, log_level);
+    let text = match command.format {
+        Format::Text => calibration.yaml(),
+        Format::Json => format!("{:#}\n", calibration.json()),
+    };
+    write(&text, command.output.as_deref())
+}
+
+fn options(model_config: Option<&PathBuf>, changes: &Changes) -> Options {
+    let deployment = DeploymentOptions { model_config: model_config.cloned() };
+    Options { deployment, overrides: overrides(changes) }
 }
 
 /// An object for one thing that was asked for, a list for several.

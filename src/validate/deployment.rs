@@ -40,6 +40,8 @@ pub(super) struct Deployment {
     pub(super) kv_blocks: (Option<u64>, Option<u64>),
     /// What was assumed.
     pub(super) warnings: Vec<String>,
+    /// The device as a configuration has it.
+    device_keys: Value,
 }
 
 impl Deployment {
@@ -47,22 +49,28 @@ impl Deployment {
     pub(super) fn of_run(run: &Run, folder: &Path, options: &Options) -> Result<Self, Problems> {
         let mut draft = Draft::new(run, folder, options)?;
         let mut config = draft.config()?;
+        let device_keys = draft.device_keys();
         let predicted = load_value(&config, ORIGIN, &options.overrides);
         let measured = run.engine.num_gpu_blocks.map(u64::from);
         let Some(blocks) = measured else {
             let resolved = predicted.map_err(Problems::Deployment)?;
             let kv_blocks = (first_pool(&resolved), None);
-            return Ok(Self { resolved, kv_blocks, warnings: draft.warnings });
+            return Ok(Self { resolved, kv_blocks, warnings: draft.warnings, device_keys });
         };
         let frameworks = config["frameworks_to_test"].as_array_mut().into_iter().flatten();
         frameworks.for_each(|framework| framework["config"]["num_gpu_blocks_override"] = blocks.into());
         let resolved = load_value(&config, ORIGIN, &options.overrides).map_err(Problems::Deployment)?;
         let kv_blocks = (predicted.ok().as_ref().and_then(first_pool), measured);
-        Ok(Self { resolved, kv_blocks, warnings: draft.warnings })
+        Ok(Self { resolved, kv_blocks, warnings: draft.warnings, device_keys })
     }
 
     pub(super) fn scenario(&self) -> &Scenario {
         &self.resolved.scenario
+    }
+
+    /// The device as a configuration has it, but for its id.
+    pub(super) fn sheet(&self) -> Value {
+        self.device_keys.clone()
     }
 
     /// What the configuration's check had to say.
@@ -133,17 +141,25 @@ impl<'a> Draft<'a> {
         }))
     }
 
-    fn devices(&self, id: &str, count: u32) -> Value {
+    /// The device as a configuration has it: by its catalog name, or by its data sheet.
+    fn device_keys(&self) -> Value {
         let Some(device) = self.device else {
             let flops = self.sheet.peak_flops.bf16.map(|flops| flops / 1e12);
             return json!({
-                "device_id": id, "count": count, "device_type": "GPU",
+                "device_type": "GPU",
                 "peak_tflops": {"fp16": flops, "bf16": flops},
                 "memory_capacity_bytes": self.sheet.memory_bytes,
                 "memory_gbps": self.sheet.memory_bytes_per_s / 1e9,
             });
         };
-        json!({"device_id": id, "count": count, "device": device.spec.name})
+        json!({"device": device.spec.name})
+    }
+
+    fn devices(&self, id: &str, count: u32) -> Value {
+        let mut keys = self.device_keys();
+        keys["device_id"] = json!(id);
+        keys["count"] = json!(count);
+        keys
     }
 
     /// The catalog's devices are joined as their data sheets say; others have to be joined here.

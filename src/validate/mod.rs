@@ -5,6 +5,7 @@
 //! they describe, how their load is replayed, which figure of the simulation answers which measured one. It changes
 //! nothing in the engine and knows no cost: a deployment is put as a configuration and goes the way of every other.
 
+mod calibration;
 mod closed_loop;
 mod comparison;
 mod defaults;
@@ -18,9 +19,11 @@ mod problem;
 mod replay;
 mod requests_file;
 mod run_file;
+mod simplex;
 mod statistics;
 mod table_file;
 
+pub use calibration::{Calibration, Fit, calibrate};
 pub use comparison::{Comparison, Metric, PoolSize, RequestErrors, StatisticsTable};
 pub use deployment::DeploymentOptions;
 pub use plot::plot;
