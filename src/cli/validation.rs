@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::args::{CalibrateRun, Changes, Format, LogLevel, ValidatePoints, ValidateRun};
 use super::run::overrides;
 use super::{Failure, print, tell};
-use crate::validate::{Comparison, DeploymentOptions, Options, Problems, calibrate, plot, validate_points, validate_run};
+use crate::validate::{
+    Comparison, DeploymentOptions, Options, Problems, calibrate, plot, validate_points, validate_run,
+};
 
 /// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
 pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {

@@ -19,7 +19,9 @@ use super::{Options, simplex};
 use crate::config::Overrides;
 
 /// Simulations that a fit may take.
-const SIMULATIONS: usize = 120;
+const SIMULATIONS: usize = 240;
+/// One after the other, each from where the last one ended.
+const SEARCHES: usize = 3;
 /// Steps, and corners that are as good as equal, in the unbounded coordinates of [`Fit::of_point`].
 const FIRST_STEP: f64 = 0.7;
 const TOLERANCE: f64 = 1e-7;
@@ -101,19 +103,16 @@ pub fn calibrate(folder: &Path, options: &Options) -> Result<Calibration, Proble
         mean_square(&comparison)
     };
     let value = |point: &[f64; 3]| error(point).unwrap_or(f64::INFINITY);
-    let (point, _) = simplex::minimise(value, Fit::START.point(), FIRST_STEP, SIMULATIONS, TOLERANCE);
+    // A simplex that has shrunk too soon gets off the ground again from a fresh one.
+    let search = |start| simplex::minimise(value, start, FIRST_STEP, SIMULATIONS / SEARCHES, TOLERANCE).0;
+    let point = (0..SEARCHES).fold(Fit::START.point(), |start, _| search(start));
     let fit = Fit::of_point(&point);
     let (after, _) = simulate(fit.overrides(&options.overrides))?;
     let rms = |comparison| mean_square(comparison).map_or(f64::NAN, f64::sqrt);
     Ok(Calibration { fit, rms: (rms(&before), rms(&after)), before, after, sheet })
 }
 
-fn simulate(
-    run: &Run,
-    recorded: &Recorded,
-    folder: &Path,
-    options: &Options,
-) -> Result<(Comparison, Value), Problems> {
+fn simulate(run: &Run, recorded: &Recorded, folder: &Path, options: &Options) -> Result<(Comparison, Value), Problems> {
     let deployment = Deployment::of_run(run, folder, options)?;
     let replayed = replay(deployment.scenario(), &recorded.requests);
     Ok((comparison::compare(run, recorded, &deployment, &replayed), deployment.sheet()))
@@ -146,7 +145,11 @@ impl Calibration {
             _ => String::new(),
         };
         let worst = |comparison: &Comparison| {
-            let metrics = if comparison.statistics.metrics.is_empty() { &comparison.metrics } else { &comparison.statistics.metrics };
+            let metrics = if comparison.statistics.metrics.is_empty() {
+                &comparison.metrics
+            } else {
+                &comparison.statistics.metrics
+            };
             let size = |metric: &Metric| metric.error_pct().map_or(0.0, f64::abs);
             let worst = metrics.iter().max_by(|a, b| size(a).total_cmp(&size(b)));
             worst.map_or_else(String::new, |metric| {
