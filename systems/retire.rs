@@ -71,7 +71,10 @@ fn write(
     timeline.last_completion = timeline.last_completion.max(record.completion);
     match timeline.coupling {
         Coupling::Tight => doors.hand_over(&record),
-        Coupling::Loose => doors.held.push((place, record.clone())),
+        Coupling::Loose => {
+            doors.places.push((place.0, place.1, doors.held.len() as u32));
+            doors.held.push(record.clone());
+        }
     }
     record
 }

@@ -87,6 +87,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
             sink: Box::new(sink),
             closed: false,
             held: Vec::new(),
+            places: Vec::new(),
             rows: FinishedRows::default(),
         };
         let bells = [Bell::default(), Bell::default()];

@@ -45,8 +45,10 @@ pub struct Doors {
     pub sink: Box<dyn RecordSink>,
     /// The sink can take no more.
     pub closed: bool,
-    /// Records of a window, with their places, until all engines are through it.
-    pub held: Vec<((SimTime, u32), RequestRecord)>,
+    /// Records of a window, until all engines are through it.
+    pub held: Vec<RequestRecord>,
+    /// Where each of them belongs: its instant, its engine (arrivals come before any), its position among the held.
+    pub places: Vec<(SimTime, u32, u32)>,
     /// Rows of the time series whose intervals have passed, on their way to the sink.
     pub rows: FinishedRows,
 }
@@ -61,13 +63,14 @@ impl Doors {
 
     /// Hands over the records of a window in their order.
     pub fn hand_over_held(&mut self) {
-        let mut held = std::mem::take(&mut self.held);
-        // Stable: those of one place were written in their order.
-        held.sort_by_key(|&(place, _)| place);
-        for (_, record) in held.drain(..) {
-            self.hand_over(&record);
+        let (held, mut places) = (std::mem::take(&mut self.held), std::mem::take(&mut self.places));
+        places.sort_unstable();
+        for &(_, _, position) in &places {
+            self.hand_over(&held[position as usize]);
         }
-        self.held = held;
+        (self.held, self.places) = (held, places);
+        self.held.clear();
+        self.places.clear();
     }
 
     /// Hands finished rows of the time series to the sink.
