@@ -7,13 +7,15 @@ use bevy_ecs::prelude::*;
 
 use crate::record::EngineTotals;
 use crate::request::RequestId;
-use crate::scenario::SchedulerSpec;
+use crate::scenario::{Role, SchedulerSpec};
 use crate::time::SimTime;
 
 /// What an engine is. Never changes.
 #[derive(Component, Clone, Debug)]
 #[component(immutable)]
 pub struct Engine {
+    /// What of a request's life it serves.
+    pub role: Role,
     /// The scheduler's limits and policies.
     pub scheduler: SchedulerSpec,
     /// Links from the client, in the order of travel.
@@ -24,6 +26,8 @@ pub struct Engine {
     pub egress_rates: Vec<(f64, SimTime)>,
     /// KV blocks.
     pub kv_blocks: u64,
+    /// KV blocks where its requests are answered: its own, or those of the smallest decode engine.
+    pub answer_kv_blocks: u64,
     /// Bytes of a token on the response links.
     pub response_bytes_per_token: f64,
 }

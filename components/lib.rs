@@ -7,6 +7,7 @@ pub mod engine;
 pub mod hardware;
 pub mod kv;
 pub mod model;
+pub mod pools;
 pub mod record;
 pub mod request;
 pub mod resources;

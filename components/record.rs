@@ -129,6 +129,19 @@ impl PrefixEvent {
     }
 }
 
+/// The prefill of a request on another engine than the one that answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemotePrefill {
+    /// The prefill engine.
+    pub engine: EngineIndex,
+    /// End of the step that computed the prompt's last token there.
+    pub end: SimTime,
+    /// The boundary at which the decode engine began to pull the KV cache, once it has.
+    pub load_started: Option<SimTime>,
+    /// When all of it is there, known as soon as it is under way.
+    pub loaded: Option<SimTime>,
+}
+
 /// A request's life, written once it has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestRecord {
@@ -142,8 +155,10 @@ pub struct RequestRecord {
     pub session: u64,
     /// Turn within the session, from 0.
     pub turn: u32,
-    /// The engine it was sent to.
+    /// The engine that it was sent to, the last of two.
     pub engine: EngineIndex,
+    /// Where its prompt was computed, if that was another engine.
+    pub prefill: Option<Box<RemotePrefill>>,
     /// Tokens in the prompt.
     pub prompt_tokens: u32,
     /// Most tokens that were asked for.

@@ -1,6 +1,7 @@
 //! A resolved scenario: everything a simulation needs, checked, in SI units and by index. `src/config` builds it from
 //! files and flags; `oracle-systems` builds the world from it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::device::{DeviceSpec, Efficiency};
@@ -15,6 +16,8 @@ pub type LinkIndex = u32;
 pub type EngineIndex = u32;
 /// Links from one place to another in the order of travel; empty where both are one place.
 pub type Path = Vec<LinkIndex>;
+/// The paths of the flows that carry a KV cache from a prefill engine to a decode engine, each an equal share of it.
+pub type KvPaths = BTreeMap<(EngineIndex, EngineIndex), Vec<Path>>;
 
 /// A deployment, ready to simulate.
 #[derive(Clone, Debug)]
@@ -33,6 +36,10 @@ pub struct Scenario {
     pub engines: Vec<EngineSpec>,
     /// How requests are spread over the engines.
     pub routing: Routing,
+    /// How requests whose prompts are computed are spread over the decode engines.
+    pub decode_routing: Routing,
+    /// From each prefill engine to each decode engine; empty without such.
+    pub kv_paths: KvPaths,
     /// Bytes of a prompt token on the ingress links.
     pub prompt_bytes_per_token: f64,
     /// Width of a row of the time series.
@@ -79,6 +86,8 @@ pub struct LinkSpec {
 pub struct EngineSpec {
     /// Name of the framework in the config.
     pub name: String,
+    /// What of a request's life it serves.
+    pub role: Role,
     /// The model it serves.
     pub model: Arc<ModelArchitecture>,
     /// Its GPUs, stage by stage, `tensor_parallel` of them a stage.
@@ -116,6 +125,18 @@ pub struct EngineSpec {
     pub response_bytes_per_token: f64,
     /// Weight under `weighted_random`.
     pub weight: f64,
+}
+
+/// What of a request's life an engine serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// All of it.
+    #[default]
+    Both,
+    /// The prompt. The KV cache goes to a decode engine of the same model and block size, whose `max_model_len` is no less.
+    Prefill,
+    /// The answer, from the KV cache of a prompt that a prefill engine has computed. Caches no prefixes.
+    Decode,
 }
 
 /// The scheduler's limits and policies.

@@ -2,7 +2,7 @@
 
 use bevy_ecs::prelude::*;
 
-use crate::record::PrefixEvent;
+use crate::record::{PrefixEvent, RemotePrefill};
 use crate::request::RequestId;
 use crate::scenario::EngineIndex;
 use crate::time::SimTime;
@@ -12,6 +12,9 @@ use crate::time::SimTime;
 pub enum Phase {
     /// In transit to the engine or in its waiting queue; holds no KV blocks.
     Waiting,
+    /// Between a prefill engine, which has computed its prompt, and a seat on a decode engine, where it holds blocks once it
+    /// has started to load its KV cache.
+    Loading,
     /// Running, with known tokens not yet in the KV cache.
     Prefill,
     /// Running, one token a step.
@@ -64,6 +67,8 @@ pub struct Sequence {
     pub last_emission: Option<SimTime>,
     /// Last token before the current residence, as the record has it.
     pub last_token: Option<SimTime>,
+    /// Where its prompt was computed, if that was another engine.
+    pub prefill: Option<Box<RemotePrefill>>,
     /// What the prefix cache did at the first admission.
     pub prefix_event: PrefixEvent,
     /// Prompt tokens found in the cache at the first admission.

@@ -4,12 +4,14 @@
 //! step that runs when the prompt gets there. Moves the clock: past the arrivals, to the next boundary.
 
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::QueryData;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running};
 use oracle_components::record::{PrefixEvent, Reason, Status};
 use oracle_components::request::{Request, RequestSpec};
 use oracle_components::resources::{Coupling, Timeline};
+use oracle_components::scenario::{EngineIndex, Role};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{advance, advance_within_window, next_arrival, next_boundary, wake_at};
@@ -19,7 +21,46 @@ use crate::transfer::Network;
 use crate::world::{Doors, Hub};
 
 /// What an arrival sees of an engine.
-type ArrivalParts = (&'static Engine, &'static mut Queues, &'static Running, &'static Plan, &'static mut Epoch);
+#[derive(QueryData)]
+#[query_data(mutable)]
+pub struct ArrivalParts {
+    /// Its limits and links.
+    pub engine: &'static Engine,
+    queues: &'static mut Queues,
+    running: &'static Running,
+    plan: &'static Plan,
+    epoch: &'static mut Epoch,
+}
+
+impl ArrivalPartsItem<'_, '_> {
+    /// Puts a sequence on its way to the engine with this index, and sees to it that the engine looks when it has to.
+    pub fn send(
+        &mut self,
+        index: EngineIndex,
+        sequence: Entity,
+        (delivered, deadline): (SimTime, SimTime),
+        timeline: &mut Timeline,
+    ) {
+        self.queues.inbox.push_back((delivered, sequence));
+        self.queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
+        // The first boundary after the delivery has to see it if it could be admitted there, else the first after its deadline.
+        let admits = may_admit(self.engine, self.running, &self.queues, self.plan.admission);
+        self.look_up_at(index, if admits { delivered } else { deadline.max(delivered) }, delivered, timeline);
+    }
+
+    /// Ends the engine's epoch at the first boundary from `at` on; if it is idle, wakes it at `wake`.
+    pub fn look_up_at(&mut self, index: EngineIndex, at: SimTime, wake: SimTime, timeline: &mut Timeline) {
+        let epoch = &mut *self.epoch;
+        let wake = if epoch.steps > 0 {
+            let boundary = epoch.step_ends[..epoch.steps].partition_point(|&end| end < at);
+            epoch.steps = epoch.steps.min(boundary + 1);
+            epoch.step_ends[epoch.steps - 1]
+        } else {
+            timeline.wakes[index as usize].min(wake)
+        };
+        wake_at(timeline, index, wake);
+    }
+}
 
 /// Most arrivals of a tick, but for those of one instant.
 const TICK_ARRIVALS: u32 = 1024;
@@ -114,8 +155,8 @@ impl Reception<'_, '_> {
         hub.timeline.next_id += 1;
         let index = hub.doors.router.route(spec.session, &hub.timeline.loads);
         let entity = hub.timeline.engines[index as usize];
-        let (engine, mut queues, running, plan, mut epoch) =
-            self.engines.get_mut(entity).expect("engines live as long as the world");
+        let mut parts = self.engines.get_mut(entity).expect("engines live as long as the world");
+        let engine = parts.engine;
         let bytes = f64::from(spec.prompt_tokens) * hub.doors.prompt_bytes_per_token;
         let delivered = self.network.send(&engine.ingress, bytes, spec.arrival, &mut hub.doors.rows);
         let target = spec.output_tokens.min(engine.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
@@ -135,15 +176,7 @@ impl Reception<'_, '_> {
             (&mut self.requests, &mut self.sequences),
             &mut self.commands,
         );
-        queues.inbox.push_back((delivered, sequence));
-        queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
-        let wake = if epoch.steps > 0 {
-            cut(&mut epoch, plan, running, &queues, engine, delivered, deadline);
-            epoch.step_ends[epoch.steps - 1]
-        } else {
-            hub.timeline.wakes[index as usize].min(delivered)
-        };
-        wake_at(&mut hub.timeline, index, wake);
+        parts.send(index, sequence, (delivered, deadline), &mut hub.timeline);
     }
 }
 
@@ -188,8 +221,11 @@ fn refusal(spec: &RequestSpec, target: u32, engine: &Engine) -> Option<Reason> {
     if !scheduler.chunked_prefill && spec.prompt_tokens > scheduler.max_num_batched_tokens {
         return Some(Reason::PromptExceedsTokenBudget);
     }
-    let tokens = u64::from(spec.prompt_tokens) + u64::from(target) - 1;
-    (tokens.div_ceil(u64::from(scheduler.block_tokens)) > engine.kv_blocks).then_some(Reason::ExceedsKvCache)
+    let blocks = |tokens: u64| tokens.div_ceil(u64::from(scheduler.block_tokens));
+    let prompt = u64::from(spec.prompt_tokens);
+    let exceeds = blocks(prompt + u64::from(target) - 1) > engine.answer_kv_blocks
+        || (engine.role == Role::Prefill && blocks(prompt) > engine.kv_blocks);
+    exceeds.then_some(Reason::ExceedsKvCache)
 }
 
 /// A sequence that has just set out. Its request's entity is filled in by the caller.
@@ -215,26 +251,11 @@ fn new_sequence(request: &Request, target_tokens: u32) -> Sequence {
         first_token: None,
         last_emission: None,
         last_token: None,
+        prefill: None,
         prefix_event: PrefixEvent::None,
         cached_tokens: 0,
         prefilled_tokens: 0,
         recomputed_tokens: 0,
         preemptions: 0,
     }
-}
-
-/// Ends an epoch at the first boundary that has to see a new request: the first after its delivery if it could be
-/// admitted there, else the first after its deadline.
-fn cut(
-    epoch: &mut Epoch,
-    plan: &Plan,
-    running: &Running,
-    queues: &Queues,
-    engine: &Engine,
-    delivered: SimTime,
-    deadline: SimTime,
-) {
-    let at = if may_admit(engine, running, queues, plan.admission) { delivered } else { deadline.max(delivered) };
-    let boundary = epoch.step_ends[..epoch.steps].partition_point(|&end| end < at);
-    epoch.steps = epoch.steps.min(boundary + 1);
 }

@@ -12,6 +12,7 @@ use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, Epoch, Plan, Queues, Running, StepClock, Waiting};
 use oracle_components::kv::KvPool;
+use oracle_components::pools::Remote;
 
 use crate::clock::{next_arrival, wake_at};
 use crate::costing::StepShape;
@@ -35,6 +36,7 @@ pub struct CostingParts {
     plan: &'static Plan,
     epoch: &'static mut Epoch,
     cost: &'static mut CostModel,
+    remote: Option<&'static Remote>,
 }
 
 /// Prices the batches that were formed in this tick.
@@ -47,7 +49,8 @@ pub fn cost_steps(mut hub: ResMut<Hub>, mut engines: Query<CostingParts>) {
         let mut parts = engines.get_mut(timeline.engines[index as usize]).expect("engines live as long as the world");
         parts.epoch.steps = 0;
         let wake = if parts.running.count == 0 {
-            parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered)
+            let delivery = parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
+            delivery.min(parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary)))
         } else {
             run_ahead(&mut parts, next_delivery);
             parts.epoch.step_ends[parts.epoch.steps - 1]
@@ -86,7 +89,8 @@ fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let decodes = u64::from(running.decodes);
     let epoch = &mut *parts.epoch;
     epoch.step_ends.clear();
-    let most_steps = if parts.plan.chunks.is_empty() && parts.plan.admission == Admission::Settled {
+    let first_tokens = parts.remote.is_some_and(|remote| !remote.joined.is_empty());
+    let most_steps = if parts.plan.chunks.is_empty() && !first_tokens && parts.plan.admission == Admission::Settled {
         let until_finish = next_finish(running).saturating_sub(parts.clock.steps);
         until_finish.min(epoch.horizon_steps as u64)
     } else {
@@ -98,7 +102,8 @@ fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let front = parts.queues.inbox.front().filter(|_| look_out);
     let deliveries = front.map_or(SimTime::NEVER, |&(delivered, _)| delivered);
     let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
-    let look_up_at = deliveries.min(next_delivery).min(next_deadline(parts.queues));
+    let next_load = parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary));
+    let look_up_at = deliveries.min(next_delivery).min(next_deadline(parts.queues)).min(next_load);
     let mut free = kv::free_blocks(parts.pool);
     let mut context = running.decode_context + decodes;
     let mut end = parts.clock.boundary;
@@ -165,6 +170,13 @@ fn next_finish(running: &Running) -> u64 {
 /// The earliest deadline of a sequence that lives.
 fn next_deadline(queues: &Queues) -> SimTime {
     queues.deadlines.peek().map_or(SimTime::NEVER, |&Reverse((deadline, ..))| deadline)
+}
+
+/// When the next load or hold ends after `boundary`.
+fn next_event(remote: &Remote, boundary: SimTime) -> SimTime {
+    let load = remote.loading.range((boundary + SimTime(1), 0)..).next().map(|(&(loaded, _), _)| loaded);
+    let hold = remote.holds.first_key_value().map(|(&(until, _), _)| until);
+    load.into_iter().chain(hold).min().unwrap_or(SimTime::NEVER)
 }
 
 /// KV tokens that decodes attend to in the `steps` steps after the last boundary, summed: each step one more a decode.

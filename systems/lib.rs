@@ -17,6 +17,7 @@ mod clock;
 mod completion;
 mod epoch;
 mod executor;
+mod handover;
 mod kv;
 mod retire;
 mod scheduling;

@@ -143,6 +143,12 @@ pub fn kv_pool(model: &ModelArchitecture, request: &PoolRequest) -> Result<KvPoo
     Ok(fullest.expect("there is at least one stage"))
 }
 
+/// Bytes that a token takes in the KV cache of all layers, on all ranks together.
+#[must_use]
+pub fn kv_bytes_per_token(model: &ModelArchitecture) -> f64 {
+    kv_bytes_per_token_per_layer_and_rank(model, 1) * f64::from(model.layers)
+}
+
 /// Bytes of tensors at the peak of a pass with `tokens` tokens on one rank that samples `rows` of them.
 #[must_use]
 pub fn activation_peak_bytes(model: &ModelArchitecture, tensor_parallel: u32, tokens: u32, rows: u32) -> u64 {

@@ -97,6 +97,7 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
         session: spec.session,
         turn: spec.turn,
         engine,
+        prefill: None,
         prompt_tokens: spec.prompt_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: 0,
@@ -125,11 +126,12 @@ pub fn record_of(request: &Request, sequence: &Sequence, end: End) -> RequestRec
         scheduled: sequence.scheduled,
         first_token: sequence.first_token,
         last_token: sequence.last_token,
+        prefill: sequence.prefill.clone(),
         prefix_event: sequence.prefix_event,
         cached_tokens: sequence.cached_tokens,
         prefilled_tokens: sequence.prefilled_tokens,
         recomputed_tokens: sequence.recomputed_tokens,
         preemptions: sequence.preemptions,
-        ..unserved(request.id, &request.spec, request.engine, request.delivered, end)
+        ..unserved(request.id, &request.spec, sequence.engine, request.delivered, end)
     }
 }

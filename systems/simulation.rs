@@ -15,13 +15,14 @@ use oracle_components::hardware::{Gpu, Link};
 use oracle_components::kv::KvPool;
 use oracle_components::record::{EngineTotals, GpuTotals, LinkTotals, Outcome, Stop};
 use oracle_components::resources::Coupling;
-use oracle_components::scenario::{Routing, Scenario};
+use oracle_components::scenario::{Role, Routing, Scenario};
 
 use crate::arrival::arrive;
 use crate::clock::beginning;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
 use crate::executor::{Bell, InOrder, Stopwatch};
+use crate::handover::{Pools, hand_over};
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
 use crate::scheduling::schedule_batches;
@@ -37,8 +38,8 @@ const BOUNDARIES_BETWEEN_REPORTS: usize = 1024;
 /// Longest window of loose engines, in intervals of the time series.
 const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
 
-/// The systems of a tick by the names of their phases.
-const PHASES: [&str; 5] = ["arrival", "scheduling", "costing", "transfer", "completion"];
+/// The systems of a tick by the names of their phases; the last one runs only where there are pools.
+const PHASES: [&str; 6] = ["arrival", "scheduling", "costing", "transfer", "completion", "handover"];
 
 /// The schedule of a tick.
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +59,7 @@ pub struct Simulation<K> {
     world: World,
     schedule: Schedule,
     /// Of transfer and completion.
-    bells: [Bell; 2],
+    bells: Vec<Bell>,
     directory: Directory,
     stopwatch: Option<Stopwatch>,
     horizon: Option<SimTime>,
@@ -79,10 +80,9 @@ impl<K: RecordSink + 'static> Simulation<K> {
         timeline.coupling = coupling(&scenario, source.promises());
         timeline.window_span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
         timeline.series_interval = scenario.series_interval;
-        let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
         let doors = Doors {
             source,
-            router: Router::new(scenario.routing, &weights, scenario.seed),
+            router: Router::of_arrivals(&scenario),
             prompt_bytes_per_token: scenario.prompt_bytes_per_token,
             sink: Box::new(sink),
             closed: false,
@@ -90,12 +90,24 @@ impl<K: RecordSink + 'static> Simulation<K> {
             places: Vec::new(),
             rows: FinishedRows::default(),
         };
-        let bells = [Bell::default(), Bell::default()];
-        let [transfer_bell, completion_bell] = bells.clone();
-        world.insert_resource(Hub { timeline, doors, vacant: Vec::new(), transfer_bell, completion_bell });
+        let mut bells: Vec<Bell> = std::iter::repeat_with(Bell::default).take(3).collect();
+        let [transfer_bell, completion_bell, handover_bell] = [0, 1, 2].map(|index: usize| bells[index].clone());
+        world.insert_resource(Hub {
+            timeline,
+            doors,
+            vacant: Vec::new(),
+            transfer_bell,
+            completion_bell,
+            handover_bell,
+        });
         let directory = populate(&mut world, &scenario);
-        let mut schedule = tick();
-        schedule.set_executor(InOrder { bells: bells.to_vec(), stopwatch: None });
+        let pools = Pools::of(&scenario, &directory);
+        let mut schedule = tick(pools.is_some());
+        match pools {
+            Some(pools) => world.insert_resource(pools),
+            None => bells.truncate(2),
+        }
+        schedule.set_executor(InOrder { bells: bells.clone(), stopwatch: None });
         Self { world, schedule, bells, directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
     }
 
@@ -145,7 +157,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     #[must_use]
     pub fn profiled(mut self) -> Self {
         let stopwatch = Stopwatch::default();
-        self.schedule.set_executor(InOrder { bells: self.bells.to_vec(), stopwatch: Some(Arc::clone(&stopwatch)) });
+        self.schedule.set_executor(InOrder { bells: self.bells.clone(), stopwatch: Some(Arc::clone(&stopwatch)) });
         self.stopwatch = Some(stopwatch);
         self
     }
@@ -230,7 +242,8 @@ impl<K: RecordSink + 'static> Simulation<K> {
 /// Whether anything but arrivals passes between the engines of a scenario.
 fn coupling(scenario: &Scenario, promises: Promises) -> Coupling {
     let independent = promises.no_follow_ups && (promises.streams_only || responses_have_links_of_their_own(scenario));
-    let state_matters = scenario.routing == Routing::LeastLoaded;
+    let has_pools = scenario.engines.iter().any(|engine| engine.role != Role::Both);
+    let state_matters = scenario.routing == Routing::LeastLoaded || has_pools;
     if independent && !state_matters && scenario.engines.len() > 1 { Coupling::Loose } else { Coupling::Tight }
 }
 
@@ -243,7 +256,7 @@ fn responses_have_links_of_their_own(scenario: &Scenario) -> bool {
 }
 
 /// One tick: the phases in their order.
-fn tick() -> Schedule {
+fn tick(has_pools: bool) -> Schedule {
     let mut schedule = Schedule::new(Tick);
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
@@ -251,5 +264,8 @@ fn tick() -> Schedule {
     });
     // The executor applies each system's commands itself.
     schedule.add_systems((arrive, schedule_batches, cost_steps, transfer, complete).chain_ignore_deferred());
+    if has_pools {
+        schedule.add_systems(hand_over.after_ignore_deferred(complete));
+    }
     schedule
 }

@@ -6,8 +6,9 @@ use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
 use oracle_components::hardware::{Gpu, Link};
+use oracle_components::pools::Remote;
 use oracle_components::record::{GpuTotals, LinkTotals};
-use oracle_components::scenario::{EngineSpec, GpuIndex, LinkIndex, Scenario};
+use oracle_components::scenario::{EngineSpec, GpuIndex, LinkIndex, Role, Scenario};
 
 use crate::costing::{StepCost, peak_flops};
 use crate::epoch::no_epoch;
@@ -72,12 +73,19 @@ fn spawn_engine(
         let link = &scenario.links[link as usize];
         (link.bytes_per_s, SimTime::from_secs_f64(link.latency_s))
     };
+    let decode = scenario.engines.iter().filter(|other| other.role == Role::Decode);
+    let answer_kv_blocks = match spec.role {
+        Role::Prefill => decode.map(|other| other.kv_blocks).min().expect("a prompt is answered somewhere"),
+        Role::Both | Role::Decode => spec.kv_blocks,
+    };
     let engine = Engine {
+        role: spec.role,
         scheduler: spec.scheduler,
         ingress: links(&spec.ingress),
         egress: links(&spec.egress),
         egress_rates: spec.egress.iter().map(rate).collect(),
         kv_blocks: spec.kv_blocks,
+        answer_kv_blocks,
         response_bytes_per_token: spec.response_bytes_per_token,
     };
     let clock = StepClock {
@@ -117,5 +125,9 @@ fn spawn_engine(
         Brought::default(),
         hardware,
     ));
-    entity.id()
+    let entity = entity.id();
+    if spec.role != Role::Both {
+        world.entity_mut(entity).insert(Remote::default());
+    }
+    entity
 }

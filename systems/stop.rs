@@ -10,7 +10,7 @@ use oracle_components::sequence::{Phase, Sequence};
 use crate::epoch::blocks_needed;
 use crate::kv;
 use crate::retire::{End, record_of};
-use crate::scheduling::{Departure, Finished, end_steps, leave};
+use crate::scheduling::{Departure, Finished, end_steps, leave, seen_until};
 use crate::transfer::Plant;
 use crate::world::{EngineParts, Hub};
 
@@ -33,9 +33,9 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
         if over > 0 {
             end_steps(&mut parts, &mut sequences, doors, &mut Finished::default());
             // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
-            let boundary = parts.clock.boundary;
+            let boundary = seen_until(&parts, parts.clock.boundary);
             let delivered = parts.queues.inbox.partition_point(|&(delivered, _)| delivered <= boundary) as u64;
-            let waiting = u64::from(parts.queues.waiting_count) + delivered;
+            let waiting = u64::from(parts.waiting_or_loading()) + delivered;
             parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(waiting);
             if over < planned {
                 // The step that is cut off had its blocks.
@@ -64,7 +64,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
         let engine = hub.timeline.engines[sequence.engine as usize];
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
-        let waiting = sequence.phase == Phase::Waiting;
+        let waiting = matches!(sequence.phase, Phase::Waiting | Phase::Loading);
         if !waiting {
             leave(&mut parts, &mut sequence, entity, &requests, Departure::Stopped);
         }
@@ -87,8 +87,9 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
     );
     for mut parts in &mut engines {
         let pool = &*parts.pool;
-        debug_assert!(!none_in_flight || kv::held_blocks(pool) == 0, "nobody runs, so nobody holds blocks");
-        debug_assert!(!none_in_flight || pool.allocated == pool.freed, "blocks given are blocks taken back");
+        let none_held = none_in_flight && parts.remote.as_ref().is_none_or(|remote| remote.holds.is_empty());
+        debug_assert!(!none_held || kv::held_blocks(pool) == 0, "nobody runs, so nobody holds blocks");
+        debug_assert!(!none_held || pool.allocated == pool.freed, "blocks given are blocks taken back");
         kv::release_all(&mut parts.pool);
     }
 }

@@ -36,6 +36,25 @@ impl Network<'_, '_> {
         })
     }
 
+    /// Sends `bytes` over all links of `path` at once, from when all are free, `at` at the earliest: when they are there.
+    pub fn send_through(&mut self, path: &[Entity], bytes: f64, at: SimTime, rows: &mut FinishedRows) -> SimTime {
+        let busy_until = path.iter().filter_map(|&link| self.links.get(link).ok()).map(|(link, _)| link.busy_until);
+        let start = busy_until.fold(at, SimTime::max);
+        let (mut slowest, mut latency) = (SimTime::ZERO, SimTime::ZERO);
+        for &link in path {
+            let (mut link, mut series) = self.links.get_mut(link).expect("links live as long as the world");
+            let serialisation = SimTime::from_secs_f64(bytes / link.bytes_per_s);
+            link.busy_until = start + serialisation;
+            link.totals.transfers += 1;
+            link.totals.busy += serialisation;
+            link.totals.bytes += bytes;
+            series.book(start, start + serialisation, serialisation, bytes, rows);
+            slowest = slowest.max(serialisation);
+            latency += link.latency;
+        }
+        start + slowest + latency
+    }
+
     /// How long a link takes for `bytes`.
     fn carrying(&self, link: Entity, bytes: f64) -> SimTime {
         let (link, _) = self.links.get(link).expect("links live as long as the world");

@@ -7,6 +7,7 @@ use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
+use oracle_components::pools::Remote;
 use oracle_components::record::RequestRecord;
 use oracle_components::resources::Timeline;
 use oracle_components::scenario::{EngineIndex, GpuIndex};
@@ -31,6 +32,8 @@ pub struct Hub {
     pub transfer_bell: Bell,
     /// Rung when something has ended.
     pub completion_bell: Bell,
+    /// Rung when engines of pools have something for each other.
+    pub handover_bell: Bell,
 }
 
 /// The doors of the world: where requests come from and which way they go, and where records go.
@@ -234,6 +237,8 @@ pub struct EngineParts {
     pub brought: &'static mut Brought,
     /// What it runs on.
     pub hardware: &'static EngineHardware,
+    /// What is between it and engines of another role, unless it serves whole requests.
+    pub remote: Option<&'static mut Remote>,
 }
 
 /// All of an engine, open: changes are not tracked, since nobody asks.
@@ -262,6 +267,16 @@ pub struct EngineView<'a> {
     pub brought: &'a mut Brought,
     /// What it runs on.
     pub hardware: &'a EngineHardware,
+    /// What is between it and engines of another role, unless it serves whole requests.
+    pub remote: Option<&'a mut Remote>,
+}
+
+impl EngineView<'_> {
+    /// How many requests wait or load.
+    #[must_use]
+    pub fn waiting_or_loading(&self) -> u32 {
+        self.queues.waiting_count + self.remote.as_ref().map_or(0, |remote| remote.loading.len() as u32)
+    }
 }
 
 impl<'a> EnginePartsItem<'a, '_> {
@@ -281,6 +296,7 @@ impl<'a> EnginePartsItem<'a, '_> {
             cost: self.cost.into_inner(),
             brought: self.brought.into_inner(),
             hardware: self.hardware,
+            remote: self.remote.map(Mut::into_inner),
         }
     }
 }

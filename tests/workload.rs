@@ -83,6 +83,7 @@ fn success(spec: &RequestSpec, latency_s: f64) -> RequestRecord {
         session: spec.session,
         turn: spec.turn,
         engine: 0,
+        prefill: None,
         prompt_tokens: spec.prompt_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: spec.output_tokens,

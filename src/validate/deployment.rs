@@ -48,7 +48,7 @@ impl Deployment {
     /// The deployment of a run.
     pub(super) fn of_run(run: &Run, folder: &Path, options: &Options) -> Result<Self, Problems> {
         let mut draft = Draft::new(run, folder, options)?;
-        let mut config = draft.config()?;
+        let mut config = draft.config();
         let device_keys = draft.device_keys();
         let predicted = load_value(&config, ORIGIN, &options.overrides);
         let measured = run.engine.num_gpu_blocks.map(u64::from);
@@ -86,7 +86,6 @@ fn first_pool(resolved: &Resolved) -> Option<u64> {
 /// A configuration in the making.
 struct Draft<'a> {
     run: &'a Run,
-    file: PathBuf,
     /// A catalog name or a path.
     model: String,
     device: Option<&'static CatalogDevice>,
@@ -114,31 +113,23 @@ impl<'a> Draft<'a> {
             ));
         }
         let version = run.engine.version.as_deref().and_then(Version::parse).unwrap_or(Version::UNKNOWN);
-        Ok(Self { run, file, model, device, sheet, version, warnings })
+        Ok(Self { run, model, device, sheet, version, warnings })
     }
 
-    fn config(&mut self) -> Result<Value, Problems> {
+    fn config(&mut self) -> Value {
         let run = self.run;
-        let (mut devices, mut links, mut frameworks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut devices, mut frameworks) = (Vec::new(), Vec::new());
         for (group, instance) in run.instances.iter().enumerate() {
-            if instance.role != Role::Both {
-                let message = "prefill and decode instances are not simulated yet; \
-                               a run whose instances all have the role both is";
-                let key = "instances.role".to_owned();
-                return Err(Problem { file: self.file.clone(), line: None, key, message: message.to_owned() }.into());
-            }
-            let id = format!("g{group}_gpu");
-            let ranks = instance.tp * instance.pp;
-            devices.push(self.devices(&id, ranks));
-            links.extend(self.links(&id, ranks));
-            frameworks.push(self.framework(group, &id, instance));
+            devices.push(self.devices(&gpu_base(group), instance.ranks()));
+            frameworks.push(self.framework(group, instance));
         }
-        Ok(json!({
+        let links = self.links();
+        json!({
             "simulation": {"name": run.name, "drain": true},
             "hardware_profile": {"compute_devices": devices, "network_links": links},
             "workload": stand_in(),
             "frameworks_to_test": frameworks,
-        }))
+        })
     }
 
     /// The device as a configuration has it: by its catalog name, or by its data sheet.
@@ -163,25 +154,41 @@ impl<'a> Draft<'a> {
     }
 
     /// The catalog's devices are joined as their data sheets say; others have to be joined here.
-    fn links(&mut self, id: &str, count: u32) -> Vec<Value> {
-        if self.device.is_some() || count < 2 {
+    fn links(&mut self) -> Vec<Value> {
+        if self.device.is_some() {
             return Vec::new();
         }
-        self.warnings.push(format!("{count} {} are taken as joined by PCIe 4.0 x16", self.run.device));
-        let hop = |from: u32| {
-            let to = (from + 1) % count;
-            json!({
-                "link_id": format!("{id}{from}_to_{to}"),
-                "source_id": format!("{id}{from}"), "dest_id": format!("{id}{to}"),
-                "bandwidth_bps": UNKNOWN_PEER_BITS_PER_S, "latency_s": UNKNOWN_PEER_LATENCY_S,
+        let groups = || self.run.instances.iter().enumerate();
+        let rings = groups().flat_map(|(group, instance)| {
+            let ranks = instance.ranks();
+            (0..ranks).map(move |rank| (gpu(group, rank), gpu(group, (rank + 1) % ranks)))
+        });
+        let between = groups().filter(|(_, from)| from.role == Role::Prefill).flat_map(|(from, prefill)| {
+            let decode = groups().filter(|(_, to)| to.role == Role::Decode);
+            decode.flat_map(move |(to, decode)| {
+                (0..prefill.ranks() * decode.ranks())
+                    .map(move |pair| (gpu(from, pair % prefill.ranks()), gpu(to, pair / prefill.ranks())))
             })
-        };
-        (0..count).map(hop).collect()
+        });
+        let links: Vec<Value> = rings
+            .chain(between)
+            .filter(|(source, destination)| source != destination)
+            .map(|(source, destination)| {
+                json!({
+                    "link_id": format!("{source}_to_{destination}"), "source_id": source, "dest_id": destination,
+                    "bandwidth_bps": UNKNOWN_PEER_BITS_PER_S, "latency_s": UNKNOWN_PEER_LATENCY_S,
+                })
+            })
+            .collect();
+        if !links.is_empty() {
+            self.warnings.push(format!("{} are taken as joined by PCIe 4.0 x16", self.run.device));
+        }
+        links
     }
 
-    fn framework(&mut self, group: usize, gpu: &str, instance: &Instance) -> Value {
-        let ranks = instance.tp * instance.pp;
-        let gpu_ids: Vec<String> = (0..ranks).map(|rank| format!("{gpu}{rank}")).collect();
+    fn framework(&mut self, group: usize, instance: &Instance) -> Value {
+        let ranks = instance.ranks();
+        let gpu_ids: Vec<String> = (0..ranks).map(|rank| gpu(group, rank)).collect();
         let mut config = self.engine_config();
         if ranks == 1 {
             config.insert("gpu_id".to_owned(), json!(gpu_ids[0]));
@@ -197,6 +204,7 @@ impl<'a> Draft<'a> {
         json!({
             "name": format!("vllm_{group}"),
             "type": if ranks == 1 { "VLLM" } else { "ParallelVLLM" },
+            "role": instance.role.key(),
             "replicas": instance.count * instance.dp,
             "config": config,
         })
@@ -226,6 +234,14 @@ impl<'a> Draft<'a> {
         }
         config
     }
+}
+
+fn gpu_base(group: usize) -> String {
+    format!("g{group}_gpu")
+}
+
+fn gpu(group: usize, rank: u32) -> String {
+    format!("{}{rank}", gpu_base(group))
 }
 
 /// A workload, which a configuration must have; the recorded requests are simulated in its place.

@@ -74,12 +74,30 @@ pub(super) struct Instance {
     pub(super) ep: u32,
 }
 
+impl Instance {
+    /// GPUs of one of them.
+    pub(super) fn ranks(&self) -> u32 {
+        self.tp * self.pp
+    }
+}
+
 /// What an instance does for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Both,
     Prefill,
     Decode,
+}
+
+impl Role {
+    /// What a configuration calls it.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+        }
+    }
 }
 
 /// Flags of the engine.

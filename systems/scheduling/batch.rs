@@ -9,7 +9,7 @@ use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::leave::{Departure, leave};
-use super::{names, queue, settled};
+use super::{names, queue, remote, settled};
 use crate::epoch::blocks_needed;
 use crate::kv::{self, Hit, Names};
 use crate::world::EngineView;
@@ -41,10 +41,13 @@ pub fn form(
         batch.take_decodes();
         batch.take_prefills();
         if !batch.preempted {
+            if batch.parts.remote.is_some() {
+                batch.budget -= remote::seat_loaded(batch.parts, &mut batch.sequences, now, batch.budget);
+            }
             batch.admit();
         }
         let (preempted, budget) = (batch.preempted, batch.budget);
-        parts.plan.admission = settled(parts.queues.waiting_count, preempted, budget);
+        parts.plan.admission = settled(parts.waiting_or_loading(), preempted, budget);
         let empty = parts.running.decodes == 0 && parts.plan.chunks.is_empty();
         // Empty although it preempted: the only prefill that could have run preempted itself. With its blocks back, others can.
         if !(empty && preempted) {
@@ -150,6 +153,12 @@ impl Batch<'_, '_> {
                 return;
             };
             let sequence = self.sequences.get(entity).expect("the head of the queue lives");
+            if remote::is_to_load(sequence) {
+                if !remote::start_to_load(self.parts, &mut self.sequences, entity) {
+                    return;
+                }
+                continue;
+            }
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
             if sequence.preemptions > 0 {
@@ -174,6 +183,7 @@ impl Batch<'_, '_> {
             let mut sequence = self.sequences.get_mut(entity).expect("the head of the queue lives");
             start_running(&mut sequence, request.spec.turn, cached, known, self.now, &scheduler);
             queue::enter(&mut self.parts.running, &mut sequence, entity, scheduler.policy);
+            self.parts.running.prefills.push(entity);
             self.take_chunk(entity, tokens, cached + tokens == known);
         }
     }

@@ -7,7 +7,7 @@ use oracle_components::request::Request;
 use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
-use super::{names, queue};
+use super::{names, queue, remote};
 use crate::kv;
 use crate::world::EngineView;
 
@@ -51,8 +51,10 @@ fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime, se
     running.decodes -= 1;
     running.streaming_decodes -= u32::from(sequence.streaming);
     running.decode_context -= u64::from(sequence.computed);
-    sequence.last_emission = Some(boundary);
-    sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { boundary });
+    if sequence.generated > 0 {
+        sequence.last_emission = Some(boundary);
+        sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { boundary });
+    }
 }
 
 /// A sequence leaves at the boundary `parts.clock.boundary`: its counts are brought up to date, its blocks released, its
@@ -69,6 +71,12 @@ pub fn leave(
     match sequence.phase {
         Phase::Waiting => {
             queue::drop_waiting(&mut parts.queues, sequence);
+            remote::give_up(parts, sequence, entity);
+            sequence.phase = Phase::Ended;
+            return;
+        }
+        Phase::Loading => {
+            remote::drop_loaded(parts, sequence);
             sequence.phase = Phase::Ended;
             return;
         }
@@ -102,6 +110,6 @@ pub fn leave(
         sequence.preemptions += 1;
         parts.ledger.0.preemptions += 1;
         queue::join(&mut parts.queues, sequence, entity, queue::Place::Front);
-        parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
+        parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.waiting_or_loading()));
     }
 }

@@ -8,6 +8,7 @@
 mod batch;
 mod leave;
 mod queue;
+mod remote;
 mod settle;
 
 use std::cmp::Reverse;
@@ -27,6 +28,7 @@ use crate::world::{EngineParts, EngineView, Hub};
 
 pub use leave::{Departure, leave};
 pub use queue::{empty_queues, nothing_running};
+pub use remote::load_blocks;
 use settle::let_finished_go;
 pub use settle::{Finished, end_steps};
 
@@ -38,22 +40,28 @@ pub fn schedule_batches(
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    let Hub { timeline, doors, transfer_bell, completion_bell, .. } = &mut *hub;
+    let Hub { timeline, doors, transfer_bell, completion_bell, handover_bell, .. } = &mut *hub;
     for &(now, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         end_steps(&mut parts, &mut sequences, doors, &mut finished);
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
-        let runs_on = parts.engine.scheduler.async_scheduling && parts.running.count > 0;
-        let seen_until = if runs_on { parts.clock.last_step } else { now };
-        take_in(&mut parts, &sequences, seen_until);
+        if parts.remote.is_some() {
+            remote::pass_boundary(&mut parts, &mut sequences, now);
+        }
+        let until = seen_until(&parts, now);
+        take_in(&mut parts, &sequences, until);
         expire(&mut parts, &mut sequences, &requests, now);
-        if runs_on && parts.running.count == 0 {
+        batch::form(&mut parts, sequences.reborrow(), &requests, now);
+        if until < now && parts.running.count == 0 {
             take_in(&mut parts, &sequences, now);
             expire(&mut parts, &mut sequences, &requests, now);
+            batch::form(&mut parts, sequences.reborrow(), &requests, now);
         }
-        batch::form(&mut parts, sequences.reborrow(), &requests, now);
         forget_those_gone(&mut parts, &sequences);
+        if remote::is_to_be_handed_over(&parts) {
+            handover_bell.ring();
+        }
         let idle = parts.running.count == 0;
         if !keep(&mut parts.brought, parts.engine, timeline.series_interval) || idle {
             transfer_bell.ring();
@@ -77,6 +85,14 @@ pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32
     Names { segments, tail_key: request.spec.tail_key, block_tokens }
 }
 
+/// By when a request has to be delivered to be seen at the boundary `now`: the next step of a batch that goes on was
+/// scheduled when the last one began, if scheduling is asynchronous.
+#[must_use]
+pub fn seen_until(parts: &EngineView<'_>, now: SimTime) -> SimTime {
+    let goes_on = parts.engine.scheduler.async_scheduling && parts.running.count > 0;
+    if goes_on { parts.clock.last_step } else { now }
+}
+
 /// Moves what has been delivered by `until` to the waiting queue.
 fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
     let queues = &mut *parts.queues;
@@ -89,7 +105,7 @@ fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: 
         }
         queue::join(queues, sequence, entity, queue::Place::Back);
     }
-    parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
+    parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.waiting_or_loading()));
 }
 
 /// Takes the waiting and running sequences whose clients have given up off the engine.
@@ -105,11 +121,16 @@ fn expire(
         }
         parts.queues.deadlines.pop();
         let mut sequence = sequences.get_mut(entity).expect("sequences live as long as the world");
-        if sequence.id != id {
+        // It may have ended, or gone on to another engine.
+        if sequence.id != id || sequence.engine != parts.hardware.engine {
             continue;
         }
+        if sequence.phase == Phase::Loading && !remote::may_expire(parts, &sequence, entity, deadline) {
+            continue;
+        }
+        let deadline = sequence.deadline;
         let reason = match sequence.phase {
-            Phase::Waiting => Reason::TimeoutWaiting,
+            Phase::Waiting | Phase::Loading => Reason::TimeoutWaiting,
             Phase::Prefill | Phase::Decode => Reason::TimeoutRunning,
             Phase::Ended => continue,
         };

@@ -105,7 +105,6 @@ pub fn drop_waiting(queues: &mut Queues, sequence: &Sequence) {
 /// A sequence starts to run.
 pub fn enter(running: &mut Running, sequence: &mut Sequence, entity: Entity, policy: QueuePolicy) {
     running.count += 1;
-    running.prefills.push(entity);
     match policy {
         QueuePolicy::Fcfs => {
             sequence.admission = running.first_admission + running.admitted.len() as u64;

@@ -5,11 +5,14 @@
 use std::cmp::Reverse;
 
 use bevy_ecs::prelude::*;
+use oracle_components::engine::Chunk;
 use oracle_components::record::{Reason, Status};
 use oracle_components::request::{Request, RequestId};
+use oracle_components::scenario::Role;
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::leave::{Departure, leave, start_decoding};
+use super::remote;
 use crate::epoch::{adapt_horizon, blocks_over, summed_context};
 use crate::kv;
 use crate::retire::End;
@@ -36,6 +39,9 @@ pub fn end_steps(
     let mut amounts = bring(parts, doors);
     send_flows(parts, sequences);
     end_chunks(parts, sequences, doors, &mut amounts);
+    if parts.remote.is_some() {
+        remote::emit_first_tokens(parts, sequences);
+    }
     let ledger = &mut parts.ledger.0;
     amounts.preemptions = (ledger.preemptions - parts.series.preemptions_booked) as f64;
     parts.series.preemptions_booked = ledger.preemptions;
@@ -70,8 +76,10 @@ fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
     let decodes = parts.running.decodes;
-    if decodes > 0 {
-        doors.sink.token_gaps(from, ends, u64::from(decodes));
+    // First tokens end no gap.
+    let emitting = decodes - parts.remote.as_ref().map_or(0, |remote| remote.joined.len() as u32);
+    if emitting > 0 {
+        doors.sink.token_gaps(from, ends, u64::from(emitting));
     }
     let held_before = kv::held_blocks(&parts.pool);
     // The first step's were taken when it was scheduled.
@@ -84,7 +92,7 @@ fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     let delivered_s: f64 = delivered.map(|delivered| to.since(delivered.max(from)).as_secs_f64()).sum();
     let mut amounts = EngineAmounts {
         running_s: f64::from(parts.running.count) * span_s,
-        waiting_s: f64::from(parts.queues.waiting_count) * span_s + delivered_s,
+        waiting_s: f64::from(parts.waiting_or_loading()) * span_s + delivered_s,
         kv_use_s: held / parts.pool.total as f64 * span_s,
         steps: steps as f64,
         output_tokens: f64::from(decodes) * steps as f64,
@@ -106,7 +114,8 @@ fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
 /// The flows of streamed tokens that the steps sent.
 fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
-    let chunks = parts.plan.chunks.iter().filter(|chunk| chunk.completes && streams(chunk.sequence)).count();
+    let emits = |chunk: &&Chunk| chunk.completes && parts.engine.role != Role::Prefill && streams(chunk.sequence);
+    let chunks = parts.plan.chunks.iter().filter(emits).count();
     let sequences = parts.running.streaming_decodes + chunks as u32;
     if sequences == 0 {
         return;
@@ -132,6 +141,10 @@ fn end_chunks(
         sequence.prefilled_tokens += chunk.tokens;
         amounts.prefill_tokens += f64::from(chunk.tokens);
         if !chunk.completes {
+            continue;
+        }
+        if let Some(remote) = parts.remote.as_mut().filter(|_| parts.engine.role == Role::Prefill) {
+            remote.computed.push((sequence.id, chunk.sequence));
             continue;
         }
         amounts.output_tokens += 1.0;

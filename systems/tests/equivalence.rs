@@ -29,7 +29,9 @@ const LONG: Size =
 const SMALL_CASES: u32 = 3000;
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 30] = [
+const CORNERS: [&str; 38] = [
+    "KV cache given up before it was loaded",
+    "KV cache waits for blocks to be loaded into",
     "cached block evicted",
     "cached block taken while computing",
     "cached tail block beyond a hit forgotten",
@@ -43,20 +45,26 @@ const CORNERS: [&str; 30] = [
     "follow-up due before it was known",
     "head by priority, not by arrival",
     "head waits for blocks",
+    "head waits for held blocks",
+    "held blocks released",
     "hit after a preemption",
     "hit into a tail",
     "hit of blocks in use",
     "hit of its own blocks after a preemption",
     "hit within the segments",
+    "loaded sequence preempted",
+    "loaded sequence waits for a seat",
     "output cut at max_model_len",
     "partly filled block given up for a cached one",
     "prefill preempted for a decode",
     "prefill preempted for a prefill",
     "prefill preempted itself",
+    "prompt handed over",
     "prompt_exceeds_max_model_len",
     "prompt_exceeds_token_budget",
     "tail left nameless, another is cached",
-    "batch expired before the next was seen",
+    "batch gone before the next was seen",
+    "timeout of a loaded sequence without a seat",
     "timeout while running",
     "timeout while waiting",
     "whole prompt waits for budget",

@@ -4,6 +4,7 @@ mod files;
 mod flags;
 mod meaning;
 mod messages;
+mod pools;
 mod robustness;
 
 use std::path::{Path, PathBuf};
@@ -92,5 +93,5 @@ fn predecessor_files() -> Vec<PathBuf> {
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenarios");
-    ["walkthrough.yaml", "million.yaml"].iter().map(|name| folder.join(name)).collect()
+    ["walkthrough.yaml", "million.yaml", "disaggregated.yaml"].iter().map(|name| folder.join(name)).collect()
 }

@@ -13,7 +13,8 @@ use oracle_components::record::{
     Subject,
 };
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
+    SchedulerSpec,
 };
 use oracle_systems::ports::RecordSink;
 use rand::{Rng, RngExt, SeedableRng};
@@ -34,6 +35,8 @@ pub fn scenario() -> Scenario {
         links: vec![link("client->server"), link("client->server:reverse")],
         engines: vec![engine("vllm", 0), engine("vllm", 1)],
         routing: Routing::RoundRobin,
+        decode_routing: Routing::RoundRobin,
+        kv_paths: KvPaths::default(),
         prompt_bytes_per_token: 2.0,
         series_interval: SimTime(1_000_000_000),
     }
@@ -66,6 +69,7 @@ fn link(id: &str) -> LinkSpec {
 fn engine(name: &str, gpu: u32) -> EngineSpec {
     EngineSpec {
         name: name.to_owned(),
+        role: Role::Both,
         model: Arc::new(model()),
         gpus: vec![gpu],
         tensor_parallel: 1,
@@ -155,6 +159,7 @@ fn record(random: &mut impl Rng, request: u64, arrival: SimTime) -> RequestRecor
         session: request - request % 3,
         turn,
         engine: u32::from(random.random_bool(0.5)),
+        prefill: None,
         prompt_tokens,
         max_output_tokens: 256,
         output_tokens: if ran { output_tokens } else { 0 },

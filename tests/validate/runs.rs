@@ -151,3 +151,33 @@ fn instances_share_the_load_and_ranks_share_the_model() {
     assert!(three < one && wide < one, "{one} alone, {three} on three, {wide} over four");
     assert!((three / replicas - 1.0).abs() < 1e-9);
 }
+
+#[test]
+fn prefill_and_decode_pools_share_a_request() {
+    let desk = Desk::new();
+    let mut run = small_run(json!({"ttft_ms": {"mean": 1}, "itl_ms": {"p99": 1}}));
+    run["instances"] = json!([{"role": "prefill", "count": 2}, {"role": "decode", "tp": 2}]);
+    run["num_devices"] = json!(4);
+    let load = table((0..200).map(|i| (f64::from(i) / 20.0, 4000, 100)));
+    desk.run_folder("pools", &run, &load);
+    run["instances"] = json!([{"role": "both"}]);
+    run["num_devices"] = json!(1);
+    desk.run_folder("one", &run, &load);
+    let [pools, one] = ["pools", "one"].map(|name| desk.json(&format!("validate-run {name}")));
+    assert_eq!(pools["requests"]["succeeded"], 200);
+    // No prompt is computed between two tokens.
+    assert!(predicted(&pools, "itl_ms.p99") < predicted(&one, "itl_ms.p99") / 3.0);
+
+    // Devices that the catalog lacks are joined, too.
+    run["instances"] = json!([{"role": "prefill", "tp": 2}, {"role": "decode"}]);
+    run["device"] = json!("Tachyon 9000");
+    run["device_spec"] = json!({"peak_bf16_tflops": 400, "memory_gb_per_s": 2000, "memory_gib": 48});
+    desk.run_folder("unknown", &run, &load);
+    assert_eq!(desk.json("validate-run unknown")["requests"]["succeeded"], 200);
+
+    run["instances"] = json!([{"role": "prefill", "count": 2}]);
+    desk.run_folder("half", &run, &load);
+    let told = desk.run("validate-run half");
+    assert_eq!(told.code, 2);
+    assert!(told.err.contains("no framework decodes what this one prefills"), "{}", told.err);
+}

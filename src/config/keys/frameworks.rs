@@ -1,6 +1,7 @@
 //! `frameworks_to_test`: serving engines.
 
 use oracle_components::model::Dtype;
+use oracle_components::scenario::Role;
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
@@ -16,6 +17,7 @@ names!(Strategy {
     "TP_PP" => Strategy::TensorPipeline,
 });
 names!(FrontEnd { "none" => FrontEnd::None, "in_process" => FrontEnd::InProcess, "http" => FrontEnd::Http });
+names!(Role { "both" => Role::Both, "prefill" => Role::Prefill, "decode" => Role::Decode });
 names!(EvictionPolicy { "lru" => EvictionPolicy::Lru });
 names!(Dtype {
     "fp32" => Dtype::Fp32,
@@ -73,6 +75,9 @@ section! {
         kind: Field<FrameworkKind> = required().named("type").example("VLLM");
         /// Whether it takes requests. Those that do not are checked but not simulated.
         is_target_for_workload: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// `prefill`: computes prompts, whose KV caches go to frameworks that only `decode`, over the links between their GPUs;
+        /// all of these serve one model with one block size, and those that decode cache no prefixes. `both`: serves whole requests.
+        role: Field<Role> = optional("both");
         /// That many copies, each on GPUs of its own: the first on those named here, the others on clones of these,
         /// links included.
         replicas: Set<u32> = default(Literal::Integer(1)).range(1.0, 100_000.0).example("1")

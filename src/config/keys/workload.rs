@@ -59,6 +59,8 @@ section! {
         /// How requests are spread over the target frameworks.
         load_balancing_strategy: Set<Routing> = default(Literal::Text("round_robin")).example("round_robin")
             .also_called(&["load_balancing", "routing"]);
+        /// How requests whose prompts are computed are spread over the frameworks that decode.
+        decode_balancing_strategy: Field<Routing> = optional("`load_balancing_strategy`");
         /// Weights of the frameworks by name under `weighted_random`; 1 for those that are not named.
         framework_weights: Set<BTreeMap<String, Placed<f64>>> = default(Literal::EmptyMapping).at_least(0.0);
         /// Most turns of a conversation.

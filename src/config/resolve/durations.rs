@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use oracle_components::scenario::{EngineSpec, LevelOfDetail, Scenario};
+use oracle_components::scenario::{EngineSpec, KvPaths, LevelOfDetail, Scenario};
 use oracle_systems::costing::{StepCost, StepShape};
 
 use crate::config::diagnostic::{Diagnostics, number};
@@ -31,6 +31,8 @@ pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: 
         links: scenario.links.clone(),
         engines: Vec::new(),
         routing: scenario.routing,
+        decode_routing: scenario.decode_routing,
+        kv_paths: KvPaths::default(),
         prompt_bytes_per_token: 0.0,
         series_interval: scenario.series_interval,
     };

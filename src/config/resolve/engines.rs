@@ -4,12 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
-use oracle_components::scenario::{EngineSpec, GpuIndex, GpuSpec, LinkIndex, LinkSpec, Path, Routing, SchedulerSpec};
+use oracle_components::scenario::{
+    EngineIndex, EngineSpec, GpuIndex, GpuSpec, KvPaths, LinkIndex, LinkSpec, Path, PrefixCaching, Role, Routing,
+    SchedulerSpec,
+};
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use super::frameworks::{self, Layout, Plan};
 use super::front_end;
 use super::hardware::{Device, Hardware, MOST_GPUS};
+use super::pools;
 use super::topology::{CLIENT, Topology};
 use super::wiring::{self, Wiring};
 use crate::config::declare::Placed;
@@ -32,6 +36,7 @@ pub(super) struct Engines {
     pub(super) gpus: Vec<GpuSpec>,
     pub(super) links: Vec<LinkSpec>,
     pub(super) engines: Vec<EngineSpec>,
+    pub(super) kv_paths: KvPaths,
 }
 
 /// Builds the engines. What they need and lack is reported; the result counts only without errors.
@@ -42,6 +47,7 @@ pub(super) fn build(
     diagnostics: &mut Diagnostics,
 ) -> Option<Engines> {
     check_weights(&plans, workload, diagnostics);
+    pools::check(&plans, workload, diagnostics);
     wiring::add_catalog_links(&mut hardware, &plans, diagnostics);
     let tenants = tenants(&plans);
     let mut fleet = Fleet::new(&hardware);
@@ -58,16 +64,23 @@ pub(super) fn build(
         return None;
     }
     check_size(&drafts, &hardware, diagnostics)?;
+    pools::hold_prompts_to_contexts(&mut drafts, diagnostics);
     let mut topology = std::mem::take(&mut hardware.topology);
     for (plan, engine) in &mut drafts {
         front_end::attach(plan, engine, workload.bytes_per_token_estimate_for_network.value, &mut topology);
     }
     fleet.declared_links = topology.len();
+    fleet.links_between_pools = pools::links_between_pools(&plans, &topology);
     fleet.topology = topology;
+    let mut members = Vec::new();
     for (plan, engine) in drafts {
+        let first = fleet.engines.len();
         fleet.add(plan, engine);
+        let engines = (first..fleet.engines.len()).zip(0..);
+        members.extend(engines.map(|(engine, copy)| pools::Member { plan, engine: engine as EngineIndex, copy }));
     }
-    Some(Engines { gpus: fleet.gpus, links: fleet.topology.into_links(), engines: fleet.engines })
+    let kv_paths = pools::connect(&members, &mut fleet.topology, diagnostics)?;
+    Some(Engines { gpus: fleet.gpus, links: fleet.topology.into_links(), engines: fleet.engines, kv_paths })
 }
 
 /// GPUs and links, copies included, must fit in memory. `None` if they do not, which has been reported.
@@ -147,9 +160,12 @@ fn draft(
     let kv_blocks = kv_blocks(plan, layout, &devices, (max_num_batched_tokens, max_num_seqs), gpu_share, diagnostics)?;
     let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
     let Wiring { rings, stage_paths, ingress, egress } = wiring?;
+    let role = plan.role().unwrap_or_default();
+    let prefix_caching = if role == Role::Decode { PrefixCaching::Off } else { limits.prefix_caching };
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
     Some(EngineSpec {
         name: plan.name.clone(),
+        role,
         model,
         gpus: Vec::new(),
         tensor_parallel: layout.tensor_parallel,
@@ -159,7 +175,7 @@ fn draft(
         stage_paths,
         efficiency: efficiency(plan, devices[0]),
         gpu_share,
-        scheduler: SchedulerSpec { max_num_seqs, max_num_batched_tokens, max_model_len, ..limits },
+        scheduler: SchedulerSpec { max_num_seqs, max_num_batched_tokens, max_model_len, prefix_caching, ..limits },
         kv_blocks,
         step_overhead_s,
         sequence_overhead_s: config.sequence_overhead_s.value,
@@ -275,6 +291,8 @@ struct Fleet {
     topology: Topology,
     /// Links before any is cloned, which are the first.
     declared_links: usize,
+    /// What [`pools::connect`] clones.
+    links_between_pools: HashSet<LinkIndex>,
     engines: Vec<EngineSpec>,
     cloned_links: HashMap<(LinkIndex, u32), LinkIndex>,
 }
@@ -286,6 +304,7 @@ impl Fleet {
             gpu_by_id: HashMap::new(),
             topology: Topology::default(),
             declared_links: 0,
+            links_between_pools: HashSet::new(),
             engines: Vec::new(),
             cloned_links: HashMap::new(),
         };
@@ -315,7 +334,7 @@ impl Fleet {
         let own = ids.iter().copied().collect();
         let mut links = if plan.keys.replicas.value > 1 { self.topology.touching(&own) } else { Vec::new() };
         // A clone of a link of another framework's copy would lead nowhere.
-        links.retain(|&link| (link as usize) < self.declared_links);
+        links.retain(|&link| (link as usize) < self.declared_links && !self.links_between_pools.contains(&link));
         for copy in 0..plan.keys.replicas.value {
             let gpus = ids.iter().map(|id| self.clone_gpu(id, copy)).collect();
             let moved = if copy == 0 { HashMap::new() } else { self.clone_links(&links, &own, copy) };
@@ -360,6 +379,6 @@ impl Fleet {
 }
 
 /// `name` itself, then `name#r1`, `name#r2` and so on.
-fn copy_name(name: &str, copy: u32) -> String {
+pub(super) fn copy_name(name: &str, copy: u32) -> String {
     if copy == 0 { name.to_owned() } else { format!("{name}#r{copy}") }
 }

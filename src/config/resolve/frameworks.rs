@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, Role, SchedulerSpec};
 
 use super::Places;
 use super::hardware::Hardware;
@@ -46,6 +46,11 @@ impl Layout {
 }
 
 impl Plan<'_> {
+    /// What of a request's life it serves; `None` if it takes no requests.
+    pub(super) fn role(&self) -> Option<Role> {
+        self.keys.is_target_for_workload.value.then(|| self.keys.role.value.unwrap_or_default())
+    }
+
     /// How bad it is if this framework cannot run: it matters only if it takes requests.
     pub(super) fn severity(&self) -> Severity {
         if self.keys.is_target_for_workload.value { Severity::Error } else { Severity::Warning }

@@ -9,6 +9,7 @@ mod front_end;
 mod hardware;
 mod models;
 mod output;
+mod pools;
 mod prefixes;
 mod topology;
 mod wiring;
@@ -63,6 +64,11 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
         links: engines.links,
         engines: engines.engines,
         routing: workload_keys.load_balancing_strategy.value,
+        decode_routing: workload_keys
+            .decode_balancing_strategy
+            .value
+            .unwrap_or(workload_keys.load_balancing_strategy.value),
+        kv_paths: engines.kv_paths,
         prompt_bytes_per_token: workload_keys.bytes_per_token_estimate_for_network.value,
         series_interval,
     };

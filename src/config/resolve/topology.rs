@@ -85,6 +85,22 @@ impl Topology {
         if let Some(best) = costs.min() {
             return Some(vec![best.last_link]);
         }
+        let arrived_by = self.search(source, Some(destination), barred);
+        arrived_by.contains_key(&destination).then(|| self.walk_back(destination, &arrived_by))
+    }
+
+    /// The best paths to each of `destinations` that pass through none of `barred`, as [`Topology::path`] finds them.
+    pub(super) fn paths(&self, source: &str, destinations: &[&str], barred: &[&str]) -> Vec<Option<Path>> {
+        let arrived_by = self.nodes.get(source).map(|&source| self.search(source, None, barred)).unwrap_or_default();
+        let path = |destination: &&str| {
+            let node = *self.nodes.get(*destination)?;
+            arrived_by.contains_key(&node).then(|| self.walk_back(node, &arrived_by))
+        };
+        destinations.iter().map(path).collect()
+    }
+
+    /// By which link the best path from `source` comes to each node, or to those no farther than `until`.
+    fn search(&self, source: usize, until: Option<usize>, barred: &[&str]) -> HashMap<usize, Option<LinkIndex>> {
         let barred: Vec<usize> = barred.iter().filter_map(|node| self.nodes.get(*node)).copied().collect();
         let mut arrived_by: HashMap<usize, Option<LinkIndex>> = HashMap::new();
         let mut frontier = BinaryHeap::from([Reverse((Cost::default(), source, None))]);
@@ -93,8 +109,8 @@ impl Topology {
                 continue;
             }
             arrived_by.insert(node, link);
-            if node == destination {
-                return Some(self.walk_back(node, &arrived_by));
+            if until == Some(node) {
+                break;
             }
             if node != source && barred.contains(&node) {
                 continue;
@@ -104,7 +120,7 @@ impl Topology {
                 frontier.push(Reverse((next, to, Some(link))));
             }
         }
-        None
+        arrived_by
     }
 
     fn walk_back(&self, destination: usize, arrived_by: &HashMap<usize, Option<LinkIndex>>) -> Path {

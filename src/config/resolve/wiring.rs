@@ -1,9 +1,10 @@
 //! Which links an engine uses: the rings of its stages, the way from stage to stage, to the client and back.
 
-use oracle_components::scenario::{LinkSpec, Path};
+use oracle_components::scenario::{LinkSpec, Path, Role};
 
 use super::frameworks::{Layout, Plan};
 use super::hardware::Hardware;
+use super::pools;
 use super::topology::{CLIENT, ENTRY, Topology};
 use crate::config::diagnostic::{Diagnostics, Severity, number};
 
@@ -63,14 +64,19 @@ impl Ranks<'_> {
         }
         self.is_whole = false;
         let message = format!("missing link between ranks {source} and {destination}");
-        let suggestion = format!(
-            "add to hardware_profile.network_links: - {{link_id: {source}_to_{destination}, source_id: {source}, \
-             dest_id: {destination}, bandwidth_bps: {}, latency_s: {PROPOSED_LATENCY_S}}}",
-            number(PROPOSED_BANDWIDTH_BPS)
-        );
+        let suggestion = proposed_link(source, destination, PROPOSED_BANDWIDTH_BPS, PROPOSED_LATENCY_S);
         self.diagnostics.report(self.severity, &self.layout.at, message, Some(suggestion));
         Path::new()
     }
+}
+
+/// The link that is missing, as it could be written.
+pub(super) fn proposed_link(source: &str, destination: &str, bandwidth_bps: f64, latency_s: f64) -> String {
+    format!(
+        "add to hardware_profile.network_links: - {{link_id: {source}_to_{destination}, source_id: {source}, \
+         dest_id: {destination}, bandwidth_bps: {}, latency_s: {latency_s}}}",
+        number(bandwidth_bps)
+    )
 }
 
 /// To the engine's first GPU and back. A missing one is no error: the network then takes no time.
@@ -100,7 +106,7 @@ fn client_paths(plan: &Plan<'_>, layout: &Layout, topology: &Topology, diagnosti
 
 /// Where the config has no links at all, devices of the catalog are joined as their data sheets say: each rank to the
 /// next
-/// of its ring, stages to stages, and the client to the first GPU of each framework.
+/// of its ring, stages to stages, prefill to decode engines, and the client to the first GPU of each framework.
 pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[Plan<'_>], diagnostics: &mut Diagnostics) {
     if !hardware.topology.is_empty() {
         return;
@@ -114,27 +120,30 @@ pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[Plan<'_>], dia
             add_peer_link(hardware, b, a);
         }
         let first = &layout.gpu_ids[0];
-        warn_of_many(hardware, layout, diagnostics);
+        warn_of_many(hardware, layout, layout.gpu_ids.len(), diagnostics);
         if hardware.device(first).is_some_and(|device| device.catalog.is_some()) {
             add_link(hardware, CLIENT, first, CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S);
             add_link(hardware, first, CLIENT, CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S);
         }
     }
+    let prefill = plans.iter().find(|plan| plan.role() == Some(Role::Prefill));
+    if let Some(layout) = prefill.and_then(|plan| plan.layout.as_ref()) {
+        warn_of_many(hardware, layout, pools::gpus(plans), diagnostics);
+    }
+    for (a, b) in pools::ways(plans) {
+        add_peer_link(hardware, a, b);
+    }
 }
 
 /// Data sheets join a server's devices; that more of them are joined the same way is an assumption.
-fn warn_of_many(hardware: &Hardware, layout: &Layout, diagnostics: &mut Diagnostics) {
+fn warn_of_many(hardware: &Hardware, layout: &Layout, devices: usize, diagnostics: &mut Diagnostics) {
     let catalog = hardware.device(&layout.gpu_ids[0]).and_then(|device| device.catalog);
     let Some(link) = catalog.and_then(|device| device.peer_link) else {
         return;
     };
-    if layout.gpu_ids.len() > link.devices as usize {
-        let message = format!(
-            "{} devices, of which {} joins {}; all are taken as joined by it",
-            layout.gpu_ids.len(),
-            link.kind,
-            link.devices
-        );
+    if devices > link.devices as usize {
+        let message =
+            format!("{devices} devices, of which {} joins {}; all are taken as joined by it", link.kind, link.devices);
         diagnostics.warn_with(&layout.at, message, "declare hardware_profile.network_links");
     }
 }

@@ -10,7 +10,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
+    SchedulerSpec,
 };
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
 
@@ -89,6 +90,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
     };
     let engine = EngineSpec {
         name: "engine".into(),
+        role: Role::Both,
         model: Arc::new(model),
         gpus: (0..ranks).collect(),
         tensor_parallel: tensor,
@@ -126,6 +128,8 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
         links: (0..ranks + pipeline).map(link).collect(),
         engines: vec![engine],
         routing: Routing::RoundRobin,
+        decode_routing: Routing::RoundRobin,
+        kv_paths: KvPaths::default(),
         prompt_bytes_per_token: 2.0,
         series_interval: SimTime(1_000_000_000),
     }

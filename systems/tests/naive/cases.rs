@@ -5,7 +5,9 @@ use std::fmt;
 use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
-use oracle_components::scenario::{LevelOfDetail, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec};
+use oracle_components::scenario::{
+    EngineSpec, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing, Scenario, SchedulerSpec,
+};
 use oracle_systems::ports::{Promises, RequestSource};
 
 use super::scenes::{Ranks, add_engine, empty_scenario, link};
@@ -63,6 +65,18 @@ pub struct SessionCase {
     pub turns: Vec<TurnCase>,
 }
 
+/// Roles of the engines, and what passes between prefill and decode engines.
+#[derive(Clone, Debug)]
+pub struct PoolsCase {
+    /// Of the engines, in order; the first two are a prefill and a decode engine.
+    pub roles: [Role; 4],
+    pub routing: Routing,
+    /// Bandwidth in kilobytes and latency in tenths of a millisecond of links that client traffic does not cross.
+    pub links: Vec<(u32, u32)>,
+    /// Paths over the shared links and these; which flow takes which follows from its place.
+    pub paths: Vec<Vec<u32>>,
+}
+
 /// A scenario and its requests. Times are in units of 0.1 ms.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -76,11 +90,17 @@ pub struct Case {
     pub links: Vec<(u32, u32)>,
     /// Tokens of the segment that a choice at a depth of a path stands for.
     pub segment_tokens: [[u32; 2]; 3],
+    pub pools: Option<PoolsCase>,
     pub engines: Vec<EngineCase>,
     pub sessions: Vec<SessionCase>,
 }
 
 impl Case {
+    /// What is said of pools, if there are engines enough for any.
+    pub fn pools(&self) -> Option<&PoolsCase> {
+        self.pools.as_ref().filter(|_| self.engines.len() > 1)
+    }
+
     fn time(&self, tenths_of_ms: u64) -> SimTime {
         let unit = if self.clockwork { 1_000_000 } else { 100_000 };
         SimTime(tenths_of_ms * unit)
@@ -95,7 +115,8 @@ impl Case {
         if self.high_detail {
             scenario.level_of_detail = LevelOfDetail::High;
         }
-        for (index, &(kilobytes_per_s, latency)) in self.links.iter().enumerate() {
+        let between_pools = self.pools().map_or(&[][..], |pools| &pools.links);
+        for (index, &(kilobytes_per_s, latency)) in self.links.iter().chain(between_pools).enumerate() {
             scenario.links.push(link(
                 &format!("shared{index}"),
                 f64::from(kilobytes_per_s) * 1e3,
@@ -118,12 +139,15 @@ impl Case {
             spec.step_overhead_s = if self.clockwork { 1e-3 } else { 2e-5 };
             spec.sequence_overhead_s = if self.clockwork { 0.0 } else { 1e-6 };
         }
+        if let Some(pools) = self.pools() {
+            pools.set_up(&mut scenario);
+        }
         scenario
     }
 
-    /// Links that prompts and responses cross; those of rings and stages come after them.
+    /// Links that prompts, responses and KV caches cross; those of rings and stages come after them.
     pub fn client_links(&self) -> usize {
-        self.links.len()
+        self.links.len() + self.pools().map_or(0, |pools| pools.links.len())
     }
 
     /// Its requests.
@@ -157,6 +181,38 @@ impl fmt::Display for Case {
     }
 }
 
+impl PoolsCase {
+    fn set_up(&self, scenario: &mut Scenario) {
+        scenario.decode_routing = self.routing;
+        let block_tokens = scenario.engines[0].scheduler.block_tokens;
+        for (engine, &role) in scenario.engines.iter_mut().zip(&self.roles) {
+            engine.role = role;
+            engine.kv_blocks =
+                (engine.kv_blocks * u64::from(engine.scheduler.block_tokens)).div_ceil(block_tokens.into());
+            engine.scheduler.block_tokens = block_tokens;
+            if role == Role::Decode {
+                engine.scheduler.prefix_caching = PrefixCaching::Off;
+            }
+        }
+        let engines = || (0_u32..).zip(&scenario.engines);
+        let of_role = |role| move |(_, engine): &(u32, &EngineSpec)| engine.role == role;
+        let decoding: Vec<_> = engines().filter(of_role(Role::Decode)).collect();
+        for (prefill, from) in engines().filter(of_role(Role::Prefill)) {
+            for &(decode, to) in &decoding {
+                let flows = from.gpus.len().max(to.gpus.len());
+                let first = prefill as usize * 3 + decode as usize;
+                let paths = self.paths.iter().cycle().skip(first).take(flows);
+                scenario.kv_paths.insert((prefill, decode), paths.cloned().collect());
+            }
+        }
+        let longest = decoding.iter().map(|(_, engine)| engine.scheduler.max_model_len).min();
+        let longest = longest.expect("one of the first two decodes");
+        for engine in scenario.engines.iter_mut().filter(|engine| engine.role == Role::Prefill) {
+            engine.scheduler.max_model_len = engine.scheduler.max_model_len.min(longest);
+        }
+    }
+}
+
 impl EngineCase {
     fn scheduler(&self) -> (SchedulerSpec, u64) {
         let scheduler = SchedulerSpec {
@@ -187,6 +243,7 @@ impl Case {
     /// Whether nothing but arrivals passes between its engines.
     pub fn is_loose(&self) -> bool {
         self.engines.len() > 1
+            && self.pools().is_none()
             && self.routing != Routing::LeastLoaded
             && self.promises() == Promises { no_follow_ups: true, streams_only: true }
     }

@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use oracle_components::SimTime;
 use oracle_components::record::{EngineTotals, PrefixEvent, Reason, Status};
 use oracle_components::request::RequestId;
-use oracle_components::scenario::{EngineSpec, PrefixCaching, QueuePolicy, Scenario, SchedulerSpec};
+use oracle_components::scenario::{EngineSpec, PrefixCaching, QueuePolicy, Role, Scenario, SchedulerSpec};
 use oracle_systems::costing::{StepCost, StepShape};
 
 use super::caching::Leaving;
 use super::coverage::Coverage;
 use super::pool::Pool;
+use super::pools::Remote;
 use super::sequence::{Ended, Sequence, victim_among};
 
 /// What a step computes of one sequence.
@@ -35,6 +36,8 @@ pub struct Step {
 
 /// An engine with everything on it.
 pub struct Engine {
+    /// What of a request it serves.
+    pub role: Role,
     /// Its limits.
     pub scheduler: SchedulerSpec,
     /// What is on its way to it, in order of arrival.
@@ -43,6 +46,8 @@ pub struct Engine {
     pub waiting: VecDeque<Sequence>,
     /// What runs, in order of admission.
     pub running: Vec<Sequence>,
+    /// What is between it and engines of the other role.
+    pub remote: Remote,
     /// The step that is running, if any.
     pub step: Option<Step>,
     /// When the last step that ended began.
@@ -62,10 +67,12 @@ impl Engine {
     /// An empty engine.
     pub fn new(spec: &EngineSpec, scenario: &Scenario) -> Self {
         Self {
+            role: spec.role,
             scheduler: spec.scheduler,
             in_transit: VecDeque::new(),
             waiting: VecDeque::new(),
             running: Vec::new(),
+            remote: Remote::default(),
             step: None,
             last_step: SimTime::ZERO,
             lane_free: SimTime::ZERO,
@@ -78,7 +85,17 @@ impl Engine {
 
     /// Requests routed here that have not ended.
     pub fn load(&self) -> u32 {
-        (self.in_transit.len() + self.waiting.len() + self.running.len()) as u32
+        (self.in_transit.len() + self.waiting_or_loading() + self.running.len()) as u32
+    }
+
+    fn waiting_or_loading(&self) -> usize {
+        self.waiting.len() + self.remote.loading.len()
+    }
+
+    /// When it wakes, if it is idle and does.
+    pub fn wakes_at(&self) -> Option<SimTime> {
+        let delivery = self.in_transit.front().map(|first| first.delivered);
+        delivery.into_iter().chain(self.remote.next_time()).min()
     }
 
     /// Tokens a block.
@@ -100,21 +117,34 @@ impl Engine {
     /// Requests that have been delivered by `until` join the waiting queue.
     pub fn take_in(&mut self, until: SimTime) {
         while let Some(first) = self.in_transit.front()
-            && first.record.delivered <= until
+            && first.delivered <= until
         {
             self.waiting.extend(self.in_transit.pop_front());
         }
-        self.totals.waiting_peak = self.totals.waiting_peak.max(self.waiting.len() as u64);
+        self.totals.waiting_peak = self.totals.waiting_peak.max(self.waiting_or_loading() as u64);
     }
 
     /// The next waiting or running request whose client has given up, in order of deadline and id.
     pub fn expire_one(&mut self, now: SimTime) -> Option<Ended> {
-        let all = self.waiting.iter().chain(&self.running);
-        let (deadline, id) =
-            all.map(|sequence| (sequence.deadline(), sequence.id())).filter(|&(deadline, _)| deadline <= now).min()?;
+        let ready = self.remote.loading.iter().filter(|sequence| sequence.loaded().is_some_and(|at| at <= now));
+        // A loaded sequence could not have been looked at before.
+        let ready = ready.map(|sequence| (sequence.deadline().max(sequence.loaded().unwrap_or_default()), sequence));
+        let others = self.waiting.iter().chain(&self.running).map(|sequence| (sequence.deadline(), sequence));
+        let all = ready.chain(others).filter(|&(at, _)| at <= now);
+        let (_, id, deadline) = all.map(|(at, sequence)| (at, sequence.id(), sequence.deadline())).min()?;
         if let Some(at) = self.waiting.iter().position(|other| other.id() == id) {
             self.coverage.note("timeout while waiting");
             let sequence = self.waiting.remove(at)?;
+            if sequence.is_remote() {
+                self.coverage.note("KV cache given up before it was loaded");
+                self.remote.given_up.extend(sequence.record.prefill.as_ref().map(|prefill| (prefill.engine, id)));
+            }
+            return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
+        }
+        if let Some(at) = self.remote.loading.iter().position(|other| other.id() == id) {
+            self.coverage.note("timeout of a loaded sequence without a seat");
+            let mut sequence = self.remote.loading.remove(at);
+            self.release(&mut sequence, Leaving::ForGood);
             return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
         }
         self.coverage.note("timeout while running");
@@ -141,7 +171,9 @@ impl Engine {
             }
             if self.totals.preemptions == preempted_before {
                 assert!(self.running.is_empty(), "idle with sequences running");
-                assert!(self.waiting.is_empty(), "idle with requests waiting");
+                let blocks_come_back = !self.remote.loading.is_empty() || !self.remote.held.is_empty();
+                assert!(self.waiting.is_empty() || blocks_come_back, "idle with requests waiting");
+                assert!(!self.remote.is_ready(now), "idle with a sequence that could run");
                 return;
             }
             // The only prefill that could have run preempted itself; with its blocks back, others can.
@@ -156,6 +188,7 @@ impl Engine {
         self.schedule_decodes(&mut budget, &mut work);
         self.schedule_running_prefills(&mut budget, &mut work);
         if self.totals.preemptions == preempted_before {
+            while self.admit_ready(now, &mut budget, &mut work) {}
             while self.admit_head(now, &mut budget, &mut work) {}
         }
         work
@@ -230,6 +263,9 @@ impl Engine {
                 (0..self.waiting.len()).min_by_key(|&at| self.waiting[at].priority_key()).expect("somebody waits")
             }
         };
+        if self.waiting[head].is_remote() {
+            return self.start_to_load(head, now);
+        }
         let hit_blocks = self.cached_prefix(&self.waiting[head]);
         let sequence = &self.waiting[head];
         let hit = hit_blocks.len() as u64 * self.block_tokens();
@@ -242,7 +278,10 @@ impl Engine {
         let free_hits = hit_blocks.iter().filter(|&&id| self.pool.is_free(id));
         let room = self.pool.free_blocks() - free_hits.count() as u64;
         if self.blocks_for(sequence.known()) - hit_blocks.len() as u64 > room {
-            self.coverage.note("head waits for blocks");
+            self.coverage.note(match self.remote.held.is_empty() {
+                true => "head waits for blocks",
+                false => "head waits for held blocks",
+            });
             return false;
         }
         if head > 0 {
@@ -291,10 +330,13 @@ impl Engine {
         sequence.high_water = sequence.high_water.max(sequence.computed);
         sequence.computed = 0;
         sequence.generated_in_residence = 0;
+        if std::mem::take(&mut sequence.loaded_in_residence) {
+            self.coverage.note("loaded sequence preempted");
+        }
         sequence.record.preemptions += 1;
         self.totals.preemptions += 1;
         self.waiting.push_front(sequence);
-        self.totals.waiting_peak = self.totals.waiting_peak.max(self.waiting.len() as u64);
+        self.totals.waiting_peak = self.totals.waiting_peak.max(self.waiting_or_loading() as u64);
     }
 
     fn start(&mut self, now: SimTime, work: Vec<(RequestId, Work)>) {
@@ -332,7 +374,8 @@ impl Engine {
 
     /// Conservation: blocks are free or held by those who say so, and a sequence holds what its tokens need.
     pub fn check(&self) {
-        self.pool.check(self.running.iter().flat_map(|sequence| &sequence.blocks));
+        let held = self.running.iter().chain(self.remote.holders());
+        self.pool.check(held.flat_map(|sequence| &sequence.blocks));
         for sequence in &self.running {
             let scheduled = self.step.as_ref().map_or(0, |step| {
                 let mine = step.work.iter().find(|(id, _)| *id == sequence.id());

@@ -27,13 +27,15 @@ impl RequestSource for List {
     }
 }
 
-fn simulate(scenario: &Scenario, requests: Vec<RequestSpec>) -> NaiveOutcome {
+/// The naive engine on a list of requests.
+pub fn simulate(scenario: &Scenario, requests: Vec<RequestSpec>) -> NaiveOutcome {
     let requests = requests.into_iter();
     let mut list = List { requests, follow_up: None };
     run(scenario, &mut list)
 }
 
-fn request(arrival: SimTime, prompt_tokens: u32, output_tokens: u32) -> RequestSpec {
+/// A request that is not streamed, without a time limit.
+pub fn request(arrival: SimTime, prompt_tokens: u32, output_tokens: u32) -> RequestSpec {
     RequestSpec {
         arrival,
         profile: 0,
@@ -63,7 +65,7 @@ fn engine(scenario: &mut Scenario) -> &mut EngineSpec {
 
 /// How long a step takes that decodes at these contexts (the new token included) and computes chunks of
 /// (tokens computed before, tokens), of which `complete` reach the end of what is known.
-fn step(scenario: &Scenario, contexts: &[u64], chunks: &[(u64, u64)], complete: u32) -> SimTime {
+pub fn step(scenario: &Scenario, contexts: &[u64], chunks: &[(u64, u64)], complete: u32) -> SimTime {
     let pairs = chunks.iter().map(|(before, new)| new * before + new * (new + 1) / 2);
     let shape = StepShape {
         decode_sequences: contexts.len() as u32,

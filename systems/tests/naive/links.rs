@@ -47,6 +47,23 @@ pub fn send_whole(links: &mut [Link], path: &[LinkIndex], start: SimTime, bytes:
     at
 }
 
+/// Sends `bytes` over a path at `start`, all of its links at once, each a FIFO; when they are there.
+pub fn send_through(links: &mut [Link], path: &[LinkIndex], start: SimTime, bytes: f64) -> SimTime {
+    let busy = path.iter().map(|&index| links[index as usize].busy_until);
+    let start = busy.fold(start, SimTime::max);
+    let (mut slowest, mut latency) = (SimTime::ZERO, SimTime::ZERO);
+    for &index in path {
+        let link = &mut links[index as usize];
+        let span = link.time_of(bytes);
+        link.busy_until = start + span;
+        link.count(bytes);
+        link.totals.transfers += 1;
+        slowest = slowest.max(span);
+        latency += link.latency;
+    }
+    start + slowest + latency
+}
+
 /// Sends one step's streamed tokens over a path at `end`, on the engine's own lane; when they are received.
 pub fn send_flow(links: &mut [Link], path: &[LinkIndex], lane_free: &mut SimTime, end: SimTime, bytes: f64) -> SimTime {
     let start = end.max(*lane_free);

@@ -2,6 +2,7 @@
 //! engine is judged by it, so it is written for reading: no ECS, no epochs, no counters that stand for many objects.
 //!
 //! - `sequence`: a request on its engine; - `pool`: the KV blocks; - `caching`: who holds which;
+//! - `pools`: what passes between prefill and decode engines;
 //! - `engine`: boundaries, the scheduler, steps; - `links`: the network; this file: arrivals, time and the stop.
 
 mod caching;
@@ -9,9 +10,11 @@ pub mod cases;
 pub mod coverage;
 mod engine;
 mod hand_worked;
+mod hand_worked_pools;
 mod laws;
 mod links;
 pub mod pool;
+pub mod pools;
 pub mod scenes;
 mod sequence;
 pub mod strategy;
@@ -21,7 +24,7 @@ use std::collections::BTreeMap;
 use oracle_components::SimTime;
 use oracle_components::record::{EngineTotals, LinkTotals, Reason, RequestRecord, Status, Stop};
 use oracle_components::request::{RequestId, RequestSpec};
-use oracle_components::scenario::{EngineSpec, Scenario};
+use oracle_components::scenario::{EngineIndex, EngineSpec, Role, Scenario};
 use oracle_systems::ports::RequestSource;
 use oracle_systems::router::Router;
 
@@ -63,6 +66,7 @@ struct World<'a> {
     /// The last boundary of any engine.
     last_boundary: SimTime,
     router: Router,
+    decode_router: Router,
     engines: Vec<Engine>,
     links: Vec<Link>,
     /// The next request of the open-loop workload.
@@ -77,12 +81,12 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario, source: &'a mut dyn RequestSource) -> Self {
-        let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
         Self {
             scenario,
             now: SimTime::ZERO,
             last_boundary: SimTime::ZERO,
-            router: Router::new(scenario.routing, &weights, scenario.seed),
+            router: Router::of_arrivals(scenario),
+            decode_router: Router::of_handovers(scenario),
             engines: scenario.engines.iter().map(|engine| Engine::new(engine, scenario)).collect(),
             links: scenario.links.iter().map(Link::new).collect(),
             next_open: source.next_request(),
@@ -111,16 +115,12 @@ impl<'a> World<'a> {
     fn next_time(&self) -> Option<SimTime> {
         let steps = self.engines.iter().filter_map(|engine| engine.step.as_ref());
         let idle = self.engines.iter().filter(|engine| engine.step.is_none());
-        let deliveries = idle.filter_map(|engine| engine.in_transit.front());
+        let wakes = idle.filter_map(Engine::wakes_at);
         let arrivals = self.next_open.iter().chain(&self.follow_ups);
-        steps
-            .map(|step| step.end)
-            .chain(deliveries.map(|sequence| sequence.record.delivered))
-            .chain(arrivals.map(|spec| spec.arrival))
-            .min()
+        steps.map(|step| step.end).chain(wakes).chain(arrivals.map(|spec| spec.arrival)).min()
     }
 
-    /// Everything that happens now: arrivals, then each engine's boundary.
+    /// Everything that happens now: arrivals, each engine's boundary, then what passes between prefill and decode engines.
     fn do_what_is_due(&mut self) {
         let now = self.now;
         while let Some(spec) = self.next_arrival() {
@@ -129,8 +129,7 @@ impl<'a> World<'a> {
         for index in 0..self.engines.len() {
             let engine = &self.engines[index];
             let ends = engine.step.as_ref().is_some_and(|step| step.end == now);
-            let wakes =
-                engine.step.is_none() && engine.in_transit.front().is_some_and(|first| first.record.delivered <= now);
+            let wakes = engine.step.is_none() && engine.wakes_at().is_some_and(|at| at <= now);
             if ends {
                 self.end_step(index);
             }
@@ -138,6 +137,8 @@ impl<'a> World<'a> {
                 self.pass_boundary(index);
             }
         }
+        self.book_loads();
+        self.hand_over();
     }
 
     /// Takes out the next request that arrives now: open-loop ones first, then follow-ups as they were returned.
@@ -161,7 +162,7 @@ impl<'a> World<'a> {
         let delivered = send_whole(&mut self.links, path, self.now, bytes);
         let mut sequence = Sequence::new(id, spec, index, delivered);
         let target = target_tokens(&sequence.spec, engine_spec);
-        match refusal(&sequence.spec, target, engine_spec) {
+        match refusal(&sequence.spec, target, engine_spec, self.scenario) {
             Some(reason) => {
                 self.coverage.note(reason.as_str());
                 self.close(sequence.end(delivered, Status::Failed, reason));
@@ -175,17 +176,21 @@ impl<'a> World<'a> {
 
     fn pass_boundary(&mut self, index: usize) {
         self.last_boundary = self.now;
-        loop {
-            let until = self.engines[index].seen_until(self.now);
-            self.engines[index].take_in(until);
-            while let Some(ended) = self.engines[index].expire_one(self.now) {
-                self.close(ended);
-            }
-            // Expiry may leave nothing running; then all that has come is seen.
-            if until == self.now || until == self.engines[index].seen_until(self.now) {
-                break;
-            }
-            self.coverage.note("batch expired before the next was seen");
+        self.engines[index].end_holds(self.now);
+        let until = self.engines[index].seen_until(self.now);
+        self.schedule_with(index, until);
+        // Nothing runs on after all; so all that has come is seen.
+        if until < self.now && self.engines[index].step.is_none() {
+            self.coverage.note("batch gone before the next was seen");
+            self.schedule_with(index, self.now);
+        }
+    }
+
+    /// Intake of what has been delivered by `until`, expiry, and the next step.
+    fn schedule_with(&mut self, index: usize, until: SimTime) {
+        self.engines[index].take_in(until);
+        while let Some(ended) = self.engines[index].expire_one(self.now) {
+            self.close(ended);
         }
         self.engines[index].schedule(self.now);
     }
@@ -198,7 +203,7 @@ impl<'a> World<'a> {
         engine.totals.steps += 1;
         engine.totals.busy += step.end - step.start;
 
-        let mut emitters = Vec::new();
+        let (mut emitters, mut computed) = (Vec::new(), Vec::new());
         for &(id, work) in &step.work {
             let at = engine.position(id);
             let sequence = &mut engine.running[at];
@@ -210,7 +215,9 @@ impl<'a> World<'a> {
                     engine.totals.prefill_tokens += chunk;
                 }
             }
-            if sequence.computed == sequence.known() {
+            if sequence.computed == sequence.known() && engine.role == Role::Prefill {
+                computed.push(id);
+            } else if sequence.computed == sequence.known() {
                 sequence.generated += 1;
                 sequence.generated_in_residence += 1;
                 engine.totals.output_tokens += 1;
@@ -237,6 +244,10 @@ impl<'a> World<'a> {
             let at_client = if sequence.spec.streaming { received } else { step.end };
             sequence.record.first_token.get_or_insert(at_client);
             sequence.record.last_token = Some(at_client);
+        }
+        computed.sort_unstable();
+        for id in computed {
+            self.engines[index].let_go_of_computed(id, index as EngineIndex, self.now);
         }
         self.finish_sequences(index);
         self.engines[index].check();
@@ -308,6 +319,13 @@ impl<'a> World<'a> {
         for engine in &mut self.engines {
             let not_running = engine.in_transit.drain(..).chain(engine.waiting.drain(..));
             rest.extend(not_running.map(|sequence| (sequence, Where::Waiting)));
+            for mut sequence in std::mem::take(&mut engine.remote.loading) {
+                engine.release(&mut sequence, Leaving::ForGood);
+                rest.push((sequence, Where::Waiting));
+            }
+            for mut hold in std::mem::take(&mut engine.remote.held) {
+                engine.release(&mut hold.sequence, Leaving::ForGood);
+            }
             // The step that is cut off leaves nothing computed, but its blocks are given back like the others.
             for mut sequence in std::mem::take(&mut engine.running) {
                 engine.release(&mut sequence, Leaving::ForGood);
@@ -366,7 +384,7 @@ fn target_tokens(spec: &RequestSpec, engine: &EngineSpec) -> u64 {
 }
 
 /// Why the engine refuses a request, if it does.
-fn refusal(spec: &RequestSpec, target: u64, engine: &EngineSpec) -> Option<Reason> {
+fn refusal(spec: &RequestSpec, target: u64, engine: &EngineSpec, scenario: &Scenario) -> Option<Reason> {
     let scheduler = &engine.scheduler;
     let prompt = u64::from(spec.prompt_tokens);
     if prompt + 1 > u64::from(scheduler.max_model_len) {
@@ -375,6 +393,14 @@ fn refusal(spec: &RequestSpec, target: u64, engine: &EngineSpec) -> Option<Reaso
     if !scheduler.chunked_prefill && spec.prompt_tokens > scheduler.max_num_batched_tokens {
         return Some(Reason::PromptExceedsTokenBudget);
     }
-    let blocks = (prompt + target - 1).div_ceil(u64::from(scheduler.block_tokens));
-    (blocks > engine.kv_blocks).then_some(Reason::ExceedsKvCache)
+    let blocks_for = |tokens: u64| tokens.div_ceil(u64::from(scheduler.block_tokens));
+    let (own, answer) = match engine.role {
+        Role::Prefill => {
+            let decoding = scenario.engines.iter().filter(|other| other.role == Role::Decode);
+            (prompt, decoding.map(|other| other.kv_blocks).min().expect("somebody decodes"))
+        }
+        Role::Both | Role::Decode => (prompt + target - 1, engine.kv_blocks),
+    };
+    let exceeds = blocks_for(own) > engine.kv_blocks || blocks_for(prompt + target - 1) > answer;
+    exceeds.then_some(Reason::ExceedsKvCache)
 }

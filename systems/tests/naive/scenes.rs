@@ -6,7 +6,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
+    SchedulerSpec,
 };
 
 /// Two layers, 64 wide.
@@ -64,6 +65,8 @@ pub fn empty_scenario() -> Scenario {
         links: Vec::new(),
         engines: Vec::new(),
         routing: Routing::RoundRobin,
+        decode_routing: Routing::RoundRobin,
+        kv_paths: KvPaths::default(),
         prompt_bytes_per_token: 4.0,
         series_interval: SimTime(1_000_000_000),
     }
@@ -104,6 +107,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
     let stage_paths = (1..ranks.pipeline).map(|_| new_path("stage")).collect();
     scenario.engines.push(EngineSpec {
         name: "made-up".into(),
+        role: Role::Both,
         model: Arc::new(tiny_model()),
         gpus,
         tensor_parallel: ranks.tensor,

@@ -7,18 +7,23 @@ use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
 use super::pool::{BlockId, BlockName, Chain};
 
-/// A request on its engine: in transit, waiting or running.
+/// A request on its engine: in transit, waiting, loading or running.
+#[derive(Clone)]
 pub struct Sequence {
     /// What was asked.
     pub spec: RequestSpec,
     /// What is known of it so far; its end is filled in when it comes.
     pub record: RequestRecord,
+    /// When it is at its engine.
+    pub delivered: SimTime,
     /// Tokens to generate.
     pub target: u64,
     /// Tokens generated.
     pub generated: u64,
     /// Tokens generated since its last admission.
     pub generated_in_residence: u64,
+    /// Its KV cache was loaded, not computed, since it last waited.
+    pub loaded_in_residence: bool,
     /// Tokens in the KV cache.
     pub computed: u64,
     /// The most tokens that were in the KV cache before a preemption.
@@ -39,6 +44,7 @@ impl Sequence {
             session: spec.session,
             turn: spec.turn,
             engine,
+            prefill: None,
             prompt_tokens: spec.prompt_tokens,
             max_output_tokens: spec.max_output_tokens,
             output_tokens: 0,
@@ -62,8 +68,10 @@ impl Sequence {
             target: u64::from(spec.output_tokens),
             spec,
             record,
+            delivered,
             generated: 0,
             generated_in_residence: 0,
+            loaded_in_residence: false,
             computed: 0,
             high_water: 0,
             blocks: Vec::new(),
@@ -86,9 +94,20 @@ impl Sequence {
         u64::from(self.spec.prompt_tokens) + self.generated
     }
 
-    /// Whether only its newest token is to be computed, after one it generated here.
+    /// Whether only its newest token is to be computed, after one it generated here or a KV cache that it loaded.
     pub fn decodes(&self) -> bool {
-        self.generated_in_residence > 0 && self.computed == self.known() - 1
+        let started = self.generated_in_residence > 0 || self.loaded_in_residence;
+        started && self.computed == self.known() - 1
+    }
+
+    /// Whether its KV cache lies on a prefill engine.
+    pub fn is_remote(&self) -> bool {
+        self.record.prefill.as_ref().is_some_and(|prefill| prefill.load_started.is_none())
+    }
+
+    /// When its KV cache is loaded, if that is under way.
+    pub fn loaded(&self) -> Option<SimTime> {
+        self.record.prefill.as_ref().and_then(|prefill| prefill.loaded)
     }
 
     /// Whether it was ever preempted.

@@ -1,12 +1,12 @@
 //! The proptest strategy over [`Case`]s. Everything is made of small ranges, so that a failing case shrinks.
 
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, Routing};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, Role, Routing};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cases::{Case, EngineCase, SessionCase, Tail, TurnCase};
+use super::cases::{Case, EngineCase, PoolsCase, SessionCase, Tail, TurnCase};
 
 /// How big the cases are.
 #[derive(Clone, Copy)]
@@ -83,6 +83,32 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
     })
 }
 
+fn routing() -> impl Strategy<Value = Routing> {
+    select(vec![
+        Routing::RoundRobin,
+        Routing::Random,
+        Routing::WeightedRandom,
+        Routing::LeastLoaded,
+        Routing::SessionAffinity,
+    ])
+}
+
+fn pools() -> impl Strategy<Value = PoolsCase> {
+    let others = prop::array::uniform2(select(vec![Role::Decode, Role::Prefill, Role::Both]));
+    let links = vec((prop_oneof![100..=10_000_u32, 1_000..=1_000_000_u32], prop_oneof![Just(0_u32), 0..=20_u32]), 2);
+    let (first, second) = (LINKS as u32, LINKS as u32 + 1);
+    let paths = [vec![first], vec![second], vec![], vec![first, second], vec![0, second]];
+    (any::<bool>(), others, routing(), links, vec(select(paths.to_vec()), 1..=3)).prop_map(
+        |(decode_first, [third, fourth], routing, links, paths)| {
+            let mut roles = [Role::Prefill, Role::Decode, third, fourth];
+            if decode_first {
+                roles.swap(0, 1);
+            }
+            PoolsCase { roles, routing, links, paths }
+        },
+    )
+}
+
 fn turn(size: Size) -> impl Strategy<Value = TurnCase> {
     let think = prop_oneof![1 => Just(0_u64), 2 => 0..=30_u64];
     let new_tokens = prop_oneof![1 => Just(0_u32), 3 => 0..=20_u32, 1 => 0..=100_u32, 1 => 60..=120_u32];
@@ -148,18 +174,13 @@ pub fn case(size: Size) -> impl Strategy<Value = Case> {
 fn any_case(size: Size) -> impl Strategy<Value = Case> {
     let world = (
         0..4_u64,
-        select(vec![
-            Routing::RoundRobin,
-            Routing::Random,
-            Routing::WeightedRandom,
-            Routing::LeastLoaded,
-            Routing::SessionAffinity,
-        ]),
+        routing(),
         any::<bool>(),
         prop::bool::weighted(0.25),
         prop_oneof![3 => Just(None), 1 => (1..=1000_u64).prop_map(Some)],
         vec((prop_oneof![1..=30_u32, 1..=1_000_000_u32], prop_oneof![Just(0_u32), 0..=20_u32]), LINKS),
         prop::array::uniform3(prop::array::uniform2(1..=30_u32)),
+        of(pools()),
     );
     let engines = prop_oneof![
         5 => vec(engine(size), 1),
@@ -175,6 +196,7 @@ fn any_case(size: Size) -> impl Strategy<Value = Case> {
         horizon: world.4,
         links: world.5,
         segment_tokens: world.6,
+        pools: world.7,
         engines,
         sessions,
     })

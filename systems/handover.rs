@@ -1,0 +1,150 @@
+//! Handover: what passes between prefill and decode engines at an instant, once all that are due then have had their boundaries.
+//!
+//! Loads that were started are booked on the links, and with their ends the prefill engines' holds; then prompts that were
+//! computed go to decode engines. What an engine sees of it comes 1 ns later at the earliest, so that the order of engines
+//! within an instant does not matter. Runs only where there are pools.
+
+use std::collections::BTreeMap;
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
+use oracle_components::SimTime;
+use oracle_components::pools::{Hold, Remote};
+use oracle_components::request::Request;
+use oracle_components::scenario::{EngineIndex, Role, Scenario};
+use oracle_components::sequence::{Phase, Sequence};
+
+use crate::arrival::ArrivalParts;
+use crate::memory::kv_bytes_per_token;
+use crate::router::Router;
+use crate::scheduling::{load_blocks, names};
+use crate::spawn::Directory;
+use crate::transfer::Network;
+use crate::world::Hub;
+
+/// What an engine does at an instant, others see this much later at the earliest.
+const NEXT_INSTANT: SimTime = SimTime(1);
+
+/// How pools are connected.
+#[derive(Resource)]
+pub struct Pools {
+    router: Router,
+    /// Links of each flow, from prefill engine to decode engine.
+    flows: BTreeMap<(EngineIndex, EngineIndex), Vec<Vec<Entity>>>,
+    /// By engine.
+    kv_bytes_per_token: Vec<f64>,
+}
+
+impl Pools {
+    /// The pools of a scenario, if it has any.
+    #[must_use]
+    pub fn of(scenario: &Scenario, directory: &Directory) -> Option<Self> {
+        let any = scenario.engines.iter().any(|engine| engine.role != Role::Both);
+        any.then(|| {
+            let link = |&link: &u32| directory.links[link as usize];
+            let flows = scenario
+                .kv_paths
+                .iter()
+                .map(|(&pair, paths)| (pair, paths.iter().map(|path| path.iter().map(link).collect()).collect()));
+            let bytes = scenario.engines.iter().map(|engine| kv_bytes_per_token(&engine.model));
+            Self { router: Router::of_handovers(scenario), flows: flows.collect(), kv_bytes_per_token: bytes.collect() }
+        })
+    }
+}
+
+/// Hands over what the engines that are due have for each other.
+pub fn hand_over(mut desk: Desk) {
+    for position in 0..desk.hub.timeline.due.len() {
+        desk.book_loads(position);
+    }
+    for position in 0..desk.hub.timeline.due.len() {
+        desk.hand_over_computed(position);
+    }
+    desk.hub.doors.hand_over_rows();
+}
+
+/// What a handover touches.
+#[derive(SystemParam)]
+pub struct Desk<'w, 's> {
+    hub: ResMut<'w, Hub>,
+    pools: ResMut<'w, Pools>,
+    engines: Query<'w, 's, (ArrivalParts, &'static mut Remote)>,
+    sequences: Query<'w, 's, &'static mut Sequence>,
+    requests: Query<'w, 's, &'static Request>,
+    network: Network<'w, 's>,
+}
+
+impl Desk<'_, '_> {
+    /// Books the loads that a decode engine has started, and ends the holds of what it will load or has given up.
+    fn book_loads(&mut self, position: usize) {
+        let (now, decode) = self.hub.timeline.due[position];
+        let entity = self.hub.timeline.engines[decode as usize];
+        let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };
+        let given_up = std::mem::take(&mut remote.given_up);
+        let started = std::mem::take(&mut remote.started);
+        for sequence in given_up {
+            self.end_hold(sequence, now + NEXT_INSTANT);
+        }
+        for entity in started {
+            let loaded = self.load(entity, decode, now);
+            self.end_hold(entity, loaded);
+        }
+    }
+
+    /// Sends a KV cache on its way: when all of it is there.
+    fn load(&mut self, entity: Entity, decode: EngineIndex, now: SimTime) -> SimTime {
+        let Hub { timeline, doors, .. } = &mut *self.hub;
+        let engine = timeline.engines[decode as usize];
+        let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a decode engine has loads");
+        let mut sequence = self.sequences.get_mut(entity).expect("a loading sequence lives");
+        let id = sequence.id;
+        let block_tokens = parts.engine.scheduler.block_tokens;
+        let tokens = load_blocks(&sequence, block_tokens) as f64 * f64::from(block_tokens);
+        let prefill = sequence.prefill.as_mut().expect("its prompt was computed elsewhere");
+        let flows = &self.pools.flows[&(prefill.engine, decode)];
+        let bytes = tokens * self.pools.kv_bytes_per_token[decode as usize] / flows.len() as f64;
+        let arrivals = flows.iter().map(|path| self.network.send_through(path, bytes, now, &mut doors.rows));
+        let loaded = arrivals.fold(now + NEXT_INSTANT, SimTime::max);
+        prefill.loaded = Some(loaded);
+        remote.loading.insert((loaded, id), entity);
+        parts.look_up_at(decode, loaded, loaded, timeline);
+        loaded
+    }
+
+    /// The prefill engine need not hold a sequence's KV cache any longer than `until`. The sequence may have ended at this instant.
+    fn end_hold(&mut self, entity: Entity, until: SimTime) {
+        let sequence = self.sequences.get(entity).expect("it has ended no earlier than now");
+        let prefill = sequence.prefill.as_ref().expect("its prompt was computed elsewhere").engine;
+        let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+        let engine = self.hub.timeline.engines[prefill as usize];
+        let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a prefill engine holds");
+        let scheduler = &parts.engine.scheduler;
+        let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
+        let (prefix, tail_key) = (names.segments.to_vec(), names.tail_key);
+        remote.holds.insert((until, sequence.id), Hold { tokens: sequence.prompt_tokens, prefix, tail_key });
+        parts.look_up_at(prefill, until, until, &mut self.hub.timeline);
+    }
+
+    /// Sends the requests whose prompts a prefill engine has computed to decode engines.
+    fn hand_over_computed(&mut self, position: usize) {
+        let (now, prefill) = self.hub.timeline.due[position];
+        let entity = self.hub.timeline.engines[prefill as usize];
+        let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };
+        for (_, entity) in std::mem::take(&mut remote.computed) {
+            let mut sequence = self.sequences.get_mut(entity).expect("a computed sequence lives");
+            let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+            let Hub { timeline, doors, .. } = &mut *self.hub;
+            let decode = self.pools.router.route(request.spec.session, &timeline.loads);
+            timeline.loads[prefill as usize] -= 1;
+            timeline.loads[decode as usize] += 1;
+            let engine = timeline.engines[decode as usize];
+            let (mut parts, _) = self.engines.get_mut(engine).expect("a decode engine takes part");
+            let bytes = f64::from(sequence.prompt_tokens) * doors.prompt_bytes_per_token;
+            let delivered = self.network.send(&parts.engine.ingress, bytes, now, &mut doors.rows);
+            let delivered = delivered.max(now + NEXT_INSTANT);
+            sequence.engine = decode;
+            sequence.phase = Phase::Waiting;
+            parts.send(decode, entity, (delivered, sequence.deadline), timeline);
+        }
+    }
+}

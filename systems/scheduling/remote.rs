@@ -1,0 +1,127 @@
+//! What a boundary does on engines of prefill and decode pools beside the rest: prompts that are computed leave, holds end,
+//! KV caches start to load, and what is loaded gets a seat.
+//!
+//! What passes between engines is done by `handover`, once all that are due have been here.
+
+use std::cmp::Reverse;
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::record::RemotePrefill;
+use oracle_components::scenario::PrefixCaching;
+use oracle_components::sequence::{Phase, Sequence};
+
+use super::{leave, queue};
+use crate::kv::{self, Names};
+use crate::world::EngineView;
+
+/// Lets the sequences go whose prompts are computed, and releases what need not be held any longer.
+pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
+    let Some(remote) = &mut parts.remote else { return };
+    remote.computed.sort_unstable();
+    for &(_, entity) in &remote.computed {
+        let mut sequence = sequences.get_mut(entity).expect("a computed sequence lives");
+        queue::forget(&mut parts.running, &sequence, parts.engine.scheduler.policy);
+        sequence.phase = Phase::Loading;
+        sequence.computed = 0;
+        let engine = parts.hardware.engine;
+        sequence.prefill = Some(Box::new(RemotePrefill { engine, end: now, load_started: None, loaded: None }));
+    }
+    let block_tokens = parts.engine.scheduler.block_tokens;
+    while let Some(first) = remote.holds.first_entry().filter(|first| first.key().0 <= now) {
+        let hold = first.remove();
+        if parts.engine.scheduler.prefix_caching == PrefixCaching::Off {
+            kv::release_empty(&mut parts.pool, u64::from(hold.tokens.div_ceil(block_tokens)));
+        } else {
+            let names = Names { segments: &hold.prefix, tail_key: hold.tail_key, block_tokens };
+            kv::release(&mut parts.pool, &names, hold.tokens);
+        }
+    }
+}
+
+/// Whether a sequence that loads may expire, listed for `listed`: not before it is loaded, and as if its deadline were then.
+pub fn may_expire(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity, listed: SimTime) -> bool {
+    let Some(loaded) = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded) else {
+        // It is about to be handed over; the decode engine will look.
+        return false;
+    };
+    if loaded > listed {
+        parts.queues.deadlines.push(Reverse((loaded, sequence.id, entity)));
+    }
+    loaded <= listed
+}
+
+/// Notes that a waiting sequence ends without having loaded its KV cache, if a prefill engine holds that.
+pub fn give_up(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity) {
+    if let Some(remote) = parts.remote.as_mut().filter(|_| is_to_load(sequence)) {
+        remote.given_up.push(entity);
+    }
+}
+
+/// A loaded sequence that never had a seat gives its blocks back.
+pub fn drop_loaded(parts: &mut EngineView<'_>, sequence: &Sequence) {
+    let loaded = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded).expect("only what is loaded is dropped");
+    let remote = parts.remote.as_mut().expect("only decode engines load");
+    remote.loading.remove(&(loaded, sequence.id));
+    kv::release_empty(&mut parts.pool, load_blocks(sequence, parts.engine.scheduler.block_tokens));
+}
+
+/// Whether a waiting sequence's KV cache lies on a prefill engine.
+pub fn is_to_load(sequence: &Sequence) -> bool {
+    sequence.prefill.as_ref().is_some_and(|prefill| prefill.load_started.is_none())
+}
+
+/// Blocks that a KV cache is loaded into.
+pub fn load_blocks(sequence: &Sequence, block_tokens: u32) -> u64 {
+    u64::from(sequence.prompt_tokens.div_ceil(block_tokens))
+}
+
+/// The head of the queue takes its blocks and starts to load its KV cache, if there are as many.
+pub fn start_to_load(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, head: Entity) -> bool {
+    let mut sequence = sequences.get_mut(head).expect("the head of the queue lives");
+    let blocks = load_blocks(&sequence, parts.engine.scheduler.block_tokens);
+    if blocks > kv::free_blocks(&parts.pool) {
+        return false;
+    }
+    kv::allocate(&mut parts.pool, blocks);
+    queue::pop_head(&mut parts.queues);
+    sequence.phase = Phase::Loading;
+    sequence.prefill.as_mut().expect("its prompt was computed elsewhere").load_started = Some(parts.clock.boundary);
+    parts.remote.as_mut().expect("only decode engines load").started.push(head);
+    true
+}
+
+/// Whether it has something for engines of the other role.
+pub fn is_to_be_handed_over(parts: &EngineView<'_>) -> bool {
+    let Some(remote) = &parts.remote else { return false };
+    !(remote.computed.is_empty() && remote.started.is_empty() && remote.given_up.is_empty())
+}
+
+/// Gives seats to loaded sequences while there are any and `budget` lasts: how many tokens of it they take. Their next
+/// step computes the last token of the prompt, whose block they have.
+pub fn seat_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime, budget: u32) -> u32 {
+    let scheduler = &parts.engine.scheduler;
+    let Some(remote) = &mut parts.remote else { return 0 };
+    let mut seated = 0;
+    while seated < budget && parts.running.count < scheduler.max_num_seqs {
+        let Some(first) = remote.loading.first_entry().filter(|first| first.key().0 <= now) else { break };
+        let entity = first.remove();
+        let mut sequence = sequences.get_mut(entity).expect("a loaded sequence lives");
+        sequence.computed = sequence.prompt_tokens - 1;
+        queue::enter(&mut parts.running, &mut sequence, entity, scheduler.policy);
+        leave::start_decoding(&mut parts.running, &parts.clock, &mut sequence, entity);
+        remote.joined.push(entity);
+        seated += 1;
+    }
+    seated
+}
+
+/// The step that has ended brought the first tokens of those that were seated before it.
+pub fn emit_first_tokens(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>) {
+    let Some(remote) = &mut parts.remote else { return };
+    for entity in remote.joined.drain(..) {
+        let mut sequence = sequences.get_mut(entity).expect("a seated sequence lives");
+        let clock = &parts.clock;
+        sequence.first_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });
+    }
+}

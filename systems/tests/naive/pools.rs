@@ -1,0 +1,180 @@
+//! Prefill and decode pools: prompts handed over, KV caches held until they are loaded, loads on the way.
+
+use oracle_components::SimTime;
+use oracle_components::record::RemotePrefill;
+use oracle_components::request::RequestId;
+use oracle_components::scenario::EngineIndex;
+use oracle_systems::memory::kv_bytes_per_token;
+
+use super::World;
+use super::caching::Leaving;
+use super::engine::{Engine, Work};
+use super::links::{send_through, send_whole};
+use super::sequence::Sequence;
+
+/// A KV cache that a prefill engine holds for a sequence that has gone on.
+pub struct Hold {
+    /// When it may go, once that is known.
+    pub until: Option<SimTime>,
+    /// The sequence as it was, blocks included.
+    pub sequence: Sequence,
+}
+
+/// What is between an engine and those of the other role.
+#[derive(Default)]
+pub struct Remote {
+    /// Prefill: sequences whose prompts were computed at this instant.
+    pub computed: Vec<Sequence>,
+    /// Prefill: what it holds.
+    pub held: Vec<Hold>,
+    /// Decode: loading sequences, and loaded ones without a seat, in the order in which they started.
+    pub loading: Vec<Sequence>,
+    /// Decode: what it will never load.
+    pub given_up: Vec<(EngineIndex, RequestId)>,
+}
+
+impl Remote {
+    /// When a load or a hold ends, the first of them.
+    pub fn next_time(&self) -> Option<SimTime> {
+        let loads = self.loading.iter().filter_map(Sequence::loaded);
+        loads.chain(self.held.iter().filter_map(|hold| hold.until)).min()
+    }
+
+    /// Those that hold blocks here.
+    pub fn holders(&self) -> impl Iterator<Item = &Sequence> {
+        self.loading.iter().chain(self.held.iter().map(|hold| &hold.sequence))
+    }
+
+    /// Whether a loaded sequence has no seat.
+    pub fn is_ready(&self, now: SimTime) -> bool {
+        self.next_ready(now).is_some()
+    }
+
+    /// Where the loaded sequence is that is the next to get a seat.
+    fn next_ready(&self, now: SimTime) -> Option<usize> {
+        let places = (0..self.loading.len()).filter_map(|at| {
+            let sequence = &self.loading[at];
+            Some((sequence.loaded()?, sequence.id(), at))
+        });
+        places.filter(|&(loaded, ..)| loaded <= now).min().map(|(.., at)| at)
+    }
+}
+
+impl Engine {
+    /// Releases what need not be held any longer.
+    pub fn end_holds(&mut self, now: SimTime) {
+        let over = |hold: &Hold| hold.until.filter(|&until| until <= now).map(|until| (until, hold.sequence.id()));
+        while let Some(first) = self.remote.held.iter().filter_map(over).min() {
+            let at =
+                self.remote.held.iter().position(|hold| over(hold) == Some(first)).expect("the first is one of them");
+            let mut sequence = self.remote.held.remove(at).sequence;
+            self.coverage.note("held blocks released");
+            self.release(&mut sequence, Leaving::ForGood);
+        }
+    }
+
+    /// A sequence whose prompt was computed leaves; its blocks are held.
+    pub fn let_go_of_computed(&mut self, id: RequestId, index: EngineIndex, end: SimTime) {
+        let at = self.position(id);
+        let held = self.running.remove(at);
+        let mut gone = held.clone();
+        gone.blocks.clear();
+        gone.computed = 0;
+        gone.record.prefill = Some(Box::new(RemotePrefill { engine: index, end, load_started: None, loaded: None }));
+        self.remote.computed.push(gone);
+        self.remote.held.push(Hold { until: None, sequence: held });
+    }
+
+    /// The waiting sequence at `head` takes its blocks and starts to load its KV cache, if there are as many.
+    pub fn start_to_load(&mut self, head: usize, now: SimTime) -> bool {
+        let blocks = self.waiting[head].known().div_ceil(self.block_tokens());
+        if blocks > self.pool.free_blocks() {
+            self.coverage.note("KV cache waits for blocks to be loaded into");
+            return false;
+        }
+        self.coverage.note("load started");
+        let mut sequence = self.waiting.remove(head).expect("the head waits");
+        sequence.blocks = (0..blocks).map(|_| self.pool.allocate()).collect();
+        sequence.record.prefill.as_mut().expect("its prompt was computed elsewhere").load_started = Some(now);
+        self.remote.loading.push(sequence);
+        true
+    }
+
+    /// Gives the next loaded sequence a seat, if there is one and it may run.
+    pub fn admit_ready(&mut self, now: SimTime, budget: &mut u64, work: &mut Vec<(RequestId, Work)>) -> bool {
+        let Some(at) = self.remote.next_ready(now) else {
+            return false;
+        };
+        if *budget == 0 || self.running.len() >= self.scheduler.max_num_seqs as usize {
+            self.coverage.note("loaded sequence waits for a seat");
+            return false;
+        }
+        let mut sequence = self.remote.loading.remove(at);
+        sequence.computed = sequence.known() - 1;
+        sequence.loaded_in_residence = true;
+        work.push((sequence.id(), Work::Decode));
+        self.running.push(sequence);
+        *budget -= 1;
+        true
+    }
+}
+
+impl World<'_> {
+    /// Books the loads that were started now, and ends the holds of KV caches that nobody will load.
+    pub fn book_loads(&mut self) {
+        for index in 0..self.engines.len() {
+            for (prefill, id) in std::mem::take(&mut self.engines[index].remote.given_up) {
+                self.end_hold(prefill, id, self.now + SimTime(1));
+            }
+            let remote = &mut self.engines[index].remote;
+            let mut loading = std::mem::take(&mut remote.loading);
+            for sequence in loading.iter_mut().filter(|sequence| sequence.loaded().is_none()) {
+                let loaded = self.load(index as EngineIndex, sequence);
+                let prefill = sequence.record.prefill.as_mut().expect("its prompt was computed elsewhere");
+                prefill.loaded = Some(loaded);
+                let (engine, id) = (prefill.engine, sequence.id());
+                self.end_hold(engine, id, loaded);
+            }
+            self.engines[index].remote.loading = loading;
+        }
+    }
+
+    /// When all flows of a KV cache are there.
+    fn load(&mut self, decode: EngineIndex, sequence: &Sequence) -> SimTime {
+        let prefill = sequence.record.prefill.as_ref().expect("its prompt was computed elsewhere").engine;
+        let spec = &self.scenario.engines[decode as usize];
+        let tokens = sequence.blocks.len() as f64 * f64::from(spec.scheduler.block_tokens);
+        let flows = &self.scenario.kv_paths[&(prefill, decode)];
+        let bytes = tokens * kv_bytes_per_token(&spec.model) / flows.len() as f64;
+        let mut loaded = self.now + SimTime(1);
+        for path in flows {
+            loaded = loaded.max(send_through(&mut self.links, path, self.now, bytes));
+        }
+        loaded
+    }
+
+    fn end_hold(&mut self, prefill: EngineIndex, id: RequestId, until: SimTime) {
+        let held = &mut self.engines[prefill as usize].remote.held;
+        let hold = held.iter_mut().find(|hold| hold.sequence.id() == id).expect("held until it is loaded");
+        hold.until = Some(until);
+    }
+
+    /// Sends requests whose prompts were computed now to decode engines.
+    pub fn hand_over(&mut self) {
+        let mut computed: Vec<Sequence> = Vec::new();
+        for engine in &mut self.engines {
+            computed.append(&mut engine.remote.computed);
+        }
+        for mut sequence in computed {
+            self.coverage.note("prompt handed over");
+            let loads: Vec<u32> = self.engines.iter().map(Engine::load).collect();
+            let index = self.decode_router.route(sequence.spec.session, &loads);
+            let bytes = f64::from(sequence.spec.prompt_tokens) * self.scenario.prompt_bytes_per_token;
+            let path = &self.scenario.engines[index as usize].ingress;
+            let delivered = send_whole(&mut self.links, path, self.now, bytes);
+            sequence.delivered = delivered.max(self.now + SimTime(1));
+            sequence.record.engine = index;
+            self.engines[index as usize].in_transit.push_back(sequence);
+        }
+    }
+}
