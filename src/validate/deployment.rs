@@ -8,7 +8,7 @@ use oracle_components::scenario::Scenario;
 use serde_json::{Map, Value, json};
 
 use super::Options;
-use super::defaults::{Version, batch_limits};
+use super::defaults::{SEQUENCE_OVERHEAD_S, STEP_OVERHEAD_S, Version, batch_limits};
 use super::problem::{Problem, Problems};
 use super::run_file::{Instance, Role, Run};
 use crate::catalog::{Catalog, CatalogDevice, load_hf_config, question};
@@ -224,6 +224,8 @@ impl<'a> Draft<'a> {
         set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
         set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
         set("async_scheduling", json!(self.version.async_scheduling()));
+        set("step_overhead_s", json!(STEP_OVERHEAD_S));
+        set("sequence_overhead_s", json!(SEQUENCE_OVERHEAD_S));
         set("front_end", json!(self.run.front_end.key()));
         set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
         if let Some(tokens) = flags.max_model_len {

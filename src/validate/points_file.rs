@@ -6,6 +6,9 @@ use super::problem::Problems;
 use super::run_file::{DeviceFigures, EngineFlags, FrontEnd, Instance, Role, Run};
 use super::table_file::{self, Header, Row};
 
+/// Tokens of a step beyond a prompt and a token of each client, and of a context beyond prompt and answer: what
+/// `AIConfigurator` sets for the servers of its benchmarks (`generator/rule_plugin/benchmark/vllm.rule`).
+const TOKENS_BEYOND: u32 = 1500;
 /// Most clients of a point.
 const MOST_CLIENTS: u32 = 100_000;
 
@@ -35,6 +38,7 @@ struct Columns {
     batch: Option<usize>,
     quantisation: [Option<usize>; 2],
     version: Option<usize>,
+    measured: Option<usize>,
     backend: Option<usize>,
     mode: Option<usize>,
     ranks: [Option<usize>; 4],
@@ -73,6 +77,7 @@ fn columns(header: &mut Header<'_>) -> Columns {
         batch: header.find("batch_size"),
         quantisation: ["gemm_quant_mode", "precision"].map(|name| header.find(name)),
         version: header.find("backend_version"),
+        measured: header.find("measured"),
         backend: header.find("backend"),
         mode: header.find("mode"),
         ranks: ["tp_size", "pp_size", "attention_dp_size", "moe_ep_size"].map(|name| header.find(name)),
@@ -102,13 +107,20 @@ fn point(row: &mut Row<'_>, columns: &Columns) -> Option<Point> {
     let [tp, pp, dp, ep] = columns.ranks.map(|column| row.count(column, 0).unwrap_or(1).max(1));
     let dtype = columns.quantisation.iter().find_map(|column| row.text(*column)).map(str::to_owned);
     let line = row.line.unwrap_or(0);
-    let (system, model) = (system?, model?);
+    let (system, model, isl, osl, concurrency) = (system?, model?, isl?, osl?, concurrency?);
+    let engine = EngineFlags {
+        version: version(row, columns),
+        max_num_seqs: Some(concurrency),
+        max_num_batched_tokens: Some(isl.saturating_add(concurrency).saturating_add(TOKENS_BEYOND)),
+        max_model_len: Some(isl.saturating_add(osl).saturating_add(TOKENS_BEYOND)),
+        ..EngineFlags::default()
+    };
     Some(Point {
         id: row.text(columns.id).map_or_else(|| format!("line {line}"), str::to_owned),
         group: format!("{model} {} on {system}, tp {tp}", dtype.as_deref().unwrap_or("bf16")),
-        concurrency: concurrency?,
-        prompt_tokens: isl?,
-        output_tokens: osl?,
+        concurrency,
+        prompt_tokens: isl,
+        output_tokens: osl,
         ttft_ms: ttft?,
         tpot_ms: tpot?,
         run: Run {
@@ -119,9 +131,21 @@ fn point(row: &mut Row<'_>, columns: &Columns) -> Option<Point> {
             figures: DeviceFigures::default(),
             front_end: FrontEnd::Http,
             instances: vec![Instance { role: Role::Both, count: 1, tp, pp, dp, ep }],
-            engine: EngineFlags { version: row.text(columns.version).map(str::to_owned), ..EngineFlags::default() },
+            engine,
             measured: Vec::new(),
             warnings: Vec::new(),
         },
     })
+}
+
+/// The release, or that of the day of the measurement.
+fn version(row: &Row<'_>, columns: &Columns) -> Option<String> {
+    let stated = row.text(columns.version).map(str::to_owned);
+    stated.or_else(|| row.text(columns.measured).and_then(release_of).map(str::to_owned))
+}
+
+/// The release of vLLM that was the newest on a day (`2025-10-29`), as far as its defaults differ.
+fn release_of(day: &str) -> Option<&'static str> {
+    let releases = [("2025-10-02", "0.11"), ("2025-12-03", "0.12"), ("2026-01-20", "0.14"), ("2026-04-01", "0.19")];
+    releases.iter().rev().find(|(from, _)| day >= *from).map(|(_, release)| *release)
 }

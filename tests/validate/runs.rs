@@ -23,6 +23,8 @@ fn a_run_is_predicted_as_the_same_deployment_is_simulated() {
          --set frameworks_to_test[0].config.max_num_seqs=64 \
          --set frameworks_to_test[0].config.max_num_batched_tokens=2048 \
          --set frameworks_to_test[0].config.front_end=http \
+         --set frameworks_to_test[0].config.step_overhead_s=0.0019 \
+         --set frameworks_to_test[0].config.sequence_overhead_s=0.000044 \
          --set frameworks_to_test[0].config.async_scheduling=true",
     );
     let of_own = |pointer: &str| own.pointer(pointer).and_then(Value::as_f64).expect("a number");
