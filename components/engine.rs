@@ -7,7 +7,7 @@ use bevy_ecs::prelude::*;
 
 use crate::record::EngineTotals;
 use crate::request::RequestId;
-use crate::scenario::{Role, SchedulerSpec};
+use crate::scenario::{LinkIndex, Role, SchedulerSpec};
 use crate::time::SimTime;
 
 /// What an engine is. Never changes.
@@ -18,16 +18,10 @@ pub struct Engine {
     pub role: Role,
     /// The scheduler's limits and policies.
     pub scheduler: SchedulerSpec,
-    /// Links from the client, in the order of travel.
-    pub ingress: Vec<Entity>,
     /// Links to the client, in the order of travel.
-    pub egress: Vec<Entity>,
+    pub egress: Vec<LinkIndex>,
     /// Their (bytes per second, latency).
     pub egress_rates: Vec<(f64, SimTime)>,
-    /// KV blocks.
-    pub kv_blocks: u64,
-    /// KV blocks where its requests are answered: its own, or those of the smallest decode engine.
-    pub answer_kv_blocks: u64,
     /// Bytes of a token on the response links.
     pub response_bytes_per_token: f64,
 }

@@ -11,20 +11,20 @@ use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running};
 use oracle_components::record::{PrefixEvent, Reason, Status};
 use oracle_components::request::{Request, RequestSpec};
 use oracle_components::resources::{Coupling, Timeline};
-use oracle_components::scenario::{EngineIndex, Role};
+use oracle_components::scenario::Role;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{advance, advance_within_window, next_arrival, next_boundary, wake_at};
 use crate::epoch::may_admit;
 use crate::retire::End;
 use crate::transfer::Network;
-use crate::world::{Doors, Hub};
+use crate::world::{Doors, Gate, Hub};
 
 /// What an arrival sees of an engine.
 #[derive(QueryData)]
 #[query_data(mutable)]
 pub struct ArrivalParts {
-    /// Its limits and links.
+    /// Its limits.
     pub engine: &'static Engine,
     queues: &'static mut Queues,
     running: &'static Running,
@@ -33,44 +33,60 @@ pub struct ArrivalParts {
 }
 
 impl ArrivalPartsItem<'_, '_> {
-    /// Puts a sequence on its way to the engine with this index, and sees to it that the engine looks when it has to.
+    /// Puts a sequence on its way to the engine at this position, and sees to it that the engine looks when it has to: at
+    /// the first boundary after the delivery if it could be admitted there, else the first after its deadline.
     pub fn send(
         &mut self,
-        index: EngineIndex,
+        position: u32,
         sequence: Entity,
         (delivered, deadline): (SimTime, SimTime),
         timeline: &mut Timeline,
     ) {
         self.queues.inbox.push_back((delivered, sequence));
         self.queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
-        // The first boundary after the delivery has to see it if it could be admitted there, else the first after its deadline.
         let admits = may_admit(self.engine, self.running, &self.queues, self.plan.admission);
-        self.look_up_at(index, if admits { delivered } else { deadline.max(delivered) }, delivered, timeline);
+        self.look_up_at(position, if admits { delivered } else { deadline.max(delivered) }, delivered, timeline);
     }
 
     /// Ends the engine's epoch at the first boundary from `at` on; if it is idle, wakes it at `wake`.
-    pub fn look_up_at(&mut self, index: EngineIndex, at: SimTime, wake: SimTime, timeline: &mut Timeline) {
+    pub fn look_up_at(&mut self, position: u32, at: SimTime, wake: SimTime, timeline: &mut Timeline) {
         let epoch = &mut *self.epoch;
         let wake = if epoch.steps > 0 {
             let boundary = epoch.step_ends[..epoch.steps].partition_point(|&end| end < at);
             epoch.steps = epoch.steps.min(boundary + 1);
             epoch.step_ends[epoch.steps - 1]
         } else {
-            timeline.wakes[index as usize].min(wake)
+            timeline.wakes[position as usize].min(wake)
         };
-        wake_at(timeline, index, wake);
+        wake_at(timeline, position, wake);
     }
 }
 
 /// Most arrivals of a tick, but for those of one instant.
 const TICK_ARRIVALS: u32 = 1024;
-/// As many arrivals a window and engine, if that is more: so that an engine has something to do in it.
-const WINDOW_ARRIVALS_AN_ENGINE: u32 = 8;
+
+/// A request on its way to its engine.
+#[derive(Debug)]
+pub struct Routed {
+    /// The request.
+    pub request: Request,
+    /// Output tokens within the engine's limit.
+    target_tokens: u32,
+}
+
+/// What became of the next arrival.
+pub enum Arrival {
+    /// There is none before the horizon.
+    None,
+    /// Its engine would not take it.
+    Refused,
+    /// It is on its way.
+    Routed(Routed),
+}
 
 /// What an arrival touches.
 #[derive(SystemParam)]
 pub struct Reception<'w, 's> {
-    network: Network<'w, 's>,
     engines: Query<'w, 's, ArrivalParts>,
     sequences: Query<'w, 's, &'static mut Sequence>,
     requests: Query<'w, 's, &'static mut Request>,
@@ -78,15 +94,17 @@ pub struct Reception<'w, 's> {
 }
 
 /// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
-pub fn arrive(mut hub: ResMut<Hub>, mut reception: Reception) {
+pub fn arrive(mut hub: ResMut<Hub>, mut network: Network, mut reception: Reception) {
     let hub = &mut *hub;
     hub.timeline.due.clear();
     match hub.timeline.coupling {
         Coupling::Tight => {
             let mut arrivals = 0;
             while arrivals < TICK_ARRIVALS && next_arrival(&hub.timeline) <= next_boundary(&mut hub.timeline) {
-                if !reception.take_in_next(hub) {
-                    break;
+                match next_through_the_gate(hub, &mut network) {
+                    Arrival::None => break,
+                    Arrival::Refused => {}
+                    Arrival::Routed(routed) => reception.take_in(routed, hub),
                 }
                 arrivals += 1;
             }
@@ -94,80 +112,56 @@ pub fn arrive(mut hub: ResMut<Hub>, mut reception: Reception) {
             if boundary < next_arrival(&hub.timeline) {
                 advance(&mut hub.timeline);
             }
-        }
-        Coupling::Loose => {
-            advance_within_window(&mut hub.timeline);
             if hub.timeline.due.is_empty() {
-                hub.doors.hand_over_held();
-                reception.open_window(hub);
-                advance_within_window(&mut hub.timeline);
+                let next = next_arrival(&hub.timeline).min(next_boundary(&mut hub.timeline));
+                hub.timeline.stopped = next == SimTime::NEVER || next > hub.timeline.horizon;
             }
         }
-    }
-    if hub.timeline.due.is_empty() {
-        let next = next_arrival(&hub.timeline).min(next_boundary(&mut hub.timeline));
-        hub.timeline.stopped = next == SimTime::NEVER || next > hub.timeline.horizon;
+        Coupling::Loose => {
+            let mut feed = std::mem::take(&mut hub.feed);
+            hub.timeline.next_id += feed.len() as u64;
+            feed.drain(..).for_each(|routed| reception.take_in(routed, hub));
+            hub.feed = feed;
+            advance_within_window(&mut hub.timeline);
+            hub.timeline.stopped = hub.timeline.due.is_empty();
+        }
     }
 }
 
+/// Numbers and routes the next request, if there is one before the horizon, and sends its prompt on its way.
+pub fn next_through_the_gate(hub: &mut Hub, network: &mut Network) -> Arrival {
+    let at = next_arrival(&hub.timeline);
+    if at == SimTime::NEVER || at > hub.timeline.horizon {
+        return Arrival::None;
+    }
+    hub.timeline.last_arrival = at;
+    hub.timeline.now = hub.timeline.now.max(at);
+    let Hub { timeline, doors, links, .. } = hub;
+    let spec = take_next(timeline, doors);
+    let id = timeline.next_id;
+    timeline.next_id += 1;
+    let engine = doors.router.route(spec.session, &timeline.loads);
+    let gate = &doors.gates[engine as usize];
+    let bytes = f64::from(spec.prompt_tokens) * doors.prompt_bytes_per_token;
+    let delivered = network.send(&gate.ingress, links, bytes, spec.arrival, &mut doors.rows);
+    let target_tokens = spec.output_tokens.min(gate.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
+    if let Some(reason) = refusal(&spec, target_tokens, gate) {
+        let end = End { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
+        hub.refuse(id, &spec, engine, end);
+        return Arrival::Refused;
+    }
+    Arrival::Routed(Routed { request: Request { id, spec, engine, delivered }, target_tokens })
+}
+
 impl Reception<'_, '_> {
-    /// Takes in the next window of arrivals.
-    fn open_window(&mut self, hub: &mut Hub) {
-        let first = next_arrival(&hub.timeline).min(next_boundary(&mut hub.timeline));
-        let last = first.saturating_add(hub.timeline.window_span);
-        let most = TICK_ARRIVALS.max(hub.timeline.engines.len() as u32 * WINDOW_ARRIVALS_AN_ENGINE);
-        let mut arrivals = 0;
-        let mut instant = SimTime::ZERO;
-        loop {
-            let next = next_arrival(&hub.timeline);
-            let in_time = arrivals < most || next == instant;
-            if next > last || !in_time || !self.take_in_next(hub) {
-                break;
-            }
-            arrivals += 1;
-            instant = next;
-        }
-        // Arrivals of an instant come before its boundaries.
-        let next = next_arrival(&hub.timeline);
-        let window = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
-        hub.timeline.window = window;
-        hub.timeline.group = 0;
-    }
-
-    /// Takes in the next request, if there is one before the horizon.
-    fn take_in_next(&mut self, hub: &mut Hub) -> bool {
-        let at = next_arrival(&hub.timeline);
-        if at == SimTime::NEVER || at > hub.timeline.horizon {
-            return false;
-        }
-        hub.timeline.last_arrival = at;
-        if hub.timeline.coupling == Coupling::Tight {
-            hub.timeline.now = at;
-        }
-        let spec = take_next(&mut hub.timeline, &mut hub.doors);
-        self.take_in(spec, hub);
-        true
-    }
-
-    /// Takes in one request at the present.
-    fn take_in(&mut self, spec: RequestSpec, hub: &mut Hub) {
-        let id = hub.timeline.next_id;
-        hub.timeline.next_id += 1;
-        let index = hub.doors.router.route(spec.session, &hub.timeline.loads);
+    /// Takes in a request that is on its way to an engine of this world.
+    fn take_in(&mut self, routed: Routed, hub: &mut Hub) {
+        let Routed { request, target_tokens } = routed;
+        let delivered = request.delivered;
+        let index = request.engine - hub.timeline.first_engine;
         let entity = hub.timeline.engines[index as usize];
-        let mut parts = self.engines.get_mut(entity).expect("engines live as long as the world");
-        let engine = parts.engine;
-        let bytes = f64::from(spec.prompt_tokens) * hub.doors.prompt_bytes_per_token;
-        let delivered = self.network.send(&engine.ingress, bytes, spec.arrival, &mut hub.doors.rows);
-        let target = spec.output_tokens.min(engine.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
-        if let Some(reason) = refusal(&spec, target, engine) {
-            let end = End { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
-            hub.refuse(id, &spec, index, end);
-            return;
-        }
         hub.timeline.loads[index as usize] += 1;
-        let request = Request { id, spec, engine: index, delivered };
-        let sequence = new_sequence(&request, target);
+        let sequence = new_sequence(&request, target_tokens);
         let deadline = sequence.deadline;
         let sequence = settle_in(
             request,
@@ -176,6 +170,7 @@ impl Reception<'_, '_> {
             (&mut self.requests, &mut self.sequences),
             &mut self.commands,
         );
+        let mut parts = self.engines.get_mut(entity).expect("engines live as long as the world");
         parts.send(index, sequence, (delivered, deadline), &mut hub.timeline);
     }
 }
@@ -213,8 +208,8 @@ fn take_next(timeline: &mut Timeline, doors: &mut Doors) -> RequestSpec {
 }
 
 /// Why an engine will not take a request, if it will not.
-fn refusal(spec: &RequestSpec, target: u32, engine: &Engine) -> Option<Reason> {
-    let scheduler = &engine.scheduler;
+fn refusal(spec: &RequestSpec, target: u32, gate: &Gate) -> Option<Reason> {
+    let scheduler = &gate.scheduler;
     if spec.prompt_tokens >= scheduler.max_model_len {
         return Some(Reason::PromptTooLong);
     }
@@ -223,8 +218,8 @@ fn refusal(spec: &RequestSpec, target: u32, engine: &Engine) -> Option<Reason> {
     }
     let blocks = |tokens: u64| tokens.div_ceil(u64::from(scheduler.block_tokens));
     let prompt = u64::from(spec.prompt_tokens);
-    let exceeds = blocks(prompt + u64::from(target) - 1) > engine.answer_kv_blocks
-        || (engine.role == Role::Prefill && blocks(prompt) > engine.kv_blocks);
+    let exceeds = blocks(prompt + u64::from(target) - 1) > gate.answer_kv_blocks
+        || (gate.role == Role::Prefill && blocks(prompt) > gate.kv_blocks);
     exceeds.then_some(Reason::ExceedsKvCache)
 }
 

@@ -4,21 +4,18 @@
 //! computed go to decode engines. What an engine sees of it comes 1 ns later at the earliest, so that the order of engines
 //! within an instant does not matter. Runs only where there are pools.
 
-use std::collections::BTreeMap;
-
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::pools::{Hold, Remote};
 use oracle_components::request::Request;
-use oracle_components::scenario::{EngineIndex, Role, Scenario};
+use oracle_components::scenario::{EngineIndex, KvPaths, Role, Scenario};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::arrival::ArrivalParts;
 use crate::memory::kv_bytes_per_token;
 use crate::router::Router;
 use crate::scheduling::{load_blocks, names};
-use crate::spawn::Directory;
 use crate::transfer::Network;
 use crate::world::Hub;
 
@@ -29,8 +26,7 @@ const NEXT_INSTANT: SimTime = SimTime(1);
 #[derive(Resource)]
 pub struct Pools {
     router: Router,
-    /// Links of each flow, from prefill engine to decode engine.
-    flows: BTreeMap<(EngineIndex, EngineIndex), Vec<Vec<Entity>>>,
+    flows: KvPaths,
     /// By engine.
     kv_bytes_per_token: Vec<f64>,
 }
@@ -38,16 +34,11 @@ pub struct Pools {
 impl Pools {
     /// The pools of a scenario, if it has any.
     #[must_use]
-    pub fn of(scenario: &Scenario, directory: &Directory) -> Option<Self> {
-        let any = scenario.engines.iter().any(|engine| engine.role != Role::Both);
-        any.then(|| {
-            let link = |&link: &u32| directory.links[link as usize];
-            let flows = scenario
-                .kv_paths
-                .iter()
-                .map(|(&pair, paths)| (pair, paths.iter().map(|path| path.iter().map(link).collect()).collect()));
-            let bytes = scenario.engines.iter().map(|engine| kv_bytes_per_token(&engine.model));
-            Self { router: Router::of_handovers(scenario), flows: flows.collect(), kv_bytes_per_token: bytes.collect() }
+    pub fn of(scenario: &Scenario) -> Option<Self> {
+        scenario.engines.iter().any(|engine| engine.role != Role::Both).then(|| Self {
+            router: Router::of_handovers(scenario),
+            flows: scenario.kv_paths.clone(),
+            kv_bytes_per_token: scenario.engines.iter().map(|engine| kv_bytes_per_token(&engine.model)).collect(),
         })
     }
 }
@@ -93,7 +84,7 @@ impl Desk<'_, '_> {
 
     /// Sends a KV cache on its way: when all of it is there.
     fn load(&mut self, entity: Entity, decode: EngineIndex, now: SimTime) -> SimTime {
-        let Hub { timeline, doors, .. } = &mut *self.hub;
+        let Hub { timeline, doors, links, .. } = &mut *self.hub;
         let engine = timeline.engines[decode as usize];
         let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a decode engine has loads");
         let mut sequence = self.sequences.get_mut(entity).expect("a loading sequence lives");
@@ -103,7 +94,7 @@ impl Desk<'_, '_> {
         let prefill = sequence.prefill.as_mut().expect("its prompt was computed elsewhere");
         let flows = &self.pools.flows[&(prefill.engine, decode)];
         let bytes = tokens * self.pools.kv_bytes_per_token[decode as usize] / flows.len() as f64;
-        let arrivals = flows.iter().map(|path| self.network.send_through(path, bytes, now, &mut doors.rows));
+        let arrivals = flows.iter().map(|path| self.network.send_through(path, links, bytes, now, &mut doors.rows));
         let loaded = arrivals.fold(now + NEXT_INSTANT, SimTime::max);
         prefill.loaded = Some(loaded);
         remote.loading.insert((loaded, id), entity);
@@ -133,14 +124,15 @@ impl Desk<'_, '_> {
         for (_, entity) in std::mem::take(&mut remote.computed) {
             let mut sequence = self.sequences.get_mut(entity).expect("a computed sequence lives");
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-            let Hub { timeline, doors, .. } = &mut *self.hub;
+            let Hub { timeline, doors, links, .. } = &mut *self.hub;
             let decode = self.pools.router.route(request.spec.session, &timeline.loads);
             timeline.loads[prefill as usize] -= 1;
             timeline.loads[decode as usize] += 1;
             let engine = timeline.engines[decode as usize];
             let (mut parts, _) = self.engines.get_mut(engine).expect("a decode engine takes part");
             let bytes = f64::from(sequence.prompt_tokens) * doors.prompt_bytes_per_token;
-            let delivered = self.network.send(&parts.engine.ingress, bytes, now, &mut doors.rows);
+            let delivered =
+                self.network.send(&doors.gates[decode as usize].ingress, links, bytes, now, &mut doors.rows);
             let delivered = delivered.max(now + NEXT_INSTANT);
             sequence.engine = decode;
             sequence.phase = Phase::Waiting;

@@ -11,7 +11,7 @@ use oracle_components::resources::{Coupling, FollowUp, Timeline};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
-use crate::world::{Doors, Hub};
+use crate::world::{Doors, Hub, Place};
 
 /// How a request ends.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +31,8 @@ impl Hub {
     /// blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
         let Self { timeline, doors, vacant, .. } = self;
-        let record = write(timeline, doors, record_of(request, sequence, end), (at, sequence.engine + 1));
-        timeline.loads[sequence.engine as usize] -= 1;
+        let record = write(timeline, doors, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
+        timeline.loads[(sequence.engine - timeline.first_engine) as usize] -= 1;
         let follow_up = doors.source.follow_up(&request.spec, &record);
         expect(timeline, follow_up);
         vacant.push(entity);
@@ -50,18 +50,14 @@ impl Hub {
 
     /// Writes the record of a request that the stop has ended, behind all others.
     pub fn write_last(&mut self, record: RequestRecord) {
-        write(&mut self.timeline, &mut self.doors, record, (SimTime::NEVER, 0));
+        let place = (SimTime::NEVER, record.request);
+        write(&mut self.timeline, &mut self.doors, record, place);
     }
 }
 
 /// Writes a record; what would end after the horizon is incomplete at the horizon. `place` is its place in the order of
 /// records: the instant, then arrivals before engines by index.
-fn write(
-    timeline: &mut Timeline,
-    doors: &mut Doors,
-    mut record: RequestRecord,
-    place: (SimTime, u32),
-) -> RequestRecord {
+fn write(timeline: &mut Timeline, doors: &mut Doors, mut record: RequestRecord, place: Place) -> RequestRecord {
     if record.completion > timeline.horizon {
         record.completion = timeline.horizon;
         record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
@@ -69,13 +65,10 @@ fn write(
     }
     timeline.ended[record.status as usize] += 1;
     timeline.last_completion = timeline.last_completion.max(record.completion);
-    match timeline.coupling {
-        Coupling::Tight => doors.hand_over(&record),
-        Coupling::Loose => {
-            doors.places.push((place.0, place.1, doors.held.len() as u32));
-            doors.held.push(record.clone());
-        }
+    if timeline.coupling == Coupling::Loose {
+        doors.places.push(place);
     }
+    doors.hand_over(&record);
     record
 }
 

@@ -11,20 +11,31 @@ use crate::epoch::blocks_needed;
 use crate::kv;
 use crate::retire::{End, record_of};
 use crate::scheduling::{Departure, Finished, end_steps, leave, seen_until};
-use crate::transfer::Plant;
+use crate::transfer::{Network, book};
 use crate::world::{EngineParts, Hub};
+use oracle_components::hardware::Gpu;
 
-/// Ends everything at `stop`: steps that are over by then, open intervals, and requests in flight.
+/// Ends everything at `stop`: steps that are over by then, open intervals, and requests in flight. Links are apart.
 pub fn stop_at(world: &mut World, stop: SimTime) {
     end_all_steps(world, stop);
     end_all_requests(world, stop);
 }
 
+/// Books what is left of the traffic on the links of a world, and ends their intervals.
+pub fn stop_links_at(world: &mut World, stop: SimTime) {
+    let mut state = SystemState::<(ResMut<Hub>, Network)>::new(world);
+    let (mut hub, mut network) = state.get_mut(world).expect("the world has all of it");
+    let Hub { doors, links, traffic, .. } = &mut *hub;
+    network.book(traffic, links, &mut doors.rows);
+    network.flush(stop, &mut doors.rows);
+    doors.hand_over_rows();
+}
+
 /// Ends the steps that are over by `stop`.
 fn end_all_steps(world: &mut World, stop: SimTime) {
-    let mut state = SystemState::<(ResMut<Hub>, Query<EngineParts>, Query<&mut Sequence>, Plant)>::new(world);
-    let (mut hub, mut engines, mut sequences, mut plant) = state.get_mut(world).expect("the world has all of it");
-    let Hub { timeline, doors, .. } = &mut *hub;
+    let mut state = SystemState::<(ResMut<Hub>, Query<EngineParts>, Query<&mut Sequence>, Query<&mut Gpu>)>::new(world);
+    let (mut hub, mut engines, mut sequences, mut gpus) = state.get_mut(world).expect("the world has all of it");
+    let Hub { timeline, doors, traffic, .. } = &mut *hub;
     for &entity in &timeline.engines {
         let mut parts = engines.get_mut(entity).expect("engines live as long as the world").open();
         let planned = parts.epoch.steps;
@@ -39,14 +50,13 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
             parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(waiting);
             if over < planned {
                 // The step that is cut off had its blocks.
-                let blocks = blocks_needed(&parts.running, parts.clock.steps);
-                kv::allocate(&mut parts.pool, u64::from(blocks));
+                let blocks = blocks_needed(parts.running, parts.clock.steps);
+                kv::allocate(parts.pool, u64::from(blocks));
             }
         }
-        plant.book(&mut parts.brought, parts.engine, parts.hardware, &mut doors.rows);
+        book(parts.brought, parts.engine, parts.hardware, &mut gpus, traffic);
         parts.series.flush(stop, parts.hardware, &mut doors.rows);
     }
-    plant.network.flush(stop, &mut doors.rows);
     doors.hand_over_rows();
 }
 
@@ -55,14 +65,13 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
     let mut state =
         SystemState::<(ResMut<Hub>, Query<EngineParts>, Query<(Entity, &mut Sequence)>, Query<&Request>)>::new(world);
     let (mut hub, mut engines, mut sequences, requests) = state.get_mut(world).expect("the world has all of it");
-    hub.doors.hand_over_held();
     let alive = sequences.iter().filter(|(_, sequence)| sequence.phase != Phase::Ended);
     let mut in_flight: Vec<_> = alive.map(|(entity, sequence)| (sequence.id, entity)).collect();
     in_flight.sort_unstable();
     let none_in_flight = in_flight.is_empty();
     for (_, entity) in in_flight {
         let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
-        let engine = hub.timeline.engines[sequence.engine as usize];
+        let engine = hub.timeline.engines[(sequence.engine - hub.timeline.first_engine) as usize];
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         let waiting = matches!(sequence.phase, Phase::Waiting | Phase::Loading);
         if !waiting {
@@ -79,7 +88,6 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         let record = record_of(request, &sequence, end);
         hub.write_last(record);
     }
-    hub.doors.hand_over_held();
     debug_assert_eq!(
         hub.timeline.ended.iter().sum::<u64>(),
         hub.timeline.next_id,

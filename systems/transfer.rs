@@ -9,10 +9,12 @@ use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Running, StepClock};
 use oracle_components::hardware::{Gpu, Link};
+use oracle_components::resources::Coupling;
+use oracle_components::scenario::LinkIndex;
 
 use crate::costing::StepWork;
 use crate::series::{FinishedRows, LinkSeries};
-use crate::world::{Brought, EngineHardware, Hub, Unbooked};
+use crate::world::{Booking, Brought, EngineHardware, Hub, Unbooked};
 
 /// The links of the world.
 #[derive(SystemParam)]
@@ -21,10 +23,18 @@ pub struct Network<'w, 's> {
 }
 
 impl Network<'_, '_> {
-    /// Sends `bytes` over `path` from `at`, whole, link after link: when it is out at the far end.
-    pub fn send(&mut self, path: &[Entity], bytes: f64, at: SimTime, rows: &mut FinishedRows) -> SimTime {
-        path.iter().fold(at, |at, &link| {
-            let (mut link, mut series) = self.links.get_mut(link).expect("links live as long as the world");
+    /// Sends `bytes` over `path` from `at`, whole, link after link: when it is out at the far end. `links` are the entities.
+    pub fn send(
+        &mut self,
+        path: &[LinkIndex],
+        links: &[Entity],
+        bytes: f64,
+        at: SimTime,
+        rows: &mut FinishedRows,
+    ) -> SimTime {
+        path.iter().fold(at, |at, &index| {
+            let (mut link, mut series) =
+                self.links.get_mut(links[index as usize]).expect("links live as long as the world");
             let serialisation = SimTime::from_secs_f64(bytes / link.bytes_per_s);
             let out = at.max(link.busy_until) + serialisation;
             link.busy_until = out;
@@ -37,12 +47,20 @@ impl Network<'_, '_> {
     }
 
     /// Sends `bytes` over all links of `path` at once, from when all are free, `at` at the earliest: when they are there.
-    pub fn send_through(&mut self, path: &[Entity], bytes: f64, at: SimTime, rows: &mut FinishedRows) -> SimTime {
-        let busy_until = path.iter().filter_map(|&link| self.links.get(link).ok()).map(|(link, _)| link.busy_until);
+    pub fn send_through(
+        &mut self,
+        path: &[LinkIndex],
+        links: &[Entity],
+        bytes: f64,
+        at: SimTime,
+        rows: &mut FinishedRows,
+    ) -> SimTime {
+        let entities = || path.iter().map(|&index| links[index as usize]);
+        let busy_until = entities().filter_map(|link| self.links.get(link).ok()).map(|(link, _)| link.busy_until);
         let start = busy_until.fold(at, SimTime::max);
         let (mut slowest, mut latency) = (SimTime::ZERO, SimTime::ZERO);
-        for &link in path {
-            let (mut link, mut series) = self.links.get_mut(link).expect("links live as long as the world");
+        for entity in entities() {
+            let (mut link, mut series) = self.links.get_mut(entity).expect("links live as long as the world");
             let serialisation = SimTime::from_secs_f64(bytes / link.bytes_per_s);
             link.busy_until = start + serialisation;
             link.totals.transfers += 1;
@@ -55,28 +73,15 @@ impl Network<'_, '_> {
         start + slowest + latency
     }
 
-    /// How long a link takes for `bytes`.
-    fn carrying(&self, link: Entity, bytes: f64) -> SimTime {
-        let (link, _) = self.links.get(link).expect("links live as long as the world");
-        SimTime::from_secs_f64(bytes / link.bytes_per_s)
-    }
-
-    /// Books `bytes` that kept a link `busy` for a part of the time from `from` to `to`.
-    fn book(
-        &mut self,
-        link: Entity,
-        bytes: f64,
-        busy: SimTime,
-        (from, to): (SimTime, SimTime),
-        rows: &mut FinishedRows,
-    ) {
-        if bytes == 0.0 {
-            return;
+    /// Books the traffic of steps on its links.
+    pub fn book(&mut self, traffic: &mut Vec<Booking>, links: &[Entity], rows: &mut FinishedRows) {
+        for Booking { link, span: (from, to), busy, bytes } in traffic.drain(..) {
+            let (mut link, mut series) =
+                self.links.get_mut(links[link as usize]).expect("links live as long as the world");
+            link.totals.busy += busy;
+            link.totals.bytes += bytes;
+            series.book(from, to, busy, bytes, rows);
         }
-        let (mut link, mut series) = self.links.get_mut(link).expect("links live as long as the world");
-        link.totals.busy += busy;
-        link.totals.bytes += bytes;
-        series.book(from, to, busy, bytes, rows);
     }
 
     /// Ends the open intervals of all links at `stop`.
@@ -146,76 +151,84 @@ impl Unbooked {
 pub type TransferParts = (&'static Engine, &'static mut Brought, &'static EngineHardware, &'static Running);
 
 /// Carries what the steps that ended have sent.
-pub fn transfer(mut hub: ResMut<Hub>, mut engines: Query<TransferParts>, mut plant: Plant) {
-    let Hub { timeline, doors, completion_bell, .. } = &mut *hub;
+pub fn transfer(
+    mut hub: ResMut<Hub>,
+    mut engines: Query<TransferParts>,
+    mut gpus: Query<&mut Gpu>,
+    mut network: Network,
+) {
+    let Hub { timeline, doors, links, traffic, completion_bell, .. } = &mut *hub;
     for &(_, index) in &timeline.due {
         let entity = timeline.engines[index as usize];
         let (engine, mut brought, hardware, running) =
             engines.get_mut(entity).expect("engines live as long as the world");
         let brought = &mut *brought;
         if brought.work.is_some() || running.count == 0 {
-            plant.book(brought, engine, hardware, &mut doors.rows);
+            book(brought, engine, hardware, &mut gpus, traffic);
         }
         for (_, end) in &mut brought.ended {
             if let Some(tokens) = end.whole_response_tokens {
                 let bytes = f64::from(tokens) * engine.response_bytes_per_token;
-                end.completion = plant.network.send(&engine.egress, bytes, end.completion, &mut doors.rows);
+                end.completion = network.send(&engine.egress, links, bytes, end.completion, &mut doors.rows);
             }
         }
+    }
+    // Loose engines share links with those of other worlds; their traffic is booked when all are through the window.
+    if timeline.coupling == Coupling::Tight {
+        network.book(traffic, links, &mut doors.rows);
     }
     if !doors.rows.0.is_empty() {
         completion_bell.ring();
     }
 }
 
-/// What steps are booked on.
-#[derive(SystemParam)]
-pub struct Plant<'w, 's> {
-    gpus: Query<'w, 's, &'static mut Gpu>,
-    /// The links.
-    pub network: Network<'w, 's>,
+/// Books all that an engine's steps did on its GPUs, and notes their traffic.
+pub fn book(
+    brought: &mut Brought,
+    engine: &Engine,
+    hardware: &EngineHardware,
+    gpus: &mut Query<&mut Gpu>,
+    traffic: &mut Vec<Booking>,
+) {
+    book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
+    if let Some(work) = brought.work.take() {
+        brought.unbooked.from = brought.from;
+        brought.unbooked.add(brought.to, work, (brought.flow_bytes, brought.flows), engine);
+        book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
+    }
 }
 
-impl Plant<'_, '_> {
-    /// Books all that an engine's steps did.
-    pub fn book(&mut self, brought: &mut Brought, engine: &Engine, hardware: &EngineHardware, rows: &mut FinishedRows) {
-        self.book_kept(&mut brought.unbooked, engine, hardware, rows);
-        if let Some(work) = brought.work.take() {
-            brought.unbooked.from = brought.from;
-            brought.unbooked.add(brought.to, work, (brought.flow_bytes, brought.flows), engine);
-            self.book_kept(&mut brought.unbooked, engine, hardware, rows);
-        }
+fn book_kept(
+    unbooked: &mut Unbooked,
+    engine: &Engine,
+    hardware: &EngineHardware,
+    gpus: &mut Query<&mut Gpu>,
+    traffic: &mut Vec<Booking>,
+) {
+    if unbooked.is_empty() {
+        return;
     }
-
-    fn book_kept(
-        &mut self,
-        unbooked: &mut Unbooked,
-        engine: &Engine,
-        hardware: &EngineHardware,
-        rows: &mut FinishedRows,
-    ) {
-        if unbooked.is_empty() {
-            return;
-        }
-        let span = (unbooked.from, unbooked.to);
-        let work = std::mem::take(&mut unbooked.work);
-        let busy_s = span.1.since(span.0).as_secs_f64() * hardware.gpu_share;
-        for gpu in &hardware.gpus {
-            let mut gpu = self.gpus.get_mut(gpu.entity).expect("GPUs live as long as the world");
-            gpu.totals.busy += SimTime::from_secs_f64(busy_s);
-            gpu.totals.flops += work.flops_per_gpu;
-            gpu.totals.bytes += work.memory_bytes_per_gpu;
-        }
-        let streamed_bytes = std::mem::take(&mut unbooked.streamed_bytes);
+    let span = (unbooked.from, unbooked.to);
+    let work = std::mem::take(&mut unbooked.work);
+    let busy_s = span.1.since(span.0).as_secs_f64() * hardware.gpu_share;
+    for gpu in &hardware.gpus {
+        let mut gpu = gpus.get_mut(gpu.entity).expect("GPUs live as long as the world");
+        gpu.totals.busy += SimTime::from_secs_f64(busy_s);
+        gpu.totals.flops += work.flops_per_gpu;
+        gpu.totals.bytes += work.memory_bytes_per_gpu;
+    }
+    let streamed_bytes = std::mem::take(&mut unbooked.streamed_bytes);
+    if streamed_bytes > 0.0 {
         for (&link, busy) in engine.egress.iter().zip(&mut unbooked.streaming) {
-            self.network.book(link, streamed_bytes, std::mem::take(busy), span, rows);
+            traffic.push(Booking { link, span, busy: std::mem::take(busy), bytes: streamed_bytes });
         }
-        for (path, bytes) in [(&hardware.ring_links, work.ring_bytes), (&hardware.stage_links, work.stage_bytes)] {
-            for &link in path {
-                let busy = self.network.carrying(link, bytes);
-                self.network.book(link, bytes, busy, span, rows);
-            }
-        }
-        unbooked.from = unbooked.to;
     }
+    for (path, bytes) in [(&hardware.ring_links, work.ring_bytes), (&hardware.stage_links, work.stage_bytes)] {
+        let path = path.iter().filter(|_| bytes > 0.0);
+        traffic.extend(path.map(|&(link, bytes_per_s)| {
+            let busy = SimTime::from_secs_f64(bytes / bytes_per_s);
+            Booking { link, span, busy, bytes }
+        }));
+    }
+    unbooked.from = unbooked.to;
 }

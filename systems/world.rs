@@ -10,8 +10,9 @@ use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
 use oracle_components::record::RequestRecord;
 use oracle_components::resources::Timeline;
-use oracle_components::scenario::{EngineIndex, GpuIndex};
+use oracle_components::scenario::{EngineIndex, GpuIndex, LinkIndex, Role, SchedulerSpec};
 
+use crate::arrival::Routed;
 use crate::costing::{PreparedStep, StepCost, StepShape, StepWork};
 use crate::executor::Bell;
 use crate::ports::{RecordSink, RequestSource};
@@ -26,6 +27,12 @@ pub struct Hub {
     pub timeline: Timeline,
     /// Requests in, records out.
     pub doors: Doors,
+    /// Links, by index, if this is the world that they are in.
+    pub links: Vec<Entity>,
+    /// Traffic of steps that is not on the links yet.
+    pub traffic: Vec<Booking>,
+    /// If engines are loose: requests that arrive within the window, routed.
+    pub feed: Vec<Routed>,
     /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
     pub vacant: Vec<Entity>,
     /// Rung when there is something to carry.
@@ -36,24 +43,55 @@ pub struct Hub {
     pub handover_bell: Bell,
 }
 
+/// What the way in to an engine depends on.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Its limits.
+    pub scheduler: SchedulerSpec,
+    /// What of a request's life it serves.
+    pub role: Role,
+    /// Its KV blocks.
+    pub kv_blocks: u64,
+    /// KV blocks where its requests are answered: its own, or those of the smallest decode engine.
+    pub answer_kv_blocks: u64,
+    /// Links from the client, in the order of travel.
+    pub ingress: Vec<LinkIndex>,
+}
+
 /// The doors of the world: where requests come from and which way they go, and where records go.
 pub struct Doors {
     /// Where requests come from.
     pub source: Box<dyn RequestSource>,
     /// Which engine they go to.
     pub router: Router,
+    /// The engines' gates.
+    pub gates: Vec<Gate>,
     /// Bytes of a prompt token on the ingress links.
     pub prompt_bytes_per_token: f64,
     /// Where records go.
     pub sink: Box<dyn RecordSink>,
     /// The sink can take no more.
     pub closed: bool,
-    /// Records of a window, until all engines are through it.
-    pub held: Vec<RequestRecord>,
-    /// Where each of them belongs: its instant, its engine (arrivals come before any), its position among the held.
-    pub places: Vec<(SimTime, u32, u32)>,
+    /// If engines are loose, where each record belongs: its instant, then arrivals before engines by index.
+    pub places: Vec<Place>,
     /// Rows of the time series whose intervals have passed, on their way to the sink.
     pub rows: FinishedRows,
+}
+
+/// The place of a record among those of all engines.
+pub type Place = (SimTime, u64);
+
+/// Bytes that kept a link busy for a part of a span of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Booking {
+    /// Which link.
+    pub link: LinkIndex,
+    /// From when to when.
+    pub span: (SimTime, SimTime),
+    /// For how long.
+    pub busy: SimTime,
+    /// How many bytes.
+    pub bytes: f64,
 }
 
 impl Doors {
@@ -62,18 +100,6 @@ impl Doors {
         if !self.closed && self.sink.request(record).is_err() {
             self.closed = true;
         }
-    }
-
-    /// Hands over the records of a window in their order.
-    pub fn hand_over_held(&mut self) {
-        let (held, mut places) = (std::mem::take(&mut self.held), std::mem::take(&mut self.places));
-        places.sort_unstable();
-        for &(_, _, position) in &places {
-            self.hand_over(&held[position as usize]);
-        }
-        (self.held, self.places) = (held, places);
-        self.held.clear();
-        self.places.clear();
     }
 
     /// Hands finished rows of the time series to the sink.
@@ -203,10 +229,10 @@ pub struct EngineHardware {
     pub gpus: Vec<EngineGpu>,
     /// What of each GPU's time it has.
     pub gpu_share: f64,
-    /// Links that its collectives cross, once for each hop that does.
-    pub ring_links: Vec<Entity>,
-    /// Links that its activations cross from stage to stage.
-    pub stage_links: Vec<Entity>,
+    /// Links that its collectives cross, once for each hop that does, with their bytes per second.
+    pub ring_links: Vec<(LinkIndex, f64)>,
+    /// Links that its activations cross from stage to stage, the same way.
+    pub stage_links: Vec<(LinkIndex, f64)>,
 }
 
 /// All of an engine.

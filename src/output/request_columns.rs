@@ -2,6 +2,7 @@
 
 use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
+use oracle_components::scenario::{Role, Scenario};
 
 use super::columns::{Column, Scale, Value};
 
@@ -20,8 +21,30 @@ fn was_delivered(record: &RequestRecord) -> bool {
     record.delivered <= record.completion
 }
 
-/// The columns, in the order of the files.
-pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
+/// How long the KV cache waited on the prefill engine until the decode engine began to load it; `None` if it never did.
+fn kv_wait_time(record: &RequestRecord) -> Option<SimTime> {
+    let prefill = record.prefill.as_ref()?;
+    prefill.load_started.map(|started| started.since(prefill.end))
+}
+
+/// How long the KV cache took to the decode engine; `None` if it was not there by the end.
+fn kv_transfer_time(record: &RequestRecord) -> Option<SimTime> {
+    let prefill = record.prefill.as_ref()?;
+    let loaded = prefill.loaded.filter(|&loaded| loaded <= record.completion)?;
+    prefill.load_started.map(|started| loaded.since(started))
+}
+
+/// The columns of a scenario's requests: those of pools only where there are any.
+pub(super) fn request_columns(scenario: &Scenario) -> &'static [Column<RequestRecord>] {
+    let has_pools = scenario.engines.iter().any(|engine| engine.role != Role::Both);
+    if has_pools { &REQUEST_COLUMNS } else { &REQUEST_COLUMNS[..COLUMNS_WITHOUT_POOLS] }
+}
+
+/// How many columns come before those of pools.
+const COLUMNS_WITHOUT_POOLS: usize = 28;
+
+/// The columns, in the order of the files; those of pools at the end.
+static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
     use Scale::{Milliseconds, Seconds};
     use Value::{Flag, FloatOrNull, Identifier, Integer, Text, Time, TimeOrNull, Word, WordOrNull};
     [
@@ -133,5 +156,29 @@ pub(super) static REQUEST_COLUMNS: [Column<RequestRecord>; 28] = {
             Integer(|r| r.recomputed_tokens.into()),
         ),
         Column::new("preemptions", "", "times it was preempted", Integer(|r| r.preemptions.into())),
+        Column::new(
+            "prefill_framework",
+            "",
+            "engine that computed its prompt, if that was another one",
+            WordOrNull(|r, names| r.prefill.as_ref().map(|prefill| names.engines[prefill.engine as usize].as_str())),
+        ),
+        Column::new(
+            "prefill_end_time",
+            "s",
+            "end of the step that computed the prompt's last token there",
+            TimeOrNull(Seconds, |r| r.prefill.as_ref().map(|prefill| prefill.end)),
+        ),
+        Column::new(
+            "kv_wait_time_ms",
+            "ms",
+            "from then until the decode engine began to load the KV cache",
+            TimeOrNull(Milliseconds, kv_wait_time),
+        ),
+        Column::new(
+            "kv_transfer_time_ms",
+            "ms",
+            "from then until the KV cache was there",
+            TimeOrNull(Milliseconds, kv_transfer_time),
+        ),
     ]
 };

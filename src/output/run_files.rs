@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use oracle_components::record::{IntervalRow, RequestRecord};
+use oracle_components::scenario::Scenario;
 
 use super::OutputError;
 use super::OutputPlan;
@@ -10,7 +11,7 @@ use super::csv_file::CsvFile;
 use super::interval_columns::INTERVAL_COLUMNS;
 use super::names::Names;
 use super::parquet_file::ParquetFile;
-use super::request_columns::REQUEST_COLUMNS;
+use super::request_columns::request_columns;
 use super::staged::ClosedFile;
 use super::statistics::RequestStatistics;
 
@@ -32,15 +33,16 @@ pub(super) struct RunFiles {
 }
 
 impl RunFiles {
-    pub(super) fn create(plan: &OutputPlan, names: Names) -> Result<Self, OutputError> {
+    pub(super) fn create(plan: &OutputPlan, scenario: &Scenario, names: Names) -> Result<Self, OutputError> {
+        let columns = request_columns(scenario);
         let requests_parquet = plan.requests_parquet.as_deref();
         let requests_csv = plan.requests_csv.as_deref();
         let timeseries_parquet = plan.timeseries_parquet.as_deref();
         Ok(Self {
             statistics: RequestStatistics::new(plan.warm_up, names.profiles.len()),
             names,
-            requests_parquet: requests_parquet.map(|path| ParquetFile::create(path, &REQUEST_COLUMNS)).transpose()?,
-            requests_csv: requests_csv.map(|path| CsvFile::create(path, &REQUEST_COLUMNS)).transpose()?,
+            requests_parquet: requests_parquet.map(|path| ParquetFile::create(path, columns)).transpose()?,
+            requests_csv: requests_csv.map(|path| CsvFile::create(path, columns)).transpose()?,
             timeseries_parquet: timeseries_parquet
                 .map(|path| ParquetFile::create(path, &INTERVAL_COLUMNS))
                 .transpose()?,

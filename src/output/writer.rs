@@ -61,7 +61,7 @@ impl RunWriter {
     pub fn create(plan: &OutputPlan, scenario: &Scenario, profile_names: &[String]) -> Result<Self, OutputError> {
         refuse_paths(plan)?;
         let names = Names::new(scenario, profile_names);
-        let files = RunFiles::create(plan, names.clone())?;
+        let files = RunFiles::create(plan, scenario, names.clone())?;
         let summary_json = StagedFile::create(&plan.summary_json)?;
         let manifest_json = StagedFile::create(&plan.manifest_json)?;
         let (batches, full) = sync_channel(WAITING_BATCHES);

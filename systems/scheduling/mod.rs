@@ -63,7 +63,7 @@ pub fn schedule_batches(
             handover_bell.ring();
         }
         let idle = parts.running.count == 0;
-        if !keep(&mut parts.brought, parts.engine, timeline.series_interval) || idle {
+        if !keep(parts.brought, parts.engine, timeline.series_interval) || idle {
             transfer_bell.ring();
         }
         if !parts.brought.ended.is_empty() {

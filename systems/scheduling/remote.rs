@@ -21,7 +21,7 @@ pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
     remote.computed.sort_unstable();
     for &(_, entity) in &remote.computed {
         let mut sequence = sequences.get_mut(entity).expect("a computed sequence lives");
-        queue::forget(&mut parts.running, &sequence, parts.engine.scheduler.policy);
+        queue::forget(parts.running, &sequence, parts.engine.scheduler.policy);
         sequence.phase = Phase::Loading;
         sequence.computed = 0;
         let engine = parts.hardware.engine;
@@ -31,10 +31,10 @@ pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
     while let Some(first) = remote.holds.first_entry().filter(|first| first.key().0 <= now) {
         let hold = first.remove();
         if parts.engine.scheduler.prefix_caching == PrefixCaching::Off {
-            kv::release_empty(&mut parts.pool, u64::from(hold.tokens.div_ceil(block_tokens)));
+            kv::release_empty(parts.pool, u64::from(hold.tokens.div_ceil(block_tokens)));
         } else {
             let names = Names { segments: &hold.prefix, tail_key: hold.tail_key, block_tokens };
-            kv::release(&mut parts.pool, &names, hold.tokens);
+            kv::release(parts.pool, &names, hold.tokens);
         }
     }
 }
@@ -63,7 +63,7 @@ pub fn drop_loaded(parts: &mut EngineView<'_>, sequence: &Sequence) {
     let loaded = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded).expect("only what is loaded is dropped");
     let remote = parts.remote.as_mut().expect("only decode engines load");
     remote.loading.remove(&(loaded, sequence.id));
-    kv::release_empty(&mut parts.pool, load_blocks(sequence, parts.engine.scheduler.block_tokens));
+    kv::release_empty(parts.pool, load_blocks(sequence, parts.engine.scheduler.block_tokens));
 }
 
 /// Whether a waiting sequence's KV cache lies on a prefill engine.
@@ -80,11 +80,11 @@ pub fn load_blocks(sequence: &Sequence, block_tokens: u32) -> u64 {
 pub fn start_to_load(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, head: Entity) -> bool {
     let mut sequence = sequences.get_mut(head).expect("the head of the queue lives");
     let blocks = load_blocks(&sequence, parts.engine.scheduler.block_tokens);
-    if blocks > kv::free_blocks(&parts.pool) {
+    if blocks > kv::free_blocks(parts.pool) {
         return false;
     }
-    kv::allocate(&mut parts.pool, blocks);
-    queue::pop_head(&mut parts.queues);
+    kv::allocate(parts.pool, blocks);
+    queue::pop_head(parts.queues);
     sequence.phase = Phase::Loading;
     sequence.prefill.as_mut().expect("its prompt was computed elsewhere").load_started = Some(parts.clock.boundary);
     parts.remote.as_mut().expect("only decode engines load").started.push(head);
@@ -108,8 +108,8 @@ pub fn seat_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequen
         let entity = first.remove();
         let mut sequence = sequences.get_mut(entity).expect("a loaded sequence lives");
         sequence.computed = sequence.prompt_tokens - 1;
-        queue::enter(&mut parts.running, &mut sequence, entity, scheduler.policy);
-        leave::start_decoding(&mut parts.running, &parts.clock, &mut sequence, entity);
+        queue::enter(parts.running, &mut sequence, entity, scheduler.policy);
+        leave::start_decoding(parts.running, parts.clock, &mut sequence, entity);
         remote.joined.push(entity);
         seated += 1;
     }

@@ -58,7 +58,7 @@ pub fn end_steps(
             finished.push((id, entity));
         }
     }
-    adapt_horizon(&mut parts.epoch);
+    adapt_horizon(parts.epoch);
     parts.epoch.steps = 0;
 }
 
@@ -81,11 +81,11 @@ fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     if emitting > 0 {
         doors.sink.token_gaps(from, ends, u64::from(emitting));
     }
-    let held_before = kv::held_blocks(&parts.pool);
+    let held_before = kv::held_blocks(parts.pool);
     // The first step's were taken when it was scheduled.
-    kv::allocate(&mut parts.pool, blocks_over(&parts.running, parts.clock.steps + 1, steps as u64 - 1));
-    let held = (held_before + kv::held_blocks(&parts.pool)) as f64 / 2.0;
-    let work = parts.cost.price().work_over(steps as u64, summed_context(&parts.running, steps as u64));
+    kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));
+    let held = (held_before + kv::held_blocks(parts.pool)) as f64 / 2.0;
+    let work = parts.cost.price().work_over(steps as u64, summed_context(parts.running, steps as u64));
     let span_s = to.since(from).as_secs_f64();
     // Those that were delivered while the steps ran wait too, though only the boundary sees them.
     let delivered = parts.queues.inbox.iter().map(|&(delivered, _)| delivered).take_while(|&delivered| delivered <= to);
@@ -124,7 +124,7 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     let bytes = f64::from(sequences) * parts.engine.response_bytes_per_token;
     parts.brought.flow_bytes = bytes;
     parts.brought.flows = ends.len() as u64;
-    stream(parts.engine, &mut parts.clock, bytes, ends);
+    stream(parts.engine, parts.clock, bytes, ends);
 }
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on.
@@ -155,7 +155,7 @@ fn end_chunks(
         if sequence.first_token.is_none() {
             sequence.first_token = Some(if sequence.streaming { parts.clock.flow_received } else { end });
         }
-        start_decoding(&mut parts.running, &parts.clock, &mut sequence, chunk.sequence);
+        start_decoding(parts.running, parts.clock, &mut sequence, chunk.sequence);
     }
     // Chunks follow the order of the running prefills, of which they are the first.
     let mut chunks = parts.plan.chunks.iter();

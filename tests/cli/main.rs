@@ -3,6 +3,7 @@
 mod commands;
 mod mistakes;
 mod overrides;
+mod pools;
 mod runs;
 mod shared;
 mod signals;

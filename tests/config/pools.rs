@@ -122,6 +122,7 @@ fn each_mistake_about_pools_is_found() {
         ("nobody prefills", with_pools("role: prefill", "role: both")),
         ("no such role", with_pools("role: decode", "role: decoder")),
         ("no link between", with_pools("source_id: gpu0, dest_id: gpu1", "source_id: gpu0, dest_id: gpu2")),
+        ("a link too slow", with_pools("bandwidth_bps: 8e11", "bandwidth_bps: 8e5")),
         ("other blocks", with_pools("gpu_id: gpu1}", "gpu_id: gpu1, block_size: 32}")),
         ("another model", with_pools("Llama2-7B, gpu_id: gpu1}", "Llama2-13B, gpu_id: gpu1}")),
         ("another KV type", with_pools("gpu_id: gpu1}", "gpu_id: gpu1, kv_cache_dtype: fp8}")),

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use oracle_components::scenario::{EngineSpec, KvPaths, LevelOfDetail, Scenario};
+use oracle_components::scenario::{EngineIndex, EngineSpec, KvPaths, LevelOfDetail, Scenario};
 use oracle_systems::costing::{StepCost, StepShape};
+use oracle_systems::memory::kv_bytes_per_token;
 
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Framework;
@@ -20,8 +21,8 @@ const LONGEST_TOKEN_S: f64 = 1.0;
 
 /// Reports frameworks whose steps or transfers would not end.
 pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: &mut Diagnostics) {
-    let by_name: HashMap<&str, &EngineSpec> =
-        scenario.engines.iter().map(|engine| (engine.name.as_str(), engine)).collect();
+    let by_name: HashMap<&str, (EngineIndex, &EngineSpec)> =
+        (0..).zip(&scenario.engines).map(|(index, engine)| (engine.name.as_str(), (index, engine))).collect();
     // Alone: what other engines there are takes time to find out, and makes no step a thousand times as long.
     let alone = Scenario {
         horizon: None,
@@ -37,8 +38,11 @@ pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: 
         series_interval: scenario.series_interval,
     };
     for framework in frameworks {
-        let Some(engine) = framework.name.value.as_deref().and_then(|name| by_name.get(name)) else { continue };
+        let Some(&(index, engine)) = framework.name.value.as_deref().and_then(|name| by_name.get(name)) else {
+            continue;
+        };
         check_transfers(framework, engine, scenario, diagnostics);
+        check_kv_transfers(framework, index, scenario, diagnostics);
         let tokens = PROMPT_TOKENS.min(engine.scheduler.max_num_batched_tokens);
         let pairs = u64::from(tokens) * (u64::from(tokens) + 1) / 2;
         let shape = StepShape {
@@ -88,5 +92,23 @@ fn check_transfers(framework: &Framework, engine: &EngineSpec, scenario: &Scenar
                 format!("check the link's bandwidth_bps and {section}.bytes_per_token_estimate_for_network"),
             );
         }
+    }
+}
+
+/// KV caches that a decode engine loads.
+fn check_kv_transfers(framework: &Framework, decode: EngineIndex, scenario: &Scenario, diagnostics: &mut Diagnostics) {
+    let paths = scenario.kv_paths.iter().filter(|((_, to), _)| *to == decode).flat_map(|(_, paths)| paths);
+    let links = paths.flatten().map(|&link| &scenario.links[link as usize]);
+    let Some(slowest) = links.min_by(|a, b| a.bytes_per_s.total_cmp(&b.bytes_per_s)) else { return };
+    let bytes = kv_bytes_per_token(&scenario.engines[decode as usize].model);
+    let seconds = bytes / slowest.bytes_per_s;
+    if seconds > LONGEST_TOKEN_S {
+        let message = format!(
+            "the KV cache of a token, {} bytes, would take {} s over link {}",
+            number(bytes),
+            number(seconds),
+            slowest.id
+        );
+        diagnostics.error_with(&framework.at, message, "check the link's bandwidth_bps");
     }
 }
