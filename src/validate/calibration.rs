@@ -7,10 +7,10 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::comparison::{self, Comparison, Metric};
-use super::deployment::Deployment;
+use super::deployment::{Deployment, Keys};
 use super::problem::{Problem, Problems};
 use super::replay::replay;
 use super::requests_file::{self, Recorded};
@@ -81,8 +81,8 @@ pub struct Calibration {
     pub after: Comparison,
     /// Root mean square of ln(predicted / measured), before and after.
     pub rms: (f64, f64),
-    /// The device's data sheet as a configuration has it.
-    sheet: Value,
+    /// What a configuration needs beside them for the same prediction.
+    keys: Keys,
 }
 
 /// Fits the three numbers to the run of a folder.
@@ -93,7 +93,7 @@ pub fn calibrate(folder: &Path, options: &Options) -> Result<Calibration, Proble
     let run = run_file::read(folder)?;
     let recorded = requests_file::read(folder)?;
     let simulate = |overrides: Overrides| simulate(&run, &recorded, folder, &Options { overrides, ..options.clone() });
-    let (before, sheet) = simulate(options.overrides.clone())?;
+    let (before, keys) = simulate(options.overrides.clone())?;
     if mean_square(&before).is_none() {
         let message = "measures no latency and no throughput that three numbers could be fitted to";
         return Err(Problem::of_file(&folder.join("run.json"), message).into());
@@ -109,13 +109,13 @@ pub fn calibrate(folder: &Path, options: &Options) -> Result<Calibration, Proble
     let fit = Fit::of_point(&point);
     let (after, _) = simulate(fit.overrides(&options.overrides))?;
     let rms = |comparison| mean_square(comparison).map_or(f64::NAN, f64::sqrt);
-    Ok(Calibration { fit, rms: (rms(&before), rms(&after)), before, after, sheet })
+    Ok(Calibration { fit, rms: (rms(&before), rms(&after)), before, after, keys })
 }
 
-fn simulate(run: &Run, recorded: &Recorded, folder: &Path, options: &Options) -> Result<(Comparison, Value), Problems> {
+fn simulate(run: &Run, recorded: &Recorded, folder: &Path, options: &Options) -> Result<(Comparison, Keys), Problems> {
     let deployment = Deployment::of_run(run, folder, options)?;
     let replayed = replay(deployment.scenario(), &recorded.requests);
-    Ok((comparison::compare(run, recorded, &deployment, &replayed), deployment.sheet()))
+    Ok((comparison::compare(run, recorded, &deployment, &replayed), deployment.keys))
 }
 
 /// Mean square of ln(predicted / measured).
@@ -140,10 +140,10 @@ impl Calibration {
     #[must_use]
     pub fn yaml(&self) -> String {
         let Fit { mfu, mbu, step_overhead_s } = self.fit;
-        let sheet: String = match &self.sheet {
-            Value::Object(sheet) => sheet.iter().map(|(key, value)| format!("      {key}: {value}\n")).collect(),
-            _ => String::new(),
+        let lines = |keys: &Map<String, Value>| {
+            keys.iter().map(|(key, value)| format!("      {key}: {value}\n")).collect::<String>()
         };
+        let (sheet, engine) = (lines(&self.keys.device), lines(&self.keys.engine));
         let worst = |comparison: &Comparison| {
             let metrics = if comparison.statistics.metrics.is_empty() {
                 &comparison.metrics
@@ -161,7 +161,7 @@ impl Calibration {
              # Off before: {:.1} % (root mean square){}\n\
              # Off after:  {:.1} % (root mean square){}\n\
              hardware_profile:\n  compute_devices:\n    - device_id: gpu\n{sheet}      mfu: {mfu}\n      mbu: {mbu}\n\
-             frameworks_to_test:\n  - config:\n      step_overhead_s: {step_overhead_s}\n",
+             frameworks_to_test:\n  - config:\n      step_overhead_s: {step_overhead_s}\n{engine}",
             self.after.run,
             100.0 * self.rms.0,
             worst(&self.before),

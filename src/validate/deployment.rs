@@ -32,6 +32,15 @@ pub struct DeploymentOptions {
     pub model_config: Option<PathBuf>,
 }
 
+/// What a configuration needs to have a run's device, and its host's and clients' share of the time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    /// Of the device, but for its id.
+    pub(super) device: Map<String, Value>,
+    /// Of the framework.
+    pub(super) engine: Map<String, Value>,
+}
+
 /// A deployment, ready to simulate.
 #[derive(Clone, Debug)]
 pub(super) struct Deployment {
@@ -40,8 +49,8 @@ pub(super) struct Deployment {
     pub(super) kv_blocks: (Option<u64>, Option<u64>),
     /// What was assumed.
     pub(super) warnings: Vec<String>,
-    /// The device as a configuration has it.
-    device_keys: Value,
+    /// What a configuration needs for the same prediction.
+    pub(super) keys: Keys,
 }
 
 impl Deployment {
@@ -49,28 +58,23 @@ impl Deployment {
     pub(super) fn of_run(run: &Run, folder: &Path, options: &Options) -> Result<Self, Problems> {
         let mut draft = Draft::new(run, folder, options)?;
         let mut config = draft.config();
-        let device_keys = draft.device_keys();
+        let keys = draft.keys();
         let predicted = load_value(&config, ORIGIN, &options.overrides);
         let measured = run.engine.num_gpu_blocks.map(u64::from);
         let Some(blocks) = measured else {
             let resolved = predicted.map_err(Problems::Deployment)?;
             let kv_blocks = (first_pool(&resolved), None);
-            return Ok(Self { resolved, kv_blocks, warnings: draft.warnings, device_keys });
+            return Ok(Self { resolved, kv_blocks, warnings: draft.warnings, keys });
         };
         let frameworks = config["frameworks_to_test"].as_array_mut().into_iter().flatten();
         frameworks.for_each(|framework| framework["config"]["num_gpu_blocks_override"] = blocks.into());
         let resolved = load_value(&config, ORIGIN, &options.overrides).map_err(Problems::Deployment)?;
         let kv_blocks = (predicted.ok().as_ref().and_then(first_pool), measured);
-        Ok(Self { resolved, kv_blocks, warnings: draft.warnings, device_keys })
+        Ok(Self { resolved, kv_blocks, warnings: draft.warnings, keys })
     }
 
     pub(super) fn scenario(&self) -> &Scenario {
         &self.resolved.scenario
-    }
-
-    /// The device as a configuration has it, but for its id.
-    pub(super) fn sheet(&self) -> Value {
-        self.device_keys.clone()
     }
 
     /// What the configuration's check had to say.
@@ -130,6 +134,21 @@ impl<'a> Draft<'a> {
             "workload": stand_in(),
             "frameworks_to_test": frameworks,
         })
+    }
+
+    fn keys(&self) -> Keys {
+        let device = self.device_keys().as_object().cloned().unwrap_or_default();
+        Keys { device, engine: self.host_keys() }
+    }
+
+    /// Time that neither the GPU nor the scheduler spends.
+    fn host_keys(&self) -> Map<String, Value> {
+        let keys = [
+            ("sequence_overhead_s", json!(SEQUENCE_OVERHEAD_S)),
+            ("async_scheduling", json!(self.version.async_scheduling())),
+            ("front_end", json!(self.run.front_end.key())),
+        ];
+        keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// The device as a configuration has it: by its catalog name, or by its data sheet.
@@ -215,7 +234,7 @@ impl<'a> Draft<'a> {
         let flags = &self.run.engine;
         let (tokens, seqs) = batch_limits(self.run.front_end, &self.sheet);
         let tokens = flags.max_num_batched_tokens.unwrap_or(tokens);
-        let mut config = Map::new();
+        let mut config = self.host_keys();
         let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
         set("model_profile_id", json!(self.model));
         set("max_num_batched_tokens", json!(tokens));
@@ -223,10 +242,7 @@ impl<'a> Draft<'a> {
         set("block_size", json!(flags.block_size.unwrap_or(16)));
         set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
         set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
-        set("async_scheduling", json!(self.version.async_scheduling()));
         set("step_overhead_s", json!(STEP_OVERHEAD_S));
-        set("sequence_overhead_s", json!(SEQUENCE_OVERHEAD_S));
-        set("front_end", json!(self.run.front_end.key()));
         set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
         if let Some(tokens) = flags.max_model_len {
             set("max_model_len", json!(tokens));
