@@ -54,6 +54,7 @@ fn shapes() -> impl Strategy<Value = StepShape> {
                 prefill_sequences: chunks,
                 prefill_pairs: tokens_u64 * context + tokens_u64 * (tokens_u64 + 1) / 2,
                 prefill_context_tokens: u64::from(chunks) * context + tokens_u64,
+                prefill_longest_context: if tokens > 0 { context as u32 + tokens } else { 0 },
                 sampled_rows: decodes + completed.min(chunks),
             }
         },
