@@ -5,6 +5,8 @@
 //! stays in bounds; a coefficient of 0 is off and stays so. The simplex method of Nelder and Mead takes no derivatives,
 //! which tiles have none of; it starts anew from where it ended until that brings no more.
 
+use std::collections::BTreeSet;
+
 use argmin::core::{CostFunction, Error, Executor, State};
 use argmin::solver::neldermead::NelderMead;
 use serde::Serialize;
@@ -15,13 +17,15 @@ use crate::catalog::FitError;
 
 /// Where the loss turns from quadratic to linear, in logarithms.
 const LARGE_ERROR: f64 = 0.05;
-/// First steps from the start, in logarithms.
-const FIRST_STEP: f64 = 0.4;
-const MOST_RESTARTS: u32 = 8;
+/// First steps from the start, in logarithms, in turn.
+const FIRST_STEPS: [f64; 4] = [0.4, -0.4, 1.5, -1.5];
+/// Coefficients below are none: all units are such that 1 can be told.
+const NEGLIGIBLE: f64 = 1e-3;
+const MOST_RESTARTS: u32 = 30;
 /// What a restart must bring to be worth another, in loss.
-const WORTH_IT: f64 = 1e-3;
+const WORTH_IT: f64 = 2e-4;
 /// Iterations of a start for each coefficient.
-const ITERATIONS: u64 = 60;
+const ITERATIONS: u64 = 200;
 
 /// A measured kernel.
 #[derive(Clone, Debug)]
@@ -89,7 +93,7 @@ fn unknown(name: &str, coefficient: f64) -> f64 {
 fn coefficient(name: &str, unknown: f64) -> f64 {
     let exact = if is_bounded(name) { (1.0 + (-unknown).exp()).recip() } else { unknown.clamp(-30.0, 30.0).exp() };
     let rounded: f64 = format!("{exact:.3e}").parse().expect("a number that was just written");
-    rounded
+    if rounded < NEGLIGIBLE { 0.0 } else { rounded }
 }
 
 /// Fits the coefficients of `start` that `seeks` names (all that are not 0, if it names none) to at most `most_points`.
@@ -101,9 +105,8 @@ pub(super) fn fit<W, C: Serialize + DeserializeOwned>(
     predict: impl Fn(&C, &W) -> f64 + Copy,
 ) -> C {
     let Ok(Value::Object(values)) = serde_json::to_value(start) else { unreachable!("a curve is a struct of numbers") };
-    let is_sought = |name: &str, value: &Value| {
-        value.as_f64() != Some(0.0) && (seeks.is_empty() || seeks.contains(&name))
-    };
+    let is_sought =
+        |name: &str, value: &Value| value.as_f64() != Some(0.0) && (seeks.is_empty() || seeks.contains(&name));
     let sought: Vec<String> =
         values.iter().filter(|(name, value)| is_sought(name, value)).map(|(name, _)| name.clone()).collect();
     let mut best: Vec<f64> =
@@ -118,7 +121,7 @@ pub(super) fn fit<W, C: Serialize + DeserializeOwned>(
     };
     let mut loss = problem().loss(&best);
     for restart in 0..MOST_RESTARTS {
-        let step = if restart % 2 == 0 { FIRST_STEP } else { -FIRST_STEP };
+        let step = FIRST_STEPS[restart as usize % FIRST_STEPS.len()];
         let mut simplex = vec![best.clone()];
         simplex.extend((0..best.len()).map(|at| {
             let mut corner = best.clone();
@@ -135,7 +138,7 @@ pub(super) fn fit<W, C: Serialize + DeserializeOwned>(
             best.clone_from(param);
             loss = cost;
         }
-        if gain < WORTH_IT && restart > 0 {
+        if gain < WORTH_IT && restart as usize >= FIRST_STEPS.len() {
             break;
         }
     }
@@ -144,12 +147,16 @@ pub(super) fn fit<W, C: Serialize + DeserializeOwned>(
 
 /// Splits points in those to fit to and those held out, half of the keys each, at random but always the same.
 pub(super) fn hold_out<W: Clone>(points: &[Point<W>]) -> (Vec<Point<W>>, Vec<Point<W>>) {
-    points.iter().cloned().partition(|point| {
-        let mixed = point.key.iter().fold(0x9e37_79b9_7f4a_7c15_u64, |sum, part| {
-            let sum = (sum ^ u64::from(*part)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            sum ^ (sum >> 29)
-        });
-        (mixed >> 32) % 2 == 0
+    let keys: BTreeSet<_> = points.iter().map(|point| (mixed(point.key), point.key)).collect();
+    let known: BTreeSet<_> = keys.iter().step_by(2).map(|(_, key)| *key).collect();
+    points.iter().cloned().partition(|point| known.contains(&point.key))
+}
+
+/// A number without rhyme or reason for each key (the mixing of SplitMix64).
+fn mixed(key: [u32; 4]) -> u64 {
+    key.iter().fold(0x9e37_79b9_7f4a_7c15, |sum: u64, part| {
+        let sum = (sum ^ u64::from(*part)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        sum ^ (sum >> 29)
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use oracle_components::efficiency::{DecodeAttentionCurve, EfficiencyCurves, StreamCurve};
+use oracle_components::efficiency::{DecodeAttentionCurve, EfficiencyCurves, PrefillAttentionCurve, StreamCurve};
 use oracle_components::model::ModelArchitecture;
 use oracle_systems::costing::curves::{
     DecodeAttention, Gemm, PrefillAttention, compute_share, decode_attention, prefill_attention_s, stream_s,
@@ -12,12 +12,14 @@ use oracle_systems::costing::curves::{
 use super::fit::{Point, errors, fit, hold_out};
 use super::measured::{AttentionLine, DenseLine, MeasuredError, PerSequenceLine, Timed, read};
 use super::operators::{Decode, decode_s, fit_gemm, gemm};
-use super::{Calibration, Fitted, KernelFiles};
+use super::{Calibration, Fitted, KernelFiles, starts};
 
 /// Bytes of a 16-bit element.
 const ELEMENT_BYTES: f64 = 2.0;
 /// Shortest context of decodes that count.
 const SHORTEST_CONTEXT: u32 = 128;
+/// Streams of so many bytes find a part of them in the L2 cache, and no price is below that of memory.
+const CACHED_BYTES: std::ops::Range<f64> = 2e6..80e6;
 /// Bytes that the sampler moves for each entry of the vocabulary: 16 bits in, 32 bits written and read.
 const SAMPLED_BYTES: f64 = 2.0 + 4.0 + 4.0;
 
@@ -122,7 +124,10 @@ impl Profile<'_> {
             let work = gemm(rows, columns, depth, ELEMENT_BYTES);
             points.gemms.push(Point { work, key, measured_s });
         } else if let Some(bytes) = self.stream_bytes(layer) {
-            points.streams.push(Point { work: bytes * f64::from(rows), key, measured_s });
+            let bytes = bytes * f64::from(rows);
+            if !CACHED_BYTES.contains(&bytes) {
+                points.streams.push(Point { work: bytes, key, measured_s });
+            }
         } else if layer == "sampler" {
             let bytes = f64::from(rows) * f64::from(self.model.vocab) * SAMPLED_BYTES;
             points.samplers.push(Point { work: bytes, key, measured_s });
@@ -144,29 +149,20 @@ pub(super) fn fit_layers(
     }
     let peaks = calibration.peaks(None);
     let curves = &mut fitted.curves;
-    curves.gemm = fit_gemm("gemm", &points.gemms, &peaks, &curves.gemm, calibration, &mut fitted.errors);
+    curves.gemm = fit_gemm("gemm", &points.gemms, &peaks, &starts::GEMM, calibration, &mut fitted.errors);
     let stream = |curve: &StreamCurve, bytes: &f64| stream_s(curve, peaks.bytes_per_s, 1.0, *bytes);
-    let streams = [
-        ("elementwise", &points.streams, &mut curves.elementwise),
-        ("sampler", &points.samplers, &mut curves.sampler),
-    ];
+    let streams =
+        [("elementwise", &points.streams, &mut curves.elementwise), ("sampler", &points.samplers, &mut curves.sampler)];
     for (name, points, curve) in streams {
         let (known, held_out) = hold_out(points);
-        *curve = fit(curve, &[], &known, calibration.most_points, stream);
+        *curve = fit(&starts::STREAM, &[], &known, calibration.most_points, stream);
         fitted.errors.push(errors(name, &held_out, |bytes| stream(curve, bytes)));
     }
     let prefill = |curve: &_, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
     let (known, held_out) = hold_out(&points.prefills);
     let curve = &mut curves.prefill_attention;
-    let coefficients = [
-        "compute_share",
-        "memory_share",
-        "kv_passes",
-        "launch_us",
-        "longest_context_ns",
-        "critical_path_ns",
-    ];
-    *curve = fit(curve, &coefficients, &known, calibration.most_points, prefill);
+    let start = PrefillAttentionCurve { head_width_exponent: curve.head_width_exponent, ..starts::PREFILL_ATTENTION };
+    *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, prefill);
     fitted.errors.push(errors("prefill_attention", &held_out, |work| prefill(curve, work)));
     fit_decodes(&points, calibration, fitted);
     Ok(())
@@ -176,27 +172,19 @@ fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitt
     let bytes_per_s = calibration.device.memory_bytes_per_s;
     let decode = |curve: &DecodeAttentionCurve, work: &Decode| decode_s(curve, bytes_per_s, work);
     let (known, held_out) = hold_out(&points.decodes);
-    let coefficients = [
-        "memory_share",
-        "half_bandwidth_heads",
-        "half_bandwidth_exponent",
-        "launch_us",
-        "kv_head_ns",
-        "query_head_ns",
-    ];
     let curves = &mut fitted.curves;
-    let curve = fit(&curves.decode_attention, &coefficients, &known, calibration.most_points, decode);
+    let curve = fit(&starts::DECODE_ATTENTION, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, decode);
     fitted.errors.push(errors("decode_attention", &held_out, |work| decode(&curve, work)));
     curves.decode_attention = curve;
     if points.mixed.is_empty() {
         return;
     }
     let all = curves.clone();
-    let predict = |curve: &DecodeAttentionCurve, work: &(PrefillAttention, Decode, f64)| {
-        mixed_s(&all, curve, calibration, work)
-    };
+    let predict =
+        |curve: &DecodeAttentionCurve, work: &(PrefillAttention, Decode, f64)| mixed_s(&all, curve, calibration, work);
     let (known, held_out) = hold_out(&points.mixed);
     curves.decode_attention = fit(&curves.decode_attention, &["mixed_rows"], &known, calibration.most_points, predict);
+    curves.decode_attention_multi_head.mixed_rows = curves.decode_attention.mixed_rows;
     fitted.errors.push(errors("attention, mixed batches", &held_out, |work| predict(&curves.decode_attention, work)));
 }
 

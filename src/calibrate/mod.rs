@@ -9,6 +9,7 @@ mod fit;
 mod layers;
 mod measured;
 mod operators;
+mod starts;
 
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@
 //! - Experts: tokens routed as by a real gate, no expert parallelism (measured on one GPU, it computes other tokens too).
 //!   Held out by sizes and ranks.
 
-use oracle_components::efficiency::{DecodeAttentionCurve, GemmCurve};
+use oracle_components::efficiency::{DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve};
 use oracle_systems::costing::curves::{
     DecodeAttention, Experts, Gemm, Peaks, PrefillAttention, decode_attention, experts_s, gemm_s, prefill_attention_s,
     routed_tokens,
@@ -14,7 +14,7 @@ use oracle_systems::costing::curves::{
 
 use super::fit::{Point, errors, fit, hold_out};
 use super::measured::{DecodeLine, ExpertsLine, GemmLine, MeasuredError, PrefillLine, Timed, read};
-use super::{Calibration, Fitted, KernelFiles};
+use super::{Calibration, Fitted, KernelFiles, starts};
 
 /// Least and greatest depth of a product, and the fewest columns.
 const DEPTHS: std::ops::RangeInclusive<u32> = 256..=16_384;
@@ -36,10 +36,17 @@ pub(super) fn fit_gemms(
 ) -> Result<(), MeasuredError> {
     let eight_bit = calibration.device.peak_flops.fp8.or(calibration.device.peak_flops.int8);
     let sets = [
-        (&files.gemm, "gemm", calibration.peaks(None), 2.0, &mut fitted.curves.gemm),
-        (&files.gemm_8bit, "gemm_8bit", calibration.peaks(eight_bit), 1.0, &mut fitted.curves.gemm_8bit),
+        (&files.gemm, "gemm", calibration.peaks(None), 2.0, starts::GEMM, &mut fitted.curves.gemm),
+        (
+            &files.gemm_8bit,
+            "gemm_8bit",
+            calibration.peaks(eight_bit),
+            1.0,
+            starts::GEMM_8BIT,
+            &mut fitted.curves.gemm_8bit,
+        ),
     ];
-    for (path, name, peaks, weight_bytes, curve) in sets {
+    for (path, name, peaks, weight_bytes, start, curve) in sets {
         let Some(path) = path else { continue };
         let lines: Vec<GemmLine> = read(path)?;
         let lines = lines.iter().filter(|line| line.n >= *DEPTHS.start() && DEPTHS.contains(&line.k));
@@ -50,10 +57,10 @@ pub(super) fn fit_gemms(
                 measured_s: line.seconds(),
             })
             .collect();
-        *curve = fit_gemm(name, &points, &peaks, curve, calibration, &mut fitted.errors);
         if points.is_empty() {
             return Err(MeasuredError::Nothing { path: path.clone(), what: "products of a model's size".to_owned() });
         }
+        *curve = fit_gemm(name, &points, &peaks, &start, calibration, &mut fitted.errors);
     }
     Ok(())
 }
@@ -110,15 +117,8 @@ fn fit_prefill(lines: &[PrefillLine], calibration: &Calibration<'_>, fitted: &mu
     let predict = |curve: &_, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
     let (known, held_out) = hold_out(&usual);
     let curve = &mut fitted.curves.prefill_attention;
-    let coefficients = [
-        "compute_share",
-        "memory_share",
-        "kv_passes",
-        "launch_us",
-        "longest_context_ns",
-        "critical_path_ns",
-    ];
-    *curve = fit(curve, &coefficients, &known, calibration.most_points, predict);
+    let start = PrefillAttentionCurve { head_width_exponent: curve.head_width_exponent, ..starts::PREFILL_ATTENTION };
+    *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, predict);
     fitted.errors.push(errors("prefill_attention", &held_out, |work| predict(curve, work)));
     if !others.is_empty() {
         let (known, held_out) = hold_out(&others);
@@ -180,15 +180,10 @@ fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut 
             };
             points.iter().filter(|point| is_selected(point)).cloned().collect::<Vec<_>>()
         };
-        let coefficients = [
-            "memory_share",
-            "half_bandwidth_heads",
-            "half_bandwidth_exponent",
-            "launch_us",
-            "kv_head_ns",
-            "query_head_ns",
-        ];
-        *curve = fit(curve, &coefficients, &select(&all_known, false, false), calibration.most_points, predict);
+        let DecodeAttentionCurve { mixed_rows, narrow_kv_share, .. } = *curve;
+        let start = DecodeAttentionCurve { mixed_rows, narrow_kv_share, ..starts::DECODE_ATTENTION };
+        let known = select(&all_known, false, false);
+        *curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, predict);
         let mut note = |what: &str, points: &[Point<Decode>], curve: &DecodeAttentionCurve| {
             if !points.is_empty() {
                 fitted.errors.push(errors(&format!("{name}{what}"), points, |work| predict(curve, work)));
@@ -284,11 +279,10 @@ pub(super) fn fit_experts(
         if points.is_empty() {
             continue;
         }
-        let predict = |curve: &oracle_components::efficiency::ExpertsCurve, shape: &ExpertsShape| {
-            experts_s(curve, &peaks, &shape.work(curve.routing_share))
-        };
+        let predict =
+            |curve: &ExpertsCurve, shape: &ExpertsShape| experts_s(curve, &peaks, &shape.work(curve.routing_share));
         let (known, held_out) = hold_out(&points);
-        *curve = fit(curve, &[], &known, calibration.most_points, predict);
+        *curve = fit(&starts::EXPERTS, &[], &known, calibration.most_points, predict);
         fitted.errors.push(errors(name, &held_out, |work| predict(curve, work)));
     }
     Ok(())

@@ -100,9 +100,7 @@ impl CurveFile {
             }
         }
         line(format_args!("curves:"));
-        let Ok(Value::Object(curves)) = serde_json::to_value(&self.curves) else {
-            unreachable!("curves are a struct")
-        };
+        let Ok(Value::Object(curves)) = serde_json::to_value(&self.curves) else { unreachable!("curves are a struct") };
         for (name, value) in &curves {
             match value {
                 Value::Object(coefficients) => {

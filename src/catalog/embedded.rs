@@ -101,5 +101,4 @@ pub(super) const DEVICES: &[EmbeddedFile] = embedded!(
 );
 
 /// One file an efficiency curve.
-pub(super) const CURVES: &[EmbeddedFile] =
-    embedded!("efficiency": "A100-SXM", "H100-SXM", "RTX-4090", "RTX-PRO-6000");
+pub(super) const CURVES: &[EmbeddedFile] = embedded!("efficiency": "A100-SXM", "H100-SXM", "RTX-4090", "RTX-PRO-6000");

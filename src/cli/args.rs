@@ -210,9 +210,13 @@ pub struct CalibrateKernels {
     /// Where the measurements come from, for the file.
     #[arg(long)]
     pub source: Option<String>,
-    /// Which curve what is not measured comes from, for the file, if not the device's.
-    #[arg(long)]
-    pub taken_over_from: Option<String>,
+    /// Curve of the catalog that what is not measured comes from, instead of the device's.
+    #[arg(long, value_name = "CURVE")]
+    pub take_over_from: Option<String>,
+    /// Query rows that a decode takes in a step with prompts where --layers does not tell: 0 if the heads that share a KV
+    /// head share a tile (FlashAttention 3), 64 if each is a tile of its own (FlashAttention 2).
+    #[arg(long, value_name = "ROWS")]
+    pub mixed_rows: Option<f64>,
     /// File to write the curve to; without it, standard output.
     #[arg(short, long)]
     pub output: Option<PathBuf>,

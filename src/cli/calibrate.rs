@@ -29,7 +29,10 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
     let bad_input = |message: String| Failure::BadInput(Some(message));
     let catalog = Catalog::builtin();
     let Some(device) = catalog.device(&command.device) else {
-        return Err(bad_input(format!("no device {:?} in the catalog; `llmperforacle devices` lists them", command.device)));
+        return Err(bad_input(format!(
+            "no device {:?} in the catalog; `llmperforacle devices` lists them",
+            command.device
+        )));
     };
     let Some(model) = catalog.model(&command.layers_model) else {
         return Err(bad_input(format!("no model {:?} in the catalog", command.layers_model)));
@@ -44,8 +47,17 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
         layers_model: &model.architecture,
         most_points: MOST_POINTS,
     };
-    let fitted =
-        fit_kernels(&files, &calibration, &device.curves.curves).map_err(|error| bad_input(error.to_string()))?;
+    let from = command.take_over_from.as_ref().unwrap_or(&device.curves.name);
+    let Some(base) = catalog.curve(from) else {
+        let known: Vec<&str> = catalog.curves().iter().map(|curve| curve.name.as_str()).collect();
+        return Err(bad_input(format!("no efficiency curve {from:?}; known are {}", known.join(", "))));
+    };
+    let mut base = base.curves.clone();
+    if let Some(rows) = command.mixed_rows {
+        base.decode_attention.mixed_rows = rows;
+        base.decode_attention_multi_head.mixed_rows = rows;
+    }
+    let fitted = fit_kernels(&files, &calibration, &base).map_err(|error| bad_input(error.to_string()))?;
     let is_measured = |name: &str, measures: &fn(&KernelFiles) -> bool| {
         measures(&files) && (!name.starts_with("experts") || fitted.errors.iter().any(|error| error.operator == name))
     };
@@ -54,7 +66,7 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
         .filter(|(name, measures)| !is_measured(name, measures))
         .map(|(name, _)| (*name).to_owned())
         .collect();
-    let from = command.taken_over_from.clone().unwrap_or_else(|| device.curves.name.clone());
+    let from = from.clone();
     let taken_over = if missing.is_empty() { Vec::new() } else { vec![TakenOver { operators: missing, from }] };
     let curve = CurveFile {
         name: command.name.clone().unwrap_or_else(|| device.spec.name.clone()),

@@ -160,10 +160,6 @@ fn tiles_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
             let split_s =
                 if doublings == 0 { 0.0 } else { reduction_s * parts + curve.split_us * US * f64::from(doublings) };
             least_s = least_s.min(waves * s_per_depth * (gemm.depth / parts + curve.tile_start_depth) + split_s);
-            // Parts beyond a full wave only add up.
-            if tiles * parts >= peaks.processors {
-                break;
-            }
         }
     }
     least_s

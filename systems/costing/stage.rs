@@ -241,7 +241,9 @@ fn launches(operators: &[Operator], layers: &StageLayers) -> f64 {
             KernelKind::Stream { kernels } => kernels,
             KernelKind::Sampler => SAMPLER_LAUNCHES,
             // Those of a layer come in parts, and one of them in bytes alone.
-            KernelKind::Experts { .. } if operator.flops == Term::ZERO && operator.bytes[1] == Term::ZERO => EXPERTS_LAUNCHES,
+            KernelKind::Experts { .. } if operator.flops == Term::ZERO && operator.bytes[1] == Term::ZERO => {
+                EXPERTS_LAUNCHES
+            }
             // Prefill and decode attention are one call.
             KernelKind::Experts { .. } | KernelKind::PrefillAttention { .. } => 0.0,
         };

@@ -64,15 +64,7 @@ impl CurveKernels {
         let tokens = KeptSeconds::new(engine.scheduler.max_num_batched_tokens);
         let rows = KeptSeconds::new(engine.scheduler.max_num_seqs);
         let kept = Arc::new(Kept { tokens, rows });
-        Self {
-            rates: rates.clone(),
-            curves: curves.clone(),
-            rules,
-            by_tokens,
-            by_rows,
-            by_batch,
-            kept,
-        }
+        Self { rates: rates.clone(), curves: curves.clone(), rules, by_tokens, by_rows, by_batch, kept }
     }
 
     /// Seconds of all kernels but decode attention.
@@ -144,9 +136,8 @@ impl CurveKernels {
 /// Whether what an operator does depends on the number of tokens alone.
 fn is_of_tokens(operator: &Operator) -> bool {
     let used = operator.bytes.iter().chain([&operator.flops]).filter(|term| term.amount > 0.0);
-    used.map(|term| term.feature).all(|feature| {
-        feature == Feature::Pass || feature == Feature::Tokens || is_of_experts(feature)
-    })
+    used.map(|term| term.feature)
+        .all(|feature| feature == Feature::Pass || feature == Feature::Tokens || is_of_experts(feature))
 }
 
 /// Weights of routed experts are proportional to it.

@@ -13,7 +13,8 @@ use oracle_components::record::{
     Subject,
 };
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
 };
 use oracle_systems::ports::RecordSink;
 use rand::{Rng, RngExt, SeedableRng};

@@ -23,10 +23,8 @@ const LARGEST_CAPTURE: u32 = 512;
 
 /// Constants, if one of the two is given.
 pub(super) fn constant(mfu: Option<f64>, mbu: Option<f64>) -> Option<Efficiency> {
-    (mfu.is_some() || mbu.is_some()).then(|| Efficiency::Constant {
-        mfu: mfu.unwrap_or(PREDECESSOR_MFU),
-        mbu: mbu.unwrap_or(PREDECESSOR_MBU),
-    })
+    (mfu.is_some() || mbu.is_some())
+        .then(|| Efficiency::Constant { mfu: mfu.unwrap_or(PREDECESSOR_MFU), mbu: mbu.unwrap_or(PREDECESSOR_MBU) })
 }
 
 /// The efficiency of a device: constants given, a curve given, the catalog device's curve, the predecessor's constants.

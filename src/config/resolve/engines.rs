@@ -294,7 +294,8 @@ impl Fleet {
         };
         for device in hardware.devices.iter().filter(|device| device.id != CLIENT) {
             if let Some(spec) = &device.spec {
-                let gpu = GpuSpec { id: device.id.clone(), device: Arc::clone(spec), efficiency: device.efficiency.clone() };
+                let gpu =
+                    GpuSpec { id: device.id.clone(), device: Arc::clone(spec), efficiency: device.efficiency.clone() };
                 fleet.gpu(gpu);
             }
         }

@@ -1,5 +1,6 @@
 //! What a step costs, by hand (`prices`, `weights`) and by law (`laws`).
 
+mod curves;
 mod laws;
 mod prices;
 mod weights;
@@ -10,7 +11,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
 };
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
 

@@ -6,7 +6,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
 };
 
 /// Two layers, 64 wide.
