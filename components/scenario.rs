@@ -112,6 +112,8 @@ pub struct EngineSpec {
     pub scheduler: SchedulerSpec,
     /// KV blocks in the pool, of `scheduler.block_tokens` each.
     pub kv_blocks: u64,
+    /// How kernels get to the GPU.
+    pub kernel_launch: KernelLaunch,
     /// Host time a step, in seconds. The GPU waits for it, or for what exceeds its own time under
     /// [`SchedulerSpec::async_scheduling`].
     pub step_overhead_s: f64,
@@ -137,6 +139,20 @@ pub enum Role {
     Prefill,
     /// The answer, from the KV cache of a prompt that a prefill engine has computed. Caches no prefixes.
     Decode,
+}
+
+/// How kernels get to the GPU.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KernelLaunch {
+    /// At no cost, and as they are.
+    Free,
+    /// As CUDA graphs of these numbers of tokens, ascending: a batch runs with as many tokens as the next of them has.
+    Graphs(Arc<[u32]>),
+    /// One by one.
+    Eager {
+        /// What each takes on the host, in seconds.
+        launch_s: f64,
+    },
 }
 
 /// The scheduler's limits and policies.

@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error.
 
 mod args;
+mod calibrate;
 mod catalog;
 mod config;
 mod progress;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::ValidateRun(command) => validation::runs(&command, log_level),
         Command::ValidatePoints(command) => validation::points(&command, log_level),
         Command::Calibrate(Calibrate::Run(command)) => validation::calibrate_run(&command, log_level),
+        Command::Calibrate(Calibrate::Kernels(command)) => calibrate::kernels(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

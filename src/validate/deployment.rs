@@ -244,6 +244,9 @@ impl<'a> Draft<'a> {
         set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
         set("step_overhead_s", json!(STEP_OVERHEAD_S));
         set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
+        if let Some(eager) = flags.enforce_eager {
+            set("enforce_eager", json!(eager));
+        }
         if let Some(tokens) = flags.max_model_len {
             set("max_model_len", json!(tokens));
         }

@@ -37,7 +37,7 @@ fn defaults_are_those_of_the_reference() {
     assert!(scheduler.chunked_prefill);
     assert_eq!(scheduler.policy, QueuePolicy::Fcfs);
     assert_eq!(scheduler.prefix_caching, PrefixCaching::Full);
-    assert_eq!((engine.step_overhead_s, engine.gpu_share, engine.efficiency), (0.0, 1.0, None));
+    assert_eq!((engine.step_overhead_s, engine.gpu_share, &engine.efficiency), (0.0, 1.0, &None));
     assert_eq!(resolved.scenario.gpus[0].efficiency, Efficiency::PREDECESSOR);
     assert_eq!(resolved.scenario.routing, Routing::RoundRobin);
     assert_eq!(resolved.scenario.horizon, Some(SimTime::from_secs_f64(100.0)));

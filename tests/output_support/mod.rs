@@ -13,7 +13,7 @@ use oracle_components::record::{
     Subject,
 };
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
+    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
     SchedulerSpec,
 };
 use oracle_systems::ports::RecordSink;
@@ -92,6 +92,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
             async_scheduling: false,
         },
         kv_blocks: 40_000,
+        kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         sequence_overhead_s: 0.0,
         ingress: vec![0],

@@ -1,5 +1,6 @@
 //! What a step costs, by hand (`prices`, `weights`) and by law (`laws`).
 
+mod curves;
 mod laws;
 mod prices;
 mod weights;
@@ -10,7 +11,7 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
+    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
     SchedulerSpec,
 };
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
@@ -113,6 +114,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
             async_scheduling: false,
         },
         kv_blocks: 1000,
+        kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         sequence_overhead_s: 0.0,
         ingress: vec![],
@@ -162,6 +164,7 @@ fn prefill(tokens: u32) -> StepShape {
         prefill_sequences: 1,
         prefill_pairs: count * (count + 1) / 2,
         prefill_context_tokens: count,
+        prefill_longest_context: tokens,
         sampled_rows: 1,
         ..StepShape::default()
     }
