@@ -277,6 +277,9 @@ pub struct ValidateRun {
     /// Draw predicted against measured, request by request, into this SVG; not for several runs.
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
+    /// Write each request's latencies, measured and predicted, into this CSV; not for several runs.
+    #[arg(long, value_name = "FILE.csv")]
+    pub requests: Option<PathBuf>,
     /// What flags change in the configuration that a run becomes.
     #[command(flatten)]
     pub changes: Changes,

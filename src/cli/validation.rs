@@ -13,7 +13,7 @@ use crate::validate::{
 
 /// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
 pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
-    check_plot(command)?;
+    check_files(command)?;
     let options = options(command.model_config.as_ref(), &command.changes);
     let (mut comparisons, mut failed) = (Vec::new(), 0);
     for folder in &command.folders {
@@ -38,11 +38,17 @@ pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
     if let (Some(path), Some(comparison)) = (&command.plot, comparisons.first()) {
         draw(path, comparison)?;
     }
+    if let (Some(path), Some(comparison)) = (&command.requests, comparisons.first()) {
+        std::fs::write(path, &comparison.requests_csv).map_err(|error| cannot_write(path, &error))?;
+    }
     if failed > 0 { Err(Failure::BadInput(None)) } else { Ok(()) }
 }
 
-/// Whether a plot can be drawn as it is asked for: said before anything is simulated.
-fn check_plot(command: &ValidateRun) -> Result<(), Failure> {
+/// Whether files can be written as they are asked for: said before anything is simulated.
+fn check_files(command: &ValidateRun) -> Result<(), Failure> {
+    if command.requests.is_some() && command.folders.len() > 1 {
+        return Err(Failure::BadInput(Some("--requests writes those of one run; give one folder".to_owned())));
+    }
     let Some(path) = &command.plot else { return Ok(()) };
     let message = if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")) {
         format!("{}: plots are SVG; name the file .svg", path.display())

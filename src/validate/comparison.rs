@@ -91,6 +91,8 @@ pub struct Comparison {
     pub pairs: Vec<(&'static str, Vec<(f64, f64)>)>,
     /// What was assumed.
     pub warnings: Vec<String>,
+    /// Each request with its latencies, measured and predicted, as CSV.
+    pub requests_csv: String,
 }
 
 /// Compares a run with its simulation.
@@ -120,7 +122,25 @@ pub(super) fn compare(run: &Run, recorded: &Recorded, deployment: &Deployment, r
         succeeded: (succeeded, recorded.requests.len()),
         pairs,
         warnings,
+        requests_csv: requests_csv(recorded, replayed),
     }
+}
+
+/// Every request in order of arrival: what was asked, and its latencies in milliseconds, measured and predicted.
+fn requests_csv(recorded: &Recorded, replayed: &Replayed) -> String {
+    let columns = LATENCIES.map(|name| format!(",measured_{name},predicted_{name}")).concat();
+    let mut text = format!("arrival_s,prompt_tokens,output_tokens,engine,cached_tokens,preemptions{columns}\n");
+    let field = |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.4}"));
+    for (request, record) in recorded.requests.iter().zip(&replayed.records) {
+        let RecordedRequest { arrival_s, prompt_tokens, output_tokens, .. } = request;
+        let RequestRecord { engine, cached_tokens, preemptions, .. } = record;
+        text += &format!("{arrival_s},{prompt_tokens},{output_tokens},{engine},{cached_tokens},{preemptions}");
+        for name in LATENCIES {
+            text += &format!(",{},{}", field(real_latency(name, request)), field(latency(name, record)));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// What the simulation answers.

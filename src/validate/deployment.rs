@@ -234,6 +234,10 @@ impl<'a> Draft<'a> {
         let flags = &self.run.engine;
         let (tokens, seqs) = batch_limits(self.run.front_end, &self.sheet);
         let tokens = flags.max_num_batched_tokens.unwrap_or(tokens);
+        if flags.disable_custom_all_reduce == Some(true) {
+            self.warnings
+                .push("disable_custom_all_reduce has no effect: collectives are rings over the links".to_owned());
+        }
         let mut config = self.host_keys();
         let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
         set("model_profile_id", json!(self.model));

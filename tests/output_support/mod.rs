@@ -13,8 +13,8 @@ use oracle_components::record::{
     Subject,
 };
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
+    Scenario, SchedulerSpec,
 };
 use oracle_systems::ports::RecordSink;
 use rand::{Rng, RngExt, SeedableRng};

@@ -11,8 +11,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
+    Scenario, SchedulerSpec,
 };
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
 

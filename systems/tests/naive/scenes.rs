@@ -6,8 +6,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
+    Scenario, SchedulerSpec,
 };
 
 /// Two layers, 64 wide.
