@@ -3,6 +3,7 @@
 //! Invariant: nothing here knows a file format, a command line or a policy; behaviour is in `oracle-systems`.
 
 pub mod device;
+pub mod efficiency;
 pub mod engine;
 pub mod hardware;
 pub mod kv;

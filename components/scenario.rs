@@ -103,6 +103,8 @@ pub struct EngineSpec {
     pub scheduler: SchedulerSpec,
     /// KV blocks in the pool, of `scheduler.block_tokens` each.
     pub kv_blocks: u64,
+    /// How kernels get to the GPU.
+    pub kernel_launch: KernelLaunch,
     /// Host time a step that the GPU waits for, in seconds.
     pub step_overhead_s: f64,
     /// From the client to the engine.
@@ -113,6 +115,20 @@ pub struct EngineSpec {
     pub response_bytes_per_token: f64,
     /// Weight under `weighted_random`.
     pub weight: f64,
+}
+
+/// How kernels get to the GPU.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KernelLaunch {
+    /// At no cost, and as they are.
+    Free,
+    /// As CUDA graphs of these numbers of tokens, ascending: a batch runs with as many tokens as the next of them has.
+    Graphs(Arc<[u32]>),
+    /// One by one.
+    Eager {
+        /// What each takes on the host, in seconds.
+        launch_s: f64,
+    },
 }
 
 /// The scheduler's limits and policies.

@@ -3,6 +3,7 @@
 //! This crate is the program around the engine: configuration, catalog, workloads, output and the command line. The
 //! engine itself is `oracle-systems` over `oracle-components`.
 
+pub mod calibrate;
 pub mod catalog;
 pub mod cli;
 pub mod config;

@@ -55,6 +55,7 @@ fn shape(parts: &EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>) -> StepS
         shape.prefill_sequences += 1;
         shape.prefill_pairs += tokens * context + tokens * (tokens + 1) / 2;
         shape.prefill_context_tokens += context + tokens;
+        shape.prefill_longest_context = shape.prefill_longest_context.max(sequence.computed + chunk.tokens);
         shape.sampled_rows += u32::from(chunk.completes);
     }
     shape

@@ -1,5 +1,6 @@
-//! The catalog's files, embedded so that the binary runs from any folder. A file in `configs/models` or
-//! `configs/hardware` exists for the program only if it is in one of these two lists; a test compares them with the folders.
+//! The catalog's files, embedded so that the binary runs from any folder. A file in `configs/models`,
+//! `configs/hardware` or `configs/efficiency` exists for the program only if it is in one of these lists; a test compares
+//! them with the folders.
 
 /// A catalog file: its name without the folder, and its text.
 pub(super) type EmbeddedFile = (&'static str, &'static str);
@@ -98,3 +99,6 @@ pub(super) const DEVICES: &[EmbeddedFile] = embedded!(
     "V100-SXM-16GB",
     "V100-SXM-32GB",
 );
+
+/// One file an efficiency curve.
+pub(super) const CURVES: &[EmbeddedFile] = embedded!("efficiency": "A100-SXM", "H100-SXM", "RTX-4090", "RTX-PRO-6000");

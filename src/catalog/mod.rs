@@ -4,6 +4,7 @@
 //! It owns the numbers and their sources. It derives nothing from them: weights, FLOPs and bytes are the business of
 //! `oracle-systems::costing`. Whatever a user's file holds, reading it gives a model or an error, never a panic.
 
+mod curve_file;
 mod device_file;
 mod embedded;
 mod finding;
@@ -21,7 +22,8 @@ mod shape;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-pub use device_file::{CatalogDevice, DeviceLink, LinkKind};
+pub use curve_file::{CurveFile, FitError, TakenOver};
+pub use device_file::{CatalogDevice, DeviceCurves, DeviceLink, LinkKind};
 pub use finding::{CatalogError, Finding, Severity};
 pub use hf_config::{HfModel, load_hf_config};
 pub use model_file::{CatalogModel, PublishedParameters};
@@ -33,6 +35,7 @@ pub use nearest::{did_you_mean, nearest, question};
 pub struct Catalog {
     models: Vec<CatalogModel>,
     devices: Vec<CatalogDevice>,
+    curves: Vec<CurveFile>,
     model_by_name: HashMap<String, usize>,
     device_by_name: HashMap<String, usize>,
 }
@@ -48,15 +51,20 @@ impl Catalog {
         let models = embedded::MODELS.iter().map(|(file, text)| {
             model_file::parse(text).unwrap_or_else(|error| panic!("configs/models/{file}, as tests read it: {error}"))
         });
+        let curves = embedded::CURVES.iter().map(|(file, text)| {
+            CurveFile::parse(text)
+                .unwrap_or_else(|error| panic!("configs/efficiency/{file}, as tests read it: {error}"))
+        });
+        let curves: Vec<_> = curves.collect();
         let devices = embedded::DEVICES.iter().map(|(file, text)| {
-            device_file::parse(text)
+            device_file::parse(text, &curves)
                 .unwrap_or_else(|error| panic!("configs/hardware/{file}, as tests read it: {error}"))
         });
         let (models, devices): (Vec<_>, Vec<_>) = (models.collect(), devices.collect());
         let model_names = models.iter().map(|model| (model.architecture.name.as_str(), &model.aliases));
         let device_names = devices.iter().map(|device| (device.spec.name.as_str(), &device.aliases));
         let (model_by_name, device_by_name) = (index(model_names), index(device_names));
-        Self { models, devices, model_by_name, device_by_name }
+        Self { models, devices, curves, model_by_name, device_by_name }
     }
 
     /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
@@ -85,6 +93,18 @@ impl Catalog {
         &self.devices
     }
 
+    /// The efficiency curve of this name.
+    #[must_use]
+    pub fn curve(&self, name: &str) -> Option<&CurveFile> {
+        self.curves.iter().find(|curve| key(&curve.name) == key(name))
+    }
+
+    /// All efficiency curves, by name.
+    #[must_use]
+    pub fn curves(&self) -> &[CurveFile] {
+        &self.curves
+    }
+
     /// The names of all models, to offer the nearest for one that is unknown.
     pub fn model_names(&self) -> impl Iterator<Item = &str> {
         self.models.iter().map(|model| model.architecture.name.as_str())
@@ -107,11 +127,11 @@ impl Catalog {
         nearest_of(&self.device_by_name, unknown, n, |index| self.devices[index].spec.name.as_str())
     }
 
-    /// The files of `configs/models` and of `configs/hardware` that are embedded, by name.
+    /// The files of `configs/models`, `configs/hardware` and `configs/efficiency` that are embedded, by name.
     #[must_use]
-    pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>) {
+    pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>, Vec<&'static str>) {
         let names = |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
-        (names(embedded::MODELS), names(embedded::DEVICES))
+        (names(embedded::MODELS), names(embedded::DEVICES), names(embedded::CURVES))
     }
 }
 

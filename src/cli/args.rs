@@ -44,6 +44,9 @@ pub enum Command {
     Models(Listing),
     /// List the devices of the catalog.
     Devices(Listing),
+    /// Fit what the simulation assumes of a GPU to measurements.
+    #[command(subcommand)]
+    Calibrate(Calibrate),
 }
 
 /// What flags change in a configuration.
@@ -161,6 +164,62 @@ pub struct Schema {
     /// Print the keys as a reference in Markdown instead.
     #[arg(long)]
     pub reference: bool,
+}
+
+/// `calibrate`.
+#[derive(Debug, Subcommand)]
+pub enum Calibrate {
+    /// Fit efficiency curves to measured kernels, and say how far they are off on shapes that were held out.
+    Kernels(Box<CalibrateKernels>),
+}
+
+/// `calibrate kernels`.
+#[derive(Debug, Args)]
+pub struct CalibrateKernels {
+    /// The measured device: a catalog name (see `devices`). What no file measures is taken over from its curve.
+    #[arg(long)]
+    pub device: String,
+    /// Matrix products in 16 bits: CSV with m, n, k, latency_ms.
+    #[arg(long, value_name = "CSV")]
+    pub gemm: Option<PathBuf>,
+    /// Matrix products in 8 bits, their activations quantised on the way: m, n, k, latency_ms.
+    #[arg(long, value_name = "CSV")]
+    pub gemm_8bit: Option<PathBuf>,
+    /// A layer's prefill attention: batch, seq, heads, kv_heads, head_dim, kv_dtype, latency_ms.
+    #[arg(long, value_name = "CSV")]
+    pub prefill_attention: Option<PathBuf>,
+    /// A layer's decode attention: batch, kv_len, heads, kv_heads, head_dim, kv_dtype, latency_ms.
+    #[arg(long, value_name = "CSV")]
+    pub decode_attention: Option<PathBuf>,
+    /// A layer's routed experts: gpu, dtype, hidden, inter, experts, topk, tp, ep, distribution, tokens, latency_ms.
+    #[arg(long, value_name = "CSV")]
+    pub moe: Option<PathBuf>,
+    /// Only lines of --moe with this gpu.
+    #[arg(long, requires = "moe")]
+    pub moe_gpu: Option<String>,
+    /// Folder with dense.csv, per_sequence.csv and attention.csv of a model's layers under vLLM, with @N if divided among
+    /// N ranks; may be given more than once.
+    #[arg(long, value_name = "DIR[@N]")]
+    pub layers: Vec<String>,
+    /// The model of --layers: a catalog name (see `models`).
+    #[arg(long, default_value = "Llama3.1-8B")]
+    pub layers_model: String,
+    /// Name of the curve, instead of the device's.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where the measurements come from, for the file.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Curve of the catalog that what is not measured comes from, instead of the device's.
+    #[arg(long, value_name = "CURVE")]
+    pub take_over_from: Option<String>,
+    /// Query rows that a decode takes in a step with prompts where --layers does not tell: 0 if the heads that share a KV
+    /// head share a tile (FlashAttention 3), 64 if each is a tile of its own (FlashAttention 2).
+    #[arg(long, value_name = "ROWS")]
+    pub mixed_rows: Option<f64>,
+    /// File to write the curve to; without it, standard output.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
 }
 
 /// `models` and `devices`.

@@ -4,6 +4,7 @@
 //! standard output, everything else to standard error.
 
 mod args;
+mod calibrate;
 mod catalog;
 mod config;
 mod progress;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{Diagnostic, Severity};
-use args::{Arguments, Command, LogLevel};
+use args::{Arguments, Calibrate, Command, LogLevel};
 
 /// Exit code of a run that failed or was interrupted.
 const RUN_FAILED: u8 = 1;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Schema(command) => config::schema(&command),
         Command::Models(command) => catalog::models(&command),
         Command::Devices(command) => catalog::devices(&command),
+        Command::Calibrate(Calibrate::Kernels(command)) => calibrate::kernels(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,7 +20,8 @@ use oracle_components::SimTime;
 use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::collectives::{LinkSharing, Ring};
-use super::layers::{DecodeAttention, ModelRank};
+use super::layers::{DecodeAttention, ModelRank, StageLayers};
+use super::rates::Rates;
 use super::roofline;
 use super::shape::{Feature, FeatureRules, Features, StepShape};
 use super::stage::{
@@ -88,6 +89,8 @@ struct StageLine {
     compute_s_per_context_token: f64,
     memory_s_per_context_token: f64,
     memory_s: f64,
+    /// The host's time to launch all kernels: the GPU waits if it is faster.
+    launch_s: f64,
 }
 
 impl StageLine {
@@ -99,7 +102,8 @@ impl StageLine {
                 self.memory_s + self.memory_s_per_context_token * tokens,
             )
         };
-        self.fixed_s + self.full_layers * layer(context) + self.window_layers * layer(window_context)
+        let gpu_s = self.fixed_s + self.full_layers * layer(context) + self.window_layers * layer(window_context);
+        gpu_s.max(self.launch_s)
     }
 }
 
@@ -124,7 +128,8 @@ impl StepCost {
 
     fn with_sharing(engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) -> Self {
         let model = &engine.model;
-        let mut rules = FeatureRules { window_tokens: f64::INFINITY, experts: 0.0, ln_miss: 0.0 };
+        let routing_share = routing_share(engine, scenario);
+        let mut rules = FeatureRules { window_tokens: f64::INFINITY, experts: 0.0, routing_share, ln_miss: 0.0 };
         if let Some(window) = &model.sliding_window {
             rules.window_tokens = f64::from(window.window_tokens);
         }
@@ -134,7 +139,7 @@ impl StepCost {
         }
         let mut cost = Self {
             rules,
-            kinds: stage_kinds(engine, scenario, sharing),
+            kinds: stage_kinds(engine, scenario, sharing, &rules),
             stages: f64::from(engine.pipeline_parallel.max(1)),
             prompt_microbatches: engine.prompt_microbatches.map(f64::from),
             overhead_s: engine.step_overhead_s,
@@ -157,18 +162,19 @@ impl StepCost {
         };
         let microbatches = most.min(parts as f64).max(1.0);
         let features = self.rules.features(shape, microbatches);
-        let sequences = features.get(Feature::DecodeSequences);
-        let part = 1.0 / microbatches;
         let mut lines = [StageLine::default(); MAX_STAGE_KINDS];
         for (line, kind) in lines.iter_mut().zip(&self.kinds) {
+            let attention = kind.attention.of_batch(&features, microbatches);
+            let StageLayers { full, window, .. } = kind.layers;
             *line = StageLine {
                 stages: kind.stages,
-                fixed_s: kind.fixed_seconds(&features),
-                full_layers: kind.layers.full,
-                window_layers: kind.layers.window,
-                compute_s_per_context_token: kind.attention.compute_per_context_token / microbatches,
-                memory_s_per_context_token: kind.attention.memory_per_context_token * part,
-                memory_s: kind.attention.memory_per_sequence * sequences,
+                fixed_s: kind.fixed_seconds(&features) + attention.floor_s * (full + window),
+                full_layers: full,
+                window_layers: window,
+                compute_s_per_context_token: attention.compute_s_per_context_token,
+                memory_s_per_context_token: attention.memory_s_per_context_token,
+                memory_s: attention.memory_s,
+                launch_s: kind.launch_s * features.get(Feature::Pass),
             };
         }
         let windowed = self.context_work.window_layers > 0.0;
@@ -221,6 +227,14 @@ impl StepCost {
                 self.ring_bytes.per_row += logit_bytes(engine) * ring.all_gather_share() * share;
             }
         }
+    }
+}
+
+/// How far routed experts are chosen unevenly: by the first GPU's curve; uniformly at constant efficiency.
+fn routing_share(engine: &EngineSpec, scenario: &Scenario) -> f64 {
+    match &Rates::of_stage(engine, scenario, 0).curves {
+        Some(curves) => curves.experts().routing_share,
+        None => 1.0,
     }
 }
 

@@ -13,7 +13,8 @@ use oracle_components::record::{
     Subject,
 };
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
 };
 use oracle_systems::ports::RecordSink;
 use rand::{Rng, RngExt, SeedableRng};
@@ -87,6 +88,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
             min_cached_prefix_tokens: 0,
         },
         kv_blocks: 40_000,
+        kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         ingress: vec![0],
         egress: vec![1],

@@ -119,9 +119,16 @@ section! {
         max_model_len: Field<u32> = optional("the model's, held to the KV pool").unit("tokens").at_least(1.0);
         /// Order of the waiting queue: `fcfs` or `priority`.
         scheduling_policy: Field<String> = optional("fcfs").example("fcfs");
-        /// Share of the peak FLOP/s that compute-bound kernels reach.
+        /// Launch kernels one by one instead of as CUDA graphs.
+        enforce_eager: Field<bool> = optional("graphs, on devices with an efficiency curve");
+        /// Batches of up to the largest of these numbers of tokens run with as many tokens as the next of them.
+        cudagraph_capture_sizes: Field<Vec<u32>> = optional("1, 2, 4, 8, 16, 24 … 512, or twice `max_num_seqs`")
+            .unit("tokens").range(1.0, 1e6).also_called(&["cuda_graph_sizes"]);
+        /// What launching a kernel takes on the host with `enforce_eager`: the GPU waits for it.
+        kernel_launch_s: Field<f64> = optional("0.000025").unit("s").range(0.0, 1.0);
+        /// Share of the peak FLOP/s that compute-bound kernels reach, whatever the shape.
         mfu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
-        /// Share of the memory bandwidth that memory-bound kernels reach.
+        /// Share of the memory bandwidth that memory-bound kernels reach, whatever the shape.
         mbu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
         /// Element type of the weights.
         weight_dtype: Field<Dtype> = optional("the model's").also_called(&["dtype", "quantization"]);

@@ -7,6 +7,7 @@ use oracle_components::device::Efficiency;
 use oracle_components::scenario::{EngineSpec, GpuIndex, GpuSpec, LinkIndex, LinkSpec, Path, Routing, SchedulerSpec};
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
+use super::efficiency;
 use super::frameworks::{self, Layout, Plan};
 use super::hardware::{Device, Hardware, MOST_GPUS};
 use super::topology::{CLIENT, Topology};
@@ -144,6 +145,8 @@ fn draft(
     let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
     let Wiring { rings, stage_paths, ingress, egress } = wiring?;
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
+    let efficiency = efficiency(plan, devices[0]);
+    let is_by_curve = matches!(efficiency.as_ref().unwrap_or(&devices[0].efficiency), Efficiency::Curve(_));
     Some(EngineSpec {
         name: plan.name.clone(),
         model,
@@ -153,10 +156,11 @@ fn draft(
         prompt_microbatches: layout.prompt_microbatches,
         rings,
         stage_paths,
-        efficiency: efficiency(plan, devices[0]),
+        efficiency,
         gpu_share,
         scheduler: SchedulerSpec { max_num_seqs, max_num_batched_tokens, max_model_len, ..limits },
         kv_blocks,
+        kernel_launch: efficiency::kernel_launch(config, is_by_curve, max_num_seqs),
         step_overhead_s,
         ingress,
         egress,
@@ -174,8 +178,12 @@ fn devices<'a>(layout: &Layout, hardware: &'a Hardware) -> Option<Vec<&'a Device
 /// The framework's own figures, the first GPU's where it sets one of two.
 fn efficiency(plan: &Plan<'_>, first: &Device) -> Option<Efficiency> {
     let (mfu, mbu) = (plan.config.mfu.value, plan.config.mbu.value);
-    (mfu.is_some() || mbu.is_some())
-        .then(|| Efficiency { mfu: mfu.unwrap_or(first.efficiency.mfu), mbu: mbu.unwrap_or(first.efficiency.mbu) })
+    match first.efficiency {
+        Efficiency::Constant { mfu: first_mfu, mbu: first_mbu } if mfu.is_some() || mbu.is_some() => {
+            efficiency::constant(mfu.or(Some(first_mfu)), mbu.or(Some(first_mbu)))
+        }
+        _ => efficiency::constant(mfu, mbu),
+    }
 }
 
 fn gpu_share(plan: &Plan<'_>, layout: &Layout, tenants: &HashMap<String, u32>, diagnostics: &mut Diagnostics) -> f64 {
@@ -286,7 +294,8 @@ impl Fleet {
         };
         for device in hardware.devices.iter().filter(|device| device.id != CLIENT) {
             if let Some(spec) = &device.spec {
-                let gpu = GpuSpec { id: device.id.clone(), device: Arc::clone(spec), efficiency: device.efficiency };
+                let gpu =
+                    GpuSpec { id: device.id.clone(), device: Arc::clone(spec), efficiency: device.efficiency.clone() };
                 fleet.gpu(gpu);
             }
         }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::scenario::LinkSpec;
 
+use super::Places;
+use super::efficiency;
 use super::topology::{CLIENT, ENTRY, Topology};
 use crate::catalog::{Catalog, CatalogDevice};
 use crate::config::diagnostic::{At, Diagnostics, NAMES_OFFERED, number, offer};
@@ -49,10 +51,10 @@ impl Hardware {
 }
 
 /// Checks and resolves the hardware.
-pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) -> Hardware {
+pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &mut Diagnostics) -> Hardware {
     let mut hardware = Hardware::default();
     for device in profile.compute_devices.value.iter().flatten() {
-        add_device(&mut hardware, device, diagnostics);
+        add_device(&mut hardware, device, places, diagnostics);
     }
     if profile.compute_devices.value.as_ref().is_some_and(Vec::is_empty) {
         diagnostics.error(&profile.compute_devices.at, "there must be at least one device");
@@ -61,14 +63,10 @@ pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) 
     hardware
 }
 
-fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut Diagnostics) {
+fn add_device(hardware: &mut Hardware, device: &ComputeDevice, places: &Places, diagnostics: &mut Diagnostics) {
     let catalog = catalog_device(device, diagnostics);
     let spec = data_sheet(device, catalog, diagnostics).map(Arc::new);
-    let predecessor = Efficiency::PREDECESSOR;
-    let efficiency = Efficiency {
-        mfu: device.mfu.value.unwrap_or(predecessor.mfu),
-        mbu: device.mbu.value.unwrap_or(predecessor.mbu),
-    };
+    let efficiency = efficiency::of_device(device, catalog, places, diagnostics);
     let Some(base) = &device.device_id.value else {
         return;
     };
@@ -92,7 +90,7 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut
             return;
         }
         hardware.by_id.insert(id.clone(), hardware.devices.len());
-        hardware.devices.push(Device { id, spec: spec.clone(), efficiency, catalog });
+        hardware.devices.push(Device { id, spec: spec.clone(), efficiency: efficiency.clone(), catalog });
     }
 }
 

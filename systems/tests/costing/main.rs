@@ -1,5 +1,6 @@
 //! What a step costs, by hand (`prices`, `weights`) and by law (`laws`).
 
+mod curves;
 mod laws;
 mod prices;
 mod weights;
@@ -10,7 +11,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
 };
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
 
@@ -110,6 +112,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
             min_cached_prefix_tokens: 0,
         },
         kv_blocks: 1000,
+        kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         ingress: vec![],
         egress: vec![],
@@ -156,6 +159,7 @@ fn prefill(tokens: u32) -> StepShape {
         prefill_sequences: 1,
         prefill_pairs: count * (count + 1) / 2,
         prefill_context_tokens: count,
+        prefill_longest_context: tokens,
         sampled_rows: 1,
         ..StepShape::default()
     }

@@ -306,6 +306,8 @@ impl Engine {
                     shape.prefill_tokens += chunk as u32;
                     shape.prefill_pairs += chunk * sequence.computed + chunk * (chunk + 1) / 2;
                     shape.prefill_context_tokens += sequence.computed + chunk;
+                    let context = (sequence.computed + chunk) as u32;
+                    shape.prefill_longest_context = shape.prefill_longest_context.max(context);
                     if sequence.computed + chunk == sequence.known() {
                         shape.sampled_rows += 1;
                     }

@@ -70,6 +70,7 @@ fn step(scenario: &Scenario, contexts: &[u64], chunks: &[(u64, u64)], complete: 
         prefill_tokens: chunks.iter().map(|(_, new)| *new as u32).sum(),
         prefill_sequences: chunks.len() as u32,
         prefill_pairs: pairs.sum(),
+        prefill_longest_context: chunks.iter().map(|(before, new)| (before + new) as u32).max().unwrap_or(0),
         prefill_context_tokens: chunks.iter().map(|(before, new)| before + new).sum(),
         sampled_rows: contexts.len() as u32 + complete,
     };

@@ -6,7 +6,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario, SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Routing, Scenario,
+    SchedulerSpec,
 };
 
 /// Two layers, 64 wide.
@@ -114,6 +115,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         gpu_share: 1.0,
         scheduler,
         kv_blocks,
+        kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         ingress: Vec::new(),
         egress: Vec::new(),
