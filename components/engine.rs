@@ -7,7 +7,7 @@ use bevy_ecs::prelude::*;
 
 use crate::record::EngineTotals;
 use crate::request::RequestId;
-use crate::scenario::SchedulerSpec;
+use crate::scenario::{LinkIndex, SchedulerSpec};
 use crate::time::SimTime;
 
 /// What an engine is. Never changes.
@@ -16,10 +16,8 @@ use crate::time::SimTime;
 pub struct Engine {
     /// The scheduler's limits and policies.
     pub scheduler: SchedulerSpec,
-    /// Links from the client, in the order of travel.
-    pub ingress: Vec<Entity>,
     /// Links to the client, in the order of travel.
-    pub egress: Vec<Entity>,
+    pub egress: Vec<LinkIndex>,
     /// Their (bytes per second, latency).
     pub egress_rates: Vec<(f64, SimTime)>,
     /// Bytes of a token on the response links.
@@ -46,7 +44,7 @@ pub type PriorityKey = (i32, SimTime, RequestId);
 #[derive(Clone, Debug)]
 pub enum Waiting {
     /// In order.
-    Fcfs(VecDeque<Entity>),
+    Fcfs(VecDeque<(RequestId, Entity)>),
     /// By (priority, arrival, id).
     Priority(BTreeMap<PriorityKey, Entity>),
 }
@@ -99,6 +97,8 @@ pub struct Chunk {
     pub sequence: Entity,
     /// Tokens.
     pub tokens: u32,
+    /// Tokens of it that are in the KV cache already.
+    pub context: u32,
     /// It computes the last known token, so the step emits one.
     pub completes: bool,
 }

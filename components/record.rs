@@ -308,6 +308,14 @@ pub struct GpuTotals {
     pub bytes: f64,
 }
 
+impl std::ops::AddAssign<&Self> for GpuTotals {
+    fn add_assign(&mut self, other: &Self) {
+        self.busy += other.busy;
+        self.flops += other.flops;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Totals of a link over the whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinkTotals {

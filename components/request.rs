@@ -50,9 +50,8 @@ pub struct RequestSpec {
     pub tail_key: u64,
 }
 
-/// Identity of a request: what was asked, by whom. Never changes.
+/// Identity of a request: what was asked, by whom. Does not change while the request lives.
 #[derive(Component, Clone, Debug)]
-#[component(immutable)]
 pub struct Request {
     /// Its number.
     pub id: RequestId,

@@ -1,52 +1,50 @@
-//! What the whole world shares: the timeline: the clock, who is due when, what is to arrive, what has ended. One resource,
-//! since each look-up costs a tick some nanoseconds.
+//! The timeline: the clock, who is due when, what is to arrive, what has ended.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use bevy_ecs::prelude::*;
+use bevy_ecs::prelude::Entity;
 
 use crate::request::{RequestId, RequestSpec};
 use crate::scenario::EngineIndex;
 use crate::time::SimTime;
 
-/// How engines depend on each other.
+/// How the engines of a world depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coupling {
     /// What one engine does may touch another at once: a follow-up, a load that the router looks at, a link that whole
     /// responses queue on. They meet at every boundary.
     Tight,
-    /// Nothing passes between engines but the arrivals, whose order is known beforehand. Within a window of arrivals each
-    /// goes its own way; they are taken through it in groups small enough to stay in the processor's cache, a boundary of
-    /// each a tick.
+    /// Nothing passes between engines but the arrivals, whose order is known beforehand. Each goes its own way through a
+    /// window of arrivals, a boundary of each a tick.
     Loose,
 }
 
 /// Simulated time: what is now, what comes next, what has been.
-#[derive(Resource, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub struct Timeline {
     /// Now: the last arrival or, once all that comes before are in, the first boundary of those that are due.
     pub now: SimTime,
-    /// Engines at a boundary, and when: in the order of index.
-    pub due: Vec<(SimTime, EngineIndex)>,
+    /// Engines at a boundary, and when: in the order of their positions in `engines`.
+    pub due: Vec<(SimTime, u32)>,
     /// Whether engines may be ahead of each other.
     pub coupling: Coupling,
-    /// Everything that arrives up to here is in: engines may come this far.
+    /// If engines are loose: everything that arrives up to here is in, and they may come this far.
     pub window: SimTime,
-    /// Longest window, if engines are loose.
-    pub window_span: SimTime,
-    /// Engines, by index.
+    /// Width of the intervals of the time series.
+    pub series_interval: SimTime,
+    /// Engines of this world.
     pub engines: Vec<Entity>,
+    /// Index of the first of them in the scenario.
+    pub first_engine: EngineIndex,
     /// Nothing happens after this.
     pub horizon: SimTime,
-    /// Nothing is left to happen, or the horizon was reached.
+    /// Nothing is left to happen: at all, or up to the horizon or the end of the window.
     pub stopped: bool,
     /// Each engine's next boundary; [`SimTime::NEVER`] if it has none.
     pub wakes: Vec<SimTime>,
     /// The same as a queue, if engines are tight; entries that differ from `wakes` are stale.
-    pub boundaries: BinaryHeap<Reverse<(SimTime, EngineIndex)>>,
-    /// If engines are loose: the first of the group that is being taken through the window.
-    pub group: usize,
+    pub boundaries: BinaryHeap<Reverse<(SimTime, u32)>>,
     /// The last arrival that is in.
     pub last_arrival: SimTime,
     /// The next request of the open-loop workload.

@@ -16,7 +16,7 @@ pub enum Phase {
     Prefill,
     /// Running, one token a step.
     Decode,
-    /// Its request has ended; completion will despawn it.
+    /// Its request has ended: the entity is vacant, or will be once completion has written the record.
     Ended,
 }
 

@@ -22,7 +22,9 @@ impl SimTime {
     pub fn from_secs_f64(seconds: f64) -> Self {
         // `as` truncates, saturates at both ends and maps NaN to zero. (`f64::round` is a call on baseline x86-64, and this
         // runs once a step.)
-        Self((seconds * 1e9 + 0.5) as u64)
+        // Below 292 years a signed conversion does, which is a single instruction.
+        let nanoseconds = (seconds * 1e9 + 0.5).max(0.0);
+        Self(if nanoseconds < i64::MAX as f64 { nanoseconds as i64 as u64 } else { nanoseconds as u64 })
     }
 
     /// This time in seconds.

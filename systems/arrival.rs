@@ -4,131 +4,161 @@
 //! step that runs when the prompt gets there. Moves the clock: past the arrivals, to the next boundary.
 
 use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running};
-use oracle_components::kv::KvPool;
 use oracle_components::record::{PrefixEvent, Reason, Status};
 use oracle_components::request::{Request, RequestSpec};
 use oracle_components::resources::{Coupling, Timeline};
-use oracle_components::scenario::SchedulerSpec;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{advance, advance_within_window, next_arrival, next_boundary, wake_at};
 use crate::epoch::may_admit;
-use crate::retire::{End, Retirement};
+use crate::retire::End;
 use crate::transfer::Network;
-use crate::world::Doors;
+use crate::world::{Doors, Gate, Hub};
 
 /// What an arrival sees of an engine.
-type ArrivalParts =
-    (&'static Engine, &'static mut Queues, &'static Running, &'static Plan, &'static mut Epoch, &'static KvPool);
+type ArrivalParts = (&'static Engine, &'static mut Queues, &'static Running, &'static Plan, &'static mut Epoch);
 
 /// Most arrivals of a tick, but for those of one instant.
 const TICK_ARRIVALS: u32 = 1024;
-/// As many arrivals a window and engine, if that is more: so that an engine has something to do in it.
-const WINDOW_ARRIVALS_AN_ENGINE: u32 = 8;
+
+/// A request on its way to its engine.
+#[derive(Debug)]
+pub struct Routed {
+    /// The request.
+    pub request: Request,
+    /// Output tokens within the engine's limit.
+    target_tokens: u32,
+}
+
+/// What became of the next arrival.
+pub enum Arrival {
+    /// There is none before the horizon.
+    None,
+    /// Its engine would not take it.
+    Refused,
+    /// It is on its way.
+    Routed(Routed),
+}
+
+/// What an arrival touches.
+#[derive(SystemParam)]
+pub struct Reception<'w, 's> {
+    engines: Query<'w, 's, ArrivalParts>,
+    sequences: Query<'w, 's, &'static mut Sequence>,
+    requests: Query<'w, 's, &'static mut Request>,
+    commands: Commands<'w, 's>,
+}
 
 /// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
-pub fn arrive(mut desk: Retirement, mut network: Network, mut engines: Query<ArrivalParts>) {
-    let desk = &mut desk;
-    desk.timeline.due.clear();
-    match desk.timeline.coupling {
+pub fn arrive(mut hub: ResMut<Hub>, mut network: Network, mut reception: Reception) {
+    let hub = &mut *hub;
+    hub.timeline.due.clear();
+    match hub.timeline.coupling {
         Coupling::Tight => {
             let mut arrivals = 0;
-            while arrivals < TICK_ARRIVALS && next_arrival(&desk.timeline) <= next_boundary(&mut desk.timeline) {
-                if !take_in_next(desk, &mut network, &mut engines) {
-                    break;
+            while arrivals < TICK_ARRIVALS && next_arrival(&hub.timeline) <= next_boundary(&mut hub.timeline) {
+                match next_through_the_gate(hub, &mut network) {
+                    Arrival::None => break,
+                    Arrival::Refused => {}
+                    Arrival::Routed(routed) => reception.take_in(routed, hub),
                 }
                 arrivals += 1;
             }
-            let boundary = next_boundary(&mut desk.timeline);
-            if boundary < next_arrival(&desk.timeline) {
-                advance(&mut desk.timeline);
+            let boundary = next_boundary(&mut hub.timeline);
+            if boundary < next_arrival(&hub.timeline) {
+                advance(&mut hub.timeline);
+            }
+            if hub.timeline.due.is_empty() {
+                let next = next_arrival(&hub.timeline).min(next_boundary(&mut hub.timeline));
+                hub.timeline.stopped = next == SimTime::NEVER || next > hub.timeline.horizon;
             }
         }
         Coupling::Loose => {
-            advance_within_window(&mut desk.timeline);
-            if desk.timeline.due.is_empty() {
-                desk.doors.hand_over_held();
-                open_window(desk, &mut network, &mut engines);
-                advance_within_window(&mut desk.timeline);
-            }
+            let mut feed = std::mem::take(&mut hub.feed);
+            hub.timeline.next_id += feed.len() as u64;
+            feed.drain(..).for_each(|routed| reception.take_in(routed, hub));
+            hub.feed = feed;
+            advance_within_window(&mut hub.timeline);
+            hub.timeline.stopped = hub.timeline.due.is_empty();
         }
     }
-    if desk.timeline.due.is_empty() {
-        let next = next_arrival(&desk.timeline).min(next_boundary(&mut desk.timeline));
-        desk.timeline.stopped = next == SimTime::NEVER || next > desk.timeline.horizon;
+}
+
+/// Numbers and routes the next request, if there is one before the horizon, and sends its prompt on its way.
+pub fn next_through_the_gate(hub: &mut Hub, network: &mut Network) -> Arrival {
+    let at = next_arrival(&hub.timeline);
+    if at == SimTime::NEVER || at > hub.timeline.horizon {
+        return Arrival::None;
+    }
+    hub.timeline.last_arrival = at;
+    hub.timeline.now = hub.timeline.now.max(at);
+    let Hub { timeline, doors, links, .. } = hub;
+    let spec = take_next(timeline, doors);
+    let id = timeline.next_id;
+    timeline.next_id += 1;
+    let engine = doors.router.route(spec.session, &timeline.loads);
+    let gate = &doors.gates[engine as usize];
+    let bytes = f64::from(spec.prompt_tokens) * doors.prompt_bytes_per_token;
+    let delivered = network.send(&gate.ingress, links, bytes, spec.arrival, &mut doors.rows);
+    let target_tokens = spec.output_tokens.min(gate.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
+    if let Some(reason) = refusal(&spec, target_tokens, gate) {
+        let end = End { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
+        hub.refuse(id, &spec, engine, end);
+        return Arrival::Refused;
+    }
+    Arrival::Routed(Routed { request: Request { id, spec, engine, delivered }, target_tokens })
+}
+
+impl Reception<'_, '_> {
+    /// Takes in a request that is on its way to an engine of this world.
+    fn take_in(&mut self, routed: Routed, hub: &mut Hub) {
+        let Routed { request, target_tokens } = routed;
+        let delivered = request.delivered;
+        let index = request.engine - hub.timeline.first_engine;
+        let entity = hub.timeline.engines[index as usize];
+        hub.timeline.loads[index as usize] += 1;
+        let sequence = new_sequence(&request, target_tokens);
+        let deadline = sequence.deadline;
+        let sequence = settle_in(
+            request,
+            sequence,
+            &mut hub.vacant,
+            (&mut self.requests, &mut self.sequences),
+            &mut self.commands,
+        );
+        let (engine, mut queues, running, plan, mut epoch) =
+            self.engines.get_mut(entity).expect("engines live as long as the world");
+        queues.inbox.push_back((delivered, sequence));
+        queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
+        let wake = if epoch.steps > 0 {
+            cut(&mut epoch, plan, running, &queues, engine, delivered, deadline);
+            epoch.step_ends[epoch.steps - 1]
+        } else {
+            hub.timeline.wakes[index as usize].min(delivered)
+        };
+        wake_at(&mut hub.timeline, index, wake);
     }
 }
 
-/// Takes in the next window of arrivals.
-fn open_window(desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) {
-    let first = next_arrival(&desk.timeline).min(next_boundary(&mut desk.timeline));
-    let last = first.saturating_add(desk.timeline.window_span);
-    let most = TICK_ARRIVALS.max(desk.timeline.engines.len() as u32 * WINDOW_ARRIVALS_AN_ENGINE);
-    let mut arrivals = 0;
-    let mut instant = SimTime::ZERO;
-    loop {
-        let next = next_arrival(&desk.timeline);
-        let in_time = arrivals < most || next == instant;
-        if next > last || !in_time || !take_in_next(desk, network, engines) {
-            break;
-        }
-        arrivals += 1;
-        instant = next;
-    }
-    // Arrivals of an instant come before its boundaries.
-    let next = next_arrival(&desk.timeline);
-    let window = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
-    desk.timeline.window = window;
-    desk.timeline.group = 0;
-}
-
-/// Takes in the next request, if there is one before the horizon.
-fn take_in_next(desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) -> bool {
-    let at = next_arrival(&desk.timeline);
-    if at == SimTime::NEVER || at > desk.timeline.horizon {
-        return false;
-    }
-    desk.timeline.last_arrival = at;
-    if desk.timeline.coupling == Coupling::Tight {
-        desk.timeline.now = at;
-    }
-    let spec = take_next(&mut desk.timeline, &mut desk.doors);
-    take_in(spec, desk, network, engines);
-    true
-}
-
-/// Takes in one request at the present.
-fn take_in(spec: RequestSpec, desk: &mut Retirement, network: &mut Network, engines: &mut Query<ArrivalParts>) {
-    let id = desk.timeline.next_id;
-    desk.timeline.next_id += 1;
-    let index = desk.doors.router.route(spec.session, &desk.timeline.loads);
-    let entity = desk.timeline.engines[index as usize];
-    let (engine, mut queues, running, plan, mut epoch, pool) =
-        engines.get_mut(entity).expect("engines live as long as the world");
-    let bytes = f64::from(spec.prompt_tokens) * desk.doors.prompt_bytes_per_token;
-    let delivered = network.send(&engine.ingress, bytes, spec.arrival, &mut desk.doors.rows);
-    let target = spec.output_tokens.min(engine.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
-    if let Some(reason) = refusal(&spec, target, &engine.scheduler, pool.total) {
-        desk.refuse(id, &spec, index, End { completion: delivered, status: Status::Failed, reason });
-        return;
-    }
-    desk.timeline.loads[index as usize] += 1;
-    let request = Request { id, spec, engine: index, delivered };
-    let sequence = new_sequence(&request, target);
-    let deadline = sequence.deadline;
-    let request = desk.commands.spawn(request).id();
-    let sequence = desk.commands.spawn(Sequence { request, ..sequence }).id();
-    queues.inbox.push_back((delivered, sequence));
-    queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
-    let wake = if epoch.steps > 0 {
-        cut(&mut epoch, plan, running, &queues, engine, delivered, deadline);
-        epoch.step_ends[epoch.steps - 1]
-    } else {
-        desk.timeline.wakes[index as usize].min(delivered)
+/// Puts a request and its sequence into vacant entities, or spawns them. Returns the sequence's.
+fn settle_in(
+    request: Request,
+    sequence: Sequence,
+    vacant: &mut Vec<Entity>,
+    (requests, sequences): (&mut Query<&mut Request>, &mut Query<&mut Sequence>),
+    commands: &mut Commands,
+) -> Entity {
+    let Some(entity) = vacant.pop() else {
+        let request = commands.spawn(request).id();
+        return commands.spawn(Sequence { request, ..sequence }).id();
     };
-    wake_at(&mut desk.timeline, index, wake);
+    let mut place = sequences.get_mut(entity).expect("sequences live as long as the world");
+    *place = Sequence { request: place.request, ..sequence };
+    *requests.get_mut(place.request).expect("a sequence's request lives as long as it does") = request;
+    entity
 }
 
 /// The next arrival: of the open-loop workload before a follow-up at the same time.
@@ -146,7 +176,8 @@ fn take_next(timeline: &mut Timeline, doors: &mut Doors) -> RequestSpec {
 }
 
 /// Why an engine will not take a request, if it will not.
-fn refusal(spec: &RequestSpec, target: u32, scheduler: &SchedulerSpec, kv_blocks: u64) -> Option<Reason> {
+fn refusal(spec: &RequestSpec, target: u32, gate: &Gate) -> Option<Reason> {
+    let scheduler = &gate.scheduler;
     if spec.prompt_tokens >= scheduler.max_model_len {
         return Some(Reason::PromptTooLong);
     }
@@ -154,7 +185,7 @@ fn refusal(spec: &RequestSpec, target: u32, scheduler: &SchedulerSpec, kv_blocks
         return Some(Reason::PromptExceedsTokenBudget);
     }
     let tokens = u64::from(spec.prompt_tokens) + u64::from(target) - 1;
-    (tokens.div_ceil(u64::from(scheduler.block_tokens)) > kv_blocks).then_some(Reason::ExceedsKvCache)
+    (tokens.div_ceil(u64::from(scheduler.block_tokens)) > gate.kv_blocks).then_some(Reason::ExceedsKvCache)
 }
 
 /// A sequence that has just set out. Its request's entity is filled in by the caller.

@@ -1,35 +1,40 @@
 //! The clock: which engine is due next, and the move to the next event.
 //!
 //! At one instant requests arrive first; then each engine that is due ends its steps and schedules. So a tick takes in all
-//! that arrives up to the next boundary, and moves the clock there. Where engines are loose it takes in a whole window of
-//! arrivals, through which groups of engines then go one after the other, each engine at its own time.
+//! that arrives up to the next boundary, and moves the clock there. Where engines are loose a whole window of arrivals is in
+//! beforehand, and each engine goes through it at its own time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_components::resources::{Coupling, Timeline};
-use oracle_components::scenario::EngineIndex;
+use oracle_components::scenario::{EngineIndex, Scenario};
 
-/// Engines that are taken through a window together: few enough for their data to stay in a core's cache.
-const GROUP_ENGINES: usize = 32;
-
-/// The beginning: nothing has happened, and `first` is the first to arrive.
+/// The beginning of a world with these engines of a scenario: nothing has happened, and `first` is the first to arrive.
 #[must_use]
-pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -> Timeline {
+pub fn beginning(
+    coupling: Coupling,
+    scenario: &Scenario,
+    engines: Range<usize>,
+    first: Option<RequestSpec>,
+) -> Timeline {
+    let first_engine = engines.start as EngineIndex;
+    let engines = engines.len();
     Timeline {
         now: SimTime::ZERO,
         due: Vec::new(),
-        coupling: Coupling::Tight,
+        coupling,
         window: SimTime::ZERO,
-        window_span: SimTime::ZERO,
+        series_interval: scenario.series_interval,
         engines: Vec::new(),
-        horizon,
+        first_engine,
+        horizon: scenario.horizon.unwrap_or(SimTime::NEVER),
         stopped: false,
         wakes: vec![SimTime::NEVER; engines],
         boundaries: BinaryHeap::new(),
-        group: 0,
         last_arrival: SimTime::ZERO,
         next_request: first,
         follow_ups: BinaryHeap::new(),
@@ -42,7 +47,7 @@ pub fn beginning(engines: usize, horizon: SimTime, first: Option<RequestSpec>) -
 }
 
 /// Sets an engine's next boundary.
-pub fn wake_at(timeline: &mut Timeline, engine: EngineIndex, at: SimTime) {
+pub fn wake_at(timeline: &mut Timeline, engine: u32, at: SimTime) {
     if timeline.wakes[engine as usize] != at {
         timeline.wakes[engine as usize] = at;
         if at != SimTime::NEVER && timeline.coupling == Coupling::Tight {
@@ -88,22 +93,17 @@ pub fn advance(timeline: &mut Timeline) {
     }
 }
 
-/// Lists the engines of the next group that has any with a boundary within the window.
+/// Lists the engines with a boundary within the window.
 pub fn advance_within_window(timeline: &mut Timeline) {
     let until = timeline.window.min(timeline.horizon);
-    let Timeline { wakes, due, group, .. } = timeline;
-    while *group < wakes.len() {
-        let end = wakes.len().min(*group + GROUP_ENGINES);
-        for (wake, engine) in wakes[*group..end].iter_mut().zip(*group as EngineIndex..) {
-            if *wake <= until && *wake != SimTime::NEVER {
-                due.push((*wake, engine));
-                *wake = SimTime::NEVER;
-            }
+    let Timeline { wakes, due, .. } = timeline;
+    for (wake, engine) in wakes.iter_mut().zip(0..) {
+        if *wake <= until && *wake != SimTime::NEVER {
+            due.push((*wake, engine));
+            *wake = SimTime::NEVER;
         }
-        if let Some(first) = due.iter().map(|&(at, _)| at).min() {
-            timeline.now = first;
-            return;
-        }
-        *group = end;
+    }
+    if let Some(first) = due.iter().map(|&(at, _)| at).min() {
+        timeline.now = first;
     }
 }

@@ -1,24 +1,31 @@
-//! Completion: requests that have ended are recorded, followed up, and despawned.
+//! Completion: requests that have ended are recorded and followed up, and their entities are vacant.
 //!
 //! Owns the end of a request, whatever brought it: scheduling has taken its sequence off the engine, transfer has carried
 //! its answer. A sequence that goes on is not touched.
 
 use bevy_ecs::prelude::*;
+use oracle_components::request::Request;
 use oracle_components::sequence::Sequence;
 
-use crate::retire::Retirement;
-use crate::world::Brought;
+use crate::world::{Brought, Hub};
 
 /// Ends the requests that the engines that are due have brought to an end.
-pub fn complete(mut desk: Retirement, mut engines: Query<&mut Brought>, sequences: Query<&Sequence>) {
-    for position in 0..desk.timeline.due.len() {
-        let (at, index) = desk.timeline.due[position];
-        let engine = desk.timeline.engines[index as usize];
+pub fn complete(
+    mut hub: ResMut<Hub>,
+    mut engines: Query<&mut Brought>,
+    sequences: Query<&Sequence>,
+    requests: Query<&Request>,
+) {
+    let hub = &mut *hub;
+    for position in 0..hub.timeline.due.len() {
+        let (at, index) = hub.timeline.due[position];
+        let engine = hub.timeline.engines[index as usize];
         let mut brought = engines.get_mut(engine).expect("engines live as long as the world");
         for (entity, end) in brought.ended.drain(..) {
-            let sequence = sequences.get(entity).expect("despawned only when it is complete");
-            desk.end_sequence(entity, sequence, end, at);
+            let sequence = sequences.get(entity).expect("vacant only when it is complete");
+            let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+            hub.end_sequence(entity, sequence, request, end, at);
         }
     }
-    desk.doors.hand_over_rows();
+    hub.doors.hand_over_rows();
 }

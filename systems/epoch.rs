@@ -8,25 +8,40 @@
 use std::cmp::Reverse;
 
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
-use oracle_components::engine::{Admission, Engine, Epoch, Queues, Running, Waiting};
-use oracle_components::resources::Timeline;
-use oracle_components::sequence::{Phase, Sequence};
+use oracle_components::engine::{Admission, Engine, Epoch, Plan, Queues, Running, StepClock, Waiting};
+use oracle_components::kv::KvPool;
 
 use crate::clock::{next_arrival, wake_at};
 use crate::costing::StepShape;
 use crate::kv;
-use crate::world::{EngineParts, EnginePartsItem, PricedBatch};
+use crate::world::{CostModel, Hub, PricedBatch};
 
 /// Steps ahead after an arrival has cut an epoch; doubled each time one runs out uncut.
 const FIRST_HORIZON_STEPS: usize = 16;
 /// Most steps ahead.
 const LAST_HORIZON_STEPS: usize = 4096;
 
+/// What costing sees of an engine.
+#[derive(QueryData)]
+#[query_data(mutable)]
+pub struct CostingParts {
+    engine: &'static Engine,
+    clock: &'static StepClock,
+    queues: &'static Queues,
+    running: &'static Running,
+    pool: &'static KvPool,
+    plan: &'static Plan,
+    epoch: &'static mut Epoch,
+    cost: &'static mut CostModel,
+}
+
 /// Prices the batches that were formed in this tick.
-pub fn cost_steps(mut timeline: ResMut<Timeline>, mut engines: Query<EngineParts>, sequences: Query<&Sequence>) {
+pub fn cost_steps(mut hub: ResMut<Hub>, mut engines: Query<CostingParts>) {
+    let timeline = &mut hub.timeline;
     // With one engine the next arrival is its own, so running ahead of it would be in vain.
-    let next_delivery = if timeline.engines.len() == 1 { next_arrival(&timeline) } else { SimTime::NEVER };
+    let next_delivery = if timeline.engines.len() == 1 { next_arrival(timeline) } else { SimTime::NEVER };
     for position in 0..timeline.due.len() {
         let (_, index) = timeline.due[position];
         let mut parts = engines.get_mut(timeline.engines[index as usize]).expect("engines live as long as the world");
@@ -34,64 +49,64 @@ pub fn cost_steps(mut timeline: ResMut<Timeline>, mut engines: Query<EngineParts
         let wake = if parts.running.count == 0 {
             parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered)
         } else {
-            run_ahead(&mut parts, &sequences, next_delivery);
+            run_ahead(&mut parts, next_delivery);
             parts.epoch.step_ends[parts.epoch.steps - 1]
         };
-        wake_at(&mut timeline, index, wake);
+        wake_at(timeline, index, wake);
     }
 }
 
 /// The shape of the batch, and what its decodes attend to in the first step.
-fn shape(parts: &EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>) -> StepShape {
+fn shape(parts: &CostingPartsItem<'_, '_>) -> StepShape {
     let mut shape = StepShape {
         decode_sequences: parts.running.decodes,
         sampled_rows: parts.running.decodes,
         ..StepShape::default()
     };
     for chunk in &parts.plan.chunks {
-        let sequence = sequences.get(chunk.sequence).expect("a planned sequence lives");
-        let (tokens, context) = (u64::from(chunk.tokens), u64::from(sequence.computed));
+        let (tokens, context) = (u64::from(chunk.tokens), u64::from(chunk.context));
         shape.prefill_tokens += chunk.tokens;
         shape.prefill_sequences += 1;
         shape.prefill_pairs += tokens * context + tokens * (tokens + 1) / 2;
         shape.prefill_context_tokens += context + tokens;
-        shape.prefill_longest_context = shape.prefill_longest_context.max(sequence.computed + chunk.tokens);
+        shape.prefill_longest_context = shape.prefill_longest_context.max(chunk.context + chunk.tokens);
         shape.sampled_rows += u32::from(chunk.completes);
     }
     shape
 }
 
 /// Prices the batch and computes the ends of its steps.
-fn run_ahead(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&Sequence>, next_delivery: SimTime) {
+fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     parts.cost.batch = if parts.plan.chunks.is_empty() {
         PricedBatch::DecodeOnly(parts.running.decodes)
     } else {
-        PricedBatch::Mixed(parts.cost.prices.step.prepare(&shape(parts, sequences)))
+        PricedBatch::Mixed(parts.cost.prices.step.prepare(&shape(parts)))
     };
     let price = parts.cost.price();
-    let running = &mut *parts.running;
+    let running = parts.running;
     let decodes = u64::from(running.decodes);
     let epoch = &mut *parts.epoch;
     epoch.step_ends.clear();
     let most_steps = if parts.plan.chunks.is_empty() && parts.plan.admission == Admission::Settled {
-        let until_finish = next_finish(running, sequences).saturating_sub(parts.clock.steps);
+        let until_finish = next_finish(running).saturating_sub(parts.clock.steps);
         until_finish.min(epoch.horizon_steps as u64)
     } else {
         1
     };
     debug_assert!(most_steps > 0, "a sequence that has its target has left");
     let admission = parts.plan.admission;
-    let look_out = parts.queues.inbox_with_deadline > 0 || may_admit(parts.engine, running, &parts.queues, admission);
+    let look_out = parts.queues.inbox_with_deadline > 0 || may_admit(parts.engine, running, parts.queues, admission);
     let front = parts.queues.inbox.front().filter(|_| look_out);
     let deliveries = front.map_or(SimTime::NEVER, |&(delivered, _)| delivered);
     let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
-    let look_up_at = deliveries.min(next_delivery).min(next_deadline(&mut parts.queues.deadlines, sequences));
-    let mut free = kv::free_blocks(&parts.pool);
+    let look_up_at = deliveries.min(next_delivery).min(next_deadline(parts.queues));
+    let mut free = kv::free_blocks(parts.pool);
     let mut context = running.decode_context + decodes;
     let mut end = parts.clock.boundary;
+    let mut classes = classes_from(running, parts.clock.steps + 1);
     for step in 0..most_steps {
         if step > 0 {
-            let need = u64::from(blocks_needed(running, parts.clock.steps + step));
+            let need = u64::from(*classes.next().expect("classes go round"));
             if need > free {
                 break;
             }
@@ -120,42 +135,37 @@ pub fn may_admit(engine: &Engine, running: &Running, queues: &Queues, admission:
 /// How many decodes take a block in the step with this number.
 #[must_use]
 pub fn blocks_needed(running: &Running, step: u64) -> u32 {
-    let block = running.residues.len() as u64;
-    running.residues[((block - step % block) % block) as usize]
+    *classes_from(running, step).next().expect("a block has tokens")
 }
 
-/// The step count at which the next decoding sequence has its target; `u64::MAX` without one.
-fn next_finish(running: &mut Running, sequences: &Query<&Sequence>) -> u64 {
-    while let Some(&Reverse((step, _, entity))) = running.finishes.peek() {
-        if finishes_at(sequences.get(entity).ok(), step) {
-            return step;
-        }
-        running.finishes.pop();
-    }
-    u64::MAX
-}
-
-/// Whether a sequence, if it lives, decodes and has its target at this step count.
+/// How many blocks decodes take in `steps` steps from the one with number `first` on.
 #[must_use]
-pub fn finishes_at(sequence: Option<&Sequence>, step: u64) -> bool {
-    sequence.is_some_and(|sequence| {
-        sequence.phase == Phase::Decode
-            && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
+pub fn blocks_over(running: &Running, first: u64, steps: u64) -> u64 {
+    let block = running.residues.len() as u64;
+    // Every decode takes one block in as many steps as a block has tokens.
+    let rounds = steps / block * u64::from(running.decodes);
+    rounds + classes_from(running, first).take((steps % block) as usize).map(|&blocks| u64::from(blocks)).sum::<u64>()
+}
+
+/// How many decodes take a block in each step from the one with number `step` on, round and round.
+fn classes_from(running: &Running, step: u64) -> impl Iterator<Item = &u32> {
+    let block = running.residues.len();
+    let mut class = (block - (step % block as u64) as usize) % block;
+    std::iter::from_fn(move || {
+        let blocks = &running.residues[class];
+        class = if class == 0 { block } else { class } - 1;
+        Some(blocks)
     })
 }
 
+/// The step count at which the next decoding sequence has its target; `u64::MAX` without one.
+fn next_finish(running: &Running) -> u64 {
+    running.finishes.peek().map_or(u64::MAX, |&Reverse((step, ..))| step)
+}
+
 /// The earliest deadline of a sequence that lives.
-fn next_deadline(
-    deadlines: &mut std::collections::BinaryHeap<Reverse<(SimTime, u64, Entity)>>,
-    sequences: &Query<&Sequence>,
-) -> SimTime {
-    while let Some(&Reverse((deadline, _, entity))) = deadlines.peek() {
-        if sequences.contains(entity) {
-            return deadline;
-        }
-        deadlines.pop();
-    }
-    SimTime::NEVER
+fn next_deadline(queues: &Queues) -> SimTime {
+    queues.deadlines.peek().map_or(SimTime::NEVER, |&Reverse((deadline, ..))| deadline)
 }
 
 /// KV tokens that decodes attend to in the `steps` steps after the last boundary, summed: each step one more a decode.

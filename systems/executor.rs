@@ -4,6 +4,8 @@
 //! of a run's time at some two ticks a request. Here a system's commands are applied right after it, and a panic is a panic.
 //! Order and conflicts are still the schedule's: it is built, and checked, by bevy.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,9 +17,28 @@ use bevy_ecs::system::System;
 /// Time that each system of a schedule has taken, in their order; shared with who wants to know.
 pub type Stopwatch = Arc<Mutex<Vec<Duration>>>;
 
+/// Says that a system has something to do.
+#[derive(Clone, Debug, Default)]
+pub struct Bell(Arc<AtomicBool>);
+
+impl Bell {
+    /// There is something to do.
+    pub fn ring(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether it has rung since the last time.
+    fn take(&self) -> bool {
+        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
+    }
+}
+
 /// Runs systems in their order.
 #[derive(Debug, Default)]
 pub struct InOrder {
+    /// Bells of the systems from the end: the last of them belongs to the last system. Without its bell, a system is
+    /// passed over; systems before them run every time.
+    pub bells: Vec<Bell>,
     /// Where to keep the time, if anybody wants to know: two looks at the clock a system.
     pub stopwatch: Option<Stopwatch>,
 }
@@ -43,14 +64,24 @@ impl SystemExecutor for InOrder {
         #[expect(unsafe_code, reason = "the way that bevy offers to executors other than its own")]
         // SAFETY: the vector itself is left as it is; systems are only run and their buffers applied.
         let systems = unsafe { schedule.systems_mut() };
+        let always = systems.len() - self.bells.len();
+        let bells = &self.bells;
+        let is_wanted = |index: usize| index < always || bells[index - always].take();
         let Some(stopwatch) = &self.stopwatch else {
-            return systems.iter_mut().for_each(|system| run_one(system, world));
+            for (index, system) in systems.iter_mut().enumerate() {
+                if is_wanted(index) {
+                    run_one(system, world);
+                }
+            }
+            return;
         };
         let mut times = stopwatch.lock().expect("nobody panics with the stopwatch in hand");
         times.resize(systems.len(), Duration::ZERO);
-        for (system, time) in systems.iter_mut().zip(&mut *times) {
+        for (index, (system, time)) in systems.iter_mut().zip(&mut *times).enumerate() {
             let started = Instant::now();
-            run_one(system, world);
+            if is_wanted(index) {
+                run_one(system, world);
+            }
             *time += started.elapsed();
         }
     }

@@ -376,7 +376,11 @@ pub fn release_all(pool: &mut KvPool) {
 fn release_tail(pool: &mut KvPool, key: u64, blocks: u32, full: u32) {
     pool.evictable += u64::from(blocks);
     if key == 0 || full == 0 || pool.tails.contains_key(&key) {
-        push(pool, Owner::Nameless { blocks });
+        // Nobody asks for nameless blocks one by one, so neighbours are one entry.
+        match pool.queue.back_mut() {
+            Some(FreeEntry { owner: Owner::Nameless { blocks: others }, .. }) => *others += blocks,
+            _ => push(pool, Owner::Nameless { blocks }),
+        }
     } else {
         pool.tails.insert(key, Tail { stamp: pool.next_stamp, blocks, full });
         push(pool, Owner::Tail(key));

@@ -46,6 +46,15 @@ pub trait RecordSink: Any + Send + Sync {
     /// `sequences` sequences had a gap of `gap` between two tokens, the later of which came at `at`.
     fn token_gap(&mut self, at: SimTime, gap: SimTime, sequences: u64);
 
+    /// `sequences` sequences generated a token in each of the steps that ended at `step_ends`, and before that at `from`.
+    fn token_gaps(&mut self, from: SimTime, step_ends: &[SimTime], sequences: u64) {
+        let mut previous = from;
+        for &end in step_ends {
+            self.token_gap(end, end - previous, sequences);
+            previous = end;
+        }
+    }
+
     /// An interval of an engine, GPU or link has passed. For each subject in order of time.
     ///
     /// # Errors

@@ -1,10 +1,9 @@
-//! The end of a request: its record, its follow-up, and its entities' despawn. Arrival uses this for refusals, completion
+//! The end of a request: its record, its follow-up, and the vacancy of its entities. Arrival uses this for refusals, completion
 //! for all that scheduling has taken off an engine, and the stop for what is left.
 
 use std::cmp::Reverse;
 
-use bevy_ecs::prelude::*;
-use bevy_ecs::system::SystemParam;
+use bevy_ecs::prelude::Entity;
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
@@ -12,7 +11,7 @@ use oracle_components::resources::{Coupling, FollowUp, Timeline};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
-use crate::world::Doors;
+use crate::world::{Doors, Hub, Place};
 
 /// How a request ends.
 #[derive(Clone, Copy, Debug)]
@@ -23,33 +22,20 @@ pub struct End {
     pub status: Status,
     /// Why.
     pub reason: Reason,
+    /// Output tokens of a response that leaves as a whole, now.
+    pub whole_response_tokens: Option<u32>,
 }
 
-/// What ending a request touches.
-#[derive(SystemParam)]
-pub struct Retirement<'w, 's> {
-    /// Time, arrivals to come, loads.
-    pub timeline: ResMut<'w, Timeline>,
-    /// Source and sink.
-    pub doors: ResMut<'w, Doors>,
-    /// Requests.
-    pub requests: Query<'w, 's, &'static Request>,
-    /// Spawns and despawns.
-    pub commands: Commands<'w, 's>,
-}
-
-impl Retirement<'_, '_> {
-    /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, despawn. The sequence holds no
+impl Hub {
+    /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
     /// blocks any more, and `sequence.generated` is up to date.
-    pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, end: End, at: SimTime) {
-        let Self { timeline, doors, requests, commands } = self;
-        let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-        let record = write(timeline, doors, record_of(request, sequence, end), (at, sequence.engine + 1));
-        timeline.loads[sequence.engine as usize] -= 1;
+    pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
+        let Self { timeline, doors, vacant, .. } = self;
+        let record = write(timeline, doors, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
+        timeline.loads[(sequence.engine - timeline.first_engine) as usize] -= 1;
         let follow_up = doors.source.follow_up(&request.spec, &record);
         expect(timeline, follow_up);
-        commands.entity(sequence.request).despawn();
-        commands.entity(entity).despawn();
+        vacant.push(entity);
     }
 
     /// Ends a request that never got as far as having a sequence.
@@ -64,18 +50,14 @@ impl Retirement<'_, '_> {
 
     /// Writes the record of a request that the stop has ended, behind all others.
     pub fn write_last(&mut self, record: RequestRecord) {
-        write(&mut self.timeline, &mut self.doors, record, (SimTime::NEVER, 0));
+        let place = (SimTime::NEVER, record.request);
+        write(&mut self.timeline, &mut self.doors, record, place);
     }
 }
 
 /// Writes a record; what would end after the horizon is incomplete at the horizon. `place` is its place in the order of
 /// records: the instant, then arrivals before engines by index.
-fn write(
-    timeline: &mut Timeline,
-    doors: &mut Doors,
-    mut record: RequestRecord,
-    place: (SimTime, u32),
-) -> RequestRecord {
+fn write(timeline: &mut Timeline, doors: &mut Doors, mut record: RequestRecord, place: Place) -> RequestRecord {
     if record.completion > timeline.horizon {
         record.completion = timeline.horizon;
         record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
@@ -83,10 +65,10 @@ fn write(
     }
     timeline.ended[record.status as usize] += 1;
     timeline.last_completion = timeline.last_completion.max(record.completion);
-    match timeline.coupling {
-        Coupling::Tight => doors.hand_over(&record),
-        Coupling::Loose => doors.held.push((place, record.clone())),
+    if timeline.coupling == Coupling::Loose {
+        doors.places.push(place);
     }
+    doors.hand_over(&record);
     record
 }
 

@@ -1,48 +1,28 @@
-//! A simulation: the world built from a scenario, the schedule of a tick, and the loop that runs it.
+//! A simulation: built from a scenario, run to its end, asked for its totals.
 
 use std::any::Any;
-use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
 use oracle_components::SimTime;
-use oracle_components::engine::{EngineLedger, StepClock};
-use oracle_components::hardware::{Gpu, Link};
-use oracle_components::kv::KvPool;
-use oracle_components::record::{EngineTotals, GpuTotals, LinkTotals, Outcome, Stop};
-use oracle_components::resources::{Coupling, Timeline};
+use oracle_components::hardware::Link;
+use oracle_components::record::{GpuTotals, LinkTotals, Outcome, Stop};
+use oracle_components::resources::Coupling;
 use oracle_components::scenario::{Routing, Scenario};
 
-use crate::arrival::arrive;
 use crate::clock::beginning;
-use crate::completion::complete;
-use crate::epoch::cost_steps;
-use crate::executor::{InOrder, Stopwatch};
+use crate::loose::Loose;
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
-use crate::scheduling::schedule_batches;
-use crate::series::{FinishedRows, OPEN_INTERVALS};
-use crate::spawn::{Directory, populate};
-use crate::stop::stop_at;
-use crate::transfer::transfer;
-use crate::world::Doors;
+use crate::series::FinishedRows;
+use crate::shard::{PHASES, Shard};
+use crate::spawn::{gates, prices, spawn_links};
+use crate::stop::{stop_at, stop_links_at};
+use crate::world::{Doors, Hub};
 
 /// Boundaries between two looks at the caller's wishes.
 const BOUNDARIES_BETWEEN_REPORTS: usize = 1024;
-
-/// Longest window of loose engines, in intervals of the time series.
-const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
-
-/// The systems of a tick by the names of their phases.
-const PHASES: [&str; 5] = ["arrival", "scheduling", "costing", "transfer", "completion"];
-
-/// The schedule of a tick.
-#[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
-struct Tick;
 
 /// Where a simulation is.
 #[derive(Clone, Copy, Debug)]
@@ -55,108 +35,106 @@ pub struct Progress {
 
 /// A simulation, ready to run. `K` is where its records go.
 pub struct Simulation<K> {
-    world: World,
-    schedule: Schedule,
-    directory: Directory,
-    stopwatch: Option<Stopwatch>,
-    horizon: Option<SimTime>,
+    scenario: Scenario,
+    tightly_coupled: bool,
+    profiled: bool,
+    machine: Machine,
     sink: PhantomData<K>,
 }
 
+/// What runs it.
+enum Machine {
+    /// Not built yet.
+    Parts(Option<(Box<dyn RequestSource>, Box<dyn RecordSink>)>),
+    /// All engines in one world.
+    Tight(Box<Shard>),
+    /// Engines that go their own ways.
+    Loose(Box<Loose>),
+}
+
 impl<K: RecordSink + 'static> Simulation<K> {
-    /// Builds the world of a scenario.
-    ///
-    /// # Panics
-    /// If an index in the scenario points nowhere: what the configuration checks.
+    /// A simulation of `scenario`.
     #[must_use]
-    pub fn new(scenario: Scenario, mut source: Box<dyn RequestSource>, sink: K) -> Self {
-        let mut world = World::new();
-        let next = source.next_request();
-        let horizon = scenario.horizon.unwrap_or(SimTime::NEVER);
-        let mut timeline = beginning(scenario.engines.len(), horizon, next);
-        timeline.coupling = coupling(&scenario, source.promises());
-        timeline.window_span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
-        world.insert_resource(timeline);
-        let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
-        world.insert_resource(Doors {
-            source,
-            router: Router::new(scenario.routing, &weights, scenario.seed),
-            prompt_bytes_per_token: scenario.prompt_bytes_per_token,
-            sink: Box::new(sink),
-            closed: false,
-            held: Vec::new(),
-            rows: FinishedRows::default(),
-        });
-        let directory = populate(&mut world, &scenario);
-        Self { world, schedule: tick(), directory, stopwatch: None, horizon: scenario.horizon, sink: PhantomData }
-    }
-
-    /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every thousand boundaries or so.
-    pub fn run(&mut self, mut control: impl FnMut(Progress) -> ControlFlow<()>) -> Outcome {
-        let (mut ticks, mut since_report) = (0_u64, 0);
-        let mut cut_short = None;
-        loop {
-            self.schedule.run(&mut self.world);
-            self.world.clear_trackers();
-            ticks += 1;
-            let timeline = self.world.resource::<Timeline>();
-            if timeline.stopped {
-                break;
-            }
-            since_report += timeline.due.len().max(1);
-            if since_report < BOUNDARIES_BETWEEN_REPORTS || cut_short.is_some() {
-                continue;
-            }
-            since_report = 0;
-            if self.world.resource::<Doors>().closed {
-                cut_short = Some(Stop::SinkClosed);
-            } else if control(self.progress()).is_break() {
-                cut_short = Some(Stop::Interrupted);
-            }
-            if cut_short.is_some() {
-                self.cut_short();
-            }
-        }
-        let drained = self.horizon.is_none() || self.is_drained();
-        let stop = cut_short.unwrap_or(if drained { Stop::Drained } else { Stop::Horizon });
-        let horizon = if cut_short.is_some() { Some(self.world.resource::<Timeline>().horizon) } else { self.horizon };
-        let end = horizon.unwrap_or_else(|| self.latest().max(self.world.resource::<Timeline>().last_completion));
-        stop_at(&mut self.world, end);
-        self.outcome(stop, end, ticks)
-    }
-
-    /// Lets nothing happen beyond what the engine that is furthest has done and the last request that is in.
-    fn cut_short(&mut self) {
-        let latest = self.latest();
-        let mut timeline = self.world.resource_mut::<Timeline>();
-        timeline.horizon = timeline.horizon.min(latest.max(timeline.last_arrival));
+    pub fn new(scenario: Scenario, source: Box<dyn RequestSource>, sink: K) -> Self {
+        let machine = Machine::Parts(Some((source, Box::new(sink))));
+        Self { scenario, tightly_coupled: false, profiled: false, machine, sink: PhantomData }
     }
 
     /// Measures how long each phase takes, at the price of two looks at the clock a phase and tick.
     #[must_use]
-    pub fn profiled(mut self) -> Self {
-        let stopwatch = Stopwatch::default();
-        self.schedule.set_executor(InOrder { stopwatch: Some(Arc::clone(&stopwatch)) });
-        self.stopwatch = Some(stopwatch);
-        self
+    pub fn profiled(self) -> Self {
+        Self { profiled: true, ..self }
     }
 
-    /// The phases with the time that each has taken; empty if nobody asked for it.
+    /// Makes engines meet at every boundary even where they need not: slower, with the same result.
+    #[must_use]
+    pub fn tightly_coupled(self) -> Self {
+        Self { tightly_coupled: true, ..self }
+    }
+
+    /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every thousand boundaries or so.
+    ///
+    /// # Panics
+    /// If it has run before, or an index in the scenario points nowhere: what the configuration checks.
+    pub fn run(&mut self, mut control: impl FnMut(Progress) -> ControlFlow<()>) -> Outcome {
+        self.build();
+        let mut cut_short = None;
+        let mut go_on = |now, ended, closed| {
+            if closed {
+                cut_short = Some(Stop::SinkClosed);
+            } else if control(Progress { now, ended }).is_break() {
+                cut_short = Some(Stop::Interrupted);
+            }
+            cut_short.is_none()
+        };
+        match &mut self.machine {
+            Machine::Tight(shard) => run_tight(shard, &mut go_on),
+            Machine::Loose(loose) => loose.run(go_on),
+            Machine::Parts(..) => unreachable!("it has just been built"),
+        }
+        let horizon = if cut_short.is_some() { Some(self.horizon()) } else { self.scenario.horizon };
+        let drained = horizon.is_none() || self.is_drained();
+        let stop = cut_short.unwrap_or(if drained { Stop::Drained } else { Stop::Horizon });
+        let end = horizon.unwrap_or_else(|| self.end());
+        match &mut self.machine {
+            Machine::Tight(shard) => {
+                stop_at(&mut shard.world, end);
+                stop_links_at(&mut shard.world, end);
+            }
+            Machine::Loose(loose) => loose.stop_at(end),
+            Machine::Parts(..) => unreachable!("it has run"),
+        }
+        self.outcome(stop, end)
+    }
+
+    /// Builds the worlds.
+    fn build(&mut self) {
+        let Machine::Parts(parts) = &mut self.machine else { panic!("a simulation runs once") };
+        let (source, sink) = parts.take().expect("a simulation that was not built has its parts");
+        let scenario = &self.scenario;
+        let weights: Vec<f64> = scenario.engines.iter().map(|engine| engine.weight).collect();
+        let router = Router::new(scenario.routing, &weights, scenario.seed);
+        self.machine = match coupling(scenario, source.promises()) {
+            Coupling::Loose if !self.tightly_coupled => {
+                Machine::Loose(Box::new(Loose::new(scenario, source, router, sink, self.profiled)))
+            }
+            _ => Machine::Tight(Box::new(tight(scenario, source, router, sink, self.profiled))),
+        };
+    }
+
+    /// The phases with the time that each has taken, on all threads together; empty if nobody asked for it.
     ///
     /// # Panics
     /// Never: the simulation is not running while it is looked at.
     #[must_use]
     pub fn profile(&self) -> Vec<(&'static str, Duration)> {
-        let Some(stopwatch) = &self.stopwatch else { return Vec::new() };
-        let times = stopwatch.lock().expect("the simulation is not running");
-        PHASES.into_iter().zip(times.iter().copied()).collect()
-    }
-
-    /// Makes engines meet at every boundary even where they need not: slower, with the same result.
-    #[must_use]
-    pub fn tightly_coupled(mut self) -> Self {
-        self.world.resource_mut::<Timeline>().coupling = Coupling::Tight;
-        self
+        let mut phases: Vec<_> = PHASES.into_iter().map(|phase| (phase, Duration::ZERO)).collect();
+        for shard in self.shards() {
+            for (phase, time) in phases.iter_mut().zip(shard.profile()) {
+                phase.1 += time;
+            }
+        }
+        if self.profiled { phases } else { Vec::new() }
     }
 
     /// The sink, when the simulation has run.
@@ -164,84 +142,120 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// # Panics
     /// Never: the sink is the one that [`Simulation::new`] was given.
     #[must_use]
-    pub fn into_sink(mut self) -> K {
-        let doors = self.world.remove_resource::<Doors>().expect("the doors are a resource of the world");
-        let sink: Box<dyn Any> = doors.sink;
+    pub fn into_sink(self) -> K {
+        let sink: Box<dyn Any> = match self.machine {
+            Machine::Parts(parts) => parts.expect("a simulation that was not built has its parts").1,
+            Machine::Tight(shard) => shard.into_sink(),
+            Machine::Loose(loose) => loose.into_sink(),
+        };
         *sink.downcast::<K>().expect("the sink is of the type it came in as")
     }
 
-    /// How far the engine that is furthest has come.
-    fn latest(&self) -> SimTime {
-        let timeline = self.world.resource::<Timeline>();
-        let clocks = timeline.engines.iter().filter_map(|&engine| self.world.get::<StepClock>(engine));
-        clocks.map(|clock| clock.boundary).fold(SimTime::ZERO, SimTime::max)
+    fn shards(&self) -> &[Shard] {
+        match &self.machine {
+            Machine::Parts(..) => &[],
+            Machine::Tight(shard) => std::slice::from_ref(shard),
+            Machine::Loose(loose) => loose.shards(),
+        }
     }
 
-    /// Where the simulation is.
-    fn progress(&self) -> Progress {
-        let timeline = self.world.resource::<Timeline>();
-        Progress { now: timeline.now, ended: timeline.ended.iter().sum() }
+    /// Where arrivals come in.
+    fn front(&self) -> &Hub {
+        match &self.machine {
+            Machine::Parts(..) => unreachable!("it has been built"),
+            Machine::Tight(shard) => shard.hub(),
+            Machine::Loose(loose) => loose.front(),
+        }
+    }
+
+    /// After which nothing happened.
+    fn horizon(&self) -> SimTime {
+        self.front().timeline.horizon
+    }
+
+    /// The last boundary or completion.
+    fn end(&self) -> SimTime {
+        let shards = self.shards().iter().map(|shard| shard.latest().max(shard.hub().timeline.last_completion));
+        shards.fold(self.front().timeline.last_completion, SimTime::max)
     }
 
     /// Whether every request has ended and none is to come.
     fn is_drained(&self) -> bool {
-        let timeline = self.world.resource::<Timeline>();
+        let timeline = &self.front().timeline;
         let none_to_come = timeline.next_request.is_none() && timeline.follow_ups.is_empty();
-        none_to_come && timeline.loads.iter().all(|&load| load == 0)
+        none_to_come && self.shards().iter().all(|shard| shard.hub().timeline.loads.iter().all(|&load| load == 0))
     }
 
     /// The totals, once everything has ended.
-    fn outcome(&mut self, stop: Stop, end: SimTime, ticks: u64) -> Outcome {
-        let directory = &self.directory;
-        let timeline = self.world.resource::<Timeline>();
-        let engines = timeline.engines.iter().map(|&engine| {
-            let pool = self.world.get::<KvPool>(engine).expect("engines live as long as the world");
-            let ledger = self.world.get::<EngineLedger>(engine).expect("engines live as long as the world");
-            EngineTotals {
-                blocks_allocated: pool.allocated,
-                blocks_freed: pool.freed,
-                blocks_peak: pool.peak,
-                blocks_evicted: pool.evicted,
-                ..ledger.0.clone()
+    fn outcome(&self, stop: Stop, end: SimTime) -> Outcome {
+        let mut gpus = vec![GpuTotals::default(); self.scenario.gpus.len()];
+        for (index, gpu) in self.shards().iter().flat_map(Shard::gpus) {
+            gpus[index as usize] += &gpu.totals;
+        }
+        let (links, ended): (Vec<LinkTotals>, _) = match &self.machine {
+            Machine::Parts(..) => unreachable!("it has run"),
+            Machine::Tight(shard) => {
+                let links = shard.hub().links.iter();
+                let totals = links.filter_map(|&link| Some(shard.world.get::<Link>(link)?.totals.clone()));
+                (totals.collect(), shard.hub().timeline.ended)
             }
-        });
-        let engines = engines.collect();
-        let gpus: Vec<GpuTotals> =
-            directory.gpus.iter().filter_map(|&gpu| self.world.get::<Gpu>(gpu)).map(|gpu| gpu.totals.clone()).collect();
-        let links: Vec<LinkTotals> = directory
-            .links
-            .iter()
-            .filter_map(|&link| self.world.get::<Link>(link))
-            .map(|link| link.totals.clone())
-            .collect();
-        Outcome { stop, end, ticks, arrived: timeline.next_id, ended: timeline.ended, engines, gpus, links }
+            Machine::Loose(loose) => (loose.link_totals(), loose.ended()),
+        };
+        let engines = self.shards().iter().flat_map(Shard::engine_totals).collect();
+        let ticks = self.shards().iter().map(Shard::ticks).sum();
+        Outcome { stop, end, ticks, arrived: self.front().timeline.next_id, ended, engines, gpus, links }
+    }
+}
+
+/// A world with all engines, the links, and the doors.
+fn tight(
+    scenario: &Scenario,
+    mut source: Box<dyn RequestSource>,
+    router: Router,
+    sink: Box<dyn RecordSink>,
+    profiled: bool,
+) -> Shard {
+    let engines = 0..scenario.engines.len();
+    let first = source.next_request();
+    let timeline = beginning(Coupling::Tight, scenario, engines.clone(), first);
+    let doors = Doors {
+        source,
+        router,
+        gates: gates(scenario),
+        prompt_bytes_per_token: scenario.prompt_bytes_per_token,
+        sink,
+        closed: false,
+        places: Vec::new(),
+        rows: FinishedRows::default(),
+    };
+    let mut shard = Shard::new(scenario, engines, &prices(scenario), (timeline, doors), profiled);
+    let links = spawn_links(&mut shard.world, scenario);
+    shard.hub_mut().links = links;
+    shard
+}
+
+/// Runs a world of tight engines. `go_on` is asked now and then; if it says no, nothing happens beyond what the engine that is
+/// furthest has done and the last request that is in.
+fn run_tight(shard: &mut Shard, go_on: &mut impl FnMut(SimTime, u64, bool) -> bool) {
+    let (mut since_report, mut cut_short) = (0, false);
+    while shard.tick() {
+        let hub = shard.hub();
+        since_report += hub.timeline.due.len().max(1);
+        if since_report < BOUNDARIES_BETWEEN_REPORTS || cut_short {
+            continue;
+        }
+        since_report = 0;
+        if !go_on(hub.timeline.now, hub.timeline.ended.iter().sum(), hub.doors.closed) {
+            cut_short = true;
+            let latest = shard.latest();
+            let timeline = &mut shard.hub_mut().timeline;
+            timeline.horizon = timeline.horizon.min(latest.max(timeline.last_arrival));
+        }
     }
 }
 
 /// Whether anything but arrivals passes between the engines of a scenario.
 fn coupling(scenario: &Scenario, promises: Promises) -> Coupling {
-    let independent = promises.no_follow_ups && (promises.streams_only || responses_have_links_of_their_own(scenario));
-    let state_matters = scenario.routing == Routing::LeastLoaded;
-    if independent && !state_matters && scenario.engines.len() > 1 { Coupling::Loose } else { Coupling::Tight }
-}
-
-/// Whether no link that an engine's responses queue on carries prompts or another engine's responses.
-fn responses_have_links_of_their_own(scenario: &Scenario) -> bool {
-    let engines = || scenario.engines.iter();
-    let prompts: HashSet<_> = engines().flat_map(|engine| &engine.ingress).collect();
-    let mut seen = HashSet::new();
-    engines().flat_map(|engine| &engine.egress).all(|link| !prompts.contains(link) && seen.insert(link))
-}
-
-/// One tick: the phases in their order.
-fn tick() -> Schedule {
-    let mut schedule = Schedule::new(Tick);
-    schedule.set_executor(InOrder::default());
-    schedule.set_build_settings(ScheduleBuildSettings {
-        ambiguity_detection: LogLevel::Error,
-        ..ScheduleBuildSettings::default()
-    });
-    // The executor applies each system's commands itself.
-    schedule.add_systems((arrive, schedule_batches, cost_steps, transfer, complete).chain_ignore_deferred());
-    schedule
+    let independent = promises.no_follow_ups && promises.streams_only;
+    if independent && scenario.routing != Routing::LeastLoaded { Coupling::Loose } else { Coupling::Tight }
 }

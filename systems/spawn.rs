@@ -1,5 +1,7 @@
 //! The entities that a world begins with: GPUs, links and engines.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
@@ -7,30 +9,33 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
 use oracle_components::hardware::{Gpu, Link};
 use oracle_components::record::{GpuTotals, LinkTotals};
-use oracle_components::resources::Timeline;
-use oracle_components::scenario::{EngineSpec, GpuIndex, LinkIndex, Scenario};
+use oracle_components::scenario::{EngineIndex, EngineSpec, GpuIndex, LinkIndex, Scenario};
 
 use crate::costing::{StepCost, peak_flops};
 use crate::epoch::no_epoch;
 use crate::kv;
 use crate::scheduling::{empty_queues, nothing_running};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, PricedBatch, Prices};
+use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, Gate, PricedBatch, Prices};
 
-/// Hardware entities, by index.
-#[derive(Debug)]
-pub struct Directory {
-    /// GPUs.
-    pub gpus: Vec<Entity>,
-    /// Links.
-    pub links: Vec<Entity>,
+/// Prices of the engines of a scenario, shared by those that cost the same.
+pub fn prices(scenario: &Scenario) -> Vec<Arc<Prices>> {
+    let mut known: Vec<Arc<Prices>> = Vec::new();
+    let engines = scenario.engines.iter().zip(StepCost::of_all(scenario));
+    engines
+        .map(|(engine, step)| {
+            let seats = engine.scheduler.max_num_seqs;
+            if let Some(prices) = known.iter().find(|prices| prices.are_of(&step, seats)) {
+                return Arc::clone(prices);
+            }
+            known.push(Arc::new(Prices::new(step, seats)));
+            Arc::clone(&known[known.len() - 1])
+        })
+        .collect()
 }
 
-/// Spawns what a scenario describes.
-pub fn populate(world: &mut World, scenario: &Scenario) -> Directory {
-    let gpus =
-        scenario.gpus.iter().map(|gpu| world.spawn(Gpu { spec: gpu.clone(), totals: GpuTotals::default() }).id());
-    let gpus = gpus.collect();
+/// Spawns the links of a scenario: their entities, by index.
+pub fn spawn_links(world: &mut World, scenario: &Scenario) -> Vec<Entity> {
     let links = scenario.links.iter().zip(0..).map(|(link, index)| {
         let series = LinkSeries::new(index, scenario.series_interval);
         let link = Link {
@@ -41,42 +46,55 @@ pub fn populate(world: &mut World, scenario: &Scenario) -> Directory {
         };
         world.spawn((link, series)).id()
     });
-    let links = links.collect();
-    let directory = Directory { gpus, links };
-    let mut prices: Vec<Arc<Prices>> = Vec::new();
-    let engines = scenario.engines.iter().zip(0..).zip(StepCost::of_all(scenario));
-    let engines = engines.map(|((engine, index), step)| {
-        let seats = engine.scheduler.max_num_seqs;
-        let known = prices.iter().find(|prices| prices.are_of(&step, seats)).cloned();
-        let known = known.unwrap_or_else(|| {
-            prices.push(Arc::new(Prices::new(step, seats)));
-            Arc::clone(&prices[prices.len() - 1])
+    links.collect()
+}
+
+/// Spawns some engines of a scenario, with the GPUs that they run on: the engines' entities, and the GPUs' by index.
+pub fn spawn_engines(
+    world: &mut World,
+    scenario: &Scenario,
+    engines: Range<usize>,
+    prices: &[Arc<Prices>],
+) -> (Vec<Entity>, BTreeMap<GpuIndex, Entity>) {
+    let used = scenario.engines[engines.clone()].iter().flat_map(|engine| &engine.gpus);
+    let mut gpus = BTreeMap::new();
+    for &index in used {
+        gpus.entry(index).or_insert_with(|| {
+            let spec = scenario.gpus[index as usize].clone();
+            world.spawn(Gpu { spec, totals: GpuTotals::default() }).id()
         });
-        spawn_engine(world, scenario, engine, index, &directory, known)
-    });
-    let engines = engines.collect();
-    world.resource_mut::<Timeline>().engines = engines;
-    directory
+    }
+    let engines = engines.map(|index| spawn_engine(world, scenario, index, &gpus, Arc::clone(&prices[index])));
+    (engines.collect(), gpus)
+}
+
+/// What the ways in to the engines of a scenario depend on.
+pub fn gates(scenario: &Scenario) -> Vec<Gate> {
+    let gate = |spec: &EngineSpec| Gate {
+        scheduler: spec.scheduler,
+        kv_blocks: spec.kv_blocks,
+        ingress: spec.ingress.clone(),
+    };
+    scenario.engines.iter().map(gate).collect()
 }
 
 /// Spawns an engine.
 fn spawn_engine(
     world: &mut World,
     scenario: &Scenario,
-    spec: &EngineSpec,
-    index: u32,
-    directory: &Directory,
+    index: usize,
+    gpus: &BTreeMap<GpuIndex, Entity>,
     prices: Arc<Prices>,
 ) -> Entity {
-    let links = |path: &[LinkIndex]| path.iter().map(|&link| directory.links[link as usize]).collect::<Vec<_>>();
+    let spec = &scenario.engines[index];
     let rate = |&link: &LinkIndex| {
         let link = &scenario.links[link as usize];
         (link.bytes_per_s, SimTime::from_secs_f64(link.latency_s))
     };
+    let with_rate = |&link: &LinkIndex| (link, scenario.links[link as usize].bytes_per_s);
     let engine = Engine {
         scheduler: spec.scheduler,
-        ingress: links(&spec.ingress),
-        egress: links(&spec.egress),
+        egress: spec.egress.clone(),
         egress_rates: spec.egress.iter().map(rate).collect(),
         response_bytes_per_token: spec.response_bytes_per_token,
     };
@@ -84,18 +102,18 @@ fn spawn_engine(
     let gpu = |&index: &GpuIndex| {
         let device = &scenario.gpus[index as usize].device;
         EngineGpu {
-            entity: directory.gpus[index as usize],
+            entity: gpus[&index],
             index,
             peak_flops: peak_flops(device, &spec.model),
             peak_bytes_per_s: device.memory_bytes_per_s,
         }
     };
     let hardware = EngineHardware {
-        engine: index,
+        engine: index as EngineIndex,
         gpus: spec.gpus.iter().map(gpu).collect(),
         gpu_share: spec.gpu_share,
-        ring_links: spec.rings.iter().flatten().flat_map(|path| links(path)).collect(),
-        stage_links: spec.stage_paths.iter().flat_map(|path| links(path)).collect(),
+        ring_links: spec.rings.iter().flatten().flatten().map(with_rate).collect(),
+        stage_links: spec.stage_paths.iter().flatten().map(with_rate).collect(),
     };
     let entity = world.spawn((
         engine,

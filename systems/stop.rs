@@ -3,44 +3,46 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use oracle_components::SimTime;
-use oracle_components::hardware::Gpu;
 use oracle_components::record::{Reason, Status};
-use oracle_components::resources::Timeline;
+use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::epoch::blocks_needed;
 use crate::kv;
-use crate::retire::{End, Retirement, record_of};
+use crate::retire::{End, record_of};
 use crate::scheduling::{Departure, Finished, end_steps, leave};
 use crate::transfer::{Network, book};
-use crate::world::{Doors, EngineParts};
+use crate::world::{EngineParts, Hub};
+use oracle_components::hardware::Gpu;
 
-/// Ends everything at `stop`: steps that are over by then, open intervals, and requests in flight.
+/// Ends everything at `stop`: steps that are over by then, open intervals, and requests in flight. Links are apart.
 pub fn stop_at(world: &mut World, stop: SimTime) {
     end_all_steps(world, stop);
     end_all_requests(world, stop);
 }
 
+/// Books what is left of the traffic on the links of a world, and ends their intervals.
+pub fn stop_links_at(world: &mut World, stop: SimTime) {
+    let mut state = SystemState::<(ResMut<Hub>, Network)>::new(world);
+    let (mut hub, mut network) = state.get_mut(world).expect("the world has all of it");
+    let Hub { doors, links, traffic, .. } = &mut *hub;
+    network.book(traffic, links, &mut doors.rows);
+    network.flush(stop, &mut doors.rows);
+    doors.hand_over_rows();
+}
+
 /// Ends the steps that are over by `stop`.
 fn end_all_steps(world: &mut World, stop: SimTime) {
-    let mut state = SystemState::<(
-        Res<Timeline>,
-        ResMut<Doors>,
-        Query<EngineParts>,
-        Query<&mut Sequence>,
-        Query<&mut Gpu>,
-        Network,
-    )>::new(world);
-    let (timeline, mut doors, mut engines, mut sequences, mut gpus, mut network) =
-        state.get_mut(world).expect("the world has all of it");
+    let mut state = SystemState::<(ResMut<Hub>, Query<EngineParts>, Query<&mut Sequence>, Query<&mut Gpu>)>::new(world);
+    let (mut hub, mut engines, mut sequences, mut gpus) = state.get_mut(world).expect("the world has all of it");
+    let Hub { timeline, doors, traffic, .. } = &mut *hub;
     for &entity in &timeline.engines {
-        let mut parts = engines.get_mut(entity).expect("engines live as long as the world");
+        let mut parts = engines.get_mut(entity).expect("engines live as long as the world").open();
         let planned = parts.epoch.steps;
         let over = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
         parts.epoch.steps = over;
         if over > 0 {
-            end_steps(&mut parts, &mut sequences, &mut doors, &mut Finished::default());
-            book(&parts.brought, parts.engine, parts.hardware, &mut gpus, &mut network, &mut doors.rows);
+            end_steps(&mut parts, &mut sequences, doors, &mut Finished::default());
             // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
             let boundary = parts.clock.boundary;
             let delivered = parts.queues.inbox.partition_point(|&(delivered, _)| delivered <= boundary) as u64;
@@ -48,47 +50,47 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
             parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(waiting);
             if over < planned {
                 // The step that is cut off had its blocks.
-                let blocks = blocks_needed(&parts.running, parts.clock.steps);
-                kv::allocate(&mut parts.pool, u64::from(blocks));
+                let blocks = blocks_needed(parts.running, parts.clock.steps);
+                kv::allocate(parts.pool, u64::from(blocks));
             }
         }
+        book(parts.brought, parts.engine, parts.hardware, &mut gpus, traffic);
         parts.series.flush(stop, parts.hardware, &mut doors.rows);
     }
-    network.flush(stop, &mut doors.rows);
     doors.hand_over_rows();
 }
 
 /// Ends the requests in flight at `stop`, by their numbers.
 fn end_all_requests(world: &mut World, stop: SimTime) {
-    let mut state = SystemState::<(Retirement, Query<EngineParts>, Query<(Entity, &mut Sequence)>)>::new(world);
-    let (mut desk, mut engines, mut sequences) = state.get_mut(world).expect("the world has all of it");
-    desk.doors.hand_over_held();
-    let mut in_flight: Vec<_> = sequences.iter().map(|(entity, sequence)| (sequence.id, entity)).collect();
+    let mut state =
+        SystemState::<(ResMut<Hub>, Query<EngineParts>, Query<(Entity, &mut Sequence)>, Query<&Request>)>::new(world);
+    let (mut hub, mut engines, mut sequences, requests) = state.get_mut(world).expect("the world has all of it");
+    let alive = sequences.iter().filter(|(_, sequence)| sequence.phase != Phase::Ended);
+    let mut in_flight: Vec<_> = alive.map(|(entity, sequence)| (sequence.id, entity)).collect();
     in_flight.sort_unstable();
     let none_in_flight = in_flight.is_empty();
     for (_, entity) in in_flight {
         let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
-        let engine = desk.timeline.engines[sequence.engine as usize];
-        let mut parts = engines.get_mut(engine).expect("engines live as long as the world");
+        let engine = hub.timeline.engines[(sequence.engine - hub.timeline.first_engine) as usize];
+        let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         let waiting = sequence.phase == Phase::Waiting;
         if !waiting {
-            leave(&mut parts, &mut sequence, entity, &desk.requests, Departure::Stopped);
+            leave(&mut parts, &mut sequence, entity, &requests, Departure::Stopped);
         }
         let end = if sequence.deadline <= stop {
             let reason = if waiting { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
-            End { completion: sequence.deadline, status: Status::Timeout, reason }
+            End { completion: sequence.deadline, status: Status::Timeout, reason, whole_response_tokens: None }
         } else {
             let reason = if waiting { Reason::EndedWaiting } else { Reason::EndedRunning };
-            End { completion: stop, status: Status::Incomplete, reason }
+            End { completion: stop, status: Status::Incomplete, reason, whole_response_tokens: None }
         };
-        let request = desk.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+        let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
-        desk.write_last(record);
+        hub.write_last(record);
     }
-    desk.doors.hand_over_held();
     debug_assert_eq!(
-        desk.timeline.ended.iter().sum::<u64>(),
-        desk.timeline.next_id,
+        hub.timeline.ended.iter().sum::<u64>(),
+        hub.timeline.next_id,
         "every request that arrived has ended, once"
     );
     for mut parts in &mut engines {

@@ -7,14 +7,14 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
-use oracle_components::engine::{Engine, StepClock};
+use oracle_components::engine::{Engine, Running, StepClock};
 use oracle_components::hardware::{Gpu, Link};
-use oracle_components::record::Status;
-use oracle_components::resources::Timeline;
-use oracle_components::sequence::Sequence;
+use oracle_components::resources::Coupling;
+use oracle_components::scenario::LinkIndex;
 
+use crate::costing::StepWork;
 use crate::series::{FinishedRows, LinkSeries};
-use crate::world::{Brought, Doors, EngineHardware};
+use crate::world::{Booking, Brought, EngineHardware, Hub, Unbooked};
 
 /// The links of the world.
 #[derive(SystemParam)]
@@ -23,10 +23,18 @@ pub struct Network<'w, 's> {
 }
 
 impl Network<'_, '_> {
-    /// Sends `bytes` over `path` from `at`, whole, link after link: when it is out at the far end.
-    pub fn send(&mut self, path: &[Entity], bytes: f64, at: SimTime, rows: &mut FinishedRows) -> SimTime {
-        path.iter().fold(at, |at, &link| {
-            let (mut link, mut series) = self.links.get_mut(link).expect("links live as long as the world");
+    /// Sends `bytes` over `path` from `at`, whole, link after link: when it is out at the far end. `links` are the entities.
+    pub fn send(
+        &mut self,
+        path: &[LinkIndex],
+        links: &[Entity],
+        bytes: f64,
+        at: SimTime,
+        rows: &mut FinishedRows,
+    ) -> SimTime {
+        path.iter().fold(at, |at, &index| {
+            let (mut link, mut series) =
+                self.links.get_mut(links[index as usize]).expect("links live as long as the world");
             let serialisation = SimTime::from_secs_f64(bytes / link.bytes_per_s);
             let out = at.max(link.busy_until) + serialisation;
             link.busy_until = out;
@@ -38,24 +46,14 @@ impl Network<'_, '_> {
         })
     }
 
-    /// Books `times` transfers of `bytes` on each link of `path`, spread from `from` to `to`.
-    fn book(
-        &mut self,
-        path: &[Entity],
-        bytes: f64,
-        times: u64,
-        (from, to): (SimTime, SimTime),
-        rows: &mut FinishedRows,
-    ) {
-        if bytes == 0.0 || times == 0 {
-            return;
-        }
-        for &link in path {
-            let (mut link, mut series) = self.links.get_mut(link).expect("links live as long as the world");
-            let carrying = SimTime(SimTime::from_secs_f64(bytes / link.bytes_per_s).0.saturating_mul(times));
-            link.totals.busy += carrying;
-            link.totals.bytes += bytes * times as f64;
-            series.book(from, to, carrying, bytes * times as f64, rows);
+    /// Books the traffic of steps on its links.
+    pub fn book(&mut self, traffic: &mut Vec<Booking>, links: &[Entity], rows: &mut FinishedRows) {
+        for Booking { link, span: (from, to), busy, bytes } in traffic.drain(..) {
+            let (mut link, mut series) =
+                self.links.get_mut(links[link as usize]).expect("links live as long as the world");
+            link.totals.busy += busy;
+            link.totals.bytes += bytes;
+            series.book(from, to, busy, bytes, rows);
         }
     }
 
@@ -82,51 +80,128 @@ pub fn stream(engine: &Engine, clock: &mut StepClock, bytes: f64, step_ends: &[S
     }
 }
 
-/// What transfer sees of an engine.
-pub type TransferParts = (&'static Engine, &'static mut Brought, &'static EngineHardware);
+/// Keeps what the steps that ended did until their interval is over. False if they go beyond it, or beyond that of what is
+/// kept already: then transfer has to book it.
+#[inline]
+pub fn keep(brought: &mut Brought, engine: &Engine, interval: SimTime) -> bool {
+    let Some(work) = brought.work else { return true };
+    let unbooked = &mut brought.unbooked;
+    if unbooked.is_empty() {
+        unbooked.from = brought.from;
+        unbooked.to = brought.from;
+        unbooked.until = SimTime(brought.from.0 - brought.from.0 % interval.0).saturating_add(interval);
+    }
+    if brought.to > unbooked.until {
+        return false;
+    }
+    unbooked.add(brought.to, work, (brought.flow_bytes, brought.flows), engine);
+    brought.work = None;
+    true
+}
 
-/// Carries what the steps that ended have sent.
-pub fn transfer(
-    timeline: Res<Timeline>,
-    mut doors: ResMut<Doors>,
-    mut engines: Query<TransferParts>,
-    mut gpus: Query<&mut Gpu>,
-    mut network: Network,
-    sequences: Query<&Sequence>,
-) {
-    for &(_, index) in &timeline.due {
-        let engine = timeline.engines[index as usize];
-        let (engine, mut brought, hardware) = engines.get_mut(engine).expect("engines live as long as the world");
-        book(&brought, engine, hardware, &mut gpus, &mut network, &mut doors.rows);
-        for (entity, end) in &mut brought.ended {
-            let sequence = sequences.get(*entity).expect("despawned only when it is complete");
-            if end.status == Status::Success && !sequence.streaming {
-                let bytes = f64::from(sequence.generated) * engine.response_bytes_per_token;
-                end.completion = network.send(&engine.egress, bytes, end.completion, &mut doors.rows);
-            }
+impl Unbooked {
+    fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    #[inline]
+    fn add(&mut self, to: SimTime, work: StepWork, (flow_bytes, flows): (f64, u64), engine: &Engine) {
+        self.to = to;
+        self.work += work;
+        if flows == 0 {
+            return;
+        }
+        self.streamed_bytes += flow_bytes * flows as f64;
+        self.streaming.resize(engine.egress_rates.len(), SimTime::ZERO);
+        for (busy, &(bytes_per_s, _)) in self.streaming.iter_mut().zip(&engine.egress_rates) {
+            let flow = SimTime::from_secs_f64(flow_bytes / bytes_per_s);
+            *busy += SimTime(flow.0.saturating_mul(flows));
         }
     }
 }
 
-/// Books the work of the steps that ended on the engine's GPUs and links.
+/// What transfer sees of an engine.
+pub type TransferParts = (&'static Engine, &'static mut Brought, &'static EngineHardware, &'static Running);
+
+/// Carries what the steps that ended have sent.
+pub fn transfer(
+    mut hub: ResMut<Hub>,
+    mut engines: Query<TransferParts>,
+    mut gpus: Query<&mut Gpu>,
+    mut network: Network,
+) {
+    let Hub { timeline, doors, links, traffic, completion_bell, .. } = &mut *hub;
+    for &(_, index) in &timeline.due {
+        let entity = timeline.engines[index as usize];
+        let (engine, mut brought, hardware, running) =
+            engines.get_mut(entity).expect("engines live as long as the world");
+        let brought = &mut *brought;
+        if brought.work.is_some() || running.count == 0 {
+            book(brought, engine, hardware, &mut gpus, traffic);
+        }
+        for (_, end) in &mut brought.ended {
+            if let Some(tokens) = end.whole_response_tokens {
+                let bytes = f64::from(tokens) * engine.response_bytes_per_token;
+                end.completion = network.send(&engine.egress, links, bytes, end.completion, &mut doors.rows);
+            }
+        }
+    }
+    // Loose engines share links with those of other worlds; their traffic is booked when all are through the window.
+    if timeline.coupling == Coupling::Tight {
+        network.book(traffic, links, &mut doors.rows);
+    }
+    if !doors.rows.0.is_empty() {
+        completion_bell.ring();
+    }
+}
+
+/// Books all that an engine's steps did on its GPUs, and notes their traffic.
 pub fn book(
-    brought: &Brought,
+    brought: &mut Brought,
     engine: &Engine,
     hardware: &EngineHardware,
     gpus: &mut Query<&mut Gpu>,
-    network: &mut Network<'_, '_>,
-    rows: &mut FinishedRows,
+    traffic: &mut Vec<Booking>,
 ) {
-    let Some(work) = &brought.work else { return };
-    let span = (brought.from, brought.to);
-    let busy_s = brought.to.since(brought.from).as_secs_f64() * hardware.gpu_share;
+    book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
+    if let Some(work) = brought.work.take() {
+        brought.unbooked.from = brought.from;
+        brought.unbooked.add(brought.to, work, (brought.flow_bytes, brought.flows), engine);
+        book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
+    }
+}
+
+fn book_kept(
+    unbooked: &mut Unbooked,
+    engine: &Engine,
+    hardware: &EngineHardware,
+    gpus: &mut Query<&mut Gpu>,
+    traffic: &mut Vec<Booking>,
+) {
+    if unbooked.is_empty() {
+        return;
+    }
+    let span = (unbooked.from, unbooked.to);
+    let work = std::mem::take(&mut unbooked.work);
+    let busy_s = span.1.since(span.0).as_secs_f64() * hardware.gpu_share;
     for gpu in &hardware.gpus {
         let mut gpu = gpus.get_mut(gpu.entity).expect("GPUs live as long as the world");
         gpu.totals.busy += SimTime::from_secs_f64(busy_s);
         gpu.totals.flops += work.flops_per_gpu;
         gpu.totals.bytes += work.memory_bytes_per_gpu;
     }
-    network.book(&engine.egress, brought.flow_bytes, brought.flows, span, rows);
-    network.book(&hardware.ring_links, work.ring_bytes, 1, span, rows);
-    network.book(&hardware.stage_links, work.stage_bytes, 1, span, rows);
+    let streamed_bytes = std::mem::take(&mut unbooked.streamed_bytes);
+    if streamed_bytes > 0.0 {
+        for (&link, busy) in engine.egress.iter().zip(&mut unbooked.streaming) {
+            traffic.push(Booking { link, span, busy: std::mem::take(busy), bytes: streamed_bytes });
+        }
+    }
+    for (path, bytes) in [(&hardware.ring_links, work.ring_bytes), (&hardware.stage_links, work.stage_bytes)] {
+        let path = path.iter().filter(|_| bytes > 0.0);
+        traffic.extend(path.map(|&(link, bytes_per_s)| {
+            let busy = SimTime::from_secs_f64(bytes / bytes_per_s);
+            Booking { link, span, busy, bytes }
+        }));
+    }
+    unbooked.from = unbooked.to;
 }

@@ -8,31 +8,83 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
 use oracle_components::record::RequestRecord;
-use oracle_components::scenario::{EngineIndex, GpuIndex};
+use oracle_components::resources::Timeline;
+use oracle_components::scenario::{EngineIndex, GpuIndex, LinkIndex, SchedulerSpec};
 
+use crate::arrival::Routed;
 use crate::costing::{PreparedStep, StepCost, StepShape, StepWork};
+use crate::executor::Bell;
 use crate::ports::{RecordSink, RequestSource};
 use crate::retire::End;
 use crate::router::Router;
 use crate::series::{EngineSeries, FinishedRows};
 
-/// The doors of the world: where requests come from and which way they go, and where records go.
+/// What the whole world shares. One resource, since each look-up costs a tick some nanoseconds.
 #[derive(Resource)]
+pub struct Hub {
+    /// Time: what is due, what is to arrive.
+    pub timeline: Timeline,
+    /// Requests in, records out.
+    pub doors: Doors,
+    /// Links, by index, if this is the world that they are in.
+    pub links: Vec<Entity>,
+    /// Traffic of steps that is not on the links yet.
+    pub traffic: Vec<Booking>,
+    /// If engines are loose: requests that arrive within the window, routed.
+    pub feed: Vec<Routed>,
+    /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
+    pub vacant: Vec<Entity>,
+    /// Rung when there is something to carry.
+    pub transfer_bell: Bell,
+    /// Rung when something has ended.
+    pub completion_bell: Bell,
+}
+
+/// What the way in to an engine depends on.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Its limits.
+    pub scheduler: SchedulerSpec,
+    /// Its KV blocks.
+    pub kv_blocks: u64,
+    /// Links from the client, in the order of travel.
+    pub ingress: Vec<LinkIndex>,
+}
+
+/// The doors of the world: where requests come from and which way they go, and where records go.
 pub struct Doors {
     /// Where requests come from.
     pub source: Box<dyn RequestSource>,
     /// Which engine they go to.
     pub router: Router,
+    /// The engines' gates.
+    pub gates: Vec<Gate>,
     /// Bytes of a prompt token on the ingress links.
     pub prompt_bytes_per_token: f64,
     /// Where records go.
     pub sink: Box<dyn RecordSink>,
     /// The sink can take no more.
     pub closed: bool,
-    /// Records of a window, with their places, until all engines are through it.
-    pub held: Vec<((SimTime, u32), RequestRecord)>,
+    /// If engines are loose, where each record belongs: its instant, then arrivals before engines by index.
+    pub places: Vec<Place>,
     /// Rows of the time series whose intervals have passed, on their way to the sink.
     pub rows: FinishedRows,
+}
+
+/// The place of a record among those of all engines.
+pub type Place = (SimTime, u64);
+
+/// Bytes that kept a link busy for a part of a span of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Booking {
+    /// Which link.
+    pub link: LinkIndex,
+    /// From when to when.
+    pub span: (SimTime, SimTime),
+    /// For how long.
+    pub busy: SimTime,
+    /// How many bytes.
+    pub bytes: f64,
 }
 
 impl Doors {
@@ -41,17 +93,6 @@ impl Doors {
         if !self.closed && self.sink.request(record).is_err() {
             self.closed = true;
         }
-    }
-
-    /// Hands over the records of a window in their order.
-    pub fn hand_over_held(&mut self) {
-        let mut held = std::mem::take(&mut self.held);
-        // Stable: those of one place were written in their order.
-        held.sort_by_key(|&(place, _)| place);
-        for (_, record) in held.drain(..) {
-            self.hand_over(&record);
-        }
-        self.held = held;
     }
 
     /// Hands finished rows of the time series to the sink.
@@ -136,8 +177,27 @@ pub struct Brought {
     pub flow_bytes: f64,
     /// Such flows.
     pub flows: u64,
+    /// What earlier steps did that has not been booked yet.
+    pub unbooked: Unbooked,
     /// Sequences that have ended, in order.
     pub ended: Vec<(Entity, End)>,
+}
+
+/// What an engine's steps did within one interval of the time series. It is booked on GPUs and links when that is over.
+#[derive(Clone, Debug, Default)]
+pub struct Unbooked {
+    /// Start of the first of these steps.
+    pub from: SimTime,
+    /// End of the last.
+    pub to: SimTime,
+    /// End of the interval.
+    pub until: SimTime,
+    /// What GPUs and links between them did.
+    pub work: StepWork,
+    /// Bytes of streamed tokens.
+    pub streamed_bytes: f64,
+    /// How long each link to the client carried them.
+    pub streaming: Vec<SimTime>,
 }
 
 /// A GPU as its engine sees it.
@@ -162,10 +222,10 @@ pub struct EngineHardware {
     pub gpus: Vec<EngineGpu>,
     /// What of each GPU's time it has.
     pub gpu_share: f64,
-    /// Links that its collectives cross, once for each hop that does.
-    pub ring_links: Vec<Entity>,
-    /// Links that its activations cross from stage to stage.
-    pub stage_links: Vec<Entity>,
+    /// Links that its collectives cross, once for each hop that does, with their bytes per second.
+    pub ring_links: Vec<(LinkIndex, f64)>,
+    /// Links that its activations cross from stage to stage, the same way.
+    pub stage_links: Vec<(LinkIndex, f64)>,
 }
 
 /// All of an engine.
@@ -196,4 +256,53 @@ pub struct EngineParts {
     pub brought: &'static mut Brought,
     /// What it runs on.
     pub hardware: &'static EngineHardware,
+}
+
+/// All of an engine, open: changes are not tracked, since nobody asks.
+pub struct EngineView<'a> {
+    /// Identity.
+    pub engine: &'a Engine,
+    /// Its time.
+    pub clock: &'a mut StepClock,
+    /// What waits.
+    pub queues: &'a mut Queues,
+    /// What runs.
+    pub running: &'a mut Running,
+    /// Its KV blocks.
+    pub pool: &'a mut KvPool,
+    /// The batch.
+    pub plan: &'a mut Plan,
+    /// The steps it runs for.
+    pub epoch: &'a mut Epoch,
+    /// Totals.
+    pub ledger: &'a mut EngineLedger,
+    /// Time series.
+    pub series: &'a mut EngineSeries,
+    /// Prices.
+    pub cost: &'a mut CostModel,
+    /// What the last steps brought.
+    pub brought: &'a mut Brought,
+    /// What it runs on.
+    pub hardware: &'a EngineHardware,
+}
+
+impl<'a> EnginePartsItem<'a, '_> {
+    /// Opens an engine.
+    #[must_use]
+    pub fn open(self) -> EngineView<'a> {
+        EngineView {
+            engine: self.engine,
+            clock: self.clock.into_inner(),
+            queues: self.queues.into_inner(),
+            running: self.running.into_inner(),
+            pool: self.pool.into_inner(),
+            plan: self.plan.into_inner(),
+            epoch: self.epoch.into_inner(),
+            ledger: self.ledger.into_inner(),
+            series: self.series.into_inner(),
+            cost: self.cost.into_inner(),
+            brought: self.brought.into_inner(),
+            hardware: self.hardware,
+        }
+    }
 }

@@ -11,6 +11,9 @@ pub struct Arguments {
     /// How much to say on standard error.
     #[arg(short, long, global = true, value_enum, ignore_case = true, default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+    /// Threads to simulate with; 0: one a core. Results are the same to the byte for any number.
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub threads: u16,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

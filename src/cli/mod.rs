@@ -36,6 +36,8 @@ enum Failure {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let log_level = arguments.log_level;
+    // It fails only where a host program has made the pool already, which then rules.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.into()).build_global();
     let outcome = match arguments.command {
         Command::Run(command) => run::run(&command, log_level),
         Command::Validate(command) => config::validate(&command, log_level),

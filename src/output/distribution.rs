@@ -83,6 +83,30 @@ impl Distribution {
         }
     }
 
+    /// Adds the lengths of consecutive spans, of which the first begins at `from`, `weight` times each.
+    pub(super) fn record_steps(&mut self, from: SimTime, ends: &[SimTime], weight: u64) {
+        let mut previous = from;
+        let spans =
+            ends.iter().map(|&end| std::mem::replace(&mut previous, end)).zip(ends).map(|(start, &end)| end - start);
+        let Values::Buckets(counts) = &mut self.values else {
+            return spans.for_each(|span| self.record_many(span, weight));
+        };
+        let (mut squares_ns2, mut shortest_ns, mut longest_ns) = (0_u128, u64::MAX, 0);
+        for SimTime(span_ns) in spans {
+            squares_ns2 = squares_ns2.saturating_add(u128::from(span_ns) * u128::from(span_ns));
+            shortest_ns = shortest_ns.min(span_ns);
+            longest_ns = longest_ns.max(span_ns);
+            count_in_bucket(counts, span_ns, weight);
+        }
+        let Some(&last) = ends.last() else { return };
+        self.count += ends.len() as u64 * weight;
+        self.sum_ns += u128::from((last - from).0) * u128::from(weight);
+        self.sum_of_squares_ns2 =
+            self.sum_of_squares_ns2.saturating_add(squares_ns2.saturating_mul(u128::from(weight)));
+        self.minimum_ns = self.minimum_ns.min(shortest_ns);
+        self.maximum_ns = self.maximum_ns.max(longest_ns);
+    }
+
     /// Adds the values of another distribution.
     pub(super) fn add(&mut self, other: &Self) {
         self.count += other.count;

@@ -173,6 +173,12 @@ impl RecordSink for RunWriter {
         }
     }
 
+    fn token_gaps(&mut self, from: SimTime, step_ends: &[SimTime], sequences: u64) {
+        let warm = step_ends.partition_point(|&end| end < self.plan.warm_up);
+        let from = if warm == 0 { from } else { step_ends[warm - 1] };
+        self.token_gaps.record_steps(from, &step_ends[warm..], sequences);
+    }
+
     fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed> {
         if self.plan.timeseries_parquet.is_none() {
             return Ok(());

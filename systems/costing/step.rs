@@ -65,6 +65,15 @@ pub struct StepWork {
     pub stage_bytes: f64,
 }
 
+impl std::ops::AddAssign for StepWork {
+    fn add_assign(&mut self, more: Self) {
+        self.flops_per_gpu += more.flops_per_gpu;
+        self.memory_bytes_per_gpu += more.memory_bytes_per_gpu;
+        self.ring_bytes += more.ring_bytes;
+        self.stage_bytes += more.stage_bytes;
+    }
+}
+
 /// A batch composition, priced but for the decode sequences' contexts.
 #[derive(Clone, Copy, Debug)]
 pub struct PreparedStep {

@@ -12,11 +12,11 @@ use super::leave::{Departure, leave};
 use super::{names, queue, settled};
 use crate::epoch::blocks_needed;
 use crate::kv::{self, Hit, Names};
-use crate::world::EnginePartsItem;
+use crate::world::EngineView;
 
 /// The batch under construction.
-struct Batch<'a, 'w, 's> {
-    parts: &'a mut EnginePartsItem<'w, 's>,
+struct Batch<'a, 'w> {
+    parts: &'a mut EngineView<'w>,
     sequences: Query<'a, 'a, &'static mut Sequence>,
     requests: &'a Query<'a, 'a, &'static Request>,
     now: SimTime,
@@ -27,7 +27,7 @@ struct Batch<'a, 'w, 's> {
 
 /// Forms the batch of the step that starts at `now`.
 pub fn form(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     mut sequences: Query<'_, '_, &'static mut Sequence>,
     requests: &Query<'_, '_, &'static Request>,
     now: SimTime,
@@ -58,12 +58,12 @@ pub fn form(
             <= scheduler.max_num_batched_tokens,
         "no more tokens than the budget"
     );
-    debug_assert!(kv::free_blocks(&parts.pool) <= parts.pool.total, "no more free blocks than there are");
+    debug_assert!(kv::free_blocks(parts.pool) <= parts.pool.total, "no more free blocks than there are");
     let ledger = &mut parts.ledger.0;
     ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
 }
 
-impl Batch<'_, '_, '_> {
+impl Batch<'_, '_> {
     fn scheduler(&self) -> SchedulerSpec {
         self.parts.engine.scheduler
     }
@@ -71,12 +71,12 @@ impl Batch<'_, '_, '_> {
     /// One token of each decode, with a block where it starts one.
     fn take_decodes(&mut self) {
         let step = self.parts.clock.steps;
-        while u64::from(blocks_needed(&self.parts.running, step)) > kv::free_blocks(&self.parts.pool) {
+        while u64::from(blocks_needed(self.parts.running, step)) > kv::free_blocks(self.parts.pool) {
             let policy = self.scheduler().policy;
-            let victim = queue::victim(&mut self.parts.running, policy);
+            let victim = queue::victim(self.parts.running, policy);
             self.preempt(victim);
         }
-        kv::allocate(&mut self.parts.pool, u64::from(blocks_needed(&self.parts.running, step)));
+        kv::allocate(self.parts.pool, u64::from(blocks_needed(self.parts.running, step)));
         self.budget -= self.parts.running.decodes;
     }
 
@@ -92,7 +92,7 @@ impl Batch<'_, '_, '_> {
             }
             let computed = sequence.computed;
             let more = kv::further_blocks(computed, tokens, self.scheduler().block_tokens);
-            while u64::from(more) > kv::free_blocks(&self.parts.pool) {
+            while u64::from(more) > kv::free_blocks(self.parts.pool) {
                 let victim = self.prefill_victim(position);
                 self.preempt(victim);
                 if victim == entity {
@@ -132,13 +132,13 @@ impl Batch<'_, '_, '_> {
         let sequence = self.sequences.get(entity).expect("a running sequence lives");
         if scheduler.prefix_caching == PrefixCaching::Off {
             let blocks = kv::further_blocks(sequence.computed, tokens, scheduler.block_tokens);
-            kv::allocate(&mut self.parts.pool, u64::from(blocks));
+            kv::allocate(self.parts.pool, u64::from(blocks));
         } else {
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
-            kv::extend(&mut self.parts.pool, &names, sequence.computed, tokens);
+            kv::extend(self.parts.pool, &names, sequence.computed, tokens);
         }
-        self.parts.plan.chunks.push(Chunk { sequence: entity, tokens, completes });
+        self.parts.plan.chunks.push(Chunk { sequence: entity, tokens, context: sequence.computed, completes });
         self.budget -= tokens;
     }
 
@@ -146,7 +146,7 @@ impl Batch<'_, '_, '_> {
     fn admit(&mut self) {
         let scheduler = self.scheduler();
         while self.budget > 0 && self.parts.running.count < scheduler.max_num_seqs {
-            let Some(entity) = queue::head(&mut self.parts.queues, &self.sequences) else {
+            let Some(entity) = queue::head(self.parts.queues, &self.sequences) else {
                 return;
             };
             let sequence = self.sequences.get(entity).expect("the head of the queue lives");
@@ -164,16 +164,16 @@ impl Batch<'_, '_, '_> {
             }
             tokens = tokens.min(self.budget);
             let blocks = u64::from(known.div_ceil(scheduler.block_tokens) - hit.blocks());
-            if blocks + u64::from(hit.free_blocks) > kv::free_blocks(&self.parts.pool) {
+            if blocks + u64::from(hit.free_blocks) > kv::free_blocks(self.parts.pool) {
                 return;
             }
             if hit.blocks() > 0 {
-                kv::take_hit(&mut self.parts.pool, &names, hit);
+                kv::take_hit(self.parts.pool, &names, hit);
             }
-            queue::pop_head(&mut self.parts.queues);
+            queue::pop_head(self.parts.queues);
             let mut sequence = self.sequences.get_mut(entity).expect("the head of the queue lives");
             start_running(&mut sequence, request.spec.turn, cached, known, self.now, &scheduler);
-            queue::enter(&mut self.parts.running, &mut sequence, entity, scheduler.policy);
+            queue::enter(self.parts.running, &mut sequence, entity, scheduler.policy);
             self.take_chunk(entity, tokens, cached + tokens == known);
         }
     }
@@ -184,7 +184,7 @@ impl Batch<'_, '_, '_> {
         if scheduler.prefix_caching == PrefixCaching::Off {
             return Hit::default();
         }
-        let hit = kv::look_up(&self.parts.pool, names, known);
+        let hit = kv::look_up(self.parts.pool, names, known);
         let first = turn == 0 && sequence.preemptions == 0;
         let too_short = hit.blocks() * scheduler.block_tokens < scheduler.min_cached_prefix_tokens;
         if first && too_short { Hit::default() } else { hit }

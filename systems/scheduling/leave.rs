@@ -9,7 +9,7 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use super::{names, queue};
 use crate::kv;
-use crate::world::EnginePartsItem;
+use crate::world::EngineView;
 
 /// Why a sequence leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime, se
 /// A sequence leaves at the boundary `parts.clock.boundary`: its counts are brought up to date, its blocks released, its
 /// place given up. A preempted one goes back to the queue.
 pub fn leave(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequence: &mut Sequence,
     entity: Entity,
     requests: &Query<&'static Request>,
@@ -68,7 +68,7 @@ pub fn leave(
     let running = &mut *parts.running;
     match sequence.phase {
         Phase::Waiting => {
-            queue::drop_waiting(&mut parts.queues, sequence);
+            queue::drop_waiting(parts.queues, sequence);
             sequence.phase = Phase::Ended;
             return;
         }
@@ -77,7 +77,7 @@ pub fn leave(
             let position = running.prefills.iter().position(|&prefill| prefill == entity);
             running.prefills.remove(position.expect("a running prefill is listed"));
         }
-        Phase::Decode => stop_decoding(running, &parts.clock, parts.clock.boundary, sequence),
+        Phase::Decode => stop_decoding(running, parts.clock, parts.clock.boundary, sequence),
     }
     queue::forget(running, sequence, scheduler.policy);
     if departure == Departure::Stopped {
@@ -85,14 +85,14 @@ pub fn leave(
     }
     if scheduler.prefix_caching == PrefixCaching::Off {
         let blocks = sequence.computed.div_ceil(scheduler.block_tokens);
-        kv::release_empty(&mut parts.pool, u64::from(blocks));
+        kv::release_empty(parts.pool, u64::from(blocks));
     } else {
         let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
         if departure == Departure::Preempted {
             names = names.findable_by(sequence.id);
         }
-        kv::release(&mut parts.pool, &names, sequence.computed);
+        kv::release(parts.pool, &names, sequence.computed);
     }
     sequence.phase = Phase::Ended;
     if departure == Departure::Preempted {
@@ -101,7 +101,7 @@ pub fn leave(
         sequence.computed = 0;
         sequence.preemptions += 1;
         parts.ledger.0.preemptions += 1;
-        queue::join(&mut parts.queues, sequence, entity, queue::Place::Front);
+        queue::join(parts.queues, sequence, entity, queue::Place::Front);
         parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.queues.waiting_count));
     }
 }

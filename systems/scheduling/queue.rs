@@ -52,8 +52,8 @@ pub enum Place {
 pub fn join(queues: &mut Queues, sequence: &Sequence, entity: Entity, place: Place) {
     queues.waiting_count += 1;
     match (&mut queues.waiting, place) {
-        (Waiting::Fcfs(queue), Place::Back) => queue.push_back(entity),
-        (Waiting::Fcfs(queue), Place::Front) => queue.push_front(entity),
+        (Waiting::Fcfs(queue), Place::Back) => queue.push_back((sequence.id, entity)),
+        (Waiting::Fcfs(queue), Place::Front) => queue.push_front((sequence.id, entity)),
         (Waiting::Priority(queue), _) => {
             queue.insert(priority_key(sequence), entity);
         }
@@ -64,12 +64,14 @@ pub fn join(queues: &mut Queues, sequence: &Sequence, entity: Entity, place: Pla
 pub fn head(queues: &mut Queues, sequences: &Query<&mut Sequence>) -> Option<Entity> {
     match &mut queues.waiting {
         Waiting::Fcfs(queue) => {
-            // Those that timed out have been despawned, or are about to be.
-            let waits = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.phase == Phase::Waiting);
-            while queue.front().is_some_and(|&entity| !waits(entity)) {
+            // Those that timed out have left, and others may be in their entities.
+            let waits = |(id, entity)| {
+                sequences.get(entity).is_ok_and(|sequence| sequence.id == id && sequence.phase == Phase::Waiting)
+            };
+            while queue.front().is_some_and(|&place| !waits(place)) {
                 queue.pop_front();
             }
-            queue.front().copied()
+            queue.front().map(|&(_, entity)| entity)
         }
         Waiting::Priority(queue) => queue.first_key_value().map(|(_, &entity)| entity),
     }

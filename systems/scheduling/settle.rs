@@ -7,22 +7,22 @@ use std::cmp::Reverse;
 use bevy_ecs::prelude::*;
 use oracle_components::record::{Reason, Status};
 use oracle_components::request::{Request, RequestId};
-use oracle_components::sequence::Sequence;
+use oracle_components::sequence::{Phase, Sequence};
 
 use super::leave::{Departure, leave, start_decoding};
-use crate::epoch::{adapt_horizon, blocks_needed, finishes_at, summed_context};
+use crate::epoch::{adapt_horizon, blocks_over, summed_context};
 use crate::kv;
 use crate::retire::End;
 use crate::series::EngineAmounts;
 use crate::transfer::stream;
-use crate::world::{Doors, EnginePartsItem};
+use crate::world::{Doors, EngineView};
 
 /// Sequences that have their target at a boundary.
 pub type Finished = Vec<(RequestId, Entity)>;
 
 /// Brings an engine to the end of the steps that its epoch ran, and lists who has finished.
 pub fn end_steps(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     doors: &mut Doors,
     finished: &mut Finished,
@@ -48,34 +48,36 @@ pub fn end_steps(
             break;
         }
         parts.running.finishes.pop();
-        if finishes_at(sequences.get(entity).ok(), step) {
+        if finishes_at(sequences, (step, id, entity)) {
             finished.push((id, entity));
         }
     }
-    adapt_horizon(&mut parts.epoch);
+    adapt_horizon(parts.epoch);
     parts.epoch.steps = 0;
 }
 
+/// Whether a sequence still decodes, and has its target at the step count for which it was listed.
+pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, RequestId, Entity)) -> bool {
+    let sequence = sequences.get(entity).expect("sequences live as long as the world");
+    sequence.id == id
+        && sequence.phase == Phase::Decode
+        && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
+}
+
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work.
-fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmounts {
+fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
     let decodes = parts.running.decodes;
     if decodes > 0 {
-        let mut previous = from;
-        for &end in ends {
-            doors.sink.token_gap(end, end - previous, u64::from(decodes));
-            previous = end;
-        }
+        doors.sink.token_gaps(from, ends, u64::from(decodes));
     }
-    let held_before = kv::held_blocks(&parts.pool);
-    for step in 1..steps as u64 {
-        let blocks = blocks_needed(&parts.running, parts.clock.steps + step);
-        kv::allocate(&mut parts.pool, u64::from(blocks));
-    }
-    let held = (held_before + kv::held_blocks(&parts.pool)) as f64 / 2.0;
-    let work = parts.cost.price().work_over(steps as u64, summed_context(&parts.running, steps as u64));
+    let held_before = kv::held_blocks(parts.pool);
+    // The first step's were taken when it was scheduled.
+    kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));
+    let held = (held_before + kv::held_blocks(parts.pool)) as f64 / 2.0;
+    let work = parts.cost.price().work_over(steps as u64, summed_context(parts.running, steps as u64));
     let span_s = to.since(from).as_secs_f64();
     // Those that were delivered while the steps ran wait too, though only the boundary sees them.
     let delivered = parts.queues.inbox.iter().map(|&(delivered, _)| delivered).take_while(|&delivered| delivered <= to);
@@ -101,7 +103,7 @@ fn bring(parts: &mut EnginePartsItem<'_, '_>, doors: &mut Doors) -> EngineAmount
 }
 
 /// The flows of streamed tokens that the steps sent.
-fn send_flows(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequence>) {
+fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
     let chunks = parts.plan.chunks.iter().filter(|chunk| chunk.completes && streams(chunk.sequence)).count();
     let sequences = parts.running.streaming_decodes + chunks as u32;
@@ -112,12 +114,12 @@ fn send_flows(parts: &mut EnginePartsItem<'_, '_>, sequences: &Query<&mut Sequen
     let bytes = f64::from(sequences) * parts.engine.response_bytes_per_token;
     parts.brought.flow_bytes = bytes;
     parts.brought.flows = ends.len() as u64;
-    stream(parts.engine, &mut parts.clock, bytes, ends);
+    stream(parts.engine, parts.clock, bytes, ends);
 }
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on.
 fn end_chunks(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     doors: &mut Doors,
     amounts: &mut EngineAmounts,
@@ -139,7 +141,7 @@ fn end_chunks(
         if sequence.first_token.is_none() {
             sequence.first_token = Some(if sequence.streaming { parts.clock.flow_received } else { end });
         }
-        start_decoding(&mut parts.running, &parts.clock, &mut sequence, chunk.sequence);
+        start_decoding(parts.running, parts.clock, &mut sequence, chunk.sequence);
     }
     // Chunks follow the order of the running prefills, of which they are the first.
     let mut chunks = parts.plan.chunks.iter();
@@ -148,7 +150,7 @@ fn end_chunks(
 
 /// Takes the sequences that have finished off the engine, by request id.
 pub fn let_finished_go(
-    parts: &mut EnginePartsItem<'_, '_>,
+    parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,
     finished: &mut Finished,
@@ -160,6 +162,8 @@ pub fn let_finished_go(
         leave(parts, &mut sequence, entity, requests, Departure::Ended);
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
-        parts.brought.ended.push((entity, End { completion, status: Status::Success, reason }));
+        let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
+        let end = End { completion, status: Status::Success, reason, whole_response_tokens };
+        parts.brought.ended.push((entity, end));
     }
 }

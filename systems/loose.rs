@@ -1,0 +1,380 @@
+//! Loose engines: nothing passes between them but the arrivals. They are divided into shards, each a world of its own, which
+//! go through a window of arrivals on as many threads as there are.
+//!
+//! The front takes in the arrivals of a window, routes them, and sends them over their links. While the shards are busy with
+//! one window, the front prepares the next and hands over what the last one brought, in the order that a single world would
+//! have left it in. How engines are divided does not depend on the number of threads, nor does anything else that shows.
+
+use std::ops::Range;
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemState;
+use oracle_components::SimTime;
+use oracle_components::hardware::Link;
+use oracle_components::record::{IntervalRow, LinkTotals, RequestRecord};
+use oracle_components::request::RequestSpec;
+use oracle_components::resources::Coupling;
+use oracle_components::scenario::Scenario;
+use rayon::prelude::*;
+
+use crate::arrival::{Arrival, Routed, next_through_the_gate};
+use crate::clock::{beginning, next_arrival};
+use crate::ports::{RecordSink, RequestSource, SinkClosed};
+use crate::router::Router;
+use crate::series::{FinishedRows, OPEN_INTERVALS};
+use crate::shard::{Shard, empty_hub, sink_of};
+use crate::spawn::{gates, prices, spawn_links};
+use crate::stop::{stop_at, stop_links_at};
+use crate::transfer::Network;
+use crate::world::{Booking, Doors, Hub, Place};
+
+/// Most engines of a shard: few enough for their data to stay in a core's cache.
+const SHARD_ENGINES: usize = 32;
+/// As many shards, if there are engines enough, for as many threads.
+const LEAST_SHARDS: usize = 8;
+/// Least arrivals of a full window.
+const WINDOW_ARRIVALS: usize = 1024;
+/// As many arrivals a window and engine, if that is more: so that an engine has something to do in it.
+const WINDOW_ARRIVALS_AN_ENGINE: usize = 8;
+/// Longest window, in intervals of the time series.
+const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
+
+/// The simulation of loose engines.
+pub struct Loose {
+    front: Front,
+    shards: Vec<Shard>,
+    /// Engines of a shard, but perhaps for the last.
+    shard_engines: usize,
+    /// What the shards brought in the last window; that of the front is last.
+    outputs: Vec<Output>,
+    /// Empty ones, for the next window.
+    spares: Vec<Output>,
+    sink: Box<dyn RecordSink>,
+    closed: bool,
+}
+
+/// Where arrivals come in: the source, the router, and the links.
+struct Front {
+    world: World,
+    state: SystemState<(ResMut<'static, Hub>, Network<'static, 'static>)>,
+    span: SimTime,
+    most_arrivals: usize,
+}
+
+/// A window of arrivals, routed.
+struct Window {
+    /// Everything that arrives up to here is in it.
+    until: SimTime,
+    routed: Vec<Routed>,
+    /// Refusals and rows of links.
+    output: Output,
+}
+
+/// What a world brought in a window: the sink of shards and of the front.
+#[derive(Default)]
+struct Output {
+    records: Vec<RequestRecord>,
+    places: Vec<Place>,
+    rows: Vec<IntervalRow>,
+    traffic: Vec<Booking>,
+    /// Spans of steps: their beginning, how many they are, and how many sequences gained a token in each.
+    spans: Vec<(SimTime, usize, u64)>,
+    /// The ends of those steps.
+    step_ends: Vec<SimTime>,
+}
+
+impl RecordSink for Output {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
+        self.records.push(record.clone());
+        Ok(())
+    }
+
+    fn token_gap(&mut self, at: SimTime, gap: SimTime, sequences: u64) {
+        self.spans.push((at - gap, 1, sequences));
+        self.step_ends.push(at);
+    }
+
+    fn token_gaps(&mut self, from: SimTime, step_ends: &[SimTime], sequences: u64) {
+        self.spans.push((from, step_ends.len(), sequences));
+        self.step_ends.extend(step_ends);
+    }
+
+    fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed> {
+        self.rows.push(row.clone());
+        Ok(())
+    }
+}
+
+impl Output {
+    /// Takes what a world has left, and leaves it an empty output.
+    fn of(hub: &mut Hub, empty: Self) -> Self {
+        let mut output = std::mem::replace(sink_of::<Self>(&mut hub.doors), empty);
+        std::mem::swap(&mut output.places, &mut hub.doors.places);
+        std::mem::swap(&mut output.traffic, &mut hub.traffic);
+        output
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.places.clear();
+        self.rows.clear();
+        self.traffic.clear();
+        self.spans.clear();
+        self.step_ends.clear();
+    }
+}
+
+/// A source of nothing: shards are fed.
+struct Fed;
+
+impl RequestSource for Fed {
+    fn next_request(&mut self) -> Option<RequestSpec> {
+        None
+    }
+
+    fn follow_up(&mut self, _: &RequestSpec, _: &RequestRecord) -> Option<RequestSpec> {
+        None
+    }
+}
+
+/// Doors that lead to an [`Output`].
+fn inner_doors(source: Box<dyn RequestSource>, router: Router, scenario: &Scenario) -> Doors {
+    Doors {
+        source,
+        router,
+        gates: Vec::new(),
+        prompt_bytes_per_token: scenario.prompt_bytes_per_token,
+        sink: Box::new(Output::default()),
+        closed: false,
+        places: Vec::new(),
+        rows: FinishedRows::default(),
+    }
+}
+
+impl Loose {
+    /// Builds the worlds of a scenario.
+    pub fn new(
+        scenario: &Scenario,
+        source: Box<dyn RequestSource>,
+        router: Router,
+        sink: Box<dyn RecordSink>,
+        profiled: bool,
+    ) -> Self {
+        let prices = prices(scenario);
+        let shard = |engines: Range<usize>| {
+            let timeline = beginning(Coupling::Loose, scenario, engines.clone(), None);
+            let doors = inner_doors(Box::new(Fed), router.clone(), scenario);
+            Shard::new(scenario, engines, &prices, (timeline, doors), profiled)
+        };
+        let engines = scenario.engines.len();
+        let shard_engines = engines.div_ceil(LEAST_SHARDS).clamp(1, SHARD_ENGINES);
+        let starts = (0..engines).step_by(shard_engines);
+        let shards = starts.map(|start| shard(start..engines.min(start + shard_engines))).collect();
+        let front = Front::new(scenario, source, router.clone());
+        Self { front, shards, shard_engines, outputs: Vec::new(), spares: Vec::new(), sink, closed: false }
+    }
+
+    /// Runs until nothing is left to happen. After each window `go_on` is asked, with the present and whether the sink is
+    /// closed; if it says so, nothing happens beyond the present.
+    pub fn run(&mut self, mut go_on: impl FnMut(SimTime, u64, bool) -> bool) {
+        let mut prepared = None;
+        let mut cut_short = false;
+        while let Some(window) = prepared.take().or_else(|| self.next_window()) {
+            let Window { until, routed, output } = window;
+            self.feed(routed);
+            let Self { front, shards, outputs, spares, sink, closed, .. } = self;
+            let run_shards = || shards.par_iter_mut().for_each(|shard| shard.run_window(until));
+            let run_front = || {
+                front.book_traffic(outputs);
+                *closed = *closed || hand_over(outputs, &mut **sink).is_err();
+                outputs.iter_mut().for_each(Output::clear);
+                spares.append(outputs);
+                front.window_after(until, spares.pop().unwrap_or_default())
+            };
+            let ((), next) = rayon::join(run_shards, run_front);
+            prepared = next;
+            self.take_outputs();
+            self.outputs.push(output);
+            let now = until.min(self.latest().max(self.front.hub().timeline.last_arrival));
+            if !cut_short && !go_on(now, self.ended().iter().sum(), self.closed) {
+                cut_short = true;
+                self.cut_short();
+            }
+        }
+    }
+
+    /// Ends everything at `stop`.
+    pub fn stop_at(&mut self, stop: SimTime) {
+        self.front.book_traffic(&self.outputs);
+        self.hand_over();
+        self.shards.par_iter_mut().for_each(|shard| stop_at(&mut shard.world, stop));
+        self.take_outputs();
+        self.front.book_traffic(&self.outputs);
+        stop_links_at(&mut self.front.world, stop);
+        self.outputs.push(Output::of(self.front.hub_mut(), Output::default()));
+        self.hand_over();
+    }
+
+    /// Takes what the shards have brought.
+    fn take_outputs(&mut self) {
+        let Self { shards, outputs, spares, .. } = self;
+        outputs.extend(shards.iter_mut().map(|shard| Output::of(shard.hub_mut(), spares.pop().unwrap_or_default())));
+    }
+
+    /// Hands over what there is.
+    fn hand_over(&mut self) {
+        let outputs = std::mem::take(&mut self.outputs);
+        self.closed = self.closed || hand_over(&outputs, &mut *self.sink).is_err();
+    }
+
+    /// The window of the next thing to happen, if anything is left to.
+    fn next_window(&mut self) -> Option<Window> {
+        let wakes = self.shards.iter().flat_map(|shard| &shard.hub().timeline.wakes);
+        let boundary = wakes.copied().min().unwrap_or(SimTime::NEVER);
+        let timeline = &self.front.hub().timeline;
+        let first = next_arrival(timeline).min(boundary);
+        (first != SimTime::NEVER && first <= timeline.horizon).then(|| self.front.window_from(first, Output::default()))
+    }
+
+    /// Gives each shard its part of a window.
+    fn feed(&mut self, routed: Vec<Routed>) {
+        for routed in routed {
+            let shard = routed.request.engine as usize / self.shard_engines;
+            self.shards[shard].feed(std::iter::once(routed));
+        }
+    }
+
+    /// Lets nothing happen beyond what the engine that is furthest has done and the last request that is in.
+    fn cut_short(&mut self) {
+        let present = self.latest().max(self.front.hub().timeline.last_arrival);
+        let hubs = self.shards.iter_mut().map(Shard::hub_mut);
+        for hub in hubs.chain([self.front.hub_mut()]) {
+            hub.timeline.horizon = hub.timeline.horizon.min(present);
+        }
+    }
+
+    /// How far the engine that is furthest has come.
+    pub fn latest(&self) -> SimTime {
+        self.shards.iter().map(Shard::latest).fold(SimTime::ZERO, SimTime::max)
+    }
+
+    /// Requests that ended, by status.
+    pub fn ended(&self) -> [u64; 4] {
+        let hubs = self.shards.iter().map(Shard::hub).chain([self.front.hub()]);
+        hubs.fold([0; 4], |sum, hub| std::array::from_fn(|status| sum[status] + hub.timeline.ended[status]))
+    }
+
+    /// The front's view of what the worlds share.
+    pub fn front(&self) -> &Hub {
+        self.front.hub()
+    }
+
+    /// The shards, in the order of their engines.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The totals of all links.
+    pub fn link_totals(&self) -> Vec<LinkTotals> {
+        let world = &self.front.world;
+        self.front.hub().links.iter().filter_map(|&link| Some(world.get::<Link>(link)?.totals.clone())).collect()
+    }
+
+    /// The sink.
+    pub fn into_sink(self) -> Box<dyn RecordSink> {
+        self.sink
+    }
+}
+
+impl Front {
+    fn new(scenario: &Scenario, mut source: Box<dyn RequestSource>, router: Router) -> Self {
+        let mut world = World::new();
+        let links = spawn_links(&mut world, scenario);
+        let first = source.next_request();
+        let timeline = beginning(Coupling::Loose, scenario, 0..scenario.engines.len(), first);
+        let mut doors = inner_doors(source, router, scenario);
+        doors.gates = gates(scenario);
+        world.insert_resource(Hub { links, ..empty_hub(timeline, doors) });
+        let state = SystemState::new(&mut world);
+        let span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
+        let most_arrivals = WINDOW_ARRIVALS.max(scenario.engines.len() * WINDOW_ARRIVALS_AN_ENGINE);
+        Self { world, state, span, most_arrivals }
+    }
+
+    fn hub(&self) -> &Hub {
+        self.world.resource::<Hub>()
+    }
+
+    fn hub_mut(&mut self) -> &mut Hub {
+        self.world.resource_mut::<Hub>().into_inner()
+    }
+
+    /// The next window, if the next arrival follows soon enough on the end of the last for that to be known.
+    fn window_after(&mut self, last: SimTime, empty: Output) -> Option<Window> {
+        let timeline = &self.hub().timeline;
+        let next = next_arrival(timeline);
+        let soon = next != SimTime::NEVER && next <= timeline.horizon.min(last.saturating_add(self.span));
+        soon.then(|| self.window_from(next, empty))
+    }
+
+    /// The window of arrivals from `first` on.
+    fn window_from(&mut self, first: SimTime, empty: Output) -> Window {
+        let last = first.saturating_add(self.span);
+        let (mut hub, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
+        let hub = &mut *hub;
+        let mut routed = Vec::new();
+        let mut instant = SimTime::ZERO;
+        let mut arrivals = 0;
+        loop {
+            let next = next_arrival(&hub.timeline);
+            if next > last || (arrivals >= self.most_arrivals && next != instant) {
+                break;
+            }
+            match next_through_the_gate(hub, &mut network) {
+                Arrival::None => break,
+                Arrival::Refused => {}
+                Arrival::Routed(request) => routed.push(request),
+            }
+            arrivals += 1;
+            instant = next;
+        }
+        // Arrivals of an instant come before its boundaries.
+        let next = next_arrival(&hub.timeline);
+        let until = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
+        hub.doors.hand_over_rows();
+        Window { until, routed, output: Output::of(hub, empty) }
+    }
+
+    /// Books what shards have sent over links.
+    fn book_traffic(&mut self, outputs: &[Output]) {
+        let (mut hub, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
+        let Hub { doors, links, traffic, .. } = &mut *hub;
+        traffic.extend(outputs.iter().flat_map(|output| &output.traffic));
+        // Stable, and in the order of engines at one instant.
+        traffic.sort_by_key(|booking| booking.span.1);
+        network.book(traffic, links, &mut doors.rows);
+        doors.hand_over_rows();
+    }
+}
+
+/// Hands what worlds have brought to the sink: records in their order, the rest world by world.
+fn hand_over(outputs: &[Output], sink: &mut dyn RecordSink) -> Result<(), SinkClosed> {
+    let mut order: Vec<(Place, u32, u32)> = Vec::new();
+    for (output, world) in outputs.iter().zip(0..) {
+        order.extend(output.places.iter().zip(0..).map(|(&place, position)| (place, world, position)));
+    }
+    order.sort_unstable();
+    for (_, world, position) in order {
+        sink.request(&outputs[world as usize].records[position as usize])?;
+    }
+    for output in outputs {
+        let mut step_ends = &output.step_ends[..];
+        for &(from, steps, sequences) in &output.spans {
+            let (these, others) = step_ends.split_at(steps);
+            sink.token_gaps(from, these, sequences);
+            step_ends = others;
+        }
+        output.rows.iter().try_for_each(|row| sink.interval(row))?;
+    }
+    Ok(())
+}

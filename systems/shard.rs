@@ -1,0 +1,177 @@
+//! A world with some engines of a scenario, and the schedule of its tick: all of them where engines are tight, a few where
+//! they are loose.
+//!
+//! [`tick`] reads as a table of contents of what happens.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, ScheduleLabel};
+use oracle_components::SimTime;
+use oracle_components::engine::{EngineLedger, StepClock};
+use oracle_components::hardware::Gpu;
+use oracle_components::kv::KvPool;
+use oracle_components::record::EngineTotals;
+use oracle_components::resources::Timeline;
+use oracle_components::scenario::{GpuIndex, Scenario};
+
+use crate::arrival::{Routed, arrive};
+use crate::completion::complete;
+use crate::epoch::cost_steps;
+use crate::executor::{Bell, InOrder, Stopwatch};
+use crate::ports::RecordSink;
+use crate::scheduling::schedule_batches;
+use crate::spawn::spawn_engines;
+use crate::transfer::transfer;
+use crate::world::{Doors, Hub, Prices};
+
+/// The schedule of a tick.
+#[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
+struct Tick;
+
+/// One tick: the phases in their order.
+fn tick() -> Schedule {
+    let mut schedule = Schedule::new(Tick);
+    schedule.set_build_settings(ScheduleBuildSettings {
+        ambiguity_detection: LogLevel::Error,
+        ..ScheduleBuildSettings::default()
+    });
+    // The executor applies each system's commands itself.
+    schedule.add_systems((arrive, schedule_batches, cost_steps, transfer, complete).chain_ignore_deferred());
+    schedule
+}
+
+/// The systems of a tick by the names of their phases.
+pub const PHASES: [&str; 5] = ["arrival", "scheduling", "costing", "transfer", "completion"];
+
+/// A world and its schedule.
+pub struct Shard {
+    /// The world.
+    pub world: World,
+    schedule: Schedule,
+    stopwatch: Option<Stopwatch>,
+    gpus: BTreeMap<GpuIndex, Entity>,
+    ticks: u64,
+}
+
+/// The hub of a world in which nothing has happened yet.
+pub fn empty_hub(timeline: Timeline, doors: Doors) -> Hub {
+    Hub {
+        timeline,
+        doors,
+        links: Vec::new(),
+        traffic: Vec::new(),
+        feed: Vec::new(),
+        vacant: Vec::new(),
+        transfer_bell: Bell::default(),
+        completion_bell: Bell::default(),
+    }
+}
+
+impl Shard {
+    /// A world with the engines of `scenario` from `engines`.
+    pub fn new(
+        scenario: &Scenario,
+        engines: Range<usize>,
+        prices: &[Arc<Prices>],
+        (timeline, doors): (Timeline, Doors),
+        profiled: bool,
+    ) -> Self {
+        let mut world = World::new();
+        let mut hub = empty_hub(timeline, doors);
+        let bells = vec![hub.transfer_bell.clone(), hub.completion_bell.clone()];
+        let (engines, gpus) = spawn_engines(&mut world, scenario, engines, prices);
+        hub.timeline.engines = engines;
+        world.insert_resource(hub);
+        let stopwatch = profiled.then(Stopwatch::default);
+        let mut schedule = tick();
+        schedule.set_executor(InOrder { bells, stopwatch: stopwatch.clone() });
+        Self { world, schedule, stopwatch, gpus, ticks: 0 }
+    }
+
+    /// Runs one tick: false if nothing is left to happen.
+    pub fn tick(&mut self) -> bool {
+        self.schedule.run(&mut self.world);
+        self.world.clear_trackers();
+        self.ticks += 1;
+        !self.hub().timeline.stopped
+    }
+
+    /// Takes in what arrives up to `until`, and brings all engines there.
+    pub fn run_window(&mut self, until: SimTime) {
+        let hub = self.hub_mut();
+        hub.timeline.window = until;
+        let nothing_to_do = hub.feed.is_empty() && hub.timeline.wakes.iter().all(|&wake| wake > until);
+        if !nothing_to_do {
+            while self.tick() {}
+        }
+    }
+
+    /// Puts a request among those that arrive in the next window.
+    pub fn feed(&mut self, routed: impl Iterator<Item = Routed>) {
+        self.hub_mut().feed.extend(routed);
+    }
+
+    /// What the world shares.
+    pub fn hub(&self) -> &Hub {
+        self.world.resource::<Hub>()
+    }
+
+    /// What the world shares.
+    pub fn hub_mut(&mut self) -> &mut Hub {
+        self.world.resource_mut::<Hub>().into_inner()
+    }
+
+    /// How far the engine that is furthest has come.
+    pub fn latest(&self) -> SimTime {
+        let engines = self.hub().timeline.engines.iter();
+        let clocks = engines.filter_map(|&engine| self.world.get::<StepClock>(engine));
+        clocks.map(|clock| clock.boundary).fold(SimTime::ZERO, SimTime::max)
+    }
+
+    /// Ticks so far.
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// The totals of its engines.
+    pub fn engine_totals(&self) -> impl Iterator<Item = EngineTotals> {
+        self.hub().timeline.engines.iter().map(|&engine| {
+            let pool = self.world.get::<KvPool>(engine).expect("engines live as long as the world");
+            let ledger = self.world.get::<EngineLedger>(engine).expect("engines live as long as the world");
+            EngineTotals {
+                blocks_allocated: pool.allocated,
+                blocks_freed: pool.freed,
+                blocks_peak: pool.peak,
+                blocks_evicted: pool.evicted,
+                ..ledger.0.clone()
+            }
+        })
+    }
+
+    /// Its GPUs by index.
+    pub fn gpus(&self) -> impl Iterator<Item = (GpuIndex, &Gpu)> {
+        self.gpus.iter().filter_map(|(&index, &gpu)| Some((index, self.world.get::<Gpu>(gpu)?)))
+    }
+
+    /// The sink.
+    pub fn into_sink(mut self) -> Box<dyn RecordSink> {
+        self.world.remove_resource::<Hub>().expect("the hub is a resource of the world").doors.sink
+    }
+
+    /// How long each phase has taken; empty if nobody asked for it.
+    pub fn profile(&self) -> Vec<Duration> {
+        let stopwatch = self.stopwatch.as_ref();
+        stopwatch.map(|times| times.lock().expect("the simulation is not running").clone()).unwrap_or_default()
+    }
+}
+
+/// The sink of a world, of the type that it came in as.
+pub fn sink_of<K: RecordSink>(doors: &mut Doors) -> &mut K {
+    let sink: &mut dyn Any = &mut *doors.sink;
+    sink.downcast_mut().expect("the sink is of the type it came in as")
+}
