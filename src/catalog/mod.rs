@@ -127,11 +127,11 @@ impl Catalog {
         nearest_of(&self.device_by_name, unknown, n, |index| self.devices[index].spec.name.as_str())
     }
 
-    /// The files of `configs/models` and of `configs/hardware` that are embedded, by name.
+    /// The files of `configs/models`, `configs/hardware` and `configs/efficiency` that are embedded, by name.
     #[must_use]
-    pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>) {
+    pub fn embedded_files() -> (Vec<&'static str>, Vec<&'static str>, Vec<&'static str>) {
         let names = |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
-        (names(embedded::MODELS), names(embedded::DEVICES))
+        (names(embedded::MODELS), names(embedded::DEVICES), names(embedded::CURVES))
     }
 }
 

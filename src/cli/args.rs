@@ -177,7 +177,7 @@ pub struct Schema {
 #[derive(Debug, Subcommand)]
 pub enum Calibrate {
     /// Fit efficiency curves to measured kernels, and say how far they are off on shapes that were held out.
-    Kernels(CalibrateKernels),
+    Kernels(Box<CalibrateKernels>),
     /// Fit mfu, mbu and the host's time a step to one recorded run, for a GPU that the catalog lacks.
     Run(CalibrateRun),
 }

@@ -18,6 +18,9 @@ use super::rates::{CurveRates, Rates};
 use super::roofline;
 use super::shape::{Feature, FeatureRules, Features, StepShape};
 
+/// Most numbers of tokens whose prices are kept, 8 bytes each: more than any engine's budget is likely to be.
+const MOST_KEPT: u32 = 1 << 17;
+
 /// Kernels of a stage by curve.
 #[derive(Clone, Debug)]
 pub(crate) struct CurveKernels {
@@ -179,7 +182,7 @@ struct KeptSeconds {
 
 impl KeptSeconds {
     fn new(most: u32) -> Self {
-        Self { most, bits: OnceLock::new() }
+        Self { most: most.min(MOST_KEPT), bits: OnceLock::new() }
     }
 
     #[inline]

@@ -107,7 +107,7 @@ fn every_device_is_within_reason() {
 #[test]
 fn every_catalog_file_is_embedded_under_the_name_it_has() {
     let catalog = Catalog::builtin();
-    let (models, devices) = Catalog::embedded_files();
+    let (models, devices, curves) = Catalog::embedded_files();
     let folder = |name: &str| -> BTreeSet<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
         let files = fs::read_dir(folder).expect("the catalog's folder is in the repository");
@@ -116,7 +116,9 @@ fn every_catalog_file_is_embedded_under_the_name_it_has() {
     let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     assert_eq!(folder("models"), owned(&models));
     assert_eq!(folder("hardware"), owned(&devices));
+    assert_eq!(folder("efficiency"), owned(&curves));
     let yaml = |name: &str| format!("{name}.yaml");
     assert_eq!(owned(&models), catalog.model_names().map(yaml).collect());
     assert_eq!(owned(&devices), catalog.device_names().map(yaml).collect());
+    assert_eq!(owned(&curves), catalog.curves().iter().map(|curve| yaml(&curve.name)).collect());
 }

@@ -1,16 +1,18 @@
 //! Random scenarios with their requests, as small integers that shrink and print well.
 
 use std::fmt;
+use std::sync::Arc;
 
 use oracle_components::SimTime;
+use oracle_components::device::Efficiency;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
 use oracle_components::scenario::{
-    EngineSpec, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing, Scenario, SchedulerSpec,
+    EngineSpec, KernelLaunch, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing, Scenario, SchedulerSpec,
 };
 use oracle_systems::ports::{Promises, RequestSource};
 
-use super::scenes::{Ranks, add_engine, empty_scenario, link};
+use super::scenes::{Ranks, add_engine, empty_scenario, link, made_up_curves};
 
 /// An engine of a case.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct EngineCase {
     pub egress: Vec<u32>,
     pub response_bytes: u32,
     pub weight: u32,
+    /// Priced by efficiency curves, with CUDA graphs.
+    pub by_curve: bool,
 }
 
 /// One turn of a session.
@@ -136,6 +140,11 @@ impl Case {
             spec.egress.clone_from(&engine.egress);
             spec.response_bytes_per_token = f64::from(engine.response_bytes);
             spec.weight = f64::from(engine.weight);
+            // Curves would put clocks out of step.
+            if engine.by_curve && !self.clockwork {
+                spec.efficiency = Some(Efficiency::Curve(Arc::new(made_up_curves())));
+                spec.kernel_launch = KernelLaunch::Graphs([2, 8, 64].into());
+            }
             spec.step_overhead_s = if self.clockwork { 1e-3 } else { 2e-5 };
             spec.sequence_overhead_s = if self.clockwork { 0.0 } else { 1e-6 };
         }

@@ -60,6 +60,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         path_over_links(),
         prop_oneof![Just(0_u32), 1..=64_u32],
         1..=4_u32,
+        prop::bool::weighted(0.3),
     );
     (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
         seats: limits.0,
@@ -80,6 +81,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         egress: place.3,
         response_bytes: place.4,
         weight: place.5,
+        by_curve: place.6,
     })
 }
 
