@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench engine`. Figures are per run of 20,000 requests; criterion prints requests a second.
 
+use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use llmperforacle::output::RunWriter;
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_systems::Simulation;
+use oracle_systems::costing::{StepCost, StepShape};
 use oracle_systems::ports::{RecordSink, SinkClosed};
 
 /// Requests a run.
@@ -93,5 +95,33 @@ fn requests_a_second(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, requests_a_second);
+/// What pricing a batch costs: a chunk of a prompt beside decodes, by curves and at constant efficiency.
+fn prices(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("price of a step with prompts");
+    let constants = ["frameworks_to_test[0].config.mfu=0.5"];
+    for (name, set) in [("constants", &constants[..]), ("curves", &[])] {
+        let resolved = scenario(set);
+        let cost = StepCost::new(&resolved.scenario.engines[0], &resolved.scenario);
+        let mut chunk = 0;
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                chunk = chunk % 2_000 + 17;
+                let tokens = u64::from(chunk);
+                let shape = StepShape {
+                    decode_sequences: 100,
+                    prefill_tokens: chunk,
+                    prefill_sequences: 1,
+                    prefill_pairs: tokens * (tokens + 1) / 2,
+                    prefill_context_tokens: tokens,
+                    prefill_longest_context: chunk,
+                    sampled_rows: 101,
+                };
+                cost.prepare(black_box(&shape)).duration(60_000)
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, prices, requests_a_second);
 criterion_main!(benches);

@@ -1,6 +1,10 @@
 //! An accelerator's data sheet.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::efficiency::EfficiencyCurves;
 
 /// Dense (not sparse) peak of the matrix units by element type, in FLOP/s. `None` where the device lacks the type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,16 +51,21 @@ pub struct DevicePower {
     pub tdp_w: f64,
 }
 
-/// The share of a data-sheet peak that kernels reach.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Efficiency {
-    /// Model FLOPs utilisation of a compute-bound kernel, 0 < mfu ≤ 1.
-    pub mfu: f64,
-    /// Memory bandwidth utilisation of a memory-bound kernel, 0 < mbu ≤ 1.
-    pub mbu: f64,
+/// What kernels reach of a data sheet's peaks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Efficiency {
+    /// Two shares for all kernels.
+    Constant {
+        /// Model FLOPs utilisation of a compute-bound kernel, 0 < mfu ≤ 1.
+        mfu: f64,
+        /// Memory bandwidth utilisation of a memory-bound kernel, 0 < mbu ≤ 1.
+        mbu: f64,
+    },
+    /// By kernel and shape.
+    Curve(Arc<EfficiencyCurves>),
 }
 
 impl Efficiency {
     /// The predecessor's constants.
-    pub const PREDECESSOR: Self = Self { mfu: 0.5, mbu: 0.8 };
+    pub const PREDECESSOR: Self = Self::Constant { mfu: 0.5, mbu: 0.8 };
 }

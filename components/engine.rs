@@ -31,6 +31,8 @@ pub struct Engine {
 pub struct StepClock {
     /// The last boundary: start of the step that is running.
     pub boundary: SimTime,
+    /// Start of the last step that ended.
+    pub last_step: SimTime,
     /// Steps that have ended.
     pub steps: u64,
     /// When the lane of streamed tokens is free again.

@@ -4,6 +4,7 @@
 
 pub mod collectives;
 pub mod device;
+pub mod efficiency;
 pub mod engine;
 pub mod hardware;
 pub mod kv;

@@ -113,8 +113,13 @@ pub struct EngineSpec {
     pub scheduler: SchedulerSpec,
     /// KV blocks in the pool, of `scheduler.block_tokens` each.
     pub kv_blocks: u64,
-    /// Host time a step that the GPU waits for, in seconds.
+    /// How kernels get to the GPU.
+    pub kernel_launch: KernelLaunch,
+    /// Host time a step, in seconds. The GPU waits for it, or for what exceeds its own time under
+    /// [`SchedulerSpec::async_scheduling`].
     pub step_overhead_s: f64,
+    /// More of it for each sequence in the step.
+    pub sequence_overhead_s: f64,
     /// From the client to the engine.
     pub ingress: Path,
     /// From the engine to the client.
@@ -170,6 +175,20 @@ pub enum Role {
     Decode,
 }
 
+/// How kernels get to the GPU.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KernelLaunch {
+    /// At no cost, and as they are.
+    Free,
+    /// As CUDA graphs of these numbers of tokens, ascending: a batch runs with as many tokens as the next of them has.
+    Graphs(Arc<[u32]>),
+    /// One by one.
+    Eager {
+        /// What each takes on the host, in seconds.
+        launch_s: f64,
+    },
+}
+
 /// The scheduler's limits and policies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SchedulerSpec {
@@ -191,6 +210,9 @@ pub struct SchedulerSpec {
     pub prefix_caching: PrefixCaching,
     /// Cached prefixes of requests that are not follow-up turns count only from this length on, in tokens.
     pub min_cached_prefix_tokens: u32,
+    /// The next step is scheduled when this one starts, not when it ends: the host works while the GPU does, and a new
+    /// request waits a step longer.
+    pub async_scheduling: bool,
 }
 
 /// Order of the waiting queue.

@@ -3,8 +3,10 @@
 //! This crate is the program around the engine: configuration, catalog, workloads, output and the command line. The
 //! engine itself is `oracle-systems` over `oracle-components`.
 
+pub mod calibrate;
 pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod output;
+pub mod validate;
 pub mod workload;

@@ -72,6 +72,7 @@ fn shape(parts: &CostingPartsItem<'_, '_>) -> StepShape {
         shape.prefill_sequences += 1;
         shape.prefill_pairs += tokens * context + tokens * (tokens + 1) / 2;
         shape.prefill_context_tokens += context + tokens;
+        shape.prefill_longest_context = shape.prefill_longest_context.max(chunk.context + chunk.tokens);
         shape.sampled_rows += u32::from(chunk.completes);
     }
     shape

@@ -107,7 +107,13 @@ fn spawn_engine(
         egress_rates: spec.egress.iter().map(rate).collect(),
         response_bytes_per_token: spec.response_bytes_per_token,
     };
-    let clock = StepClock { boundary: SimTime::ZERO, steps: 0, lane_free: SimTime::ZERO, flow_received: SimTime::ZERO };
+    let clock = StepClock {
+        boundary: SimTime::ZERO,
+        last_step: SimTime::ZERO,
+        steps: 0,
+        lane_free: SimTime::ZERO,
+        flow_received: SimTime::ZERO,
+    };
     let gpu = |&index: &GpuIndex| {
         let device = &scenario.gpus[index as usize].device;
         EngineGpu {

@@ -10,7 +10,7 @@ use oracle_components::sequence::{Phase, Sequence};
 use crate::epoch::blocks_needed;
 use crate::kv;
 use crate::retire::{End, record_of};
-use crate::scheduling::{Departure, Finished, end_steps, leave};
+use crate::scheduling::{Departure, Finished, end_steps, leave, seen_until};
 use crate::transfer::{Network, book};
 use crate::world::{EngineParts, Hub};
 use oracle_components::hardware::Gpu;
@@ -44,7 +44,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
         if over > 0 {
             end_steps(&mut parts, &mut sequences, doors, &mut Finished::default());
             // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
-            let boundary = parts.clock.boundary;
+            let boundary = seen_until(&parts, parts.clock.boundary);
             let delivered = parts.queues.inbox.partition_point(|&(delivered, _)| delivered <= boundary) as u64;
             let waiting = u64::from(parts.waiting_or_loading()) + delivered;
             parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(waiting);

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use oracle_components::device::{DevicePower, DeviceSpec, PeakFlops};
+use oracle_components::efficiency::EfficiencyCurves;
 use serde::Deserialize;
+
+use super::CurveFile;
 
 /// A device that the catalog knows.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub struct CatalogDevice {
     pub spec: Arc<DeviceSpec>,
     /// Other names.
     pub aliases: Vec<String>,
+    /// What its kernels reach.
+    pub curves: DeviceCurves,
     /// The link to its like; without one, they meet over the host link.
     pub peer_link: Option<DeviceLink>,
     /// The link to its host.
@@ -27,6 +32,17 @@ pub struct CatalogDevice {
     pub source: String,
     /// What else to know: editions, halves of a card, bridges.
     pub note: Option<String>,
+}
+
+/// The efficiency curves of a device.
+#[derive(Clone, Debug)]
+pub struct DeviceCurves {
+    /// With the device's own multiprocessors.
+    pub curves: Arc<EfficiencyCurves>,
+    /// Name of the curve.
+    pub name: String,
+    /// Whether it was measured on another device.
+    pub is_derived: bool,
 }
 
 /// What a link is.
@@ -98,9 +114,20 @@ struct DeviceFile {
     decode_power_w: Option<f64>,
     idle_power_w: Option<f64>,
     power_stated_by: Option<String>,
+    /// Streaming multiprocessors, compute units, or the matrix engines of a chip without these.
+    processors: u32,
+    efficiency: EfficiencyFile,
     peer_link: Option<LinkFile>,
     host_link: LinkFile,
     note: Option<String>,
+}
+
+/// The curve of `configs/efficiency` that was measured on the device, or on its nearest relation.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum EfficiencyFile {
+    Measured(String),
+    DerivedFrom(String),
 }
 
 /// `tf32` where matrix units have it, else `fp32`.
@@ -141,8 +168,16 @@ const fn one() -> u32 {
 const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
 
 /// Reads one file of `configs/hardware`.
-pub(super) fn parse(text: &str) -> Result<CatalogDevice, serde_saphyr::Error> {
-    let file: DeviceFile = serde_saphyr::from_str(text)?;
+pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, String> {
+    let file: DeviceFile = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let (name, is_derived) = match file.efficiency {
+        EfficiencyFile::Measured(name) => (name, false),
+        EfficiencyFile::DerivedFrom(name) => (name, true),
+    };
+    let Some(curve) = curves.iter().find(|curve| curve.name == name) else {
+        return Err(format!("no efficiency curve is called {name}"));
+    };
+    let curves = Arc::new(EfficiencyCurves { processors: f64::from(file.processors), ..curve.curves.clone() });
     let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
     let peak = file.dense_tflops;
     let power = file.idle_power_w.zip(file.decode_power_w).zip(file.tdp_w);
@@ -164,6 +199,7 @@ pub(super) fn parse(text: &str) -> Result<CatalogDevice, serde_saphyr::Error> {
     Ok(CatalogDevice {
         spec: Arc::new(spec),
         aliases: file.aliases,
+        curves: DeviceCurves { curves, name, is_derived },
         peer_link: file.peer_link.as_ref().map(link),
         host_link: link(&file.host_link),
         memory_stated_by: file.memory_stated_by,

@@ -13,13 +13,13 @@ use super::CatalogError;
 const RECORDED_DEPTH: usize = 4;
 
 /// A parsed JSON object.
-pub(super) struct JsonFile {
-    pub(super) object: Map<String, Value>,
-    pub(super) lines: KeyLines,
+pub(crate) struct JsonFile {
+    pub(crate) object: Map<String, Value>,
+    pub(crate) lines: KeyLines,
 }
 
 /// Reads a JSON object of at most `limit_bytes`. `holds` says what such a file holds, for the error about another.
-pub(super) fn read(path: &Path, limit_bytes: u64, holds: &str) -> Result<JsonFile, CatalogError> {
+pub(crate) fn read(path: &Path, limit_bytes: u64, holds: &str) -> Result<JsonFile, CatalogError> {
     let text = read_text(path, limit_bytes)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let value: Value = serde_json::from_str(text).map_err(|error| CatalogError::Syntax {
@@ -58,15 +58,15 @@ fn without_position(error: &serde_json::Error) -> String {
 }
 
 /// The line of each key of a JSON document, by the key's path with its parts joined by dots.
-pub(super) struct KeyLines {
+pub(crate) struct KeyLines {
     by_path: HashMap<String, usize>,
     /// Paths that occur twice in one object; JSON parsers keep the last.
-    pub(super) duplicates: Vec<String>,
+    pub(crate) duplicates: Vec<String>,
 }
 
 impl KeyLines {
     /// Line of the key, from 1; of the nearest enclosing key where the document lacks it.
-    pub(super) fn line(&self, path: &str) -> Option<usize> {
+    pub(crate) fn line(&self, path: &str) -> Option<usize> {
         let mut path = path;
         loop {
             if let Some(line) = self.by_path.get(path) {

@@ -4,6 +4,7 @@
 //! It owns the numbers and their sources. It derives nothing from them: weights, FLOPs and bytes are the business of
 //! `oracle-systems::costing`. Whatever a user's file holds, reading it gives a model or an error, never a panic.
 
+mod curve_file;
 mod device_file;
 mod embedded;
 mod fabric_file;
@@ -13,7 +14,7 @@ mod hf_config;
 mod hf_families;
 mod hf_fields;
 mod hf_quantization;
-mod json_file;
+pub(crate) mod json_file;
 mod model_file;
 mod model_params;
 mod model_params_rules;
@@ -27,7 +28,8 @@ use std::sync::{Arc, OnceLock};
 use oracle_components::collectives::Fabric;
 use oracle_components::model::{Dtype, ModelArchitecture};
 
-pub use device_file::{CatalogDevice, DeviceLink, LinkKind};
+pub use curve_file::{CurveFile, FitError, TakenOver};
+pub use device_file::{CatalogDevice, DeviceCurves, DeviceLink, LinkKind};
 pub use fabric_file::CatalogFabric;
 pub use fabric_fit::{MeasuredCollective, fit_protocols};
 pub use finding::{CatalogError, Finding, Severity};
@@ -44,6 +46,7 @@ pub struct Catalog {
     devices: Vec<CatalogDevice>,
     fabrics: Vec<CatalogFabric>,
     topologies: Vec<CatalogTopology>,
+    curves: Vec<CurveFile>,
     model_by_name: HashMap<String, usize>,
     device_by_name: HashMap<String, usize>,
 }
@@ -59,8 +62,13 @@ impl Catalog {
         let models = embedded::MODELS.iter().map(|(file, text)| {
             model_file::parse(text).unwrap_or_else(|error| panic!("configs/models/{file}, as tests read it: {error}"))
         });
+        let curves = embedded::CURVES.iter().map(|(file, text)| {
+            CurveFile::parse(text)
+                .unwrap_or_else(|error| panic!("configs/efficiency/{file}, as tests read it: {error}"))
+        });
+        let curves: Vec<_> = curves.collect();
         let devices = embedded::DEVICES.iter().map(|(file, text)| {
-            device_file::parse(text)
+            device_file::parse(text, &curves)
                 .unwrap_or_else(|error| panic!("configs/hardware/{file}, as tests read it: {error}"))
         });
         let fabrics = embedded::FABRICS.iter().map(|(file, text)| {
@@ -76,7 +84,7 @@ impl Catalog {
         let model_names = models.iter().map(|model| (model.architecture.name.as_str(), &model.aliases));
         let device_names = devices.iter().map(|device| (device.spec.name.as_str(), &device.aliases));
         let (model_by_name, device_by_name) = (index(model_names), index(device_names));
-        Self { models, devices, fabrics, topologies, model_by_name, device_by_name }
+        Self { models, devices, fabrics, topologies, curves, model_by_name, device_by_name }
     }
 
     /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
@@ -148,6 +156,18 @@ impl Catalog {
         &self.topologies
     }
 
+    /// The efficiency curve of this name.
+    #[must_use]
+    pub fn curve(&self, name: &str) -> Option<&CurveFile> {
+        self.curves.iter().find(|curve| key(&curve.name) == key(name))
+    }
+
+    /// All efficiency curves, by name.
+    #[must_use]
+    pub fn curves(&self) -> &[CurveFile] {
+        &self.curves
+    }
+
     /// The names of all models, to offer the nearest for one that is unknown.
     pub fn model_names(&self) -> impl Iterator<Item = &str> {
         self.models.iter().map(|model| model.architecture.name.as_str())
@@ -172,13 +192,14 @@ impl Catalog {
 
     /// The embedded files, by name, of each folder of `configs` that holds some.
     #[must_use]
-    pub fn embedded_files() -> [(&'static str, Vec<&'static str>); 4] {
+    pub fn embedded_files() -> [(&'static str, Vec<&'static str>); 5] {
         let names = |files: &[embedded::EmbeddedFile]| files.iter().map(|(name, _)| *name).collect();
         [
             ("models", names(embedded::MODELS)),
             ("hardware", names(embedded::DEVICES)),
             ("collectives", names(embedded::FABRICS)),
             ("topologies", names(embedded::TOPOLOGIES)),
+            ("efficiency", names(embedded::CURVES)),
         ]
     }
 }

@@ -89,20 +89,21 @@ pub fn devices(listing: &Listing) -> Result<(), Failure> {
         }
         Format::Text => {
             let head = format!(
-                "{:<20} {:>12} {:>12} {:>11} {:>8} {:>7}  also known as",
-                "device", "bf16 TFLOP/s", "fp8 TFLOP/s", "memory GiB", "GB/s", "TDP W"
+                "{:<20} {:>12} {:>12} {:>11} {:>8} {:>7}  {:<15}  also known as",
+                "device", "bf16 TFLOP/s", "fp8 TFLOP/s", "memory GiB", "GB/s", "TDP W", "curve (~ near)"
             );
             let rows = shown.map(|device| {
                 let spec = &*device.spec;
                 let peak = |flops: Option<f64>| flops.map_or("-".to_owned(), |flops| format!("{:.1}", flops / 1e12));
                 format!(
-                    "{:<20} {:>12} {:>12} {:>11.1} {:>8.0} {:>7}  {}",
+                    "{:<20} {:>12} {:>12} {:>11.1} {:>8.0} {:>7}  {:<15}  {}",
                     spec.name,
                     peak(spec.peak_flops.bf16.or(spec.peak_flops.fp16)),
                     peak(spec.peak_flops.fp8),
                     spec.memory_bytes as f64 / GIB,
                     spec.memory_bytes_per_s / 1e9,
                     spec.power.map_or("-".to_owned(), |power| format!("{:.0}", power.tdp_w)),
+                    format!("{}{}", if device.curves.is_derived { "~" } else { "" }, device.curves.name),
                     device.aliases.join(", ")
                 )
             });
@@ -116,6 +117,8 @@ fn device_as_json(device: &CatalogDevice) -> serde_json::Value {
         "name": device.spec.name,
         "aliases": device.aliases,
         "spec": &*device.spec,
+        "efficiency_curve": device.curves.name,
+        "is_efficiency_derived": device.curves.is_derived,
         "peer_link_bytes_per_s": device.peer_link.map(|link| link.bytes_per_s),
         "host_link_bytes_per_s": device.host_link.bytes_per_s,
         "memory_stated_by": device.memory_stated_by,

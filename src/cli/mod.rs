@@ -4,17 +4,19 @@
 //! standard output, everything else to standard error.
 
 mod args;
+mod calibrate;
 mod catalog;
 mod config;
 mod progress;
 mod run;
+mod validation;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::config::{Diagnostic, Severity};
-use args::{Arguments, Command, LogLevel};
+use args::{Arguments, Calibrate, Command, LogLevel};
 
 /// Exit code of a run that failed or was interrupted.
 const RUN_FAILED: u8 = 1;
@@ -44,6 +46,10 @@ pub fn main() -> ExitCode {
         Command::Schema(command) => config::schema(&command),
         Command::Models(command) => catalog::models(&command),
         Command::Devices(command) => catalog::devices(&command),
+        Command::ValidateRun(command) => validation::runs(&command, log_level),
+        Command::ValidatePoints(command) => validation::points(&command, log_level),
+        Command::Calibrate(Calibrate::Run(command)) => validation::calibrate_run(&command, log_level),
+        Command::Calibrate(Calibrate::Kernels(command)) => calibrate::kernels(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

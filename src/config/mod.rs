@@ -107,6 +107,19 @@ pub fn load_text(text: &[u8], name: &str, overrides: &Overrides) -> Result<Resol
     load_bytes(text, name, &places, overrides)
 }
 
+/// Takes a configuration that a program has put together; messages call it `name`.
+///
+/// # Errors
+/// Everything that is wrong with it; warnings too.
+pub fn load_value(
+    config: &serde_json::Value,
+    name: &'static str,
+    overrides: &Overrides,
+) -> Result<Resolved, Vec<Diagnostic>> {
+    let places = Places { config_folder: None, default_name: "run".to_owned() };
+    load_tree(Node::of_json(config, Mark::flag(name)), &places, overrides, Diagnostics::new(name))
+}
+
 fn load_bytes(bytes: &[u8], file: &str, places: &Places, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let mut diagnostics = Diagnostics::new(file);
     let Some(root) = tree::parse(bytes, &mut diagnostics) else {

@@ -55,6 +55,28 @@ impl Node {
         Self::new(Value::Mapping(entries.into_iter().map(entry).collect()), mark)
     }
 
+    /// A JSON value, all of it with one mark.
+    pub(crate) fn of_json(json: &serde_json::Value, mark: Mark) -> Self {
+        let value = match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(flag) => Value::Flag(*flag),
+            serde_json::Value::Number(number) => match number.as_i128() {
+                Some(integer) => Value::Integer(integer),
+                None => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(text) => Value::Text(text.clone()),
+            serde_json::Value::Array(items) => {
+                Value::Sequence(items.iter().map(|item| Self::of_json(item, mark)).collect())
+            }
+            serde_json::Value::Object(entries) => {
+                let entry =
+                    |(key, value): (&String, _)| Entry { key: key.clone(), mark, value: Self::of_json(value, mark) };
+                Value::Mapping(entries.iter().map(entry).collect())
+            }
+        };
+        Self::new(value, mark)
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         self.value == Value::Null
     }

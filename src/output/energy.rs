@@ -72,7 +72,7 @@ fn output_tokens(outcome: &Outcome) -> f64 {
 }
 
 /// The energy of the run; `None` if that of one of its GPUs is not known.
-pub(super) fn energy(scenario: &Scenario, outcome: &Outcome, host: HostSpec) -> Option<EnergySummary> {
+pub(crate) fn energy(scenario: &Scenario, outcome: &Outcome, host: HostSpec) -> Option<EnergySummary> {
     let by_gpu = gpu_energies_j(scenario, outcome);
     let gpu_energy_j = in_use(scenario).map(|gpu| by_gpu[gpu as usize]).sum::<Option<f64>>()?;
     let servers = in_use(scenario).count().div_ceil(host.gpus.max(1) as usize);

@@ -35,6 +35,7 @@ mod table;
 mod writer;
 
 pub use distribution::Statistics;
+pub(crate) use energy::energy;
 pub use error::OutputError;
 pub use plan::{HostSpec, OutputPlan};
 pub use run_files::WriterClock;

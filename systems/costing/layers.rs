@@ -16,11 +16,14 @@
 use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::EngineSpec;
 
-use super::operator::{Operator, Precision, Term};
+use super::operator::{KernelKind, Operator, Precision, Term};
 use super::shape::Feature;
 use super::weights::{
     expert_dtype, kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, wide_dtype,
 };
+
+/// Two norms (with the residual), rotary embedding, KV write.
+const ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: 4.0 };
 
 /// What of the model a stage holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -175,7 +178,7 @@ impl<'a> ModelRank<'a> {
                 vec![
                     self.gemm(Feature::Tokens, hidden, heads * head_dim + 2.0 * kv_width),
                     self.gemm(Feature::Tokens, heads * head_dim, hidden),
-                    Operator::elementwise(Feature::Tokens, bytes),
+                    Operator::elementwise(Feature::Tokens, bytes).of_kind(ATTENTION_STREAMS),
                 ]
             }
             Attention::Latent { kv_lora_rank, q_lora_rank, rope_head_dim, nope_head_dim, value_head_dim } => {
@@ -195,7 +198,7 @@ impl<'a> ModelRank<'a> {
                     self.gemm(Feature::PrefillContext, latent, heads * (nope + value)),
                     self.absorbed_products(latent, nope, value),
                     self.gemm(Feature::Tokens, heads * value, hidden),
-                    Operator::elementwise(Feature::Tokens, bytes),
+                    Operator::elementwise(Feature::Tokens, bytes).of_kind(ATTENTION_STREAMS),
                 ]);
                 operators
             }
@@ -223,6 +226,7 @@ impl<'a> ModelRank<'a> {
         };
         Operator {
             layers: 1.0,
+            kind: KernelKind::PrefillAttention { head_width: 0.5 * (query_key + value) },
             precision: Precision::Activations,
             flops: Term::new(pairs, 2.0 * self.heads * (query_key + value)),
             bytes: [
@@ -253,11 +257,14 @@ impl<'a> ModelRank<'a> {
         let per_token = f64::from(moe.experts_per_token);
         // Each token's vector is copied to its experts and their outputs are summed.
         let permute = per_token * 2.0 * 2.0 * self.hidden * self.activation;
+        let width = f64::from(moe.expert_intermediate);
+        let inner = if self.whole_experts.is_some() { width } else { width / self.tensor };
+        let kind = KernelKind::Experts { hidden: self.hidden, inner, matrices: mlp_in_matrices(self.model) + 1.0 };
         let mut operators = vec![
             self.wide_gemm(Feature::Tokens, self.hidden, f64::from(moe.experts)),
-            Operator::elementwise(Feature::Tokens, permute),
+            Operator::elementwise(Feature::Tokens, permute).of_kind(kind),
         ];
-        operators.extend(self.routed(moe));
+        operators.extend(self.routed(moe, kind));
         if moe.shared_intermediate > 0 {
             operators.extend(self.mlp(moe.shared_intermediate));
         }
@@ -265,7 +272,7 @@ impl<'a> ModelRank<'a> {
     }
 
     /// The routed experts: a slice of each on every rank, or whole ones.
-    fn routed(&self, moe: &MixtureOfExperts) -> impl Iterator<Item = Operator> {
+    fn routed(&self, moe: &MixtureOfExperts, kind: KernelKind) -> impl Iterator<Item = Operator> {
         let width = f64::from(moe.expert_intermediate);
         let (width, tokens, token_share, experts, expert_share) = match self.whole_experts {
             None => (width / self.tensor, Feature::Tokens, 1.0, Feature::Experts, 1.0),
@@ -284,6 +291,7 @@ impl<'a> ModelRank<'a> {
                 Feature::Pass => Term::new(experts, term.amount * expert_share),
                 _ => Term::new(tokens, term.amount * times),
             });
+            expert.kind = kind;
             expert
         })
     }
@@ -301,7 +309,8 @@ impl<'a> ModelRank<'a> {
         let norm = 4.0 * self.hidden * self.activation;
         vec![
             self.wide_gemm(Feature::SampledRows, self.hidden, vocab / self.tensor),
-            Operator::elementwise(Feature::SampledRows, norm + vocab * (self.activation + 4.0 + 4.0)),
+            Operator::elementwise(Feature::SampledRows, norm + vocab * (self.activation + 4.0 + 4.0))
+                .of_kind(KernelKind::Sampler),
         ]
     }
 }

@@ -8,10 +8,13 @@
 //! - `rates`: [`peak_flops`], FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
 //!   `timing`: collectives as measured; `exchange`: tokens to experts elsewhere and back;
 //! - `stage`: operators in seconds on the GPUs of one pipeline stage;
+//! - `stage`: operators in seconds on the GPUs of one pipeline stage, at constant efficiency; `stage_curves`: the same by
+//!   efficiency curves, whose formulas are [`curves`]; `decode_attention`: what is linear in the summed context;
 //! - [`step`]: stages, micro-batches and the decode context put together.
 //!
-//! An operator takes `max(FLOPs / (peak·mfu), bytes / (bandwidth·mbu))` (the roofline model: Williams, Waterman and
-//! Patterson, 2009), so no price lies below either roof. `roofline` is the one place that says so.
+//! At constant efficiency an operator takes `max(FLOPs / (peak·mfu), bytes / (bandwidth·mbu))` (the roofline model: Williams, Waterman and
+//! Patterson, 2009), so no price lies below either roof. `roofline` is the one place that says so. By curve the roofs of the whole peaks are
+//! the least that it takes.
 //!
 //! Both levels of detail price the same operators, so they agree wherever no link is shared; high detail divides the
 //! bandwidth of a link among the ring hops that cross it.
@@ -19,12 +22,15 @@
 //! Reads components only; owns no state; may not know the scheduler, the clock or a file.
 
 mod collectives;
+pub mod curves;
+mod decode_attention;
 mod exchange;
 mod layers;
 mod operator;
 mod rates;
 pub mod shape;
 mod stage;
+mod stage_curves;
 pub mod step;
 mod timing;
 pub mod weights;

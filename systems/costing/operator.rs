@@ -32,11 +32,28 @@ impl Term {
     }
 }
 
+/// What a kernel does, as far as efficiency curves tell kernels apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum KernelKind {
+    /// A matrix product of this depth and so many columns; its rows are what its FLOPs are proportional to.
+    Gemm { depth: f64, columns: f64 },
+    /// So many kernels that only move bytes.
+    Stream { kernels: f64 },
+    /// The sampler, with the last norm.
+    Sampler,
+    /// Part of the routed experts of a layer, which are priced together: widths of a token's vector and inside an expert, and
+    /// `matrices` a (gated) MLP.
+    Experts { hidden: f64, inner: f64, matrices: f64 },
+    /// Attention of prefill chunks with heads of this width.
+    PrefillAttention { head_width: f64 },
+}
+
 /// An operator that runs `layers` times a pass through a stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Operator {
     /// How many of the stage's layers have it. Not always whole: sliding windows are spread evenly over stages.
     pub(crate) layers: f64,
+    pub(crate) kind: KernelKind,
     pub(crate) precision: Precision,
     /// FLOPs of one layer.
     pub(crate) flops: Term,
@@ -56,6 +73,7 @@ impl Operator {
     ) -> Self {
         Self {
             layers: 1.0,
+            kind: KernelKind::Gemm { depth: inner, columns: outer },
             precision,
             flops: Term::new(rows, 2.0 * inner * outer),
             bytes: [
@@ -70,10 +88,16 @@ impl Operator {
     pub(crate) fn elementwise(rows: Feature, bytes_per_row: f64) -> Self {
         Self {
             layers: 1.0,
+            kind: KernelKind::Stream { kernels: 1.0 },
             precision: Precision::Activations,
             flops: Term::ZERO,
             bytes: [Term::new(rows, bytes_per_row), Term::ZERO, Term::ZERO],
         }
+    }
+
+    pub(crate) fn of_kind(mut self, kind: KernelKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     pub(crate) fn in_layers(mut self, layers: f64) -> Self {

@@ -2,15 +2,19 @@
 //!
 //! Which peak counts is decided here alone, for costs and for what utilisation is measured against.
 
-use oracle_components::device::{DeviceSpec, PeakFlops};
+use std::sync::Arc;
+
+use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve, GemmCurve};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::operator::Precision;
 use super::weights::expert_dtype;
 
-/// Attainable rates of the slowest rank of a stage: peak × efficiency × the engine's share of the GPU.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Rates of the slowest rank of a stage: peak × efficiency × the engine's share of the GPU. With curves the efficiency is
+/// left to them.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rates {
     /// FLOP/s of products in the activations' type.
     pub(crate) activation_flops_per_s: f64,
@@ -20,6 +24,43 @@ pub(crate) struct Rates {
     pub(crate) expert_flops_per_s: f64,
     /// Memory bytes a second.
     pub(crate) bytes_per_s: f64,
+    /// Efficiency by kernel and shape.
+    pub(crate) curves: Option<CurveRates>,
+}
+
+/// The curves of a device for a model.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CurveRates {
+    pub(crate) all: Arc<EfficiencyCurves>,
+    /// Whether the device multiplies the weights as 8-bit numbers.
+    are_weights_8bit: bool,
+    /// Whether it does the routed experts'.
+    are_experts_8bit: bool,
+}
+
+impl CurveRates {
+    fn of_device(efficiency: &Efficiency, device: &DeviceSpec, model: &ModelArchitecture) -> Option<Self> {
+        let Efficiency::Curve(curves) = efficiency else { return None };
+        let is_8bit = |weights| own_product_peak(device, weights).is_some();
+        Some(Self {
+            all: Arc::clone(curves),
+            are_weights_8bit: is_8bit(model.weight_dtype),
+            are_experts_8bit: is_8bit(expert_dtype(model)),
+        })
+    }
+
+    pub(crate) fn gemm(&self, precision: Precision) -> &GemmCurve {
+        let is_8bit = match precision {
+            Precision::Activations => false,
+            Precision::Weights => self.are_weights_8bit,
+            Precision::Experts => self.are_experts_8bit,
+        };
+        if is_8bit { &self.all.gemm_8bit } else { &self.all.gemm }
+    }
+
+    pub(crate) fn experts(&self) -> &ExpertsCurve {
+        if self.are_experts_8bit { &self.all.experts_8bit } else { &self.all.experts }
+    }
 }
 
 impl Rates {
@@ -30,26 +71,34 @@ impl Rates {
             .iter()
             .map(|&gpu| {
                 let gpu = &scenario.gpus[gpu as usize];
-                let efficiency = engine.efficiency.unwrap_or(gpu.efficiency);
-                let compute = efficiency.mfu * engine.gpu_share;
+                let efficiency = engine.efficiency.as_ref().unwrap_or(&gpu.efficiency);
+                let (mfu, mbu) = match efficiency {
+                    Efficiency::Constant { mfu, mbu } => (*mfu, *mbu),
+                    Efficiency::Curve(_) => (1.0, 1.0),
+                };
+                let compute = mfu * engine.gpu_share;
                 let product = |weights| product_peak(&gpu.device, weights, engine.model.activation_dtype) * compute;
                 Self {
                     activation_flops_per_s: peak(&gpu.device, engine.model.activation_dtype) * compute,
                     weight_flops_per_s: product(engine.model.weight_dtype),
                     expert_flops_per_s: product(expert_dtype(&engine.model)),
-                    bytes_per_s: gpu.device.memory_bytes_per_s * efficiency.mbu * engine.gpu_share,
+                    bytes_per_s: gpu.device.memory_bytes_per_s * mbu * engine.gpu_share,
+                    curves: CurveRates::of_device(efficiency, &gpu.device, &engine.model),
                 }
             })
             .reduce(Self::slowest)
             .expect("a stage has at least one GPU")
     }
 
+    /// By each rate; of unlike curves, the one of the slower memory.
     pub(crate) fn slowest(self, other: Self) -> Self {
+        let is_other_slower = other.bytes_per_s < self.bytes_per_s;
         Self {
             activation_flops_per_s: self.activation_flops_per_s.min(other.activation_flops_per_s),
             weight_flops_per_s: self.weight_flops_per_s.min(other.weight_flops_per_s),
             expert_flops_per_s: self.expert_flops_per_s.min(other.expert_flops_per_s),
             bytes_per_s: self.bytes_per_s.min(other.bytes_per_s),
+            curves: if is_other_slower { other.curves } else { self.curves },
         }
     }
 
@@ -95,11 +144,15 @@ pub fn gpu_peak_flops(scenario: &Scenario) -> Vec<f64> {
 /// Peak FLOP/s of products with `weights`: 8-bit ones multiply at their own rate where the device has it (activations are
 /// quantised on the way in); narrower ones are widened first.
 fn product_peak(device: &DeviceSpec, weights: Dtype, activations: Dtype) -> f64 {
+    own_product_peak(device, weights).unwrap_or_else(|| peak(device, activations))
+}
+
+/// Peak FLOP/s of 8-bit weights at their own rate.
+fn own_product_peak(device: &DeviceSpec, weights: Dtype) -> Option<f64> {
     match weights {
         Dtype::Fp8 | Dtype::Int8 => listed_peak(&device.peak_flops, weights),
         _ => None,
     }
-    .unwrap_or_else(|| peak(device, activations))
 }
 
 fn listed_peak(peaks: &PeakFlops, dtype: Dtype) -> Option<f64> {

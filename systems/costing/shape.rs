@@ -4,6 +4,8 @@
 //! names the features of its FLOPs and its bytes (`operator.rs`), so that pricing a step is a handful of
 //! multiplications, whatever the model.
 
+use super::curves::routed_tokens;
+
 /// The batch of a step. The sum of the decode sequences' contexts is not part of it: it changes from step to step while
 /// everything here stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,6 +20,8 @@ pub struct StepShape {
     pub prefill_pairs: u64,
     /// KV tokens that the prefill chunks read, each once: the sum of `d + c`.
     pub prefill_context_tokens: u64,
+    /// Longest context of a prefill chunk, its new tokens included: the most `d + c`.
+    pub prefill_longest_context: u32,
     /// Rows that the language-model head and the sampler see: decodes, and chunks that complete their prompt.
     pub sampled_rows: u32,
 }
@@ -58,6 +62,8 @@ pub(crate) enum Feature {
     SamplePass,
     /// Rows that are sampled.
     SampledRows,
+    /// Longest context of a prefill chunk; not divided among micro-batches.
+    PrefillLongestContext,
     /// Distinct routed experts that the tokens of one layer are expected to reach, on all ranks together.
     Experts,
     /// With whole experts on ranks: tokens of a layer that the busiest rank computes, times what it does of each.
@@ -80,6 +86,12 @@ impl Features {
     #[inline]
     pub(crate) fn get(&self, feature: Feature) -> f64 {
         self.0[feature as usize]
+    }
+
+    pub(crate) fn with(&self, feature: Feature, amount: f64) -> Self {
+        let mut features = *self;
+        features.0[feature as usize] = amount;
+        features
     }
 
     pub(crate) fn add(&mut self, feature: Feature, amount: f64) {
@@ -106,6 +118,8 @@ pub(crate) struct FeatureRules {
     pub(crate) window_tokens: f64,
     /// Routed experts a layer, 0 without.
     pub(crate) experts: f64,
+    /// Tokens after the first of which so many tokens, routed uniformly, would reach as many experts; 1 if routing is uniform.
+    pub(crate) routing_share: f64,
     /// ln(1 − k/E): the logarithm of the chance that a token passes an expert by.
     pub(crate) ln_miss: f64,
     /// Whole experts on ranks.
@@ -164,6 +178,7 @@ impl FeatureRules {
         features[Feature::WindowPrefillContext as usize] = context.min(chunks * self.window_tokens + prefill);
         features[Feature::PrefillPairs as usize] = pairs;
         features[Feature::WindowPrefillPairs as usize] = pairs.min(prefill * self.window_tokens);
+        features[Feature::PrefillLongestContext as usize] = f64::from(shape.prefill_longest_context);
         features[Feature::DecodePass as usize] = present(decode);
         features[Feature::DecodeSequences as usize] = decode;
         features[Feature::SamplePass as usize] = present(rows);
@@ -188,6 +203,6 @@ impl FeatureRules {
         if self.experts == 0.0 || tokens == 0.0 {
             return 0.0;
         }
-        -self.experts * (tokens * self.ln_miss).exp_m1()
+        -self.experts * (routed_tokens(self.routing_share, tokens) * self.ln_miss).exp_m1()
     }
 }

@@ -5,17 +5,21 @@
 //! [`MAX_STAGE_KINDS`] every stage is priced with the slowest GPU and links of them all, so that a prepared step has a
 //! fixed size.
 
+use std::sync::Arc;
+
 use oracle_components::collectives::GroupFabric;
 use oracle_components::model::Attention;
-use oracle_components::scenario::{EngineSpec, Scenario};
+use oracle_components::scenario::{EngineSpec, KernelLaunch, Scenario};
 
 use super::collectives::{LinkSharing, Ring, Wire, contention};
+use super::decode_attention::DecodeAttentionCost;
 use super::exchange::{ExpertGroup, expert_exchange};
-use super::layers::{DecodeAttention, ExpertLoad, ModelRank, StageLayers};
-use super::operator::{Operator, Term};
+use super::layers::{ExpertLoad, ModelRank, StageLayers};
+use super::operator::{KernelKind, Operator, Term};
 use super::rates::Rates;
 use super::roofline;
-use super::shape::{Feature, Features};
+use super::shape::{Feature, FeatureRules, Features};
+use super::stage_curves::CurveKernels;
 use super::timing::{Contention, GroupTimings, Timing};
 use super::weights::stage_layers;
 
@@ -23,7 +27,7 @@ use super::weights::stage_layers;
 pub(crate) const MAX_STAGE_KINDS: usize = 6;
 
 /// What makes two stages alike.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct StagePlan {
     layers: StageLayers,
     rates: Rates,
@@ -80,12 +84,22 @@ impl Collective {
     }
 }
 
-/// Decode attention of a layer, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct DecodeAttentionSeconds {
-    pub(crate) compute_per_context_token: f64,
-    pub(crate) memory_per_context_token: f64,
-    pub(crate) memory_per_sequence: f64,
+/// Operators of a stage but decode attention, in seconds.
+#[derive(Clone, Debug, PartialEq)]
+enum Kernels {
+    /// May be bound by either roof, at constant efficiency.
+    Roofs(Vec<Kernel>),
+    Curves(CurveKernels),
+}
+
+impl Kernels {
+    #[inline]
+    fn seconds(&self, features: &Features) -> f64 {
+        match self {
+            Self::Roofs(kernels) => kernels.iter().map(|kernel| kernel.seconds(features)).sum(),
+            Self::Curves(kernels) => kernels.seconds(features),
+        }
+    }
 }
 
 /// What transfers depend on: whether there is a token or a sampled row at all, and how many.
@@ -114,9 +128,12 @@ pub(crate) struct StageKind {
     /// How many stages are of this kind.
     pub(crate) stages: f64,
     pub(crate) layers: StageLayers,
-    pub(crate) attention: DecodeAttentionSeconds,
-    /// Operators that may be bound by either roof.
-    kernels: Vec<Kernel>,
+    pub(crate) attention: DecodeAttentionCost,
+    /// What the host takes to launch a pass's kernels one by one; 0 if they are not.
+    pub(crate) launch_s: f64,
+    /// Captured sizes in tokens, ascending; none without CUDA graphs.
+    capture_sizes: Arc<[u32]>,
+    kernels: Kernels,
     /// Seconds of rings and sends, which are linear in the features.
     transfer_s: BatchTerms,
     collectives: Vec<Collective>,
@@ -126,25 +143,41 @@ impl StageKind {
     /// Seconds of one pass of a micro-batch, with the send to the next stage, without decode attention.
     #[inline]
     pub(crate) fn fixed_seconds(&self, features: &Features) -> f64 {
-        let computed_s = self.kernels.iter().map(|kernel| kernel.seconds(features)).sum::<f64>();
-        let transferred_s = computed_s + self.transfer_s.of(features);
-        self.collectives.iter().fold(transferred_s, |sum_s, collective| sum_s + collective.seconds(features))
+        let of_all = |features: &Features| {
+            let linear_s = self.kernels.seconds(features) + self.transfer_s.of(features);
+            self.collectives.iter().fold(linear_s, |sum_s, collective| sum_s + collective.seconds(features))
+        };
+        match self.captured_tokens(features.get(Feature::Tokens)) {
+            None => of_all(features),
+            Some(tokens) => of_all(&features.with(Feature::Tokens, tokens)),
+        }
     }
 
-    fn new(engine: &EngineSpec, plan: &StagePlan, stages: f64) -> Self {
+    /// Tokens that a batch runs with as a CUDA graph: those of the next captured size.
+    fn captured_tokens(&self, tokens: f64) -> Option<f64> {
+        let next = self.capture_sizes.partition_point(|&size| f64::from(size) < tokens);
+        self.capture_sizes.get(next).filter(|_| tokens > 0.0).map(|&size| f64::from(size))
+    }
+
+    fn new(engine: &EngineSpec, plan: &StagePlan, stages: f64, rules: &FeatureRules) -> Self {
         let rank = ModelRank::new(engine, ExpertLoad::Busiest);
         let rates = &plan.rates;
-        let DecodeAttention { flops_per_context_token, bytes_per_context_token, bytes_per_sequence } =
-            rank.decode_attention();
+        let operators = rank.operators(&plan.layers);
+        let (launch_s, capture_sizes) = match &engine.kernel_launch {
+            KernelLaunch::Free => (0.0, Arc::default()),
+            KernelLaunch::Graphs(sizes) => (0.0, Arc::clone(sizes)),
+            KernelLaunch::Eager { launch_s } => (launch_s * launches(&operators, &plan.layers), Arc::default()),
+        };
         Self {
             stages,
             layers: plan.layers,
-            attention: DecodeAttentionSeconds {
-                compute_per_context_token: flops_per_context_token / rates.activation_flops_per_s,
-                memory_per_context_token: bytes_per_context_token / rates.bytes_per_s,
-                memory_per_sequence: bytes_per_sequence / rates.bytes_per_s,
+            attention: DecodeAttentionCost::new(engine, &rank.decode_attention(), rates),
+            launch_s,
+            capture_sizes,
+            kernels: match &rates.curves {
+                None => Kernels::Roofs(merged(operators).iter().map(|o| Kernel::new(o, rates)).collect()),
+                Some(curves) => Kernels::Curves(CurveKernels::new(engine, rates, curves, *rules, operators)),
             },
-            kernels: merged(rank.operators(&plan.layers)).iter().map(|o| Kernel::new(o, rates)).collect(),
             transfer_s: transfer_seconds(engine, plan),
             collectives: collectives(engine, plan),
         }
@@ -152,7 +185,12 @@ impl StageKind {
 }
 
 /// The stages of an engine by kind.
-pub(crate) fn stage_kinds(engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) -> Vec<StageKind> {
+pub(crate) fn stage_kinds(
+    engine: &EngineSpec,
+    scenario: &Scenario,
+    sharing: &LinkSharing,
+    rules: &FeatureRules,
+) -> Vec<StageKind> {
     let stages = engine.pipeline_parallel.max(1);
     let mut plans: Vec<StagePlan> = (0..stages).map(|s| stage_plan(engine, scenario, s, sharing)).collect();
     let mut kinds = grouped(&plans);
@@ -161,7 +199,7 @@ pub(crate) fn stage_kinds(engine: &EngineSpec, scenario: &Scenario, sharing: &Li
         kinds = grouped(&plans);
     }
     assert!(kinds.len() <= MAX_STAGE_KINDS, "stages on equal GPUs and links are of at most five kinds");
-    kinds.iter().map(|(plan, stages)| StageKind::new(engine, plan, *stages)).collect()
+    kinds.iter().map(|(plan, stages)| StageKind::new(engine, plan, *stages, rules)).collect()
 }
 
 /// What each stage holds.
@@ -243,28 +281,52 @@ fn grouped(plans: &[StagePlan]) -> Vec<(StagePlan, f64)> {
     for plan in plans {
         match kinds.iter_mut().find(|(kind, _)| kind == plan) {
             Some((_, stages)) => *stages += 1.0,
-            None => kinds.push((*plan, 1.0)),
+            None => kinds.push((plan.clone(), 1.0)),
         }
     }
     kinds
 }
 
 fn level_to_slowest(plans: &mut [StagePlan]) {
-    let mut slowest = plans[0];
+    let mut slowest = plans[0].clone();
     for plan in &plans[1..] {
-        slowest.rates = slowest.rates.slowest(plan.rates);
+        slowest.rates = slowest.rates.slowest(plan.rates.clone());
         slowest.ring = slowest.ring.slowest(plan.ring);
         slowest.timings = slowest.timings.zip(plan.timings).map(|(slowest, timings)| slowest.slowest(timings));
         slowest.cache = slowest.cache.zip(plan.cache).map(|(slowest, timings)| slowest.slowest(timings));
         slowest.send = slowest.send.slowest(plan.send);
     }
     for plan in plans {
-        plan.rates = slowest.rates;
+        plan.rates = slowest.rates.clone();
         plan.ring = slowest.ring;
         plan.timings = slowest.timings;
         plan.cache = slowest.cache;
         plan.send = if plan.layers.last { Wire::default() } else { slowest.send };
     }
+}
+
+/// Kernels of the routed experts of a layer: the gate's choice, the sorting of tokens, two products, activation, sum.
+const EXPERTS_LAUNCHES: f64 = 7.0;
+/// Kernels of a sampler: type, penalties, softmax, draw.
+const SAMPLER_LAUNCHES: f64 = 8.0;
+
+/// Kernels that a pass through a stage launches.
+fn launches(operators: &[Operator], layers: &StageLayers) -> f64 {
+    let of_operators = operators.iter().map(|operator| {
+        let kernels = match operator.kind {
+            KernelKind::Gemm { .. } => 1.0,
+            KernelKind::Stream { kernels } => kernels,
+            KernelKind::Sampler => SAMPLER_LAUNCHES,
+            // Those of a layer come in parts, and one of them in bytes alone.
+            KernelKind::Experts { .. } if operator.flops == Term::ZERO && operator.bytes[1] == Term::ZERO => {
+                EXPERTS_LAUNCHES
+            }
+            // Prefill and decode attention are one call.
+            KernelKind::Experts { .. } | KernelKind::PrefillAttention { .. } => 0.0,
+        };
+        kernels * operator.layers
+    });
+    of_operators.sum::<f64>() + layers.layers()
 }
 
 /// Operators that only move the bytes of one feature add up without loss; products stay apart.

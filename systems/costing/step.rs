@@ -13,7 +13,7 @@
 //! draining around an isolated step is not charged: it is right under load, and some way too fast for the last micro-batch
 //! of a step that comes alone.
 //!
-//! The engine's host overhead comes on top. More of anything takes longer, at a given `M`: a further token that makes a
+//! The engine's host overhead comes on top, or hides behind the GPU's time where scheduling is asynchronous. More of anything takes longer, at a given `M`: a further token that makes a
 //! further micro-batch may shorten a step that long contexts fill.
 
 use oracle_components::SimTime;
@@ -21,7 +21,8 @@ use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::collectives::{LinkSharing, Ring};
 use super::exchange::ExpertGroup;
-use super::layers::{DecodeAttention, ExpertLoad, ModelRank};
+use super::layers::{DecodeAttention, ExpertLoad, ModelRank, StageLayers};
+use super::rates::Rates;
 use super::roofline;
 use super::shape::{ExpertRanks, Feature, FeatureRules, Features, StepShape};
 use super::stage::{
@@ -37,6 +38,8 @@ pub struct StepCost {
     stages: f64,
     prompt_microbatches: Option<f64>,
     overhead_s: f64,
+    overhead_s_per_sequence: f64,
+    overlaps_host: bool,
     flops: Features,
     bytes: Features,
     ring_bytes: BatchTerms,
@@ -86,6 +89,7 @@ pub struct PreparedStep {
     kinds: u32,
     microbatches: f64,
     overhead_s: f64,
+    overlaps_host: bool,
     decode_sequences: f64,
     /// Most summed context that sliding-window layers see: sequences × window; infinite without such layers.
     window_context_tokens: f64,
@@ -103,6 +107,8 @@ struct StageLine {
     compute_s_per_context_token: f64,
     memory_s_per_context_token: f64,
     memory_s: f64,
+    /// The host's time to launch all kernels: the GPU waits if it is faster.
+    launch_s: f64,
 }
 
 impl StageLine {
@@ -114,7 +120,8 @@ impl StageLine {
                 self.memory_s + self.memory_s_per_context_token * tokens,
             )
         };
-        self.fixed_s + self.full_layers * layer(context) + self.window_layers * layer(window_context)
+        let gpu_s = self.fixed_s + self.full_layers * layer(context) + self.window_layers * layer(window_context);
+        gpu_s.max(self.launch_s)
     }
 }
 
@@ -139,7 +146,8 @@ impl StepCost {
 
     fn with_sharing(engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) -> Self {
         let model = &engine.model;
-        let mut rules = FeatureRules { window_tokens: f64::INFINITY, ..FeatureRules::default() };
+        let routing_share = routing_share(engine, scenario);
+        let mut rules = FeatureRules { window_tokens: f64::INFINITY, routing_share, ..FeatureRules::default() };
         if let Some(window) = &model.sliding_window {
             rules.window_tokens = f64::from(window.window_tokens);
         }
@@ -155,10 +163,12 @@ impl StepCost {
         }
         let mut cost = Self {
             rules,
-            kinds: stage_kinds(engine, scenario, sharing),
+            kinds: stage_kinds(engine, scenario, sharing, &rules),
             stages: f64::from(engine.pipeline_parallel.max(1)),
             prompt_microbatches: engine.prompt_microbatches.map(f64::from),
             overhead_s: engine.step_overhead_s,
+            overhead_s_per_sequence: engine.sequence_overhead_s,
+            overlaps_host: engine.scheduler.async_scheduling,
             flops: Features::default(),
             bytes: Features::default(),
             ring_bytes: BatchTerms::default(),
@@ -179,18 +189,19 @@ impl StepCost {
         };
         let microbatches = most.min(parts as f64).max(1.0);
         let features = self.rules.features(shape, microbatches);
-        let sequences = features.get(Feature::DecodeSequences);
-        let part = 1.0 / microbatches;
         let mut lines = [StageLine::default(); MAX_STAGE_KINDS];
         for (line, kind) in lines.iter_mut().zip(&self.kinds) {
+            let attention = kind.attention.of_batch(&features, microbatches);
+            let StageLayers { full, window, .. } = kind.layers;
             *line = StageLine {
                 stages: kind.stages,
-                fixed_s: kind.fixed_seconds(&features),
-                full_layers: kind.layers.full,
-                window_layers: kind.layers.window,
-                compute_s_per_context_token: kind.attention.compute_per_context_token / microbatches,
-                memory_s_per_context_token: kind.attention.memory_per_context_token * part,
-                memory_s: kind.attention.memory_per_sequence * sequences,
+                fixed_s: kind.fixed_seconds(&features) + attention.floor_s * (full + window),
+                full_layers: full,
+                window_layers: window,
+                compute_s_per_context_token: attention.compute_s_per_context_token,
+                memory_s_per_context_token: attention.memory_s_per_context_token,
+                memory_s: attention.memory_s,
+                launch_s: kind.launch_s * features.get(Feature::Pass),
             };
         }
         let windowed = self.context_work.window_layers > 0.0;
@@ -198,7 +209,9 @@ impl StepCost {
             lines,
             kinds: self.kinds.len() as u32,
             microbatches,
-            overhead_s: self.overhead_s,
+            overhead_s: self.overhead_s
+                + self.overhead_s_per_sequence * f64::from(shape.decode_sequences + shape.prefill_sequences),
+            overlaps_host: self.overlaps_host,
             decode_sequences: f64::from(shape.decode_sequences),
             window_context_tokens: if windowed {
                 f64::from(shape.decode_sequences) * self.rules.window_tokens
@@ -256,6 +269,14 @@ impl StepCost {
     }
 }
 
+/// How far routed experts are chosen unevenly: by the first GPU's curve; uniformly at constant efficiency.
+fn routing_share(engine: &EngineSpec, scenario: &Scenario) -> f64 {
+    match &Rates::of_stage(engine, scenario, 0).curves {
+        Some(curves) => curves.experts().routing_share,
+        None => 1.0,
+    }
+}
+
 impl PreparedStep {
     /// How long the step takes when its decode sequences attend to `decode_context_tokens` tokens together, the new ones
     /// included. At least a nanosecond, so that time moves on.
@@ -271,7 +292,8 @@ impl PreparedStep {
             slowest_s = slowest_s.max(stage_s);
         }
         let pipeline_s = sum_s.max(self.microbatches * slowest_s);
-        SimTime::from_secs_f64(self.overhead_s + pipeline_s).max(SimTime(1))
+        let step_s = if self.overlaps_host { pipeline_s.max(self.overhead_s) } else { pipeline_s + self.overhead_s };
+        SimTime::from_secs_f64(step_s).max(SimTime(1))
     }
 
     /// What GPUs and links do in one step.

@@ -49,9 +49,15 @@ pub fn schedule_batches(
         if parts.remote.is_some() {
             remote::pass_boundary(&mut parts, &mut sequences, now);
         }
-        take_in(&mut parts, &sequences, now);
+        let until = seen_until(&parts, now);
+        take_in(&mut parts, &sequences, until);
         expire(&mut parts, &mut sequences, &requests, now);
         batch::form(&mut parts, sequences.reborrow(), &requests, now);
+        if until < now && parts.running.count == 0 {
+            take_in(&mut parts, &sequences, now);
+            expire(&mut parts, &mut sequences, &requests, now);
+            batch::form(&mut parts, sequences.reborrow(), &requests, now);
+        }
         forget_those_gone(&mut parts, &sequences);
         if remote::is_to_be_handed_over(&parts) {
             handover_bell.ring();
@@ -79,10 +85,18 @@ pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32
     Names { segments, tail_key: request.spec.tail_key, block_tokens }
 }
 
-/// Moves what has been delivered to the waiting queue.
-fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, now: SimTime) {
+/// By when a request has to be delivered to be seen at the boundary `now`: the next step of a batch that goes on was
+/// scheduled when the last one began, if scheduling is asynchronous.
+#[must_use]
+pub fn seen_until(parts: &EngineView<'_>, now: SimTime) -> SimTime {
+    let goes_on = parts.engine.scheduler.async_scheduling && parts.running.count > 0;
+    if goes_on { parts.clock.last_step } else { now }
+}
+
+/// Moves what has been delivered by `until` to the waiting queue.
+fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
     let queues = &mut *parts.queues;
-    while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= now) {
+    while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= until) {
         queues.inbox.pop_front();
         let sequence = sequences.get(entity).expect("a delivered sequence lives");
         if sequence.deadline != SimTime::NEVER {

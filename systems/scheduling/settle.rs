@@ -102,6 +102,7 @@ fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     amounts.add_work(&work);
     parts.ledger.0.busy += to.since(from);
     parts.clock.steps += steps as u64;
+    parts.clock.last_step = if steps > 1 { ends[steps - 2] } else { from };
     parts.clock.boundary = to;
     parts.running.decode_context += u64::from(decodes) * steps as u64;
     parts.brought.from = from;

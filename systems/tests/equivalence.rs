@@ -30,7 +30,7 @@ const LONG: Size =
 const SMALL_CASES: u32 = 3000;
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 37] = [
+const CORNERS: [&str; 38] = [
     "KV cache given up before it was loaded",
     "KV cache waits for blocks to be loaded into",
     "cached block evicted",
@@ -64,6 +64,7 @@ const CORNERS: [&str; 37] = [
     "prompt_exceeds_max_model_len",
     "prompt_exceeds_token_budget",
     "tail left nameless, another is cached",
+    "batch gone before the next was seen",
     "timeout of a loaded sequence without a seat",
     "timeout while running",
     "timeout while waiting",

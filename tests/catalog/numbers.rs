@@ -152,6 +152,7 @@ fn every_catalog_file_is_embedded_under_the_name_it_has() {
             "models" => catalog.model_names().map(yaml).collect(),
             "hardware" => catalog.device_names().map(yaml).collect(),
             "topologies" => catalog.topologies().iter().map(|topology| yaml(&topology.name)).collect(),
+            "efficiency" => catalog.curves().iter().map(|curve| yaml(&curve.name)).collect(),
             _ => catalog.fabrics().iter().map(|fabric| yaml(&fabric.fabric.name)).collect(),
         };
         assert_eq!(files, names);

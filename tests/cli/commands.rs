@@ -14,7 +14,7 @@ fn help_and_version_tell_of_every_command() {
     let desk = Desk::new();
     let help = desk.run("--help");
     assert_eq!(help.code, 0);
-    for command in ["run", "validate", "generate-config", "schema", "models", "devices"] {
+    for command in ["run", "validate", "generate-config", "schema", "models", "devices", "calibrate"] {
         assert!(help.out.contains(&format!("\n  {command} ")), "{}", help.out);
         let own = desk.run(&format!("{command} --help"));
         assert!(own.code == 0 && own.out.contains("Usage: llmperforacle"), "{}", own.out);

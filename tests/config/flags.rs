@@ -22,7 +22,7 @@ fn flags_go_through_the_same_checks() {
     };
     let resolved = load_text(GOOD.as_bytes(), "test.yaml", &overrides).expect("resolves");
     assert_eq!(resolved.scenario.seed, 99, "a flag of its own name beats --set");
-    assert_eq!(resolved.scenario.engines[0].efficiency, Some(Efficiency { mfu: 0.6, mbu: 0.8 }));
+    assert_eq!(resolved.scenario.engines[0].efficiency, Some(Efficiency::Constant { mfu: 0.6, mbu: 0.8 }));
     assert_eq!(resolved.output.run_name, "night");
     assert_eq!(resolved.output.directory, Path::new("elsewhere"));
     assert_eq!(resolved.output.summary_json, Path::new("here/s.json"), "as the command line says");

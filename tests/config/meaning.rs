@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use llmperforacle::catalog::Catalog;
 use llmperforacle::config::Resolved;
 use llmperforacle::workload::{Distribution, Workload};
 use oracle_components::SimTime;
 use oracle_components::device::Efficiency;
 use oracle_components::model::Dtype;
-use oracle_components::scenario::{LinkSpec, PrefixCaching, QueuePolicy, Routing};
+use oracle_components::scenario::{KernelLaunch, LinkSpec, PrefixCaching, QueuePolicy, Routing};
 
 use crate::{GOOD, good, lines, replaced, with_framework, with_set};
 
@@ -38,8 +39,9 @@ fn defaults_are_those_of_the_reference() {
     assert!(scheduler.chunked_prefill);
     assert_eq!(scheduler.policy, QueuePolicy::Fcfs);
     assert_eq!(scheduler.prefix_caching, PrefixCaching::Full);
-    assert_eq!((engine.step_overhead_s, engine.gpu_share, engine.efficiency), (0.0, 1.0, None));
-    assert_eq!(resolved.scenario.gpus[0].efficiency, Efficiency::PREDECESSOR);
+    assert_eq!((engine.step_overhead_s, engine.gpu_share, engine.efficiency.is_none()), (0.0, 1.0, true));
+    let Efficiency::Curve(curves) = &resolved.scenario.gpus[0].efficiency else { panic!("a catalog GPU has a curve") };
+    assert_eq!(curves, &Catalog::builtin().device("A100-80GB").expect("a catalog name").curves.curves);
     assert_eq!(resolved.scenario.routing, Routing::RoundRobin);
     assert_eq!(resolved.scenario.horizon, Some(SimTime::from_secs_f64(100.0)));
     assert_eq!(resolved.output.directory, Path::new("output/test"));
@@ -49,6 +51,42 @@ fn defaults_are_those_of_the_reference() {
     assert_eq!(resolved.profile_names, ["chat"]);
     let large = with_set(&["hardware_profile.compute_devices[0].device=H100-SXM-80GB"]).expect("resolves");
     assert_eq!(large.scenario.engines[0].scheduler.max_num_batched_tokens, 8192);
+}
+
+#[test]
+fn efficiency_is_a_curve_only_where_nothing_else_is_said() {
+    let gpu = "hardware_profile.compute_devices[0]";
+    let of_gpu = |set: &[&str]| with_set(set).expect("resolves").scenario.gpus[0].efficiency.clone();
+    // One constant brings the other.
+    assert_eq!(of_gpu(&[&format!("{gpu}.mfu=0.4")]), Efficiency::Constant { mfu: 0.4, mbu: 0.8 });
+    let other = of_gpu(&[&format!("{gpu}.efficiency_curve=H100-SXM")]);
+    let Efficiency::Curve(other) = other else { panic!("a curve is named") };
+    // Another's curve, with the device's own multiprocessors.
+    let h100 = &Catalog::builtin().curve("H100-SXM").expect("a catalog curve").curves;
+    assert_eq!((other.gemm, other.processors), (h100.gemm, 108.0));
+    let written_out = "{device_id: gpu0, device_type: GPU, peak_tflops: {fp16: 312}, memory_capacity_bytes: 80000000000, \
+                       memory_gbps: 2039}";
+    assert_eq!(of_gpu(&[&format!("{gpu}={written_out}")]), Efficiency::PREDECESSOR);
+    let engine = |set: &[&str]| with_set(set).expect("resolves").scenario.engines[0].clone();
+    let framework = "frameworks_to_test[0].config";
+    assert_eq!(
+        engine(&[&format!("{framework}.mbu=0.6")]).efficiency,
+        Some(Efficiency::Constant { mfu: 0.5, mbu: 0.6 })
+    );
+    // Constants pad nothing and launch for nothing, unless asked to.
+    assert_eq!(engine(&[&format!("{gpu}.mfu=0.4")]).kernel_launch, KernelLaunch::Free);
+    assert!(matches!(engine(&[]).kernel_launch, KernelLaunch::Graphs(sizes) if sizes.last() == Some(&512)));
+    assert!(matches!(engine(&[&format!("{framework}.enforce_eager=true")]).kernel_launch, KernelLaunch::Eager { .. }));
+    let sizes = engine(&[&format!("{framework}.cudagraph_capture_sizes=[64, 8]")]).kernel_launch;
+    assert_eq!(sizes, KernelLaunch::Graphs([8, 64].into()));
+}
+
+#[test]
+fn a_curve_that_is_neither_known_nor_a_file_is_an_error() {
+    let errors = with_set(&["hardware_profile.compute_devices[0].efficiency_curve=H100-SXN"]).expect_err("unknown");
+    let message = errors[0].to_string();
+    assert!(message.contains("\"H100-SXN\" is neither a curve of the catalog nor a file"), "{message}");
+    assert!(message.contains("did you mean H100-SXM"), "{message}");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use oracle_components::record::{
     Subject,
 };
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
+    Scenario, SchedulerSpec,
 };
 use oracle_systems::ports::RecordSink;
 use rand::{Rng, RngExt, SeedableRng};
@@ -90,9 +90,12 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
             max_model_len: 8192,
             prefix_caching: PrefixCaching::Full,
             min_cached_prefix_tokens: 0,
+            async_scheduling: false,
         },
         kv_blocks: 40_000,
+        kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
+        sequence_overhead_s: 0.0,
         ingress: vec![0],
         egress: vec![1],
         response_bytes_per_token: 4.0,

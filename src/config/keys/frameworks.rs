@@ -16,6 +16,7 @@ names!(Strategy {
     "PP" => Strategy::Pipeline,
     "TP_PP" => Strategy::TensorPipeline,
 });
+names!(FrontEnd { "none" => FrontEnd::None, "in_process" => FrontEnd::InProcess, "http" => FrontEnd::Http });
 names!(Role { "both" => Role::Both, "prefill" => Role::Prefill, "decode" => Role::Decode });
 names!(ExpertExchange {
     "allgather_reducescatter" => ExpertExchange::AllGather,
@@ -73,6 +74,17 @@ pub(crate) enum Strategy {
     TensorPipeline,
 }
 
+/// What stands between the client and the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrontEnd {
+    /// Nothing that takes time.
+    None,
+    /// A process that calls the engine, such as vLLM's `AsyncLLM`.
+    InProcess,
+    /// An HTTP server, such as vLLM's.
+    Http,
+}
+
 /// Which cached prefix goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EvictionPolicy {
@@ -125,6 +137,16 @@ section! {
         scheduler_iteration_delay_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
         /// Another name of `scheduler_iteration_delay_s`.
         step_overhead_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
+        /// What a request and its answer pass between the client and the engine: `none`, which takes no time,
+        /// `in_process`, a process that calls the engine, or `http`, a server that tokenizes, detokenizes and streams.
+        front_end: Set<FrontEnd> = default(Literal::Text("none"));
+        /// What that takes.
+        front_end_delay: Field<FrontEndDelay> = optional("what is usual for `front_end`");
+        /// Host time of each sequence in a step, beside `step_overhead_s`.
+        sequence_overhead_s: Set<f64> = default(Literal::Number(0.0)).unit("s").range(0.0, 1.0);
+        /// Schedule the next step while the GPU computes this one (vLLM's default from 0.14 on): the host's time hides
+        /// behind the GPU's, and a new request waits a step longer.
+        async_scheduling: Set<bool> = default(Literal::Flag(false));
         /// Bytes of a streamed token on the way to the client.
         bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes")
             .range(0.0, MOST_BYTES_PER_TOKEN).example("2");
@@ -149,9 +171,16 @@ section! {
         max_model_len: Field<u32> = optional("the model's, held to the KV pool").unit("tokens").at_least(1.0);
         /// Order of the waiting queue: `fcfs` or `priority`.
         scheduling_policy: Field<String> = optional("fcfs").example("fcfs");
-        /// Share of the peak FLOP/s that compute-bound kernels reach.
+        /// Launch kernels one by one instead of as CUDA graphs.
+        enforce_eager: Field<bool> = optional("graphs, on devices with an efficiency curve");
+        /// Batches of up to the largest of these numbers of tokens run with as many tokens as the next of them.
+        cudagraph_capture_sizes: Field<Vec<u32>> = optional("1, 2, 4, 8, 16, 24 … 512, or twice `max_num_seqs`")
+            .unit("tokens").range(1.0, 1e6).also_called(&["cuda_graph_sizes"]);
+        /// What launching a kernel takes on the host with `enforce_eager`: the GPU waits for it.
+        kernel_launch_s: Field<f64> = optional("0.000025").unit("s").range(0.0, 1.0);
+        /// Share of the peak FLOP/s that compute-bound kernels reach, whatever the shape.
         mfu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
-        /// Share of the memory bandwidth that memory-bound kernels reach.
+        /// Share of the memory bandwidth that memory-bound kernels reach, whatever the shape.
         mbu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
         /// Element type of the weights.
         weight_dtype: Field<Dtype> = optional("the model's").also_called(&["dtype", "quantization"]);
@@ -171,6 +200,20 @@ section! {
         data_parallel_rank: Ignored = ignored();
         /// Micro-batches; use `parallelism.num_microbatches_per_request`.
         microbatch_size: Ignored = ignored();
+    }
+}
+
+section! {
+    /// What a front end takes. Requests pass it one after the other, and so do answers.
+    FrontEndDelay {
+        /// From a request's arrival to its handing over to the engine.
+        request_s: Field<f64> = optional("the front end's").unit("s").range(0.0, LONGEST_DELAY_S);
+        /// More for each token of the prompt, during which no other request passes: tokenizing.
+        prompt_token_s: Field<f64> = optional("the front end's").unit("s").range(0.0, 1.0);
+        /// From a token's generation to the client.
+        response_s: Field<f64> = optional("the front end's").unit("s").range(0.0, LONGEST_DELAY_S);
+        /// More for each token of a step, during which no other step's passes: detokenizing and streaming.
+        response_token_s: Field<f64> = optional("the front end's").unit("s").range(0.0, 1.0);
     }
 }
 

@@ -82,10 +82,13 @@ section! {
             .also_called(&["memory_bandwidth_gb_s", "memory_bandwidth_gbps"]);
         /// Streaming multiprocessors; limits nothing.
         processing_units: Set<u32> = default(Literal::Integer(108)).at_least(1.0);
-        /// Share of the peak FLOP/s that compute-bound kernels reach.
-        mfu: Field<f64> = optional("0.5").range(LOWEST_EFFICIENCY, 1.0);
-        /// Share of the memory bandwidth that memory-bound kernels reach.
-        mbu: Field<f64> = optional("0.8").range(LOWEST_EFFICIENCY, 1.0);
+        /// What kernels reach, by kernel and shape: a curve of the catalog (`llmperforacle devices` names them), or a file
+        /// that `llmperforacle calibrate kernels` wrote.
+        efficiency_curve: Field<String> = optional("the catalog device's, unless `mfu` or `mbu` is given");
+        /// Share of the peak FLOP/s that compute-bound kernels reach, whatever the shape.
+        mfu: Field<f64> = optional("the curve of a catalog device; else, and beside `mbu`, 0.5").range(LOWEST_EFFICIENCY, 1.0);
+        /// Share of the memory bandwidth that memory-bound kernels reach, whatever the shape.
+        mbu: Field<f64> = optional("the curve of a catalog device; else, and beside `mfu`, 0.8").range(LOWEST_EFFICIENCY, 1.0);
         /// What the board draws with a model loaded and nothing to do.
         idle_power_w: Field<f64> = optional("the catalog's, else 0.15 of tdp_w").unit("W").range(0.0, MOST_WATTS);
         /// What the board draws while it decodes a batch.

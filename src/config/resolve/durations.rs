@@ -50,6 +50,7 @@ pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: 
             prefill_sequences: 1,
             prefill_pairs: pairs,
             prefill_context_tokens: tokens.into(),
+            prefill_longest_context: tokens,
             sampled_rows: 1,
             ..StepShape::default()
         };

@@ -10,7 +10,9 @@ use oracle_components::scenario::{
 };
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
+use super::efficiency;
 use super::frameworks::{self, Layout, Plan};
+use super::front_end;
 use super::hardware::{Device, Hardware, MOST_GPUS};
 use super::pools;
 use super::topology::{CLIENT, Topology};
@@ -64,7 +66,11 @@ pub(super) fn build(
     }
     check_size(&drafts, &hardware, diagnostics)?;
     pools::hold_prompts_to_contexts(&mut drafts, diagnostics);
-    let topology = std::mem::take(&mut hardware.topology);
+    let mut topology = std::mem::take(&mut hardware.topology);
+    for (plan, engine) in drafts.iter_mut().flat_map(|(plan, engines)| engines.iter_mut().map(|engine| (*plan, engine)))
+    {
+        front_end::attach(plan, engine, workload.bytes_per_token_estimate_for_network.value, &mut topology);
+    }
     fleet.declared_links = topology.len();
     fleet.links_between_pools = pools::links_between_pools(&plans, &topology);
     fleet.topology = topology;
@@ -170,6 +176,9 @@ fn draft(
     let prefix_caching = if role == Role::Decode { PrefixCaching::Off } else { limits.prefix_caching };
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
     let sequence_parallel = config.parallelism.value.as_ref().and_then(|keys| keys.sequence_parallel.value);
+    let efficiency = efficiency(plan, devices[0]);
+    let is_by_curve = matches!(efficiency.as_ref().unwrap_or(&devices[0].efficiency), Efficiency::Curve(_));
+    let kernel_launch = efficiency::kernel_launch(config, is_by_curve, max_num_seqs);
     let engine = |(number, wiring): (u32, Wiring)| EngineSpec {
         name: if number == 0 { plan.name.clone() } else { format!("{}#dp{number}", plan.name) },
         role,
@@ -180,11 +189,13 @@ fn draft(
         prompt_microbatches: layout.prompt_microbatches,
         rings: wiring.rings,
         stage_paths: wiring.stage_paths,
-        efficiency: efficiency(plan, devices[0]),
+        efficiency: efficiency.clone(),
         gpu_share,
         scheduler: SchedulerSpec { max_num_seqs, max_num_batched_tokens, max_model_len, prefix_caching, ..limits },
         kv_blocks,
+        kernel_launch: kernel_launch.clone(),
         step_overhead_s,
+        sequence_overhead_s: config.sequence_overhead_s.value,
         ingress: wiring.ingress,
         egress: wiring.egress,
         response_bytes_per_token: config.bytes_per_token_estimate_for_network.value,
@@ -206,8 +217,12 @@ fn devices<'a>(layout: &Layout, hardware: &'a Hardware) -> Option<Vec<&'a Device
 /// The framework's own figures, the first GPU's where it sets one of two.
 fn efficiency(plan: &Plan<'_>, first: &Device) -> Option<Efficiency> {
     let (mfu, mbu) = (plan.config.mfu.value, plan.config.mbu.value);
-    (mfu.is_some() || mbu.is_some())
-        .then(|| Efficiency { mfu: mfu.unwrap_or(first.efficiency.mfu), mbu: mbu.unwrap_or(first.efficiency.mbu) })
+    match first.efficiency {
+        Efficiency::Constant { mfu: first_mfu, mbu: first_mbu } if mfu.is_some() || mbu.is_some() => {
+            efficiency::constant(mfu.or(Some(first_mfu)), mbu.or(Some(first_mbu)))
+        }
+        _ => efficiency::constant(mfu, mbu),
+    }
 }
 
 fn gpu_share(plan: &Plan<'_>, layout: &Layout, tenants: &HashMap<String, u32>, diagnostics: &mut Diagnostics) -> f64 {
@@ -323,7 +338,8 @@ impl Fleet {
         };
         for device in hardware.devices.iter().filter(|device| device.id != CLIENT) {
             if let Some(spec) = &device.spec {
-                let gpu = GpuSpec { id: device.id.clone(), device: Arc::clone(spec), efficiency: device.efficiency };
+                let gpu =
+                    GpuSpec { id: device.id.clone(), device: Arc::clone(spec), efficiency: device.efficiency.clone() };
                 fleet.gpu(gpu);
             }
         }

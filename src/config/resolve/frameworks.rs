@@ -346,6 +346,7 @@ pub(super) fn scheduler(config: &FrameworkConfig, diagnostics: &mut Diagnostics)
         max_model_len: u32::MAX,
         prefix_caching: prefix_caching(config, diagnostics),
         min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
+        async_scheduling: config.async_scheduling.value,
     }
 }
 

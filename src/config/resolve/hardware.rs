@@ -6,6 +6,8 @@ use std::sync::Arc;
 use oracle_components::device::{DevicePower, DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::scenario::LinkSpec;
 
+use super::Places;
+use super::efficiency;
 use super::servers;
 use super::topology::{CLIENT, ENTRY, Topology};
 use crate::catalog::{Catalog, CatalogDevice};
@@ -66,7 +68,7 @@ impl Hardware {
 }
 
 /// Checks and resolves the hardware.
-pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) -> Hardware {
+pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &mut Diagnostics) -> Hardware {
     let mut hardware = Hardware::default();
     if !profile.compute_devices.given && !profile.topology.given {
         let message = "missing required key compute_devices";
@@ -74,7 +76,7 @@ pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) 
         hardware.is_incomplete = true;
     }
     for device in profile.compute_devices.value.iter().flatten() {
-        add_device(&mut hardware, device, diagnostics);
+        add_device(&mut hardware, device, places, diagnostics);
     }
     if profile.topology.given {
         let keys = profile.topology.value.as_ref();
@@ -88,14 +90,10 @@ pub(super) fn resolve(profile: &HardwareProfile, diagnostics: &mut Diagnostics) 
     hardware
 }
 
-fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut Diagnostics) {
+fn add_device(hardware: &mut Hardware, device: &ComputeDevice, places: &Places, diagnostics: &mut Diagnostics) {
     let catalog = catalog_device(device, diagnostics);
     let spec = data_sheet(device, catalog, diagnostics).map(Arc::new);
-    let predecessor = Efficiency::PREDECESSOR;
-    let efficiency = Efficiency {
-        mfu: device.mfu.value.unwrap_or(predecessor.mfu),
-        mbu: device.mbu.value.unwrap_or(predecessor.mbu),
-    };
+    let efficiency = efficiency::of_device(device, catalog, places, diagnostics);
     let Some(base) = &device.device_id.value else {
         return;
     };
@@ -118,7 +116,7 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, diagnostics: &mut
             diagnostics.error(&device.device_id.at, format!("duplicate device_id {id}"));
             return;
         }
-        hardware.push(Device { id, spec: spec.clone(), efficiency, catalog });
+        hardware.push(Device { id, spec: spec.clone(), efficiency: efficiency.clone(), catalog });
     }
 }
 

@@ -3,9 +3,11 @@
 //! Each part checks what it can and reports all it finds; nothing is built that an error touches.
 
 mod durations;
+mod efficiency;
 mod engines;
 mod experts;
 mod frameworks;
+mod front_end;
 mod hardware;
 mod models;
 mod output;
@@ -41,7 +43,7 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
     let horizon = config.simulation.value.as_ref().and_then(|simulation| horizon(simulation, config, diagnostics));
     let default_seed = config.simulation.value.as_ref().and_then(|simulation| simulation.random_seed.value);
     let profile = config.hardware_profile.value.as_ref();
-    let hardware = profile.map(|profile| hardware::resolve(profile, diagnostics));
+    let hardware = profile.map(|profile| hardware::resolve(profile, places, diagnostics));
     let frameworks = frameworks::resolve(config, hardware.as_ref(), places, diagnostics);
     let workload = config.workload.value.as_ref();
     let traffic = workload.and_then(|workload| workload::resolve(workload, default_seed, places, diagnostics));

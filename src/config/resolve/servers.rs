@@ -99,7 +99,7 @@ fn add_gpu(hardware: &mut Hardware, preset: &CatalogTopology, device: &'static C
     hardware.push(Device {
         id: id.to_owned(),
         spec: Some(Arc::clone(&device.spec)),
-        efficiency: Efficiency::PREDECESSOR,
+        efficiency: Efficiency::Curve(Arc::clone(&device.curves.curves)),
         catalog: Some(device),
     });
     let within = &preset.within;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::{BYTES_PER_S, LINK_BYTES_PER_S, cost, llama, prepare, scenario, seconds};
 
-fn models() -> impl Strategy<Value = ModelArchitecture> {
+pub(super) fn models() -> impl Strategy<Value = ModelArchitecture> {
     let dtypes = prop::sample::select(vec![Dtype::Fp16, Dtype::Int8, Dtype::Fp8, Dtype::Int4]);
     let experts = (1..64_u32, 1..8_u32, 0..2_u32, 0..5_u32);
     let sizes = (1..40_u32, 1..16_u32, 1..8_u32, 256..8192_u32, 1000..100_000_u32);
@@ -43,7 +43,7 @@ fn models() -> impl Strategy<Value = ModelArchitecture> {
     )
 }
 
-fn shapes() -> impl Strategy<Value = StepShape> {
+pub(super) fn shapes() -> impl Strategy<Value = StepShape> {
     (0..300_u32, 0..4000_u32, 1..8_u32, 0..5000_u64, 0..8_u32).prop_map(
         |(decodes, tokens, chunks, context, completed)| {
             let chunks = chunks.min(tokens);
@@ -54,6 +54,7 @@ fn shapes() -> impl Strategy<Value = StepShape> {
                 prefill_sequences: chunks,
                 prefill_pairs: tokens_u64 * context + tokens_u64 * (tokens_u64 + 1) / 2,
                 prefill_context_tokens: u64::from(chunks) * context + tokens_u64,
+                prefill_longest_context: if tokens > 0 { context as u32 + tokens } else { 0 },
                 sampled_rows: decodes + completed.min(chunks),
             }
         },

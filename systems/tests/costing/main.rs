@@ -1,5 +1,6 @@
 //! What a step costs, by hand (`prices`, `weights`) by law (`laws`), and what of it ranks share (`parallel`).
 
+mod curves;
 mod laws;
 mod parallel;
 mod prices;
@@ -11,8 +12,8 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
+    Scenario, SchedulerSpec,
 };
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
 
@@ -112,9 +113,12 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
             max_model_len: 4096,
             prefix_caching: PrefixCaching::Off,
             min_cached_prefix_tokens: 0,
+            async_scheduling: false,
         },
         kv_blocks: 1000,
+        kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
+        sequence_overhead_s: 0.0,
         ingress: vec![],
         egress: vec![],
         response_bytes_per_token: 2.0,
@@ -166,6 +170,7 @@ fn prefill(tokens: u32) -> StepShape {
         prefill_sequences: 1,
         prefill_pairs: count * (count + 1) / 2,
         prefill_context_tokens: count,
+        prefill_longest_context: tokens,
         sampled_rows: 1,
         ..StepShape::default()
     }

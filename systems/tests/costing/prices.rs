@@ -134,8 +134,8 @@ fn the_slowest_rank_the_share_and_the_overhead_count() {
     assert_near(seconds(&cost(&half).prepare(&decode(8)), 800), 2.0 * whole, 1e-6);
     let mut uneven = scenario(llama2_13b(), 2, 1, 1);
     let mut even = uneven.clone();
-    uneven.gpus[1].efficiency = Efficiency { mfu: 0.25, mbu: 0.4 };
-    even.engines[0].efficiency = Some(Efficiency { mfu: 0.25, mbu: 0.4 });
+    uneven.gpus[1].efficiency = Efficiency::Constant { mfu: 0.25, mbu: 0.4 };
+    even.engines[0].efficiency = Some(Efficiency::Constant { mfu: 0.25, mbu: 0.4 });
     assert_eq!(cost(&uneven).prepare(&decode(8)).duration(9), cost(&even).prepare(&decode(8)).duration(9));
     let mut idle = scenario(llama2_13b(), 1, 1, 1);
     assert_eq!(cost(&idle).prepare(&StepShape::default()).duration(0), SimTime(1));
@@ -145,12 +145,11 @@ fn the_slowest_rank_the_share_and_the_overhead_count() {
 
 #[test]
 fn unlike_stages_keep_their_own_speed_up_to_six_kinds() {
-    let slow = Efficiency { mfu: 0.25, mbu: 0.4 };
     let time = |stages: u32, slow_stages: u32| {
         let mut pipeline = scenario(llama2_13b(), 1, stages, 1);
         for (stage, gpu) in (0..slow_stages).zip(&mut pipeline.gpus) {
             // Each a little different: as many kinds as slow stages.
-            gpu.efficiency = Efficiency { mbu: slow.mbu + 1e-6 * f64::from(stage), ..slow };
+            gpu.efficiency = Efficiency::Constant { mfu: 0.25, mbu: 0.4 + 1e-6 * f64::from(stage) };
         }
         seconds(&cost(&pipeline).prepare(&decode(1)), 100)
     };

@@ -1,16 +1,18 @@
 //! Random scenarios with their requests, as small integers that shrink and print well.
 
 use std::fmt;
+use std::sync::Arc;
 
 use oracle_components::SimTime;
+use oracle_components::device::Efficiency;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
 use oracle_components::scenario::{
-    EngineSpec, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing, Scenario, SchedulerSpec,
+    EngineSpec, KernelLaunch, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing, Scenario, SchedulerSpec,
 };
 use oracle_systems::ports::{Promises, RequestSource};
 
-use super::scenes::{Ranks, add_engine, empty_scenario, link};
+use super::scenes::{Ranks, add_engine, empty_scenario, link, made_up_curves};
 
 /// An engine of a case.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ pub struct EngineCase {
     pub policy: QueuePolicy,
     pub caching: PrefixCaching,
     pub min_cached: u32,
+    pub asynchronous: bool,
     pub model_len: u32,
     pub tensor: u32,
     pub pipeline: u32,
@@ -31,6 +34,8 @@ pub struct EngineCase {
     pub egress: Vec<u32>,
     pub response_bytes: u32,
     pub weight: u32,
+    /// Priced by efficiency curves, with CUDA graphs.
+    pub by_curve: bool,
 }
 
 /// One turn of a session.
@@ -135,7 +140,13 @@ impl Case {
             spec.egress.clone_from(&engine.egress);
             spec.response_bytes_per_token = f64::from(engine.response_bytes);
             spec.weight = f64::from(engine.weight);
+            // Curves would put clocks out of step.
+            if engine.by_curve && !self.clockwork {
+                spec.efficiency = Some(Efficiency::Curve(Arc::new(made_up_curves())));
+                spec.kernel_launch = KernelLaunch::Graphs([2, 8, 64].into());
+            }
             spec.step_overhead_s = if self.clockwork { 1e-3 } else { 2e-5 };
+            spec.sequence_overhead_s = if self.clockwork { 0.0 } else { 1e-6 };
         }
         if let Some(pools) = self.pools() {
             pools.set_up(&mut scenario);
@@ -223,6 +234,7 @@ impl EngineCase {
             max_model_len: self.model_len,
             prefix_caching: self.caching,
             min_cached_prefix_tokens: self.min_cached,
+            async_scheduling: self.asynchronous,
         };
         (scheduler, u64::from(self.pool_tokens.div_ceil(self.block)))
     }

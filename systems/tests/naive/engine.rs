@@ -50,6 +50,8 @@ pub struct Engine {
     pub remote: Remote,
     /// The step that is running, if any.
     pub step: Option<Step>,
+    /// When the last step that ended began.
+    pub last_step: SimTime,
     /// When the lane of streamed tokens is free.
     pub lane_free: SimTime,
     /// Sums over the run.
@@ -72,6 +74,7 @@ impl Engine {
             running: Vec::new(),
             remote: Remote::default(),
             step: None,
+            last_step: SimTime::ZERO,
             lane_free: SimTime::ZERO,
             totals: EngineTotals::default(),
             pool: Pool::new(spec.kv_blocks),
@@ -104,10 +107,17 @@ impl Engine {
         tokens.div_ceil(self.block_tokens())
     }
 
-    /// Requests that have been delivered join the waiting queue.
-    pub fn take_in(&mut self, now: SimTime) {
+    /// By when a request has to be delivered to be seen at a boundary: the next step of a batch that goes on was
+    /// scheduled when the last one began, if scheduling is asynchronous.
+    pub fn seen_until(&self, now: SimTime) -> SimTime {
+        let goes_on = self.scheduler.async_scheduling && !self.running.is_empty();
+        if goes_on { self.last_step } else { now }
+    }
+
+    /// Requests that have been delivered by `until` join the waiting queue.
+    pub fn take_in(&mut self, until: SimTime) {
         while let Some(first) = self.in_transit.front()
-            && first.delivered <= now
+            && first.delivered <= until
         {
             self.waiting.extend(self.in_transit.pop_front());
         }
@@ -348,6 +358,8 @@ impl Engine {
                     shape.prefill_tokens += chunk as u32;
                     shape.prefill_pairs += chunk * sequence.computed + chunk * (chunk + 1) / 2;
                     shape.prefill_context_tokens += sequence.computed + chunk;
+                    let context = (sequence.computed + chunk) as u32;
+                    shape.prefill_longest_context = shape.prefill_longest_context.max(context);
                     if sequence.computed + chunk == sequence.known() {
                         shape.sampled_rows += 1;
                     }

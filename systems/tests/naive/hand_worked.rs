@@ -72,6 +72,7 @@ pub fn step(scenario: &Scenario, contexts: &[u64], chunks: &[(u64, u64)], comple
         prefill_tokens: chunks.iter().map(|(_, new)| *new as u32).sum(),
         prefill_sequences: chunks.len() as u32,
         prefill_pairs: pairs.sum(),
+        prefill_longest_context: chunks.iter().map(|(before, new)| (before + new) as u32).max().unwrap_or(0),
         prefill_context_tokens: chunks.iter().map(|(before, new)| before + new).sum(),
         sampled_rows: contexts.len() as u32 + complete,
     };
@@ -113,6 +114,37 @@ fn a_long_prompt_is_prefilled_over_three_steps() {
         .fold(SimTime::ZERO, |sum, duration| sum + duration);
     assert_eq!(outcome.records[0].completion, expected);
     assert_eq!(outcome.engines[0].steps, 3);
+}
+
+#[test]
+fn with_asynchronous_scheduling_it_joins_the_one_after_the_next() {
+    let scenario = one_engine(SchedulerSpec { async_scheduling: true, ..ROOMY }, 10);
+    let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 8, 3), request(SimTime(1), 6, 2)]);
+    let first = step(&scenario, &[], &[(0, 8)], 1);
+    let second = first + step(&scenario, &[9], &[], 0);
+    let third = second + step(&scenario, &[10], &[(0, 6)], 1);
+    let by_id = |id: u64| outcome.records.iter().find(|record| record.request == id).expect("it has ended");
+    assert_eq!(by_id(0).completion, third);
+    assert_eq!((by_id(1).scheduled, by_id(1).first_token), (Some(second), Some(third)));
+
+    // Nothing runs on when the first has its only token, so the second is seen at once.
+    let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 8, 1), request(SimTime(1), 6, 2)]);
+    assert_eq!(outcome.records[1].scheduled, Some(first));
+}
+
+#[test]
+fn the_hosts_time_adds_to_a_step_or_hides_behind_it() {
+    let at = |overhead_s: f64, async_scheduling| {
+        let mut scenario = one_engine(SchedulerSpec { async_scheduling, ..ROOMY }, 10);
+        engine(&mut scenario).step_overhead_s = overhead_s / 2.0;
+        engine(&mut scenario).sequence_overhead_s = overhead_s / 4.0;
+        step(&scenario, &[9, 9], &[], 0)
+    };
+    let gpu = at(0.0, false);
+    let half = gpu.as_secs_f64() / 2.0;
+    assert!(at(half, false).0.abs_diff(gpu.0 + gpu.0 / 2) <= 2);
+    assert_eq!(at(half, true), gpu);
+    assert!(at(4.0 * half, true).0.abs_diff(2 * gpu.0) <= 2);
 }
 
 #[test]

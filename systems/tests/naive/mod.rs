@@ -177,7 +177,18 @@ impl<'a> World<'a> {
     fn pass_boundary(&mut self, index: usize) {
         self.last_boundary = self.now;
         self.engines[index].end_holds(self.now);
-        self.engines[index].take_in(self.now);
+        let until = self.engines[index].seen_until(self.now);
+        self.schedule_with(index, until);
+        // Nothing runs on after all; so all that has come is seen.
+        if until < self.now && self.engines[index].step.is_none() {
+            self.coverage.note("batch gone before the next was seen");
+            self.schedule_with(index, self.now);
+        }
+    }
+
+    /// Intake of what has been delivered by `until`, expiry, and the next step.
+    fn schedule_with(&mut self, index: usize, until: SimTime) {
+        self.engines[index].take_in(until);
         while let Some(ended) = self.engines[index].expire_one(self.now) {
             self.close(ended);
         }
@@ -188,6 +199,7 @@ impl<'a> World<'a> {
         let engine = &mut self.engines[index];
         let spec = &self.scenario.engines[index];
         let step = engine.step.take().expect("a step that ends");
+        engine.last_step = step.start;
         engine.totals.steps += 1;
         engine.totals.busy += step.end - step.start;
 

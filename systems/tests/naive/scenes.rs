@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::efficiency::{
+    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+};
 use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::scenario::{
-    EngineSpec, GpuSpec, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing, Scenario,
-    SchedulerSpec,
+    EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
+    Scenario, SchedulerSpec,
 };
 
 /// Two layers, 64 wide.
@@ -37,6 +40,62 @@ fn slow_gpu(id: usize, speed: f64) -> GpuSpec {
     }
 }
 
+/// Curves that matter on such a device.
+pub fn made_up_curves() -> EfficiencyCurves {
+    let gemm = GemmCurve {
+        compute_share: 0.8,
+        halved_tile_share: 0.9,
+        whole_wave_share: 0.7,
+        memory_share: 0.8,
+        overlap_exponent: 3.0,
+        launch_us: 4.0,
+        depth_ns: 0.3,
+        tile_start_depth: 100.0,
+        split_us: 1.0,
+        split_passes: 0.5,
+        quantise_passes: 0.0,
+    };
+    let experts = ExpertsCurve {
+        compute_share: 0.6,
+        memory_share: 0.8,
+        overlap_exponent: 2.0,
+        launch_us: 30.0,
+        routing_share: 0.8,
+        hidden_passes: 4.0,
+        inner_passes: 4.0,
+    };
+    let decode_attention = DecodeAttentionCurve {
+        memory_share: 0.9,
+        narrow_kv_share: 0.8,
+        half_bandwidth_heads: 3.0,
+        half_bandwidth_exponent: 0.8,
+        launch_us: 12.0,
+        kv_head_ns: 10.0,
+        query_head_ns: 1.0,
+        mixed_rows: 64.0,
+    };
+    EfficiencyCurves {
+        processors: 4.0,
+        gemm,
+        gemm_8bit: gemm,
+        experts,
+        experts_8bit: experts,
+        prefill_attention: PrefillAttentionCurve {
+            compute_share: 0.6,
+            head_width_exponent: 0.3,
+            memory_share: 0.6,
+            kv_passes: 2.0,
+            launch_us: 10.0,
+            longest_context_ns: 500.0,
+            critical_path_ns: 900.0,
+        },
+        decode_attention,
+        decode_attention_multi_head: decode_attention,
+        elementwise: StreamCurve { launch_us: 2.0, memory_share: 0.9 },
+        sampler: StreamCurve { launch_us: 25.0, memory_share: 0.9 },
+    }
+}
+
 /// A link between nowhere and nowhere.
 pub fn link(id: &str, bytes_per_s: f64, latency_s: f64) -> LinkSpec {
     LinkSpec { id: id.into(), source: format!("{id}:from"), destination: format!("{id}:to"), bytes_per_s, latency_s }
@@ -53,6 +112,7 @@ pub const ROOMY: SchedulerSpec = SchedulerSpec {
     max_model_len: 1 << 20,
     prefix_caching: PrefixCaching::Off,
     min_cached_prefix_tokens: 0,
+    async_scheduling: false,
 };
 
 /// A scenario without engines and links.
@@ -119,7 +179,9 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         gpu_share: 1.0,
         scheduler,
         kv_blocks,
+        kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
+        sequence_overhead_s: 0.0,
         ingress: Vec::new(),
         egress: Vec::new(),
         response_bytes_per_token: 0.0,

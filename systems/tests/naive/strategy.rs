@@ -51,6 +51,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         select(vec![PrefixCaching::Full, PrefixCaching::Full, PrefixCaching::Conversational, PrefixCaching::Off]),
         prop_oneof![3 => Just(0_u32), 1 => 0..=64_u32],
         prop_oneof![3 => Just(100_000_u32), 1 => 20..=300_u32],
+        any::<bool>(),
     );
     let place = (
         prop_oneof![4 => Just(1_u32), 1 => Just(2)],
@@ -59,6 +60,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         path_over_links(),
         prop_oneof![Just(0_u32), 1..=64_u32],
         1..=4_u32,
+        prop::bool::weighted(0.3),
     );
     (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
         seats: limits.0,
@@ -72,12 +74,14 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         caching: caching.0,
         min_cached: caching.1,
         model_len: caching.2,
+        asynchronous: caching.3,
         tensor: place.0,
         pipeline: place.1,
         ingress: place.2,
         egress: place.3,
         response_bytes: place.4,
         weight: place.5,
+        by_curve: place.6,
     })
 }
 

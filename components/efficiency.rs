@@ -1,0 +1,133 @@
+//! Efficiency curves of a device's kernels: the coefficients. `oracle-systems::costing::curves` is what they mean.
+//!
+//! A coefficient that ends in `_share` is a share of a peak (or a weight) between 0 and 1, one in `_us` or `_ns` is a time,
+//! which is the device's own and does not scale with its peaks. All are fitted to measured kernels but those that a catalog
+//! file names as taken over.
+
+use serde::{Deserialize, Serialize};
+
+/// The kernels of one device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EfficiencyCurves {
+    /// Multiprocessors that tiles of a matrix product are spread over.
+    pub processors: f64,
+    /// Products in the activations' type, whatever the weights' width.
+    pub gemm: GemmCurve,
+    /// Products with 8-bit weights where the device multiplies 8-bit numbers.
+    pub gemm_8bit: GemmCurve,
+    /// The routed experts of a layer in the activations' type.
+    pub experts: ExpertsCurve,
+    /// The same with 8-bit weights.
+    pub experts_8bit: ExpertsCurve,
+    /// Attention of prefill chunks.
+    pub prefill_attention: PrefillAttentionCurve,
+    /// Decode attention where query heads share KV heads.
+    pub decode_attention: DecodeAttentionCurve,
+    /// Decode attention where each query head has a KV head of its own.
+    pub decode_attention_multi_head: DecodeAttentionCurve,
+    /// Norms, rotary embedding, activation, KV write: each kernel.
+    pub elementwise: StreamCurve,
+    /// The sampler: all its kernels together.
+    pub sampler: StreamCurve,
+}
+
+/// A matrix product of `m` rows, `n` columns and depth `k`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GemmCurve {
+    /// Of the peak FLOP/s, by the largest tile.
+    pub compute_share: f64,
+    /// What is left of that with each halving of the tile.
+    pub halved_tile_share: f64,
+    /// How far a last, partly filled wave of tiles counts as a full one.
+    pub whole_wave_share: f64,
+    /// Of the memory bandwidth.
+    pub memory_share: f64,
+    /// Exponent of the norm that joins both roofs: infinite where they overlap fully.
+    pub overlap_exponent: f64,
+    /// Launch and drain.
+    pub launch_us: f64,
+    /// Latency of each element of the depth.
+    pub depth_ns: f64,
+    /// Depth that starting and ending a tile costs.
+    pub tile_start_depth: f64,
+    /// Each doubling of the parts that the depth is split into.
+    pub split_us: f64,
+    /// Passes over the partial sums of a split depth.
+    pub split_passes: f64,
+    /// Passes over the activations to quantise them; 0 where they are not.
+    pub quantise_passes: f64,
+}
+
+/// The routed experts of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpertsCurve {
+    /// Of the peak FLOP/s.
+    pub compute_share: f64,
+    /// Of the memory bandwidth, for weights.
+    pub memory_share: f64,
+    /// Exponent of the norm that joins both.
+    pub overlap_exponent: f64,
+    /// All kernels of the layer.
+    pub launch_us: f64,
+    /// Tokens after the first count as this share of a token when distinct experts are counted: gates are not uniform.
+    pub routing_share: f64,
+    /// Passes over each token's hidden vectors, one a chosen expert.
+    pub hidden_passes: f64,
+    /// Passes over the inner vectors.
+    pub inner_passes: f64,
+}
+
+/// Attention of prefill chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefillAttentionCurve {
+    /// Of the peak FLOP/s, at 128 elements a head.
+    pub compute_share: f64,
+    /// Exponent of the head's width over 128 in that share.
+    pub head_width_exponent: f64,
+    /// Of the memory bandwidth.
+    pub memory_share: f64,
+    /// Passes over keys and values.
+    pub kv_passes: f64,
+    /// Launch and drain.
+    pub launch_us: f64,
+    /// Each token of the longest context, on top.
+    pub longest_context_ns: f64,
+    /// Each token of the longest context, at least: one tile walks all of it.
+    pub critical_path_ns: f64,
+}
+
+/// Decode attention.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecodeAttentionCurve {
+    /// Of the memory bandwidth, with sequences without end.
+    pub memory_share: f64,
+    /// What is left of that with an 8-bit KV cache.
+    pub narrow_kv_share: f64,
+    /// Sequences × KV heads at which half of the bandwidth is reached.
+    pub half_bandwidth_heads: f64,
+    /// How steeply.
+    pub half_bandwidth_exponent: f64,
+    /// Launch, drain and the joining of parts.
+    pub launch_us: f64,
+    /// Each sequence and KV head.
+    pub kv_head_ns: f64,
+    /// Each sequence and query head.
+    pub query_head_ns: f64,
+    /// Query rows that a decode is computed as in a step with prompts, each query head alone; 0 where its heads share a tile.
+    pub mixed_rows: f64,
+}
+
+/// Kernels that only stream bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamCurve {
+    /// Launch and drain.
+    pub launch_us: f64,
+    /// Of the memory bandwidth.
+    pub memory_share: f64,
+}

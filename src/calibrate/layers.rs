@@ -1,0 +1,204 @@
+//! Curves out of the layers of one model, measured inside vLLM: its matrix products, streams, sampler and attention, mixed
+//! batches included. Held out by the number of tokens, or by the shape of the batch.
+
+use std::path::Path;
+
+use oracle_components::efficiency::{DecodeAttentionCurve, EfficiencyCurves, PrefillAttentionCurve, StreamCurve};
+use oracle_components::model::ModelArchitecture;
+use oracle_systems::costing::curves::{
+    DecodeAttention, Gemm, PrefillAttention, compute_share, decode_attention, prefill_attention_s, stream_s,
+};
+
+use super::fit::{Point, errors, fit, hold_out};
+use super::measured::{AttentionLine, DenseLine, MeasuredError, PerSequenceLine, Timed, read};
+use super::operators::{Decode, decode_s, fit_gemm, gemm};
+use super::{Calibration, Fitted, KernelFiles, starts};
+
+/// Bytes of a 16-bit element.
+const ELEMENT_BYTES: f64 = 2.0;
+/// Shortest context of decodes that count.
+const SHORTEST_CONTEXT: u32 = 128;
+/// Streams of so many bytes find a part of them in the L2 cache, and no price is below that of memory.
+const CACHED_BYTES: std::ops::Range<f64> = 2e6..80e6;
+/// Bytes that the sampler moves for each entry of the vocabulary: 16 bits in, 32 bits written and read.
+const SAMPLED_BYTES: f64 = 2.0 + 4.0 + 4.0;
+
+/// What was measured of a model on so many ranks.
+struct Profile<'a> {
+    model: &'a ModelArchitecture,
+    ranks: u32,
+}
+
+/// Points of all profiles.
+#[derive(Default)]
+struct Points {
+    gemms: Vec<Point<Gemm>>,
+    streams: Vec<Point<f64>>,
+    samplers: Vec<Point<f64>>,
+    prefills: Vec<Point<PrefillAttention>>,
+    decodes: Vec<Point<Decode>>,
+    mixed: Vec<Point<(PrefillAttention, Decode, f64)>>,
+}
+
+impl Profile<'_> {
+    fn width(&self, whole: u32) -> u32 {
+        whole / self.ranks
+    }
+
+    /// Columns and depth of a product, by vLLM's name of it.
+    fn product(&self, layer: &str) -> Option<(u32, u32)> {
+        let model = self.model;
+        let (heads, kv_heads) = (self.width(model.heads), self.width(model.kv_heads));
+        Some(match layer {
+            "qkv_proj" => ((heads + 2 * kv_heads) * model.head_dim, model.hidden),
+            "o_proj" => (model.hidden, heads * model.head_dim),
+            "gate_up_proj" => (2 * self.width(model.intermediate), model.hidden),
+            "down_proj" => (model.hidden, self.width(model.intermediate)),
+            "lm_head" => (self.width(model.vocab), model.hidden),
+            _ => return None,
+        })
+    }
+
+    /// Bytes of a token in a stream, by its name.
+    fn stream_bytes(&self, layer: &str) -> Option<f64> {
+        let model = self.model;
+        let rotated = (self.width(model.heads) + self.width(model.kv_heads)) * model.head_dim;
+        let elements = match layer {
+            "layernorm" | "final_layernorm" => 4 * model.hidden,
+            "act_fn" => 3 * self.width(model.intermediate),
+            "rotary_emb" => 2 * rotated,
+            _ => return None,
+        };
+        Some(f64::from(elements) * ELEMENT_BYTES)
+    }
+
+    fn attention(&self, line: &AttentionLine) -> (PrefillAttention, Decode) {
+        let width = f64::from(self.model.head_dim);
+        let (heads, kv_heads) = (f64::from(self.width(self.model.heads)), f64::from(self.width(self.model.kv_heads)));
+        let (chunk, before) = (f64::from(line.prefill_chunk), f64::from(line.kv_prefill));
+        let (sequences, context) = (f64::from(line.n_decode), f64::from(line.kv_decode));
+        let kv_bytes = 2.0 * kv_heads * width * ELEMENT_BYTES;
+        let prefill = PrefillAttention {
+            pairs: chunk * before + chunk * (chunk + 1.0) / 2.0,
+            tokens: chunk,
+            longest_context: before + chunk,
+            flops_per_pair: 4.0 * heads * width,
+            head_width: width,
+            query_bytes: chunk * 2.0 * heads * width * ELEMENT_BYTES,
+            kv_bytes: (before + chunk) * kv_bytes,
+        };
+        let decode = Decode {
+            batch: DecodeAttention { sequences, kv_heads, query_heads: heads, is_kv_narrow: false },
+            bytes: sequences * (context * kv_bytes + 2.0 * heads * width * ELEMENT_BYTES),
+        };
+        (prefill, decode)
+    }
+
+    fn read(&self, folder: &Path, points: &mut Points) -> Result<(), MeasuredError> {
+        for line in read::<DenseLine>(&folder.join("dense.csv"))? {
+            self.add_layer(&line.layer, line.tokens, line.seconds(), points);
+        }
+        for line in read::<PerSequenceLine>(&folder.join("per_sequence.csv"))? {
+            self.add_layer(&line.layer, line.sequences, line.seconds(), points);
+        }
+        for line in read::<AttentionLine>(&folder.join("attention.csv"))? {
+            let (prefill, decode) = self.attention(&line);
+            let key = [line.prefill_chunk, line.kv_prefill, line.n_decode, line.kv_decode];
+            let measured_s = line.seconds();
+            let is_long = line.kv_decode >= SHORTEST_CONTEXT;
+            if line.n_decode == 0 {
+                points.prefills.push(Point { work: prefill, key, measured_s });
+            } else if line.prefill_chunk == 0 && is_long {
+                points.decodes.push(Point { work: decode, key, measured_s });
+            } else if is_long {
+                let flops = f64::from(line.n_decode) * f64::from(line.kv_decode) * prefill.flops_per_pair;
+                points.mixed.push(Point { work: (prefill, decode, flops), key, measured_s });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_layer(&self, layer: &str, rows: u32, measured_s: f64, points: &mut Points) {
+        let key = [rows, 0, 0, 0];
+        if let Some((columns, depth)) = self.product(layer) {
+            let work = gemm(rows, columns, depth, ELEMENT_BYTES);
+            points.gemms.push(Point { work, key, measured_s });
+        } else if let Some(bytes) = self.stream_bytes(layer) {
+            let bytes = bytes * f64::from(rows);
+            if !CACHED_BYTES.contains(&bytes) {
+                points.streams.push(Point { work: bytes, key, measured_s });
+            }
+        } else if layer == "sampler" {
+            let bytes = f64::from(rows) * f64::from(self.model.vocab) * SAMPLED_BYTES;
+            points.samplers.push(Point { work: bytes, key, measured_s });
+        }
+    }
+}
+
+pub(super) fn fit_layers(
+    files: &KernelFiles,
+    calibration: &Calibration<'_>,
+    fitted: &mut Fitted,
+) -> Result<(), MeasuredError> {
+    if files.layers.is_empty() {
+        return Ok(());
+    }
+    let mut points = Points::default();
+    for (folder, ranks) in &files.layers {
+        Profile { model: calibration.layers_model, ranks: *ranks }.read(folder, &mut points)?;
+    }
+    let peaks = calibration.peaks(None);
+    let curves = &mut fitted.curves;
+    curves.gemm = fit_gemm("gemm", &points.gemms, &peaks, &starts::GEMM, calibration, &mut fitted.errors);
+    let stream = |curve: &StreamCurve, bytes: &f64| stream_s(curve, peaks.bytes_per_s, 1.0, *bytes);
+    let streams =
+        [("elementwise", &points.streams, &mut curves.elementwise), ("sampler", &points.samplers, &mut curves.sampler)];
+    for (name, points, curve) in streams {
+        let (known, held_out) = hold_out(points);
+        *curve = fit(&starts::STREAM, &[], &known, calibration.most_points, stream);
+        fitted.errors.push(errors(name, &held_out, |bytes| stream(curve, bytes)));
+    }
+    let prefill = |curve: &_, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
+    let (known, held_out) = hold_out(&points.prefills);
+    let curve = &mut curves.prefill_attention;
+    let start = PrefillAttentionCurve { head_width_exponent: curve.head_width_exponent, ..starts::PREFILL_ATTENTION };
+    *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, prefill);
+    fitted.errors.push(errors("prefill_attention", &held_out, |work| prefill(curve, work)));
+    fit_decodes(&points, calibration, fitted);
+    Ok(())
+}
+
+fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitted) {
+    let bytes_per_s = calibration.device.memory_bytes_per_s;
+    let decode = |curve: &DecodeAttentionCurve, work: &Decode| decode_s(curve, bytes_per_s, work);
+    let (known, held_out) = hold_out(&points.decodes);
+    let curves = &mut fitted.curves;
+    let curve = fit(&starts::DECODE_ATTENTION, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, decode);
+    fitted.errors.push(errors("decode_attention", &held_out, |work| decode(&curve, work)));
+    curves.decode_attention = curve;
+    if points.mixed.is_empty() {
+        return;
+    }
+    let all = curves.clone();
+    let predict =
+        |curve: &DecodeAttentionCurve, work: &(PrefillAttention, Decode, f64)| mixed_s(&all, curve, calibration, work);
+    let (known, held_out) = hold_out(&points.mixed);
+    curves.decode_attention = fit(&curves.decode_attention, &["mixed_rows"], &known, calibration.most_points, predict);
+    curves.decode_attention_multi_head.mixed_rows = curves.decode_attention.mixed_rows;
+    fitted.errors.push(errors("attention, mixed batches", &held_out, |work| predict(&curves.decode_attention, work)));
+}
+
+/// Prefill and decode attention of a step, as a step is priced.
+fn mixed_s(
+    curves: &EfficiencyCurves,
+    curve: &DecodeAttentionCurve,
+    calibration: &Calibration<'_>,
+    (prefill, decode, decode_flops): &(PrefillAttention, Decode, f64),
+) -> f64 {
+    let peaks = calibration.peaks(None);
+    let line = decode_attention(curve, peaks.bytes_per_s, &decode.batch);
+    let rows = (curve.mixed_rows / compute_share(&curves.prefill_attention, prefill.head_width)).max(1.0);
+    let compute_s = decode_flops / peaks.flops_per_s * rows;
+    let prefill_s = prefill_attention_s(&curves.prefill_attention, &peaks, prefill);
+    prefill_s + line.floor_s + compute_s.max(decode.bytes * line.s_per_byte)
+}

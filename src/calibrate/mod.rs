@@ -1,0 +1,90 @@
+//! `calibrate kernels`: efficiency curves out of measured kernels.
+//!
+//! Files of measured kernels become points (`measured`, `layers`); each operator's curve is fitted to half of the shapes and
+//! tried on the other half (`operators`, by the least squares of `fit`); the result is a curve file, with its errors
+//! (`catalog::CurveFile`). The formulas are those that price a step, `oracle_systems::costing::curves`, so what is fitted is what is
+//! used.
+
+mod fit;
+mod layers;
+mod measured;
+mod operators;
+mod starts;
+
+use std::path::PathBuf;
+
+use oracle_components::device::DeviceSpec;
+use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::model::ModelArchitecture;
+use oracle_systems::costing::curves::Peaks;
+
+use crate::catalog::FitError;
+pub use measured::MeasuredError;
+
+/// Measured kernels of one device.
+#[derive(Clone, Debug, Default)]
+pub struct KernelFiles {
+    /// Matrix products in 16 bits: `m,n,k,latency_ms`.
+    pub gemm: Option<PathBuf>,
+    /// The same in 8 bits, activations quantised on the way.
+    pub gemm_8bit: Option<PathBuf>,
+    /// A layer's prefill attention: `batch,seq,heads,kv_heads,head_dim,kv_dtype,latency_ms`.
+    pub prefill_attention: Option<PathBuf>,
+    /// A layer's decode attention: `batch,kv_len,heads,kv_heads,head_dim,kv_dtype,latency_ms`.
+    pub decode_attention: Option<PathBuf>,
+    /// A layer's routed experts: `gpu,dtype,hidden,inter,experts,topk,tp,ep,distribution,tokens,latency_ms`.
+    pub experts: Option<PathBuf>,
+    /// The `gpu` of the lines of `experts` that count.
+    pub experts_gpu: Option<String>,
+    /// Folders with the layers of a model under vLLM (`dense.csv`, `per_sequence.csv`, `attention.csv`), each with the ranks
+    /// that it was divided among.
+    pub layers: Vec<(PathBuf, u32)>,
+}
+
+/// Where fits are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Calibration<'a> {
+    /// The device that was measured.
+    pub device: &'a DeviceSpec,
+    /// Its multiprocessors.
+    pub processors: f64,
+    /// The model whose layers were measured.
+    pub layers_model: &'a ModelArchitecture,
+    /// Most points that a curve is fitted to, evenly picked; errors are of all points.
+    pub most_points: usize,
+}
+
+impl Calibration<'_> {
+    fn peaks(&self, flops_per_s: Option<f64>) -> Peaks {
+        let peaks = &self.device.peak_flops;
+        let flops_per_s = flops_per_s.or(peaks.bf16).or(peaks.fp16).expect("catalog devices multiply 16-bit numbers");
+        Peaks { flops_per_s, bytes_per_s: self.device.memory_bytes_per_s, processors: self.processors }
+    }
+}
+
+/// A fitted curve and how far it is off.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The curves; those without measurements as they were.
+    pub curves: EfficiencyCurves,
+    /// Errors by what was measured.
+    pub errors: Vec<FitError>,
+}
+
+/// Fits what the files hold, on top of `base`.
+///
+/// # Errors
+/// If a file cannot be read, or holds nothing to fit to.
+pub fn fit_kernels(
+    files: &KernelFiles,
+    calibration: &Calibration<'_>,
+    base: &EfficiencyCurves,
+) -> Result<Fitted, MeasuredError> {
+    let mut fitted = Fitted { curves: base.clone(), errors: Vec::new() };
+    fitted.curves.processors = calibration.processors;
+    operators::fit_gemms(files, calibration, &mut fitted)?;
+    operators::fit_attention(files, calibration, &mut fitted)?;
+    operators::fit_experts(files, calibration, &mut fitted)?;
+    layers::fit_layers(files, calibration, &mut fitted)?;
+    Ok(fitted)
+}

@@ -1,0 +1,289 @@
+//! Curves of operators out of kernels measured alone: which shapes count, and what is held out.
+//!
+//! - Matrix products: both dimensions of the weights from 256, the depth to 16,384: what models have. Held out by weights.
+//! - Attention: held out by batch and heads. Prefill from 128 tokens; decode from 256 of context, and not where the KV
+//!   cache of the only layer stays in the L2 cache, which that of a model with many layers does not.
+//! - Experts: tokens routed as by a real gate, no expert parallelism (measured on one GPU, it computes other tokens too).
+//!   Held out by sizes and ranks.
+
+use oracle_components::efficiency::{DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve};
+use oracle_systems::costing::curves::{
+    DecodeAttention, Experts, Gemm, Peaks, PrefillAttention, decode_attention, experts_s, gemm_s, prefill_attention_s,
+    routed_tokens,
+};
+
+use super::fit::{Point, errors, fit, hold_out};
+use super::measured::{DecodeLine, ExpertsLine, GemmLine, MeasuredError, PrefillLine, Timed, read};
+use super::{Calibration, Fitted, KernelFiles, starts};
+
+/// Least and greatest depth of a product, and the fewest columns.
+const DEPTHS: std::ops::RangeInclusive<u32> = 256..=16_384;
+/// Heads of this width are fitted first.
+const HEAD_WIDTH: u32 = 128;
+const SHORTEST_PREFILL: u32 = 128;
+const SHORTEST_CONTEXT: u32 = 256;
+/// KV bytes between these may stay in an L2 cache (40 MB on an A100, 50 MB on an H100, 72 MB on an RTX 4090).
+const CACHED_BYTES: std::ops::Range<f64> = 5e6..50e6;
+/// How a real gate routes, as the measurements imitate it.
+const REAL_GATE: &str = "power_law";
+/// Matrices of a gated MLP.
+const MATRICES: f64 = 3.0;
+
+pub(super) fn fit_gemms(
+    files: &KernelFiles,
+    calibration: &Calibration<'_>,
+    fitted: &mut Fitted,
+) -> Result<(), MeasuredError> {
+    let eight_bit = calibration.device.peak_flops.fp8.or(calibration.device.peak_flops.int8);
+    let sets = [
+        (&files.gemm, "gemm", calibration.peaks(None), 2.0, starts::GEMM, &mut fitted.curves.gemm),
+        (
+            &files.gemm_8bit,
+            "gemm_8bit",
+            calibration.peaks(eight_bit),
+            1.0,
+            starts::GEMM_8BIT,
+            &mut fitted.curves.gemm_8bit,
+        ),
+    ];
+    for (path, name, peaks, weight_bytes, start, curve) in sets {
+        let Some(path) = path else { continue };
+        let lines: Vec<GemmLine> = read(path)?;
+        let lines = lines.iter().filter(|line| line.n >= *DEPTHS.start() && DEPTHS.contains(&line.k));
+        let points: Vec<_> = lines
+            .map(|line| Point {
+                work: gemm(line.m, line.n, line.k, weight_bytes),
+                key: [line.n, line.k, 0, 0],
+                measured_s: line.seconds(),
+            })
+            .collect();
+        if points.is_empty() {
+            return Err(MeasuredError::Nothing { path: path.clone(), what: "products of a model's size".to_owned() });
+        }
+        *curve = fit_gemm(name, &points, &peaks, &start, calibration, &mut fitted.errors);
+    }
+    Ok(())
+}
+
+pub(super) fn gemm(m: u32, n: u32, k: u32, weight_bytes: f64) -> Gemm {
+    let (rows, columns, depth) = (f64::from(m), f64::from(n), f64::from(k));
+    Gemm { rows, depth, columns, bytes: columns * depth * weight_bytes + 2.0 * rows * (columns + depth) }
+}
+
+pub(super) fn fit_gemm(
+    name: &str,
+    points: &[Point<Gemm>],
+    peaks: &Peaks,
+    start: &GemmCurve,
+    calibration: &Calibration<'_>,
+    table: &mut Vec<super::FitError>,
+) -> GemmCurve {
+    let (known, held_out) = hold_out(points);
+    let predict = |curve: &GemmCurve, work: &Gemm| gemm_s(curve, peaks, work);
+    let curve = fit(start, &[], &known, calibration.most_points, predict);
+    table.push(errors(name, &held_out, |work| predict(&curve, work)));
+    let large: Vec<_> =
+        held_out.iter().filter(|point| point.work.columns.min(point.work.depth) >= 1024.0).cloned().collect();
+    table.push(errors(&format!("{name}, n and k from 1024"), &large, |work| predict(&curve, work)));
+    curve
+}
+
+pub(super) fn fit_attention(
+    files: &KernelFiles,
+    calibration: &Calibration<'_>,
+    fitted: &mut Fitted,
+) -> Result<(), MeasuredError> {
+    if let Some(path) = &files.prefill_attention {
+        let lines: Vec<PrefillLine> = read(path)?;
+        fit_prefill(&lines, calibration, fitted);
+    }
+    if let Some(path) = &files.decode_attention {
+        let lines: Vec<DecodeLine> = read(path)?;
+        fit_decode(&lines, calibration, fitted);
+    }
+    Ok(())
+}
+
+fn fit_prefill(lines: &[PrefillLine], calibration: &Calibration<'_>, fitted: &mut Fitted) {
+    let peaks = calibration.peaks(None);
+    let lines = lines.iter().filter(|line| line.seq >= SHORTEST_PREFILL && line.kv_dtype == "bf16");
+    let points = lines.map(|line| Point {
+        work: prefill(line),
+        key: [line.batch, line.heads, line.kv_heads, 0],
+        measured_s: line.seconds(),
+    });
+    let is_usual = |point: &Point<PrefillAttention>| point.work.head_width == f64::from(HEAD_WIDTH);
+    let (usual, others): (Vec<_>, Vec<_>) = points.partition(is_usual);
+    let predict = |curve: &_, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
+    let (known, held_out) = hold_out(&usual);
+    let curve = &mut fitted.curves.prefill_attention;
+    let start = PrefillAttentionCurve { head_width_exponent: curve.head_width_exponent, ..starts::PREFILL_ATTENTION };
+    *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, predict);
+    fitted.errors.push(errors("prefill_attention", &held_out, |work| predict(curve, work)));
+    if !others.is_empty() {
+        let (known, held_out) = hold_out(&others);
+        *curve = fit(curve, &["head_width_exponent"], &known, calibration.most_points, predict);
+        fitted.errors.push(errors("prefill_attention, other head widths", &held_out, |work| predict(curve, work)));
+    }
+}
+
+fn prefill(line: &PrefillLine) -> PrefillAttention {
+    let (batch, length) = (f64::from(line.batch), f64::from(line.seq));
+    let width = f64::from(line.head_dim);
+    let (heads, kv_heads) = (f64::from(line.heads), f64::from(line.kv_heads));
+    PrefillAttention {
+        pairs: batch * length * (length + 1.0) / 2.0,
+        tokens: batch * length,
+        longest_context: length,
+        flops_per_pair: 4.0 * heads * width,
+        head_width: width,
+        query_bytes: batch * length * 2.0 * heads * width * 2.0,
+        kv_bytes: batch * length * 2.0 * kv_heads * width * 2.0,
+    }
+}
+
+/// A decode attention: what sets its bandwidth, and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decode {
+    pub(super) batch: DecodeAttention,
+    pub(super) bytes: f64,
+}
+
+pub(super) fn decode_s(curve: &DecodeAttentionCurve, bytes_per_s: f64, work: &Decode) -> f64 {
+    let line = decode_attention(curve, bytes_per_s, &work.batch);
+    line.floor_s + work.bytes * line.s_per_byte
+}
+
+fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut Fitted) {
+    let bytes_per_s = calibration.device.memory_bytes_per_s;
+    let predict = |curve: &DecodeAttentionCurve, work: &Decode| decode_s(curve, bytes_per_s, work);
+    let curves = &mut fitted.curves;
+    let sets = [
+        ("decode_attention", false, &mut curves.decode_attention),
+        ("decode_attention_multi_head", true, &mut curves.decode_attention_multi_head),
+    ];
+    for (name, is_multi_head, curve) in sets {
+        let lines = lines.iter().filter(|line| line.kv_len >= SHORTEST_CONTEXT);
+        let lines = lines.filter(|line| (line.heads == line.kv_heads) == is_multi_head);
+        let points: Vec<_> = lines
+            .map(|line| {
+                let key = [line.batch, line.heads, line.kv_heads, line.head_dim];
+                Point { work: decode(line), key, measured_s: line.seconds() }
+            })
+            .collect();
+        let (all_known, all_held_out) = hold_out(&points);
+        let select = |points: &[Point<Decode>], is_narrow: bool, with_cached: bool| {
+            let is_selected = |point: &Point<Decode>| {
+                point.work.batch.is_kv_narrow == is_narrow
+                    && point.key[3] == HEAD_WIDTH
+                    && (with_cached || !CACHED_BYTES.contains(&point.work.bytes))
+            };
+            points.iter().filter(|point| is_selected(point)).cloned().collect::<Vec<_>>()
+        };
+        let DecodeAttentionCurve { mixed_rows, narrow_kv_share, .. } = *curve;
+        let start = DecodeAttentionCurve { mixed_rows, narrow_kv_share, ..starts::DECODE_ATTENTION };
+        let known = select(&all_known, false, false);
+        *curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, predict);
+        let mut note = |what: &str, points: &[Point<Decode>], curve: &DecodeAttentionCurve| {
+            if !points.is_empty() {
+                fitted.errors.push(errors(&format!("{name}{what}"), points, |work| predict(curve, work)));
+            }
+        };
+        note("", &select(&all_held_out, false, false), curve);
+        note(", in cache too", &select(&all_held_out, false, true), curve);
+        let narrow = select(&all_known, true, false);
+        if !narrow.is_empty() {
+            *curve = fit(curve, &["narrow_kv_share"], &narrow, calibration.most_points, predict);
+            note(", 8-bit KV", &select(&all_held_out, true, false), curve);
+        }
+    }
+}
+
+fn decode(line: &DecodeLine) -> Decode {
+    let (batch, width) = (f64::from(line.batch), f64::from(line.head_dim));
+    let (query_heads, kv_heads) = (f64::from(line.heads), f64::from(line.kv_heads));
+    let is_kv_narrow = line.kv_dtype == "fp8";
+    let kv_element_bytes = if is_kv_narrow { 1.0 } else { 2.0 };
+    let kv_bytes = 2.0 * f64::from(line.kv_len) * kv_heads * width * kv_element_bytes;
+    Decode {
+        batch: DecodeAttention { sequences: batch, kv_heads, query_heads, is_kv_narrow },
+        bytes: batch * (kv_bytes + 2.0 * query_heads * width * 2.0),
+    }
+}
+
+/// A layer's experts: tokens and sizes, whatever the share of distinct experts.
+#[derive(Clone, Copy, Debug)]
+struct ExpertsShape {
+    tokens: f64,
+    experts: f64,
+    per_token: f64,
+    hidden: f64,
+    inner: f64,
+    element_bytes: f64,
+}
+
+impl ExpertsShape {
+    fn work(&self, routing_share: f64) -> Experts {
+        let pairs = self.tokens * self.per_token;
+        let miss = 1.0 - self.per_token / self.experts;
+        let distinct = self.experts * (1.0 - miss.powf(routed_tokens(routing_share, self.tokens)));
+        let elements = MATRICES * self.hidden * self.inner;
+        Experts {
+            flops: 2.0 * pairs * elements,
+            weight_bytes: distinct * elements * self.element_bytes,
+            pairs,
+            hidden: self.hidden,
+            inner: self.inner,
+        }
+    }
+}
+
+pub(super) fn fit_experts(
+    files: &KernelFiles,
+    calibration: &Calibration<'_>,
+    fitted: &mut Fitted,
+) -> Result<(), MeasuredError> {
+    let Some(path) = &files.experts else { return Ok(()) };
+    let lines: Vec<ExpertsLine> = read(path)?;
+    let gpu = |line: &ExpertsLine| files.experts_gpu.as_ref().is_none_or(|gpu| *gpu == line.gpu);
+    let lines: Vec<_> = lines
+        .into_iter()
+        .filter(|line| gpu(line) && line.ep == 1 && line.distribution.starts_with(REAL_GATE))
+        .collect();
+    if lines.is_empty() {
+        let what = format!("experts of {:?} without expert parallelism, routed by a {REAL_GATE}", files.experts_gpu);
+        return Err(MeasuredError::Nothing { path: path.clone(), what });
+    }
+    let eight_bit = calibration.device.peak_flops.fp8;
+    // Blockwise: what checkpoints with 8-bit experts have.
+    let sets = [
+        ("experts", "bfloat16", calibration.peaks(None), 2.0, &mut fitted.curves.experts),
+        ("experts_8bit", "fp8_block", calibration.peaks(eight_bit), 1.0, &mut fitted.curves.experts_8bit),
+    ];
+    for (name, dtype, peaks, element_bytes, curve) in sets {
+        let lines = lines.iter().filter(|line| line.dtype == dtype);
+        let points: Vec<_> = lines
+            .map(|line| Point {
+                work: ExpertsShape {
+                    tokens: f64::from(line.tokens),
+                    experts: f64::from(line.experts),
+                    per_token: f64::from(line.topk),
+                    hidden: f64::from(line.hidden),
+                    inner: f64::from(line.inter) / f64::from(line.tp),
+                    element_bytes,
+                },
+                key: [line.hidden, line.inter, line.experts, line.tp],
+                measured_s: line.seconds(),
+            })
+            .collect();
+        if points.is_empty() {
+            continue;
+        }
+        let predict =
+            |curve: &ExpertsCurve, shape: &ExpertsShape| experts_s(curve, &peaks, &shape.work(curve.routing_share));
+        let (known, held_out) = hold_out(&points);
+        *curve = fit(&starts::EXPERTS, &[], &known, calibration.most_points, predict);
+        fitted.errors.push(errors(name, &held_out, |work| predict(curve, work)));
+    }
+    Ok(())
+}

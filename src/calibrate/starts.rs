@@ -1,0 +1,64 @@
+//! Where the search for coefficients starts: about what GPUs of the data centre come to. The same for every device, so that a
+//! fit depends on its measurements alone.
+
+use oracle_components::efficiency::{
+    DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+};
+
+/// A product in 16 bits: nothing to quantise.
+pub(super) const GEMM: GemmCurve = GemmCurve {
+    compute_share: 0.85,
+    halved_tile_share: 0.9,
+    whole_wave_share: 0.8,
+    memory_share: 0.85,
+    overlap_exponent: 4.0,
+    launch_us: 3.5,
+    depth_ns: 0.2,
+    tile_start_depth: 150.0,
+    split_us: 0.6,
+    split_passes: 0.5,
+    quantise_passes: 0.0,
+};
+
+pub(super) const GEMM_8BIT: GemmCurve = GemmCurve { quantise_passes: 3.0, ..GEMM };
+
+pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
+    compute_share: 0.7,
+    memory_share: 0.85,
+    overlap_exponent: 1.6,
+    launch_us: 30.0,
+    routing_share: 0.77,
+    hidden_passes: 5.0,
+    inner_passes: 5.0,
+};
+
+pub(super) const PREFILL_ATTENTION: PrefillAttentionCurve = PrefillAttentionCurve {
+    compute_share: 0.65,
+    head_width_exponent: 0.25,
+    memory_share: 0.6,
+    kv_passes: 2.0,
+    launch_us: 12.0,
+    longest_context_ns: 1.0,
+    critical_path_ns: 15.0,
+};
+
+/// Coefficients of prefill attention that heads of the usual width tell.
+pub(super) const PREFILL_COEFFICIENTS: [&str; 6] =
+    ["compute_share", "memory_share", "kv_passes", "launch_us", "longest_context_ns", "critical_path_ns"];
+
+pub(super) const DECODE_ATTENTION: DecodeAttentionCurve = DecodeAttentionCurve {
+    memory_share: 0.85,
+    narrow_kv_share: 0.85,
+    half_bandwidth_heads: 1.0,
+    half_bandwidth_exponent: 0.9,
+    launch_us: 13.0,
+    kv_head_ns: 9.0,
+    query_head_ns: 0.5,
+    mixed_rows: 64.0,
+};
+
+/// Coefficients of decode attention that batches without prompts and with a 16-bit cache tell.
+pub(super) const DECODE_COEFFICIENTS: [&str; 6] =
+    ["memory_share", "half_bandwidth_heads", "half_bandwidth_exponent", "launch_us", "kv_head_ns", "query_head_ns"];
+
+pub(super) const STREAM: StreamCurve = StreamCurve { launch_us: 5.0, memory_share: 0.9 };

@@ -1,0 +1,114 @@
+//! `calibrate kernels`: measured kernels in, a curve file out.
+
+use std::path::PathBuf;
+
+use super::args::CalibrateKernels;
+use super::{Failure, print, tell};
+use crate::calibrate::{Calibration, KernelFiles, fit_kernels};
+use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
+
+/// Most points that a curve is fitted to: more bring nothing that can be seen, at ten times the time.
+const MOST_POINTS: usize = 1_500;
+
+/// Curves and whether files measure them.
+type Measures = [(&'static str, fn(&KernelFiles) -> bool); 9];
+const MEASURES: Measures = [
+    ("gemm", |files| files.gemm.is_some() || !files.layers.is_empty()),
+    ("gemm_8bit", |files| files.gemm_8bit.is_some()),
+    ("experts", |files| files.experts.is_some()),
+    ("experts_8bit", |files| files.experts.is_some()),
+    ("prefill_attention", |files| files.prefill_attention.is_some() || !files.layers.is_empty()),
+    ("decode_attention", |files| files.decode_attention.is_some() || !files.layers.is_empty()),
+    ("decode_attention_multi_head", |files| files.decode_attention.is_some()),
+    ("elementwise", |files| !files.layers.is_empty()),
+    ("sampler", |files| !files.layers.is_empty()),
+];
+
+/// Fits curves to measured kernels.
+pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
+    let bad_input = |message: String| Failure::BadInput(Some(message));
+    let catalog = Catalog::builtin();
+    let Some(device) = catalog.device(&command.device) else {
+        return Err(bad_input(format!(
+            "no device {:?} in the catalog; `llmperforacle devices` lists them",
+            command.device
+        )));
+    };
+    let Some(model) = catalog.model(&command.layers_model) else {
+        return Err(bad_input(format!("no model {:?} in the catalog", command.layers_model)));
+    };
+    let files = files(command).map_err(bad_input)?;
+    if MEASURES.iter().all(|(_, measures)| !measures(&files)) {
+        return Err(bad_input("nothing to fit to; name at least one file of measured kernels".to_owned()));
+    }
+    let calibration = Calibration {
+        device: &device.spec,
+        processors: device.curves.curves.processors,
+        layers_model: &model.architecture,
+        most_points: MOST_POINTS,
+    };
+    let from = command.take_over_from.as_ref().unwrap_or(&device.curves.name);
+    let Some(base) = catalog.curve(from) else {
+        let known: Vec<&str> = catalog.curves().iter().map(|curve| curve.name.as_str()).collect();
+        return Err(bad_input(format!("no efficiency curve {from:?}; known are {}", known.join(", "))));
+    };
+    let mut base = base.curves.clone();
+    if let Some(rows) = command.mixed_rows {
+        base.decode_attention.mixed_rows = rows;
+        base.decode_attention_multi_head.mixed_rows = rows;
+    }
+    let fitted = fit_kernels(&files, &calibration, &base).map_err(|error| bad_input(error.to_string()))?;
+    let is_measured = |name: &str, measures: &fn(&KernelFiles) -> bool| {
+        measures(&files) && (!name.starts_with("experts") || fitted.errors.iter().any(|error| error.operator == name))
+    };
+    let missing: Vec<String> = MEASURES
+        .iter()
+        .filter(|(name, measures)| !is_measured(name, measures))
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    let from = from.clone();
+    let taken_over = if missing.is_empty() { Vec::new() } else { vec![TakenOver { operators: missing, from }] };
+    let curve = CurveFile {
+        name: command.name.clone().unwrap_or_else(|| device.spec.name.clone()),
+        source: command.source.clone().unwrap_or_else(|| format!("kernels measured on {}", device.spec.name)),
+        taken_over,
+        errors: fitted.errors,
+        curves: fitted.curves,
+    };
+    write(command, &curve)
+}
+
+fn files(command: &CalibrateKernels) -> Result<KernelFiles, String> {
+    let layers = command.layers.iter().map(|layers| match layers.rsplit_once('@') {
+        None => Ok((PathBuf::from(layers), 1)),
+        Some((folder, ranks)) => match ranks.parse() {
+            Ok(ranks) if ranks > 0 => Ok((PathBuf::from(folder), ranks)),
+            _ => Err(format!("--layers {layers}: a number of ranks comes after the @")),
+        },
+    });
+    Ok(KernelFiles {
+        gemm: command.gemm.clone(),
+        gemm_8bit: command.gemm_8bit.clone(),
+        prefill_attention: command.prefill_attention.clone(),
+        decode_attention: command.decode_attention.clone(),
+        experts: command.moe.clone(),
+        experts_gpu: command.moe_gpu.clone(),
+        layers: layers.collect::<Result<_, _>>()?,
+    })
+}
+
+/// The table of errors to standard output, the curve to its file; without a file, the curve to standard output and the
+/// table to standard error.
+fn write(command: &CalibrateKernels, curve: &CurveFile) -> Result<(), Failure> {
+    let mut table = format!("{:<46} {:>9} {:>9} {:>8}\n", "held-out error", "median %", "p90 %", "points");
+    for FitError { operator, median_pct, p90_pct, points } in &curve.errors {
+        table += &format!("{operator:<46} {median_pct:>9.1} {p90_pct:>9.1} {points:>8}\n");
+    }
+    let Some(path) = &command.output else {
+        tell(table.trim_end());
+        return print(&curve.yaml());
+    };
+    std::fs::write(path, curve.yaml())
+        .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    print(&table)
+}

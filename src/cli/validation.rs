@@ -1,0 +1,141 @@
+//! `validate-run`, `validate-points` and `calibrate run`: measurements in, errors of the prediction out.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::args::{CalibrateRun, Changes, Format, LogLevel, ValidatePoints, ValidateRun};
+use super::run::overrides;
+use super::{Failure, print, tell};
+use crate::validate::{
+    Comparison, DeploymentOptions, Options, Problems, calibrate, plot, validate_points, validate_run,
+};
+
+/// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
+pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
+    check_files(command)?;
+    let options = options(command.model_config.as_ref(), &command.changes);
+    let (mut comparisons, mut failed) = (Vec::new(), 0);
+    for folder in &command.folders {
+        match validate_run(folder, &options) {
+            Ok(comparison) => {
+                warn(&comparison.run, &comparison.warnings, log_level);
+                comparisons.push(comparison);
+            }
+            Err(problems) => {
+                failed += 1;
+                complain(&problems);
+            }
+        }
+    }
+    if !comparisons.is_empty() {
+        let text = match command.format {
+            Format::Text => comparisons.iter().map(Comparison::table).collect::<Vec<_>>().join("\n"),
+            Format::Json => as_json(comparisons.iter().map(Comparison::json).collect(), command.folders.len()),
+        };
+        write(&text, command.output.as_deref())?;
+    }
+    if let (Some(path), Some(comparison)) = (&command.plot, comparisons.first()) {
+        draw(path, comparison)?;
+    }
+    if let (Some(path), Some(comparison)) = (&command.requests, comparisons.first()) {
+        std::fs::write(path, &comparison.requests_csv).map_err(|error| cannot_write(path, &error))?;
+    }
+    if failed > 0 { Err(Failure::BadInput(None)) } else { Ok(()) }
+}
+
+/// Whether files can be written as they are asked for: said before anything is simulated.
+fn check_files(command: &ValidateRun) -> Result<(), Failure> {
+    if command.requests.is_some() && command.folders.len() > 1 {
+        return Err(Failure::BadInput(Some("--requests writes those of one run; give one folder".to_owned())));
+    }
+    let Some(path) = &command.plot else { return Ok(()) };
+    let message = if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")) {
+        format!("{}: plots are SVG; name the file .svg", path.display())
+    } else if command.folders.len() > 1 {
+        "--plot draws one run; give one folder".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Failure::BadInput(Some(message)))
+}
+
+fn draw(path: &Path, comparison: &Comparison) -> Result<(), Failure> {
+    match plot(comparison) {
+        Some(svg) => std::fs::write(path, svg).map_err(|error| cannot_write(path, &error)),
+        None => {
+            let message = format!("{}: no request of this run was measured by itself; nothing to draw", path.display());
+            Err(Failure::BadInput(Some(message)))
+        }
+    }
+}
+
+/// Compares serving points with their simulations.
+pub fn points(command: &ValidatePoints, log_level: LogLevel) -> Result<(), Failure> {
+    let options = options(command.model_config.as_ref(), &command.changes);
+    let report = validate_points(&command.file, &options).map_err(|problems| {
+        complain(&problems);
+        Failure::BadInput(None)
+    })?;
+    warn(&command.file.display().to_string(), &report.warnings, log_level);
+    let text = match command.format {
+        Format::Text => report.table(),
+        Format::Json => format!("{:#}\n", report.json()),
+    };
+    write(&text, command.output.as_deref())
+}
+
+/// Fits a GPU's efficiency and the host's time to a recorded run.
+pub fn calibrate_run(command: &CalibrateRun, log_level: LogLevel) -> Result<(), Failure> {
+    let options = options(command.model_config.as_ref(), &command.changes);
+    let calibration = calibrate(&command.folder, &options).map_err(|problems| {
+        complain(&problems);
+        Failure::BadInput(None)
+    })?;
+    warn(&calibration.after.run, &calibration.after.warnings, log_level);
+    let text = match command.format {
+        Format::Text => calibration.yaml(),
+        Format::Json => format!("{:#}\n", calibration.json()),
+    };
+    write(&text, command.output.as_deref())
+}
+
+fn options(model_config: Option<&PathBuf>, changes: &Changes) -> Options {
+    let deployment = DeploymentOptions { model_config: model_config.cloned() };
+    Options { deployment, overrides: overrides(changes) }
+}
+
+/// An object for one thing that was asked for, a list for several.
+fn as_json(mut values: Vec<Value>, asked: usize) -> String {
+    let value = if asked == 1 { values.remove(0) } else { Value::Array(values) };
+    format!("{value:#}\n")
+}
+
+/// Says what was assumed.
+fn warn(name: &str, warnings: &[String], log_level: LogLevel) {
+    if log_level <= LogLevel::Warning {
+        warnings.iter().for_each(|warning| tell(&format!("{name}: warning: {warning}")));
+    }
+}
+
+/// Says what is wrong, a line each.
+fn complain(problems: &Problems) {
+    match problems {
+        // These say of themselves that they are errors, or warnings.
+        Problems::Deployment(found) => found.iter().for_each(|diagnostic| tell(&diagnostic.to_string())),
+        other => other.to_string().lines().for_each(|line| tell(&format!("error: {line}"))),
+    }
+}
+
+/// To a file, or to standard output.
+fn write(text: &str, output: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = output else {
+        return print(text);
+    };
+    std::fs::write(path, text).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    let path: PathBuf = path.into();
+    Failure::BadInput(Some(format!("cannot write {}: {error}", path.display())))
+}

@@ -1,0 +1,112 @@
+//! What kernels reach, and how they are launched: constants where they are given, curves of catalog devices elsewhere.
+
+use std::sync::Arc;
+
+use oracle_components::device::Efficiency;
+use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::scenario::KernelLaunch;
+
+use super::Places;
+use crate::catalog::{Catalog, CatalogDevice, CurveFile};
+use crate::config::diagnostic::{Diagnostics, NAMES_OFFERED, offer};
+use crate::config::keys::{ComputeDevice, FrameworkConfig};
+
+/// The predecessor's constants, which hold wherever one of the two is given.
+const PREDECESSOR_MFU: f64 = 0.5;
+const PREDECESSOR_MBU: f64 = 0.8;
+
+/// What the host takes to launch a kernel from Python, in seconds: a step of Llama-3.1-8B at batch 1 on an H100 took
+/// 8.4 ms in eager mode, where a CUDA graph took 5.1 ms (cloudai.pt, "CUDA Graphs + torch.compile"), for some 330 kernels.
+const EAGER_LAUNCH_S: f64 = 25e-6;
+/// vLLM's largest captured size, in tokens, and sequences: it captures up to twice the latter.
+const LARGEST_CAPTURE: u32 = 512;
+
+/// Constants, if one of the two is given.
+pub(super) fn constant(mfu: Option<f64>, mbu: Option<f64>) -> Option<Efficiency> {
+    (mfu.is_some() || mbu.is_some())
+        .then(|| Efficiency::Constant { mfu: mfu.unwrap_or(PREDECESSOR_MFU), mbu: mbu.unwrap_or(PREDECESSOR_MBU) })
+}
+
+/// The efficiency of a device: constants given, a curve given, the catalog device's curve, the predecessor's constants.
+pub(super) fn of_device(
+    device: &ComputeDevice,
+    catalog: Option<&CatalogDevice>,
+    places: &Places,
+    diagnostics: &mut Diagnostics,
+) -> Efficiency {
+    let constant = constant(device.mfu.value, device.mbu.value);
+    let curve = named_curve(device, places, diagnostics);
+    if constant.is_some() && curve.is_some() {
+        let message = "has no effect beside mfu or mbu, which are constants for all kernels";
+        diagnostics.warn(&device.efficiency_curve.at, message);
+    }
+    let own_processors = catalog.map(|device| device.curves.curves.processors);
+    let curve = curve.map(|curves| {
+        let processors = own_processors.unwrap_or(curves.processors);
+        Arc::new(EfficiencyCurves { processors, ..curves })
+    });
+    let curve = curve.or_else(|| catalog.map(|device| Arc::clone(&device.curves.curves)));
+    constant.or(curve.map(Efficiency::Curve)).unwrap_or(Efficiency::PREDECESSOR)
+}
+
+/// The curve that the device names: one of the catalog, or a file.
+fn named_curve(device: &ComputeDevice, places: &Places, diagnostics: &mut Diagnostics) -> Option<EfficiencyCurves> {
+    let key = &device.efficiency_curve;
+    let name = key.value.as_deref()?;
+    if let Some(curve) = Catalog::builtin().curve(name) {
+        return Some(curve.curves.clone());
+    }
+    let Some(path) = places.find(name).filter(|path| path.is_file()) else {
+        let names: Vec<&str> = Catalog::builtin().curves().iter().map(|curve| curve.name.as_str()).collect();
+        let near = offer(name, &crate::catalog::nearest(name, names.iter().copied(), NAMES_OFFERED));
+        let suggestion = near.unwrap_or_else(|| format!("known are {}", names.join(", ")));
+        diagnostics.error_with(&key.at, format!("{name:?} is neither a curve of the catalog nor a file"), suggestion);
+        return None;
+    };
+    let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+    match read.and_then(|text| CurveFile::parse(&text)) {
+        Ok(file) => Some(file.curves),
+        Err(error) => {
+            diagnostics.error(&key.at, format!("{}: {error}", path.display()));
+            None
+        }
+    }
+}
+
+/// How an engine launches its kernels. At constant efficiency nothing is modelled but what is asked for.
+pub(super) fn kernel_launch(config: &FrameworkConfig, is_by_curve: bool, max_num_seqs: u32) -> KernelLaunch {
+    let launch_s = config.kernel_launch_s.value.unwrap_or(EAGER_LAUNCH_S);
+    match (config.enforce_eager.value, &config.cudagraph_capture_sizes.value) {
+        (Some(true), _) => KernelLaunch::Eager { launch_s },
+        (_, Some(sizes)) => {
+            let mut sizes = sizes.clone();
+            sizes.sort_unstable();
+            KernelLaunch::Graphs(sizes.into())
+        }
+        (Some(false), None) => KernelLaunch::Graphs(default_capture_sizes(max_num_seqs)),
+        (None, None) if is_by_curve => KernelLaunch::Graphs(default_capture_sizes(max_num_seqs)),
+        (None, None) => KernelLaunch::Free,
+    }
+}
+
+/// vLLM's: 1, 2, 4, then every 8 below 256 and every 16 from there, up to 512 or twice the sequences.
+fn default_capture_sizes(max_num_seqs: u32) -> Arc<[u32]> {
+    let largest = LARGEST_CAPTURE.min(max_num_seqs.saturating_mul(2));
+    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=LARGEST_CAPTURE).step_by(16));
+    sizes.filter(|size| *size <= largest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::default_capture_sizes;
+
+    #[test]
+    fn captured_sizes_are_vllms() {
+        let sizes = default_capture_sizes(256);
+        assert_eq!(sizes[..6], [1, 2, 4, 8, 16, 24]);
+        assert_eq!(sizes[sizes.len() - 2..], [496, 512]);
+        // Twice the sequences: the largest batch of decodes, and as much again for speculation.
+        assert_eq!(default_capture_sizes(8)[..], [1, 2, 4, 8, 16]);
+        assert!(default_capture_sizes(4096).is_sorted_by(|a, b| a < b));
+    }
+}

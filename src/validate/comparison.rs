@@ -1,0 +1,317 @@
+//! Measured against predicted: which figure of a simulation answers which measured one.
+
+use oracle_components::record::{RequestRecord, Status};
+use serde_json::{Value, json};
+
+use super::deployment::Deployment;
+use super::replay::Replayed;
+use super::requests_file::{Recorded, RecordedRequest};
+use super::run_file::Run;
+use super::statistics::{REPORTED, Sample, error_pct};
+use crate::output::{HostSpec, energy};
+
+/// Latencies of a request: the key of the measured figure, and the column of the file.
+pub(super) const LATENCIES: [&str; 3] = ["ttft_ms", "tpot_ms", "e2e_ms"];
+
+/// A figure that was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// Its dotted key, such as `ttft_ms.mean`.
+    pub metric: String,
+    /// As it was measured.
+    pub measured: f64,
+    /// As it is predicted; `None` if nothing in the simulation answers it.
+    pub predicted: Option<f64>,
+}
+
+impl Metric {
+    /// By how much the prediction is off, in per cent of the measured figure.
+    #[must_use]
+    pub fn error_pct(&self) -> Option<f64> {
+        error_pct(self.measured, self.predicted?)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "metric": self.metric,
+            "measured": self.measured,
+            "predicted": self.predicted,
+            "error_pct": self.error_pct(),
+        })
+    }
+}
+
+/// The KV pool of the run's first engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSize {
+    /// Blocks that memory allows; `None` if the model does not fit by our count.
+    pub predicted: Option<u64>,
+    /// Blocks that the run recorded, which were simulated.
+    pub measured: Option<u64>,
+}
+
+/// Errors request by request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestErrors {
+    /// For each latency, the mean of |predicted / measured − 1|, in per cent, over the requests that have it.
+    pub mape_pct: Vec<(&'static str, Option<f64>)>,
+}
+
+/// The fifteen statistics of a run whose requests were measured one by one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StatisticsTable {
+    /// Mean, p50, p90, p95 and p99 of TTFT, TPOT and E2E.
+    pub metrics: Vec<Metric>,
+}
+
+impl StatisticsTable {
+    /// The one that is off by the most.
+    #[must_use]
+    pub fn worst(&self) -> Option<&Metric> {
+        let error = |metric: &&Metric| metric.error_pct().map_or(0.0, f64::abs);
+        self.metrics.iter().filter(|metric| metric.error_pct().is_some()).max_by(|a, b| error(a).total_cmp(&error(b)))
+    }
+}
+
+/// A run, measured and predicted.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Its name.
+    pub run: String,
+    /// Every measured figure.
+    pub metrics: Vec<Metric>,
+    /// The fifteen statistics; empty without figures of single requests.
+    pub statistics: StatisticsTable,
+    /// Errors request by request.
+    pub requests: RequestErrors,
+    /// The KV pool.
+    pub kv_blocks: PoolSize,
+    /// Requests, and how many of them succeeded in the simulation.
+    pub succeeded: (usize, usize),
+    /// For each latency, (measured, predicted) of each request that has both, in milliseconds.
+    pub pairs: Vec<(&'static str, Vec<(f64, f64)>)>,
+    /// What was assumed.
+    pub warnings: Vec<String>,
+    /// Each request with its latencies, measured and predicted, as CSV.
+    pub requests_csv: String,
+}
+
+/// Compares a run with its simulation.
+pub(super) fn compare(run: &Run, recorded: &Recorded, deployment: &Deployment, replayed: &Replayed) -> Comparison {
+    let predictions = Predictions::new(recorded, deployment, replayed);
+    let metrics = run.measured.iter().map(|(metric, measured)| Metric {
+        metric: metric.clone(),
+        measured: *measured,
+        predicted: predictions.of(metric),
+    });
+    let pairs: Vec<_> = LATENCIES.iter().map(|latency| (*latency, pairs(latency, recorded, replayed))).collect();
+    let succeeded = replayed.records.iter().filter(|record| record.status == Status::Success).count();
+    let mut warnings = deployment.warnings.clone();
+    warnings.extend(recorded.warnings.iter().cloned());
+    warnings.extend(deployment.diagnostics().iter().map(ToString::to_string));
+    let short = replayed.records.iter().zip(&recorded.requests);
+    let short = short.filter(|(record, request)| record.output_tokens < request.output_tokens).count();
+    if short > 0 {
+        warnings.push(format!("{short} requests were refused or cut short in the simulation, and not in the run"));
+    }
+    Comparison {
+        run: run.name.clone(),
+        metrics: metrics.collect(),
+        statistics: statistics(recorded, &predictions),
+        requests: RequestErrors { mape_pct: pairs.iter().map(|(name, pairs)| (*name, mape_pct(pairs))).collect() },
+        kv_blocks: PoolSize { predicted: deployment.kv_blocks.0, measured: deployment.kv_blocks.1 },
+        succeeded: (succeeded, recorded.requests.len()),
+        pairs,
+        warnings,
+        requests_csv: requests_csv(recorded, replayed),
+    }
+}
+
+/// Every request in order of arrival: what was asked, and its latencies in milliseconds, measured and predicted.
+fn requests_csv(recorded: &Recorded, replayed: &Replayed) -> String {
+    let columns = LATENCIES.map(|name| format!(",measured_{name},predicted_{name}")).concat();
+    let mut text = format!("arrival_s,prompt_tokens,output_tokens,engine,cached_tokens,preemptions{columns}\n");
+    let field = |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.4}"));
+    for (request, record) in recorded.requests.iter().zip(&replayed.records) {
+        let RecordedRequest { arrival_s, prompt_tokens, output_tokens, .. } = request;
+        let RequestRecord { engine, cached_tokens, preemptions, .. } = record;
+        text += &format!("{arrival_s},{prompt_tokens},{output_tokens},{engine},{cached_tokens},{preemptions}");
+        for name in LATENCIES {
+            text += &format!(",{},{}", field(real_latency(name, request)), field(latency(name, record)));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// What the simulation answers.
+struct Predictions {
+    makespan_s: f64,
+    drained_by_s: f64,
+    requests: f64,
+    output_tokens: f64,
+    /// For each engine, tokens of prompts and those of them found in the cache.
+    prefix: Vec<(f64, f64)>,
+    /// GPUs and host; `None` where the catalog does not know what a device draws.
+    server_energy_j: Option<f64>,
+    samples: [(&'static str, Sample); 4],
+}
+
+impl Predictions {
+    fn new(recorded: &Recorded, deployment: &Deployment, replayed: &Replayed) -> Self {
+        let ended = || replayed.records.iter().filter(|record| record.status == Status::Success);
+        let first = replayed.records.first().map_or(0.0, |record| record.arrival.as_secs_f64());
+        let last = ended().map(|record| record.completion.as_secs_f64()).fold(0.0, f64::max);
+        let mut prefix = vec![(0.0, 0.0); deployment.scenario().engines.len()];
+        for record in &replayed.records {
+            let (prompt, cached) = &mut prefix[record.engine as usize];
+            *prompt += f64::from(record.prompt_tokens);
+            *cached += f64::from(record.cached_tokens);
+        }
+        let latencies = |of: fn(&RequestRecord) -> Option<f64>| Sample::new(ended().filter_map(of));
+        let gaps = replayed.gaps.iter().map(|(gap, sequences)| (gap.as_millis_f64(), *sequences));
+        debug_assert_eq!(replayed.outcome.arrived as usize, recorded.requests.len(), "every request is replayed");
+        Self {
+            makespan_s: last - first,
+            drained_by_s: last + replayed.clock_offset_s,
+            requests: ended().count() as f64,
+            output_tokens: ended().map(|record| f64::from(record.output_tokens)).sum(),
+            prefix,
+            server_energy_j: energy(deployment.scenario(), &replayed.outcome, HostSpec::default())
+                .map(|energy| energy.server_energy_j),
+            samples: [
+                ("ttft_ms", latencies(|record| latency("ttft_ms", record))),
+                ("tpot_ms", latencies(|record| latency("tpot_ms", record))),
+                ("e2e_ms", latencies(|record| latency("e2e_ms", record))),
+                ("itl_ms", Sample::weighted(gaps)),
+            ],
+        }
+    }
+
+    fn of(&self, metric: &str) -> Option<f64> {
+        let (name, rest) = metric.split_once('.').unwrap_or((metric, ""));
+        match (name, rest) {
+            ("makespan_s", "") => Some(self.makespan_s),
+            ("drained_by_s", "") => Some(self.drained_by_s),
+            ("server_energy_j", "") => self.server_energy_j,
+            ("request_throughput_rps", "") => Some(self.requests / self.makespan_s),
+            ("output_throughput_tok_s", "") => Some(self.output_tokens / self.makespan_s),
+            ("prefix_hit_pct", "") => {
+                let sum = |of: fn(&(f64, f64)) -> f64| self.prefix.iter().map(of).sum::<f64>();
+                Some(100.0 * sum(|engine| engine.1) / sum(|engine| engine.0))
+            }
+            ("prefix_hit_pct", engine) => {
+                let (prompt, cached) = self.prefix.get(engine.parse::<usize>().ok()?)?;
+                Some(100.0 * cached / prompt)
+            }
+            _ => self.samples.iter().find(|(known, _)| *known == name)?.1.statistic(rest),
+        }
+        .filter(|figure| figure.is_finite())
+    }
+}
+
+/// A latency of a simulated request, in milliseconds.
+pub(super) fn latency(name: &str, record: &RequestRecord) -> Option<f64> {
+    match name {
+        "ttft_ms" => record.ttft().map(|time| time.as_millis_f64()),
+        "tpot_ms" => record.tpot_ms(),
+        _ => Some(record.e2e().as_millis_f64()),
+    }
+}
+
+/// The same of a recorded one. The TPOT follows from the others where it is not recorded.
+fn real_latency(name: &str, request: &RecordedRequest) -> Option<f64> {
+    match name {
+        "ttft_ms" => request.real_ttft_ms,
+        "tpot_ms" => request.real_tpot_ms.filter(|_| request.output_tokens > 1),
+        _ => request.real_e2e_ms,
+    }
+}
+
+fn pairs(name: &str, recorded: &Recorded, replayed: &Replayed) -> Vec<(f64, f64)> {
+    let both = recorded.requests.iter().zip(&replayed.records);
+    both.filter(|(_, record)| record.status == Status::Success)
+        .filter_map(|(request, record)| Some((real_latency(name, request)?, latency(name, record)?)))
+        .collect()
+}
+
+fn mape_pct(pairs: &[(f64, f64)]) -> Option<f64> {
+    let errors: Vec<f64> = pairs.iter().filter_map(|&(measured, predicted)| error_pct(measured, predicted)).collect();
+    (!errors.is_empty()).then(|| errors.iter().map(|error| error.abs()).sum::<f64>() / errors.len() as f64)
+}
+
+fn statistics(recorded: &Recorded, predictions: &Predictions) -> StatisticsTable {
+    let mut metrics = Vec::new();
+    for name in LATENCIES {
+        let sample = Sample::new(recorded.requests.iter().filter_map(|request| real_latency(name, request)));
+        for statistic in REPORTED {
+            let metric = format!("{name}.{statistic}");
+            let predicted = predictions.of(&metric);
+            metrics.extend(sample.statistic(statistic).map(|measured| Metric { metric, measured, predicted }));
+        }
+    }
+    StatisticsTable { metrics }
+}
+
+impl Comparison {
+    /// As JSON: `run` and `metrics`, and beside them the fifteen statistics with the worst, errors by request and KV blocks.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let metrics = |metrics: &[Metric]| metrics.iter().map(Metric::json).collect::<Vec<_>>();
+        let mape: serde_json::Map<String, Value> =
+            self.requests.mape_pct.iter().map(|(name, pct)| ((*name).to_owned(), json!(pct))).collect();
+        json!({
+            "run": self.run,
+            "metrics": metrics(&self.metrics),
+            "statistics": metrics(&self.statistics.metrics),
+            "worst_statistic": self.statistics.worst().map(Metric::json),
+            "per_request_mape_pct": mape,
+            "kv_blocks": {"measured": self.kv_blocks.measured, "predicted": self.kv_blocks.predicted},
+            "requests": {"total": self.succeeded.1, "succeeded": self.succeeded.0},
+            "warnings": self.warnings,
+        })
+    }
+
+    /// As a table for people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut text = format!("{}\n", self.run);
+        text += &row("", "measured", "predicted", "error");
+        for metric in &self.metrics {
+            text += &metric_row(metric);
+        }
+        let (measured, predicted) = (self.kv_blocks.measured, self.kv_blocks.predicted);
+        let figure = |blocks: Option<u64>| blocks.map_or_else(|| "-".to_owned(), |blocks| blocks.to_string());
+        let error = measured.zip(predicted).and_then(|(m, p)| error_pct(m as f64, p as f64));
+        text += &row("KV blocks", &figure(measured), &figure(predicted), &percent(error));
+        if let Some(worst) = self.statistics.worst() {
+            let count = self.statistics.metrics.len();
+            text += &format!("worst of {count} statistics: {} {}\n", worst.metric, percent(worst.error_pct()));
+            let mape = self.requests.mape_pct.iter().filter_map(|(name, pct)| Some(format!("{name} {:.1} %", (*pct)?)));
+            text += &format!("mean error request by request: {}\n", mape.collect::<Vec<_>>().join(", "));
+        }
+        if self.succeeded.0 < self.succeeded.1 {
+            text += &format!("{} of {} requests succeeded in the simulation\n", self.succeeded.0, self.succeeded.1);
+        }
+        text
+    }
+}
+
+fn metric_row(metric: &Metric) -> String {
+    let predicted = metric.predicted.map_or_else(|| "-".to_owned(), figure);
+    row(&metric.metric, &figure(metric.measured), &predicted, &percent(metric.error_pct()))
+}
+
+fn row(name: &str, measured: &str, predicted: &str, error: &str) -> String {
+    format!("  {name:<26} {measured:>13} {predicted:>13} {error:>10}\n").trim_end().to_owned() + "\n"
+}
+
+/// A figure with as many digits as matter.
+pub(super) fn figure(value: f64) -> String {
+    let decimals = if value.abs() >= 1000.0 { 1 } else { 3 };
+    format!("{value:.decimals$}")
+}
+
+pub(super) fn percent(error: Option<f64>) -> String {
+    error.map_or_else(|| "-".to_owned(), |error| format!("{error:+.1} %"))
+}

@@ -1,0 +1,420 @@
+//! The deployment of a recorded run, as the configuration that one would have written for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oracle_components::device::{DeviceSpec, PeakFlops};
+use oracle_components::scenario::Scenario;
+use serde_json::{Map, Value, json};
+
+use super::Options;
+use super::defaults::{SEQUENCE_OVERHEAD_S, STEP_OVERHEAD_S, Version, batch_limits};
+use super::problem::{Problem, Problems};
+use super::run_file::{Instance, Role, Run};
+use crate::catalog::{Catalog, CatalogDevice, load_hf_config, question};
+use crate::config::{Diagnostic, Resolved, load_value};
+
+/// What messages call the configuration that a run becomes.
+const ORIGIN: &str = "run.json, as a configuration";
+/// The driver reports a little less than the label says: 0.985 to 0.99 of it on the catalog's NVIDIA cards.
+const REPORTED_SHARE_OF_LABEL: f64 = 0.988;
+const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
+/// Link between devices that the catalog lacks: PCIe 4.0 x16 a direction, the slowest that such servers have.
+const UNKNOWN_PEER_BITS_PER_S: f64 = 32e9 * 8.0;
+const UNKNOWN_PEER_LATENCY_S: f64 = 2e-6;
+/// How many catalog names a message offers.
+const NAMES_OFFERED: usize = 3;
+
+/// What a run does not say of its deployment.
+#[derive(Clone, Debug, Default)]
+pub struct DeploymentOptions {
+    /// A Hugging Face config.json, in place of the catalog's model.
+    pub model_config: Option<PathBuf>,
+}
+
+/// What a configuration needs to have a run's device, and its host's and clients' share of the time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    /// Of the device, but for its id.
+    pub(super) device: Map<String, Value>,
+    /// Of the framework.
+    pub(super) engine: Map<String, Value>,
+}
+
+/// A deployment, ready to simulate.
+#[derive(Clone, Debug)]
+pub(super) struct Deployment {
+    resolved: Resolved,
+    /// KV blocks of the first engine as memory allows, and as the run recorded them.
+    pub(super) kv_blocks: (Option<u64>, Option<u64>),
+    /// What was assumed.
+    pub(super) warnings: Vec<String>,
+    /// What a configuration needs for the same prediction.
+    pub(super) keys: Keys,
+}
+
+impl Deployment {
+    /// The deployment of a run.
+    pub(super) fn of_run(run: &Run, folder: &Path, options: &Options) -> Result<Self, Problems> {
+        let mut draft = Draft::new(run, folder, options)?;
+        let mut config = draft.config();
+        let keys = draft.keys();
+        let predicted = load_value(&config, ORIGIN, &options.overrides);
+        let measured = run.engine.num_gpu_blocks.map(u64::from);
+        let Some(blocks) = measured else {
+            let resolved = predicted.map_err(Problems::Deployment)?;
+            let kv_blocks = (first_pool(&resolved), None);
+            return Ok(Self { resolved, kv_blocks, warnings: draft.warnings, keys });
+        };
+        let frameworks = config["frameworks_to_test"].as_array_mut().into_iter().flatten();
+        frameworks.for_each(|framework| framework["config"]["num_gpu_blocks_override"] = blocks.into());
+        let resolved = load_value(&config, ORIGIN, &options.overrides).map_err(Problems::Deployment)?;
+        let kv_blocks = (predicted.ok().as_ref().and_then(first_pool), measured);
+        Ok(Self { resolved, kv_blocks, warnings: draft.warnings, keys })
+    }
+
+    pub(super) fn scenario(&self) -> &Scenario {
+        &self.resolved.scenario
+    }
+
+    /// What the configuration's check had to say.
+    pub(super) fn diagnostics(&self) -> &[Diagnostic] {
+        &self.resolved.warnings
+    }
+}
+
+fn first_pool(resolved: &Resolved) -> Option<u64> {
+    resolved.scenario.engines.first().map(|engine| engine.kv_blocks)
+}
+
+/// A configuration in the making.
+struct Draft<'a> {
+    run: &'a Run,
+    /// A catalog name or a path.
+    model: String,
+    /// Routed experts of a layer; 0 without.
+    experts: u32,
+    device: Option<&'static CatalogDevice>,
+    /// The device's data sheet: the catalog's, or the run's.
+    sheet: Arc<DeviceSpec>,
+    version: Version,
+    warnings: Vec<String>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(run: &'a Run, folder: &Path, options: &Options) -> Result<Self, Problems> {
+        let file = folder.join("run.json");
+        let mut warnings = run.warnings.clone();
+        let model = model(run, folder, &file, options, &mut warnings)?;
+        let device = find_device(&run.device);
+        let sheet = match device {
+            Some(device) => Arc::clone(&device.spec),
+            None => Arc::new(own_sheet(run, &file)?),
+        };
+        if device.is_none() {
+            warnings.push(format!(
+                "no device {:?} in the catalog{}; its data sheet is taken from device_spec, its efficiency is a guess",
+                run.device,
+                question(&Catalog::builtin().nearest_devices(&run.device, NAMES_OFFERED))
+            ));
+        }
+        let version = run.engine.version.as_deref().and_then(Version::parse).unwrap_or(Version::UNKNOWN);
+        let experts = experts(&model);
+        Ok(Self { run, model, experts, device, sheet, version, warnings })
+    }
+
+    fn config(&mut self) -> Value {
+        let run = self.run;
+        let (mut devices, mut frameworks) = (Vec::new(), Vec::new());
+        for (group, instance) in run.instances.iter().enumerate() {
+            devices.push(self.devices(&gpu_base(group), self.ranks(instance)));
+            frameworks.push(self.framework(group, instance));
+        }
+        let links = self.links();
+        json!({
+            "simulation": {"name": run.name, "drain": true},
+            "hardware_profile": {"compute_devices": devices, "network_links": links},
+            "workload": stand_in(),
+            "frameworks_to_test": frameworks,
+        })
+    }
+
+    fn keys(&self) -> Keys {
+        let device = self.device_keys().as_object().cloned().unwrap_or_default();
+        Keys { device, engine: self.host_keys() }
+    }
+
+    /// Time that neither the GPU nor the scheduler spends.
+    fn host_keys(&self) -> Map<String, Value> {
+        let keys = [
+            ("sequence_overhead_s", json!(SEQUENCE_OVERHEAD_S)),
+            ("async_scheduling", json!(self.version.async_scheduling())),
+            ("front_end", json!(self.run.front_end.key())),
+        ];
+        keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// The device as a configuration has it: by its catalog name, or by its data sheet.
+    fn device_keys(&self) -> Value {
+        let Some(device) = self.device else {
+            let flops = self.sheet.peak_flops.bf16.map(|flops| flops / 1e12);
+            return json!({
+                "device_type": "GPU",
+                "peak_tflops": {"fp16": flops, "bf16": flops},
+                "memory_capacity_bytes": self.sheet.memory_bytes,
+                "memory_gbps": self.sheet.memory_bytes_per_s / 1e9,
+            });
+        };
+        json!({"device": device.spec.name})
+    }
+
+    fn devices(&self, id: &str, count: u32) -> Value {
+        let mut keys = self.device_keys();
+        keys["device_id"] = json!(id);
+        keys["count"] = json!(count);
+        keys
+    }
+
+    /// The catalog's devices are joined as their data sheets say; others have to be joined here.
+    fn links(&mut self) -> Vec<Value> {
+        if self.device.is_some() {
+            return Vec::new();
+        }
+        let this = &*self;
+        let groups = || this.run.instances.iter().enumerate();
+        let rings = groups().flat_map(|(group, instance)| {
+            let ranks = this.ranks(instance);
+            (0..ranks).map(move |rank| (gpu(group, rank), gpu(group, (rank + 1) % ranks)))
+        });
+        let between = groups().filter(|(_, from)| from.role == Role::Prefill).flat_map(|(from, prefill)| {
+            let decode = groups().filter(|(_, to)| to.role == Role::Decode);
+            let senders = this.ranks(prefill);
+            decode.flat_map(move |(to, decode)| {
+                (0..senders * this.ranks(decode)).map(move |pair| (gpu(from, pair % senders), gpu(to, pair / senders)))
+            })
+        });
+        let links: Vec<Value> = rings
+            .chain(between)
+            .filter(|(source, destination)| source != destination)
+            .map(|(source, destination)| {
+                json!({
+                    "link_id": format!("{source}_to_{destination}"), "source_id": source, "dest_id": destination,
+                    "bandwidth_bps": UNKNOWN_PEER_BITS_PER_S, "latency_s": UNKNOWN_PEER_LATENCY_S,
+                })
+            })
+            .collect();
+        if !links.is_empty() {
+            self.warnings.push(format!("{} are taken as joined by PCIe 4.0 x16", self.run.device));
+        }
+        links
+    }
+
+    /// Whether an instance holds whole experts on ranks: of one engine, or of several that share them.
+    fn spreads_experts(&self, instance: &Instance) -> bool {
+        instance.ep > 1 && instance.pp == 1 && self.experts >= instance.tp * instance.dp
+    }
+
+    /// GPUs that are laid out together: those of an engine, or of all that share experts.
+    fn ranks(&self, instance: &Instance) -> u32 {
+        instance.ranks() * if self.spreads_experts(instance) { instance.dp } else { 1 }
+    }
+
+    fn framework(&mut self, group: usize, instance: &Instance) -> Value {
+        let ranks = self.ranks(instance);
+        let gpu_ids: Vec<String> = (0..ranks).map(|rank| gpu(group, rank)).collect();
+        let mut config = self.engine_config();
+        if ranks == 1 {
+            config.insert("gpu_id".to_owned(), json!(gpu_ids[0]));
+        } else {
+            let mut parallelism = json!({
+                "strategy": "TP_PP", "tp_degree": instance.tp, "pp_stages": instance.pp, "gpu_ids": gpu_ids,
+            });
+            if self.spreads_experts(instance) {
+                parallelism["expert_parallel"] = json!(true);
+                parallelism["dp_degree"] = json!(instance.dp);
+            }
+            config.insert("parallelism".to_owned(), parallelism);
+        }
+        if instance.ep > 1 && (ranks == 1 || !self.spreads_experts(instance)) {
+            self.warnings.push(format!("ep {} is simulated as tensor parallelism of the experts", instance.ep));
+        } else if instance.ep > 1 && instance.ep != ranks {
+            self.warnings.push(format!("experts are spread over all {ranks} ranks; the run says ep {}", instance.ep));
+        }
+        let copies = instance.count * if self.spreads_experts(instance) { 1 } else { instance.dp };
+        json!({
+            "name": format!("vllm_{group}"),
+            "type": if ranks == 1 { "VLLM" } else { "ParallelVLLM" },
+            "role": instance.role.key(),
+            "replicas": copies,
+            "config": config,
+        })
+    }
+
+    /// What all instances share.
+    fn engine_config(&mut self) -> Map<String, Value> {
+        let flags = &self.run.engine;
+        let (tokens, seqs) = batch_limits(self.run.front_end, &self.sheet);
+        let tokens = flags.max_num_batched_tokens.unwrap_or(tokens);
+        let mut config = self.host_keys();
+        let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
+        set("model_profile_id", json!(self.model));
+        set("max_num_batched_tokens", json!(tokens));
+        set("max_num_seqs", json!(flags.max_num_seqs.unwrap_or(seqs).min(tokens)));
+        set("block_size", json!(flags.block_size.unwrap_or(16)));
+        set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
+        set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
+        set("step_overhead_s", json!(STEP_OVERHEAD_S));
+        set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
+        if let Some(disabled) = flags.disable_custom_all_reduce {
+            set("disable_custom_all_reduce", json!(disabled));
+        }
+        if let Some(eager) = flags.enforce_eager {
+            set("enforce_eager", json!(eager));
+        }
+        if let Some(tokens) = flags.max_model_len {
+            set("max_model_len", json!(tokens));
+        }
+        if let Some(dtype) = weight_dtype(self.run.dtype.as_deref(), &mut self.warnings) {
+            set("weight_dtype", json!(dtype));
+        }
+        config
+    }
+}
+
+/// Routed experts of a layer of a model of the catalog, or of a file; 0 without.
+fn experts(model: &str) -> u32 {
+    let known = Catalog::builtin().model(model).map(|model| model.architecture.moe);
+    let moe = known.or_else(|| load_hf_config(Path::new(model)).ok().map(|model| model.architecture.moe));
+    moe.flatten().map_or(0, |moe| moe.experts)
+}
+
+fn gpu_base(group: usize) -> String {
+    format!("g{group}_gpu")
+}
+
+fn gpu(group: usize, rank: u32) -> String {
+    format!("{}{rank}", gpu_base(group))
+}
+
+/// A workload, which a configuration must have; the recorded requests are simulated in its place.
+fn stand_in() -> Value {
+    json!({
+        "load_balancing_strategy": "round_robin",
+        "total_duration": 1,
+        "client_profiles": [{
+            "profile_name": "recorded",
+            "inter_arrival_time_dist_config": {"type": "Exponential", "rate": 1},
+            "prompt_tokens_dist_config": {"type": "Constant", "value": 1},
+            "max_output_tokens_dist_config": {"type": "Constant", "value": 1},
+        }],
+    })
+}
+
+/// The model as a configuration names it.
+fn model(
+    run: &Run,
+    folder: &Path,
+    file: &Path,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<String, Problems> {
+    let text = |path: &Path| path.to_str().map(str::to_owned);
+    if let Some(path) = &options.deployment.model_config {
+        load_hf_config(path)?;
+        return text(path).ok_or_else(|| Problem::of_file(path, "the path is not UTF-8 text").into());
+    }
+    if Catalog::builtin().model(&run.model).is_some() {
+        return Ok(run.model.clone());
+    }
+    let beside = folder.join("config.json");
+    if load_hf_config(&beside).is_ok() {
+        warnings.push(format!("no model {:?} in the catalog; {} is taken", run.model, beside.display()));
+        if let Some(path) = text(&beside) {
+            return Ok(path);
+        }
+    }
+    let near = question(&Catalog::builtin().nearest_models(&run.model, NAMES_OFFERED));
+    let message = format!(
+        "no model {:?} in the catalog{near}; give its Hugging Face config.json with --model-config FILE, or put it into \
+         the folder (`llmperforacle models` lists the catalog)",
+        run.model
+    );
+    Err(Problem { file: file.into(), line: None, key: "model".to_owned(), message }.into())
+}
+
+/// A device by its name, however it is spelled: the separators and the memory's size may be missing or too much.
+fn find_device(name: &str) -> Option<&'static CatalogDevice> {
+    let catalog = Catalog::builtin();
+    catalog.device(name).or_else(|| {
+        let folded = |name: &str| -> String {
+            name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+        };
+        let wanted = folded(name);
+        let names = |device: &&CatalogDevice| {
+            std::iter::once(&device.spec.name).chain(&device.aliases).any(|name| folded(name) == wanted)
+        };
+        let bare = ["nvidia", "geforce", "google", "amd", "tesla"]
+            .iter()
+            .fold(wanted.as_str(), |name, maker| name.strip_prefix(maker).unwrap_or(name));
+        let bare_names = |device: &&CatalogDevice| {
+            std::iter::once(&device.spec.name).chain(&device.aliases).any(|name| folded(name) == bare)
+        };
+        let devices = catalog.devices();
+        devices.iter().find(names).or_else(|| devices.iter().find(bare_names))
+    })
+}
+
+/// The data sheet that the run itself states.
+fn own_sheet(run: &Run, file: &Path) -> Result<DeviceSpec, Problems> {
+    let figures = &run.figures;
+    let (Some(tflops), Some(gb_per_s), Some(gib)) =
+        (figures.peak_bf16_tflops, figures.memory_gb_per_s, figures.memory_gib)
+    else {
+        let message = format!(
+            "no device {:?} in the catalog{}; give device_spec with peak_bf16_tflops, memory_gb_per_s and memory_gib",
+            run.device,
+            question(&Catalog::builtin().nearest_devices(&run.device, NAMES_OFFERED))
+        );
+        return Err(Problem { file: file.into(), line: None, key: "device".to_owned(), message }.into());
+    };
+    Ok(DeviceSpec {
+        name: run.device.clone(),
+        peak_flops: PeakFlops { bf16: Some(tflops * 1e12), ..PeakFlops::default() },
+        memory_bytes: (gib * REPORTED_SHARE_OF_LABEL * BYTES_PER_GIB) as u64,
+        memory_bytes_per_s: gb_per_s * 1e9,
+        power: None,
+        price_per_hour_usd: None,
+    })
+}
+
+/// Element type of the weights, where it is not the model's own.
+fn weight_dtype(dtype: Option<&str>, warnings: &mut Vec<String>) -> Option<&'static str> {
+    let dtype = dtype?.to_lowercase();
+    let known = [
+        ("fp8", "fp8"),
+        ("float8", "fp8"),
+        ("int8", "int8"),
+        ("w8a8", "int8"),
+        ("mxfp4", "mxfp4"),
+        ("int4", "int4"),
+        ("awq", "int4"),
+        ("gptq", "int4"),
+        ("bf16", "bf16"),
+        ("bfloat16", "bf16"),
+        ("fp16", "fp16"),
+        ("float16", "fp16"),
+        ("half", "fp16"),
+        ("fp32", "fp32"),
+        ("float32", "fp32"),
+    ];
+    match known.iter().find(|(name, _)| dtype.contains(name)) {
+        // What nearly every catalog model is made of; those that are narrower stay so.
+        Some((_, "bf16" | "fp16")) => None,
+        Some((_, dtype)) => Some(dtype),
+        None if dtype == "auto" => None,
+        None => {
+            warnings.push(format!("dtype {dtype:?} is unknown; the model's own is taken"));
+            None
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A recorded load, replayed: the source of its requests and the sink of what became of them.
+
+use oracle_components::SimTime;
+use oracle_components::record::{IntervalRow, Outcome, RequestRecord};
+use oracle_components::request::{PrefixSegment, RequestSpec};
+use oracle_components::scenario::Scenario;
+use oracle_systems::Simulation;
+use oracle_systems::ports::{Promises, RecordSink, RequestSource, SinkClosed};
+
+use super::prefixes;
+use super::requests_file::RecordedRequest;
+
+/// A recorded load as the engine takes it. A request that is never followed up has tail key 0.
+pub(super) struct Replay {
+    specs: std::vec::IntoIter<RequestSpec>,
+}
+
+/// What became of a load.
+#[derive(Debug)]
+pub(super) struct Replayed {
+    /// By request number, which is the order of arrival.
+    pub(super) records: Vec<RequestRecord>,
+    /// Gaps between tokens, and of how many sequences.
+    pub(super) gaps: Vec<(SimTime, u64)>,
+    pub(super) outcome: Outcome,
+    /// Arrival of the first request on the recorded clock, which the simulation's zero stands for, less its own.
+    pub(super) clock_offset_s: f64,
+}
+
+/// Keeps every record.
+#[derive(Debug, Default)]
+struct Kept {
+    records: Vec<RequestRecord>,
+    gaps: Vec<(SimTime, u64)>,
+}
+
+impl Replay {
+    /// The requests in order of arrival. Those from before second 0 shift the clock.
+    pub(super) fn new(requests: &[RecordedRequest], block_tokens: u32) -> Self {
+        let offset_s = clock_offset_s(requests);
+        let prefixes = prefixes::segments(requests, block_tokens);
+        let specs: Vec<RequestSpec> = (0..)
+            .zip(requests.iter().zip(prefixes))
+            .map(|(session, (request, prefix))| spec(session, request, prefix, offset_s))
+            .collect();
+        Self { specs: specs.into_iter() }
+    }
+}
+
+/// What to add to the simulation's clock to have the recorded one.
+fn clock_offset_s(requests: &[RecordedRequest]) -> f64 {
+    requests.first().map_or(0.0, |first| first.arrival_s.min(0.0))
+}
+
+fn spec(session: u64, request: &RecordedRequest, prefix: Vec<PrefixSegment>, offset_s: f64) -> RequestSpec {
+    RequestSpec {
+        arrival: SimTime::from_secs_f64(request.arrival_s - offset_s),
+        profile: 0,
+        client: 0,
+        session,
+        turn: 0,
+        prompt_tokens: request.prompt_tokens,
+        max_output_tokens: request.output_tokens,
+        output_tokens: request.output_tokens,
+        priority: 0,
+        streaming: true,
+        timeout: SimTime::NEVER,
+        prefix,
+        tail_key: 0,
+    }
+}
+
+impl RequestSource for Replay {
+    fn next_request(&mut self) -> Option<RequestSpec> {
+        self.specs.next()
+    }
+
+    fn follow_up(&mut self, _spec: &RequestSpec, _record: &RequestRecord) -> Option<RequestSpec> {
+        None
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { no_follow_ups: true, streams_only: true }
+    }
+}
+
+impl RecordSink for Kept {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
+        self.records.push(record.clone());
+        Ok(())
+    }
+
+    fn token_gap(&mut self, _at: SimTime, gap: SimTime, sequences: u64) {
+        self.gaps.push((gap, sequences));
+    }
+
+    fn interval(&mut self, _row: &IntervalRow) -> Result<(), SinkClosed> {
+        Ok(())
+    }
+}
+
+/// Simulates a recorded load.
+pub(super) fn replay(scenario: &Scenario, requests: &[RecordedRequest]) -> Replayed {
+    // Blocks of unlike engines differ in no run that was recorded; the first engine's count.
+    let block_tokens = scenario.engines.first().map_or(16, |engine| engine.scheduler.block_tokens);
+    let clock_offset_s = clock_offset_s(requests);
+    Replayed { clock_offset_s, ..simulate(scenario, Box::new(Replay::new(requests, block_tokens))) }
+}
+
+/// Simulates any load to its end and keeps every record.
+pub(super) fn simulate(scenario: &Scenario, source: Box<dyn RequestSource>) -> Replayed {
+    let mut simulation = Simulation::new(scenario.clone(), source, Kept::default());
+    let outcome = simulation.run(|_| std::ops::ControlFlow::Continue(()));
+    let Kept { mut records, gaps } = simulation.into_sink();
+    records.sort_by_key(|record| record.request);
+    Replayed { records, gaps, outcome, clock_offset_s: 0.0 }
+}

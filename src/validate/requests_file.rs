@@ -1,0 +1,92 @@
+//! `requests.csv`: what was sent, and what was measured of each request where it was recorded. Columns by name, in any
+//! order; others are ignored.
+
+use std::path::Path;
+
+use super::problem::Problems;
+use super::table_file::{self, Header, Row};
+
+/// Earliest arrival that a file may state, in seconds: some 31 years before the recorder's zero.
+const EARLIEST_S: f64 = -1e9;
+
+/// A request as it was sent, and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RecordedRequest {
+    /// In seconds; may be negative.
+    pub(super) arrival_s: f64,
+    pub(super) prompt_tokens: u32,
+    pub(super) output_tokens: u32,
+    /// Prompt tokens in the cache if it forgot nothing.
+    pub(super) ideal_prefix_hit_tokens: u32,
+    pub(super) tenant: Option<String>,
+    pub(super) real_ttft_ms: Option<f64>,
+    pub(super) real_tpot_ms: Option<f64>,
+    pub(super) real_e2e_ms: Option<f64>,
+}
+
+/// The requests of a run, in order of arrival.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recorded {
+    pub(super) requests: Vec<RecordedRequest>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Where the columns are.
+struct Columns {
+    arrival: usize,
+    prompt: usize,
+    output: usize,
+    ideal: Option<usize>,
+    tenant: Option<usize>,
+    real: [Option<usize>; 3],
+}
+
+/// Reads the `requests.csv` of a folder.
+pub(super) fn read(folder: &Path) -> Result<Recorded, Problems> {
+    let hint = "; a run's folder holds run.json and requests.csv";
+    let mut requests = table_file::read(&folder.join("requests.csv"), hint, columns, request)?;
+    let mut warnings = Vec::new();
+    let empty = requests.iter().filter(|request| request.prompt_tokens.min(request.output_tokens) == 0).count();
+    if empty > 0 {
+        warnings.push(format!("{empty} requests have 0 prompt or output tokens and are replayed with 1"));
+    }
+    for request in &mut requests {
+        request.prompt_tokens = request.prompt_tokens.max(1);
+        request.output_tokens = request.output_tokens.max(1);
+        request.ideal_prefix_hit_tokens = request.ideal_prefix_hit_tokens.min(request.prompt_tokens);
+    }
+    requests.sort_by(|a, b| a.arrival_s.total_cmp(&b.arrival_s));
+    Ok(Recorded { requests, warnings })
+}
+
+fn columns(header: &mut Header<'_>) -> Columns {
+    Columns {
+        arrival: header.required("arrival_s"),
+        prompt: header.required("prompt_tokens"),
+        output: header.required("output_tokens"),
+        ideal: header.find("ideal_prefix_hit_tokens"),
+        tenant: header.find("tenant"),
+        real: ["real_ttft_ms", "real_tpot_ms", "real_e2e_ms"].map(|name| header.find(name)),
+    }
+}
+
+fn request(row: &mut Row<'_>, columns: &Columns) -> Option<RecordedRequest> {
+    let arrival = row.number(Some(columns.arrival), EARLIEST_S, "a time in seconds");
+    let arrival_s = row.needed(columns.arrival, arrival);
+    let [prompt, output] = [columns.prompt, columns.output].map(|column| {
+        let count = row.count(Some(column), 0);
+        row.needed(column, count)
+    });
+    let ideal = row.count(columns.ideal, 0);
+    let [real_ttft_ms, real_tpot_ms, real_e2e_ms] = columns.real.map(|column| row.number(column, 0.0, "milliseconds"));
+    Some(RecordedRequest {
+        arrival_s: arrival_s?,
+        prompt_tokens: prompt?,
+        output_tokens: output?,
+        ideal_prefix_hit_tokens: ideal.unwrap_or(0),
+        tenant: row.text(columns.tenant).map(str::to_owned),
+        real_ttft_ms,
+        real_tpot_ms,
+        real_e2e_ms,
+    })
+}

@@ -1,0 +1,142 @@
+//! CSV files of measurements: columns by name in any order, fields that may be empty, everything wrong with its line.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::problem::{Problem, Problems};
+use crate::workload::MAX_TOKENS;
+
+/// Problems that are told of one file; the rest is of the same kind.
+const MOST_PROBLEMS: usize = 20;
+/// Most characters of a field that a message quotes.
+const QUOTED_CHARACTERS: usize = 40;
+/// Largest figure that a file may state.
+const LARGEST: f64 = 1e12;
+
+/// Reads a file: `columns` finds its columns in the header, `row` reads a row.
+pub(super) fn read<C, T>(
+    path: &Path,
+    hint: &str,
+    columns: impl FnOnce(&mut Header<'_>) -> C,
+    mut row: impl FnMut(&mut Row<'_>, &C) -> Option<T>,
+) -> Result<Vec<T>, Problems> {
+    let file = match File::open(path) {
+        Ok(file) if path.is_file() => file,
+        Ok(_) => return Err(Problem::of_file(path, "not a regular file").into()),
+        Err(error) => return Err(Problem::of_file(path, format!("{error}{hint}")).into()),
+    };
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(file);
+    let names = reader.headers().map_err(|error| Problem::of_file(path, csv_message(&error)))?.clone();
+    let mut header = Header { names: &names, missing: Vec::new() };
+    let columns = columns(&mut header);
+    if !header.missing.is_empty() {
+        let message = format!("the header lacks {}", header.missing.join(" and "));
+        return Err(Problem { file: path.into(), line: Some(1), key: String::new(), message }.into());
+    }
+    let (mut read, mut problems) = (Vec::new(), Vec::new());
+    for record in reader.records() {
+        match record {
+            Ok(record) => {
+                let line = record.position().map(csv::Position::line);
+                let mut reading = Row { path, line, names: &names, record: &record, problems: &mut problems };
+                read.extend(row(&mut reading, &columns));
+            }
+            Err(error) => {
+                let line = error.position().map(csv::Position::line);
+                problems.push(Problem { file: path.into(), line, key: String::new(), message: csv_message(&error) });
+            }
+        }
+        if problems.len() >= MOST_PROBLEMS {
+            break;
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Problems::Files(problems));
+    }
+    if read.is_empty() {
+        return Err(Problem::of_file(path, "has no rows").into());
+    }
+    Ok(read)
+}
+
+/// The names of the columns.
+pub(super) struct Header<'a> {
+    names: &'a csv::StringRecord,
+    missing: Vec<&'static str>,
+}
+
+impl Header<'_> {
+    /// Where a column is, if it is there.
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|column| column.eq_ignore_ascii_case(name))
+    }
+
+    /// Where a column is that must be there.
+    pub(super) fn required(&mut self, name: &'static str) -> usize {
+        self.find(name).unwrap_or_else(|| {
+            self.missing.push(name);
+            0
+        })
+    }
+}
+
+/// A row that is being read.
+pub(super) struct Row<'a> {
+    path: &'a Path,
+    pub(super) line: Option<u64>,
+    names: &'a csv::StringRecord,
+    record: &'a csv::StringRecord,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Row<'_> {
+    /// The text of a field that is not empty.
+    pub(super) fn text(&self, column: Option<usize>) -> Option<&str> {
+        // What pandas writes for a gap is one too.
+        self.record.get(column?).filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("nan"))
+    }
+
+    /// A number, if the field is not empty.
+    pub(super) fn number(&mut self, column: Option<usize>, least: f64, what: &str) -> Option<f64> {
+        let text = self.text(column)?;
+        let number = text.parse().ok().filter(|number| (least..=LARGEST).contains(number));
+        if number.is_none() {
+            let quoted: String = text.chars().take(QUOTED_CHARACTERS).collect();
+            self.report(column, format!("is {quoted:?}, but must be {what}"));
+        }
+        number
+    }
+
+    /// A count, with or without a fraction of zeros, if the field is not empty.
+    pub(super) fn count(&mut self, column: Option<usize>, least: u32) -> Option<u32> {
+        let what = format!("a whole number, {least} or more");
+        let number = self.number(column, f64::from(least), &what)?;
+        if number.fract() != 0.0 || number > f64::from(MAX_TOKENS) {
+            self.report(column, format!("is {number}, but must be {what}, at most {MAX_TOKENS}"));
+            return None;
+        }
+        Some(number as u32)
+    }
+
+    /// What a field that must not be empty holds; says so if nothing is wrong with it but that.
+    pub(super) fn needed<T>(&mut self, column: usize, read: Option<T>) -> Option<T> {
+        if read.is_none() && self.text(Some(column)).is_none() {
+            self.report(Some(column), "is empty, but each row needs it");
+        }
+        read
+    }
+
+    /// Says what is wrong with a field.
+    pub(super) fn report(&mut self, column: Option<usize>, message: impl Into<String>) {
+        let key = column.and_then(|column| self.names.get(column)).unwrap_or_default().to_owned();
+        self.problems.push(Problem { file: self.path.into(), line: self.line, key, message: message.into() });
+    }
+}
+
+/// What the CSV reader says, in words.
+fn csv_message(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "not text in UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
+}

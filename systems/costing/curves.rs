@@ -1,0 +1,231 @@
+//! What efficiency curves mean: seconds of a kernel from its shape, the device's peaks and the curve's coefficients.
+//!
+//! - **Matrix products** run in tiles of the output, a wave of one a multiprocessor after the other; the library picks the
+//!   tile, and the number of parts that the depth is split into, that are done first. The result and the time that memory
+//!   takes are joined by a p-norm, over a launch floor.
+//! - **Experts**: a p-norm of the two roofs, and passes over the tokens' vectors.
+//! - **Prefill attention**: FLOPs (each query block of 128 rows computes its diagonal in full) and bytes add up; no faster
+//!   than one tile walks the longest context.
+//! - **Decode attention** is linear in the summed context, at a bandwidth that grows with sequences × KV heads.
+//! - **Streams**: the launch and the bytes as a 2-norm.
+//!
+//! Each grows with the work. Coefficients are shares of the peaks, so a kernel lies above both roofs by itself as far as
+//! it moves what is counted; whoever prices a step still takes the roofs as the least (`stage_curves`).
+//!
+//! Public for the program that fits the coefficients.
+
+use oracle_components::efficiency::{
+    DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+};
+
+/// Tiles of the output, rows × columns.
+const TILES: [(f64, f64); 10] = [
+    (256.0, 128.0),
+    (128.0, 256.0),
+    (128.0, 128.0),
+    (256.0, 64.0),
+    (64.0, 256.0),
+    (128.0, 64.0),
+    (64.0, 128.0),
+    (64.0, 64.0),
+    (64.0, 32.0),
+    (32.0, 64.0),
+];
+/// Elements of the largest.
+const LARGEST_TILE: f64 = 256.0 * 128.0;
+/// Most parts of a split depth, as a power of two.
+const MOST_SPLITS: i32 = 4;
+/// Bytes of a partial sum, written and read.
+const PARTIAL_SUM_BYTES: f64 = 8.0;
+/// Rows of a query block.
+const QUERY_BLOCK: f64 = 128.0;
+/// Bytes of an activation; that of wider ones is a rare exception.
+const ACTIVATION_BYTES: f64 = 2.0;
+const US: f64 = 1e-6;
+const NS: f64 = 1e-9;
+
+/// What a device can do at best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peaks {
+    /// FLOP/s in the type in which the kernel multiplies.
+    pub flops_per_s: f64,
+    /// Memory bytes a second.
+    pub bytes_per_s: f64,
+    /// Multiprocessors.
+    pub processors: f64,
+}
+
+/// A matrix product.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gemm {
+    /// Rows of activations, m.
+    pub rows: f64,
+    /// Depth, k.
+    pub depth: f64,
+    /// Columns of weights, n.
+    pub columns: f64,
+    /// Bytes of weights and of activations in and out.
+    pub bytes: f64,
+}
+
+/// The routed experts of a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Experts {
+    /// FLOPs of the tokens' chosen experts.
+    pub flops: f64,
+    /// Bytes of the weights of the distinct experts.
+    pub weight_bytes: f64,
+    /// Pairs of token and chosen expert.
+    pub pairs: f64,
+    /// Width of a token's vector.
+    pub hidden: f64,
+    /// Width inside an expert, on the rank.
+    pub inner: f64,
+}
+
+/// Attention of the prefill chunks of a step, in a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PrefillAttention {
+    /// Pairs of query and key.
+    pub pairs: f64,
+    /// New tokens.
+    pub tokens: f64,
+    /// Longest context, the new tokens included.
+    pub longest_context: f64,
+    /// FLOPs of a pair: 4 × heads × width of a head.
+    pub flops_per_pair: f64,
+    /// Width of a head.
+    pub head_width: f64,
+    /// Bytes of queries and outputs.
+    pub query_bytes: f64,
+    /// Bytes of keys and values.
+    pub kv_bytes: f64,
+}
+
+/// The decodes of a step, in a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DecodeAttention {
+    /// Sequences.
+    pub sequences: f64,
+    /// KV heads of the rank.
+    pub kv_heads: f64,
+    /// Query heads of the rank.
+    pub query_heads: f64,
+    /// Whether the KV cache has 8 bits.
+    pub is_kv_narrow: bool,
+}
+
+/// What decode attention comes to: `floor_s + bytes × s_per_byte`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DecodeAttentionLine {
+    /// Whatever the context.
+    pub floor_s: f64,
+    /// Seconds of each byte of keys, values, queries and outputs.
+    pub s_per_byte: f64,
+}
+
+/// `(xᵖ + yᵖ)^(1/p)`.
+fn norm(x: f64, y: f64, exponent: f64) -> f64 {
+    let (most, least) = if x > y { (x, y) } else { (y, x) };
+    if least <= 0.0 { most } else { most * (1.0 + (least / most).powf(exponent)).powf(exponent.recip()) }
+}
+
+/// Seconds of a matrix product.
+#[must_use]
+pub fn gemm_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
+    if gemm.rows <= 0.0 {
+        return 0.0;
+    }
+    let memory_s = gemm.bytes / (peaks.bytes_per_s * curve.memory_share);
+    let quantise_s = curve.quantise_passes * ACTIVATION_BYTES * gemm.rows * gemm.depth / peaks.bytes_per_s;
+    norm(tiles_s(curve, peaks, gemm), memory_s, curve.overlap_exponent)
+        + curve.launch_us * US
+        + curve.depth_ns * NS * gemm.depth
+        + quantise_s
+}
+
+/// By the tile and split that are done first.
+fn tiles_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
+    let processor_flops_per_s = peaks.flops_per_s * curve.compute_share / peaks.processors;
+    let reduction_s = curve.split_passes * PARTIAL_SUM_BYTES * gemm.rows * gemm.columns / peaks.bytes_per_s;
+    let mut least_s = f64::INFINITY;
+    for (height, width) in TILES {
+        let tiles = (gemm.rows / height).ceil() * (gemm.columns / width).ceil();
+        let halvings = (LARGEST_TILE / (height * width)).log2() as i32;
+        let s_per_depth = 2.0 * height * width / (processor_flops_per_s * curve.halved_tile_share.powi(halvings));
+        for doublings in 0..=MOST_SPLITS {
+            let parts = f64::from(1 << doublings);
+            let waves = tiles * parts / peaks.processors;
+            let waves = waves + curve.whole_wave_share * (waves.ceil() - waves);
+            let split_s =
+                if doublings == 0 { 0.0 } else { reduction_s * parts + curve.split_us * US * f64::from(doublings) };
+            least_s = least_s.min(waves * s_per_depth * (gemm.depth / parts + curve.tile_start_depth) + split_s);
+        }
+    }
+    least_s
+}
+
+/// Seconds of the routed experts of a layer.
+#[must_use]
+pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 {
+    if experts.pairs <= 0.0 {
+        return 0.0;
+    }
+    let compute_s = experts.flops / (peaks.flops_per_s * curve.compute_share);
+    let weights_s = experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
+    let elements = curve.hidden_passes * experts.hidden + curve.inner_passes * experts.inner;
+    norm(compute_s, weights_s, curve.overlap_exponent)
+        + experts.pairs * elements * ACTIVATION_BYTES / peaks.bytes_per_s
+        + curve.launch_us * US
+}
+
+/// Distinct experts are counted as if so many tokens were routed uniformly.
+#[must_use]
+pub fn routed_tokens(routing_share: f64, tokens: f64) -> f64 {
+    if tokens <= 1.0 || routing_share == 1.0 { tokens } else { 1.0 + (tokens - 1.0) * routing_share }
+}
+
+/// Seconds of the attention of prefill chunks.
+#[must_use]
+pub fn prefill_attention_s(curve: &PrefillAttentionCurve, peaks: &Peaks, work: &PrefillAttention) -> f64 {
+    if work.tokens <= 0.0 {
+        return 0.0;
+    }
+    let share = compute_share(curve, work.head_width);
+    let flops = work.flops_per_pair * (work.pairs + 0.5 * QUERY_BLOCK * work.tokens);
+    let bytes = work.query_bytes + curve.kv_passes * work.kv_bytes;
+    let work_s = flops / (peaks.flops_per_s * share) + bytes / (peaks.bytes_per_s * curve.memory_share);
+    let critical_path_s = curve.critical_path_ns * NS * work.longest_context;
+    work_s.max(critical_path_s) + curve.longest_context_ns * NS * work.longest_context + curve.launch_us * US
+}
+
+/// The share of the peak that attention reaches with heads of this width.
+#[must_use]
+pub fn compute_share(curve: &PrefillAttentionCurve, head_width: f64) -> f64 {
+    (curve.compute_share * (head_width / 128.0).powf(curve.head_width_exponent)).min(1.0)
+}
+
+/// Decode attention of a layer as a line over bytes.
+#[must_use]
+pub fn decode_attention(curve: &DecodeAttentionCurve, bytes_per_s: f64, work: &DecodeAttention) -> DecodeAttentionLine {
+    if work.sequences <= 0.0 {
+        return DecodeAttentionLine { floor_s: 0.0, s_per_byte: 0.0 };
+    }
+    let heads = work.sequences * work.kv_heads;
+    let share = curve.memory_share * if work.is_kv_narrow { curve.narrow_kv_share } else { 1.0 };
+    let scarcity = (curve.half_bandwidth_heads / heads).powf(curve.half_bandwidth_exponent);
+    let heads_ns = curve.kv_head_ns * heads + curve.query_head_ns * work.sequences * work.query_heads;
+    DecodeAttentionLine {
+        floor_s: curve.launch_us * US + heads_ns * NS,
+        s_per_byte: (1.0 + scarcity) / (bytes_per_s * share),
+    }
+}
+
+/// Seconds of `kernels` that stream `bytes` together.
+#[must_use]
+pub fn stream_s(curve: &StreamCurve, bytes_per_s: f64, kernels: f64, bytes: f64) -> f64 {
+    if bytes <= 0.0 {
+        return 0.0;
+    }
+    (kernels * curve.launch_us * US).hypot(bytes / (bytes_per_s * curve.memory_share))
+}

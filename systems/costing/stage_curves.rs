@@ -1,0 +1,217 @@
+//! The operators of a pipeline stage by efficiency curves.
+//!
+//! Most operators depend on the number of tokens alone, or on that of sampled rows: what they take together is computed
+//! once for each number and kept, exactly; attention is computed for each batch. A micro-batch of a fraction of a token
+//! takes what lies between its two neighbours.
+//!
+//! Owns the kept prices, which say nothing that is not said by the rest; the roofs are the least that any kernel takes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::scenario::EngineSpec;
+
+use super::curves::{self, Experts, Gemm, Peaks, PrefillAttention};
+use super::operator::{KernelKind, Operator, Term};
+use super::rates::{CurveRates, Rates};
+use super::roofline;
+use super::shape::{Feature, FeatureRules, Features, StepShape};
+
+/// Most numbers of tokens whose prices are kept, 8 bytes each: more than any engine's budget is likely to be.
+const MOST_KEPT: u32 = 1 << 17;
+
+/// Kernels of a stage by curve.
+#[derive(Clone, Debug)]
+pub(crate) struct CurveKernels {
+    rates: Rates,
+    curves: CurveRates,
+    rules: FeatureRules,
+    by_tokens: Vec<Operator>,
+    by_rows: Vec<Operator>,
+    by_batch: Vec<Operator>,
+    kept: Arc<Kept>,
+}
+
+/// Whatever has been kept, the prices are the same.
+impl PartialEq for CurveKernels {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |kernels: &Self| (kernels.rates.clone(), kernels.rules, kernels.kept.tokens.most);
+        let operators = |kernels: &Self| [&kernels.by_tokens, &kernels.by_rows, &kernels.by_batch].map(Vec::clone);
+        key(self) == key(other) && operators(self) == operators(other)
+    }
+}
+
+#[derive(Debug)]
+struct Kept {
+    tokens: KeptSeconds,
+    rows: KeptSeconds,
+}
+
+impl CurveKernels {
+    pub(crate) fn new(
+        engine: &EngineSpec,
+        rates: &Rates,
+        curves: &CurveRates,
+        rules: FeatureRules,
+        operators: Vec<Operator>,
+    ) -> Self {
+        let (mut by_tokens, mut by_rows, mut by_batch) = (Vec::new(), Vec::new(), Vec::new());
+        for operator in with_experts_together(operators) {
+            match operator.bytes[0].feature {
+                Feature::SamplePass | Feature::SampledRows => by_rows.push(operator),
+                _ if is_of_tokens(&operator) => by_tokens.push(operator),
+                _ => by_batch.push(operator),
+            }
+        }
+        let tokens = KeptSeconds::new(engine.scheduler.max_num_batched_tokens);
+        let rows = KeptSeconds::new(engine.scheduler.max_num_seqs);
+        let kept = Arc::new(Kept { tokens, rows });
+        Self { rates: rates.clone(), curves: curves.clone(), rules, by_tokens, by_rows, by_batch, kept }
+    }
+
+    /// Seconds of all kernels but decode attention.
+    #[inline]
+    pub(crate) fn seconds(&self, features: &Features) -> f64 {
+        let tokens = features.get(Feature::Tokens);
+        let of_tokens = self.kept.tokens.get(tokens, |count| self.of_count(&self.by_tokens, count));
+        let rows = features.get(Feature::SampledRows);
+        let of_rows = self.kept.rows.get(rows, |count| self.of_count(&self.by_rows, count));
+        of_tokens + of_rows + self.sum(&self.by_batch, features)
+    }
+
+    fn of_count(&self, operators: &[Operator], count: u32) -> f64 {
+        let shape = StepShape { decode_sequences: count, sampled_rows: count, ..StepShape::default() };
+        self.sum(operators, &self.rules.features(&shape, 1.0))
+    }
+
+    fn sum(&self, operators: &[Operator], features: &Features) -> f64 {
+        operators.iter().map(|operator| self.operator_s(operator, features)).sum()
+    }
+
+    fn operator_s(&self, operator: &Operator, features: &Features) -> f64 {
+        let amount = |term: &Term| term.amount * features.get(term.feature);
+        let peaks = Peaks {
+            flops_per_s: self.rates.flops_per_s(operator.precision),
+            bytes_per_s: self.rates.bytes_per_s,
+            processors: self.curves.all.processors,
+        };
+        let flops = amount(&operator.flops);
+        let terms = operator.bytes.each_ref().map(amount);
+        let bytes = terms.iter().sum();
+        let EfficiencyCurves { prefill_attention, elementwise, sampler, .. } = &*self.curves.all;
+        let seconds = match operator.kind {
+            KernelKind::Gemm { depth, columns } => {
+                let rows = features.get(operator.flops.feature);
+                curves::gemm_s(self.curves.gemm(operator.precision), &peaks, &Gemm { rows, depth, columns, bytes })
+            }
+            KernelKind::Stream { kernels } => curves::stream_s(elementwise, peaks.bytes_per_s, kernels, bytes),
+            KernelKind::Sampler => curves::stream_s(sampler, peaks.bytes_per_s, 1.0, bytes),
+            KernelKind::Experts { hidden, inner, matrices } => {
+                let pairs = flops / (2.0 * hidden * inner * matrices);
+                let is_weights = |term: &Term| is_of_experts(term.feature);
+                let weight_bytes = operator.bytes.iter().filter(|term| is_weights(term)).map(amount).sum();
+                let experts = Experts { flops, weight_bytes, pairs, hidden, inner };
+                curves::experts_s(self.curves.experts(), &peaks, &experts)
+            }
+            KernelKind::PrefillAttention { head_width } => {
+                let pairs = features.get(operator.flops.feature);
+                let tokens = features.get(Feature::PrefillTokens);
+                let longest = features.get(Feature::PrefillLongestContext);
+                let is_windowed = operator.flops.feature == Feature::WindowPrefillPairs;
+                let walked = if is_windowed { self.rules.window_tokens + tokens } else { f64::INFINITY };
+                let work = PrefillAttention {
+                    pairs,
+                    tokens,
+                    longest_context: longest.min(walked),
+                    flops_per_pair: operator.flops.amount,
+                    head_width,
+                    query_bytes: terms[1],
+                    kv_bytes: terms[0],
+                };
+                curves::prefill_attention_s(prefill_attention, &peaks, &work)
+            }
+        };
+        operator.layers * seconds.max(roofline(flops / peaks.flops_per_s, bytes / peaks.bytes_per_s))
+    }
+}
+
+/// Whether what an operator does depends on the number of tokens alone.
+fn is_of_tokens(operator: &Operator) -> bool {
+    let used = operator.bytes.iter().chain([&operator.flops]).filter(|term| term.amount > 0.0);
+    used.map(|term| term.feature).all(|feature| {
+        matches!(feature, Feature::Pass | Feature::Tokens | Feature::BusiestTokens) || is_of_experts(feature)
+    })
+}
+
+/// Weights of routed experts are proportional to it.
+fn is_of_experts(feature: Feature) -> bool {
+    matches!(feature, Feature::Experts | Feature::BusiestExperts)
+}
+
+/// The products and streams of routed experts as one operator, which is how they are measured.
+fn with_experts_together(operators: Vec<Operator>) -> Vec<Operator> {
+    let mut kept: Vec<Operator> = Vec::with_capacity(operators.len());
+    for operator in operators {
+        let is_part = matches!(operator.kind, KernelKind::Experts { .. });
+        let whole = kept.iter_mut().find(|other| is_part && other.kind == operator.kind);
+        let Some(whole) = whole else {
+            kept.push(operator);
+            continue;
+        };
+        if operator.flops.amount > 0.0 {
+            whole.precision = operator.precision;
+            whole.flops = Term::new(operator.flops.feature, whole.flops.amount + operator.flops.amount);
+        }
+        for term in operator.bytes.iter().filter(|term| term.amount > 0.0) {
+            let same = whole.bytes.iter().position(|sum| sum.amount > 0.0 && sum.feature == term.feature);
+            let free = || whole.bytes.iter().position(|sum| sum.amount == 0.0);
+            let slot = same.or_else(free).expect("experts have weights, and tokens that go to them or to all");
+            whole.bytes[slot] = Term::new(term.feature, whole.bytes[slot].amount + term.amount);
+        }
+    }
+    kept
+}
+
+/// Seconds for each whole number up to `most`, computed when first asked for.
+#[derive(Debug)]
+struct KeptSeconds {
+    most: u32,
+    /// Bits of the seconds; 0 where not yet computed, which no price of anything is.
+    bits: OnceLock<Box<[AtomicU64]>>,
+}
+
+impl KeptSeconds {
+    fn new(most: u32) -> Self {
+        Self { most: most.min(MOST_KEPT), bits: OnceLock::new() }
+    }
+
+    #[inline]
+    fn get(&self, count: f64, price: impl Fn(u32) -> f64) -> f64 {
+        if count <= 0.0 {
+            return 0.0;
+        }
+        let below = count.floor();
+        let below_s = self.whole(below as u32, &price);
+        if below == count {
+            return below_s;
+        }
+        below_s + (count - below) * (self.whole(below as u32 + 1, &price) - below_s)
+    }
+
+    #[inline]
+    fn whole(&self, count: u32, price: impl Fn(u32) -> f64) -> f64 {
+        if count > self.most {
+            return price(count);
+        }
+        let bits = self.bits.get_or_init(|| (0..=self.most).map(|_| AtomicU64::new(0)).collect());
+        let slot = &bits[count as usize];
+        let known = slot.load(Ordering::Relaxed);
+        if known != 0 {
+            return f64::from_bits(known);
+        }
+        let seconds = price(count);
+        slot.store(seconds.to_bits(), Ordering::Relaxed);
+        seconds
+    }
+}

@@ -1,0 +1,248 @@
+//! What holds of every price by efficiency curve, whatever the coefficients; and how kernels are launched.
+
+use std::sync::Arc;
+
+use oracle_components::device::Efficiency;
+use oracle_components::efficiency::{
+    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+};
+use oracle_components::model::ModelArchitecture;
+use oracle_components::scenario::{KernelLaunch, Scenario};
+use oracle_systems::costing::StepShape;
+use oracle_systems::costing::curves::{Gemm, Peaks, gemm_s};
+use proptest::prelude::*;
+
+use crate::laws::{models, shapes};
+use crate::{LINK_BYTES_PER_S, assert_near, cost, decode, llama2_13b, prefill, scenario, seconds};
+
+/// A device's peaks, as `scenario` has them.
+const FLOPS_PER_S: f64 = 624e12;
+const BYTES_PER_S: f64 = 2039e9;
+
+fn gemm_curves() -> impl Strategy<Value = GemmCurve> {
+    let shares = [0.3..1.0, 0.5..1.0, 0.01..1.0, 0.3..1.0_f64];
+    (shares, 0.8..12.0_f64, 0.0..10.0_f64, 0.0..1.0_f64, 0.0..800.0_f64, 0.0..4.0_f64, 0.0..5.0_f64).prop_map(
+        |(
+            [compute_share, halved_tile_share, whole_wave_share, memory_share],
+            exponent,
+            launch_us,
+            depth_ns,
+            start,
+            split,
+            passes,
+        )| {
+            GemmCurve {
+                compute_share,
+                halved_tile_share,
+                whole_wave_share,
+                memory_share,
+                overlap_exponent: exponent,
+                launch_us,
+                depth_ns,
+                tile_start_depth: start,
+                split_us: split,
+                split_passes: split,
+                quantise_passes: passes,
+            }
+        },
+    )
+}
+
+fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
+    ([0.3..1.0, 0.5..1.0, 0.01..1.0_f64], 0.0..80.0_f64, 0.0..20.0_f64, 0.0..30.0_f64, 0.0..128.0_f64).prop_map(
+        |(
+            [memory_share, narrow_kv_share, half_bandwidth_exponent],
+            half_bandwidth_heads,
+            launch_us,
+            head_ns,
+            mixed_rows,
+        )| {
+            DecodeAttentionCurve {
+                memory_share,
+                narrow_kv_share,
+                half_bandwidth_heads,
+                half_bandwidth_exponent,
+                launch_us,
+                kv_head_ns: head_ns,
+                query_head_ns: 0.1 * head_ns,
+                mixed_rows,
+            }
+        },
+    )
+}
+
+fn curves() -> impl Strategy<Value = EfficiencyCurves> {
+    let experts = ([0.3..1.0, 0.3..1.0, 0.5..1.0_f64], 0.8..5.0_f64, 0.0..40.0_f64, 0.0..20.0_f64);
+    let experts =
+        experts.prop_map(|([compute_share, memory_share, routing_share], exponent, launch_us, passes)| ExpertsCurve {
+            compute_share,
+            memory_share,
+            overlap_exponent: exponent,
+            launch_us,
+            routing_share,
+            hidden_passes: passes,
+            inner_passes: passes,
+        });
+    let prefill = ([0.3..1.0, 0.3..1.0_f64], 0.0..0.8_f64, 0.0..3.0_f64, 0.0..20.0_f64, 0.0..30.0_f64);
+    let prefill = prefill.prop_map(|([compute_share, memory_share], exponent, kv_passes, launch_us, context_ns)| {
+        PrefillAttentionCurve {
+            compute_share,
+            head_width_exponent: exponent,
+            memory_share,
+            kv_passes,
+            launch_us,
+            longest_context_ns: context_ns,
+            critical_path_ns: 1.5 * context_ns,
+        }
+    });
+    let stream =
+        || (0.0..30.0_f64, 0.3..1.0_f64).prop_map(|(launch_us, memory_share)| StreamCurve { launch_us, memory_share });
+    let processors = prop::sample::select(vec![2.0, 80.0, 132.0]);
+    (processors, [gemm_curves(), gemm_curves()], experts, prefill, [decode_curves(), decode_curves()], stream())
+        .prop_map(|(processors, [gemm, gemm_8bit], experts, prefill_attention, [grouped, multi_head], stream)| {
+            EfficiencyCurves {
+                processors,
+                gemm,
+                gemm_8bit,
+                experts,
+                experts_8bit: experts,
+                prefill_attention,
+                decode_attention: grouped,
+                decode_attention_multi_head: multi_head,
+                elementwise: stream,
+                sampler: stream,
+            }
+        })
+}
+
+fn by_curve(mut scenario: Scenario, curves: EfficiencyCurves) -> Scenario {
+    let efficiency = Efficiency::Curve(Arc::new(curves));
+    for gpu in &mut scenario.gpus {
+        gpu.efficiency = efficiency.clone();
+    }
+    scenario
+}
+
+/// More of the same work: tokens at the end of a chunk, rows, decodes of the mean context.
+fn more(shape: StepShape, context: u64, amount: u32) -> Vec<(StepShape, u64)> {
+    let mut grown = vec![(StepShape { sampled_rows: shape.sampled_rows + amount, ..shape }, context)];
+    if shape.prefill_tokens > 0 {
+        let (tokens, longest) = (u64::from(amount), u64::from(shape.prefill_longest_context));
+        grown.push((
+            StepShape {
+                prefill_tokens: shape.prefill_tokens + amount,
+                prefill_pairs: shape.prefill_pairs + tokens * longest + tokens * (tokens + 1) / 2,
+                prefill_context_tokens: shape.prefill_context_tokens + tokens,
+                prefill_longest_context: shape.prefill_longest_context + amount,
+                ..shape
+            },
+            context,
+        ));
+    }
+    if shape.decode_sequences > 0 {
+        let mean = context.div_ceil(u64::from(shape.decode_sequences));
+        let decodes = StepShape { decode_sequences: shape.decode_sequences + amount, ..shape };
+        grown.push((decodes, context + mean * u64::from(amount)));
+        grown.push((shape, context + u64::from(amount)));
+    }
+    grown
+}
+
+proptest! {
+    #[test]
+    fn no_price_is_below_the_roof_of_a_peak(
+        model in models(), shape in shapes(), context in 0..1_000_000_u64, curves in curves(),
+        (tensor, pipeline, microbatches) in (1..9_u32, 1..9_u32, 1..9_u32),
+    ) {
+        let scenario = by_curve(scenario(model, tensor, pipeline, microbatches), curves);
+        let step = cost(&scenario).prepare(&shape);
+        let work = step.work(context);
+        let took = seconds(&step, context) + 1e-9;
+        prop_assert!(took >= work.flops_per_gpu / FLOPS_PER_S);
+        prop_assert!(took >= work.memory_bytes_per_gpu / BYTES_PER_S);
+        prop_assert!(took >= work.ring_bytes / LINK_BYTES_PER_S);
+    }
+
+    #[test]
+    fn more_work_takes_longer(
+        model in models(), shape in shapes(), context in 0..1_000_000_u64, curves in curves(), amount in 1..1000_u32,
+    ) {
+        let cost = cost(&by_curve(scenario(model, 1, 1, 1), curves));
+        let base = cost.prepare(&shape).duration(context);
+        for (grown, context) in more(shape, context, amount) {
+            let took = cost.prepare(&grown).duration(context);
+            prop_assert!(took.0 + 1 >= base.0, "{grown:?} at {context} after {shape:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_is_a_convex_line_over_its_decode_context(
+        model in models(), shape in shapes(), context in 0..300_000_u64, curves in curves(),
+    ) {
+        let model = ModelArchitecture { sliding_window: None, ..model };
+        let step = cost(&by_curve(scenario(model, 1, 1, 1), curves)).prepare(&shape);
+        let [near, middle, far] = [1, 2, 3].map(|times| step.duration(times * context).0);
+        prop_assert!(far + near + 2 >= 2 * middle);
+        // One roof bends into the other once; from there on the line is straight.
+        let [near, middle, far] = [100, 200, 300].map(|times| step.duration(times * context.max(1_000)).as_secs_f64());
+        prop_assert!(((far - middle) - (middle - near)).abs() <= 1e-6 * far);
+    }
+
+    #[test]
+    fn a_kept_price_is_the_price(
+        model in models(), first in shapes(), second in shapes(), curves in curves(), microbatches in 1..5_u32,
+    ) {
+        let scenario = by_curve(scenario(model, 1, 4, microbatches), curves);
+        let used = cost(&scenario);
+        let _ = used.prepare(&second);
+        let _ = used.prepare(&first);
+        prop_assert_eq!(used.prepare(&first).duration(999), cost(&scenario).prepare(&first).duration(999));
+        // What has been priced does not make two engines unlike.
+        prop_assert!(used == cost(&scenario));
+    }
+
+    #[test]
+    fn a_product_grows_with_each_of_its_sides(
+        curve in gemm_curves(), (m, n, k) in (1..5000_u32, 16..30_000_u32, 16..20_000_u32), processors in 1..200_u32,
+    ) {
+        let peaks = Peaks { flops_per_s: 312e12, bytes_per_s: 2e12, processors: f64::from(processors) };
+        let time = |m: u32, n: u32, k: u32| {
+            let (rows, columns, depth) = (f64::from(m), f64::from(n), f64::from(k));
+            let bytes = 2.0 * (columns * depth + rows * (columns + depth));
+            gemm_s(&curve, &peaks, &Gemm { rows, columns, depth, bytes })
+        };
+        let base = time(m, n, k) * (1.0 - 1e-12);
+        prop_assert!(time(m + 1, n, k) >= base && time(m, n + 1, k) >= base && time(m, n, k + 1) >= base);
+    }
+}
+
+#[test]
+fn a_captured_batch_runs_with_as_many_tokens_as_the_next_graph_has() {
+    let mut captured = scenario(llama2_13b(), 1, 1, 1);
+    let free = cost(&captured);
+    captured.engines[0].kernel_launch = KernelLaunch::Graphs([64, 512].into());
+    let graphs = cost(&captured);
+    let time = |cost: &oracle_systems::costing::StepCost, shape: &StepShape| seconds(&cost.prepare(shape), 0);
+    // A size that is captured, and one above all, are as they are.
+    for tokens in [64, 512, 513, 2048] {
+        assert_eq!(time(&graphs, &prefill(tokens)), time(&free, &prefill(tokens)));
+    }
+    assert_eq!(time(&graphs, &StepShape::default()), time(&free, &StepShape::default()));
+    // 300 tokens are multiplied as 512, and attend as 300.
+    let padded = time(&graphs, &prefill(300));
+    assert!(padded > 1.5 * time(&free, &prefill(300)) && padded < time(&free, &prefill(512)));
+    assert_near(time(&graphs, &prefill(300)), time(&graphs, &prefill(301)), 1e-3);
+}
+
+#[test]
+fn kernels_launched_one_by_one_take_what_the_host_takes() {
+    let mut eager = scenario(llama2_13b(), 1, 1, 1);
+    let free = cost(&eager);
+    eager.engines[0].kernel_launch = KernelLaunch::Eager { launch_s: 1e-3 };
+    // A layer: 4 products, 2 norms, rotary embedding, KV write, activation, attention; the embedding; head and sampler (8).
+    let kernels = 40 * 10 + 1 + 1 + 8;
+    assert_near(seconds(&cost(&eager).prepare(&decode(1)), 100), f64::from(kernels) * 1e-3, 1e-9);
+    eager.engines[0].kernel_launch = KernelLaunch::Eager { launch_s: 1e-9 };
+    assert_eq!(cost(&eager).prepare(&decode(1)).duration(100), free.prepare(&decode(1)).duration(100));
+    assert_eq!(cost(&eager).prepare(&StepShape::default()).duration(0).0, 1);
+}

@@ -1,0 +1,58 @@
+//! `validate-points`.
+
+use serde_json::Value;
+
+use crate::Desk;
+
+const HEAD: &str =
+    "system,model_path,backend,backend_version,isl,osl,concurrency,tp_size,gemm_quant_mode,ttft_ms,tpot_ms,id";
+
+#[test]
+fn points_are_closed_loops() {
+    let desk = Desk::new();
+    let rows =
+        [1, 4, 32].map(|clients| format!("h100_sxm,Qwen/Qwen3-8B,vllm,0.19.0,1000,100,{clients},1,,50,10,c{clients}"));
+    desk.write(
+        "points.csv",
+        &format!("{HEAD}\n{}\nh100_sxm,Qwen/Qwen3-8B,sglang,1,1000,100,4,1,,50,10,x\n", rows.join("\n")),
+    );
+    let report = desk.json("validate-points points.csv");
+    let points = report["points"].as_array().expect("a list");
+    assert_eq!(points.len(), 3, "another engine's point is left out");
+    let of = |point: &Value, metric: usize| point["metrics"][metric]["predicted"].as_f64().expect("a number");
+    // More clients wait longer and decode slower; one alone has each step for itself.
+    for pair in points.windows(2) {
+        assert!(of(&pair[0], 0) <= of(&pair[1], 0) && of(&pair[0], 1) < of(&pair[1], 1), "{pair:?}");
+    }
+    let weights_ms = 16.4e9 / 3.35e12 * 1e3;
+    assert!(of(&points[0], 1) > weights_ms);
+    let medians = &report["median_abs_error_pct"]["groups"]["Qwen/Qwen3-8B bf16 on h100_sxm, tp 1"];
+    assert_eq!(medians["points"], 3);
+    let mut errors: Vec<f64> =
+        points.iter().map(|point| point["metrics"][1]["error_pct"].as_f64().expect("a number").abs()).collect();
+    errors.sort_by(f64::total_cmp);
+    assert_eq!(medians["tpot_ms"].as_f64(), Some(errors[1]));
+    let told = desk.run("validate-points points.csv");
+    assert!(told.out.contains("median of |error|") && told.err.contains("1 points of another backend"), "{}", told.err);
+}
+
+#[test]
+fn a_table_that_is_none_is_said_to_be() {
+    let desk = Desk::new();
+    let row = "h100_sxm,Qwen/Qwen3-8B,vllm,0.19.0,1000,100,4,1,,50,10,x";
+    for (table, expected) in [
+        ("system,isl\n".to_owned(), "points.csv:1: the header lacks model_path and osl and ttft_ms and tpot_ms"),
+        (format!("{HEAD}\n"), "points.csv: has no rows"),
+        (format!("{HEAD}\n{}\n", row.replace("1000", "long")), "points.csv:2: isl: is \"long\""),
+        (format!("{HEAD}\n{}\n", row.replace(",4,1,", ",,1,")), "points.csv:2: concurrency"),
+        (format!("{HEAD}\n{}\n", row.replace("Qwen3-8B", "Qwen9-8B")), "no model \"Qwen/Qwen9-8B\" in the catalog"),
+        (format!("{HEAD}\n{}\n", row.replace("h100_sxm", "abacus")), "no device \"abacus\" in the catalog"),
+    ] {
+        desk.write("points.csv", &table);
+        let told = desk.run("validate-points points.csv");
+        assert_eq!((told.code, told.out.as_str()), (2, ""), "{}", told.err);
+        assert!(told.err.contains(expected), "{table}\n{}", told.err);
+    }
+    let told = desk.run("validate-points absent.csv");
+    assert!(told.code == 2 && told.err.contains("absent.csv"), "{}", told.err);
+}

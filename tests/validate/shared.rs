@@ -1,0 +1,65 @@
+//! Runs and points that others measured. They are not in this repository; where they are not beside it either, these
+//! tests say that they are skipped. Bounds are loose: FIDELITY.md has the figures.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::Desk;
+
+/// A file of `$LLMPERFORACLE_SHARED`, or of the folder `shared` beside the checkout.
+fn shared(name: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let folder = std::env::var_os("LLMPERFORACLE_SHARED").map_or_else(beside, PathBuf::from);
+    let path = folder.join(name);
+    if !path.exists() {
+        eprintln!("skipped: no {} (set LLMPERFORACLE_SHARED)", path.display());
+        return None;
+    }
+    path.canonicalize().ok()
+}
+
+fn validated(name: &str) -> Option<Value> {
+    let folder = shared(&format!("data/realruns/{name}"))?;
+    Some(Desk::new().json(&format!("validate-run {}", folder.display())))
+}
+
+fn error_pct(comparison: &Value, metric: &str) -> f64 {
+    crate::metric(comparison, metric)["error_pct"].as_f64().expect("a prediction")
+}
+
+#[test]
+fn kv_pools_are_within_a_twentieth_of_what_vllm_logged() {
+    for name in
+        ["rtx4090-llama3.1-8b-tp1-mns256", "ispass26-a6000-llama3.1-8b-pulse-pc", "h100-qwen3-14b-rate-agg-2rps"]
+    {
+        let Some(comparison) = validated(name) else { return };
+        let blocks = |key: &str| comparison["kv_blocks"][key].as_f64().expect("a number");
+        let error = blocks("predicted") / blocks("measured") - 1.0;
+        assert!(error.abs() < 0.05, "{name}: {} of {} blocks", blocks("predicted"), blocks("measured"));
+    }
+}
+
+#[test]
+fn prefix_hits_are_those_of_the_run() {
+    let Some(comparison) = validated("ispass26-a6000-llama3.1-8b-pulse-pc") else { return };
+    assert!(error_pct(&comparison, "prefix_hit_pct.0").abs() < 2.0);
+}
+
+#[test]
+fn makespans_are_those_of_the_runs() {
+    for (name, bound_pct) in [("rtx4090-llama3.1-8b-tp1-mns256", 20.0), ("rtxpro6000-llama3.1-8b-tp1", 10.0)] {
+        let Some(comparison) = validated(name) else { return };
+        assert!(error_pct(&comparison, "makespan_s").abs() < bound_pct, "{name}");
+        assert_eq!(comparison["statistics"].as_array().map(Vec::len), Some(15));
+    }
+}
+
+#[test]
+fn serving_points_are_read_and_simulated() {
+    let Some(file) = shared("data/e2e_h100_h200_train.csv") else { return };
+    let report = Desk::new().json(&format!("validate-points {}", file.display()));
+    assert_eq!(report["points"].as_array().map(Vec::len), Some(153));
+    let tpot = report["median_abs_error_pct"]["all"]["tpot_ms"].as_f64().expect("a number");
+    assert!(tpot < 30.0, "{tpot}");
+}
