@@ -124,5 +124,6 @@ pub(super) const FABRICS: &[EmbeddedFile] =
 /// One file a kind of server.
 pub(super) const TOPOLOGIES: &[EmbeddedFile] =
     embedded!("topologies": "DGX-A100", "DGX-B200", "DGX-H100", "DGX-H200", "GB200-NVL72", "PCIe-4", "PCIe-5");
+
 /// One file an efficiency curve.
 pub(super) const CURVES: &[EmbeddedFile] = embedded!("efficiency": "A100-SXM", "H100-SXM", "RTX-4090", "RTX-PRO-6000");
