@@ -230,6 +230,7 @@ impl<'a> Draft<'a> {
                 "strategy": "TP_PP", "tp_degree": instance.tp, "pp_stages": instance.pp, "gpu_ids": gpu_ids,
             });
             if self.spreads_experts(instance) {
+                parallelism["strategy"] = json!("TP");
                 parallelism["expert_parallel"] = json!(true);
                 parallelism["dp_degree"] = json!(instance.dp);
             }

@@ -183,3 +183,27 @@ fn prefill_and_decode_pools_share_a_request() {
     assert_eq!(told.code, 2);
     assert!(told.err.contains("no framework decodes what this one prefills"), "{}", told.err);
 }
+
+#[test]
+fn pools_shared_experts_and_energy_are_predicted() {
+    let desk = Desk::new();
+    let instance = |role: &str, tp: u32, dp: u32, ep: u32| json!({"role": role, "count": 1, "tp": tp, "pp": 1, "dp": dp, "ep": ep});
+    let experts = "Qwen/Qwen3-30B-A3B";
+    for (name, model, instances) in [
+        ("apart", "meta-llama/Llama-3.1-8B", json!([instance("prefill", 1, 1, 1), instance("decode", 1, 1, 1)])),
+        ("ranks", experts, json!([instance("both", 2, 1, 2)])),
+        ("engines", experts, json!([instance("both", 1, 2, 2)])),
+    ] {
+        let mut run = small_run(json!({"makespan_s": 1, "server_energy_j": 1}));
+        run["model"] = json!(model);
+        run["instances"] = instances;
+        desk.run_folder(name, &run, &requests(50));
+        let comparison = desk.json(&format!("validate-run {name}"));
+        let (makespan_s, energy_j) = (predicted(&comparison, "makespan_s"), predicted(&comparison, "server_energy_j"));
+        assert!(makespan_s > 0.0, "{name}");
+        // Two boards of 120 to 700 W, and one server.
+        let power_w = energy_j / makespan_s;
+        assert!((2.0 * 120.0 + 330.0..2.0 * 700.0 + 330.0 + 1.0).contains(&power_w), "{name}: {power_w} W");
+        assert_eq!(comparison["requests"], json!({"total": 50, "succeeded": 50}), "{name}");
+    }
+}
