@@ -240,7 +240,7 @@ impl Loose {
     fn feed(&mut self, routed: Vec<Routed>) {
         for routed in routed {
             let shard = routed.request.engine as usize / self.shard_engines;
-            self.shards[shard].feed(std::iter::once(routed));
+            self.shards[shard].feed(routed);
         }
     }
 

@@ -127,8 +127,8 @@ impl Shard {
     }
 
     /// Puts a request among those that arrive in the next window.
-    pub fn feed(&mut self, routed: impl Iterator<Item = Routed>) {
-        self.hub_mut().feed.extend(routed);
+    pub fn feed(&mut self, routed: Routed) {
+        self.hub_mut().feed.push(routed);
     }
 
     /// What the world shares.

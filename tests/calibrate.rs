@@ -1,8 +1,10 @@
 //! `calibrate kernels`: known coefficients are found again, the committed ones are what the program finds, and mistakes in
 //! files are told.
 
+mod shared_files;
+
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use llmperforacle::calibrate::{Calibration, Fitted, KernelFiles, fit_kernels};
 use llmperforacle::catalog::{Catalog, FitError};
@@ -29,16 +31,9 @@ fn error<'a>(errors: &'a [FitError], operator: &str) -> &'a FitError {
     errors.iter().find(|error| error.operator == operator).unwrap_or_else(|| panic!("{operator} was measured"))
 }
 
-/// Measured kernels of the folder shared beside the checkout; `None`, said so, where it is not there.
+/// Measured kernels; `None`, said so, where they are not there.
 fn shared(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let folder = std::env::var_os("LLMPERFORACLE_SHARED").map_or(beside, PathBuf::from);
-    let path = folder.join("data/kernels").join(name);
-    if !path.exists() {
-        eprintln!("skipped: no {} (set LLMPERFORACLE_SHARED)", path.display());
-        return None;
-    }
-    Some(path)
+    shared_files::shared(&format!("data/kernels/{name}"))
 }
 
 #[test]

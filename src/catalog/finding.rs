@@ -31,15 +31,23 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(out, ":{line}")?;
-        }
-        if !self.key.is_empty() {
-            write!(out, ": {}", self.key)?;
-        }
+        write_at(out, &self.file, self.line, &self.key)?;
         write!(out, ": {}", self.message)
     }
+}
+
+/// Where something is: the file, its line and key as far as they are known.
+pub(crate) fn write_at(
+    out: &mut fmt::Formatter<'_>,
+    file: &Path,
+    line: Option<impl fmt::Display>,
+    key: &str,
+) -> fmt::Result {
+    write!(out, "{}", file.display())?;
+    if let Some(line) = line {
+        write!(out, ":{line}")?;
+    }
+    if key.is_empty() { Ok(()) } else { write!(out, ": {key}") }
 }
 
 /// Why a file gives no model.

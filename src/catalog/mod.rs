@@ -32,6 +32,7 @@ pub use curve_file::{CurveFile, FitError, TakenOver};
 pub use device_file::{CatalogDevice, DeviceCurves, DeviceLink, LinkKind};
 pub use fabric_file::CatalogFabric;
 pub use fabric_fit::{MeasuredCollective, fit_protocols};
+pub(crate) use finding::write_at;
 pub use finding::{CatalogError, Finding, Severity};
 pub use hf_config::{HfModel, load_hf_config};
 pub use model_file::{CatalogModel, PublishedActive, PublishedParameters};

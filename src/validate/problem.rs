@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::catalog::CatalogError;
+use crate::catalog::{CatalogError, write_at};
 use crate::config::Diagnostic;
 
 /// One thing that is wrong.
@@ -29,13 +29,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(out, ":{line}")?;
-        }
-        if !self.key.is_empty() {
-            write!(out, ": {}", self.key)?;
-        }
+        write_at(out, &self.file, self.line, &self.key)?;
         write!(out, ": {}", self.message)
     }
 }

@@ -8,6 +8,8 @@ mod overrides;
 mod pools;
 mod runs;
 mod shared;
+#[path = "../shared_files/mod.rs"]
+mod shared_files;
 mod signals;
 mod threads;
 

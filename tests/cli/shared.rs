@@ -1,23 +1,10 @@
 //! Files of others: the predecessor's examples and public traces. They are not in this repository; where they are not
 //! beside it either, these tests say that they are skipped.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
+use crate::shared_files::shared;
 use crate::{Desk, assert_conserved, number};
-
-/// A file of `$LLMPERFORACLE_SHARED`, or of the folder `shared` beside the checkout.
-fn shared(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let folder = std::env::var_os("LLMPERFORACLE_SHARED").map_or_else(beside, PathBuf::from);
-    let path = folder.join(name);
-    if !path.exists() {
-        eprintln!("skipped: no {} (set LLMPERFORACLE_SHARED)", path.display());
-        return None;
-    }
-    path.canonicalize().ok()
-}
 
 /// Laws that hold of any run with tokens to stream.
 fn assert_sane(summary: &Value) {

@@ -5,6 +5,8 @@ mod folders;
 mod points;
 mod runs;
 mod shared;
+#[path = "../shared_files/mod.rs"]
+mod shared_files;
 
 use std::fs;
 use std::path::PathBuf;

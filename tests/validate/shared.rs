@@ -1,23 +1,10 @@
 //! Runs and points that others measured. They are not in this repository; where they are not beside it either, these
 //! tests say that they are skipped. Bounds are loose: FIDELITY.md has the figures.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
 use crate::Desk;
-
-/// A file of `$LLMPERFORACLE_SHARED`, or of the folder `shared` beside the checkout.
-fn shared(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let folder = std::env::var_os("LLMPERFORACLE_SHARED").map_or_else(beside, PathBuf::from);
-    let path = folder.join(name);
-    if !path.exists() {
-        eprintln!("skipped: no {} (set LLMPERFORACLE_SHARED)", path.display());
-        return None;
-    }
-    path.canonicalize().ok()
-}
+use crate::shared_files::shared;
 
 fn validated(name: &str) -> Option<Value> {
     let folder = shared(&format!("data/realruns/{name}"))?;
