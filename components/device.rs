@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::efficiency::EfficiencyCurves;
+use crate::kernel_times::KernelTimes;
 
 /// Dense (not sparse) peak of the matrix units by element type, in FLOP/s. `None` where the device lacks the type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,8 @@ pub enum Efficiency {
     },
     /// By kernel and shape.
     Curve(Arc<EfficiencyCurves>),
+    /// As measured; by curve between what was measured and beyond.
+    Table(Arc<EfficiencyCurves>, Arc<KernelTimes>),
 }
 
 impl Efficiency {

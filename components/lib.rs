@@ -7,6 +7,7 @@ pub mod device;
 pub mod efficiency;
 pub mod engine;
 pub mod hardware;
+pub mod kernel_times;
 pub mod kv;
 pub mod model;
 pub mod pools;

@@ -4,15 +4,14 @@
 use std::path::Path;
 
 use oracle_components::efficiency::{DecodeAttentionCurve, EfficiencyCurves, PrefillAttentionCurve, StreamCurve};
-use oracle_components::model::ModelArchitecture;
 use oracle_systems::costing::curves::{
     DecodeAttention, Gemm, PrefillAttention, compute_share, decode_attention, prefill_attention_s, stream_s,
 };
 
 use super::fit::{Point, errors, fit, hold_out};
-use super::measured::{AttentionLine, DenseLine, MeasuredError, PerSequenceLine, Timed, read};
 use super::operators::{Decode, decode_s, fit_gemm, gemm};
-use super::{Calibration, Fitted, KernelFiles, starts};
+use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
+use crate::measured::{AttentionLine, DenseLine, PerSequenceLine, Profile, Timed, read};
 
 /// Bytes of a 16-bit element.
 const ELEMENT_BYTES: f64 = 2.0;
@@ -22,12 +21,6 @@ const SHORTEST_CONTEXT: u32 = 128;
 const CACHED_BYTES: std::ops::Range<f64> = 2e6..80e6;
 /// Bytes that the sampler moves for each entry of the vocabulary: 16 bits in, 32 bits written and read.
 const SAMPLED_BYTES: f64 = 2.0 + 4.0 + 4.0;
-
-/// What was measured of a model on so many ranks.
-struct Profile<'a> {
-    model: &'a ModelArchitecture,
-    ranks: u32,
-}
 
 /// Points of all profiles.
 #[derive(Default)]
@@ -41,40 +34,9 @@ struct Points {
 }
 
 impl Profile<'_> {
-    fn width(&self, whole: u32) -> u32 {
-        whole / self.ranks
-    }
-
-    /// Columns and depth of a product, by vLLM's name of it.
-    fn product(&self, layer: &str) -> Option<(u32, u32)> {
-        let model = self.model;
-        let (heads, kv_heads) = (self.width(model.heads), self.width(model.kv_heads));
-        Some(match layer {
-            "qkv_proj" => ((heads + 2 * kv_heads) * model.head_dim, model.hidden),
-            "o_proj" => (model.hidden, heads * model.head_dim),
-            "gate_up_proj" => (2 * self.width(model.intermediate), model.hidden),
-            "down_proj" => (model.hidden, self.width(model.intermediate)),
-            "lm_head" => (self.width(model.vocab), model.hidden),
-            _ => return None,
-        })
-    }
-
-    /// Bytes of a token in a stream, by its name.
-    fn stream_bytes(&self, layer: &str) -> Option<f64> {
-        let model = self.model;
-        let rotated = (self.width(model.heads) + self.width(model.kv_heads)) * model.head_dim;
-        let elements = match layer {
-            "layernorm" | "final_layernorm" => 4 * model.hidden,
-            "act_fn" => 3 * self.width(model.intermediate),
-            "rotary_emb" => 2 * rotated,
-            _ => return None,
-        };
-        Some(f64::from(elements) * ELEMENT_BYTES)
-    }
-
     fn attention(&self, line: &AttentionLine) -> (PrefillAttention, Decode) {
         let width = f64::from(self.model.head_dim);
-        let (heads, kv_heads) = (f64::from(self.width(self.model.heads)), f64::from(self.width(self.model.kv_heads)));
+        let (heads, kv_heads) = (f64::from(self.width(self.model.heads)), f64::from(self.kv_heads()));
         let (chunk, before) = (f64::from(line.prefill_chunk), f64::from(line.kv_prefill));
         let (sequences, context) = (f64::from(line.n_decode), f64::from(line.kv_decode));
         let kv_bytes = 2.0 * kv_heads * width * ELEMENT_BYTES;

@@ -1,17 +1,14 @@
 //! `calibrate kernels`: efficiency curves out of measured kernels.
 //!
-//! Files of measured kernels become points (`measured`, `layers`); each operator's curve is fitted to half of the shapes and
+//! Files of measured kernels (`crate::measured`) become points (`layers`); each operator's curve is fitted to half of the shapes and
 //! tried on the other half (`operators`, by the least squares of `fit`); the result is a curve file, with its errors
 //! (`catalog::CurveFile`). The formulas are those that price a step, `oracle_systems::costing::curves`, so what is fitted is what is
 //! used.
 
 mod fit;
 mod layers;
-mod measured;
 mod operators;
 mod starts;
-
-use std::path::PathBuf;
 
 use oracle_components::device::DeviceSpec;
 use oracle_components::efficiency::EfficiencyCurves;
@@ -19,27 +16,7 @@ use oracle_components::model::ModelArchitecture;
 use oracle_systems::costing::curves::Peaks;
 
 use crate::catalog::FitError;
-pub use measured::MeasuredError;
-
-/// Measured kernels of one device.
-#[derive(Clone, Debug, Default)]
-pub struct KernelFiles {
-    /// Matrix products in 16 bits: `m,n,k,latency_ms`.
-    pub gemm: Option<PathBuf>,
-    /// The same in 8 bits, activations quantised on the way.
-    pub gemm_8bit: Option<PathBuf>,
-    /// A layer's prefill attention: `batch,seq,heads,kv_heads,head_dim,kv_dtype,latency_ms`.
-    pub prefill_attention: Option<PathBuf>,
-    /// A layer's decode attention: `batch,kv_len,heads,kv_heads,head_dim,kv_dtype,latency_ms`.
-    pub decode_attention: Option<PathBuf>,
-    /// A layer's routed experts: `gpu,dtype,hidden,inter,experts,topk,tp,ep,distribution,tokens,latency_ms`.
-    pub experts: Option<PathBuf>,
-    /// The `gpu` of the lines of `experts` that count.
-    pub experts_gpu: Option<String>,
-    /// Folders with the layers of a model under vLLM (`dense.csv`, `per_sequence.csv`, `attention.csv`), each with the ranks
-    /// that it was divided among.
-    pub layers: Vec<(PathBuf, u32)>,
-}
+pub use crate::measured::{KernelFiles, MeasuredError};
 
 /// Where fits are made.
 #[derive(Clone, Copy, Debug)]

@@ -13,8 +13,8 @@ use oracle_systems::costing::curves::{
 };
 
 use super::fit::{Point, errors, fit, hold_out};
-use super::measured::{DecodeLine, ExpertsLine, GemmLine, MeasuredError, PrefillLine, Timed, read};
-use super::{Calibration, Fitted, KernelFiles, starts};
+use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
+use crate::measured::{DecodeLine, ExpertsLine, GemmLine, PrefillLine, REAL_GATE, Timed, read};
 
 /// Least and greatest depth of a product, and the fewest columns.
 const DEPTHS: std::ops::RangeInclusive<u32> = 256..=16_384;
@@ -24,8 +24,6 @@ const SHORTEST_PREFILL: u32 = 128;
 const SHORTEST_CONTEXT: u32 = 256;
 /// KV bytes between these may stay in an L2 cache (40 MB on an A100, 50 MB on an H100, 72 MB on an RTX 4090).
 const CACHED_BYTES: std::ops::Range<f64> = 5e6..50e6;
-/// How a real gate routes, as the measurements imitate it.
-const REAL_GATE: &str = "power_law";
 /// Matrices of a gated MLP.
 const MATRICES: f64 = 3.0;
 

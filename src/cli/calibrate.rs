@@ -1,11 +1,10 @@
 //! `calibrate kernels`: measured kernels in, a curve file out.
 
-use std::path::PathBuf;
-
 use super::args::CalibrateKernels;
 use super::{Failure, print, tell};
 use crate::calibrate::{Calibration, KernelFiles, fit_kernels};
 use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
+use crate::measured::layers_folder;
 
 /// Most points that a curve is fitted to: more bring nothing that can be seen, at ten times the time.
 const MOST_POINTS: usize = 1_500;
@@ -79,13 +78,7 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
 }
 
 fn files(command: &CalibrateKernels) -> Result<KernelFiles, String> {
-    let layers = command.layers.iter().map(|layers| match layers.rsplit_once('@') {
-        None => Ok((PathBuf::from(layers), 1)),
-        Some((folder, ranks)) => match ranks.parse() {
-            Ok(ranks) if ranks > 0 => Ok((PathBuf::from(folder), ranks)),
-            _ => Err(format!("--layers {layers}: a number of ranks comes after the @")),
-        },
-    });
+    let layers = command.layers.iter().map(|layers| layers_folder(layers).map_err(|error| format!("--layers {error}")));
     Ok(KernelFiles {
         gemm: command.gemm.clone(),
         gemm_8bit: command.gemm_8bit.clone(),

@@ -3,10 +3,13 @@
 //! By curve, a step with prompts may compute a decode as a whole tile of query rows, each query head by itself: kernels
 //! that take prompts and decodes in one call do so unless the heads of a group share a tile.
 
+use std::sync::Arc;
+
 use oracle_components::efficiency::DecodeAttentionCurve;
 use oracle_components::model::{Attention, Dtype};
 use oracle_components::scenario::EngineSpec;
 
+use super::attention_tables::{DecodeCorrections, measured_heads};
 use super::curves::{self, DecodeAttentionLine};
 use super::layers::DecodeAttention;
 use super::rates::Rates;
@@ -14,12 +17,14 @@ use super::shape::{Feature, Features};
 use super::weights::kv_heads_per_rank;
 
 /// Decode attention of a layer on a stage's GPUs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DecodeAttentionCost {
     compute_s_per_context_token: f64,
     memory_s_per_context_token: f64,
     memory_s_per_sequence: f64,
     curve: Option<DecodeByCurve>,
+    /// What was measured of it.
+    measured: Option<Arc<DecodeCorrections>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,6 +36,19 @@ struct DecodeByCurve {
     is_kv_narrow: bool,
     /// Compute per context token in a step with prompts, over that without.
     mixed_compute: f64,
+}
+
+impl DecodeByCurve {
+    #[inline]
+    fn line(&self, sequences: f64) -> DecodeAttentionLine {
+        let work = curves::DecodeAttention {
+            sequences,
+            kv_heads: self.kv_heads,
+            query_heads: self.query_heads,
+            is_kv_narrow: self.is_kv_narrow,
+        };
+        curves::decode_attention(&self.curve, self.bytes_per_s, &work)
+    }
 }
 
 /// A batch's decode attention in a layer: `floor_s + max(compute, memory)`, both of the context and memory of the
@@ -65,11 +83,19 @@ impl DecodeAttentionCost {
                 mixed_compute: (curve.mixed_rows / share).max(1.0),
             }
         });
+        let table = rates.curves.as_ref().and_then(|curves| curves.table.as_ref());
+        let measured = table.zip(measured_heads(engine)).zip(curve).and_then(|((table, heads), by)| {
+            table.decode_corrections(&heads, |heads, sequences| {
+                let like = DecodeByCurve { kv_heads: heads.kv, query_heads: heads.query, ..by };
+                like.line(sequences)
+            })
+        });
         Self {
             compute_s_per_context_token: work.flops_per_context_token / rates.activation_flops_per_s,
             memory_s_per_context_token: work.bytes_per_context_token / rates.bytes_per_s,
             memory_s_per_sequence: work.bytes_per_sequence / rates.bytes_per_s,
             curve,
+            measured: measured.map(Arc::new),
         }
     }
 
@@ -84,18 +110,16 @@ impl DecodeAttentionCost {
             memory_s: self.memory_s_per_sequence * sequences,
         };
         let Some(by) = self.curve.as_ref().filter(|_| sequences > 0.0) else { return seconds };
-        let work = curves::DecodeAttention {
-            sequences,
-            kv_heads: by.kv_heads,
-            query_heads: by.query_heads,
-            is_kv_narrow: by.is_kv_narrow,
-        };
-        let DecodeAttentionLine { floor_s, s_per_byte } = curves::decode_attention(&by.curve, by.bytes_per_s, &work);
-        let slower = s_per_byte * by.bytes_per_s;
-        seconds.floor_s = floor_s;
+        let (mut line, mut is_mixed_measured) = (by.line(sequences), false);
+        if let Some(measured) = &self.measured {
+            line = measured.corrected(line, by.bytes_per_s, features);
+            is_mixed_measured = measured.are_of_mixed_batches();
+        }
+        let slower = line.s_per_byte * by.bytes_per_s;
+        seconds.floor_s = line.floor_s;
         seconds.memory_s_per_context_token *= slower;
         seconds.memory_s *= slower;
-        if features.get(Feature::PrefillPass) > 0.0 {
+        if features.get(Feature::PrefillPass) > 0.0 && !is_mixed_measured {
             seconds.compute_s_per_context_token *= by.mixed_compute;
         }
         seconds

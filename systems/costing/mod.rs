@@ -7,9 +7,9 @@
 //! - `operator`, `layers`: the forward pass as a short list of operators, each a kind of layer × how many there are;
 //! - `rates`: [`peak_flops`], FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
 //!   `timing`: collectives as measured; `exchange`: tokens to experts elsewhere and back;
-//! - `stage`: operators in seconds on the GPUs of one pipeline stage;
 //! - `stage`: operators in seconds on the GPUs of one pipeline stage, at constant efficiency; `stage_curves`: the same by
 //!   efficiency curves, whose formulas are [`curves`]; `decode_attention`: what is linear in the summed context;
+//! - `tables`, `attention_tables`: a user's own measurements, on top of the curves;
 //! - [`step`]: stages, micro-batches and the decode context put together.
 //!
 //! At constant efficiency an operator takes `max(FLOPs / (peak·mfu), bytes / (bandwidth·mbu))` (the roofline model: Williams, Waterman and
@@ -21,6 +21,7 @@
 //!
 //! Reads components only; owns no state; may not know the scheduler, the clock or a file.
 
+mod attention_tables;
 mod collectives;
 pub mod curves;
 mod decode_attention;
@@ -32,12 +33,15 @@ pub mod shape;
 mod stage;
 mod stage_curves;
 pub mod step;
+mod table_gaps;
+mod tables;
 mod timing;
 pub mod weights;
 
 pub use rates::{gpu_peak_flops, peak_flops};
 pub use shape::StepShape;
 pub use step::{PreparedStep, StepCost, StepWork};
+pub use table_gaps::table_gaps;
 pub use timing::{Operation, collective_seconds};
 
 /// Seconds of an operator that needs `compute_s` of the matrix units and `memory_s` of the memory, which overlap fully.

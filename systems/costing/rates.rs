@@ -10,6 +10,7 @@ use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::operator::Precision;
+use super::tables::Table;
 use super::weights::expert_dtype;
 
 /// Rates of the slowest rank of a stage: peak × efficiency × the engine's share of the GPU. With curves the efficiency is
@@ -32,6 +33,8 @@ pub(crate) struct Rates {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CurveRates {
     pub(crate) all: Arc<EfficiencyCurves>,
+    /// What was measured on it.
+    pub(crate) table: Option<Table>,
     /// Whether the device multiplies the weights as 8-bit numbers.
     are_weights_8bit: bool,
     /// Whether it does the routed experts'.
@@ -39,13 +42,18 @@ pub(crate) struct CurveRates {
 }
 
 impl CurveRates {
-    fn of_device(efficiency: &Efficiency, device: &DeviceSpec, model: &ModelArchitecture) -> Option<Self> {
-        let Efficiency::Curve(curves) = efficiency else { return None };
+    fn of_device(efficiency: &Efficiency, device: &DeviceSpec, engine: &EngineSpec) -> Option<Self> {
+        let (curves, times) = match efficiency {
+            Efficiency::Constant { .. } => return None,
+            Efficiency::Curve(curves) => (curves, None),
+            Efficiency::Table(curves, times) => (curves, Some(times)),
+        };
         let is_8bit = |weights| own_product_peak(device, weights).is_some();
         Some(Self {
             all: Arc::clone(curves),
-            are_weights_8bit: is_8bit(model.weight_dtype),
-            are_experts_8bit: is_8bit(expert_dtype(model)),
+            table: times.map(|times| Table { times: Arc::clone(times), gpu_share: engine.gpu_share }),
+            are_weights_8bit: is_8bit(engine.model.weight_dtype),
+            are_experts_8bit: is_8bit(expert_dtype(&engine.model)),
         })
     }
 
@@ -74,7 +82,7 @@ impl Rates {
                 let efficiency = engine.efficiency.as_ref().unwrap_or(&gpu.efficiency);
                 let (mfu, mbu) = match efficiency {
                     Efficiency::Constant { mfu, mbu } => (*mfu, *mbu),
-                    Efficiency::Curve(_) => (1.0, 1.0),
+                    Efficiency::Curve(_) | Efficiency::Table(..) => (1.0, 1.0),
                 };
                 let compute = mfu * engine.gpu_share;
                 let product = |weights| product_peak(&gpu.device, weights, engine.model.activation_dtype) * compute;
@@ -83,7 +91,7 @@ impl Rates {
                     weight_flops_per_s: product(engine.model.weight_dtype),
                     expert_flops_per_s: product(expert_dtype(&engine.model)),
                     bytes_per_s: gpu.device.memory_bytes_per_s * mbu * engine.gpu_share,
-                    curves: CurveRates::of_device(efficiency, &gpu.device, &engine.model),
+                    curves: CurveRates::of_device(efficiency, &gpu.device, engine),
                 }
             })
             .reduce(Self::slowest)

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::kernel_times::Heads;
 use oracle_components::scenario::EngineSpec;
 
+use super::attention_tables::{Surface, measured_heads, prefill_factor};
 use super::curves::{self, Experts, Gemm, Peaks, PrefillAttention};
 use super::operator::{KernelKind, Operator, Term};
 use super::rates::{CurveRates, Rates};
@@ -30,13 +32,15 @@ pub(crate) struct CurveKernels {
     by_tokens: Vec<Operator>,
     by_rows: Vec<Operator>,
     by_batch: Vec<Operator>,
+    /// Of the attention, if it is of the kind that is measured.
+    heads: Option<Heads>,
     kept: Arc<Kept>,
 }
 
 /// Whatever has been kept, the prices are the same.
 impl PartialEq for CurveKernels {
     fn eq(&self, other: &Self) -> bool {
-        let key = |kernels: &Self| (kernels.rates.clone(), kernels.rules, kernels.kept.tokens.most);
+        let key = |kernels: &Self| (kernels.rates.clone(), kernels.rules, kernels.heads, kernels.kept.tokens.most);
         let operators = |kernels: &Self| [&kernels.by_tokens, &kernels.by_rows, &kernels.by_batch].map(Vec::clone);
         key(self) == key(other) && operators(self) == operators(other)
     }
@@ -46,6 +50,8 @@ impl PartialEq for CurveKernels {
 struct Kept {
     tokens: KeptSeconds,
     rows: KeptSeconds,
+    /// What measured prefill attention is off by.
+    prefill: OnceLock<Option<Surface<1>>>,
 }
 
 impl CurveKernels {
@@ -66,8 +72,9 @@ impl CurveKernels {
         }
         let tokens = KeptSeconds::new(engine.scheduler.max_num_batched_tokens);
         let rows = KeptSeconds::new(engine.scheduler.max_num_seqs);
-        let kept = Arc::new(Kept { tokens, rows });
-        Self { rates: rates.clone(), curves: curves.clone(), rules, by_tokens, by_rows, by_batch, kept }
+        let kept = Arc::new(Kept { tokens, rows, prefill: OnceLock::new() });
+        let heads = measured_heads(engine);
+        Self { rates: rates.clone(), curves: curves.clone(), rules, by_tokens, by_rows, by_batch, heads, kept }
     }
 
     /// Seconds of all kernels but decode attention.
@@ -77,12 +84,53 @@ impl CurveKernels {
         let of_tokens = self.kept.tokens.get(tokens, |count| self.of_count(&self.by_tokens, count));
         let rows = features.get(Feature::SampledRows);
         let of_rows = self.kept.rows.get(rows, |count| self.of_count(&self.by_rows, count));
-        of_tokens + of_rows + self.sum(&self.by_batch, features)
+        of_tokens + of_rows + self.of_batch(features)
     }
 
     fn of_count(&self, operators: &[Operator], count: u32) -> f64 {
-        let shape = StepShape { decode_sequences: count, sampled_rows: count, ..StepShape::default() };
-        self.sum(operators, &self.rules.features(&shape, 1.0))
+        let features = |count| {
+            let shape = StepShape { decode_sequences: count, sampled_rows: count, ..StepShape::default() };
+            self.rules.features(&shape, 1.0)
+        };
+        let here = features(count);
+        let Some(table) = &self.curves.table else { return self.sum(operators, &here) };
+        let by_curve_s = |operator: &Operator, count: u32| self.operator_s(&operator.in_layers(1.0), &features(count));
+        let of_layers = operators.iter().map(|operator| {
+            let layer_s = table.layer_s(operator, self.rules.experts, count, &by_curve_s);
+            operator.layers * layer_s.max(self.roof_s(operator, &here))
+        });
+        of_layers.sum()
+    }
+
+    /// Seconds of what depends on more than a count.
+    #[inline]
+    fn of_batch(&self, features: &Features) -> f64 {
+        let Some((table, heads)) = self.curves.table.as_ref().zip(self.heads.as_ref()) else {
+            return self.sum(&self.by_batch, features);
+        };
+        let measured = self.kept.prefill.get_or_init(|| {
+            let by_curve_s =
+                |operator: &Operator, shape: &StepShape| self.operator_s(operator, &self.rules.features(shape, 1.0));
+            table.prefill_corrections(heads, by_curve_s)
+        });
+        let of_operators = self.by_batch.iter().map(|operator| {
+            let by_curve_s = self.operator_s(operator, features);
+            match (measured, operator.kind) {
+                (Some(measured), KernelKind::PrefillAttention { .. }) => {
+                    let took_s = by_curve_s * prefill_factor(measured, features, operator.flops.feature);
+                    took_s.max(operator.layers * self.roof_s(operator, features))
+                }
+                _ => by_curve_s,
+            }
+        });
+        of_operators.sum()
+    }
+
+    /// The least that a layer of an operator takes, at the whole peaks.
+    fn roof_s(&self, operator: &Operator, features: &Features) -> f64 {
+        let amount = |term: &Term| term.amount * features.get(term.feature);
+        let bytes: f64 = operator.bytes.iter().map(amount).sum();
+        roofline(amount(&operator.flops) / self.rates.flops_per_s(operator.precision), bytes / self.rates.bytes_per_s)
     }
 
     fn sum(&self, operators: &[Operator], features: &Features) -> f64 {
@@ -150,7 +198,7 @@ fn is_of_experts(feature: Feature) -> bool {
 }
 
 /// The products and streams of routed experts as one operator, which is how they are measured.
-fn with_experts_together(operators: Vec<Operator>) -> Vec<Operator> {
+pub(crate) fn with_experts_together(operators: Vec<Operator>) -> Vec<Operator> {
     let mut kept: Vec<Operator> = Vec::with_capacity(operators.len());
     for operator in operators {
         let is_part = matches!(operator.kind, KernelKind::Experts { .. });

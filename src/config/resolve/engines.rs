@@ -177,7 +177,7 @@ fn draft(
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
     let sequence_parallel = config.parallelism.value.as_ref().and_then(|keys| keys.sequence_parallel.value);
     let efficiency = efficiency(plan, devices[0]);
-    let is_by_curve = matches!(efficiency.as_ref().unwrap_or(&devices[0].efficiency), Efficiency::Curve(_));
+    let is_by_curve = !matches!(efficiency.as_ref().unwrap_or(&devices[0].efficiency), Efficiency::Constant { .. });
     let kernel_launch = efficiency::kernel_launch(config, is_by_curve, max_num_seqs);
     let engine = |(number, wiring): (u32, Wiring)| EngineSpec {
         name: if number == 0 { plan.name.clone() } else { format!("{}#dp{number}", plan.name) },
