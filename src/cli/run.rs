@@ -118,8 +118,9 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
 
 /// The flags that change a configuration.
 pub fn overrides(changes: &Changes) -> Overrides {
+    let of_table = |pair: &String| format!("hardware_profile.compute_devices[*].efficiency_table.{pair}");
     Overrides {
-        set: changes.set.clone(),
+        set: changes.set.iter().cloned().chain(changes.efficiency_table.iter().map(of_table)).collect(),
         seed: changes.seed,
         mfu: changes.mfu,
         mbu: changes.mbu,

@@ -1,6 +1,8 @@
 //! `hardware_profile`: devices and links.
 
-use crate::config::declare::{Field, Ignored, Literal, Set, default, ignored, names, optional, required, section};
+use crate::config::declare::{
+    Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
+};
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY};
 use crate::catalog::{InfinibandGeneration, LinkKind};
@@ -85,6 +87,8 @@ section! {
         /// What kernels reach, by kernel and shape: a curve of the catalog (`llmperforacle devices` names them), or a file
         /// that `llmperforacle calibrate kernels` wrote.
         efficiency_curve: Field<String> = optional("the catalog device's, unless `mfu` or `mbu` is given");
+        /// Your own measurements of the device's kernels, which count before the curve.
+        efficiency_table: Field<EfficiencyTable> = optional("no measurements but those behind the curve");
         /// Share of the peak FLOP/s that compute-bound kernels reach, whatever the shape.
         mfu: Field<f64> = optional("the curve of a catalog device; else, and beside `mbu`, 0.5").range(LOWEST_EFFICIENCY, 1.0);
         /// Share of the memory bandwidth that memory-bound kernels reach, whatever the shape.
@@ -99,6 +103,30 @@ section! {
         /// Price of an hour of the device, in US dollars. With one for every GPU, the summary tells what the run cost.
         price_per_gpu_hour_usd: Field<f64> = optional("no costs are told").unit("USD").range(0.0, 1e6)
             .also_called(&["price_per_hour", "price_usd"]);
+    }
+}
+
+section! {
+    /// Measured kernels of a device, in CSV files as `llmperforacle calibrate kernels` reads them; relative to the current
+    /// folder, else to this file's folder or its parents. What they do not hold is priced by the device's curve.
+    EfficiencyTable {
+        /// Folders with dense.csv, per_sequence.csv and attention.csv of a model's layers under vLLM, with @N if divided
+        /// among N ranks.
+        layers: Set<Vec<Placed<String>>> = default(Literal::EmptyList);
+        /// The model of `layers`: a catalog name, or a Hugging Face config.json.
+        layers_model: Field<String> = optional("required with `layers`");
+        /// Matrix products in 16 bits: m, n, k, latency_ms.
+        gemm: Field<String> = optional("none");
+        /// Matrix products in 8 bits, their activations quantised on the way: m, n, k, latency_ms.
+        gemm_8bit: Field<String> = optional("none");
+        /// A layer's prefill attention: batch, seq, heads, kv_heads, head_dim, kv_dtype, latency_ms.
+        prefill_attention: Field<String> = optional("none");
+        /// A layer's decode attention: batch, kv_len, heads, kv_heads, head_dim, kv_dtype, latency_ms.
+        decode_attention: Field<String> = optional("none");
+        /// A layer's routed experts: gpu, dtype, hidden, inter, experts, topk, tp, ep, distribution, tokens, latency_ms.
+        experts: Field<String> = optional("none").also_called(&["moe"]);
+        /// Only lines of `experts` with this gpu.
+        experts_gpu: Field<String> = optional("all lines").also_called(&["moe_gpu"]);
     }
 }
 

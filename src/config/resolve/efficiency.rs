@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use oracle_components::device::Efficiency;
+use oracle_components::device::{DeviceSpec, Efficiency};
 use oracle_components::efficiency::EfficiencyCurves;
 use oracle_components::scenario::KernelLaunch;
 
-use super::Places;
+use super::{Places, efficiency_table};
 use crate::catalog::{Catalog, CatalogDevice, CurveFile};
 use crate::config::diagnostic::{Diagnostics, NAMES_OFFERED, offer};
 use crate::config::keys::{ComputeDevice, FrameworkConfig};
@@ -27,18 +27,21 @@ pub(super) fn constant(mfu: Option<f64>, mbu: Option<f64>) -> Option<Efficiency>
         .then(|| Efficiency::Constant { mfu: mfu.unwrap_or(PREDECESSOR_MFU), mbu: mbu.unwrap_or(PREDECESSOR_MBU) })
 }
 
-/// The efficiency of a device: constants given, a curve given, the catalog device's curve, the predecessor's constants.
+/// The efficiency of a device: constants given, a curve given, the catalog device's curve, the predecessor's constants;
+/// measurements on top of a curve.
 pub(super) fn of_device(
     device: &ComputeDevice,
     catalog: Option<&CatalogDevice>,
+    spec: Option<&DeviceSpec>,
     places: &Places,
     diagnostics: &mut Diagnostics,
 ) -> Efficiency {
     let constant = constant(device.mfu.value, device.mbu.value);
     let curve = named_curve(device, places, diagnostics);
-    if constant.is_some() && curve.is_some() {
-        let message = "has no effect beside mfu or mbu, which are constants for all kernels";
-        diagnostics.warn(&device.efficiency_curve.at, message);
+    let (curve_key, table_key) = (&device.efficiency_curve, &device.efficiency_table);
+    let keys = [(&curve_key.at, curve_key.value.is_some()), (&table_key.at, table_key.value.is_some())];
+    for (at, _) in keys.into_iter().filter(|(_, is_given)| *is_given && constant.is_some()) {
+        diagnostics.warn(at, "has no effect beside mfu or mbu, which are constants for all kernels");
     }
     let own_processors = catalog.map(|device| device.curves.curves.processors);
     let curve = curve.map(|curves| {
@@ -46,7 +49,9 @@ pub(super) fn of_device(
         Arc::new(EfficiencyCurves { processors, ..curves })
     });
     let curve = curve.or_else(|| catalog.map(|device| Arc::clone(&device.curves.curves)));
-    constant.or(curve.map(Efficiency::Curve)).unwrap_or(Efficiency::PREDECESSOR)
+    constant
+        .or_else(|| efficiency_table::on_curve(device, curve, spec, places, diagnostics))
+        .unwrap_or(Efficiency::PREDECESSOR)
 }
 
 /// The curve that the device names: one of the catalog, or a file.

@@ -93,7 +93,7 @@ pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &
 fn add_device(hardware: &mut Hardware, device: &ComputeDevice, places: &Places, diagnostics: &mut Diagnostics) {
     let catalog = catalog_device(device, diagnostics);
     let spec = data_sheet(device, catalog, diagnostics).map(Arc::new);
-    let efficiency = efficiency::of_device(device, catalog, places, diagnostics);
+    let efficiency = efficiency::of_device(device, catalog, spec.as_deref(), places, diagnostics);
     let Some(base) = &device.device_id.value else {
         return;
     };

@@ -4,6 +4,7 @@
 
 mod durations;
 mod efficiency;
+mod efficiency_table;
 mod engines;
 mod experts;
 mod frameworks;
@@ -75,7 +76,9 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
         prompt_bytes_per_token: workload_keys.bytes_per_token_estimate_for_network.value,
         series_interval,
     };
-    durations::check(config.frameworks_to_test.value.as_deref().unwrap_or_default(), &scenario, diagnostics);
+    let frameworks = config.frameworks_to_test.value.as_deref().unwrap_or_default();
+    durations::check(frameworks, &scenario, diagnostics);
+    efficiency_table::warn_of_gaps(frameworks, &scenario, diagnostics);
     Some(Resolved {
         scenario,
         profile_names: workload::profile_names(&traffic),
