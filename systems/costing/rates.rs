@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve, GemmCurve};
+use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve, GemmCurve, ProductShares};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
 
@@ -58,12 +58,21 @@ impl CurveRates {
     }
 
     pub(crate) fn gemm(&self, precision: Precision) -> &GemmCurve {
-        let is_8bit = match precision {
+        if self.is_8bit(precision) { &self.all.gemm_8bit } else { &self.all.gemm }
+    }
+
+    /// What is left of the peak FLOP/s in [`Rates`].
+    pub(crate) fn sustained(&self, precision: Precision) -> f64 {
+        let ProductShares { gemm_share, gemm_8bit_share } = self.all.sustained;
+        if self.is_8bit(precision) { gemm_8bit_share } else { gemm_share }
+    }
+
+    fn is_8bit(&self, precision: Precision) -> bool {
+        match precision {
             Precision::Activations => false,
             Precision::Weights => self.are_weights_8bit,
             Precision::Experts => self.are_experts_8bit,
-        };
-        if is_8bit { &self.all.gemm_8bit } else { &self.all.gemm }
+        }
     }
 
     pub(crate) fn experts(&self) -> &ExpertsCurve {
@@ -81,13 +90,19 @@ impl Rates {
                 let gpu = &scenario.gpus[gpu as usize];
                 let efficiency = engine.efficiency.as_ref().unwrap_or(&gpu.efficiency);
                 let (mfu, mbu) = match efficiency {
-                    Efficiency::Constant { mfu, mbu } => (*mfu, *mbu),
-                    Efficiency::Curve(_) | Efficiency::Table(..) => (1.0, 1.0),
+                    Efficiency::Constant { mfu, mbu } => {
+                        (ProductShares { gemm_share: *mfu, gemm_8bit_share: *mfu }, *mbu)
+                    }
+                    Efficiency::Curve(curves) | Efficiency::Table(curves, _) => (curves.sustained, 1.0),
                 };
-                let compute = mfu * engine.gpu_share;
-                let product = |weights| product_peak(&gpu.device, weights, engine.model.activation_dtype) * compute;
+                let activation_flops_per_s =
+                    peak(&gpu.device, engine.model.activation_dtype) * mfu.gemm_share * engine.gpu_share;
+                let product = |weights| {
+                    own_product_peak(&gpu.device, weights)
+                        .map_or(activation_flops_per_s, |peak| peak * mfu.gemm_8bit_share * engine.gpu_share)
+                };
                 Self {
-                    activation_flops_per_s: peak(&gpu.device, engine.model.activation_dtype) * compute,
+                    activation_flops_per_s,
                     weight_flops_per_s: product(engine.model.weight_dtype),
                     expert_flops_per_s: product(expert_dtype(&engine.model)),
                     bytes_per_s: gpu.device.memory_bytes_per_s * mbu * engine.gpu_share,

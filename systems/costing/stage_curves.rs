@@ -126,11 +126,12 @@ impl CurveKernels {
         of_operators.sum()
     }
 
-    /// The least that a layer of an operator takes, at the whole peaks.
+    /// The least that a layer of an operator was measured to take: at the peaks, not at what of them lasts.
     fn roof_s(&self, operator: &Operator, features: &Features) -> f64 {
         let amount = |term: &Term| term.amount * features.get(term.feature);
         let bytes: f64 = operator.bytes.iter().map(amount).sum();
-        roofline(amount(&operator.flops) / self.rates.flops_per_s(operator.precision), bytes / self.rates.bytes_per_s)
+        let peak = self.rates.flops_per_s(operator.precision) / self.curves.sustained(operator.precision);
+        roofline(amount(&operator.flops) / peak, bytes / self.rates.bytes_per_s)
     }
 
     fn sum(&self, operators: &[Operator], features: &Features) -> f64 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
 use oracle_components::efficiency::{
-    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
 };
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
@@ -17,7 +17,7 @@ use crate::{LINK_BYTES_PER_S, assert_near, cost, decode, llama2_13b, prefill, sc
 
 /// A device's peaks, as `scenario` has them.
 const FLOPS_PER_S: f64 = 624e12;
-const BYTES_PER_S: f64 = 2039e9;
+pub(super) const BYTES_PER_S: f64 = 2039e9;
 
 fn gemm_curves() -> impl Strategy<Value = GemmCurve> {
     let shares = [0.3..1.0, 0.5..1.0, 0.01..1.0, 0.3..1.0_f64];
@@ -71,7 +71,7 @@ fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
     )
 }
 
-fn curves() -> impl Strategy<Value = EfficiencyCurves> {
+pub(super) fn curves() -> impl Strategy<Value = EfficiencyCurves> {
     let experts = ([0.3..1.0, 0.3..1.0, 0.5..1.0_f64], 0.8..5.0_f64, 0.0..40.0_f64, 0.0..20.0_f64);
     let experts =
         experts.prop_map(|([compute_share, memory_share, routing_share], exponent, launch_us, passes)| ExpertsCurve {
@@ -102,6 +102,8 @@ fn curves() -> impl Strategy<Value = EfficiencyCurves> {
         .prop_map(|(processors, [gemm, gemm_8bit], experts, prefill_attention, [grouped, multi_head], stream)| {
             EfficiencyCurves {
                 processors,
+                fastest: ProductShares::default(),
+                sustained: ProductShares { gemm_share: 0.8, gemm_8bit_share: 0.9 },
                 gemm,
                 gemm_8bit,
                 experts,
@@ -115,7 +117,7 @@ fn curves() -> impl Strategy<Value = EfficiencyCurves> {
         })
 }
 
-fn by_curve(mut scenario: Scenario, curves: EfficiencyCurves) -> Scenario {
+pub(super) fn by_curve(mut scenario: Scenario, curves: EfficiencyCurves) -> Scenario {
     let efficiency = Efficiency::Curve(Arc::new(curves));
     for gpu in &mut scenario.gpus {
         gpu.efficiency = efficiency.clone();

@@ -4,6 +4,7 @@ mod curves;
 mod laws;
 mod parallel;
 mod prices;
+mod tables;
 mod weights;
 
 use std::sync::Arc;
