@@ -42,6 +42,7 @@ pub use rates::{gpu_peak_flops, peak_flops};
 pub use shape::StepShape;
 pub use step::{PreparedStep, StepCost, StepWork};
 pub use table_gaps::table_gaps;
+pub use tables::measured_product_s;
 pub use timing::{Operation, collective_seconds};
 
 /// Seconds of an operator that needs `compute_s` of the matrix units and `memory_s` of the memory, which overlap fully.

@@ -11,9 +11,12 @@
 
 use std::sync::Arc;
 
+use oracle_components::efficiency::GemmCurve;
 use oracle_components::kernel_times::{KernelTimes, RowKernel, RowTimes};
 
+use super::curves::{Gemm, Peaks, gemm_s};
 use super::operator::{KernelKind, Operator, Precision};
+use super::roofline;
 use super::shape::Feature;
 
 /// Shapes that a product of another shape is compared with, and how far each of their sides may be off, as a factor.
@@ -107,6 +110,30 @@ impl Table {
         }
         Known::Neighbours(near.into_iter().map(|(distance, times)| (weight(distance) / sum, times)).collect())
     }
+}
+
+/// Seconds of a single product of `rows` rows with weights of `columns` × `depth` by measurements, as in a step; for whoever
+/// compares them with a curve.
+#[must_use]
+pub fn measured_product_s(
+    times: &Arc<KernelTimes>,
+    (curve, peaks): (&GemmCurve, &Peaks),
+    (columns, depth, weight_bytes): (f64, f64, f64),
+    rows: u32,
+) -> f64 {
+    let table = Table { times: Arc::clone(times), gpu_share: 1.0 };
+    let bytes = |operator: &Operator, rows: f64| operator.bytes[0].amount + operator.bytes[1].amount * rows;
+    let roof_s = |operator: &Operator, rows: f64| {
+        roofline(operator.flops.amount * rows / peaks.flops_per_s, bytes(operator, rows) / peaks.bytes_per_s)
+    };
+    let by_curve_s = |operator: &Operator, rows: u32| {
+        let KernelKind::Gemm { depth, columns } = operator.kind else { return 0.0 };
+        let rows = f64::from(rows);
+        gemm_s(curve, peaks, &Gemm { rows, depth, columns, bytes: bytes(operator, rows) }).max(roof_s(operator, rows))
+    };
+    let operator =
+        Operator::gemm(Precision::Activations, Feature::Tokens, (depth, columns), weight_bytes, ACTIVATION_BYTES);
+    table.layer_s(&operator, 0.0, rows, &by_curve_s).max(roof_s(&operator, f64::from(rows)))
 }
 
 fn is_same(a: f64, b: f64) -> bool {

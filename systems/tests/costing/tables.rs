@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
-use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::efficiency::{EfficiencyCurves, ProductShares};
 use oracle_components::kernel_times::{
     DecodeLines, Heads, KernelTimes, Line, PrefillTimes, Prompts, RowKernel, RowTimes,
 };
@@ -37,7 +37,7 @@ fn by_table(mut scenario: Scenario, curves: &Arc<EfficiencyCurves>, times: Kerne
 
 /// Curves of a device whose FLOP/s last, so that a formula is told its peaks.
 fn lasting(curves: EfficiencyCurves) -> Arc<EfficiencyCurves> {
-    Arc::new(EfficiencyCurves { sustained: curves.fastest, ..curves })
+    Arc::new(EfficiencyCurves { sustained: ProductShares::default(), ..curves })
 }
 
 fn small() -> ModelArchitecture {
@@ -264,6 +264,42 @@ fn attention_is_the_measurement_at_measured_prompts_and_the_line_at_measured_bat
     let step = table.prepare(&decode(17));
     let [near, middle, far] = [100_000, 200_000, 300_000].map(|context| seconds(&step, context));
     assert!(((far - middle) - (middle - near)).abs() <= 1e-6 * far);
+}
+
+#[test]
+fn each_kernel_is_priced_at_its_roof_where_it_was_measured_to_beat_it() {
+    let (model, curves) = (small(), some_curves());
+    let heads = heads(&model);
+    let prompt = Prompts { sequences: 1, chunk_tokens: 1024, context_tokens: 0 };
+    let instant = Line { floor_s: 0.0, s_per_byte: 1e-30 };
+    let plain = cost(&by_curve(scenario(model.clone(), 1, 1, 1), (*curves).clone()));
+    let with = |times: KernelTimes| cost(&by_table(scenario(model.clone(), 1, 1, 1), &curves, times));
+    let loss_s = |times: KernelTimes, shape: &StepShape| {
+        seconds(&plain.prepare(shape), 0) - seconds(&with(times).prepare(shape), 0)
+    };
+    let [shape, others @ ..] = products(&model);
+    let by_curve = |shape| product(2.0, shape, vec![(1024, curve_gemm_s(&curves, shape, 1024))]);
+    let by_rows = others.into_iter().chain([(32000, 2048)]).map(by_curve);
+    let by_rows = by_rows.chain([product(2.0, shape, vec![(1024, 1e-12)])]).collect();
+    let roof_s = 2.0 * 1024.0 * f64::from(shape.0) * f64::from(shape.1) / FLOPS_PER_S;
+    let expected_s = 2.0 * (curve_gemm_s(&curves, shape, 1024) - roof_s);
+    let times = KernelTimes { by_rows, ..KernelTimes::default() };
+    assert_near(loss_s(times, &StepShape { sampled_rows: 1024, ..prefill(1024) }), expected_s, 1e-3);
+
+    let prefill_attention = vec![PrefillTimes { heads, seconds: vec![(prompt, 1e-12)] }];
+    let tokens = 1024.0;
+    let roof_s = (4.0 * heads.query * heads.width * tokens * (tokens + 1.0) / 2.0 / FLOPS_PER_S)
+        .max(4.0 * tokens * heads.width * (heads.query + heads.kv) / BYTES_PER_S);
+    let expected_s = 2.0 * (curve_prefill_s(&curves, &heads, (1024, 0)) - roof_s);
+    let times = KernelTimes { prefill_attention, ..KernelTimes::default() };
+    assert_near(loss_s(times, &prefill(1024)), expected_s, 1e-3);
+
+    let lines = DecodeLines { heads, alone: vec![(8, instant)], with_prompts: vec![(8, vec![(prompt, instant)])] };
+    let cost = with(KernelTimes { decode_attention: vec![lines], ..KernelTimes::default() });
+    for shape in [decode(8), StepShape { decode_sequences: 8, sampled_rows: 9, ..prefill(1024) }] {
+        let slope_s = seconds(&cost.prepare(&shape), 200_000) - seconds(&cost.prepare(&shape), 100_000);
+        assert_near(slope_s, 2.0 * 100_000.0 * 4.0 * heads.kv * heads.width / BYTES_PER_S, 1e-3);
+    }
 }
 
 #[test]

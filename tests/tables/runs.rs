@@ -1,0 +1,37 @@
+//! Recorded runs of the cards whose layers are shared: with a table of them, each prediction is nearer than by curve.
+//! FIDELITY.md has the figures.
+
+use serde_json::Value;
+
+use crate::Desk;
+use crate::shared_files::shared;
+
+fn errors(run: &str, more: &str) -> Option<[f64; 3]> {
+    let folder = shared(&format!("data/realruns/{run}"))?;
+    let told = Desk::new().run(&format!("validate-run {} --format json {more}", folder.display()));
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    let comparison: Value = serde_json::from_str(&told.out).expect("it prints JSON");
+    let error = |name: &str| {
+        let metrics = comparison["metrics"].as_array().expect("a list");
+        let metric = metrics.iter().find(|metric| metric["metric"] == name).expect("it was measured");
+        metric["error_pct"].as_f64().expect("a prediction")
+    };
+    Some(["makespan_s", "tpot_ms.mean", "e2e_ms.mean"].map(error))
+}
+
+#[test]
+fn a_run_is_predicted_nearer_by_the_layers_of_its_card() {
+    for (run, layers) in [
+        ("rtxpro6000-llama3.1-8b-tp1", "layers-RTXPRO6000-llama3.1-8b-tp1"),
+        ("rtx4090-llama3.1-8b-tp1-mns256", "layers-RTX4090-llama3.1-8b-tp1"),
+    ] {
+        let Some(folder) = shared(&format!("data/kernels/{layers}")) else { return };
+        let table =
+            format!("--efficiency-table layers=[{}] --efficiency-table layers_model=Llama3.1-8B", folder.display());
+        let Some(by_table) = errors(run, &table) else { return };
+        println!("{run}: makespan, mean TPOT and mean E2E are off by {by_table:.1?} %");
+        for error in by_table {
+            assert!(error.abs() < 4.0, "{run}: {by_table:?} %");
+        }
+    }
+}
