@@ -11,7 +11,7 @@ use oracle_systems::costing::curves::{
 
 use super::fit::{Point, errors, fit, hold_out};
 use super::measured::{AttentionLine, DenseLine, MeasuredError, PerSequenceLine, Timed, read};
-use super::operators::{Decode, decode_s, fit_gemm, gemm};
+use super::operators::{Decode, decode_s, fastest_share, fit_gemm, gemm};
 use super::{Calibration, Fitted, KernelFiles, starts};
 
 /// Bytes of a 16-bit element.
@@ -150,6 +150,7 @@ pub(super) fn fit_layers(
     let peaks = calibration.peaks(None);
     let curves = &mut fitted.curves;
     curves.gemm = fit_gemm("gemm", &points.gemms, &peaks, &starts::GEMM, calibration, &mut fitted.errors);
+    curves.fastest.gemm_share = fastest_share(&points.gemms, &peaks);
     let stream = |curve: &StreamCurve, bytes: &f64| stream_s(curve, peaks.bytes_per_s, 1.0, *bytes);
     let streams =
         [("elementwise", &points.streams, &mut curves.elementwise), ("sampler", &points.samplers, &mut curves.sampler)];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::efficiency::{
-    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
 };
 use oracle_components::model::{DenseShape, ModelArchitecture};
 use oracle_components::scenario::{
@@ -76,6 +76,8 @@ pub fn made_up_curves() -> EfficiencyCurves {
     };
     EfficiencyCurves {
         processors: 4.0,
+        fastest: ProductShares::default(),
+        sustained: ProductShares { gemm_share: 0.8, gemm_8bit_share: 0.9 },
         gemm,
         gemm_8bit: gemm,
         experts,
