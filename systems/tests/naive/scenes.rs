@@ -73,6 +73,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         kv_head_ns: 10.0,
         query_head_ns: 1.0,
         mixed_rows: 64.0,
+        mixed_block_ns: 4.0,
     };
     EfficiencyCurves {
         processors: 4.0,
