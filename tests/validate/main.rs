@@ -4,6 +4,7 @@ mod calibration;
 mod folders;
 mod points;
 mod runs;
+mod shapes;
 mod shared;
 #[path = "../shared_files/mod.rs"]
 mod shared_files;
