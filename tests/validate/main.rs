@@ -1,6 +1,7 @@
 //! Predictions held against measurements: folders of recorded runs that the tests write, and those that are shared.
 
 mod calibration;
+mod documents;
 mod folders;
 mod points;
 mod runs;
