@@ -11,6 +11,7 @@ mod closed_loop;
 mod comparison;
 mod defaults;
 mod deployment;
+mod device;
 mod fields;
 mod plot;
 mod points;

@@ -15,7 +15,7 @@ use oracle_systems::invariants::violations;
 use oracle_systems::ports::{RecordSink, SinkClosed};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-use naive::cases::Case;
+use naive::cases::{Case, EngineCase};
 use naive::coverage::Coverage;
 use naive::strategy::{Size, case};
 
@@ -30,7 +30,7 @@ const LONG: Size =
 const SMALL_CASES: u32 = 3000;
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 38] = [
+const CORNERS: [&str; 42] = [
     "KV cache given up before it was loaded",
     "KV cache waits for blocks to be loaded into",
     "cached block evicted",
@@ -40,6 +40,7 @@ const CORNERS: [&str; 38] = [
     "decode preempted for a decode",
     "empty step, scheduled again",
     "engines go their own ways",
+    "engines share experts",
     "exceeds_kv_cache",
     "finished after its deadline, before it was looked at",
     "flow waits for its lane",
@@ -63,6 +64,9 @@ const CORNERS: [&str; 38] = [
     "prompt handed over",
     "prompt_exceeds_max_model_len",
     "prompt_exceeds_token_budget",
+    "ranks have whole experts",
+    "ranks share a KV cache",
+    "ranks share norms",
     "tail left nameless, another is cached",
     "batch gone before the next was seen",
     "timeout of a loaded sequence without a seat",
@@ -162,6 +166,7 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
     if case.is_loose() {
         coverage.borrow_mut().note("engines go their own ways");
     }
+    case.engines.iter().filter_map(EngineCase::corner).for_each(|corner| coverage.borrow_mut().note(corner));
 
     let (outcome, fast) = run(Simulation::new(scenario.clone(), Box::new(case.source()), Ledger::default()));
     same("violations", &Vec::new(), &violations(&scenario, &outcome))?;
