@@ -142,6 +142,10 @@ pub struct DecodeAttentionCurve {
     pub query_head_ns: f64,
     /// Query rows that a decode is computed as in a step with prompts, each query head alone; 0 where its heads share a tile.
     pub mixed_rows: f64,
+    /// In a step with prompts, each sequence, query head and block of 128 tokens of the longest chunk: the grid is laid out
+    /// for that chunk, and most of its blocks find nothing to do.
+    #[serde(default)]
+    pub mixed_block_ns: f64,
 }
 
 /// Kernels that only stream bytes.

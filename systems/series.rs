@@ -1,7 +1,7 @@
 //! The time series: integrals over intervals of fixed width, row by row as the intervals pass.
 //!
-//! Spans are spread over the intervals that they cover in proportion to time. Intervals in which nothing happened have no
-//! row.
+//! Steps count in the interval in which they run; one that crosses the end of it is spread in proportion to time. Intervals
+//! in which nothing happened have no row.
 
 use std::collections::VecDeque;
 
@@ -110,7 +110,14 @@ impl EngineSeries {
         Self { interval: Interval { start: SimTime::ZERO, width }, amounts: None, preemptions_booked: 0 }
     }
 
-    /// Adds what happened from `from` to `to`.
+    /// The end of the interval that holds what begins at `from`.
+    #[must_use]
+    pub fn interval_end(&self, from: SimTime) -> SimTime {
+        let open = self.interval;
+        if from >= open.start && from < open.end() { open.end() } else { Interval::containing(from, open.width).end() }
+    }
+
+    /// Adds what happened from `from` to `to`, evenly.
     pub fn book(
         &mut self,
         from: SimTime,

@@ -14,7 +14,7 @@ use oracle_components::scenario::LinkIndex;
 
 use crate::costing::StepWork;
 use crate::series::{FinishedRows, LinkSeries};
-use crate::world::{Booking, Brought, EngineHardware, Hub, Unbooked};
+use crate::world::{Booking, Brought, EngineHardware, Hub, Stretch, Unbooked};
 
 /// The links of the world.
 #[derive(SystemParam)]
@@ -112,6 +112,10 @@ pub fn stream(engine: &Engine, clock: &mut StepClock, bytes: f64, step_ends: &[S
 #[inline]
 pub fn keep(brought: &mut Brought, engine: &Engine, interval: SimTime) -> bool {
     let Some(work) = brought.work else { return true };
+    if !brought.past.is_empty() {
+        return false;
+    }
+    let flows = brought.flows(brought.steps);
     let unbooked = &mut brought.unbooked;
     if unbooked.is_empty() {
         unbooked.from = brought.from;
@@ -121,9 +125,16 @@ pub fn keep(brought: &mut Brought, engine: &Engine, interval: SimTime) -> bool {
     if brought.to > unbooked.until {
         return false;
     }
-    unbooked.add(brought.to, work, (brought.flow_bytes, brought.flows), engine);
+    unbooked.add(brought.to, work, flows, engine);
     brought.work = None;
     true
+}
+
+impl Brought {
+    /// Bytes and number of the flows that so many of the steps sent.
+    fn flows(&self, steps: u64) -> (f64, u64) {
+        (self.flow_bytes, if self.streams { steps } else { 0 })
+    }
 }
 
 impl Unbooked {
@@ -191,11 +202,16 @@ pub fn book(
     traffic: &mut Vec<Booking>,
 ) {
     book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
-    if let Some(work) = brought.work.take() {
-        brought.unbooked.from = brought.from;
-        brought.unbooked.add(brought.to, work, (brought.flow_bytes, brought.flows), engine);
+    let Some(work) = brought.work.take() else { return };
+    let last = Stretch { from: brought.from, to: brought.to, steps: brought.steps, work };
+    let mut past = std::mem::take(&mut brought.past);
+    for Stretch { from, to, steps, work } in past.drain(..).chain([last]) {
+        let flows = brought.flows(steps);
+        brought.unbooked.from = from;
+        brought.unbooked.add(to, work, flows, engine);
         book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
     }
+    brought.past = past;
 }
 
 fn book_kept(

@@ -174,20 +174,37 @@ impl CostModel {
 /// What the steps that ended at a boundary brought, from scheduling, which ends them, to completion, which reports.
 #[derive(Component, Default)]
 pub struct Brought {
-    /// Start of the first of these steps.
+    /// Steps that were over before the last interval of the time series that these steps reached.
+    pub past: Vec<Stretch>,
+    /// Start of the first of the others.
     pub from: SimTime,
     /// End of the last.
     pub to: SimTime,
-    /// What GPUs and links did; `None` if no step ended.
+    /// How many these are.
+    pub steps: u64,
+    /// What GPUs and links did in them; `None` if no step ended.
     pub work: Option<StepWork>,
     /// Bytes of a step's flow of streamed tokens.
     pub flow_bytes: f64,
-    /// Such flows.
-    pub flows: u64,
+    /// Whether each step sent such a flow.
+    pub streams: bool,
     /// What earlier steps did that has not been booked yet.
     pub unbooked: Unbooked,
     /// Sequences that have ended, in order.
     pub ended: Vec<(Entity, End)>,
+}
+
+/// Consecutive steps of an engine in one interval of the time series, or one that crosses the end of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// Start of the first.
+    pub from: SimTime,
+    /// End of the last.
+    pub to: SimTime,
+    /// How many there are.
+    pub steps: u64,
+    /// What GPUs and links did.
+    pub work: StepWork,
 }
 
 /// What an engine's steps did within one interval of the time series. It is booked on GPUs and links when that is over.

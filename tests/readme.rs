@@ -64,7 +64,10 @@ fn what_the_readme_shows_is_what_happens() {
     let (mut last, mut commands) = (String::new(), 0);
     for block in blocks(&readme.clone()) {
         match block.language.as_str() {
-            "csv" => fs::write(folder.path().join("traffic.csv"), &block.text).expect("it can be written"),
+            "csv" => {
+                let name = if block.text.starts_with("m,n,k,") { "gemm.csv" } else { "traffic.csv" };
+                fs::write(folder.path().join(name), &block.text).expect("it can be written");
+            }
             "yaml" => fs::write(folder.path().join("chat.yaml"), &block.text).expect("it can be written"),
             // This test is a part of it.
             "sh" if block.text == "bash .ci/run\n" => assert!(root.join(".ci/run").is_file()),

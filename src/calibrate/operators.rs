@@ -82,7 +82,7 @@ pub(super) fn fastest_share(points: &[Point<Gemm>], peaks: &Peaks) -> f64 {
     let mut shares: Vec<f64> = large.map(|point| flops(&point.work) / (point.measured_s * peaks.flops_per_s)).collect();
     shares.sort_by(f64::total_cmp);
     let rank = shares.len().saturating_sub(1) * 99 / 100;
-    shares.get(rank).map_or(1.0, |share| share.min(1.0))
+    shares.get(rank).map_or(1.0, |share| (share.min(1.0) * 1e4).round() / 1e4)
 }
 
 pub(super) fn gemm(m: u32, n: u32, k: u32, weight_bytes: f64) -> Gemm {
@@ -200,8 +200,8 @@ fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut 
             };
             points.iter().filter(|point| is_selected(point)).cloned().collect::<Vec<_>>()
         };
-        let DecodeAttentionCurve { mixed_rows, narrow_kv_share, .. } = *curve;
-        let start = DecodeAttentionCurve { mixed_rows, narrow_kv_share, ..starts::DECODE_ATTENTION };
+        let DecodeAttentionCurve { mixed_rows, mixed_block_ns, narrow_kv_share, .. } = *curve;
+        let start = DecodeAttentionCurve { mixed_rows, mixed_block_ns, narrow_kv_share, ..starts::DECODE_ATTENTION };
         let known = select(&all_known, false, false);
         *curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, predict);
         let mut note = |what: &str, points: &[Point<Decode>], curve: &DecodeAttentionCurve| {

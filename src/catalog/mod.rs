@@ -214,7 +214,7 @@ fn key(name: &str) -> String {
 }
 
 /// How checkpoints with quantised weights are named, longest endings first.
-const QUANTISED: [(&str, Dtype); 13] = [
+const QUANTISED: [(&str, Dtype); 16] = [
     ("-quantized.w8a8", Dtype::Int8),
     ("-quantized.w4a16", Dtype::Int4),
     ("-fp8-kv", Dtype::Fp8),
@@ -222,7 +222,10 @@ const QUANTISED: [(&str, Dtype); 13] = [
     ("-gptq-int8", Dtype::Int8),
     ("-gptq-int4", Dtype::Int4),
     ("-awq-int4", Dtype::Int4),
+    ("-bnb-4bit", Dtype::Int4),
+    ("-nvfp4", Dtype::Mxfp4),
     ("-mxfp4", Dtype::Mxfp4),
+    ("-fp4", Dtype::Mxfp4),
     ("-fp8", Dtype::Fp8),
     ("-int8", Dtype::Int8),
     ("-int4", Dtype::Int4),

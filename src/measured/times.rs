@@ -4,6 +4,7 @@
 //! - The layers of a model under vLLM, which come first where a kernel is in both: its products; a layer's norms and rotary
 //!   embedding as one stream (the write to the KV cache is in vLLM's attention layer); activation; embedding; the sampler with
 //!   the norm before the head.
+//!   These are times of kernels alone; what passes between two of them is added, as in calibration.
 //! - Prefill attention by heads. Decode attention by heads as lines over the context, those of a step with prompts less what the
 //!   prompts take alone.
 
@@ -19,8 +20,8 @@ use oracle_components::model::ModelArchitecture;
 use super::line_fit::{DecodePoint, line};
 use super::lines::read_table;
 use super::{
-    AttentionLine, DecodeLine, DenseLine, ExpertsLine, GemmLine, KernelFiles, MeasuredError, PerSequenceLine,
-    PrefillLine, Profile, REAL_GATE, Timed, roofs,
+    AttentionLine, BETWEEN_KERNELS_S, DecodeLine, DenseLine, ExpertsLine, GemmLine, KernelFiles, MeasuredError,
+    PerSequenceLine, PrefillLine, Profile, REAL_GATE, Timed, roofs,
 };
 
 /// Bytes of a 16-bit element.
@@ -187,11 +188,11 @@ fn add_layers(
 ) -> Result<(), MeasuredError> {
     let mut layers: BTreeMap<String, Rows> = BTreeMap::new();
     for line in read_table::<DenseLine>(&folder.join("dense.csv"), "layers", |_| true)? {
-        let seconds = line.seconds();
+        let seconds = line.seconds() + BETWEEN_KERNELS_S;
         layers.entry(line.layer).or_default().insert(line.tokens, seconds);
     }
     for line in read_table::<PerSequenceLine>(&folder.join("per_sequence.csv"), "layers", |_| true)? {
-        let seconds = line.seconds();
+        let seconds = line.seconds() + BETWEEN_KERNELS_S;
         layers.entry(line.layer).or_default().insert(line.sequences, seconds);
     }
     for (layer, rows) in &layers {
@@ -259,13 +260,14 @@ fn add_attention(lines: &[AttentionLine], profile: &Profile<'_>, device: &Device
         chunk_tokens: line.prefill_chunk,
         context_tokens: line.kv_prefill,
     };
+    let took_s = |line: &AttentionLine| line.seconds() + BETWEEN_KERNELS_S;
     let is_prefill = |line: &&AttentionLine| line.n_decode == 0 && line.prefill_chunk > 0;
     let prefill: BTreeMap<Prompts, f64> =
-        lines.iter().filter(is_prefill).map(|line| (prompts(line), line.seconds())).collect();
+        lines.iter().filter(is_prefill).map(|line| (prompts(line), took_s(line))).collect();
     let (mut alone, mut mixed) = (BTreeMap::new(), Mixed::new());
     for line in lines.iter().filter(|line| line.n_decode > 0) {
         let bytes = decode_bytes(&heads, line.n_decode, line.kv_decode);
-        let point = |prompts_s| (line.kv_decode, DecodePoint { bytes, took_s: line.seconds(), prompts_s });
+        let point = |prompts_s| (line.kv_decode, DecodePoint { bytes, took_s: took_s(line), prompts_s });
         if line.prefill_chunk == 0 {
             alone.entry(line.n_decode).or_insert_with(Vec::new).push(point(0.0));
         } else if let Some(prompts_s) = prefill.get(&prompts(line)) {

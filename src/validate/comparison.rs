@@ -98,7 +98,7 @@ pub struct Comparison {
 
 /// Compares a run with its simulation.
 pub(super) fn compare(run: &Run, recorded: &Recorded, deployment: &Deployment, replayed: &Replayed) -> Comparison {
-    let predictions = Predictions::new(recorded, deployment, replayed);
+    let predictions = Predictions::new(run, recorded, deployment, replayed);
     let metrics = run.measured.iter().map(|(metric, measured)| Metric {
         metric: metric.clone(),
         measured: *measured,
@@ -111,12 +111,18 @@ pub(super) fn compare(run: &Run, recorded: &Recorded, deployment: &Deployment, r
     warnings.extend(deployment.diagnostics().iter().map(ToString::to_string));
     let short = replayed.records.iter().zip(&recorded.requests);
     let short = short.filter(|(record, request)| record.output_tokens < request.output_tokens).count();
+    let metrics: Vec<Metric> = metrics.collect();
+    let unanswered: Vec<&str> =
+        metrics.iter().filter(|metric| metric.predicted.is_none()).map(|metric| metric.metric.as_str()).collect();
+    if !unanswered.is_empty() {
+        warnings.push(format!("nothing in the simulation answers {}", unanswered.join(", ")));
+    }
     if short > 0 {
         warnings.push(format!("{short} requests were refused or cut short in the simulation, and not in the run"));
     }
     Comparison {
         run: run.name.clone(),
-        metrics: metrics.collect(),
+        metrics,
         statistics: statistics(recorded, &predictions),
         requests: RequestErrors { mape_pct: pairs.iter().map(|(name, pairs)| (*name, mape_pct(pairs))).collect() },
         kv_blocks: PoolSize { predicted: deployment.kv_blocks.0, measured: deployment.kv_blocks.1 },
@@ -150,21 +156,24 @@ struct Predictions {
     drained_by_s: f64,
     requests: f64,
     output_tokens: f64,
-    /// For each engine, tokens of prompts and those of them found in the cache.
+    /// For each engine, tokens of prompts that it computed and those of them found in the cache.
     prefix: Vec<(f64, f64)>,
+    /// Entries of the run's list of hit rates.
+    prefix_entries: usize,
     /// GPUs and host; `None` where the catalog does not know what a device draws.
     server_energy_j: Option<f64>,
     samples: [(&'static str, Sample); 4],
 }
 
 impl Predictions {
-    fn new(recorded: &Recorded, deployment: &Deployment, replayed: &Replayed) -> Self {
+    fn new(run: &Run, recorded: &Recorded, deployment: &Deployment, replayed: &Replayed) -> Self {
         let ended = || replayed.records.iter().filter(|record| record.status == Status::Success);
         let first = replayed.records.first().map_or(0.0, |record| record.arrival.as_secs_f64());
         let last = ended().map(|record| record.completion.as_secs_f64()).fold(0.0, f64::max);
         let mut prefix = vec![(0.0, 0.0); deployment.scenario().engines.len()];
         for record in &replayed.records {
-            let (prompt, cached) = &mut prefix[record.engine as usize];
+            let engine = record.prefill.as_ref().map_or(record.engine, |prefill| prefill.engine);
+            let (prompt, cached) = &mut prefix[engine as usize];
             *prompt += f64::from(record.prompt_tokens);
             *cached += f64::from(record.cached_tokens);
         }
@@ -177,6 +186,7 @@ impl Predictions {
             requests: ended().count() as f64,
             output_tokens: ended().map(|record| f64::from(record.output_tokens)).sum(),
             prefix,
+            prefix_entries: run.measured.iter().filter(|(metric, _)| metric.starts_with("prefix_hit_pct.")).count(),
             server_energy_j: energy(deployment.scenario(), &replayed.outcome, HostSpec::default())
                 .map(|energy| energy.server_energy_j),
             samples: [
@@ -196,18 +206,28 @@ impl Predictions {
             ("server_energy_j", "") => self.server_energy_j,
             ("request_throughput_rps", "") => Some(self.requests / self.makespan_s),
             ("output_throughput_tok_s", "") => Some(self.output_tokens / self.makespan_s),
-            ("prefix_hit_pct", "") => {
-                let sum = |of: fn(&(f64, f64)) -> f64| self.prefix.iter().map(of).sum::<f64>();
-                Some(100.0 * sum(|engine| engine.1) / sum(|engine| engine.0))
+            ("prefix_hit_pct", "") => Some(hit_pct(&self.prefix)),
+            ("prefix_hit_pct", entry) => self.of_entry(entry.parse().ok()?).map(hit_pct),
+            _ => {
+                let (_, sample) = self.samples.iter().find(|(known, _)| *known == name)?;
+                sample.statistic(if rest.is_empty() { "mean" } else { rest })
             }
-            ("prefix_hit_pct", engine) => {
-                let (prompt, cached) = self.prefix.get(engine.parse::<usize>().ok()?)?;
-                Some(100.0 * cached / prompt)
-            }
-            _ => self.samples.iter().find(|(known, _)| *known == name)?.1.statistic(rest),
         }
         .filter(|figure| figure.is_finite())
     }
+
+    /// The engines that an entry of a list stands for: as many for each entry.
+    fn of_entry(&self, entry: usize) -> Option<&[(f64, f64)]> {
+        let (engines, entries) = (self.prefix.len(), self.prefix_entries);
+        let of_each = engines.is_multiple_of(entries).then_some(engines / entries)?;
+        self.prefix.chunks(of_each).nth(entry)
+    }
+}
+
+/// Share of the prompts' tokens that was found in the caches of some engines; none of nothing.
+fn hit_pct(engines: &[(f64, f64)]) -> f64 {
+    let sum = |of: fn(&(f64, f64)) -> f64| engines.iter().map(of).sum::<f64>();
+    100.0 * sum(|engine| engine.1) / sum(|engine| engine.0).max(1.0)
 }
 
 /// A latency of a simulated request, in milliseconds.

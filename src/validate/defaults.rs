@@ -5,8 +5,7 @@
 //! called in process) and `vllm/config/cache.py`. The API server's defaults are larger on GPUs of 70 GiB and more other
 //! than the A100, and smaller on TPUs.
 
-use oracle_components::device::DeviceSpec;
-
+use super::device::RunDevice;
 use super::run_file::FrontEnd;
 
 /// Memory from which on a GPU is large.
@@ -48,8 +47,8 @@ impl Version {
 }
 
 /// Tokens and sequences a step.
-pub(super) fn batch_limits(front_end: FrontEnd, device: &DeviceSpec) -> (u32, u32) {
-    let name = device.name.to_lowercase();
+pub(super) fn batch_limits(front_end: FrontEnd, device: &RunDevice) -> (u32, u32) {
+    let name = device.catalog.spec.name.to_lowercase();
     if front_end == FrontEnd::InProcess {
         return (2048, 128);
     }

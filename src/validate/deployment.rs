@@ -1,27 +1,20 @@
 //! The deployment of a recorded run, as the configuration that one would have written for it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use oracle_components::device::{DeviceSpec, PeakFlops};
 use oracle_components::scenario::Scenario;
 use serde_json::{Map, Value, json};
 
 use super::Options;
 use super::defaults::{SEQUENCE_OVERHEAD_S, STEP_OVERHEAD_S, Version, batch_limits};
+use super::device::RunDevice;
 use super::problem::{Problem, Problems};
-use super::run_file::{Instance, Role, Run};
-use crate::catalog::{Catalog, CatalogDevice, load_hf_config, question};
+use super::run_file::{Instance, Run};
+use crate::catalog::{Catalog, load_hf_config, question};
 use crate::config::{Diagnostic, Resolved, load_value};
 
 /// What messages call the configuration that a run becomes.
 const ORIGIN: &str = "run.json, as a configuration";
-/// The driver reports a little less than the label says: 0.985 to 0.99 of it on the catalog's NVIDIA cards.
-const REPORTED_SHARE_OF_LABEL: f64 = 0.988;
-const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
-/// Link between devices that the catalog lacks: PCIe 4.0 x16 a direction, the slowest that such servers have.
-const UNKNOWN_PEER_BITS_PER_S: f64 = 32e9 * 8.0;
-const UNKNOWN_PEER_LATENCY_S: f64 = 2e-6;
 /// How many catalog names a message offers.
 const NAMES_OFFERED: usize = 3;
 
@@ -94,9 +87,7 @@ struct Draft<'a> {
     model: String,
     /// Routed experts of a layer; 0 without.
     experts: u32,
-    device: Option<&'static CatalogDevice>,
-    /// The device's data sheet: the catalog's, or the run's.
-    sheet: Arc<DeviceSpec>,
+    device: RunDevice,
     version: Version,
     warnings: Vec<String>,
 }
@@ -106,21 +97,10 @@ impl<'a> Draft<'a> {
         let file = folder.join("run.json");
         let mut warnings = run.warnings.clone();
         let model = model(run, folder, &file, options, &mut warnings)?;
-        let device = find_device(&run.device);
-        let sheet = match device {
-            Some(device) => Arc::clone(&device.spec),
-            None => Arc::new(own_sheet(run, &file)?),
-        };
-        if device.is_none() {
-            warnings.push(format!(
-                "no device {:?} in the catalog{}; its data sheet is taken from device_spec, its efficiency is a guess",
-                run.device,
-                question(&Catalog::builtin().nearest_devices(&run.device, NAMES_OFFERED))
-            ));
-        }
+        let device = RunDevice::of_run(run, &file, &mut warnings)?;
         let version = run.engine.version.as_deref().and_then(Version::parse).unwrap_or(Version::UNKNOWN);
         let experts = experts(&model);
-        Ok(Self { run, model, experts, device, sheet, version, warnings })
+        Ok(Self { run, model, experts, device, version, warnings })
     }
 
     fn config(&mut self) -> Value {
@@ -130,88 +110,40 @@ impl<'a> Draft<'a> {
             devices.push(self.devices(&gpu_base(group), self.ranks(instance)));
             frameworks.push(self.framework(group, instance));
         }
-        let links = self.links();
         json!({
             "simulation": {"name": run.name, "drain": true},
-            "hardware_profile": {"compute_devices": devices, "network_links": links},
+            "hardware_profile": {"compute_devices": devices},
             "workload": stand_in(),
             "frameworks_to_test": frameworks,
         })
     }
 
     fn keys(&self) -> Keys {
-        let device = self.device_keys().as_object().cloned().unwrap_or_default();
-        Keys { device, engine: self.host_keys() }
+        Keys { device: self.device.keys.clone(), engine: self.host_keys() }
     }
 
     /// Time that neither the GPU nor the scheduler spends.
     fn host_keys(&self) -> Map<String, Value> {
+        let is_async = self.run.engine.async_scheduling.unwrap_or_else(|| self.version.async_scheduling());
         let keys = [
             ("sequence_overhead_s", json!(SEQUENCE_OVERHEAD_S)),
-            ("async_scheduling", json!(self.version.async_scheduling())),
+            ("async_scheduling", json!(is_async)),
             ("front_end", json!(self.run.front_end.key())),
         ];
         keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
-    /// The device as a configuration has it: by its catalog name, or by its data sheet.
-    fn device_keys(&self) -> Value {
-        let Some(device) = self.device else {
-            let flops = self.sheet.peak_flops.bf16.map(|flops| flops / 1e12);
-            return json!({
-                "device_type": "GPU",
-                "peak_tflops": {"fp16": flops, "bf16": flops},
-                "memory_capacity_bytes": self.sheet.memory_bytes,
-                "memory_gbps": self.sheet.memory_bytes_per_s / 1e9,
-            });
-        };
-        json!({"device": device.spec.name})
-    }
-
     fn devices(&self, id: &str, count: u32) -> Value {
-        let mut keys = self.device_keys();
-        keys["device_id"] = json!(id);
-        keys["count"] = json!(count);
-        keys
+        let mut keys = self.device.keys.clone();
+        keys.insert("device_id".to_owned(), json!(id));
+        keys.insert("count".to_owned(), json!(count));
+        keys.into()
     }
 
-    /// The catalog's devices are joined as their data sheets say; others have to be joined here.
-    fn links(&mut self) -> Vec<Value> {
-        if self.device.is_some() {
-            return Vec::new();
-        }
-        let this = &*self;
-        let groups = || this.run.instances.iter().enumerate();
-        let rings = groups().flat_map(|(group, instance)| {
-            let ranks = this.ranks(instance);
-            (0..ranks).map(move |rank| (gpu(group, rank), gpu(group, (rank + 1) % ranks)))
-        });
-        let between = groups().filter(|(_, from)| from.role == Role::Prefill).flat_map(|(from, prefill)| {
-            let decode = groups().filter(|(_, to)| to.role == Role::Decode);
-            let senders = this.ranks(prefill);
-            decode.flat_map(move |(to, decode)| {
-                (0..senders * this.ranks(decode)).map(move |pair| (gpu(from, pair % senders), gpu(to, pair / senders)))
-            })
-        });
-        let links: Vec<Value> = rings
-            .chain(between)
-            .filter(|(source, destination)| source != destination)
-            .map(|(source, destination)| {
-                json!({
-                    "link_id": format!("{source}_to_{destination}"), "source_id": source, "dest_id": destination,
-                    "bandwidth_bps": UNKNOWN_PEER_BITS_PER_S, "latency_s": UNKNOWN_PEER_LATENCY_S,
-                })
-            })
-            .collect();
-        if !links.is_empty() {
-            self.warnings.push(format!("{} are taken as joined by PCIe 4.0 x16", self.run.device));
-        }
-        links
-    }
-
-    /// Whether an instance holds whole experts on ranks: of one engine, or of several that share them.
+    /// Whether an instance holds whole experts on ranks: of one engine, or of several that share them. Data-parallel engines
+    /// of vLLM always do; without expert parallelism each rank has a part of each expert, which is as much to read.
     fn spreads_experts(&self, instance: &Instance) -> bool {
-        instance.ep > 1 && instance.pp == 1 && self.experts >= instance.tp * instance.dp
+        instance.ep.max(instance.dp) > 1 && instance.pp == 1 && self.experts >= instance.tp * instance.dp
     }
 
     /// GPUs that are laid out together: those of an engine, or of all that share experts.
@@ -236,10 +168,13 @@ impl<'a> Draft<'a> {
             }
             config.insert("parallelism".to_owned(), parallelism);
         }
-        if instance.ep > 1 && (ranks == 1 || !self.spreads_experts(instance)) {
-            self.warnings.push(format!("ep {} is simulated as tensor parallelism of the experts", instance.ep));
-        } else if instance.ep > 1 && instance.ep != ranks {
-            self.warnings.push(format!("experts are spread over all {ranks} ranks; the run says ep {}", instance.ep));
+        let ep = instance.ep;
+        if ep > 1 && self.experts == 0 {
+            self.warnings.push(format!("ep {ep} has no effect: {} has no experts", self.model));
+        } else if ep > 1 && !self.spreads_experts(instance) {
+            self.warnings.push(format!("ep {ep} is simulated as tensor parallelism of the experts"));
+        } else if ep != ranks && self.spreads_experts(instance) {
+            self.warnings.push(format!("experts are spread over all {ranks} ranks; the run says ep {ep}"));
         }
         let copies = instance.count * if self.spreads_experts(instance) { 1 } else { instance.dp };
         json!({
@@ -254,7 +189,7 @@ impl<'a> Draft<'a> {
     /// What all instances share.
     fn engine_config(&mut self) -> Map<String, Value> {
         let flags = &self.run.engine;
-        let (tokens, seqs) = batch_limits(self.run.front_end, &self.sheet);
+        let (tokens, seqs) = batch_limits(self.run.front_end, &self.device);
         let tokens = flags.max_num_batched_tokens.unwrap_or(tokens);
         let mut config = self.host_keys();
         let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
@@ -272,6 +207,9 @@ impl<'a> Draft<'a> {
         if let Some(eager) = flags.enforce_eager {
             set("enforce_eager", json!(eager));
         }
+        if let Some(dtype) = &flags.kv_cache_dtype {
+            set("kv_cache_dtype", json!(dtype));
+        }
         if let Some(tokens) = flags.max_model_len {
             set("max_model_len", json!(tokens));
         }
@@ -284,7 +222,7 @@ impl<'a> Draft<'a> {
 
 /// Routed experts of a layer of a model of the catalog, or of a file; 0 without.
 fn experts(model: &str) -> u32 {
-    let known = Catalog::builtin().model(model).map(|model| model.architecture.moe);
+    let known = Catalog::builtin().architecture(model).map(|architecture| architecture.moe);
     let moe = known.or_else(|| load_hf_config(Path::new(model)).ok().map(|model| model.architecture.moe));
     moe.flatten().map_or(0, |moe| moe.experts)
 }
@@ -324,8 +262,10 @@ fn model(
         load_hf_config(path)?;
         return text(path).ok_or_else(|| Problem::of_file(path, "the path is not UTF-8 text").into());
     }
-    if Catalog::builtin().model(&run.model).is_some() {
-        return Ok(run.model.clone());
+    // A path to a model's folder ends in its name.
+    let name = run.model.trim_end_matches('/');
+    if Catalog::builtin().architecture(name).is_some() {
+        return Ok(name.to_owned());
     }
     let beside = folder.join("config.json");
     if load_hf_config(&beside).is_ok() {
@@ -341,51 +281,6 @@ fn model(
         run.model
     );
     Err(Problem { file: file.into(), line: None, key: "model".to_owned(), message }.into())
-}
-
-/// A device by its name, however it is spelled: the separators and the memory's size may be missing or too much.
-fn find_device(name: &str) -> Option<&'static CatalogDevice> {
-    let catalog = Catalog::builtin();
-    catalog.device(name).or_else(|| {
-        let folded = |name: &str| -> String {
-            name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-        };
-        let wanted = folded(name);
-        let names = |device: &&CatalogDevice| {
-            std::iter::once(&device.spec.name).chain(&device.aliases).any(|name| folded(name) == wanted)
-        };
-        let bare = ["nvidia", "geforce", "google", "amd", "tesla"]
-            .iter()
-            .fold(wanted.as_str(), |name, maker| name.strip_prefix(maker).unwrap_or(name));
-        let bare_names = |device: &&CatalogDevice| {
-            std::iter::once(&device.spec.name).chain(&device.aliases).any(|name| folded(name) == bare)
-        };
-        let devices = catalog.devices();
-        devices.iter().find(names).or_else(|| devices.iter().find(bare_names))
-    })
-}
-
-/// The data sheet that the run itself states.
-fn own_sheet(run: &Run, file: &Path) -> Result<DeviceSpec, Problems> {
-    let figures = &run.figures;
-    let (Some(tflops), Some(gb_per_s), Some(gib)) =
-        (figures.peak_bf16_tflops, figures.memory_gb_per_s, figures.memory_gib)
-    else {
-        let message = format!(
-            "no device {:?} in the catalog{}; give device_spec with peak_bf16_tflops, memory_gb_per_s and memory_gib",
-            run.device,
-            question(&Catalog::builtin().nearest_devices(&run.device, NAMES_OFFERED))
-        );
-        return Err(Problem { file: file.into(), line: None, key: "device".to_owned(), message }.into());
-    };
-    Ok(DeviceSpec {
-        name: run.device.clone(),
-        peak_flops: PeakFlops { bf16: Some(tflops * 1e12), ..PeakFlops::default() },
-        memory_bytes: (gib * REPORTED_SHARE_OF_LABEL * BYTES_PER_GIB) as u64,
-        memory_bytes_per_s: gb_per_s * 1e9,
-        power: None,
-        price_per_hour_usd: None,
-    })
 }
 
 /// Element type of the weights, where it is not the model's own.

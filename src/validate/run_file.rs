@@ -113,6 +113,8 @@ pub(super) struct EngineFlags {
     pub(super) enforce_eager: Option<bool>,
     pub(super) num_gpu_blocks: Option<u32>,
     pub(super) disable_custom_all_reduce: Option<bool>,
+    pub(super) async_scheduling: Option<bool>,
+    pub(super) kv_cache_dtype: Option<String>,
 }
 
 /// Reads the `run.json` of a folder.
@@ -200,15 +202,38 @@ fn instances(fields: &mut Fields<'_>, devices: Option<u32>, warnings: &mut Vec<S
     if items.is_empty() {
         return vec![alone];
     }
-    let instances: Vec<Instance> = (0..).zip(items).filter_map(|(index, item)| instance(fields, index, item)).collect();
-    let ranks = |instance: &Instance| instance.count * instance.tp * instance.pp * instance.dp;
-    let used: u32 = instances.iter().map(ranks).sum();
+    let mut instances: Vec<Instance> =
+        (0..).zip(items).filter_map(|(index, item)| instance(fields, index, item)).collect();
+    let gpus = |instances: &[Instance]| instances.iter().map(|one| one.count * one.ranks() * one.dp).sum::<u32>();
+    let spare = devices.map(|devices| devices > gpus(&instances));
+    instances.iter_mut().for_each(|instance| find_ranks_of_experts(instance, spare, warnings));
+    let used = gpus(&instances);
     if let Some(devices) = devices.filter(|devices| *devices != used) {
         warnings.push(format!(
             "num_devices is {devices}, but the instances use {used} (count × tp × pp × dp), which counts"
         ));
     }
     instances
+}
+
+/// vLLM's `ep` is tp × dp. Where an instance says more, as many of its copies share experts as have that many ranks; if
+/// there are `spare` GPUs, or nobody knows, `dp` is what it must be.
+fn find_ranks_of_experts(instance: &mut Instance, spare: Option<bool>, warnings: &mut Vec<String>) {
+    let Instance { count, tp, pp, dp, ep, .. } = *instance;
+    let sharing = ep / (tp * dp);
+    if sharing < 2 || pp > 1 || !ep.is_multiple_of(tp * dp) {
+        return;
+    }
+    if count.is_multiple_of(sharing) && spare != Some(true) {
+        instance.count /= sharing;
+        warnings
+            .push(format!("ep {ep} of instances of {} ranks: {sharing} of them are taken to share experts", tp * dp));
+    } else if spare != Some(false) {
+        warnings.push(format!("ep {ep} with tp {tp} and dp {dp}: dp is taken to be {}", ep / tp));
+    } else {
+        return;
+    }
+    instance.dp *= sharing;
 }
 
 fn instance(fields: &mut Fields<'_>, index: usize, item: &Value) -> Option<Instance> {
@@ -267,6 +292,8 @@ fn engine(fields: &mut Fields<'_>) -> EngineFlags {
         enforce_eager: fields.flag("enforce_eager"),
         num_gpu_blocks: fields.count("num_gpu_blocks"),
         disable_custom_all_reduce: fields.flag("disable_custom_all_reduce"),
+        async_scheduling: fields.flag("async_scheduling"),
+        kv_cache_dtype: fields.text("kv_cache_dtype"),
     }
 }
 

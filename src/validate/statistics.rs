@@ -2,8 +2,8 @@
 //! vLLM's benchmark.
 
 /// Name of a statistic and the share of values below it, `None` for the mean.
-const QUANTILES: [(&str, f64); 6] =
-    [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("max", 1.0), ("min", 0.0)];
+const QUANTILES: [(&str, f64); 7] =
+    [("p50", 0.5), ("median", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("max", 1.0), ("min", 0.0)];
 
 /// The statistics that are reported of every latency.
 pub(super) const REPORTED: [&str; 5] = ["mean", "p50", "p90", "p95", "p99"];

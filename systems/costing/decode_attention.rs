@@ -1,7 +1,8 @@
 //! Decode attention in seconds: a roofline of the summed context, at constant efficiency or by curve.
 //!
 //! By curve, a step with prompts may compute a decode as a whole tile of query rows, each query head by itself: kernels
-//! that take prompts and decodes in one call do so unless the heads of a group share a tile.
+//! that take prompts and decodes in one call do so unless the heads of a group share a tile, and lay out their grid for the
+//! longest chunk.
 
 use std::sync::Arc;
 
@@ -40,14 +41,18 @@ struct DecodeByCurve {
 
 impl DecodeByCurve {
     #[inline]
-    fn line(&self, sequences: f64) -> DecodeAttentionLine {
-        let work = curves::DecodeAttention {
+    fn work(&self, sequences: f64) -> curves::DecodeAttention {
+        curves::DecodeAttention {
             sequences,
             kv_heads: self.kv_heads,
             query_heads: self.query_heads,
             is_kv_narrow: self.is_kv_narrow,
-        };
-        curves::decode_attention(&self.curve, self.bytes_per_s, &work)
+        }
+    }
+
+    #[inline]
+    fn line(&self, sequences: f64) -> DecodeAttentionLine {
+        curves::decode_attention(&self.curve, self.bytes_per_s, &self.work(sequences))
     }
 }
 
@@ -121,6 +126,8 @@ impl DecodeAttentionCost {
         seconds.memory_s *= slower;
         if features.get(Feature::PrefillPass) > 0.0 && !is_mixed_measured {
             seconds.compute_s_per_context_token *= by.mixed_compute;
+            let chunk_tokens = features.get(Feature::PrefillTokens).min(features.get(Feature::PrefillLongestContext));
+            seconds.floor_s += curves::idle_blocks_s(&by.curve, &by.work(sequences), chunk_tokens);
         }
         seconds
     }

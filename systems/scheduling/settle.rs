@@ -3,8 +3,10 @@
 //! A decode that goes on is not touched; one that has its target leaves, and only those.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 
 use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
 use oracle_components::engine::Chunk;
 use oracle_components::record::{Reason, Status};
 use oracle_components::request::{Request, RequestId};
@@ -13,12 +15,13 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use super::leave::{Departure, leave, start_decoding};
 use super::remote;
+use crate::costing::StepWork;
 use crate::epoch::{adapt_horizon, blocks_over, summed_context};
 use crate::kv;
 use crate::retire::End;
 use crate::series::EngineAmounts;
 use crate::transfer::stream;
-use crate::world::{Doors, EngineView};
+use crate::world::{Doors, EngineView, Stretch};
 
 /// Sequences that have their target at a boundary.
 pub type Finished = Vec<(RequestId, Entity)>;
@@ -31,23 +34,24 @@ pub fn end_steps(
     finished: &mut Finished,
 ) {
     parts.brought.work = None;
-    parts.brought.flows = 0;
+    parts.brought.streams = false;
     let steps = parts.epoch.steps;
     if steps == 0 {
         return;
     }
+    let decodes = parts.running.decodes;
     let mut amounts = bring(parts, doors);
     send_flows(parts, sequences);
-    end_chunks(parts, sequences, doors, &mut amounts);
+    let (prefilled, emitted) = end_chunks(parts, sequences, doors);
     if parts.remote.is_some() {
         remote::emit_first_tokens(parts, sequences);
     }
+    amounts.prefill_tokens += prefilled as f64;
+    amounts.output_tokens += emitted as f64;
     let ledger = &mut parts.ledger.0;
-    amounts.preemptions = (ledger.preemptions - parts.series.preemptions_booked) as f64;
-    parts.series.preemptions_booked = ledger.preemptions;
     ledger.steps += steps as u64;
-    ledger.output_tokens += amounts.output_tokens as u64;
-    ledger.prefill_tokens += amounts.prefill_tokens as u64;
+    ledger.output_tokens += u64::from(decodes) * steps as u64 + emitted;
+    ledger.prefill_tokens += prefilled;
     parts.series.book(parts.brought.from, parts.brought.to, amounts, parts.hardware, &mut doors.rows);
     while let Some(&Reverse((step, id, entity))) = parts.running.finishes.peek() {
         if step > parts.clock.steps {
@@ -70,7 +74,8 @@ pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, R
         && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
 }
 
-/// The decodes' part of the steps: time, gaps between tokens, KV blocks, work.
+/// The decodes' part of the steps: time, gaps between tokens, KV blocks, work. What is over before the last interval of the
+/// time series is booked; the amounts are those of the rest.
 fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
@@ -81,11 +86,65 @@ fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     if emitting > 0 {
         doors.sink.token_gaps(from, ends, u64::from(emitting));
     }
-    let held_before = kv::held_blocks(parts.pool);
+    let amounts = book_past_intervals(parts, doors);
+    let ends = &parts.epoch.step_ends[..steps];
     // The first step's were taken when it was scheduled.
     kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));
-    let held = (held_before + kv::held_blocks(parts.pool)) as f64 / 2.0;
-    let work = parts.cost.price().work_over(steps as u64, summed_context(parts.running, steps as u64));
+    parts.ledger.0.busy += to.since(from);
+    parts.clock.steps += steps as u64;
+    parts.clock.last_step = if steps > 1 { ends[steps - 2] } else { from };
+    parts.clock.boundary = to;
+    parts.running.decode_context += u64::from(decodes) * steps as u64;
+    parts.brought.to = to;
+    amounts
+}
+
+/// Books the steps of the epoch by intervals of the time series: those that end in one together, one that crosses the end of
+/// one alone, evenly. So it does not show where an epoch began and ended. The last of these stretches is left to be booked.
+fn book_past_intervals(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
+    let steps = parts.epoch.steps;
+    let preempted = parts.ledger.0.preemptions;
+    let mut preemptions = (preempted - parts.series.preemptions_booked) as f64;
+    parts.series.preemptions_booked = preempted;
+    let mut done = 0;
+    loop {
+        let from = start_of(parts, done);
+        let ends = &parts.epoch.step_ends[done..steps];
+        let interval_end = parts.series.interval_end(from);
+        let whole = if ends[ends.len() - 1] <= interval_end {
+            ends.len()
+        } else {
+            ends.partition_point(|&end| end <= interval_end)
+        };
+        let next = done + whole.max(1);
+        let (mut amounts, work) = of_steps(parts, done..next);
+        amounts.preemptions = std::mem::take(&mut preemptions);
+        if next == steps {
+            parts.brought.from = from;
+            parts.brought.steps = (next - done) as u64;
+            parts.brought.work = Some(work);
+            return amounts;
+        }
+        let to = parts.epoch.step_ends[next - 1];
+        parts.series.book(from, to, amounts, parts.hardware, &mut doors.rows);
+        parts.brought.past.push(Stretch { from, to, steps: (next - done) as u64, work });
+        done = next;
+    }
+}
+
+/// When a step of the epoch begins, counted from 0.
+fn start_of(parts: &EngineView<'_>, step: usize) -> SimTime {
+    if step == 0 { parts.clock.boundary } else { parts.epoch.step_ends[step - 1] }
+}
+
+/// What happens in some steps of an epoch that is still to be brought to its end, and the work in it.
+fn of_steps(parts: &EngineView<'_>, steps: Range<usize>) -> (EngineAmounts, StepWork) {
+    let (from, to) = (start_of(parts, steps.start), start_of(parts, steps.end));
+    let (first, count, until) = (steps.start as u64, steps.len() as u64, steps.end as u64);
+    let taken = |steps: u64| blocks_over(parts.running, parts.clock.steps + 1, steps);
+    let held = kv::held_blocks(parts.pool) as f64 + (taken(first) + taken(until - 1)) as f64 / 2.0;
+    let context = summed_context(parts.running, until) - summed_context(parts.running, first);
+    let work = parts.cost.price().work_over(count, context);
     let span_s = to.since(from).as_secs_f64();
     // Those that were delivered while the steps ran wait too, though only the boundary sees them.
     let delivered = parts.queues.inbox.iter().map(|&(delivered, _)| delivered).take_while(|&delivered| delivered <= to);
@@ -94,21 +153,13 @@ fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
         running_s: f64::from(parts.running.count) * span_s,
         waiting_s: f64::from(parts.waiting_or_loading()) * span_s + delivered_s,
         kv_use_s: held / parts.pool.total as f64 * span_s,
-        steps: steps as f64,
-        output_tokens: f64::from(decodes) * steps as f64,
+        steps: count as f64,
+        output_tokens: f64::from(parts.running.decodes) * count as f64,
         busy_s: span_s,
         ..EngineAmounts::default()
     };
     amounts.add_work(&work);
-    parts.ledger.0.busy += to.since(from);
-    parts.clock.steps += steps as u64;
-    parts.clock.last_step = if steps > 1 { ends[steps - 2] } else { from };
-    parts.clock.boundary = to;
-    parts.running.decode_context += u64::from(decodes) * steps as u64;
-    parts.brought.from = from;
-    parts.brought.to = to;
-    parts.brought.work = Some(work);
-    amounts
+    (amounts, work)
 }
 
 /// The flows of streamed tokens that the steps sent.
@@ -123,23 +174,19 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     let ends = &parts.epoch.step_ends[..parts.epoch.steps];
     let bytes = f64::from(sequences) * parts.engine.response_bytes_per_token;
     parts.brought.flow_bytes = bytes;
-    parts.brought.flows = ends.len() as u64;
+    parts.brought.streams = true;
     stream(parts.engine, parts.clock, bytes, ends);
 }
 
-/// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on.
-fn end_chunks(
-    parts: &mut EngineView<'_>,
-    sequences: &mut Query<&mut Sequence>,
-    doors: &mut Doors,
-    amounts: &mut EngineAmounts,
-) {
+/// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on. Tokens computed, and emitted.
+fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, doors: &mut Doors) -> (u64, u64) {
     let end = parts.clock.boundary;
+    let (mut prefilled, mut emitted) = (0, 0);
     for chunk in &parts.plan.chunks {
         let mut sequence = sequences.get_mut(chunk.sequence).expect("a planned sequence lives");
         sequence.computed += chunk.tokens;
         sequence.prefilled_tokens += chunk.tokens;
-        amounts.prefill_tokens += f64::from(chunk.tokens);
+        prefilled += u64::from(chunk.tokens);
         if !chunk.completes {
             continue;
         }
@@ -147,7 +194,7 @@ fn end_chunks(
             remote.computed.push((sequence.id, chunk.sequence));
             continue;
         }
-        amounts.output_tokens += 1.0;
+        emitted += 1;
         if let Some(last) = sequence.last_emission {
             doors.sink.token_gap(end, end - last, 1);
         }
@@ -160,6 +207,7 @@ fn end_chunks(
     // Chunks follow the order of the running prefills, of which they are the first.
     let mut chunks = parts.plan.chunks.iter();
     parts.running.prefills.retain(|_| !chunks.next().is_some_and(|chunk| chunk.completes));
+    (prefilled, emitted)
 }
 
 /// Takes the sequences that have finished off the engine, by request id.

@@ -37,6 +37,8 @@ fn a_name_may_say_that_weights_are_quantised() {
         ("RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w8a8", "Llama3.1-8B", Dtype::Int8),
         ("Qwen/Qwen2.5-72B-Instruct-AWQ", "Qwen2.5-72B", Dtype::Int4),
         ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "Qwen2.5-7B", Dtype::Int4),
+        ("unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit", "Llama3.1-8B", Dtype::Int4),
+        ("nvidia/Qwen3-30B-A3B-NVFP4", "Qwen3-30B-A3B", Dtype::Mxfp4),
     ] {
         let found = catalog.architecture(asked).unwrap_or_else(|| panic!("{asked}"));
         let base = catalog.architecture(base).expect("a model of the catalog");

@@ -140,7 +140,7 @@ fn a_device_or_a_model_that_the_catalog_lacks_is_taken_from_the_folder() {
     desk.run_folder("device", &run, &requests(10));
     let told = desk.run("validate-run device");
     assert_eq!(told.code, 0, "{}", told.err);
-    assert!(told.err.contains("device_spec") && told.err.contains("PCIe"), "{}", told.err);
+    assert!(told.err.contains("device_spec") && told.err.contains("nearest relation"), "{}", told.err);
 
     let mut run = small_run(json!({"tpot_ms": {"mean": 1}}));
     run["model"] = json!("nobody/Nothing-1B");

@@ -1,9 +1,11 @@
 //! Predictions held against measurements: folders of recorded runs that the tests write, and those that are shared.
 
 mod calibration;
+mod documents;
 mod folders;
 mod points;
 mod runs;
+mod shapes;
 mod shared;
 #[path = "../shared_files/mod.rs"]
 mod shared_files;

@@ -66,6 +66,7 @@ fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
                 kv_head_ns: head_ns,
                 query_head_ns: 0.1 * head_ns,
                 mixed_rows,
+                mixed_block_ns: 0.1 * mixed_rows,
             }
         },
     )

@@ -8,11 +8,12 @@ use oracle_components::device::Efficiency;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
 use oracle_components::scenario::{
-    EngineSpec, KernelLaunch, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing, Scenario, SchedulerSpec,
+    EngineSpec, ExpertExchange, ExpertParallel, KernelLaunch, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing,
+    Scenario, SchedulerSpec,
 };
 use oracle_systems::ports::{Promises, RequestSource};
 
-use super::scenes::{Ranks, add_engine, empty_scenario, link, made_up_curves};
+use super::scenes::{Ranks, add_engine, empty_scenario, link, made_up_curves, tiny_experts};
 
 /// An engine of a case.
 #[derive(Clone, Debug)]
@@ -30,12 +31,26 @@ pub struct EngineCase {
     pub model_len: u32,
     pub tensor: u32,
     pub pipeline: u32,
+    pub sharing: Sharing,
     pub ingress: Vec<u32>,
     pub egress: Vec<u32>,
     pub response_bytes: u32,
     pub weight: u32,
     /// Priced by efficiency curves, with CUDA graphs.
     pub by_curve: bool,
+}
+
+/// What the ranks of an engine share beside the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nothing.
+    Plain,
+    /// Norms and all that is done token by token.
+    Sequence,
+    /// The tokens of the KV cache.
+    DecodeContext,
+    /// Whole experts, with so many engines in all; the busiest rank's load in halves of the mean, if it is given.
+    Experts { engines: u32, exchange: ExpertExchange, imbalance: Option<u32> },
 }
 
 /// One turn of a session.
@@ -128,14 +143,18 @@ impl Case {
             ));
         }
         for engine in &self.engines {
-            let ranks = Ranks {
-                tensor: engine.tensor,
-                pipeline: engine.pipeline,
-                prompt_microbatches: None,
-                speed: if self.clockwork { 1e9 } else { 1.0 },
-            };
+            let (tensor, pipeline) = engine.degrees();
+            let expert_parallel = engine.expert_parallel(tensor, &mut scenario);
+            let ranks =
+                Ranks { tensor, pipeline, prompt_microbatches: None, speed: if self.clockwork { 1e9 } else { 1.0 } };
             let (scheduler, kv_blocks) = engine.scheduler();
             let spec = add_engine(&mut scenario, scheduler, kv_blocks, ranks);
+            if expert_parallel.is_some() {
+                spec.model = Arc::new(tiny_experts());
+            }
+            spec.expert_parallel = expert_parallel;
+            spec.sequence_parallel = engine.sharing == Sharing::Sequence;
+            spec.decode_context_parallel = if engine.sharing == Sharing::DecodeContext { 2 } else { 1 };
             spec.ingress.clone_from(&engine.ingress);
             spec.egress.clone_from(&engine.egress);
             spec.response_bytes_per_token = f64::from(engine.response_bytes);
@@ -223,6 +242,42 @@ impl PoolsCase {
 }
 
 impl EngineCase {
+    /// Ranks of a stage, and stages.
+    fn degrees(&self) -> (u32, u32) {
+        match self.sharing {
+            Sharing::Plain => (self.tensor, self.pipeline),
+            Sharing::Sequence => (2, self.pipeline),
+            // Twice as many as the model has KV heads.
+            Sharing::DecodeContext => (4, self.pipeline),
+            Sharing::Experts { .. } => (self.tensor, 1),
+        }
+    }
+
+    /// Experts on ranks, over links that are added.
+    fn expert_parallel(&self, tensor: u32, scenario: &mut Scenario) -> Option<ExpertParallel> {
+        let Sharing::Experts { engines, exchange, imbalance } = self.sharing else { return None };
+        let ranks = if engines > 1 { tensor } else { 0 };
+        let hops = (0..ranks).map(|_| {
+            let index = scenario.links.len() as u32;
+            scenario.links.push(link(&format!("exchange{index}"), 1e9, 2e-6));
+            vec![index]
+        });
+        let hops = hops.collect();
+        let imbalance = imbalance.map(|halves| f64::from(halves) / 2.0);
+        Some(ExpertParallel { data_parallel: engines, exchange, imbalance, hops, fabric: None })
+    }
+
+    /// What the tests count of it.
+    pub fn corner(&self) -> Option<&'static str> {
+        match self.sharing {
+            Sharing::Plain => None,
+            Sharing::Sequence => Some("ranks share norms"),
+            Sharing::DecodeContext => Some("ranks share a KV cache"),
+            Sharing::Experts { engines: 1, .. } => Some("ranks have whole experts"),
+            Sharing::Experts { .. } => Some("engines share experts"),
+        }
+    }
+
     fn scheduler(&self) -> (SchedulerSpec, u64) {
         let scheduler = SchedulerSpec {
             max_num_seqs: self.seats.min(self.budget),

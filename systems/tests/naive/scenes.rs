@@ -7,7 +7,7 @@ use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::efficiency::{
     DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
 };
-use oracle_components::model::{DenseShape, ModelArchitecture};
+use oracle_components::model::{DenseShape, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
     Scenario, SchedulerSpec,
@@ -22,6 +22,19 @@ pub fn tiny_model() -> ModelArchitecture {
             DenseShape { layers: 2, hidden: 64, heads: 4, kv_heads: 2, intermediate: 128, vocab: 256 },
         )
     }
+}
+
+/// The same with six experts in its second layer.
+pub fn tiny_experts() -> ModelArchitecture {
+    let moe = MixtureOfExperts {
+        experts: 6,
+        experts_per_token: 2,
+        expert_intermediate: 64,
+        shared_intermediate: 32,
+        dense_layers: 1,
+        expert_dtype: None,
+    };
+    ModelArchitecture { moe: Some(moe), ..tiny_model() }
 }
 
 /// A device on which a step of the tiny model takes a few tenths of a millisecond.
@@ -73,6 +86,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         kv_head_ns: 10.0,
         query_head_ns: 1.0,
         mixed_rows: 64.0,
+        mixed_block_ns: 4.0,
     };
     EfficiencyCurves {
         processors: 4.0,

@@ -1,12 +1,12 @@
 //! The proptest strategy over [`Case`]s. Everything is made of small ranges, so that a failing case shrinks.
 
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, Role, Routing};
+use oracle_components::scenario::{ExpertExchange, PrefixCaching, QueuePolicy, Role, Routing};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cases::{Case, EngineCase, PoolsCase, SessionCase, Tail, TurnCase};
+use super::cases::{Case, EngineCase, PoolsCase, SessionCase, Sharing, Tail, TurnCase};
 
 /// How big the cases are.
 #[derive(Clone, Copy)]
@@ -37,6 +37,21 @@ fn path_over_links() -> impl Strategy<Value = Vec<u32>> {
     ]
 }
 
+fn sharing() -> impl Strategy<Value = Sharing> {
+    let exchange = select(vec![ExpertExchange::AllGather, ExpertExchange::AllToAll]);
+    let experts = (1..=3_u32, exchange, of(2..=5_u32)).prop_map(|(engines, exchange, imbalance)| Sharing::Experts {
+        engines,
+        exchange,
+        imbalance,
+    });
+    prop_oneof![
+        8 => Just(Sharing::Plain),
+        1 => Just(Sharing::Sequence),
+        1 => Just(Sharing::DecodeContext),
+        3 => experts,
+    ]
+}
+
 fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
     let limits = (
         prop_oneof![1..=size.seats.min(4), 1..=size.seats],
@@ -61,6 +76,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop_oneof![Just(0_u32), 1..=64_u32],
         1..=4_u32,
         prop::bool::weighted(0.3),
+        sharing(),
     );
     (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
         seats: limits.0,
@@ -77,6 +93,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         asynchronous: caching.3,
         tensor: place.0,
         pipeline: place.1,
+        sharing: place.7,
         ingress: place.2,
         egress: place.3,
         response_bytes: place.4,
