@@ -19,9 +19,12 @@ use super::shape::{Feature, Features, StepShape};
 use super::tables::Table;
 use super::weights::kv_heads_per_rank;
 
+/// `N` figures at each of ascending places.
+type Figures<const N: usize> = Vec<(f64, [f64; N])>;
+
 /// `N` figures between points of a plane.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Surface<const N: usize>(Vec<(f64, Vec<(f64, [f64; N])>)>);
+pub(crate) struct Surface<const N: usize>(Vec<(f64, Figures<N>)>);
 
 /// The figures between two points of a list, or those at its end.
 fn between<T, const N: usize>(points: &[(f64, T)], x: f64, value: impl Fn(&T) -> [f64; N]) -> [f64; N] {
@@ -40,7 +43,7 @@ impl<const N: usize> Surface<N> {
     /// Through at least one point, `(x, y)` with its figures.
     fn new(mut points: Vec<((f64, f64), [f64; N])>) -> Self {
         points.sort_by(|((x, y), _), ((other_x, other_y), _)| x.total_cmp(other_x).then(y.total_cmp(other_y)));
-        let mut rows: Vec<(f64, Vec<(f64, [f64; N])>)> = Vec::new();
+        let mut rows: Vec<(f64, Figures<N>)> = Vec::new();
         for ((x, y), figures) in points {
             match rows.last_mut() {
                 Some((row, along)) if *row == x => along.push((y, figures)),
@@ -174,7 +177,7 @@ pub(crate) fn prefill_factor(corrections: &Surface<1>, features: &Features, pair
 /// the logarithm of the sequences.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DecodeCorrections {
-    alone: Vec<(f64, [f64; 2])>,
+    alone: Figures<2>,
     with_prompts: Vec<(f64, Surface<2>)>,
 }
 

@@ -89,7 +89,7 @@ impl Collective {
 enum Kernels {
     /// May be bound by either roof, at constant efficiency.
     Roofs(Vec<Kernel>),
-    Curves(CurveKernels),
+    Curves(Box<CurveKernels>),
 }
 
 impl Kernels {
@@ -176,7 +176,7 @@ impl StageKind {
             capture_sizes,
             kernels: match &rates.curves {
                 None => Kernels::Roofs(merged(operators).iter().map(|o| Kernel::new(o, rates)).collect()),
-                Some(curves) => Kernels::Curves(CurveKernels::new(engine, rates, curves, *rules, operators)),
+                Some(curves) => Kernels::Curves(Box::new(CurveKernels::new(engine, rates, curves, *rules, operators))),
             },
             transfer_s: transfer_seconds(engine, plan),
             collectives: collectives(engine, plan),

@@ -32,15 +32,13 @@ pub(crate) struct CurveKernels {
     by_tokens: Vec<Operator>,
     by_rows: Vec<Operator>,
     by_batch: Vec<Operator>,
-    /// Of the attention, if it is of the kind that is measured.
-    heads: Option<Heads>,
     kept: Arc<Kept>,
 }
 
 /// Whatever has been kept, the prices are the same.
 impl PartialEq for CurveKernels {
     fn eq(&self, other: &Self) -> bool {
-        let key = |kernels: &Self| (kernels.rates.clone(), kernels.rules, kernels.heads, kernels.kept.tokens.most);
+        let key = |kernels: &Self| (kernels.rates.clone(), kernels.rules, kernels.kept.heads, kernels.kept.tokens.most);
         let operators = |kernels: &Self| [&kernels.by_tokens, &kernels.by_rows, &kernels.by_batch].map(Vec::clone);
         key(self) == key(other) && operators(self) == operators(other)
     }
@@ -50,6 +48,8 @@ impl PartialEq for CurveKernels {
 struct Kept {
     tokens: KeptSeconds,
     rows: KeptSeconds,
+    /// Of the attention, if it is of the kind that is measured.
+    heads: Option<Heads>,
     /// What measured prefill attention is off by.
     prefill: OnceLock<Option<Surface<1>>>,
 }
@@ -72,9 +72,8 @@ impl CurveKernels {
         }
         let tokens = KeptSeconds::new(engine.scheduler.max_num_batched_tokens);
         let rows = KeptSeconds::new(engine.scheduler.max_num_seqs);
-        let kept = Arc::new(Kept { tokens, rows, prefill: OnceLock::new() });
-        let heads = measured_heads(engine);
-        Self { rates: rates.clone(), curves: curves.clone(), rules, by_tokens, by_rows, by_batch, heads, kept }
+        let kept = Arc::new(Kept { tokens, rows, heads: measured_heads(engine), prefill: OnceLock::new() });
+        Self { rates: rates.clone(), curves: curves.clone(), rules, by_tokens, by_rows, by_batch, kept }
     }
 
     /// Seconds of all kernels but decode attention.
@@ -105,7 +104,7 @@ impl CurveKernels {
     /// Seconds of what depends on more than a count.
     #[inline]
     fn of_batch(&self, features: &Features) -> f64 {
-        let Some((table, heads)) = self.curves.table.as_ref().zip(self.heads.as_ref()) else {
+        let Some((table, heads)) = self.curves.table.as_ref().zip(self.kept.heads.as_ref()) else {
             return self.sum(&self.by_batch, features);
         };
         let measured = self.kept.prefill.get_or_init(|| {

@@ -241,7 +241,7 @@ fn attention_is_the_measurement_at_measured_prompts_and_the_line_at_measured_bat
         }],
     };
     let plain = cost(&by_curve(scenario(model.clone(), 1, 1, 1), (*curves).clone()));
-    let table = cost(&by_table(scenario(model.clone(), 1, 1, 1), &curves, times));
+    let table = cost(&by_table(scenario(model, 1, 1, 1), &curves, times));
     let gain_s =
         |shape: &StepShape, context| seconds(&table.prepare(shape), context) - seconds(&plain.prepare(shape), context);
     for (chunk, context) in prompts {
