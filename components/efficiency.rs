@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 pub struct EfficiencyCurves {
     /// Multiprocessors that tiles of a matrix product are spread over.
     pub processors: f64,
+    /// Of the peaks, what the fastest large products reached when the curves were measured.
+    #[serde(default)]
+    pub fastest: ProductShares,
+    /// Of the FLOP/s when the curves were measured, what a lasting load leaves: a device's own, and not in a curve file.
+    #[serde(skip)]
+    pub sustained: ProductShares,
     /// Products in the activations' type, whatever the weights' width.
     pub gemm: GemmCurve,
     /// Products with 8-bit weights where the device multiplies 8-bit numbers.
@@ -30,6 +36,22 @@ pub struct EfficiencyCurves {
     pub elementwise: StreamCurve,
     /// The sampler: all its kernels together.
     pub sampler: StreamCurve,
+}
+
+/// Shares of FLOP/s by the type in which products are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductShares {
+    /// In the activations' type.
+    pub gemm_share: f64,
+    /// In 8 bits.
+    pub gemm_8bit_share: f64,
+}
+
+impl Default for ProductShares {
+    fn default() -> Self {
+        Self { gemm_share: 1.0, gemm_8bit_share: 1.0 }
+    }
 }
 
 /// A matrix product of `m` rows, `n` columns and depth `k`.
@@ -120,6 +142,10 @@ pub struct DecodeAttentionCurve {
     pub query_head_ns: f64,
     /// Query rows that a decode is computed as in a step with prompts, each query head alone; 0 where its heads share a tile.
     pub mixed_rows: f64,
+    /// In a step with prompts, each sequence, query head and block of 128 tokens of the longest chunk: the grid is laid out
+    /// for that chunk, and most of its blocks find nothing to do.
+    #[serde(default)]
+    pub mixed_block_ns: f64,
 }
 
 /// Kernels that only stream bytes.

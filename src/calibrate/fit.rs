@@ -19,7 +19,7 @@ use crate::catalog::FitError;
 const LARGE_ERROR: f64 = 0.05;
 /// First steps from the start, in logarithms, in turn.
 const FIRST_STEPS: [f64; 4] = [0.4, -0.4, 1.5, -1.5];
-/// Coefficients below are none: all units are such that 1 can be told.
+/// Coefficients below are none, and shares no less: all units are such that 1 can be told.
 const NEGLIGIBLE: f64 = 1e-3;
 const MOST_RESTARTS: u32 = 30;
 /// What a restart must bring to be worth another, in loss.
@@ -93,7 +93,8 @@ fn unknown(name: &str, coefficient: f64) -> f64 {
 fn coefficient(name: &str, unknown: f64) -> f64 {
     let exact = if is_bounded(name) { (1.0 + (-unknown).exp()).recip() } else { unknown.clamp(-30.0, 30.0).exp() };
     let rounded: f64 = format!("{exact:.3e}").parse().expect("a number that was just written");
-    if rounded < NEGLIGIBLE { 0.0 } else { rounded }
+    let least = if name.ends_with("_share") { NEGLIGIBLE } else { 0.0 };
+    if rounded < NEGLIGIBLE { least } else { rounded }
 }
 
 /// Fits the coefficients of `start` that `seeks` names (all that are not 0, if it names none) to at most `most_points`.

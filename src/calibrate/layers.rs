@@ -6,16 +6,20 @@ use std::path::Path;
 use oracle_components::efficiency::{DecodeAttentionCurve, EfficiencyCurves, PrefillAttentionCurve, StreamCurve};
 use oracle_components::model::ModelArchitecture;
 use oracle_systems::costing::curves::{
-    DecodeAttention, Gemm, PrefillAttention, compute_share, decode_attention, prefill_attention_s, stream_s,
+    DecodeAttention, Gemm, PrefillAttention, compute_share, decode_attention, idle_blocks_s, prefill_attention_s,
+    stream_s,
 };
 
 use super::fit::{Point, errors, fit, hold_out};
 use super::measured::{AttentionLine, DenseLine, MeasuredError, PerSequenceLine, Timed, read};
-use super::operators::{Decode, decode_s, fit_gemm, gemm};
+use super::operators::{Decode, decode_s, fastest_share, fit_gemm, gemm};
 use super::{Calibration, Fitted, KernelFiles, starts};
 
 /// Bytes of a 16-bit element.
 const ELEMENT_BYTES: f64 = 2.0;
+/// What passes between two kernels of a CUDA graph and is in no kernel's time: a kernel that does nothing takes that long
+/// there (Hazy Research, "Look Ma, No Bubbles!", 2025, on an H100).
+const BETWEEN_KERNELS_S: f64 = 1.3e-6;
 /// Shortest context of decodes that count.
 const SHORTEST_CONTEXT: u32 = 128;
 /// Streams of so many bytes find a part of them in the L2 cache, and no price is below that of memory.
@@ -104,7 +108,7 @@ impl Profile<'_> {
         for line in read::<AttentionLine>(&folder.join("attention.csv"))? {
             let (prefill, decode) = self.attention(&line);
             let key = [line.prefill_chunk, line.kv_prefill, line.n_decode, line.kv_decode];
-            let measured_s = line.seconds();
+            let measured_s = line.seconds() + BETWEEN_KERNELS_S;
             let is_long = line.kv_decode >= SHORTEST_CONTEXT;
             if line.n_decode == 0 {
                 points.prefills.push(Point { work: prefill, key, measured_s });
@@ -118,7 +122,8 @@ impl Profile<'_> {
         Ok(())
     }
 
-    fn add_layer(&self, layer: &str, rows: u32, measured_s: f64, points: &mut Points) {
+    fn add_layer(&self, layer: &str, rows: u32, kernel_s: f64, points: &mut Points) {
+        let measured_s = kernel_s + BETWEEN_KERNELS_S;
         let key = [rows, 0, 0, 0];
         if let Some((columns, depth)) = self.product(layer) {
             let work = gemm(rows, columns, depth, ELEMENT_BYTES);
@@ -150,6 +155,7 @@ pub(super) fn fit_layers(
     let peaks = calibration.peaks(None);
     let curves = &mut fitted.curves;
     curves.gemm = fit_gemm("gemm", &points.gemms, &peaks, &starts::GEMM, calibration, &mut fitted.errors);
+    curves.fastest.gemm_share = fastest_share(&points.gemms, &peaks);
     let stream = |curve: &StreamCurve, bytes: &f64| stream_s(curve, peaks.bytes_per_s, 1.0, *bytes);
     let streams =
         [("elementwise", &points.streams, &mut curves.elementwise), ("sampler", &points.samplers, &mut curves.sampler)];
@@ -183,8 +189,11 @@ fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitt
     let predict =
         |curve: &DecodeAttentionCurve, work: &(PrefillAttention, Decode, f64)| mixed_s(&all, curve, calibration, work);
     let (known, held_out) = hold_out(&points.mixed);
-    curves.decode_attention = fit(&curves.decode_attention, &["mixed_rows"], &known, calibration.most_points, predict);
-    curves.decode_attention_multi_head.mixed_rows = curves.decode_attention.mixed_rows;
+    curves.decode_attention =
+        fit(&curves.decode_attention, &["mixed_rows", "mixed_block_ns"], &known, calibration.most_points, predict);
+    let DecodeAttentionCurve { mixed_rows, mixed_block_ns, .. } = curves.decode_attention;
+    let multi_head = &mut curves.decode_attention_multi_head;
+    *multi_head = DecodeAttentionCurve { mixed_rows, mixed_block_ns, ..*multi_head };
     fitted.errors.push(errors("attention, mixed batches", &held_out, |work| predict(&curves.decode_attention, work)));
 }
 
@@ -197,8 +206,9 @@ fn mixed_s(
 ) -> f64 {
     let peaks = calibration.peaks(None);
     let line = decode_attention(curve, peaks.bytes_per_s, &decode.batch);
+    let idle_blocks_s = idle_blocks_s(curve, &decode.batch, prefill.tokens);
     let rows = (curve.mixed_rows / compute_share(&curves.prefill_attention, prefill.head_width)).max(1.0);
     let compute_s = decode_flops / peaks.flops_per_s * rows;
     let prefill_s = prefill_attention_s(&curves.prefill_attention, &peaks, prefill);
-    prefill_s + line.floor_s + compute_s.max(decode.bytes * line.s_per_byte)
+    prefill_s + idle_blocks_s + line.floor_s + compute_s.max(decode.bytes * line.s_per_byte)
 }

@@ -18,6 +18,8 @@ use super::{Calibration, Fitted, KernelFiles, starts};
 
 /// Least and greatest depth of a product, and the fewest columns.
 const DEPTHS: std::ops::RangeInclusive<u32> = 256..=16_384;
+/// Of a cube of 4,096.
+const LARGE_PRODUCT_FLOPS: f64 = 2.0 * 4096.0 * 4096.0 * 4096.0;
 /// Heads of this width are fitted first.
 const HEAD_WIDTH: u32 = 128;
 const SHORTEST_PREFILL: u32 = 128;
@@ -36,7 +38,15 @@ pub(super) fn fit_gemms(
 ) -> Result<(), MeasuredError> {
     let eight_bit = calibration.device.peak_flops.fp8.or(calibration.device.peak_flops.int8);
     let sets = [
-        (&files.gemm, "gemm", calibration.peaks(None), 2.0, starts::GEMM, &mut fitted.curves.gemm),
+        (
+            &files.gemm,
+            "gemm",
+            calibration.peaks(None),
+            2.0,
+            starts::GEMM,
+            &mut fitted.curves.gemm,
+            &mut fitted.curves.fastest.gemm_share,
+        ),
         (
             &files.gemm_8bit,
             "gemm_8bit",
@@ -44,9 +54,10 @@ pub(super) fn fit_gemms(
             1.0,
             starts::GEMM_8BIT,
             &mut fitted.curves.gemm_8bit,
+            &mut fitted.curves.fastest.gemm_8bit_share,
         ),
     ];
-    for (path, name, peaks, weight_bytes, start, curve) in sets {
+    for (path, name, peaks, weight_bytes, start, curve, fastest) in sets {
         let Some(path) = path else { continue };
         let lines: Vec<GemmLine> = read(path)?;
         let lines = lines.iter().filter(|line| line.n >= *DEPTHS.start() && DEPTHS.contains(&line.k));
@@ -61,8 +72,19 @@ pub(super) fn fit_gemms(
             return Err(MeasuredError::Nothing { path: path.clone(), what: "products of a model's size".to_owned() });
         }
         *curve = fit_gemm(name, &points, &peaks, &start, calibration, &mut fitted.errors);
+        *fastest = fastest_share(&points, &peaks);
     }
     Ok(())
+}
+
+/// Share of the peak that a hundredth of the large products surpass: a single one may be an error of measurement.
+pub(super) fn fastest_share(points: &[Point<Gemm>], peaks: &Peaks) -> f64 {
+    let flops = |work: &Gemm| 2.0 * work.rows * work.columns * work.depth;
+    let large = points.iter().filter(|point| flops(&point.work) >= LARGE_PRODUCT_FLOPS);
+    let mut shares: Vec<f64> = large.map(|point| flops(&point.work) / (point.measured_s * peaks.flops_per_s)).collect();
+    shares.sort_by(f64::total_cmp);
+    let rank = shares.len().saturating_sub(1) * 99 / 100;
+    shares.get(rank).map_or(1.0, |share| (share.min(1.0) * 1e4).round() / 1e4)
 }
 
 pub(super) fn gemm(m: u32, n: u32, k: u32, weight_bytes: f64) -> Gemm {
@@ -180,8 +202,8 @@ fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut 
             };
             points.iter().filter(|point| is_selected(point)).cloned().collect::<Vec<_>>()
         };
-        let DecodeAttentionCurve { mixed_rows, narrow_kv_share, .. } = *curve;
-        let start = DecodeAttentionCurve { mixed_rows, narrow_kv_share, ..starts::DECODE_ATTENTION };
+        let DecodeAttentionCurve { mixed_rows, mixed_block_ns, narrow_kv_share, .. } = *curve;
+        let start = DecodeAttentionCurve { mixed_rows, mixed_block_ns, narrow_kv_share, ..starts::DECODE_ATTENTION };
         let known = select(&all_known, false, false);
         *curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, predict);
         let mut note = |what: &str, points: &[Point<Decode>], curve: &DecodeAttentionCurve| {

@@ -55,6 +55,7 @@ pub(super) const DECODE_ATTENTION: DecodeAttentionCurve = DecodeAttentionCurve {
     kv_head_ns: 9.0,
     query_head_ns: 0.5,
     mixed_rows: 64.0,
+    mixed_block_ns: 4.0,
 };
 
 /// Coefficients of decode attention that batches without prompts and with a 16-bit cache tell.

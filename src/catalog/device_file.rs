@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use oracle_components::device::{DevicePower, DeviceSpec, PeakFlops};
-use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::efficiency::{EfficiencyCurves, ProductShares};
 use serde::Deserialize;
 
 use super::CurveFile;
@@ -28,6 +28,8 @@ pub struct CatalogDevice {
     pub memory_stated_by: String,
     /// Who states what it draws while it idles and decodes; a data sheet has the limit alone.
     pub power_stated_by: Option<String>,
+    /// Who measured what products reach under a lasting load.
+    pub sustained_stated_by: Option<String>,
     /// The data sheet by name.
     pub source: String,
     /// What else to know: editions, halves of a card, bridges.
@@ -107,6 +109,10 @@ struct DeviceFile {
     aliases: Vec<String>,
     source: String,
     dense_tflops: DenseTflops,
+    /// Most that products reach under a lasting load.
+    sustained_tflops: Option<SustainedTflops>,
+    /// Who measured it.
+    sustained_stated_by: Option<String>,
     memory_gib: f64,
     memory_stated_by: String,
     memory_gb_per_s: f64,
@@ -143,6 +149,25 @@ struct DenseTflops {
     fp4: Option<f64>,
 }
 
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SustainedTflops {
+    bf16: f64,
+    fp8: Option<f64>,
+}
+
+impl SustainedTflops {
+    /// Of what the curves say, at most all.
+    fn shares(self, peak: &DenseTflops, fastest: ProductShares) -> ProductShares {
+        let share = |sustained: Option<f64>, peak: Option<f64>, fastest: f64| {
+            sustained.zip(peak).map(|(sustained, peak)| (sustained / (peak * fastest)).min(1.0))
+        };
+        let gemm_share = share(Some(self.bf16), peak.bf16.or(peak.fp16), fastest.gemm_share).unwrap_or(1.0);
+        let gemm_8bit_share = share(self.fp8, peak.fp8, fastest.gemm_8bit_share).unwrap_or(gemm_share);
+        ProductShares { gemm_share, gemm_8bit_share }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LinkFile {
@@ -177,7 +202,12 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
     let Some(curve) = curves.iter().find(|curve| curve.name == name) else {
         return Err(format!("no efficiency curve is called {name}"));
     };
-    let curves = Arc::new(EfficiencyCurves { processors: f64::from(file.processors), ..curve.curves.clone() });
+    let sustained = file.sustained_tflops.map(|tflops| tflops.shares(&file.dense_tflops, curve.curves.fastest));
+    let curves = Arc::new(EfficiencyCurves {
+        processors: f64::from(file.processors),
+        sustained: sustained.unwrap_or_default(),
+        ..curve.curves.clone()
+    });
     let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
     let peak = file.dense_tflops;
     let power = file.idle_power_w.zip(file.decode_power_w).zip(file.tdp_w);
@@ -204,6 +234,7 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
         host_link: link(&file.host_link),
         memory_stated_by: file.memory_stated_by,
         power_stated_by: file.power_stated_by,
+        sustained_stated_by: file.sustained_stated_by,
         source: file.source,
         note: file.note,
     })

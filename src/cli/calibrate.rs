@@ -56,6 +56,10 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
     if let Some(rows) = command.mixed_rows {
         base.decode_attention.mixed_rows = rows;
         base.decode_attention_multi_head.mixed_rows = rows;
+        if rows == 0.0 {
+            base.decode_attention.mixed_block_ns = 0.0;
+            base.decode_attention_multi_head.mixed_block_ns = 0.0;
+        }
     }
     let fitted = fit_kernels(&files, &calibration, &base).map_err(|error| bad_input(error.to_string()))?;
     let is_measured = |name: &str, measures: &fn(&KernelFiles) -> bool| {

@@ -5,25 +5,23 @@ use oracle_components::record::RequestRecord;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::{Promises, RequestSource};
 
-/// Clients that keep so many requests in flight, all alike, with no text in common.
+/// Clients that keep so many requests in flight, with no text in common.
 pub(super) struct ClosedLoop {
     /// Clients that have not sent yet.
     idle: u32,
-    /// Requests that are still to be sent.
-    left: u32,
     sent: u64,
-    prompt_tokens: u32,
-    output_tokens: u32,
+    /// Tokens of the prompts and answers that are still to be sent.
+    lengths: std::vec::IntoIter<(u32, u32)>,
 }
 
 impl ClosedLoop {
-    /// `clients` that send `requests` in all; the first ones together at second 0.
-    pub(super) fn new(clients: u32, requests: u32, prompt_tokens: u32, output_tokens: u32) -> Self {
-        Self { idle: clients, left: requests, sent: 0, prompt_tokens, output_tokens }
+    /// `clients` that send requests of these prompt and answer tokens in order; the first ones together at second 0.
+    pub(super) fn new(clients: u32, lengths: Vec<(u32, u32)>) -> Self {
+        Self { idle: clients, sent: 0, lengths: lengths.into_iter() }
     }
 
     fn send(&mut self, arrival: SimTime) -> Option<RequestSpec> {
-        self.left = self.left.checked_sub(1)?;
+        let (prompt_tokens, output_tokens) = self.lengths.next()?;
         let session = self.sent;
         self.sent += 1;
         Some(RequestSpec {
@@ -32,9 +30,9 @@ impl ClosedLoop {
             client: 0,
             session,
             turn: 0,
-            prompt_tokens: self.prompt_tokens,
-            max_output_tokens: self.output_tokens,
-            output_tokens: self.output_tokens,
+            prompt_tokens,
+            max_output_tokens: output_tokens,
+            output_tokens,
             priority: 0,
             streaming: true,
             timeout: SimTime::NEVER,

@@ -124,9 +124,10 @@ impl<'a> Draft<'a> {
 
     /// Time that neither the GPU nor the scheduler spends.
     fn host_keys(&self) -> Map<String, Value> {
+        let is_async = self.run.engine.async_scheduling.unwrap_or_else(|| self.version.async_scheduling());
         let keys = [
             ("sequence_overhead_s", json!(SEQUENCE_OVERHEAD_S)),
-            ("async_scheduling", json!(self.version.async_scheduling())),
+            ("async_scheduling", json!(is_async)),
             ("front_end", json!(self.run.front_end.key())),
         ];
         keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -205,6 +206,9 @@ impl<'a> Draft<'a> {
         }
         if let Some(eager) = flags.enforce_eager {
             set("enforce_eager", json!(eager));
+        }
+        if let Some(dtype) = &flags.kv_cache_dtype {
+            set("kv_cache_dtype", json!(dtype));
         }
         if let Some(tokens) = flags.max_model_len {
             set("max_model_len", json!(tokens));

@@ -5,6 +5,7 @@
 //! they describe, how their load is replayed, which figure of the simulation answers which measured one. It changes
 //! nothing in the engine and knows no cost: a deployment is put as a configuration and goes the way of every other.
 
+mod benchmark;
 mod calibration;
 mod closed_loop;
 mod comparison;

@@ -1,9 +1,8 @@
 //! Serving points: a closed loop at a fixed concurrency, measured and simulated.
 //!
-//! A point is measured as `AIConfigurator`'s generated benchmarks do it with aiperf: after a warm-up of its own, `concurrency`
-//! clients start at once, each sends its next request when it has the last answer, ten requests a client in all, every
-//! prompt and answer of the stated length, no text shared; TTFT and TPOT are means over all of them. So is the
-//! simulation: the burst of the start and the drain of the end are in the means of both.
+//! A point is measured as its `benchmark` does it: after a warm-up of its own, `concurrency` clients start at once, and each
+//! sends its next request when it has the last answer. TTFT and TPOT are means over all requests. So is the simulation: the
+//! burst of the start and the drain of the end are in the means of both.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,9 +18,6 @@ use super::points_file::{self, Point};
 use super::problem::Problems;
 use super::replay::simulate;
 use super::statistics::{Sample, error_pct, median};
-
-/// Requests of a client.
-const ROUNDS: u32 = 10;
 
 /// A point, measured and predicted.
 #[derive(Clone, Debug)]
@@ -68,16 +64,16 @@ pub fn validate_points(file: &Path, options: &Options) -> Result<PointsReport, P
 
 fn result(point: &Point, folder: &Path, options: &Options) -> Result<(PointResult, Vec<String>), Problems> {
     let deployment = Deployment::of_run(&point.run, folder, options)?;
-    let requests = point.concurrency.saturating_mul(ROUNDS);
-    let source = ClosedLoop::new(point.concurrency, requests, point.prompt_tokens, point.output_tokens);
+    let load = point.load;
+    let source = ClosedLoop::new(load.concurrency, point.benchmark.lengths(load));
     let simulated = simulate(deployment.scenario(), Box::new(source));
     let mean =
         |name| Sample::new(simulated.records.iter().filter_map(|record| latency(name, record))).statistic("mean");
     let result = PointResult {
         id: point.id.clone(),
         group: point.group.clone(),
-        concurrency: point.concurrency,
-        lengths: (point.prompt_tokens, point.output_tokens),
+        concurrency: load.concurrency,
+        lengths: (load.prompt_tokens, load.output_tokens),
         ttft_ms: (point.ttft_ms, mean("ttft_ms").unwrap_or(f64::NAN)),
         tpot_ms: (point.tpot_ms, mean("tpot_ms").unwrap_or(f64::NAN)),
     };

@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
+use super::benchmark::{Benchmark, Load};
 use super::problem::Problems;
 use super::run_file::{DeviceFigures, EngineFlags, FrontEnd, Instance, Role, Run};
 use super::table_file::{self, Header, Row};
 
-/// Tokens of a step beyond a prompt and a token of each client, and of a context beyond prompt and answer: what
-/// `AIConfigurator` sets for the servers of its benchmarks (`generator/rule_plugin/benchmark/vllm.rule`).
-const TOKENS_BEYOND: u32 = 1500;
 /// Most clients of a point.
 const MOST_CLIENTS: u32 = 100_000;
 
@@ -17,9 +15,8 @@ const MOST_CLIENTS: u32 = 100_000;
 pub(super) struct Point {
     pub(super) id: String,
     pub(super) group: String,
-    pub(super) concurrency: u32,
-    pub(super) prompt_tokens: u32,
-    pub(super) output_tokens: u32,
+    pub(super) benchmark: Benchmark,
+    pub(super) load: Load,
     pub(super) ttft_ms: f64,
     pub(super) tpot_ms: f64,
     /// The deployment, as a run would state it.
@@ -45,24 +42,41 @@ struct Columns {
     id: Option<usize>,
 }
 
-/// Reads a file; rows of other engines, or of prefill and decode pools, are left out with a warning.
+/// Reads a file; rows of other engines, of prefill and decode pools, or of an unknown number of clients are left out with
+/// a warning.
 pub(super) fn read(file: &Path) -> Result<(Vec<Point>, Vec<String>), Problems> {
-    let mut left_out = 0;
+    let (mut others, mut unknown) = (0, 0);
     let points = table_file::read(file, "", columns, |row, columns| {
         let is_ours = |column, known: &str| row.text(column).is_none_or(|text| text.eq_ignore_ascii_case(known));
-        if is_ours(columns.backend, "vllm") && is_ours(columns.mode, "agg") {
-            return Some(point(row, columns));
+        if !(is_ours(columns.backend, "vllm") && is_ours(columns.mode, "agg")) {
+            others += 1;
+            return None;
         }
-        left_out += 1;
-        None
+        if row.text(columns.concurrency).is_none() && row.text(columns.batch).is_some() {
+            unknown += 1;
+            return None;
+        }
+        Some(point(row, columns))
     });
     let mut warnings = Vec::new();
-    if left_out > 0 {
-        warnings
-            .push(format!("{left_out} points of another backend than vllm, or another mode than agg, are left out"));
+    if others > 0 {
+        warnings.push(format!("{others} points of another backend than vllm, or another mode than agg, are left out"));
+    }
+    if unknown > 0 {
+        warnings.push(format!(
+            "{unknown} points that state a batch_size and no concurrency are left out: how many clients they had is unknown"
+        ));
     }
     // A row with a problem is none; there is an error then.
-    Ok((points?.into_iter().flatten().collect(), warnings))
+    let points: Vec<Point> = points?.into_iter().flatten().collect();
+    let dated = points.iter().filter(|point| point.benchmark == Benchmark::InferenceMax).count();
+    if dated > 0 {
+        warnings.push(format!(
+            "{dated} points with a day and no version are taken for InferenceMAX's: lengths from 0.8 of the stated ones, \
+             asynchronous scheduling, no prefix cache, steps of 8192 tokens, an 8-bit KV cache with fp8 weights"
+        ));
+    }
+    Ok((points, warnings))
 }
 
 fn columns(header: &mut Header<'_>) -> Columns {
@@ -98,29 +112,24 @@ fn point(row: &mut Row<'_>, columns: &Columns) -> Option<Point> {
         let number = row.number(Some(column), 0.0, "milliseconds");
         row.needed(column, number)
     });
-    let concurrency = row.count(columns.concurrency, 1).or_else(|| row.count(columns.batch, 1));
+    let concurrency = row.count(columns.concurrency, 1);
     if concurrency.is_none_or(|clients| clients > MOST_CLIENTS) {
-        let message = format!("must be from 1 to {MOST_CLIENTS}; batch_size counts where it is empty");
-        row.report(columns.concurrency, message);
+        row.report(columns.concurrency, format!("must be from 1 to {MOST_CLIENTS} clients"));
     }
     // 0 stands for what does not apply.
     let [tp, pp, dp, ep] = columns.ranks.map(|column| row.count(column, 0).unwrap_or(1).max(1));
     let dtype = columns.quantisation.iter().find_map(|column| row.text(*column)).map(str::to_owned);
     let line = row.line.unwrap_or(0);
     let (system, model, isl, osl, concurrency) = (system?, model?, isl?, osl?, concurrency?);
-    let engine = EngineFlags {
-        version: version(row, columns),
-        max_num_seqs: Some(concurrency),
-        max_num_batched_tokens: Some(isl.saturating_add(concurrency).saturating_add(TOKENS_BEYOND)),
-        max_model_len: Some(isl.saturating_add(osl).saturating_add(TOKENS_BEYOND)),
-        ..EngineFlags::default()
-    };
+    let benchmark = benchmark(row, columns);
+    let load = Load { concurrency, prompt_tokens: isl, output_tokens: osl };
+    let are_weights_fp8 = dtype.as_deref().is_some_and(|dtype| dtype.to_lowercase().contains("fp8"));
+    let engine = EngineFlags { version: version(row, columns), ..benchmark.engine(load, are_weights_fp8) };
     Some(Point {
         id: row.text(columns.id).map_or_else(|| format!("line {line}"), str::to_owned),
         group: format!("{model} {} on {system}, tp {tp}", dtype.as_deref().unwrap_or("bf16")),
-        concurrency,
-        prompt_tokens: isl,
-        output_tokens: osl,
+        benchmark,
+        load,
         ttft_ms: ttft?,
         tpot_ms: tpot?,
         run: Run {
@@ -136,6 +145,12 @@ fn point(row: &mut Row<'_>, columns: &Columns) -> Option<Point> {
             warnings: Vec::new(),
         },
     })
+}
+
+/// `AIConfigurator` states the version of what it measured itself; of `InferenceMAX`'s points it has the day alone.
+fn benchmark(row: &Row<'_>, columns: &Columns) -> Benchmark {
+    let is_dated_alone = row.text(columns.version).is_none() && row.text(columns.measured).is_some();
+    if is_dated_alone { Benchmark::InferenceMax } else { Benchmark::AiConfigurator }
 }
 
 /// The release, or that of the day of the measurement.

@@ -113,6 +113,8 @@ pub(super) struct EngineFlags {
     pub(super) enforce_eager: Option<bool>,
     pub(super) num_gpu_blocks: Option<u32>,
     pub(super) disable_custom_all_reduce: Option<bool>,
+    pub(super) async_scheduling: Option<bool>,
+    pub(super) kv_cache_dtype: Option<String>,
 }
 
 /// Reads the `run.json` of a folder.
@@ -290,6 +292,8 @@ fn engine(fields: &mut Fields<'_>) -> EngineFlags {
         enforce_eager: fields.flag("enforce_eager"),
         num_gpu_blocks: fields.count("num_gpu_blocks"),
         disable_custom_all_reduce: fields.flag("disable_custom_all_reduce"),
+        async_scheduling: fields.flag("async_scheduling"),
+        kv_cache_dtype: fields.text("kv_cache_dtype"),
     }
 }
 

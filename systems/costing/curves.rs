@@ -221,6 +221,12 @@ pub fn decode_attention(curve: &DecodeAttentionCurve, bytes_per_s: f64, work: &D
     }
 }
 
+/// Seconds of the query blocks of decodes that have nothing to do, in a step whose longest chunk has `chunk_tokens`.
+#[must_use]
+pub fn idle_blocks_s(curve: &DecodeAttentionCurve, work: &DecodeAttention, chunk_tokens: f64) -> f64 {
+    curve.mixed_block_ns * NS * work.sequences * work.query_heads * chunk_tokens / QUERY_BLOCK
+}
+
 /// Seconds of `kernels` that stream `bytes` together.
 #[must_use]
 pub fn stream_s(curve: &StreamCurve, bytes_per_s: f64, kernels: f64, bytes: f64) -> f64 {

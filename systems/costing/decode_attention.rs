@@ -1,7 +1,8 @@
 //! Decode attention in seconds: a roofline of the summed context, at constant efficiency or by curve.
 //!
 //! By curve, a step with prompts may compute a decode as a whole tile of query rows, each query head by itself: kernels
-//! that take prompts and decodes in one call do so unless the heads of a group share a tile.
+//! that take prompts and decodes in one call do so unless the heads of a group share a tile, and lay out their grid for the
+//! longest chunk.
 
 use oracle_components::efficiency::DecodeAttentionCurve;
 use oracle_components::model::{Attention, Dtype};
@@ -97,6 +98,8 @@ impl DecodeAttentionCost {
         seconds.memory_s *= slower;
         if features.get(Feature::PrefillPass) > 0.0 {
             seconds.compute_s_per_context_token *= by.mixed_compute;
+            let chunk_tokens = features.get(Feature::PrefillTokens).min(features.get(Feature::PrefillLongestContext));
+            seconds.floor_s += curves::idle_blocks_s(&by.curve, &work, chunk_tokens);
         }
         seconds
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve, GemmCurve};
+use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve, GemmCurve, ProductShares};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
 
@@ -73,13 +73,19 @@ impl Rates {
                 let gpu = &scenario.gpus[gpu as usize];
                 let efficiency = engine.efficiency.as_ref().unwrap_or(&gpu.efficiency);
                 let (mfu, mbu) = match efficiency {
-                    Efficiency::Constant { mfu, mbu } => (*mfu, *mbu),
-                    Efficiency::Curve(_) => (1.0, 1.0),
+                    Efficiency::Constant { mfu, mbu } => {
+                        (ProductShares { gemm_share: *mfu, gemm_8bit_share: *mfu }, *mbu)
+                    }
+                    Efficiency::Curve(curves) => (curves.sustained, 1.0),
                 };
-                let compute = mfu * engine.gpu_share;
-                let product = |weights| product_peak(&gpu.device, weights, engine.model.activation_dtype) * compute;
+                let activation_flops_per_s =
+                    peak(&gpu.device, engine.model.activation_dtype) * mfu.gemm_share * engine.gpu_share;
+                let product = |weights| {
+                    own_product_peak(&gpu.device, weights)
+                        .map_or(activation_flops_per_s, |peak| peak * mfu.gemm_8bit_share * engine.gpu_share)
+                };
                 Self {
-                    activation_flops_per_s: peak(&gpu.device, engine.model.activation_dtype) * compute,
+                    activation_flops_per_s,
                     weight_flops_per_s: product(engine.model.weight_dtype),
                     expert_flops_per_s: product(expert_dtype(&engine.model)),
                     bytes_per_s: gpu.device.memory_bytes_per_s * mbu * engine.gpu_share,

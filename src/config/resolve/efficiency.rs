@@ -8,6 +8,7 @@ use oracle_components::scenario::KernelLaunch;
 
 use super::Places;
 use crate::catalog::{Catalog, CatalogDevice, CurveFile};
+use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, NAMES_OFFERED, offer};
 use crate::config::keys::{ComputeDevice, FrameworkConfig};
 
@@ -35,8 +36,10 @@ pub(super) fn of_device(
     diagnostics: &mut Diagnostics,
 ) -> Efficiency {
     let constant = constant(device.mfu.value, device.mbu.value);
-    let curve = named_curve(device, places, diagnostics);
-    if constant.is_some() && curve.is_some() {
+    let is_own = |name: &str| catalog.is_some_and(|device| device.curves.name == name);
+    let named = device.efficiency_curve.value.as_deref().filter(|name| !is_own(name));
+    let curve = named.and_then(|name| named_curve(name, &device.efficiency_curve, places, diagnostics));
+    if constant.is_some() && device.efficiency_curve.value.is_some() {
         let message = "has no effect beside mfu or mbu, which are constants for all kernels";
         diagnostics.warn(&device.efficiency_curve.at, message);
     }
@@ -50,9 +53,12 @@ pub(super) fn of_device(
 }
 
 /// The curve that the device names: one of the catalog, or a file.
-fn named_curve(device: &ComputeDevice, places: &Places, diagnostics: &mut Diagnostics) -> Option<EfficiencyCurves> {
-    let key = &device.efficiency_curve;
-    let name = key.value.as_deref()?;
+fn named_curve(
+    name: &str,
+    key: &Field<String>,
+    places: &Places,
+    diagnostics: &mut Diagnostics,
+) -> Option<EfficiencyCurves> {
     if let Some(curve) = Catalog::builtin().curve(name) {
         return Some(curve.curves.clone());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
 use oracle_components::efficiency::{
-    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
 };
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
@@ -66,6 +66,7 @@ fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
                 kv_head_ns: head_ns,
                 query_head_ns: 0.1 * head_ns,
                 mixed_rows,
+                mixed_block_ns: 0.1 * mixed_rows,
             }
         },
     )
@@ -102,6 +103,8 @@ fn curves() -> impl Strategy<Value = EfficiencyCurves> {
         .prop_map(|(processors, [gemm, gemm_8bit], experts, prefill_attention, [grouped, multi_head], stream)| {
             EfficiencyCurves {
                 processors,
+                fastest: ProductShares::default(),
+                sustained: ProductShares { gemm_share: 0.8, gemm_8bit_share: 0.9 },
                 gemm,
                 gemm_8bit,
                 experts,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::efficiency::{
-    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
 };
 use oracle_components::model::{DenseShape, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
@@ -86,9 +86,12 @@ pub fn made_up_curves() -> EfficiencyCurves {
         kv_head_ns: 10.0,
         query_head_ns: 1.0,
         mixed_rows: 64.0,
+        mixed_block_ns: 4.0,
     };
     EfficiencyCurves {
         processors: 4.0,
+        fastest: ProductShares::default(),
+        sustained: ProductShares { gemm_share: 0.8, gemm_8bit_share: 0.9 },
         gemm,
         gemm_8bit: gemm,
         experts,
