@@ -254,6 +254,8 @@ pub struct IntervalRow {
     pub preemptions: Option<f64>,
     /// All: share of the interval it was busy, 0 to 1.
     pub busy: f64,
+    /// Engine: FLOPs done by each of its GPUs.
+    pub flops: Option<f64>,
     /// GPU: FLOPs done over peak FLOPs, 0 to 1.
     pub mfu: Option<f64>,
     /// GPU: bytes moved over peak bytes, 0 to 1.
@@ -278,6 +280,7 @@ impl IntervalRow {
             output_tokens: None,
             preemptions: None,
             busy,
+            flops: None,
             mfu: None,
             mbu: None,
             bytes: None,

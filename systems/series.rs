@@ -161,6 +161,7 @@ impl EngineSeries {
             prefill_tokens: Some(amounts.prefill_tokens),
             output_tokens: Some(amounts.output_tokens),
             preemptions: Some(amounts.preemptions),
+            flops: Some(amounts.flops),
             ..row(Subject::Engine(hardware.engine))
         });
         for gpu in &hardware.gpus {

@@ -202,6 +202,9 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
     let Some(curve) = curves.iter().find(|curve| curve.name == name) else {
         return Err(format!("no efficiency curve is called {name}"));
     };
+    if file.sustained_tflops.is_some() != file.sustained_stated_by.is_some() {
+        return Err("sustained_tflops and sustained_stated_by go together".to_owned());
+    }
     let sustained = file.sustained_tflops.map(|tflops| tflops.shares(&file.dense_tflops, curve.curves.fastest));
     let curves = Arc::new(EfficiencyCurves {
         processors: f64::from(file.processors),

@@ -119,6 +119,8 @@ fn device_as_json(device: &CatalogDevice) -> serde_json::Value {
         "spec": &*device.spec,
         "efficiency_curve": device.curves.name,
         "is_efficiency_derived": device.curves.is_derived,
+        "sustained": device.curves.curves.sustained,
+        "sustained_stated_by": device.sustained_stated_by,
         "peer_link_bytes_per_s": device.peer_link.map(|link| link.bytes_per_s),
         "host_link_bytes_per_s": device.host_link.bytes_per_s,
         "memory_stated_by": device.memory_stated_by,

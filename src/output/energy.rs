@@ -104,26 +104,81 @@ pub(super) fn cost(scenario: &Scenario, outcome: &Outcome) -> Option<CostSummary
     })
 }
 
-/// What tells the power of a row of the time series.
+/// What tells power and cost of a row of the time series.
 #[derive(Debug)]
-pub(super) struct RowPower {
-    /// What each GPU draws, and how many engines share it.
-    gpus: Vec<Option<(DevicePower, f64)>>,
+pub(super) struct RowMeter {
+    gpus: Vec<MeteredGpu>,
+    /// GPUs of each engine, and its part of them.
+    engines: Vec<(Vec<GpuIndex>, f64)>,
 }
 
-impl RowPower {
+/// A GPU as an engine's rows see it.
+#[derive(Debug)]
+struct MeteredGpu {
+    power: Option<DevicePower>,
+    price_per_hour_usd: Option<f64>,
+    peak_flops: f64,
+    /// Engines that share it, of which each has a part of its idling and its price.
+    engines: f64,
+}
+
+impl MeteredGpu {
+    /// What the board drew on average for one of its engines.
+    fn power_w(&self, busy: f64, mfu: f64) -> Option<f64> {
+        let power = self.power?;
+        Some(board_w(power, busy, mfu) - power.idle_w * (1.0 - 1.0 / self.engines))
+    }
+}
+
+/// What a row of the time series drew and cost; servers, which no row is about, are left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Metered {
+    pub(super) power_w: Option<f64>,
+    pub(super) usd: Option<f64>,
+    pub(super) joules_per_output_token: Option<f64>,
+    pub(super) usd_per_million_output_tokens: Option<f64>,
+}
+
+impl RowMeter {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let gpus = scenario.gpus.iter().zip(tenants(scenario));
-        let gpus = gpus.map(|(gpu, engines)| gpu.device.power.map(|power| (power, f64::from(engines.max(1)))));
-        Self { gpus: gpus.collect() }
+        let peaks = gpu_peak_flops(scenario);
+        let gpus =
+            scenario.gpus.iter().zip(tenants(scenario)).zip(peaks).map(|((gpu, engines), peak_flops)| MeteredGpu {
+                power: gpu.device.power,
+                price_per_hour_usd: gpu.device.price_per_hour_usd,
+                peak_flops,
+                engines: f64::from(engines.max(1)),
+            });
+        let engines = scenario.engines.iter().map(|engine| (engine.gpus.clone(), engine.gpu_share));
+        Self { gpus: gpus.collect(), engines: engines.collect() }
     }
 
-    /// Of a GPU's row: what the board drew on average, of its idling an engine's part.
-    pub(super) fn of(&self, row: &IntervalRow) -> Option<f64> {
-        let Subject::Gpu(gpu) = row.subject else { return None };
-        let (power, engines) = self.gpus[gpu as usize]?;
-        let idle_of_others_w = power.idle_w * (1.0 - 1.0 / engines);
-        Some(board_w(power, row.busy, row.mfu.unwrap_or(0.0)) - idle_of_others_w)
+    pub(super) fn of(&self, row: &IntervalRow) -> Metered {
+        let hours = row.length.as_secs_f64() / SECONDS_PER_HOUR;
+        let usd = |gpu: &MeteredGpu| gpu.price_per_hour_usd.map(|price| price * hours / gpu.engines);
+        match row.subject {
+            Subject::Gpu(gpu) => {
+                let gpu = &self.gpus[gpu as usize];
+                Metered { power_w: gpu.power_w(row.busy, row.mfu.unwrap_or(0.0)), usd: usd(gpu), ..Metered::default() }
+            }
+            Subject::Engine(engine) => {
+                let (gpus, share) = &self.engines[engine as usize];
+                let gpus = || gpus.iter().map(|&gpu| &self.gpus[gpu as usize]);
+                let seconds = row.length.as_secs_f64();
+                let flops_per_s = row.flops.unwrap_or(0.0) / seconds;
+                let power_w =
+                    gpus().map(|gpu| gpu.power_w(row.busy * share, flops_per_s / gpu.peak_flops)).sum::<Option<f64>>();
+                let usd = gpus().map(usd).sum::<Option<f64>>();
+                let tokens = row.output_tokens.filter(|&tokens| tokens > 0.0);
+                Metered {
+                    power_w,
+                    usd,
+                    joules_per_output_token: power_w.zip(tokens).map(|(watts, tokens)| watts * seconds / tokens),
+                    usd_per_million_output_tokens: usd.zip(tokens).map(|(usd, tokens)| usd / tokens * 1e6),
+                }
+            }
+            Subject::Link(_) => Metered::default(),
+        }
     }
 }
 

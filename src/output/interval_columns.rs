@@ -3,14 +3,14 @@
 use oracle_components::record::{IntervalRow, Subject};
 
 use super::columns::{Column, Scale, Value};
+use super::energy::Metered;
 use super::names::Names;
 
 /// A row of the file.
 #[derive(Debug)]
 pub(super) struct SeriesRow {
     pub(super) interval: IntervalRow,
-    /// GPU: what it drew on average.
-    pub(super) power_w: Option<f64>,
+    pub(super) metered: Metered,
 }
 
 fn kind(subject: Subject) -> &'static str {
@@ -30,7 +30,7 @@ fn name(subject: Subject, names: &Names) -> &str {
 }
 
 /// The columns, in the order of the file.
-pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 16] = {
+pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 19] = {
     use Scale::Seconds;
     use Value::{Float, FloatOrNull, Time, Word};
     [
@@ -69,6 +69,29 @@ pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 16] = {
             "gpu: read and written in memory; link: that crossed it",
             FloatOrNull(|r| r.interval.bytes),
         ),
-        Column::new("power_w", "W", "gpu: what the board drew on average, where known", FloatOrNull(|r| r.power_w)),
+        Column::new(
+            "power_w",
+            "W",
+            "gpu: what the board drew on average, where known; engine: what its GPUs drew",
+            FloatOrNull(|r| r.metered.power_w),
+        ),
+        Column::new(
+            "cost_usd",
+            "USD",
+            "gpu: the interval's part of its price an hour, if it has one; engine: that of its GPUs",
+            FloatOrNull(|r| r.metered.usd),
+        ),
+        Column::new(
+            "joules_per_output_token",
+            "J",
+            "engine: what its GPUs drew, a token generated",
+            FloatOrNull(|r| r.metered.joules_per_output_token),
+        ),
+        Column::new(
+            "usd_per_million_output_tokens",
+            "USD",
+            "engine: what its GPUs cost, a million tokens generated",
+            FloatOrNull(|r| r.metered.usd_per_million_output_tokens),
+        ),
     ]
 };

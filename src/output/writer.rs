@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::OutputError;
 use super::OutputPlan;
 use super::distribution::Distribution;
-use super::energy::RowPower;
+use super::energy::RowMeter;
 use super::interval_columns::SeriesRow;
 use super::manifest::{self, Ending};
 use super::names::Names;
@@ -46,7 +46,7 @@ pub struct RunWriter {
     names: Names,
     requests: Vec<RequestRecord>,
     intervals: Vec<SeriesRow>,
-    power: RowPower,
+    meter: RowMeter,
     token_gaps: Distribution,
     batches: SyncSender<Batch>,
     /// Emptied batches on their way back. Never contended; the lock is there because a receiver cannot be shared.
@@ -80,7 +80,7 @@ impl RunWriter {
             names,
             requests: Vec::with_capacity(BATCH_ROWS),
             intervals: Vec::new(),
-            power: RowPower::new(scenario),
+            meter: RowMeter::new(scenario),
             token_gaps: Distribution::weighted(),
             batches,
             emptied: Mutex::new(emptied),
@@ -197,7 +197,7 @@ impl RecordSink for RunWriter {
         if self.plan.timeseries_parquet.is_none() {
             return Ok(());
         }
-        self.intervals.push(SeriesRow { interval: row.clone(), power_w: self.power.of(row) });
+        self.intervals.push(SeriesRow { interval: row.clone(), metered: self.meter.of(row) });
         if self.intervals.len() < BATCH_ROWS {
             return Ok(());
         }

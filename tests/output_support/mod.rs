@@ -243,6 +243,7 @@ pub fn interval(second: u64) -> IntervalRow {
         output_tokens: Some(1200.0),
         preemptions: Some(0.0),
         busy: 0.9,
+        flops: Some(1e13),
         mfu: None,
         mbu: None,
         bytes: None,

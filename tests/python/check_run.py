@@ -165,8 +165,8 @@ def check_energy_and_cost(report, frame, summary):
 def check_series(report, path, summary):
     """What the rows of the time series add up to, for what had a row in every interval of the run."""
     end_s = summary["simulation"]["total_duration_s"]
-    sums = "sum(duration), sum(power_w * duration), sum(busy * duration), sum(output_tokens), sum(bytes)"
-    for kind, name, covered_s, joules, busy_s, tokens, moved in rows(
+    sums = "sum(duration), sum(power_w * duration), sum(busy * duration), sum(output_tokens), sum(bytes), sum(cost_usd)"
+    for kind, name, covered_s, joules, busy_s, tokens, moved, usd in rows(
         f"SELECT kind, name, {sums} FROM read_parquet('{path}') GROUP BY kind, name"
     ):
         told = summary[f"{kind}s"][name]
@@ -177,6 +177,9 @@ def check_series(report, path, summary):
             report.compare("duckdb", f"busy share of {name}", busy_s / end_s, told["busy"])
         if kind == "gpu" and abs(covered_s - end_s) < 1e-6:
             report.compare("duckdb", f"energy_j of {name}", joules, told.get("energy_j"))
+            if "cost" in summary:
+                hours_usd = summary["cost"]["usd"] / summary["cost"]["gpu_hours"] * end_s / 3600
+                report.compare("duckdb", f"cost of {name}", usd, hours_usd)
 
 
 def check_polars(report, path, rows):
