@@ -2,6 +2,9 @@
 
 use oracle_components::kernel_times::Line;
 
+/// Contexts closer than that, in relative terms, are one.
+const SAME: f64 = 1e-6;
+
 /// A measured decode: its bytes, the seconds of its attention, and the seconds of the prompts in the same call that are none
 /// of it.
 #[derive(Clone, Copy, Debug)]
@@ -15,21 +18,23 @@ pub(super) struct DecodePoint {
 /// above and are no flatter than the memory allows.
 pub(super) fn line(points: &[DecodePoint], bytes_per_s: f64) -> Line {
     let least = bytes_per_s.recip();
-    // Weighted sums of 1, x, y, x², xy.
-    let mut sums = [0.0; 5];
-    for point in points {
-        let (x, y, weight) = (point.bytes, point.took_s - point.prompts_s, point.took_s.powi(-2));
-        for (sum, term) in sums.iter_mut().zip([1.0, x, y, x * x, x * y]) {
-            *sum += weight * term;
-        }
-    }
-    let [one, x, y, xx, xy] = sums;
-    let free = (one * xy - x * y) / (one * xx - x * x);
-    let through_zero = (xy / xx).max(least);
+    let weight = |point: &DecodePoint| point.took_s.powi(-2);
+    let own_s = |point: &DecodePoint| point.took_s - point.prompts_s;
+    let sum = |term: &dyn Fn(&DecodePoint) -> f64| points.iter().map(|point| weight(point) * term(point)).sum::<f64>();
+    let all = sum(&|_| 1.0);
+    let (mean_bytes, mean_s) = (sum(&|point| point.bytes) / all, sum(&own_s) / all);
+    let spread = sum(&|point| (point.bytes - mean_bytes).powi(2));
+    let common = sum(&|point| (point.bytes - mean_bytes) * (own_s(point) - mean_s));
+    let is_single = spread <= all * (SAME * mean_bytes).powi(2);
     // With a single context there is no telling: the memory's slope, the rest a floor.
-    let s_per_byte = if free.is_finite() { free.max(least) } else { least };
-    let floor_s = (y - s_per_byte * x) / one;
-    if floor_s < 0.0 { Line { floor_s: 0.0, s_per_byte: through_zero } } else { Line { floor_s, s_per_byte } }
+    let s_per_byte = if is_single { least } else { (common / spread).max(least) };
+    let floor_s = mean_s - s_per_byte * mean_bytes;
+    let through_zero = sum(&|point| point.bytes * own_s(point)) / sum(&|point| point.bytes.powi(2));
+    if floor_s < 0.0 {
+        Line { floor_s: 0.0, s_per_byte: through_zero.max(least) }
+    } else {
+        Line { floor_s, s_per_byte }
+    }
 }
 
 #[cfg(test)]
