@@ -320,7 +320,8 @@ impl EngineView<'_> {
     /// How many requests wait or load.
     #[must_use]
     pub fn waiting_or_loading(&self) -> u32 {
-        self.queues.waiting_count + self.remote.as_ref().map_or(0, |remote| remote.loading.len() as u32)
+        self.queues.waiting_count
+            + self.remote.as_ref().map_or(0, |remote| (remote.loading.len() + remote.started.len()) as u32)
     }
 }
 

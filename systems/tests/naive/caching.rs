@@ -38,7 +38,7 @@ impl Engine {
             let own = sequence.blocks.get(index as usize).copied();
             let block = match (cached, own) {
                 (Some(cached), own) => {
-                    self.pool.take(cached);
+                    // Its own block first: it never holds both.
                     match own {
                         Some(own) => {
                             self.coverage.note("partly filled block given up for a cached one");
@@ -46,6 +46,7 @@ impl Engine {
                         }
                         None => self.coverage.note("cached block taken while computing"),
                     }
+                    self.pool.take(cached);
                     cached
                 }
                 (None, Some(own)) => own,
