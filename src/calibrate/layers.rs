@@ -10,9 +10,9 @@ use oracle_systems::costing::curves::{
 };
 
 use super::fit::{Point, errors, fit, hold_out};
-use super::operators::{Decode, decode_s, fastest_share, fit_gemm, gemm};
+use super::operators::{Decode, decode_s, fit_gemm, gemm};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
-use crate::measured::{AttentionLine, BETWEEN_KERNELS_S, DenseLine, PerSequenceLine, Profile, Timed, read};
+use crate::measured::{AttentionLine, DenseLine, PerSequenceLine, Profile, Timed, read};
 
 /// Bytes of a 16-bit element.
 const ELEMENT_BYTES: f64 = 2.0;
@@ -59,15 +59,15 @@ impl Profile<'_> {
 
     fn read(&self, folder: &Path, points: &mut Points) -> Result<(), MeasuredError> {
         for line in read::<DenseLine>(&folder.join("dense.csv"))? {
-            self.add_layer(&line.layer, line.tokens, line.seconds(), points);
+            self.add_layer(&line.layer, line.tokens, line.seconds_to_next(), points);
         }
         for line in read::<PerSequenceLine>(&folder.join("per_sequence.csv"))? {
-            self.add_layer(&line.layer, line.sequences, line.seconds(), points);
+            self.add_layer(&line.layer, line.sequences, line.seconds_to_next(), points);
         }
         for line in read::<AttentionLine>(&folder.join("attention.csv"))? {
             let (prefill, decode) = self.attention(&line);
             let key = [line.prefill_chunk, line.kv_prefill, line.n_decode, line.kv_decode];
-            let measured_s = line.seconds() + BETWEEN_KERNELS_S;
+            let measured_s = line.seconds_to_next();
             let is_long = line.kv_decode >= SHORTEST_CONTEXT;
             if line.n_decode == 0 {
                 points.prefills.push(Point { work: prefill, key, measured_s });
@@ -81,8 +81,7 @@ impl Profile<'_> {
         Ok(())
     }
 
-    fn add_layer(&self, layer: &str, rows: u32, kernel_s: f64, points: &mut Points) {
-        let measured_s = kernel_s + BETWEEN_KERNELS_S;
+    fn add_layer(&self, layer: &str, rows: u32, measured_s: f64, points: &mut Points) {
         let key = [rows, 0, 0, 0];
         if let Some((columns, depth)) = self.product(layer) {
             let work = gemm(rows, columns, depth, ELEMENT_BYTES);
@@ -113,8 +112,8 @@ pub(super) fn fit_layers(
     }
     let peaks = calibration.peaks(None);
     let curves = &mut fitted.curves;
-    curves.gemm = fit_gemm("gemm", &points.gemms, &peaks, &starts::GEMM, calibration, &mut fitted.errors);
-    curves.fastest.gemm_share = fastest_share(&points.gemms, &peaks);
+    (curves.gemm, curves.fastest.gemm_share) =
+        fit_gemm("gemm", &points.gemms, &peaks, &starts::GEMM, calibration, &mut fitted.errors);
     let stream = |curve: &StreamCurve, bytes: &f64| stream_s(curve, peaks.bytes_per_s, 1.0, *bytes);
     let streams =
         [("elementwise", &points.streams, &mut curves.elementwise), ("sampler", &points.samplers, &mut curves.sampler)];

@@ -6,6 +6,8 @@
 //! - Experts: tokens routed as by a real gate, no expert parallelism (measured on one GPU, it computes other tokens too).
 //!   Held out by sizes and ranks.
 
+use std::path::Path;
+
 use oracle_components::efficiency::{DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve};
 use oracle_systems::costing::curves::{
     DecodeAttention, Experts, Gemm, Peaks, PrefillAttention, decode_attention, experts_s, gemm_s, prefill_attention_s,
@@ -35,48 +37,39 @@ pub(super) fn fit_gemms(
     fitted: &mut Fitted,
 ) -> Result<(), MeasuredError> {
     let eight_bit = calibration.device.peak_flops.fp8.or(calibration.device.peak_flops.int8);
-    let sets = [
-        (
-            &files.gemm,
-            "gemm",
-            calibration.peaks(None),
-            2.0,
-            starts::GEMM,
-            &mut fitted.curves.gemm,
-            &mut fitted.curves.fastest.gemm_share,
-        ),
-        (
-            &files.gemm_8bit,
-            "gemm_8bit",
-            calibration.peaks(eight_bit),
-            1.0,
-            starts::GEMM_8BIT,
-            &mut fitted.curves.gemm_8bit,
-            &mut fitted.curves.fastest.gemm_8bit_share,
-        ),
-    ];
-    for (path, name, peaks, weight_bytes, start, curve, fastest) in sets {
-        let Some(path) = path else { continue };
-        let lines: Vec<GemmLine> = read(path)?;
-        let lines = lines.iter().filter(|line| line.n >= *DEPTHS.start() && DEPTHS.contains(&line.k));
-        let points: Vec<_> = lines
-            .map(|line| Point {
-                work: gemm(line.m, line.n, line.k, weight_bytes),
-                key: [line.n, line.k, 0, 0],
-                measured_s: line.seconds(),
-            })
-            .collect();
-        if points.is_empty() {
-            return Err(MeasuredError::Nothing { path: path.clone(), what: "products of a model's size".to_owned() });
-        }
-        *curve = fit_gemm(name, &points, &peaks, &start, calibration, &mut fitted.errors);
-        *fastest = fastest_share(&points, &peaks);
+    let Fitted { curves, errors } = fitted;
+    if let Some(path) = &files.gemm {
+        let (points, peaks) = (products(path, 2.0)?, calibration.peaks(None));
+        (curves.gemm, curves.fastest.gemm_share) =
+            fit_gemm("gemm", &points, &peaks, &starts::GEMM, calibration, errors);
+    }
+    if let Some(path) = &files.gemm_8bit {
+        let (points, peaks) = (products(path, 1.0)?, calibration.peaks(eight_bit));
+        (curves.gemm_8bit, curves.fastest.gemm_8bit_share) =
+            fit_gemm("gemm_8bit", &points, &peaks, &starts::GEMM_8BIT, calibration, errors);
     }
     Ok(())
 }
 
+/// Measured products of a model's size.
+fn products(path: &Path, weight_bytes: f64) -> Result<Vec<Point<Gemm>>, MeasuredError> {
+    let lines: Vec<GemmLine> = read(path)?;
+    let lines = lines.iter().filter(|line| line.n >= *DEPTHS.start() && DEPTHS.contains(&line.k));
+    let points: Vec<_> = lines
+        .map(|line| Point {
+            work: gemm(line.m, line.n, line.k, weight_bytes),
+            key: [line.n, line.k, 0, 0],
+            measured_s: line.seconds(),
+        })
+        .collect();
+    if points.is_empty() {
+        return Err(MeasuredError::Nothing { path: path.to_owned(), what: "products of a model's size".to_owned() });
+    }
+    Ok(points)
+}
+
 /// Share of the peak that a hundredth of the large products surpass: a single one may be an error of measurement.
-pub(super) fn fastest_share(points: &[Point<Gemm>], peaks: &Peaks) -> f64 {
+fn fastest_share(points: &[Point<Gemm>], peaks: &Peaks) -> f64 {
     let flops = |work: &Gemm| 2.0 * work.rows * work.columns * work.depth;
     let large = points.iter().filter(|point| flops(&point.work) >= LARGE_PRODUCT_FLOPS);
     let mut shares: Vec<f64> = large.map(|point| flops(&point.work) / (point.measured_s * peaks.flops_per_s)).collect();
@@ -90,6 +83,7 @@ pub(super) fn gemm(m: u32, n: u32, k: u32, weight_bytes: f64) -> Gemm {
     Gemm { rows, depth, columns, bytes: columns * depth * weight_bytes + 2.0 * rows * (columns + depth) }
 }
 
+/// The curve, and what the fastest products reach.
 pub(super) fn fit_gemm(
     name: &str,
     points: &[Point<Gemm>],
@@ -97,7 +91,7 @@ pub(super) fn fit_gemm(
     start: &GemmCurve,
     calibration: &Calibration<'_>,
     table: &mut Vec<super::FitError>,
-) -> GemmCurve {
+) -> (GemmCurve, f64) {
     let (known, held_out) = hold_out(points);
     let predict = |curve: &GemmCurve, work: &Gemm| gemm_s(curve, peaks, work);
     let curve = fit(start, &[], &known, calibration.most_points, predict);
@@ -105,7 +99,7 @@ pub(super) fn fit_gemm(
     let large: Vec<_> =
         held_out.iter().filter(|point| point.work.columns.min(point.work.depth) >= 1024.0).cloned().collect();
     table.push(errors(&format!("{name}, n and k from 1024"), &large, |work| predict(&curve, work)));
-    curve
+    (curve, fastest_share(points, peaks))
 }
 
 pub(super) fn fit_attention(

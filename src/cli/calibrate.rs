@@ -53,11 +53,11 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
     };
     let mut base = base.curves.clone();
     if let Some(rows) = command.mixed_rows {
-        base.decode_attention.mixed_rows = rows;
-        base.decode_attention_multi_head.mixed_rows = rows;
-        if rows == 0.0 {
-            base.decode_attention.mixed_block_ns = 0.0;
-            base.decode_attention_multi_head.mixed_block_ns = 0.0;
+        for curve in [&mut base.decode_attention, &mut base.decode_attention_multi_head] {
+            curve.mixed_rows = rows;
+            if rows == 0.0 {
+                curve.mixed_block_ns = 0.0;
+            }
         }
     }
     let fitted = fit_kernels(&files, &calibration, &base).map_err(|error| bad_input(error.to_string()))?;

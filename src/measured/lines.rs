@@ -76,6 +76,9 @@ pub(crate) struct AttentionLine {
     pub(crate) time_us: f64,
 }
 
+/// What passes between two kernels of a CUDA graph and is in no kernel's time: a kernel that does nothing takes that long
+/// there (Hazy Research, "Look Ma, No Bubbles!", 2025, on an H100).
+const BETWEEN_KERNELS_S: f64 = 1.3e-6;
 /// Largest size of a shape.
 const MOST: u32 = 1 << 24;
 
@@ -86,6 +89,11 @@ pub(crate) trait Timed {
 
     /// In seconds.
     fn seconds(&self) -> f64;
+
+    /// Until the next kernel of a CUDA graph starts, of a time that ends with the kernel as a profiler's does.
+    fn seconds_to_next(&self) -> f64 {
+        self.seconds() + BETWEEN_KERNELS_S
+    }
 }
 
 macro_rules! timed {

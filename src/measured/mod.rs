@@ -62,9 +62,6 @@ pub enum MeasuredError {
     },
 }
 
-/// What passes between two kernels of a CUDA graph and is in no kernel's time: a kernel that does nothing takes that long
-/// there (Hazy Research, "Look Ma, No Bubbles!", 2025, on an H100).
-pub(crate) const BETWEEN_KERNELS_S: f64 = 1.3e-6;
 /// How a real gate routes, as measurements of experts imitate it.
 pub(crate) const REAL_GATE: &str = "power_law";
 

@@ -20,8 +20,8 @@ use oracle_components::model::ModelArchitecture;
 use super::line_fit::{DecodePoint, line};
 use super::lines::read_table;
 use super::{
-    AttentionLine, BETWEEN_KERNELS_S, DecodeLine, DenseLine, ExpertsLine, GemmLine, KernelFiles, MeasuredError,
-    PerSequenceLine, PrefillLine, Profile, REAL_GATE, Timed, roofs,
+    AttentionLine, DecodeLine, DenseLine, ExpertsLine, GemmLine, KernelFiles, MeasuredError, PerSequenceLine,
+    PrefillLine, Profile, REAL_GATE, Timed, roofs,
 };
 
 /// Bytes of a 16-bit element.
@@ -188,11 +188,11 @@ fn add_layers(
 ) -> Result<(), MeasuredError> {
     let mut layers: BTreeMap<String, Rows> = BTreeMap::new();
     for line in read_table::<DenseLine>(&folder.join("dense.csv"), "layers", |_| true)? {
-        let seconds = line.seconds() + BETWEEN_KERNELS_S;
+        let seconds = line.seconds_to_next();
         layers.entry(line.layer).or_default().insert(line.tokens, seconds);
     }
     for line in read_table::<PerSequenceLine>(&folder.join("per_sequence.csv"), "layers", |_| true)? {
-        let seconds = line.seconds() + BETWEEN_KERNELS_S;
+        let seconds = line.seconds_to_next();
         layers.entry(line.layer).or_default().insert(line.sequences, seconds);
     }
     for (layer, rows) in &layers {
@@ -260,7 +260,7 @@ fn add_attention(lines: &[AttentionLine], profile: &Profile<'_>, device: &Device
         chunk_tokens: line.prefill_chunk,
         context_tokens: line.kv_prefill,
     };
-    let took_s = |line: &AttentionLine| line.seconds() + BETWEEN_KERNELS_S;
+    let took_s = |line: &AttentionLine| line.seconds_to_next();
     let is_prefill = |line: &&AttentionLine| line.n_decode == 0 && line.prefill_chunk > 0;
     let prefill: BTreeMap<Prompts, f64> =
         lines.iter().filter(is_prefill).map(|line| (prompts(line), took_s(line))).collect();

@@ -4,7 +4,7 @@
 //!   the way of the curve: as far, in logarithms, from one to the other as the curve has come. So it grows with the rows
 //!   wherever the measurements do. Beyond the first and the last it is the curve times what that one is off by.
 //! - **Products of a shape that was not measured**: the curve, times what the nearest shapes with weights as wide are off by at
-//!   as many rows, the nearer the more.
+//!   as many rows, the nearer the more. Where these are less and less slow beside the curve, such a price may fall with more rows.
 //! - **Attention**: `attention_tables`.
 //!
 //! No price is below the roofs of the peaks, whatever was measured: who asks takes the larger (`stage_curves`).
