@@ -10,14 +10,14 @@
 //! Of heads that were not measured, the corrections of the nearest with the same width and cache.
 
 use oracle_components::kernel_times::{DecodeLines, Heads, Line, PrefillTimes, Prompts};
-use oracle_components::model::{Attention, Dtype};
+use oracle_components::model::Attention;
 use oracle_components::scenario::EngineSpec;
 
 use super::curves::DecodeAttentionLine;
 use super::operator::{KernelKind, Operator, Precision, Term};
 use super::shape::{Feature, Features, StepShape};
 use super::tables::Table;
-use super::weights::kv_heads_per_rank;
+use super::weights::heads_of_rank;
 
 /// `N` figures at each of ascending places.
 type Figures<const N: usize> = Vec<(f64, [f64; N])>;
@@ -60,13 +60,7 @@ impl<const N: usize> Surface<N> {
 
 /// The heads of a rank; none of latent attention, which is not measured.
 pub(crate) fn measured_heads(engine: &EngineSpec) -> Option<Heads> {
-    let (model, ranks) = (&engine.model, f64::from(engine.tensor_parallel.max(1)));
-    (model.attention == Attention::Grouped).then(|| Heads {
-        query: f64::from(model.heads) / ranks,
-        kv: kv_heads_per_rank(model, ranks),
-        width: f64::from(model.head_dim),
-        is_kv_narrow: matches!(model.kv_dtype, Dtype::Fp8 | Dtype::Int8),
-    })
+    (engine.model.attention == Attention::Grouped).then(|| heads_of_rank(engine))
 }
 
 /// Where a step's prompts lie: the logarithms of new tokens and reach.

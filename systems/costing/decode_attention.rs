@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use oracle_components::efficiency::DecodeAttentionCurve;
-use oracle_components::model::{Attention, Dtype};
+use oracle_components::kernel_times::Heads;
 use oracle_components::scenario::EngineSpec;
 
 use super::attention_tables::{DecodeCorrections, measured_heads};
@@ -15,7 +15,7 @@ use super::curves::{self, DecodeAttentionLine};
 use super::layers::DecodeAttention;
 use super::rates::Rates;
 use super::shape::{Feature, Features};
-use super::weights::kv_heads_per_rank;
+use super::weights::heads_of_rank;
 
 /// Decode attention of a layer on a stage's GPUs.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,9 +32,7 @@ pub(crate) struct DecodeAttentionCost {
 struct DecodeByCurve {
     curve: DecodeAttentionCurve,
     bytes_per_s: f64,
-    kv_heads: f64,
-    query_heads: f64,
-    is_kv_narrow: bool,
+    heads: Heads,
     /// Compute per context token in a step with prompts, over that without.
     mixed_compute: f64,
 }
@@ -42,12 +40,8 @@ struct DecodeByCurve {
 impl DecodeByCurve {
     #[inline]
     fn work(&self, sequences: f64) -> curves::DecodeAttention {
-        curves::DecodeAttention {
-            sequences,
-            kv_heads: self.kv_heads,
-            query_heads: self.query_heads,
-            is_kv_narrow: self.is_kv_narrow,
-        }
+        let Heads { query, kv, is_kv_narrow, .. } = self.heads;
+        curves::DecodeAttention { sequences, kv_heads: kv, query_heads: query, is_kv_narrow }
     }
 
     #[inline]
@@ -69,29 +63,22 @@ pub(crate) struct DecodeAttentionSeconds {
 impl DecodeAttentionCost {
     pub(crate) fn new(engine: &EngineSpec, work: &DecodeAttention, rates: &Rates) -> Self {
         let curve = rates.curves.as_ref().map(|curves| {
-            let (model, ranks) = (&engine.model, f64::from(engine.tensor_parallel.max(1)));
-            let query_heads = f64::from(model.heads) / ranks;
-            let kv_heads = match model.attention {
-                Attention::Grouped => kv_heads_per_rank(model, ranks),
-                Attention::Latent { .. } => 1.0,
-            };
+            let heads = heads_of_rank(engine);
             let all = &curves.all;
-            let is_grouped = kv_heads < query_heads;
+            let is_grouped = heads.kv < heads.query;
             let curve = if is_grouped { all.decode_attention } else { all.decode_attention_multi_head };
-            let share = curves::compute_share(&all.prefill_attention, f64::from(model.head_dim));
+            let share = curves::compute_share(&all.prefill_attention, heads.width);
             DecodeByCurve {
                 curve,
                 bytes_per_s: rates.bytes_per_s,
-                kv_heads,
-                query_heads,
-                is_kv_narrow: matches!(model.kv_dtype, Dtype::Fp8 | Dtype::Int8),
+                heads,
                 mixed_compute: (curve.mixed_rows / share).max(1.0),
             }
         });
         let table = rates.curves.as_ref().and_then(|curves| curves.table.as_ref());
         let measured = table.zip(measured_heads(engine)).zip(curve).and_then(|((table, heads), by)| {
             table.decode_corrections(&heads, |heads, sequences| {
-                let like = DecodeByCurve { kv_heads: heads.kv, query_heads: heads.query, ..by };
+                let like = DecodeByCurve { heads: *heads, ..by };
                 like.line(sequences)
             })
         });

@@ -12,7 +12,9 @@
 
 use std::ops::{Add, Mul};
 
+use oracle_components::kernel_times::Heads;
 use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_components::scenario::EngineSpec;
 
 /// Numbers of elements by the width they are stored in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -141,6 +143,20 @@ pub fn stage_layers(layers: u32, pipeline_parallel: u32, stage: u32) -> (u32, u3
 /// KV heads on a rank: divided down to one, then replicated.
 pub(crate) fn kv_heads_per_rank(model: &ModelArchitecture, tensor: f64) -> f64 {
     (f64::from(model.kv_heads) / tensor).max(1.0)
+}
+
+/// Attention heads of a rank; latent attention has one of keys and values, whatever the rank.
+pub(crate) fn heads_of_rank(engine: &EngineSpec) -> Heads {
+    let (model, ranks) = (&engine.model, f64::from(engine.tensor_parallel.max(1)));
+    Heads {
+        query: f64::from(model.heads) / ranks,
+        kv: match model.attention {
+            Attention::Grouped => kv_heads_per_rank(model, ranks),
+            Attention::Latent { .. } => 1.0,
+        },
+        width: f64::from(model.head_dim),
+        is_kv_narrow: matches!(model.kv_dtype, Dtype::Fp8 | Dtype::Int8),
+    }
 }
 
 /// Matrices that widen the residual stream in an MLP: gate and up, or up alone.
