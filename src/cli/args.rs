@@ -230,6 +230,9 @@ pub struct CalibrateKernels {
     /// head share a tile (FlashAttention 3), 64 if each is a tile of its own (FlashAttention 2).
     #[arg(long, value_name = "ROWS")]
     pub mixed_rows: Option<f64>,
+    /// Curve of the catalog that what decodes take beside prompts comes from, divided among the device's multiprocessors.
+    #[arg(long, value_name = "CURVE", conflicts_with = "mixed_rows")]
+    pub mixed_from: Option<String>,
     /// File to write the curve to; without it, standard output.
     #[arg(short, long)]
     pub output: Option<PathBuf>,

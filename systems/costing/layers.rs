@@ -220,13 +220,13 @@ impl<'a> ModelRank<'a> {
                 (f64::from(nope_head_dim) + f64::from(rope_head_dim), f64::from(value_head_dim))
             }
         };
-        let kv_bytes = match self.model.attention {
-            Attention::Grouped => self.kv_bytes,
-            Attention::Latent { .. } => self.heads * (query_key + value) * self.activation,
+        let (kv_bytes, key_width) = match self.model.attention {
+            Attention::Grouped => (self.kv_bytes, kv_heads_per_rank(self.model, self.tensor) * query_key),
+            Attention::Latent { .. } => (self.heads * (query_key + value) * self.activation, 0.0),
         };
         Operator {
             layers: 1.0,
-            kind: KernelKind::PrefillAttention { head_width: 0.5 * (query_key + value) },
+            kind: KernelKind::PrefillAttention { head_width: 0.5 * (query_key + value), key_width },
             precision: Precision::Activations,
             flops: Term::new(pairs, 2.0 * self.heads * (query_key + value)),
             bytes: [

@@ -162,7 +162,7 @@ impl CurveKernels {
                 let experts = Experts { flops, weight_bytes, pairs, hidden, inner };
                 curves::experts_s(self.curves.experts(), &peaks, &experts)
             }
-            KernelKind::PrefillAttention { head_width } => {
+            KernelKind::PrefillAttention { head_width, key_width } => {
                 let pairs = features.get(operator.flops.feature);
                 let tokens = features.get(Feature::PrefillTokens);
                 let longest = features.get(Feature::PrefillLongestContext);
@@ -174,6 +174,7 @@ impl CurveKernels {
                     longest_context: longest.min(walked),
                     flops_per_pair: operator.flops.amount,
                     head_width,
+                    key_width,
                     query_bytes: terms[1],
                     kv_bytes: terms[0],
                 };

@@ -49,17 +49,22 @@ fn gemm_curves() -> impl Strategy<Value = GemmCurve> {
 }
 
 fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
-    ([0.3..1.0, 0.5..1.0, 0.01..1.0_f64], 0.0..80.0_f64, 0.0..20.0_f64, 0.0..30.0_f64, 0.0..128.0_f64).prop_map(
+    let whole_contexts = prop_oneof![Just((0.0, 0.0)), (0.5..3.0_f64, 0.0..2.0_f64)];
+    let costs = (0.0..20.0_f64, 0.0..30.0_f64, 0.0..128.0_f64);
+    ([0.3..1.0, 0.5..1.0, 0.01..1.0_f64], 0.0..80.0_f64, costs, whole_contexts).prop_map(
         |(
             [memory_share, narrow_kv_share, half_bandwidth_exponent],
             half_bandwidth_heads,
-            launch_us,
-            head_ns,
-            mixed_rows,
+            (launch_us, head_ns, mixed_rows),
+            (processor_bandwidth, spread_heads),
         )| {
             DecodeAttentionCurve {
                 memory_share,
                 narrow_kv_share,
+                narrow_kv_launch_us: 0.2 * launch_us,
+                narrow_kv_head_ns: head_ns,
+                processor_bandwidth,
+                spread_heads,
                 half_bandwidth_heads,
                 half_bandwidth_exponent,
                 launch_us,
@@ -67,6 +72,8 @@ fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
                 query_head_ns: 0.1 * head_ns,
                 mixed_rows,
                 mixed_block_ns: 0.1 * mixed_rows,
+                mixed_head_ns: head_ns,
+                mixed_walk_ns: launch_us,
             }
         },
     )
@@ -94,6 +101,7 @@ pub(super) fn curves() -> impl Strategy<Value = EfficiencyCurves> {
             launch_us,
             longest_context_ns: context_ns,
             critical_path_ns: 1.5 * context_ns,
+            kv_write_ns: 0.2 * context_ns,
         }
     });
     let stream =
