@@ -171,6 +171,10 @@ pub struct DecodeAttentionCurve {
     /// In a step with prompts, each token of the mean context, at least: one tile walks all of it.
     #[serde(default)]
     pub mixed_walk_ns: f64,
+    /// In a step with prompts, what the L2 cache keeps of the contexts that the next query head of a group reads again; 0
+    /// where a group reads them once.
+    #[serde(default)]
+    pub mixed_kept_mb: f64,
 }
 
 impl DecodeAttentionCurve {
@@ -191,6 +195,7 @@ impl DecodeAttentionCurve {
         self.mixed_block_ns = divided_ns(other.mixed_block_ns);
         self.mixed_head_ns = divided_ns(other.mixed_head_ns);
         self.mixed_walk_ns = other.mixed_walk_ns;
+        self.mixed_kept_mb = other.mixed_kept_mb;
     }
 }
 

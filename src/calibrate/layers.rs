@@ -166,10 +166,11 @@ fn mixed_s(
 ) -> f64 {
     let peaks = calibration.peaks(None);
     let line = decode_attention(curve, &peaks, &decode.batch);
-    let mixed = mixed_decodes(curve, &decode.batch, &line, prefill.tokens);
+    let mixed = mixed_decodes(curve, &decode.batch, &line, prefill.tokens, peaks.processors);
     let rows = (curve.mixed_rows / compute_share(&curves.prefill_attention, prefill.head_width)).max(1.0);
     let context_tokens = decode_flops / prefill.flops_per_pair;
     let compute_s = (decode_flops / peaks.flops_per_s * rows).max(mixed.walk_s_per_context_token * context_tokens);
     let prefill_s = prefill_attention_s(&curves.prefill_attention, &peaks, prefill);
-    prefill_s + mixed.floor_s + compute_s.max(decode.bytes * line.s_per_byte)
+    let memory_s = decode.bytes * line.s_per_byte;
+    prefill_s + mixed.floor_s + compute_s.max(memory_s).max(mixed.passes_s(memory_s, line.s_per_byte))
 }

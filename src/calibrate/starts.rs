@@ -70,6 +70,7 @@ pub(super) const DECODE_ATTENTION: DecodeAttentionCurve = DecodeAttentionCurve {
     mixed_block_ns: 4.0,
     mixed_head_ns: 30.0,
     mixed_walk_ns: 20.0,
+    mixed_kept_mb: 50.0,
 };
 
 /// FlashAttention 2 splits contexts only where the heads of a group are one tile, and only as long as that does not fill two
@@ -94,6 +95,7 @@ pub(super) const DECODE_COEFFICIENTS: [&str; 7] = [
 pub(super) const NARROW_COEFFICIENTS: [&str; 3] = ["narrow_kv_share", "narrow_kv_launch_us", "narrow_kv_head_ns"];
 
 /// Those that batches with prompts tell.
-pub(super) const MIXED_COEFFICIENTS: [&str; 4] = ["mixed_rows", "mixed_block_ns", "mixed_head_ns", "mixed_walk_ns"];
+pub(super) const MIXED_COEFFICIENTS: [&str; 5] =
+    ["mixed_rows", "mixed_block_ns", "mixed_head_ns", "mixed_walk_ns", "mixed_kept_mb"];
 
 pub(super) const STREAM: StreamCurve = StreamCurve { launch_us: 5.0, memory_share: 0.9 };

@@ -53,15 +53,8 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
     };
     let from = command.take_over_from.as_ref().unwrap_or(&device.curves.name);
     let mut base = named(from)?.clone();
-    let mixed_from = command.mixed_from.as_deref().map(named).transpose()?;
-    for curve in [&mut base.decode_attention, &mut base.decode_attention_multi_head] {
-        if let Some(rows) = command.mixed_rows {
-            curve.mixed_rows = rows;
-            if rows == 0.0 {
-                (curve.mixed_block_ns, curve.mixed_head_ns, curve.mixed_walk_ns) = (0.0, 0.0, 0.0);
-            }
-        }
-        if let Some(other) = mixed_from {
+    if let Some(other) = command.mixed_from.as_deref().map(named).transpose()? {
+        for curve in [&mut base.decode_attention, &mut base.decode_attention_multi_head] {
             curve.take_over_mixed(&other.decode_attention, calibration.processors / other.processors);
         }
     }
@@ -78,7 +71,7 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
     if !missing.is_empty() {
         taken_over.push(TakenOver { operators: missing, from: from.clone() });
     }
-    if let Some(from) = command.mixed_from.clone() {
+    if let Some(from) = command.mixed_from.clone().filter(|from| *from != device.curves.name) {
         taken_over.push(TakenOver { operators: vec!["decodes beside prompts".to_owned()], from });
     }
     let curve = CurveFile {

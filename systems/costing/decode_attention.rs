@@ -50,14 +50,16 @@ impl DecodeByCurve {
     }
 }
 
-/// A batch's decode attention in a layer: `floor_s + max(compute, memory)`, both of the context and memory of the
-/// sequences too.
+/// A batch's decode attention in a layer: `floor_s + max(compute, memory, passes)`, all of the context, memory and passes of
+/// the sequences too. Passes are memory that is read again, 0 where it is not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DecodeAttentionSeconds {
     pub(crate) floor_s: f64,
     pub(crate) compute_s_per_context_token: f64,
     pub(crate) memory_s_per_context_token: f64,
     pub(crate) memory_s: f64,
+    pub(crate) passes_s_per_context_token: f64,
+    pub(crate) passes_s: f64,
 }
 
 impl DecodeAttentionCost {
@@ -104,6 +106,7 @@ impl DecodeAttentionCost {
             compute_s_per_context_token: self.compute_s_per_context_token / microbatches,
             memory_s_per_context_token: self.memory_s_per_context_token * (1.0 / microbatches),
             memory_s: self.memory_s_per_sequence * sequences,
+            ..DecodeAttentionSeconds::default()
         };
         let Some(by) = self.curve.as_ref().filter(|_| sequences > 0.0) else { return seconds };
         let (mut line, mut is_mixed_measured) = (by.line(sequences), false);
@@ -117,10 +120,13 @@ impl DecodeAttentionCost {
         seconds.memory_s *= slower;
         if features.get(Feature::PrefillPass) > 0.0 && !is_mixed_measured {
             let chunk_tokens = features.get(Feature::PrefillTokens).min(features.get(Feature::PrefillLongestContext));
-            let mixed = curves::mixed_decodes(&by.curve, &by.work(sequences), &line, chunk_tokens);
+            let work = by.work(sequences);
+            let mixed = curves::mixed_decodes(&by.curve, &work, &line, chunk_tokens, by.peaks.processors);
             seconds.floor_s = mixed.floor_s;
             seconds.compute_s_per_context_token = (seconds.compute_s_per_context_token * by.mixed_compute)
                 .max(mixed.walk_s_per_context_token / microbatches);
+            seconds.passes_s_per_context_token = mixed.passes * seconds.memory_s_per_context_token;
+            seconds.passes_s = mixed.passes_s(seconds.memory_s, line.s_per_byte);
         }
         seconds
     }

@@ -74,6 +74,7 @@ fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
                 mixed_block_ns: 0.1 * mixed_rows,
                 mixed_head_ns: head_ns,
                 mixed_walk_ns: launch_us,
+                mixed_kept_mb: 0.1 * mixed_rows,
             }
         },
     )

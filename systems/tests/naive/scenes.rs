@@ -93,6 +93,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         mixed_block_ns: 4.0,
         mixed_head_ns: 30.0,
         mixed_walk_ns: 20.0,
+        mixed_kept_mb: 0.5,
     };
     EfficiencyCurves {
         processors: 4.0,
