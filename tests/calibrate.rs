@@ -124,9 +124,15 @@ fn committed_curves_are_within_their_bounds() {
     };
     for curve in ["H100-SXM", "A100-SXM", "RTX-4090", "RTX-PRO-6000"] {
         within(curve, "gemm, n and k from 1024", 5.0, 15.0);
-        within(curve, "prefill_attention", 5.5, 20.0);
-        within(curve, "decode_attention", 6.0, 20.0);
+        within(curve, "prefill_attention", 5.0, 20.0);
+        within(curve, "decode_attention", 5.0, 20.0);
     }
+    for curve in ["H100-SXM", "A100-SXM"] {
+        within(curve, "decode_attention_multi_head", 5.0, 20.0);
+    }
+    within("H100-SXM", "decode_attention, 8-bit KV", 5.0, 20.0);
+    within("RTX-4090", "attention, mixed batches", 5.0, 25.0);
+    within("RTX-PRO-6000", "attention, mixed batches", 10.0, 30.0);
     within("H100-SXM", "experts", 10.0, 20.0);
     within("H100-SXM", "experts_8bit", 10.0, 25.0);
 }
