@@ -121,7 +121,7 @@ pub struct PrefillAttentionCurve {
     /// Each token of the longest context, at least: one tile walks all of it.
     pub critical_path_ns: f64,
     /// Writing a new token's keys and values into the cache, by a block of as many threads as they have elements, 512 at
-    /// most; 0 where that is not part of the kernel.
+    /// most; 0 where attention was measured without, and it is one of the streams.
     #[serde(default)]
     pub kv_write_ns: f64,
 }

@@ -24,6 +24,8 @@ use super::weights::{
 
 /// Two norms (with the residual), rotary embedding, KV write.
 const ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: 4.0 };
+/// Of these, the KV write.
+pub(crate) const KV_WRITES: f64 = 1.0;
 
 /// What of the model a stage holds.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -213,6 +213,19 @@ proptest! {
         prop_assert!(used == cost(&scenario));
     }
 
+    /// Of one token the launch is all.
+    #[test]
+    fn a_cache_that_attention_writes_is_not_written_once_more(curves in curves(), kv_write_ns in 0.1..30.0_f64) {
+        let launch_us = 100.0;
+        let time = |kv_write_ns: f64| {
+            let mut curves = curves.clone();
+            curves.elementwise.launch_us = launch_us;
+            curves.prefill_attention.kv_write_ns = kv_write_ns;
+            seconds(&cost(&by_curve(scenario(llama2_13b(), 1, 1, 1), curves)).prepare(&decode(1)), 100)
+        };
+        assert_near(time(0.0) - time(kv_write_ns), 40.0 * launch_us * 1e-6, 1e-2);
+    }
+
     #[test]
     fn a_product_grows_with_each_of_its_sides(
         curve in gemm_curves(), (m, n, k) in (1..5000_u32, 16..30_000_u32, 16..20_000_u32), processors in 1..200_u32,
