@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use llmperforacle::calibrate::{Calibration, Fitted, KernelFiles, fit_kernels};
 use llmperforacle::catalog::{Catalog, FitError};
-use oracle_components::efficiency::GemmCurve;
+use oracle_components::efficiency::{EfficiencyCurves, GemmCurve};
 use oracle_systems::costing::curves::{Gemm, Peaks, gemm_s};
 
 /// Points that a fit takes here: the committed fits took 1,500.
@@ -137,6 +137,25 @@ fn committed_curves_are_within_their_bounds() {
     within("H100-SXM", "experts_8bit", 10.0, 25.0);
 }
 
+/// Beside prompts nothing was measured on an A100: tiles are divided among its multiprocessors as on the card they are from.
+#[test]
+fn what_is_taken_over_is_a_multiprocessors_share() {
+    let catalog = Catalog::builtin();
+    let curves = |name: &str| &catalog.curve(name).expect("a catalog curve").curves;
+    let (ours, theirs) = (curves("A100-SXM"), curves("RTX-4090"));
+    for curve in [&ours.decode_attention, &ours.decode_attention_multi_head] {
+        let of_processor = |ns: f64, curves: &EfficiencyCurves| ns * curves.processors;
+        let of_theirs = &theirs.decode_attention;
+        for (ns, their_ns) in
+            [(curve.mixed_block_ns, of_theirs.mixed_block_ns), (curve.mixed_head_ns, of_theirs.mixed_head_ns)]
+        {
+            let (taken, from) = (of_processor(ns, ours), of_processor(their_ns, theirs));
+            assert!(from > 0.0 && (taken / from - 1.0).abs() < 1e-3, "{taken} ns of {from} ns");
+        }
+        assert_eq!((curve.mixed_walk_ns, curve.mixed_rows), (of_theirs.mixed_walk_ns, of_theirs.mixed_rows));
+    }
+}
+
 #[test]
 fn a_file_that_makes_no_sense_is_told_with_its_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -154,6 +173,9 @@ fn a_file_that_makes_no_sense_is_told_with_its_line() {
     assert!(code == Some(2) && told.contains("missing field `k`"), "{told}");
     let (code, told) = run("m,n,k,latency_ms\n1,16,16,0.01\n", &[]);
     assert!(code == Some(2) && told.contains("has no products of a model's size"), "{told}");
-    let (code, told) = run("m,n,k,latency_ms\n1,512,512,0.01\n", &["--take-over-from", "nobody"]);
-    assert!(code == Some(2) && told.contains("no efficiency curve \"nobody\"; known are A100-SXM, H100-SXM"), "{told}");
+    for flag in ["--take-over-from", "--mixed-from"] {
+        let (code, told) = run("m,n,k,latency_ms\n1,512,512,0.01\n", &[flag, "nobody"]);
+        let known = "no efficiency curve \"nobody\"; known are A100-SXM, H100-SXM";
+        assert!(code == Some(2) && told.contains(known), "{flag}: {told}");
+    }
 }

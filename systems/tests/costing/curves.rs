@@ -9,8 +9,10 @@ use oracle_components::efficiency::{
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
 use oracle_systems::costing::StepShape;
-use oracle_systems::costing::curves::{Gemm, Peaks, gemm_s};
+use oracle_systems::costing::curves::{DecodeAttention, Gemm, Peaks, decode_attention, gemm_s};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use crate::laws::{models, shapes};
 use crate::{LINK_BYTES_PER_S, assert_near, cost, decode, llama2_13b, prefill, scenario, seconds};
@@ -239,6 +241,31 @@ proptest! {
         let base = time(m, n, k) * (1.0 - 1e-12);
         prop_assert!(time(m + 1, n, k) >= base && time(m, n + 1, k) >= base && time(m, n, k + 1) >= base);
     }
+}
+
+/// Of the same context each: as many as there are multiprocessors walk side by side, then two on each share the memory, and
+/// one too many waits for another walk.
+#[test]
+fn contexts_that_are_not_split_go_in_rounds() {
+    let curve = DecodeAttentionCurve {
+        memory_share: 1.0,
+        half_bandwidth_heads: 0.0,
+        processor_bandwidth: 1.25,
+        ..curves().new_tree(&mut TestRunner::deterministic()).expect("there are curves").current().decode_attention
+    };
+    let peaks = Peaks { flops_per_s: FLOPS_PER_S, bytes_per_s: 1e12, processors: 100.0 };
+    let walks = |spread_heads: f64, sequences: f64| {
+        let work = DecodeAttention { sequences, kv_heads: 1.0, query_heads: 1.0, is_kv_narrow: false };
+        let line = decode_attention(&DecodeAttentionCurve { spread_heads, ..curve }, &peaks, &work);
+        // In walks of a context by one multiprocessor, at 1.25 of its hundredth of the bandwidth.
+        line.s_per_byte * sequences * 1e12 * 1.25 / 100.0
+    };
+    for (sequences, expected) in [(1.0, 1.0), (64.0, 1.0), (100.0, 1.25), (101.0, 2.0), (200.0, 2.5), (201.0, 3.5)] {
+        assert_near(walks(0.0, sequences), expected, 1e-9);
+    }
+    // Spread over all multiprocessors, a context takes its part of the memory.
+    assert_near(walks(1.6, 64.0), 0.8, 1e-9);
+    assert_near(walks(1.6, 160.0), 2.0, 1e-9);
 }
 
 #[test]
