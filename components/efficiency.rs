@@ -120,6 +120,10 @@ pub struct PrefillAttentionCurve {
     pub longest_context_ns: f64,
     /// Each token of the longest context, at least: one tile walks all of it.
     pub critical_path_ns: f64,
+    /// Writing a new token's keys and values into the cache, by a block of as many threads as they have elements, 512 at
+    /// most; 0 where attention was measured without, and it is one of the streams.
+    #[serde(default)]
+    pub kv_write_ns: f64,
 }
 
 /// Decode attention.
@@ -130,6 +134,20 @@ pub struct DecodeAttentionCurve {
     pub memory_share: f64,
     /// What is left of that with an 8-bit KV cache.
     pub narrow_kv_share: f64,
+    /// With an 8-bit KV cache, on top of the launch.
+    #[serde(default)]
+    pub narrow_kv_launch_us: f64,
+    /// With an 8-bit KV cache, each sequence and KV head on top.
+    #[serde(default)]
+    pub narrow_kv_head_ns: f64,
+    /// Bandwidth that a multiprocessor draws at most, over its even part of the memory's; 0 where every context is spread
+    /// over all multiprocessors.
+    #[serde(default)]
+    pub processor_bandwidth: f64,
+    /// Sequences × KV heads a multiprocessor up to which contexts are spread all the same; from there on, one multiprocessor
+    /// walks the whole of a context.
+    #[serde(default)]
+    pub spread_heads: f64,
     /// Sequences × KV heads at which half of the bandwidth is reached.
     pub half_bandwidth_heads: f64,
     /// How steeply.
@@ -146,6 +164,39 @@ pub struct DecodeAttentionCurve {
     /// for that chunk, and most of its blocks find nothing to do.
     #[serde(default)]
     pub mixed_block_ns: f64,
+    /// In a step with prompts, each sequence and query head, in place of the launch and of what heads take by themselves; 0
+    /// where decodes are launched apart from prompts.
+    #[serde(default)]
+    pub mixed_head_ns: f64,
+    /// In a step with prompts, each token of the mean context, at least: one tile walks all of it.
+    #[serde(default)]
+    pub mixed_walk_ns: f64,
+    /// In a step with prompts, what the L2 cache keeps of the contexts that the next query head of a group reads again; 0
+    /// where a group reads them once.
+    #[serde(default)]
+    pub mixed_kept_mb: f64,
+}
+
+impl DecodeAttentionCurve {
+    /// With what an 8-bit KV cache costs by another curve.
+    #[must_use]
+    pub const fn with_narrow_of(mut self, other: &Self) -> Self {
+        self.narrow_kv_share = other.narrow_kv_share;
+        self.narrow_kv_launch_us = other.narrow_kv_launch_us;
+        self.narrow_kv_head_ns = other.narrow_kv_head_ns;
+        self
+    }
+
+    /// Takes what decodes take beside prompts from another curve, at `speed` times as many multiprocessors: they divide tiles
+    /// among them, and each walks a context as fast.
+    pub fn take_over_mixed(&mut self, other: &Self, speed: f64) {
+        let divided_ns = |ns: f64| (ns / speed * 1e3).round() / 1e3;
+        self.mixed_rows = other.mixed_rows;
+        self.mixed_block_ns = divided_ns(other.mixed_block_ns);
+        self.mixed_head_ns = divided_ns(other.mixed_head_ns);
+        self.mixed_walk_ns = other.mixed_walk_ns;
+        self.mixed_kept_mb = other.mixed_kept_mb;
+    }
 }
 
 /// Kernels that only stream bytes.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oracle_components::efficiency::{DecodeAttentionCurve, EfficiencyCurves, PrefillAttentionCurve, StreamCurve};
 use oracle_systems::costing::curves::{
-    DecodeAttention, Gemm, PrefillAttention, compute_share, decode_attention, idle_blocks_s, prefill_attention_s,
+    DecodeAttention, Gemm, PrefillAttention, compute_share, decode_attention, mixed_decodes, prefill_attention_s,
     stream_s,
 };
 
@@ -47,6 +47,7 @@ impl Profile<'_> {
             longest_context: before + chunk,
             flops_per_pair: 4.0 * heads * width,
             head_width: width,
+            key_width: kv_heads * width,
             query_bytes: chunk * 2.0 * heads * width * ELEMENT_BYTES,
             kv_bytes: (before + chunk) * kv_bytes,
         };
@@ -125,7 +126,9 @@ pub(super) fn fit_layers(
     let prefill = |curve: &_, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
     let (known, held_out) = hold_out(&points.prefills);
     let curve = &mut curves.prefill_attention;
-    let start = PrefillAttentionCurve { head_width_exponent: curve.head_width_exponent, ..starts::PREFILL_ATTENTION };
+    // What vLLM's profiler calls attention does not write the cache.
+    let PrefillAttentionCurve { head_width_exponent, .. } = *curve;
+    let start = PrefillAttentionCurve { head_width_exponent, kv_write_ns: 0.0, ..starts::PREFILL_ATTENTION };
     *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, prefill);
     fitted.errors.push(errors("prefill_attention", &held_out, |work| prefill(curve, work)));
     fit_decodes(&points, calibration, fitted);
@@ -133,11 +136,12 @@ pub(super) fn fit_layers(
 }
 
 fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitted) {
-    let bytes_per_s = calibration.device.memory_bytes_per_s;
-    let decode = |curve: &DecodeAttentionCurve, work: &Decode| decode_s(curve, bytes_per_s, work);
+    let peaks = calibration.peaks(None);
+    let decode = |curve: &DecodeAttentionCurve, work: &Decode| decode_s(curve, &peaks, work);
     let (known, held_out) = hold_out(&points.decodes);
     let curves = &mut fitted.curves;
-    let curve = fit(&starts::DECODE_ATTENTION, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, decode);
+    let start = starts::DECODE_ATTENTION.with_narrow_of(&curves.decode_attention);
+    let curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, decode);
     fitted.errors.push(errors("decode_attention", &held_out, |work| decode(&curve, work)));
     curves.decode_attention = curve;
     if points.mixed.is_empty() {
@@ -148,10 +152,8 @@ fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitt
         |curve: &DecodeAttentionCurve, work: &(PrefillAttention, Decode, f64)| mixed_s(&all, curve, calibration, work);
     let (known, held_out) = hold_out(&points.mixed);
     curves.decode_attention =
-        fit(&curves.decode_attention, &["mixed_rows", "mixed_block_ns"], &known, calibration.most_points, predict);
-    let DecodeAttentionCurve { mixed_rows, mixed_block_ns, .. } = curves.decode_attention;
-    let multi_head = &mut curves.decode_attention_multi_head;
-    *multi_head = DecodeAttentionCurve { mixed_rows, mixed_block_ns, ..*multi_head };
+        fit(&curves.decode_attention, &starts::MIXED_COEFFICIENTS, &known, calibration.most_points, predict);
+    curves.decode_attention_multi_head.take_over_mixed(&curves.decode_attention, 1.0);
     fitted.errors.push(errors("attention, mixed batches", &held_out, |work| predict(&curves.decode_attention, work)));
 }
 
@@ -163,10 +165,12 @@ fn mixed_s(
     (prefill, decode, decode_flops): &(PrefillAttention, Decode, f64),
 ) -> f64 {
     let peaks = calibration.peaks(None);
-    let line = decode_attention(curve, peaks.bytes_per_s, &decode.batch);
-    let idle_blocks_s = idle_blocks_s(curve, &decode.batch, prefill.tokens);
+    let line = decode_attention(curve, &peaks, &decode.batch);
+    let mixed = mixed_decodes(curve, &decode.batch, &line, prefill.tokens, peaks.processors);
     let rows = (curve.mixed_rows / compute_share(&curves.prefill_attention, prefill.head_width)).max(1.0);
-    let compute_s = decode_flops / peaks.flops_per_s * rows;
+    let context_tokens = decode_flops / prefill.flops_per_pair;
+    let compute_s = (decode_flops / peaks.flops_per_s * rows).max(mixed.walk_s_per_context_token * context_tokens);
     let prefill_s = prefill_attention_s(&curves.prefill_attention, &peaks, prefill);
-    prefill_s + idle_blocks_s + line.floor_s + compute_s.max(decode.bytes * line.s_per_byte)
+    let memory_s = decode.bytes * line.s_per_byte;
+    prefill_s + mixed.floor_s + compute_s.max(memory_s).max(mixed.passes_s(memory_s, line.s_per_byte))
 }

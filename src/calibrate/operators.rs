@@ -151,6 +151,7 @@ fn prefill(line: &PrefillLine) -> PrefillAttention {
         longest_context: length,
         flops_per_pair: 4.0 * heads * width,
         head_width: width,
+        key_width: kv_heads * width,
         query_bytes: batch * length * 2.0 * heads * width * 2.0,
         kv_bytes: batch * length * 2.0 * kv_heads * width * 2.0,
     }
@@ -163,14 +164,14 @@ pub(super) struct Decode {
     pub(super) bytes: f64,
 }
 
-pub(super) fn decode_s(curve: &DecodeAttentionCurve, bytes_per_s: f64, work: &Decode) -> f64 {
-    let line = decode_attention(curve, bytes_per_s, &work.batch);
+pub(super) fn decode_s(curve: &DecodeAttentionCurve, peaks: &Peaks, work: &Decode) -> f64 {
+    let line = decode_attention(curve, peaks, &work.batch);
     line.floor_s + work.bytes * line.s_per_byte
 }
 
 fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut Fitted) {
-    let bytes_per_s = calibration.device.memory_bytes_per_s;
-    let predict = |curve: &DecodeAttentionCurve, work: &Decode| decode_s(curve, bytes_per_s, work);
+    let peaks = calibration.peaks(None);
+    let predict = |curve: &DecodeAttentionCurve, work: &Decode| decode_s(curve, &peaks, work);
     let curves = &mut fitted.curves;
     let sets = [
         ("decode_attention", false, &mut curves.decode_attention),
@@ -194,8 +195,8 @@ fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut 
             };
             points.iter().filter(|point| is_selected(point)).cloned().collect::<Vec<_>>()
         };
-        let DecodeAttentionCurve { mixed_rows, mixed_block_ns, narrow_kv_share, .. } = *curve;
-        let start = DecodeAttentionCurve { mixed_rows, mixed_block_ns, narrow_kv_share, ..starts::DECODE_ATTENTION };
+        let narrow = select(&all_known, true, false);
+        let start = decode_start(curve, is_multi_head, !narrow.is_empty());
         let known = select(&all_known, false, false);
         *curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, predict);
         let mut note = |what: &str, points: &[Point<Decode>], curve: &DecodeAttentionCurve| {
@@ -205,12 +206,22 @@ fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut 
         };
         note("", &select(&all_held_out, false, false), curve);
         note(", in cache too", &select(&all_held_out, false, true), curve);
-        let narrow = select(&all_known, true, false);
         if !narrow.is_empty() {
-            *curve = fit(curve, &["narrow_kv_share"], &narrow, calibration.most_points, predict);
+            *curve = fit(curve, &starts::NARROW_COEFFICIENTS, &narrow, calibration.most_points, predict);
             note(", 8-bit KV", &select(&all_held_out, true, false), curve);
         }
     }
+}
+
+/// Where the fit starts: what the measurements do not tell as it was.
+fn decode_start(was: &DecodeAttentionCurve, is_multi_head: bool, is_narrow_measured: bool) -> DecodeAttentionCurve {
+    let mut start = starts::DECODE_ATTENTION;
+    start.take_over_mixed(was, 1.0);
+    if !is_narrow_measured {
+        start = start.with_narrow_of(was);
+    }
+    // A query head is a tile of its own beside prompts in FlashAttention 2.
+    if was.mixed_rows > 0.0 { starts::whole_contexts(start, is_multi_head) } else { start }
 }
 
 fn decode(line: &DecodeLine) -> Decode {

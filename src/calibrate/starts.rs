@@ -40,11 +40,19 @@ pub(super) const PREFILL_ATTENTION: PrefillAttentionCurve = PrefillAttentionCurv
     launch_us: 12.0,
     longest_context_ns: 1.0,
     critical_path_ns: 15.0,
+    kv_write_ns: 4.0,
 };
 
 /// Coefficients of prefill attention that heads of the usual width tell.
-pub(super) const PREFILL_COEFFICIENTS: [&str; 6] =
-    ["compute_share", "memory_share", "kv_passes", "launch_us", "longest_context_ns", "critical_path_ns"];
+pub(super) const PREFILL_COEFFICIENTS: [&str; 7] = [
+    "compute_share",
+    "memory_share",
+    "kv_passes",
+    "launch_us",
+    "longest_context_ns",
+    "critical_path_ns",
+    "kv_write_ns",
+];
 
 pub(super) const DECODE_ATTENTION: DecodeAttentionCurve = DecodeAttentionCurve {
     memory_share: 0.85,
@@ -54,12 +62,40 @@ pub(super) const DECODE_ATTENTION: DecodeAttentionCurve = DecodeAttentionCurve {
     launch_us: 13.0,
     kv_head_ns: 9.0,
     query_head_ns: 0.5,
+    narrow_kv_launch_us: 2.0,
+    narrow_kv_head_ns: 10.0,
+    processor_bandwidth: 0.0,
+    spread_heads: 0.0,
     mixed_rows: 64.0,
     mixed_block_ns: 4.0,
+    mixed_head_ns: 30.0,
+    mixed_walk_ns: 20.0,
+    mixed_kept_mb: 50.0,
 };
 
+/// FlashAttention 2 splits contexts only where the heads of a group are one tile, and only as long as that does not fill two
+/// tiles a multiprocessor by four fifths.
+pub(super) const fn whole_contexts(start: DecodeAttentionCurve, is_multi_head: bool) -> DecodeAttentionCurve {
+    let (spread_heads, half_bandwidth_heads) = if is_multi_head { (0.0, 0.0) } else { (1.6, 1.0) };
+    DecodeAttentionCurve { processor_bandwidth: 1.2, spread_heads, half_bandwidth_heads, ..start }
+}
+
 /// Coefficients of decode attention that batches without prompts and with a 16-bit cache tell.
-pub(super) const DECODE_COEFFICIENTS: [&str; 6] =
-    ["memory_share", "half_bandwidth_heads", "half_bandwidth_exponent", "launch_us", "kv_head_ns", "query_head_ns"];
+pub(super) const DECODE_COEFFICIENTS: [&str; 7] = [
+    "memory_share",
+    "half_bandwidth_heads",
+    "half_bandwidth_exponent",
+    "launch_us",
+    "kv_head_ns",
+    "query_head_ns",
+    "processor_bandwidth",
+];
+
+/// Those that batches with an 8-bit cache tell.
+pub(super) const NARROW_COEFFICIENTS: [&str; 3] = ["narrow_kv_share", "narrow_kv_launch_us", "narrow_kv_head_ns"];
+
+/// Those that batches with prompts tell.
+pub(super) const MIXED_COEFFICIENTS: [&str; 5] =
+    ["mixed_rows", "mixed_block_ns", "mixed_head_ns", "mixed_walk_ns", "mixed_kept_mb"];
 
 pub(super) const STREAM: StreamCurve = StreamCurve { launch_us: 5.0, memory_share: 0.9 };

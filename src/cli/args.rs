@@ -226,10 +226,11 @@ pub struct CalibrateKernels {
     /// Curve of the catalog that what is not measured comes from, instead of the device's.
     #[arg(long, value_name = "CURVE")]
     pub take_over_from: Option<String>,
-    /// Query rows that a decode takes in a step with prompts where --layers does not tell: 0 if the heads that share a KV
-    /// head share a tile (FlashAttention 3), 64 if each is a tile of its own (FlashAttention 2).
-    #[arg(long, value_name = "ROWS")]
-    pub mixed_rows: Option<f64>,
+    /// Curve of the catalog that what decodes take beside prompts comes from where --layers does not tell, divided among the
+    /// device's multiprocessors: H100-SXM if the heads that share a KV head share a tile (FlashAttention 3), RTX-4090 if each
+    /// is a tile of its own (FlashAttention 2).
+    #[arg(long, value_name = "CURVE")]
+    pub mixed_from: Option<String>,
     /// File to write the curve to; without it, standard output.
     #[arg(short, long)]
     pub output: Option<PathBuf>,

@@ -46,18 +46,16 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
         layers_model: &model.architecture,
         most_points: MOST_POINTS,
     };
-    let from = command.take_over_from.as_ref().unwrap_or(&device.curves.name);
-    let Some(base) = catalog.curve(from) else {
+    let named = |name: &str| {
         let known: Vec<&str> = catalog.curves().iter().map(|curve| curve.name.as_str()).collect();
-        return Err(bad_input(format!("no efficiency curve {from:?}; known are {}", known.join(", "))));
+        let unknown = || format!("no efficiency curve {name:?}; known are {}", known.join(", "));
+        catalog.curve(name).map(|curve| &curve.curves).ok_or_else(|| bad_input(unknown()))
     };
-    let mut base = base.curves.clone();
-    if let Some(rows) = command.mixed_rows {
+    let from = command.take_over_from.as_ref().unwrap_or(&device.curves.name);
+    let mut base = named(from)?.clone();
+    if let Some(other) = command.mixed_from.as_deref().map(named).transpose()? {
         for curve in [&mut base.decode_attention, &mut base.decode_attention_multi_head] {
-            curve.mixed_rows = rows;
-            if rows == 0.0 {
-                curve.mixed_block_ns = 0.0;
-            }
+            curve.take_over_mixed(&other.decode_attention, calibration.processors / other.processors);
         }
     }
     let fitted = fit_kernels(&files, &calibration, &base).map_err(|error| bad_input(error.to_string()))?;
@@ -69,8 +67,13 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
         .filter(|(name, measures)| !is_measured(name, measures))
         .map(|(name, _)| (*name).to_owned())
         .collect();
-    let from = from.clone();
-    let taken_over = if missing.is_empty() { Vec::new() } else { vec![TakenOver { operators: missing, from }] };
+    let mut taken_over = Vec::new();
+    if !missing.is_empty() {
+        taken_over.push(TakenOver { operators: missing, from: from.clone() });
+    }
+    if let Some(from) = command.mixed_from.clone().filter(|from| *from != device.curves.name) {
+        taken_over.push(TakenOver { operators: vec!["decodes beside prompts".to_owned()], from });
+    }
     let curve = CurveFile {
         name: command.name.clone().unwrap_or_else(|| device.spec.name.clone()),
         source: command.source.clone().unwrap_or_else(|| format!("kernels measured on {}", device.spec.name)),

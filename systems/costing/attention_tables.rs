@@ -146,7 +146,7 @@ fn prefill_operator(heads: &Heads) -> Operator {
     let query_elements = heads.query * heads.width;
     Operator {
         layers: 1.0,
-        kind: KernelKind::PrefillAttention { head_width: heads.width },
+        kind: KernelKind::PrefillAttention { head_width: heads.width, key_width: heads.kv * heads.width },
         precision: Precision::Activations,
         flops: Term::new(Feature::PrefillPairs, 4.0 * query_elements),
         bytes: [

@@ -4,9 +4,11 @@
 //!   tile, and the number of parts that the depth is split into, that are done first. The result and the time that memory
 //!   takes are joined by a p-norm, over a launch floor.
 //! - **Experts**: a p-norm of the two roofs, and passes over the tokens' vectors.
-//! - **Prefill attention**: FLOPs (each query block of 128 rows computes its diagonal in full) and bytes add up; no faster
-//!   than one tile walks the longest context.
-//! - **Decode attention** is linear in the summed context, at a bandwidth that grows with sequences × KV heads.
+//! - **Prefill attention**: FLOPs (each query block of 128 rows computes its diagonal in full), bytes and the writing of the
+//!   cache add up; no faster than one tile walks the longest context.
+//! - **Decode attention** is linear in the summed context, at a bandwidth that grows with sequences × KV heads. Where
+//!   contexts are not split (FlashAttention 2), each multiprocessor walks two at a time, and the last round may leave most
+//!   of them idle.
 //! - **Streams**: the launch and the bytes as a 2-norm.
 //!
 //! Each grows with the work. Coefficients are shares of the peaks, so a kernel lies above both roofs by itself as far as
@@ -37,12 +39,20 @@ const LARGEST_TILE: f64 = 256.0 * 128.0;
 const MOST_SPLITS: i32 = 4;
 /// Bytes of a partial sum, written and read.
 const PARTIAL_SUM_BYTES: f64 = 8.0;
+/// Contexts that a multiprocessor walks at a time, where they are not split.
+const CONTEXTS_AT_ONCE: f64 = 2.0;
+/// Sequences a multiprocessor whose tiles run at the same time in a step with prompts: between the 0.55 and 0.83 that the
+/// measurements of an RTX PRO 6000 and an RTX 4090 give.
+const SEQUENCES_AT_ONCE: f64 = 0.7;
+/// Most threads that write a token's keys and values.
+const MOST_WRITING_THREADS: f64 = 512.0;
 /// Rows of a query block.
 const QUERY_BLOCK: f64 = 128.0;
 /// Bytes of an activation; that of wider ones is a rare exception.
 const ACTIVATION_BYTES: f64 = 2.0;
 const US: f64 = 1e-6;
 const NS: f64 = 1e-9;
+const MB: f64 = 1e6;
 
 /// What a device can do at best.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,6 +106,8 @@ pub struct PrefillAttention {
     pub flops_per_pair: f64,
     /// Width of a head.
     pub head_width: f64,
+    /// Elements of a token's keys.
+    pub key_width: f64,
     /// Bytes of queries and outputs.
     pub query_bytes: f64,
     /// Bytes of keys and values.
@@ -196,7 +208,11 @@ pub fn prefill_attention_s(curve: &PrefillAttentionCurve, peaks: &Peaks, work: &
     let bytes = work.query_bytes + curve.kv_passes * work.kv_bytes;
     let work_s = flops / (peaks.flops_per_s * share) + bytes / (peaks.bytes_per_s * curve.memory_share);
     let critical_path_s = curve.critical_path_ns * NS * work.longest_context;
-    work_s.max(critical_path_s) + curve.longest_context_ns * NS * work.longest_context + curve.launch_us * US
+    let writing_share = (work.key_width / MOST_WRITING_THREADS).min(1.0);
+    work_s.max(critical_path_s)
+        + curve.longest_context_ns * NS * work.longest_context
+        + curve.kv_write_ns * NS * work.tokens * writing_share
+        + curve.launch_us * US
 }
 
 /// The share of the peak that attention reaches with heads of this width.
@@ -207,24 +223,85 @@ pub fn compute_share(curve: &PrefillAttentionCurve, head_width: f64) -> f64 {
 
 /// Decode attention of a layer as a line over bytes.
 #[must_use]
-pub fn decode_attention(curve: &DecodeAttentionCurve, bytes_per_s: f64, work: &DecodeAttention) -> DecodeAttentionLine {
+pub fn decode_attention(curve: &DecodeAttentionCurve, peaks: &Peaks, work: &DecodeAttention) -> DecodeAttentionLine {
     if work.sequences <= 0.0 {
         return DecodeAttentionLine { floor_s: 0.0, s_per_byte: 0.0 };
     }
     let heads = work.sequences * work.kv_heads;
-    let share = curve.memory_share * if work.is_kv_narrow { curve.narrow_kv_share } else { 1.0 };
+    let narrow = |value: f64, otherwise: f64| if work.is_kv_narrow { value } else { otherwise };
+    let bytes_per_s = peaks.bytes_per_s * curve.memory_share * narrow(curve.narrow_kv_share, 1.0);
+    let launch_us = curve.launch_us + narrow(curve.narrow_kv_launch_us, 0.0);
+    let kv_head_ns = curve.kv_head_ns + narrow(curve.narrow_kv_head_ns, 0.0);
+    let heads_ns = kv_head_ns * heads + curve.query_head_ns * work.sequences * work.query_heads;
     let scarcity = (curve.half_bandwidth_heads / heads).powf(curve.half_bandwidth_exponent);
-    let heads_ns = curve.kv_head_ns * heads + curve.query_head_ns * work.sequences * work.query_heads;
+    let spread_s_per_byte = (1.0 + scarcity) / bytes_per_s;
+    let are_whole = curve.processor_bandwidth > 0.0 && heads >= curve.spread_heads * peaks.processors;
     DecodeAttentionLine {
-        floor_s: curve.launch_us * US + heads_ns * NS,
-        s_per_byte: (1.0 + scarcity) / (bytes_per_s * share),
+        floor_s: launch_us * US + heads_ns * NS,
+        s_per_byte: if are_whole {
+            spread_s_per_byte.max(whole_contexts_s_per_byte(curve, peaks, bytes_per_s, heads))
+        } else {
+            spread_s_per_byte
+        },
     }
 }
 
-/// Seconds of the query blocks of decodes that have nothing to do, in a step whose longest chunk has `chunk_tokens`.
+/// Where each of `heads` contexts is walked by one multiprocessor: full rounds of them, and a last one.
+fn whole_contexts_s_per_byte(curve: &DecodeAttentionCurve, peaks: &Peaks, bytes_per_s: f64, heads: f64) -> f64 {
+    let walk_s = peaks.processors / (peaks.bytes_per_s * curve.processor_bandwidth);
+    let in_round = CONTEXTS_AT_ONCE * peaks.processors;
+    // Seconds of a round for each byte of a context.
+    let round_s = |heads: f64| (heads / bytes_per_s).max((heads / peaks.processors).ceil() * walk_s);
+    let full = (heads / in_round).floor();
+    (full * round_s(in_round) + round_s(heads - full * in_round)) / heads
+}
+
+/// What decodes take in a step with prompts, beside the bytes: they may be tiles of the prompts' kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MixedDecodes {
+    /// Whatever the context.
+    pub floor_s: f64,
+    /// Seconds of each context token that a tile walks, at least.
+    pub walk_s_per_context_token: f64,
+    /// How often the query heads of a group read their contexts.
+    pub passes: f64,
+    /// Bytes that all but the first of them find in the L2 cache.
+    pub kept_bytes: f64,
+}
+
+impl MixedDecodes {
+    /// Seconds that the passes take where one takes `pass_s`, at `s_per_byte`; less than that if the cache keeps all.
+    #[must_use]
+    pub fn passes_s(&self, pass_s: f64, s_per_byte: f64) -> f64 {
+        self.passes * pass_s - (self.passes - 1.0) * self.kept_bytes * s_per_byte
+    }
+}
+
+/// Query heads come one after the other, each over all sequences: those of a group that run at the same time share a pass.
+fn passes(work: &DecodeAttention, processors: f64) -> f64 {
+    let group = (work.query_heads / work.kv_heads).max(1.0);
+    let heads_at_once = SEQUENCES_AT_ONCE * processors / work.sequences;
+    (group / heads_at_once).clamp(1.0, group)
+}
+
+/// Decodes in a step whose longest chunk has `chunk_tokens`, which by themselves take `alone`.
 #[must_use]
-pub fn idle_blocks_s(curve: &DecodeAttentionCurve, work: &DecodeAttention, chunk_tokens: f64) -> f64 {
-    curve.mixed_block_ns * NS * work.sequences * work.query_heads * chunk_tokens / QUERY_BLOCK
+pub fn mixed_decodes(
+    curve: &DecodeAttentionCurve,
+    work: &DecodeAttention,
+    alone: &DecodeAttentionLine,
+    chunk_tokens: f64,
+    processors: f64,
+) -> MixedDecodes {
+    let heads = work.sequences * work.query_heads;
+    let idle_ns = curve.mixed_block_ns * heads * chunk_tokens / QUERY_BLOCK;
+    let floor_s = if curve.mixed_head_ns > 0.0 { curve.mixed_head_ns * NS * heads } else { alone.floor_s };
+    MixedDecodes {
+        floor_s: floor_s + idle_ns * NS,
+        walk_s_per_context_token: curve.mixed_walk_ns * NS / work.sequences,
+        passes: if curve.mixed_kept_mb > 0.0 { passes(work, processors) } else { 1.0 },
+        kept_bytes: curve.mixed_kept_mb * MB * work.kv_heads,
+    }
 }
 
 /// Seconds of `kernels` that stream `bytes` together.

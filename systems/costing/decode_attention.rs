@@ -11,7 +11,7 @@ use oracle_components::kernel_times::Heads;
 use oracle_components::scenario::EngineSpec;
 
 use super::attention_tables::{DecodeCorrections, measured_heads};
-use super::curves::{self, DecodeAttentionLine};
+use super::curves::{self, DecodeAttentionLine, Peaks};
 use super::layers::DecodeAttention;
 use super::rates::Rates;
 use super::shape::{Feature, Features};
@@ -31,7 +31,7 @@ pub(crate) struct DecodeAttentionCost {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct DecodeByCurve {
     curve: DecodeAttentionCurve,
-    bytes_per_s: f64,
+    peaks: Peaks,
     heads: Heads,
     /// Compute per context token in a step with prompts, over that without.
     mixed_compute: f64,
@@ -46,18 +46,20 @@ impl DecodeByCurve {
 
     #[inline]
     fn line(&self, sequences: f64) -> DecodeAttentionLine {
-        curves::decode_attention(&self.curve, self.bytes_per_s, &self.work(sequences))
+        curves::decode_attention(&self.curve, &self.peaks, &self.work(sequences))
     }
 }
 
-/// A batch's decode attention in a layer: `floor_s + max(compute, memory)`, both of the context and memory of the
-/// sequences too.
+/// A batch's decode attention in a layer: `floor_s + max(compute, memory, passes)`, all of the context, memory and passes of
+/// the sequences too. Passes are memory that is read again, 0 where it is not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DecodeAttentionSeconds {
     pub(crate) floor_s: f64,
     pub(crate) compute_s_per_context_token: f64,
     pub(crate) memory_s_per_context_token: f64,
     pub(crate) memory_s: f64,
+    pub(crate) passes_s_per_context_token: f64,
+    pub(crate) passes_s: f64,
 }
 
 impl DecodeAttentionCost {
@@ -70,7 +72,11 @@ impl DecodeAttentionCost {
             let share = curves::compute_share(&all.prefill_attention, heads.width);
             DecodeByCurve {
                 curve,
-                bytes_per_s: rates.bytes_per_s,
+                peaks: Peaks {
+                    flops_per_s: rates.activation_flops_per_s,
+                    bytes_per_s: rates.bytes_per_s,
+                    processors: all.processors,
+                },
                 heads,
                 mixed_compute: (curve.mixed_rows / share).max(1.0),
             }
@@ -100,21 +106,27 @@ impl DecodeAttentionCost {
             compute_s_per_context_token: self.compute_s_per_context_token / microbatches,
             memory_s_per_context_token: self.memory_s_per_context_token * (1.0 / microbatches),
             memory_s: self.memory_s_per_sequence * sequences,
+            ..DecodeAttentionSeconds::default()
         };
         let Some(by) = self.curve.as_ref().filter(|_| sequences > 0.0) else { return seconds };
         let (mut line, mut is_mixed_measured) = (by.line(sequences), false);
         if let Some(measured) = &self.measured {
-            line = measured.corrected(line, by.bytes_per_s, features);
+            line = measured.corrected(line, by.peaks.bytes_per_s, features);
             is_mixed_measured = measured.are_of_mixed_batches();
         }
-        let slower = line.s_per_byte * by.bytes_per_s;
+        let slower = line.s_per_byte * by.peaks.bytes_per_s;
         seconds.floor_s = line.floor_s;
         seconds.memory_s_per_context_token *= slower;
         seconds.memory_s *= slower;
         if features.get(Feature::PrefillPass) > 0.0 && !is_mixed_measured {
-            seconds.compute_s_per_context_token *= by.mixed_compute;
             let chunk_tokens = features.get(Feature::PrefillTokens).min(features.get(Feature::PrefillLongestContext));
-            seconds.floor_s += curves::idle_blocks_s(&by.curve, &by.work(sequences), chunk_tokens);
+            let work = by.work(sequences);
+            let mixed = curves::mixed_decodes(&by.curve, &work, &line, chunk_tokens, by.peaks.processors);
+            seconds.floor_s = mixed.floor_s;
+            seconds.compute_s_per_context_token = (seconds.compute_s_per_context_token * by.mixed_compute)
+                .max(mixed.walk_s_per_context_token / microbatches);
+            seconds.passes_s_per_context_token = mixed.passes * seconds.memory_s_per_context_token;
+            seconds.passes_s = mixed.passes_s(seconds.memory_s, line.s_per_byte);
         }
         seconds
     }

@@ -24,6 +24,8 @@ use super::weights::{
 
 /// Two norms (with the residual), rotary embedding, KV write.
 const ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: 4.0 };
+/// Of these, the KV write.
+pub(crate) const KV_WRITES: f64 = 1.0;
 
 /// What of the model a stage holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -220,13 +222,13 @@ impl<'a> ModelRank<'a> {
                 (f64::from(nope_head_dim) + f64::from(rope_head_dim), f64::from(value_head_dim))
             }
         };
-        let kv_bytes = match self.model.attention {
-            Attention::Grouped => self.kv_bytes,
-            Attention::Latent { .. } => self.heads * (query_key + value) * self.activation,
+        let (kv_bytes, key_width) = match self.model.attention {
+            Attention::Grouped => (self.kv_bytes, kv_heads_per_rank(self.model, self.tensor) * query_key),
+            Attention::Latent { .. } => (self.heads * (query_key + value) * self.activation, 0.0),
         };
         Operator {
             layers: 1.0,
-            kind: KernelKind::PrefillAttention { head_width: 0.5 * (query_key + value) },
+            kind: KernelKind::PrefillAttention { head_width: 0.5 * (query_key + value), key_width },
             precision: Precision::Activations,
             flops: Term::new(pairs, 2.0 * self.heads * (query_key + value)),
             bytes: [

@@ -44,8 +44,8 @@ pub(crate) enum KernelKind {
     /// Part of the routed experts of a layer, which are priced together: widths of a token's vector and inside an expert, and
     /// `matrices` a (gated) MLP.
     Experts { hidden: f64, inner: f64, matrices: f64 },
-    /// Attention of prefill chunks with heads of this width.
-    PrefillAttention { head_width: f64 },
+    /// Attention of prefill chunks with heads of this width, and so many elements of keys that each token adds to the cache.
+    PrefillAttention { head_width: f64, key_width: f64 },
 }
 
 /// An operator that runs `layers` times a pass through a stage.

@@ -15,6 +15,7 @@ use oracle_components::scenario::EngineSpec;
 
 use super::attention_tables::{Surface, measured_heads, prefill_factor};
 use super::curves::{self, Experts, Gemm, Peaks, PrefillAttention};
+use super::layers::KV_WRITES;
 use super::operator::{KernelKind, Operator, Term};
 use super::rates::{CurveRates, Rates};
 use super::roofline;
@@ -153,7 +154,12 @@ impl CurveKernels {
                 let rows = features.get(operator.flops.feature);
                 curves::gemm_s(self.curves.gemm(operator.precision), &peaks, &Gemm { rows, depth, columns, bytes })
             }
-            KernelKind::Stream { kernels } => curves::stream_s(elementwise, peaks.bytes_per_s, kernels, bytes),
+            KernelKind::Stream { kernels } => {
+                let is_around_attention = kernels > 1.0;
+                let is_write_elsewhere = is_around_attention && prefill_attention.kv_write_ns > 0.0;
+                let launched = if is_write_elsewhere { kernels - KV_WRITES } else { kernels };
+                curves::stream_s(elementwise, peaks.bytes_per_s, launched, bytes)
+            }
             KernelKind::Sampler => curves::stream_s(sampler, peaks.bytes_per_s, 1.0, bytes),
             KernelKind::Experts { hidden, inner, matrices } => {
                 let pairs = flops / (2.0 * hidden * inner * matrices);
@@ -162,7 +168,7 @@ impl CurveKernels {
                 let experts = Experts { flops, weight_bytes, pairs, hidden, inner };
                 curves::experts_s(self.curves.experts(), &peaks, &experts)
             }
-            KernelKind::PrefillAttention { head_width } => {
+            KernelKind::PrefillAttention { head_width, key_width } => {
                 let pairs = features.get(operator.flops.feature);
                 let tokens = features.get(Feature::PrefillTokens);
                 let longest = features.get(Feature::PrefillLongestContext);
@@ -174,6 +180,7 @@ impl CurveKernels {
                     longest_context: longest.min(walked),
                     flops_per_pair: operator.flops.amount,
                     head_width,
+                    key_width,
                     query_bytes: terms[1],
                     kv_bytes: terms[0],
                 };

@@ -107,6 +107,8 @@ struct StageLine {
     compute_s_per_context_token: f64,
     memory_s_per_context_token: f64,
     memory_s: f64,
+    passes_s_per_context_token: f64,
+    passes_s: f64,
     /// The host's time to launch all kernels: the GPU waits if it is faster.
     launch_s: f64,
 }
@@ -119,6 +121,7 @@ impl StageLine {
                 self.compute_s_per_context_token * tokens,
                 self.memory_s + self.memory_s_per_context_token * tokens,
             )
+            .max(self.passes_s + self.passes_s_per_context_token * tokens)
         };
         let gpu_s = self.fixed_s + self.full_layers * layer(context) + self.window_layers * layer(window_context);
         gpu_s.max(self.launch_s)
@@ -201,6 +204,8 @@ impl StepCost {
                 compute_s_per_context_token: attention.compute_s_per_context_token,
                 memory_s_per_context_token: attention.memory_s_per_context_token,
                 memory_s: attention.memory_s,
+                passes_s_per_context_token: attention.passes_s_per_context_token,
+                passes_s: attention.passes_s,
                 launch_s: kind.launch_s * features.get(Feature::Pass),
             };
         }

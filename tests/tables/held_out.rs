@@ -246,15 +246,20 @@ fn cost(scenario: &Scenario, times: Option<KernelTimes>) -> StepCost {
 }
 
 #[test]
-fn attention_by_every_other_shape_is_nearer_than_by_curve_and_decodes_about_as_near() {
+fn attention_by_every_other_shape_is_nearer_than_by_curve_for_prompts_and_about_as_near_for_decodes() {
     for (device, layers) in
         [("RTX-4090", "layers-RTX4090-llama3.1-8b-tp1"), ("RTX-PRO-6000", "layers-RTXPRO6000-llama3.1-8b-tp1")]
     {
         let Some(folder) = shared(&format!("data/kernels/{layers}")) else { return };
         for (kind, [by_table, by_curve]) in attention_errors(device, &folder) {
             println!("{device}, {kind}: median and p90 {by_table:.1?} % by table, {by_curve:.1?} % by curve");
-            // The curve is a line over the context, as the table's are, and was fitted to more batch sizes than half.
-            let most = if kind == "decode" { 1.3 } else { 0.8 };
+            // The curve was fitted to more batch sizes than half. Decodes alone are a line over the context by both; beside
+            // prompts that is so by table, while the curve bends where the L2 cache is full.
+            let most = match kind {
+                "prefill" => 0.8,
+                "decode" => 1.3,
+                _ => 1.4,
+            };
             assert!(by_table[0] < most * by_curve[0], "{device}, {kind}: {by_table:?} and {by_curve:?}");
         }
     }

@@ -9,8 +9,10 @@ use oracle_components::efficiency::{
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
 use oracle_systems::costing::StepShape;
-use oracle_systems::costing::curves::{Gemm, Peaks, gemm_s};
+use oracle_systems::costing::curves::{DecodeAttention, Gemm, Peaks, decode_attention, gemm_s};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use crate::laws::{models, shapes};
 use crate::{LINK_BYTES_PER_S, assert_near, cost, decode, llama2_13b, prefill, scenario, seconds};
@@ -49,17 +51,22 @@ fn gemm_curves() -> impl Strategy<Value = GemmCurve> {
 }
 
 fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
-    ([0.3..1.0, 0.5..1.0, 0.01..1.0_f64], 0.0..80.0_f64, 0.0..20.0_f64, 0.0..30.0_f64, 0.0..128.0_f64).prop_map(
+    let whole_contexts = prop_oneof![Just((0.0, 0.0)), (0.5..3.0_f64, 0.0..2.0_f64)];
+    let costs = (0.0..20.0_f64, 0.0..30.0_f64, 0.0..128.0_f64);
+    ([0.3..1.0, 0.5..1.0, 0.01..1.0_f64], 0.0..80.0_f64, costs, whole_contexts).prop_map(
         |(
             [memory_share, narrow_kv_share, half_bandwidth_exponent],
             half_bandwidth_heads,
-            launch_us,
-            head_ns,
-            mixed_rows,
+            (launch_us, head_ns, mixed_rows),
+            (processor_bandwidth, spread_heads),
         )| {
             DecodeAttentionCurve {
                 memory_share,
                 narrow_kv_share,
+                narrow_kv_launch_us: 0.2 * launch_us,
+                narrow_kv_head_ns: head_ns,
+                processor_bandwidth,
+                spread_heads,
                 half_bandwidth_heads,
                 half_bandwidth_exponent,
                 launch_us,
@@ -67,6 +74,9 @@ fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
                 query_head_ns: 0.1 * head_ns,
                 mixed_rows,
                 mixed_block_ns: 0.1 * mixed_rows,
+                mixed_head_ns: head_ns,
+                mixed_walk_ns: launch_us,
+                mixed_kept_mb: 0.1 * mixed_rows,
             }
         },
     )
@@ -94,6 +104,7 @@ pub(super) fn curves() -> impl Strategy<Value = EfficiencyCurves> {
             launch_us,
             longest_context_ns: context_ns,
             critical_path_ns: 1.5 * context_ns,
+            kv_write_ns: 0.2 * context_ns,
         }
     });
     let stream =
@@ -204,6 +215,19 @@ proptest! {
         prop_assert!(used == cost(&scenario));
     }
 
+    /// Of one token the launch is all.
+    #[test]
+    fn a_cache_that_attention_writes_is_not_written_once_more(curves in curves(), kv_write_ns in 0.1..30.0_f64) {
+        let launch_us = 100.0;
+        let time = |kv_write_ns: f64| {
+            let mut curves = curves.clone();
+            curves.elementwise.launch_us = launch_us;
+            curves.prefill_attention.kv_write_ns = kv_write_ns;
+            seconds(&cost(&by_curve(scenario(llama2_13b(), 1, 1, 1), curves)).prepare(&decode(1)), 100)
+        };
+        assert_near(time(0.0) - time(kv_write_ns), 40.0 * launch_us * 1e-6, 1e-2);
+    }
+
     #[test]
     fn a_product_grows_with_each_of_its_sides(
         curve in gemm_curves(), (m, n, k) in (1..5000_u32, 16..30_000_u32, 16..20_000_u32), processors in 1..200_u32,
@@ -217,6 +241,31 @@ proptest! {
         let base = time(m, n, k) * (1.0 - 1e-12);
         prop_assert!(time(m + 1, n, k) >= base && time(m, n + 1, k) >= base && time(m, n, k + 1) >= base);
     }
+}
+
+/// Of the same context each: as many as there are multiprocessors walk side by side, then two on each share the memory, and
+/// one too many waits for another walk.
+#[test]
+fn contexts_that_are_not_split_go_in_rounds() {
+    let curve = DecodeAttentionCurve {
+        memory_share: 1.0,
+        half_bandwidth_heads: 0.0,
+        processor_bandwidth: 1.25,
+        ..curves().new_tree(&mut TestRunner::deterministic()).expect("there are curves").current().decode_attention
+    };
+    let peaks = Peaks { flops_per_s: FLOPS_PER_S, bytes_per_s: 1e12, processors: 100.0 };
+    let walks = |spread_heads: f64, sequences: f64| {
+        let work = DecodeAttention { sequences, kv_heads: 1.0, query_heads: 1.0, is_kv_narrow: false };
+        let line = decode_attention(&DecodeAttentionCurve { spread_heads, ..curve }, &peaks, &work);
+        // In walks of a context by one multiprocessor, at 1.25 of its hundredth of the bandwidth.
+        line.s_per_byte * sequences * 1e12 * 1.25 / 100.0
+    };
+    for (sequences, expected) in [(1.0, 1.0), (64.0, 1.0), (100.0, 1.25), (101.0, 2.0), (200.0, 2.5), (201.0, 3.5)] {
+        assert_near(walks(0.0, sequences), expected, 1e-9);
+    }
+    // Spread over all multiprocessors, a context takes its part of the memory.
+    assert_near(walks(1.6, 64.0), 0.8, 1e-9);
+    assert_near(walks(1.6, 160.0), 2.0, 1e-9);
 }
 
 #[test]

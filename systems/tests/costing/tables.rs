@@ -87,6 +87,7 @@ fn curve_prefill_s(curves: &EfficiencyCurves, heads: &Heads, (chunk, context): (
         longest_context: tokens + context,
         flops_per_pair: 4.0 * heads.query * heads.width,
         head_width: heads.width,
+        key_width: heads.kv * heads.width,
         query_bytes: 4.0 * tokens * heads.query * heads.width,
         kv_bytes: 4.0 * (tokens + context) * heads.kv * heads.width,
     };
@@ -101,7 +102,8 @@ fn curve_line(curves: &EfficiencyCurves, heads: &Heads, sequences: u32) -> Line 
         query_heads: heads.query,
         is_kv_narrow: heads.is_kv_narrow,
     };
-    let line = decode_attention(&curves.decode_attention, BYTES_PER_S, &work);
+    let peaks = Peaks { flops_per_s: FLOPS_PER_S, bytes_per_s: BYTES_PER_S, processors: curves.processors };
+    let line = decode_attention(&curves.decode_attention, &peaks, &work);
     Line { floor_s: line.floor_s, s_per_byte: line.s_per_byte }
 }
 

@@ -80,6 +80,10 @@ pub fn made_up_curves() -> EfficiencyCurves {
     let decode_attention = DecodeAttentionCurve {
         memory_share: 0.9,
         narrow_kv_share: 0.8,
+        narrow_kv_launch_us: 2.0,
+        narrow_kv_head_ns: 10.0,
+        processor_bandwidth: 1.2,
+        spread_heads: 1.6,
         half_bandwidth_heads: 3.0,
         half_bandwidth_exponent: 0.8,
         launch_us: 12.0,
@@ -87,6 +91,9 @@ pub fn made_up_curves() -> EfficiencyCurves {
         query_head_ns: 1.0,
         mixed_rows: 64.0,
         mixed_block_ns: 4.0,
+        mixed_head_ns: 30.0,
+        mixed_walk_ns: 20.0,
+        mixed_kept_mb: 0.5,
     };
     EfficiencyCurves {
         processors: 4.0,
@@ -104,6 +111,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
             launch_us: 10.0,
             longest_context_ns: 500.0,
             critical_path_ns: 900.0,
+            kv_write_ns: 3.0,
         },
         decode_attention,
         decode_attention_multi_head: decode_attention,
