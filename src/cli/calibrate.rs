@@ -60,6 +60,9 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
             }
         }
     }
+    if files.experts.is_some() {
+        base.tuned_experts.clone_from(&command.tuned_experts);
+    }
     let fitted = fit_kernels(&files, &calibration, &base).map_err(|error| bad_input(error.to_string()))?;
     let is_measured = |name: &str, measures: &fn(&KernelFiles) -> bool| {
         measures(&files) && (!name.starts_with("experts") || fitted.errors.iter().any(|error| error.operator == name))

@@ -3,7 +3,8 @@
 //! - **Matrix products** run in tiles of the output, a wave of one a multiprocessor after the other; the library picks the
 //!   tile, and the number of parts that the depth is split into, that are done first. The result and the time that memory
 //!   takes are joined by a p-norm, over a launch floor.
-//! - **Experts**: a p-norm of the two roofs, and passes over the tokens' vectors.
+//! - **Experts**: a p-norm of the two roofs, and passes over the tokens' vectors. In sizes that kernels are not tuned for,
+//!   each expert's tokens are padded to whole tiles.
 //! - **Prefill attention**: FLOPs (each query block of 128 rows computes its diagonal in full) and bytes add up; no faster
 //!   than one tile walks the longest context.
 //! - **Decode attention** is linear in the summed context, at a bandwidth that grows with sequences × KV heads.
@@ -37,10 +38,13 @@ const LARGEST_TILE: f64 = 256.0 * 128.0;
 const MOST_SPLITS: i32 = 4;
 /// Bytes of a partial sum, written and read.
 const PARTIAL_SUM_BYTES: f64 = 8.0;
+/// Rows of a tile of experts that nobody tuned: with at most a token an expert, and with more (vLLM 0.14, `fused_moe`).
+const EXPERT_TILE_ROWS: [f64; 2] = [16.0, 64.0];
 /// Rows of a query block.
 const QUERY_BLOCK: f64 = 128.0;
 /// Bytes of an activation; that of wider ones is a rare exception.
 const ACTIVATION_BYTES: f64 = 2.0;
+const BYTES_PER_MB: f64 = 1e6;
 const US: f64 = 1e-6;
 const NS: f64 = 1e-9;
 
@@ -75,12 +79,20 @@ pub struct Experts {
     pub flops: f64,
     /// Bytes of the weights of the distinct experts.
     pub weight_bytes: f64,
+    /// Experts that the rank holds.
+    pub experts: f64,
+    /// Those that tokens go to.
+    pub distinct: f64,
+    /// Tokens of the layer, wherever they go.
+    pub tokens: f64,
     /// Pairs of token and chosen expert.
     pub pairs: f64,
     /// Width of a token's vector.
     pub hidden: f64,
     /// Width inside an expert, on the rank.
     pub inner: f64,
+    /// Whether kernels are tuned for so many experts of this width.
+    pub is_tuned: bool,
 }
 
 /// Attention of the prefill chunks of a step, in a layer.
@@ -171,12 +183,28 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
     if experts.pairs <= 0.0 {
         return 0.0;
     }
-    let compute_s = experts.flops / (peaks.flops_per_s * curve.compute_share);
+    let is_tuned = experts.is_tuned || curve.untuned_slowdown == 0.0;
+    let (slowdown, passes) =
+        if is_tuned { (1.0, curve.vector_passes) } else { (untuned_slowdown(curve, experts), 0.0) };
+    let compute_s = slowdown * experts.flops / (peaks.flops_per_s * curve.compute_share);
     let weights_s = experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
-    let elements = curve.hidden_passes * experts.hidden + curve.inner_passes * experts.inner;
+    let elements = passes * (experts.hidden + 2.0 * experts.inner);
     norm(compute_s, weights_s, curve.overlap_exponent)
         + experts.pairs * elements * ACTIVATION_BYTES / peaks.bytes_per_s
         + curve.launch_us * US
+}
+
+/// How many times longer the products of experts take in sizes that nobody tuned the kernels for. An expert's rows are
+/// padded to whole tiles: of loads that are spread exponentially around their mean, `x` tiles, the mean number of tiles is
+/// `1/(1 − e^(−1/x))`. What of the activations does not stay in L2 comes from memory, tile by tile.
+fn untuned_slowdown(curve: &ExpertsCurve, experts: &Experts) -> f64 {
+    let [few, many] = EXPERT_TILE_ROWS;
+    let tile_rows = if experts.tokens <= experts.experts { few } else { many };
+    let tiles_a_load = tile_rows * experts.distinct / experts.pairs;
+    let padding = if tiles_a_load > 0.0 { tiles_a_load / -(-tiles_a_load).exp_m1() } else { 1.0 };
+    let activation_mb = experts.tokens * experts.hidden * ACTIVATION_BYTES / BYTES_PER_MB;
+    let uncached_share = if activation_mb > curve.cached_mb { 1.0 - curve.cached_mb / activation_mb } else { 0.0 };
+    curve.untuned_slowdown * padding * (1.0 + curve.uncached_delay * uncached_share)
 }
 
 /// Distinct experts are counted as if so many tokens were routed uniformly.

@@ -155,12 +155,8 @@ impl CurveKernels {
             }
             KernelKind::Stream { kernels } => curves::stream_s(elementwise, peaks.bytes_per_s, kernels, bytes),
             KernelKind::Sampler => curves::stream_s(sampler, peaks.bytes_per_s, 1.0, bytes),
-            KernelKind::Experts { hidden, inner, matrices } => {
-                let pairs = flops / (2.0 * hidden * inner * matrices);
-                let is_weights = |term: &Term| is_of_experts(term.feature);
-                let weight_bytes = operator.bytes.iter().filter(|term| is_weights(term)).map(amount).sum();
-                let experts = Experts { flops, weight_bytes, pairs, hidden, inner };
-                curves::experts_s(self.curves.experts(), &peaks, &experts)
+            KernelKind::Experts { .. } => {
+                curves::experts_s(self.curves.experts(), &peaks, &self.experts(operator, features))
             }
             KernelKind::PrefillAttention { head_width } => {
                 let pairs = features.get(operator.flops.feature);
@@ -181,6 +177,33 @@ impl CurveKernels {
             }
         };
         operator.layers * seconds.max(roofline(flops / peaks.flops_per_s, bytes / peaks.bytes_per_s))
+    }
+
+    /// The routed experts of a layer.
+    fn experts(&self, operator: &Operator, features: &Features) -> Experts {
+        let KernelKind::Experts { experts, hidden, inner, matrices } = operator.kind else {
+            unreachable!("asked for experts alone")
+        };
+        let flops = operator.flops.amount * features.get(operator.flops.feature);
+        let weights = operator.bytes.iter().find(|term| is_of_experts(term.feature)).unwrap_or(&Term::ZERO);
+        let reached = features.get(weights.feature);
+        let engines = self.rules.expert_ranks.map_or(1.0, |ranks| ranks.engines);
+        Experts {
+            flops,
+            weight_bytes: weights.amount * reached,
+            experts,
+            // Those of the busiest rank are its own already.
+            distinct: if weights.feature == Feature::Experts {
+                reached * experts / self.rules.experts
+            } else {
+                reached
+            },
+            tokens: engines * features.get(Feature::Tokens),
+            pairs: flops / (2.0 * hidden * inner * matrices),
+            hidden,
+            inner,
+            is_tuned: self.curves.all.tuned_experts.contains(&[experts as u32, inner as u32]),
+        }
     }
 }
 
