@@ -4,6 +4,8 @@
 //! How many experts the tokens of a measurement reach is the benchmark's doing (`gate`), so times are fitted with those; the
 //! curve's own count, which prices steps of a real gate, is fitted to them first.
 
+use std::path::Path;
+
 use oracle_components::efficiency::ExpertsCurve;
 use oracle_systems::costing::curves::{Experts, experts_s, routed_tokens};
 
@@ -20,18 +22,7 @@ pub(super) fn fit_experts(
     fitted: &mut Fitted,
 ) -> Result<(), MeasuredError> {
     let Some(path) = &files.experts else { return Ok(()) };
-    let lines: Vec<ExpertsLine> = read(path)?;
-    let gpu = |line: &ExpertsLine| files.experts_gpu.as_ref().is_none_or(|gpu| *gpu == line.gpu);
-    let lines: Vec<_> = lines
-        .into_iter()
-        .filter(|line| gpu(line) && line.ep == 1 && line.distribution.starts_with(REAL_GATE))
-        .filter_map(|line| gate::exponent(&line.distribution).map(|exponent| (line, exponent)))
-        .collect();
-    if lines.is_empty() {
-        let gpu = &files.experts_gpu;
-        let what = format!("experts of {gpu:?} without expert parallelism, routed by a {REAL_GATE}_ and its exponent");
-        return Err(MeasuredError::Nothing { path: path.clone(), what });
-    }
+    let lines = routed_lines(path, files.experts_gpu.as_deref())?;
     let curves = &mut fitted.curves;
     let start = if curves.tuned_experts.is_empty() { starts::EXPERTS } else { starts::PARTLY_TUNED_EXPERTS };
     let eight_bit = calibration.device.peak_flops.fp8;
@@ -41,14 +32,7 @@ pub(super) fn fit_experts(
         ("experts_8bit", "fp8_block", calibration.peaks(eight_bit), 1.0, starts::EXPERTS, &mut curves.experts_8bit),
     ];
     for (name, dtype, peaks, element_bytes, start, curve) in sets {
-        let lines = lines.iter().filter(|(line, _)| line.dtype == dtype);
-        let points: Vec<_> = lines
-            .map(|(line, exponent)| Point {
-                work: work(line, *exponent, element_bytes, &curves.tuned_experts),
-                key: [line.hidden, line.inter, line.experts, line.tp],
-                measured_s: line.seconds(),
-            })
-            .collect();
+        let points = points(&lines, dtype, element_bytes, &curves.tuned_experts);
         if points.is_empty() {
             continue;
         }
@@ -63,13 +47,39 @@ pub(super) fn fit_experts(
     Ok(())
 }
 
+/// Layers on this GPU without expert parallelism, routed by a gate of a known exponent.
+fn routed_lines(path: &Path, gpu: Option<&str>) -> Result<Vec<(ExpertsLine, f64)>, MeasuredError> {
+    let lines: Vec<ExpertsLine> = read(path)?;
+    let is_wanted = |line: &ExpertsLine| {
+        gpu.is_none_or(|gpu| gpu == line.gpu) && line.ep == 1 && line.distribution.starts_with(REAL_GATE)
+    };
+    let lines = lines.into_iter().filter(is_wanted);
+    let lines: Vec<_> =
+        lines.filter_map(|line| gate::exponent(&line.distribution).map(|exponent| (line, exponent))).collect();
+    if lines.is_empty() {
+        let what = format!("experts of {gpu:?} without expert parallelism, routed by a {REAL_GATE}_ and its exponent");
+        return Err(MeasuredError::Nothing { path: path.to_owned(), what });
+    }
+    Ok(lines)
+}
+
+fn points(lines: &[(ExpertsLine, f64)], dtype: &str, element_bytes: f64, tuned: &[[u32; 2]]) -> Vec<Point<Experts>> {
+    let lines = lines.iter().filter(|(line, _)| line.dtype == dtype);
+    let points = lines.map(|(line, exponent)| Point {
+        work: work(line, *exponent, element_bytes, tuned),
+        key: [line.hidden, line.inter, line.experts, line.tp],
+        measured_s: line.seconds(),
+    });
+    points.collect()
+}
+
 /// Coefficients that times tell.
 const COEFFICIENTS: [&str; 8] = [
     "compute_share",
     "memory_share",
     "overlap_exponent",
     "launch_us",
-    "vector_passes",
+    "vector_ps",
     "untuned_slowdown",
     "cached_mb",
     "uncached_delay",
@@ -97,5 +107,41 @@ fn work(line: &ExpertsLine, exponent: f64, element_bytes: f64, tuned: &[[u32; 2]
         hidden,
         inner,
         is_tuned: tuned.contains(&[line.experts, inner as u32]),
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/shared_files/mod.rs"]
+mod shared_files;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+
+    /// The same chip with another memory: what a curve is worth on a device that it was not fitted to.
+    #[test]
+    fn an_h200_is_predicted_by_the_curve_of_an_h100() {
+        let Some(path) = shared_files::shared("data/kernels/moe_vllm.csv") else { return };
+        let catalog = Catalog::builtin();
+        let device = catalog.device("H200").expect("a catalog device");
+        let curves = &device.curves.curves;
+        let calibration = Calibration {
+            device: &device.spec,
+            processors: curves.processors,
+            layers_model: &catalog.model("Llama3.1-8B").expect("a catalog model").architecture,
+            most_points: usize::MAX,
+        };
+        let lines = routed_lines(&path, Some("h200_sxm")).expect("it was measured");
+        let sets = [
+            ("bfloat16", calibration.peaks(None), 2.0, curves.experts),
+            ("fp8_block", calibration.peaks(device.spec.peak_flops.fp8), 1.0, curves.experts_8bit),
+        ];
+        for (dtype, peaks, element_bytes, curve) in sets {
+            let points = points(&lines, dtype, element_bytes, &curves.tuned_experts);
+            let error = errors(dtype, &points, |work| experts_s(&curve, &peaks, work));
+            println!("H200 by the H100's curve: {error:?}");
+            assert!(error.median_pct < 6.0 && error.p90_pct < 15.0, "{error:?}");
+        }
     }
 }

@@ -28,7 +28,7 @@ pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
     overlap_exponent: 1.6,
     launch_us: 30.0,
     routing_share: 0.7,
-    vector_passes: 3.0,
+    vector_ps: 3.0,
     untuned_slowdown: 0.0,
     cached_mb: 0.0,
     uncached_delay: 0.0,

@@ -3,7 +3,7 @@
 //! - **Matrix products** run in tiles of the output, a wave of one a multiprocessor after the other; the library picks the
 //!   tile, and the number of parts that the depth is split into, that are done first. The result and the time that memory
 //!   takes are joined by a p-norm, over a launch floor.
-//! - **Experts**: a p-norm of the two roofs, and passes over the tokens' vectors. In sizes that kernels are not tuned for,
+//! - **Experts**: a p-norm of the two roofs, and a time for each element of the tokens' vectors. In sizes that kernels are not tuned for,
 //!   each expert's tokens are padded to whole tiles.
 //! - **Prefill attention**: FLOPs (each query block of 128 rows computes its diagonal in full) and bytes add up; no faster
 //!   than one tile walks the longest context.
@@ -40,6 +40,8 @@ const MOST_SPLITS: i32 = 4;
 const PARTIAL_SUM_BYTES: f64 = 8.0;
 /// Rows of a tile of experts that nobody tuned: with at most a token an expert, and with more (vLLM 0.14, `fused_moe`).
 const EXPERT_TILE_ROWS: [f64; 2] = [16.0, 64.0];
+/// How often the vectors of experts go to memory and back at least: into each of the products, and out.
+const VECTOR_PASSES: f64 = 2.0;
 /// Rows of a query block.
 const QUERY_BLOCK: f64 = 128.0;
 /// Bytes of an activation; that of wider ones is a rare exception.
@@ -47,6 +49,7 @@ const ACTIVATION_BYTES: f64 = 2.0;
 const BYTES_PER_MB: f64 = 1e6;
 const US: f64 = 1e-6;
 const NS: f64 = 1e-9;
+const PS: f64 = 1e-12;
 
 /// What a device can do at best.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -184,14 +187,12 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
         return 0.0;
     }
     let is_tuned = experts.is_tuned || curve.untuned_slowdown == 0.0;
-    let (slowdown, passes) =
-        if is_tuned { (1.0, curve.vector_passes) } else { (untuned_slowdown(curve, experts), 0.0) };
+    let element_s = (curve.vector_ps * PS).max(VECTOR_PASSES * ACTIVATION_BYTES / peaks.bytes_per_s);
+    let (slowdown, element_s) = if is_tuned { (1.0, element_s) } else { (untuned_slowdown(curve, experts), 0.0) };
     let compute_s = slowdown * experts.flops / (peaks.flops_per_s * curve.compute_share);
     let weights_s = experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
-    let elements = passes * (experts.hidden + 2.0 * experts.inner);
-    norm(compute_s, weights_s, curve.overlap_exponent)
-        + experts.pairs * elements * ACTIVATION_BYTES / peaks.bytes_per_s
-        + curve.launch_us * US
+    let elements = experts.pairs * (experts.hidden + 2.0 * experts.inner);
+    norm(compute_s, weights_s, curve.overlap_exponent) + elements * element_s + curve.launch_us * US
 }
 
 /// How many times longer the products of experts take in sizes that nobody tuned the kernels for. An expert's rows are

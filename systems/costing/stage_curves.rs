@@ -202,7 +202,7 @@ impl CurveKernels {
             pairs: flops / (2.0 * hidden * inner * matrices),
             hidden,
             inner,
-            is_tuned: self.curves.all.tuned_experts.contains(&[experts as u32, inner as u32]),
+            is_tuned: self.curves.is_tuned(experts, inner),
         }
     }
 }

@@ -76,14 +76,14 @@ pub(super) fn expert_curves() -> impl Strategy<Value = ExpertsCurve> {
     let untuned = prop_oneof![Just((0.0, 0.0, 0.0)), (1.0..3.0_f64, 0.0..50.0_f64, 0.0..2.0_f64)];
     let coefficients = ([0.3..1.0, 0.3..1.0, 0.5..1.0_f64], 0.8..5.0_f64, 0.0..40.0_f64, 0.0..20.0_f64, untuned);
     coefficients.prop_map(
-        |([compute_share, memory_share, routing_share], exponent, launch_us, passes, (slowdown, cached, delay))| {
+        |([compute_share, memory_share, routing_share], exponent, launch_us, element_ps, (slowdown, cached, delay))| {
             ExpertsCurve {
                 compute_share,
                 memory_share,
                 overlap_exponent: exponent,
                 launch_us,
                 routing_share,
-                vector_passes: passes,
+                vector_ps: element_ps,
                 untuned_slowdown: slowdown,
                 cached_mb: cached,
                 uncached_delay: delay,

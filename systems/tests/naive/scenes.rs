@@ -74,7 +74,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         overlap_exponent: 2.0,
         launch_us: 30.0,
         routing_share: 0.8,
-        vector_passes: 4.0,
+        vector_ps: 4.0,
         untuned_slowdown: 1.5,
         cached_mb: 0.1,
         uncached_delay: 0.5,
