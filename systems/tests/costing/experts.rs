@@ -1,11 +1,12 @@
 //! Prices of routed experts by curve: laws of any coefficients, and the padding of sizes that nobody tuned.
 
-use oracle_components::efficiency::ExpertsCurve;
+use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve};
+use oracle_components::model::{Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
 use proptest::prelude::*;
 
-use crate::assert_near;
-use crate::curves::expert_curves;
+use crate::curves::{by_curve, curves, expert_curves};
+use crate::{assert_near, cost, mixtral_8x7b, prefill, scenario, seconds};
 
 const PEAKS: Peaks = Peaks { flops_per_s: 312e12, bytes_per_s: 2e12, processors: 108.0 };
 const EXPERTS: f64 = 64.0;
@@ -51,6 +52,22 @@ proptest! {
         let took_s = experts_s(&curve, &PEAKS, &work);
         prop_assert!(took_s >= work.flops / (PEAKS.flops_per_s * curve.compute_share) * (1.0 - 1e-12));
         prop_assert!(took_s >= work.weight_bytes / (PEAKS.bytes_per_s * curve.memory_share) * (1.0 - 1e-12));
+    }
+
+    /// Those that are as wide as activations; by their number and width on a rank.
+    #[test]
+    fn experts_take_longer_than_where_they_are_tuned(curves in curves(), tokens in 1..4000_u32) {
+        prop_assume!(curves.experts.untuned_slowdown > 0.0);
+        let time = |weights: Dtype, tuned: &[[u32; 2]]| {
+            let model = mixtral_8x7b();
+            let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(weights), ..moe });
+            let curves = EfficiencyCurves { tuned_experts: tuned.to_vec(), ..curves.clone() };
+            let scenario = by_curve(scenario(ModelArchitecture { moe, ..model }, 2, 1, 1), curves);
+            seconds(&cost(&scenario).prepare(&prefill(tokens)), 0)
+        };
+        prop_assert_eq!(time(Dtype::Fp16, &[[8, 14336], [16, 7168]]), time(Dtype::Fp16, &[]));
+        prop_assert!(time(Dtype::Fp16, &[[8, 7168]]) != time(Dtype::Fp16, &[]));
+        prop_assert_eq!(time(Dtype::Int4, &[[8, 7168]]), time(Dtype::Int4, &[]));
     }
 }
 
