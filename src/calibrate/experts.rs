@@ -104,6 +104,7 @@ fn work(line: &ExpertsLine, exponent: f64, element_bytes: f64, tuned: &[[u32; 2]
         distinct,
         tokens,
         pairs,
+        pairs_elsewhere: 0.0,
         hidden,
         inner,
         is_tuned: tuned.contains(&[line.experts, inner as u32]),
@@ -116,6 +117,8 @@ mod shared_files;
 
 #[cfg(test)]
 mod tests {
+    use oracle_systems::costing::curves::Peaks;
+
     use super::*;
     use crate::catalog::Catalog;
 
@@ -142,6 +145,52 @@ mod tests {
             let error = errors(dtype, &points, |work| experts_s(&curve, &peaks, work));
             println!("H200 by the H100's curve: {error:?}");
             assert!(error.median_pct < 6.0 && error.p90_pct < 15.0, "{error:?}");
+        }
+    }
+
+    /// Whole experts on ranks, each with all tokens: what a rank takes, of tokens that are spread evenly.
+    #[test]
+    fn a_rank_with_whole_experts_takes_what_was_measured() {
+        let Some(path) = shared_files::shared("data/kernels/moe_vllm.csv") else { return };
+        let catalog = Catalog::builtin();
+        let lines: Vec<ExpertsLine> = read(&path).expect("it is there");
+        for (name, gpu) in [("H100", "h100_sxm"), ("H200", "h200_sxm")] {
+            let device = catalog.device(name).expect("a catalog device");
+            let peaks = Peaks {
+                flops_per_s: device.spec.peak_flops.bf16.expect("it has a peak"),
+                bytes_per_s: device.spec.memory_bytes_per_s,
+                processors: device.curves.curves.processors,
+            };
+            let is_of_rank = |line: &&ExpertsLine| {
+                line.gpu == gpu && line.dtype == "bfloat16" && line.ep > 1 && line.distribution == "balanced"
+            };
+            let points: Vec<_> = lines
+                .iter()
+                .filter(is_of_rank)
+                .map(|line| {
+                    let key = [line.hidden, line.inter, line.experts, line.ep];
+                    Point { work: of_rank(line), key, measured_s: line.seconds() }
+                })
+                .collect();
+            let error = errors(name, &points, |work| experts_s(&device.curves.curves.experts, &peaks, work));
+            println!("a rank with whole experts: {error:?}");
+            assert!(error.median_pct < 10.0 && error.p90_pct < 25.0, "{error:?}");
+        }
+    }
+
+    fn of_rank(line: &ExpertsLine) -> Experts {
+        let all = work(line, 2.0, 2.0, &[]);
+        let share = f64::from(line.ep).recip();
+        let (experts, pairs) = (share * all.experts, share * all.pairs);
+        let distinct = experts.min(pairs);
+        Experts {
+            flops: share * all.flops,
+            weight_bytes: 2.0 * MATRICES * all.hidden * all.inner * distinct,
+            experts,
+            distinct,
+            pairs,
+            pairs_elsewhere: all.pairs - pairs,
+            ..all
         }
     }
 }

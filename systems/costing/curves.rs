@@ -42,6 +42,9 @@ const PARTIAL_SUM_BYTES: f64 = 8.0;
 const EXPERT_TILE_ROWS: [f64; 2] = [16.0, 64.0];
 /// How often the vectors of experts go to memory and back at least: into each of the products, and out.
 const VECTOR_PASSES: f64 = 2.0;
+/// Of the work on a pair's vectors, what a rank does where the expert is on another: zeros in the place of products,
+/// activation and sum run over all pairs.
+const ELSEWHERE_SHARE: f64 = 2.0 / 3.0;
 /// Rows of a query block.
 const QUERY_BLOCK: f64 = 128.0;
 /// Bytes of an activation; that of wider ones is a rare exception.
@@ -90,6 +93,8 @@ pub struct Experts {
     pub tokens: f64,
     /// Pairs of token and chosen expert.
     pub pairs: f64,
+    /// Pairs of these tokens whose experts are on other ranks.
+    pub pairs_elsewhere: f64,
     /// Width of a token's vector.
     pub hidden: f64,
     /// Width inside an expert, on the rank.
@@ -188,10 +193,11 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
     }
     let is_tuned = experts.is_tuned || curve.untuned_slowdown == 0.0;
     let element_s = (curve.vector_ps * PS).max(VECTOR_PASSES * ACTIVATION_BYTES / peaks.bytes_per_s);
-    let (slowdown, element_s) = if is_tuned { (1.0, element_s) } else { (untuned_slowdown(curve, experts), 0.0) };
+    let (slowdown, own_pairs) = if is_tuned { (1.0, experts.pairs) } else { (untuned_slowdown(curve, experts), 0.0) };
     let compute_s = slowdown * experts.flops / (peaks.flops_per_s * curve.compute_share);
     let weights_s = experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
-    let elements = experts.pairs * (experts.hidden + 2.0 * experts.inner);
+    let vectors = own_pairs + ELSEWHERE_SHARE * experts.pairs_elsewhere;
+    let elements = vectors * (experts.hidden + 2.0 * experts.inner);
     norm(compute_s, weights_s, curve.overlap_exponent) + elements * element_s + curve.launch_us * US
 }
 

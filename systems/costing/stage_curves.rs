@@ -187,7 +187,13 @@ impl CurveKernels {
         let flops = operator.flops.amount * features.get(operator.flops.feature);
         let weights = operator.bytes.iter().find(|term| is_of_experts(term.feature)).unwrap_or(&Term::ZERO);
         let reached = features.get(weights.feature);
-        let engines = self.rules.expert_ranks.map_or(1.0, |ranks| ranks.engines);
+        let pairs = flops / (2.0 * hidden * inner * matrices);
+        let tokens = features.get(Feature::Tokens);
+        let (tokens, pairs_elsewhere) = self.rules.expert_ranks.map_or((tokens, 0.0), |ranks| {
+            let seen = tokens * ranks.engines;
+            let all_pairs = if ranks.sees_all_tokens { seen * ranks.experts_per_token } else { 0.0 };
+            (seen, (all_pairs - pairs).max(0.0))
+        });
         Experts {
             flops,
             weight_bytes: weights.amount * reached,
@@ -198,8 +204,9 @@ impl CurveKernels {
             } else {
                 reached
             },
-            tokens: engines * features.get(Feature::Tokens),
-            pairs: flops / (2.0 * hidden * inner * matrices),
+            tokens,
+            pairs,
+            pairs_elsewhere,
             hidden,
             inner,
             is_tuned: self.curves.is_tuned(experts, inner),

@@ -24,6 +24,7 @@ fn layer(tokens: f64, per_token: f64, inner: f64, is_tuned: bool) -> Experts {
         distinct,
         tokens,
         pairs,
+        pairs_elsewhere: 0.0,
         hidden: HIDDEN,
         inner,
         is_tuned,
@@ -38,10 +39,13 @@ proptest! {
         let time = |tokens: u32, per_token: u32, inner: u32| {
             experts_s(&curve, &PEAKS, &layer(tokens.into(), per_token.into(), inner.into(), is_tuned))
         };
-        let base = time(tokens, per_token, inner) * (1.0 - 1e-12);
+        let here = layer(tokens.into(), per_token.into(), inner.into(), is_tuned);
+        let base = experts_s(&curve, &PEAKS, &here) * (1.0 - 1e-12);
         prop_assert!(time(tokens + 1, per_token, inner) >= base);
         prop_assert!(time(tokens, per_token + 1, inner) >= base);
         prop_assert!(time(tokens, per_token, inner + 1) >= base);
+        let with_others = Experts { pairs_elsewhere: 1e4, ..here };
+        prop_assert!(experts_s(&curve, &PEAKS, &with_others) >= base);
     }
 
     #[test]
