@@ -1,6 +1,6 @@
 //! Efficiency curves of a device's kernels: the coefficients. `oracle-systems::costing::curves` is what they mean.
 //!
-//! A coefficient that ends in `_share` is a share of a peak (or a weight) between 0 and 1, one in `_us` or `_ns` is a time,
+//! A coefficient that ends in `_share` is a share of a peak (or a weight) between 0 and 1, one in `_us`, `_ns` or `_ps` is a time,
 //! which is the device's own and does not scale with its peaks. All are fitted to measured kernels but those that a catalog
 //! file names as taken over.
 
@@ -26,6 +26,9 @@ pub struct EfficiencyCurves {
     pub experts: ExpertsCurve,
     /// The same with 8-bit weights.
     pub experts_8bit: ExpertsCurve,
+    /// Experts and width of one, on a rank, that the kernels of `experts` are tuned for where others are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuned_experts: Vec<[u32; 2]>,
     /// Attention of prefill chunks.
     pub prefill_attention: PrefillAttentionCurve,
     /// Decode attention where query heads share KV heads.
@@ -96,10 +99,18 @@ pub struct ExpertsCurve {
     pub launch_us: f64,
     /// Tokens after the first count as this share of a token when distinct experts are counted: gates are not uniform.
     pub routing_share: f64,
-    /// Passes over each token's hidden vectors, one a chosen expert.
-    pub hidden_passes: f64,
-    /// Passes over the inner vectors.
-    pub inner_passes: f64,
+    /// Each element of the vectors of a pair of token and chosen expert (the hidden one, and two inner ones), at least.
+    pub vector_ps: f64,
+    /// How many times longer products take in sizes that the kernels are not tuned for, without what the padding of rows to
+    /// tiles costs; 0 where all sizes fare alike.
+    #[serde(default)]
+    pub untuned_slowdown: f64,
+    /// Activations that these products find in L2.
+    #[serde(default)]
+    pub cached_mb: f64,
+    /// How much longer they take where activations come from memory, as a share.
+    #[serde(default)]
+    pub uncached_delay: f64,
 }
 
 /// Attention of prefill chunks.

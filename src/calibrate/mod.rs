@@ -1,11 +1,13 @@
 //! `calibrate kernels`: efficiency curves out of measured kernels.
 //!
 //! Files of measured kernels (`crate::measured`) become points (`layers`); each operator's curve is fitted to half of the shapes and
-//! tried on the other half (`operators`, by the least squares of `fit`); the result is a curve file, with its errors
+//! tried on the other half (`operators` and `experts`, by the least squares of `fit`); the result is a curve file, with its errors
 //! (`catalog::CurveFile`). The formulas are those that price a step, `oracle_systems::costing::curves`, so what is fitted is what is
 //! used.
 
+mod experts;
 mod fit;
+mod gate;
 mod layers;
 mod operators;
 mod starts;
@@ -61,7 +63,7 @@ pub fn fit_kernels(
     fitted.curves.processors = calibration.processors;
     operators::fit_gemms(files, calibration, &mut fitted)?;
     operators::fit_attention(files, calibration, &mut fitted)?;
-    operators::fit_experts(files, calibration, &mut fitted)?;
+    experts::fit_experts(files, calibration, &mut fitted)?;
     layers::fit_layers(files, calibration, &mut fitted)?;
     Ok(fitted)
 }

@@ -3,20 +3,17 @@
 //! - Matrix products: both dimensions of the weights from 256, the depth to 16,384: what models have. Held out by weights.
 //! - Attention: held out by batch and heads. Prefill from 128 tokens; decode from 256 of context, and not where the KV
 //!   cache of the only layer stays in the L2 cache, which that of a model with many layers does not.
-//! - Experts: tokens routed as by a real gate, no expert parallelism (measured on one GPU, it computes other tokens too).
-//!   Held out by sizes and ranks.
 
 use std::path::Path;
 
-use oracle_components::efficiency::{DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve};
+use oracle_components::efficiency::{DecodeAttentionCurve, GemmCurve, PrefillAttentionCurve};
 use oracle_systems::costing::curves::{
-    DecodeAttention, Experts, Gemm, Peaks, PrefillAttention, decode_attention, experts_s, gemm_s, prefill_attention_s,
-    routed_tokens,
+    DecodeAttention, Gemm, Peaks, PrefillAttention, decode_attention, gemm_s, prefill_attention_s,
 };
 
 use super::fit::{Point, errors, fit, hold_out};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
-use crate::measured::{DecodeLine, ExpertsLine, GemmLine, PrefillLine, REAL_GATE, Timed, read};
+use crate::measured::{DecodeLine, GemmLine, PrefillLine, Timed, read};
 
 /// Least and greatest depth of a product, and the fewest columns.
 const DEPTHS: std::ops::RangeInclusive<u32> = 256..=16_384;
@@ -28,8 +25,6 @@ const SHORTEST_PREFILL: u32 = 128;
 const SHORTEST_CONTEXT: u32 = 256;
 /// KV bytes between these may stay in an L2 cache (40 MB on an A100, 50 MB on an H100, 72 MB on an RTX 4090).
 const CACHED_BYTES: std::ops::Range<f64> = 5e6..50e6;
-/// Matrices of a gated MLP.
-const MATRICES: f64 = 3.0;
 
 pub(super) fn fit_gemms(
     files: &KernelFiles,
@@ -234,81 +229,4 @@ fn decode(line: &DecodeLine) -> Decode {
         batch: DecodeAttention { sequences: batch, kv_heads, query_heads, is_kv_narrow },
         bytes: batch * (kv_bytes + 2.0 * query_heads * width * 2.0),
     }
-}
-
-/// A layer's experts: tokens and sizes, whatever the share of distinct experts.
-#[derive(Clone, Copy, Debug)]
-struct ExpertsShape {
-    tokens: f64,
-    experts: f64,
-    per_token: f64,
-    hidden: f64,
-    inner: f64,
-    element_bytes: f64,
-}
-
-impl ExpertsShape {
-    fn work(&self, routing_share: f64) -> Experts {
-        let pairs = self.tokens * self.per_token;
-        let miss = 1.0 - self.per_token / self.experts;
-        let distinct = self.experts * (1.0 - miss.powf(routed_tokens(routing_share, self.tokens)));
-        let elements = MATRICES * self.hidden * self.inner;
-        Experts {
-            flops: 2.0 * pairs * elements,
-            weight_bytes: distinct * elements * self.element_bytes,
-            pairs,
-            hidden: self.hidden,
-            inner: self.inner,
-        }
-    }
-}
-
-pub(super) fn fit_experts(
-    files: &KernelFiles,
-    calibration: &Calibration<'_>,
-    fitted: &mut Fitted,
-) -> Result<(), MeasuredError> {
-    let Some(path) = &files.experts else { return Ok(()) };
-    let lines: Vec<ExpertsLine> = read(path)?;
-    let gpu = |line: &ExpertsLine| files.experts_gpu.as_ref().is_none_or(|gpu| *gpu == line.gpu);
-    let lines: Vec<_> = lines
-        .into_iter()
-        .filter(|line| gpu(line) && line.ep == 1 && line.distribution.starts_with(REAL_GATE))
-        .collect();
-    if lines.is_empty() {
-        let what = format!("experts of {:?} without expert parallelism, routed by a {REAL_GATE}", files.experts_gpu);
-        return Err(MeasuredError::Nothing { path: path.clone(), what });
-    }
-    let eight_bit = calibration.device.peak_flops.fp8;
-    // Blockwise: what checkpoints with 8-bit experts have.
-    let sets = [
-        ("experts", "bfloat16", calibration.peaks(None), 2.0, &mut fitted.curves.experts),
-        ("experts_8bit", "fp8_block", calibration.peaks(eight_bit), 1.0, &mut fitted.curves.experts_8bit),
-    ];
-    for (name, dtype, peaks, element_bytes, curve) in sets {
-        let lines = lines.iter().filter(|line| line.dtype == dtype);
-        let points: Vec<_> = lines
-            .map(|line| Point {
-                work: ExpertsShape {
-                    tokens: f64::from(line.tokens),
-                    experts: f64::from(line.experts),
-                    per_token: f64::from(line.topk),
-                    hidden: f64::from(line.hidden),
-                    inner: f64::from(line.inter) / f64::from(line.tp),
-                    element_bytes,
-                },
-                key: [line.hidden, line.inter, line.experts, line.tp],
-                measured_s: line.seconds(),
-            })
-            .collect();
-        if points.is_empty() {
-            continue;
-        }
-        let predict =
-            |curve: &ExpertsCurve, shape: &ExpertsShape| experts_s(curve, &peaks, &shape.work(curve.routing_share));
-        let (known, held_out) = hold_out(&points);
-        *curve = fit(&starts::EXPERTS, &[], &known, calibration.most_points, predict);
-        fitted.errors.push(errors(name, &held_out, |work| predict(curve, work)));
-    }
-    Ok(())
 }

@@ -27,10 +27,16 @@ pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
     memory_share: 0.85,
     overlap_exponent: 1.6,
     launch_us: 30.0,
-    routing_share: 0.77,
-    hidden_passes: 5.0,
-    inner_passes: 5.0,
+    routing_share: 0.7,
+    vector_ps: 3.0,
+    untuned_slowdown: 0.0,
+    cached_mb: 0.0,
+    uncached_delay: 0.0,
 };
+
+/// Where some sizes are tuned and others are not.
+pub(super) const PARTLY_TUNED_EXPERTS: ExpertsCurve =
+    ExpertsCurve { untuned_slowdown: 1.5, cached_mb: 40.0, uncached_delay: 0.5, ..EXPERTS };
 
 pub(super) const PREFILL_ATTENTION: PrefillAttentionCurve = PrefillAttentionCurve {
     compute_share: 0.65,

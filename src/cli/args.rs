@@ -231,9 +231,18 @@ pub struct CalibrateKernels {
     /// is a tile of its own (FlashAttention 2).
     #[arg(long, value_name = "CURVE")]
     pub mixed_from: Option<String>,
+    /// The only sizes of experts that the kernels of --moe are tuned for, as vLLM ships them for a device: how many × the
+    /// width of one, on a rank. Without any, all sizes fare alike.
+    #[arg(long, value_name = "EXPERTSxWIDTH", value_delimiter = ',', value_parser = tuned_experts, requires = "moe")]
+    pub tuned_experts: Vec<[u32; 2]>,
     /// File to write the curve to; without it, standard output.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
+}
+
+fn tuned_experts(text: &str) -> Result<[u32; 2], String> {
+    let numbers = text.split_once('x').and_then(|(experts, width)| Some([experts.parse().ok()?, width.parse().ok()?]));
+    numbers.ok_or_else(|| "not a number of experts and a width, such as 8x3584".to_owned())
 }
 
 /// `models` and `devices`.

@@ -58,6 +58,9 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
             curve.take_over_mixed(&other.decode_attention, calibration.processors / other.processors);
         }
     }
+    if files.experts.is_some() {
+        base.tuned_experts.clone_from(&command.tuned_experts);
+    }
     let fitted = fit_kernels(&files, &calibration, &base).map_err(|error| bad_input(error.to_string()))?;
     let is_measured = |name: &str, measures: &fn(&KernelFiles) -> bool| {
         measures(&files) && (!name.starts_with("experts") || fitted.errors.iter().any(|error| error.operator == name))

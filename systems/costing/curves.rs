@@ -3,7 +3,8 @@
 //! - **Matrix products** run in tiles of the output, a wave of one a multiprocessor after the other; the library picks the
 //!   tile, and the number of parts that the depth is split into, that are done first. The result and the time that memory
 //!   takes are joined by a p-norm, over a launch floor.
-//! - **Experts**: a p-norm of the two roofs, and passes over the tokens' vectors.
+//! - **Experts**: a p-norm of the two roofs, and a time for each element of the tokens' vectors. In sizes that kernels are not tuned for,
+//!   each expert's tokens are padded to whole tiles.
 //! - **Prefill attention**: FLOPs (each query block of 128 rows computes its diagonal in full), bytes and the writing of the
 //!   cache add up; no faster than one tile walks the longest context.
 //! - **Decode attention** is linear in the summed context, at a bandwidth that grows with sequences × KV heads. Where
@@ -46,13 +47,21 @@ const CONTEXTS_AT_ONCE: f64 = 2.0;
 const SEQUENCES_AT_ONCE: f64 = 0.7;
 /// Most threads that write a token's keys and values.
 const MOST_WRITING_THREADS: f64 = 512.0;
+/// Rows of a tile of experts that nobody tuned: with at most a token an expert, and with more (vLLM 0.14, `fused_moe`).
+const EXPERT_TILE_ROWS: [f64; 2] = [16.0, 64.0];
+/// How often the vectors of experts go to memory and back at least: into each of the products, and out.
+const VECTOR_PASSES: f64 = 2.0;
+/// Of the work on a pair's vectors, what a rank does where the expert is on another: zeros in the place of products,
+/// activation and sum run over all pairs.
+const ELSEWHERE_SHARE: f64 = 2.0 / 3.0;
 /// Rows of a query block.
 const QUERY_BLOCK: f64 = 128.0;
 /// Bytes of an activation; that of wider ones is a rare exception.
 const ACTIVATION_BYTES: f64 = 2.0;
+const BYTES_PER_MB: f64 = 1e6;
 const US: f64 = 1e-6;
 const NS: f64 = 1e-9;
-const MB: f64 = 1e6;
+const PS: f64 = 1e-12;
 
 /// What a device can do at best.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,12 +94,22 @@ pub struct Experts {
     pub flops: f64,
     /// Bytes of the weights of the distinct experts.
     pub weight_bytes: f64,
+    /// Experts that the rank holds.
+    pub experts: f64,
+    /// Those that tokens go to.
+    pub distinct: f64,
+    /// Tokens of the layer, wherever they go.
+    pub tokens: f64,
     /// Pairs of token and chosen expert.
     pub pairs: f64,
+    /// Pairs of these tokens whose experts are on other ranks.
+    pub pairs_elsewhere: f64,
     /// Width of a token's vector.
     pub hidden: f64,
     /// Width inside an expert, on the rank.
     pub inner: f64,
+    /// Whether kernels are tuned for so many experts of this width.
+    pub is_tuned: bool,
 }
 
 /// Attention of the prefill chunks of a step, in a layer.
@@ -183,12 +202,27 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
     if experts.pairs <= 0.0 {
         return 0.0;
     }
-    let compute_s = experts.flops / (peaks.flops_per_s * curve.compute_share);
+    let is_tuned = experts.is_tuned || curve.untuned_slowdown == 0.0;
+    let element_s = (curve.vector_ps * PS).max(VECTOR_PASSES * ACTIVATION_BYTES / peaks.bytes_per_s);
+    let (slowdown, own_pairs) = if is_tuned { (1.0, experts.pairs) } else { (untuned_slowdown(curve, experts), 0.0) };
+    let compute_s = slowdown * experts.flops / (peaks.flops_per_s * curve.compute_share);
     let weights_s = experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
-    let elements = curve.hidden_passes * experts.hidden + curve.inner_passes * experts.inner;
-    norm(compute_s, weights_s, curve.overlap_exponent)
-        + experts.pairs * elements * ACTIVATION_BYTES / peaks.bytes_per_s
-        + curve.launch_us * US
+    let vectors = own_pairs + ELSEWHERE_SHARE * experts.pairs_elsewhere;
+    let elements = vectors * (experts.hidden + 2.0 * experts.inner);
+    norm(compute_s, weights_s, curve.overlap_exponent) + elements * element_s + curve.launch_us * US
+}
+
+/// How many times longer the products of experts take in sizes that nobody tuned the kernels for. An expert's rows are
+/// padded to whole tiles: of loads that are spread exponentially around their mean, `x` tiles, the mean number of tiles is
+/// `1/(1 − e^(−1/x))`. What of the activations does not stay in L2 comes from memory, tile by tile.
+fn untuned_slowdown(curve: &ExpertsCurve, experts: &Experts) -> f64 {
+    let [few, many] = EXPERT_TILE_ROWS;
+    let tile_rows = if experts.tokens <= experts.experts { few } else { many };
+    let tiles_a_load = tile_rows * experts.distinct / experts.pairs;
+    let padding = if tiles_a_load > 0.0 { tiles_a_load / -(-tiles_a_load).exp_m1() } else { 1.0 };
+    let activation_mb = experts.tokens * experts.hidden * ACTIVATION_BYTES / BYTES_PER_MB;
+    let uncached_share = if activation_mb > curve.cached_mb { 1.0 - curve.cached_mb / activation_mb } else { 0.0 };
+    curve.untuned_slowdown * padding * (1.0 + curve.uncached_delay * uncached_share)
 }
 
 /// Distinct experts are counted as if so many tokens were routed uniformly.
@@ -300,7 +334,7 @@ pub fn mixed_decodes(
         floor_s: floor_s + idle_ns * NS,
         walk_s_per_context_token: curve.mixed_walk_ns * NS / work.sequences,
         passes: if curve.mixed_kept_mb > 0.0 { passes(work, processors) } else { 1.0 },
-        kept_bytes: curve.mixed_kept_mb * MB * work.kv_heads,
+        kept_bytes: curve.mixed_kept_mb * BYTES_PER_MB * work.kv_heads,
     }
 }
 

@@ -260,10 +260,13 @@ impl<'a> ModelRank<'a> {
         // Each token's vector is copied to its experts and their outputs are summed.
         let permute = per_token * 2.0 * 2.0 * self.hidden * self.activation;
         let width = f64::from(moe.expert_intermediate);
-        let inner = if self.whole_experts.is_some() { width } else { width / self.tensor };
-        let kind = KernelKind::Experts { hidden: self.hidden, inner, matrices: mlp_in_matrices(self.model) + 1.0 };
+        let all = f64::from(moe.experts);
+        let (experts, inner) =
+            self.whole_experts.map_or((all, width / self.tensor), |whole| (all / whole.ranks, width));
+        let matrices = mlp_in_matrices(self.model) + 1.0;
+        let kind = KernelKind::Experts { experts, hidden: self.hidden, inner, matrices };
         let mut operators = vec![
-            self.wide_gemm(Feature::Tokens, self.hidden, f64::from(moe.experts)),
+            self.wide_gemm(Feature::Tokens, self.hidden, all),
             Operator::elementwise(Feature::Tokens, permute).of_kind(kind),
         ];
         operators.extend(self.routed(moe, kind));

@@ -41,9 +41,9 @@ pub(crate) enum KernelKind {
     Stream { kernels: f64 },
     /// The sampler, with the last norm.
     Sampler,
-    /// Part of the routed experts of a layer, which are priced together: widths of a token's vector and inside an expert, and
-    /// `matrices` a (gated) MLP.
-    Experts { hidden: f64, inner: f64, matrices: f64 },
+    /// Part of the routed experts of a layer, which are priced together: so many on the rank, widths of a token's vector and
+    /// inside an expert, and `matrices` a (gated) MLP.
+    Experts { experts: f64, hidden: f64, inner: f64, matrices: f64 },
     /// Attention of prefill chunks with heads of this width, and so many elements of keys that each token adds to the cache.
     PrefillAttention { head_width: f64, key_width: f64 },
 }

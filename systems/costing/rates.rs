@@ -39,6 +39,8 @@ pub(crate) struct CurveRates {
     are_weights_8bit: bool,
     /// Whether it does the routed experts'.
     are_experts_8bit: bool,
+    /// Whether the routed experts' weights are narrower than activations: their kernels (Marlin) suit tiles to the tokens.
+    are_experts_narrow: bool,
 }
 
 impl CurveRates {
@@ -54,6 +56,7 @@ impl CurveRates {
             table: times.map(|times| Table { times: Arc::clone(times), gpu_share: engine.gpu_share }),
             are_weights_8bit: is_8bit(engine.model.weight_dtype),
             are_experts_8bit: is_8bit(expert_dtype(&engine.model)),
+            are_experts_narrow: expert_dtype(&engine.model).bytes() < engine.model.activation_dtype.bytes(),
         })
     }
 
@@ -77,6 +80,11 @@ impl CurveRates {
 
     pub(crate) fn experts(&self) -> &ExpertsCurve {
         if self.are_experts_8bit { &self.all.experts_8bit } else { &self.all.experts }
+    }
+
+    /// Whether kernels are tuned for so many experts of this width.
+    pub(crate) fn is_tuned(&self, experts: f64, width: f64) -> bool {
+        self.are_experts_narrow || self.all.tuned_experts.contains(&[experts as u32, width as u32])
     }
 }
 

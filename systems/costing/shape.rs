@@ -135,6 +135,8 @@ pub(crate) struct ExpertRanks {
     pub(crate) engines: f64,
     /// Experts that a token goes to.
     pub(crate) experts_per_token: f64,
+    /// Whether each of them has the tokens of all, and not just those that it has an expert for.
+    pub(crate) sees_all_tokens: bool,
     /// Load of the busiest rank over the mean, where it is given.
     pub(crate) imbalance: Option<f64>,
 }

@@ -161,12 +161,8 @@ impl CurveKernels {
                 curves::stream_s(elementwise, peaks.bytes_per_s, launched, bytes)
             }
             KernelKind::Sampler => curves::stream_s(sampler, peaks.bytes_per_s, 1.0, bytes),
-            KernelKind::Experts { hidden, inner, matrices } => {
-                let pairs = flops / (2.0 * hidden * inner * matrices);
-                let is_weights = |term: &Term| is_of_experts(term.feature);
-                let weight_bytes = operator.bytes.iter().filter(|term| is_weights(term)).map(amount).sum();
-                let experts = Experts { flops, weight_bytes, pairs, hidden, inner };
-                curves::experts_s(self.curves.experts(), &peaks, &experts)
+            KernelKind::Experts { .. } => {
+                curves::experts_s(self.curves.experts(), &peaks, &self.experts(operator, features))
             }
             KernelKind::PrefillAttention { head_width, key_width } => {
                 let pairs = features.get(operator.flops.feature);
@@ -188,6 +184,40 @@ impl CurveKernels {
             }
         };
         operator.layers * seconds.max(roofline(flops / peaks.flops_per_s, bytes / peaks.bytes_per_s))
+    }
+
+    /// The routed experts of a layer.
+    fn experts(&self, operator: &Operator, features: &Features) -> Experts {
+        let KernelKind::Experts { experts, hidden, inner, matrices } = operator.kind else {
+            unreachable!("asked for experts alone")
+        };
+        let flops = operator.flops.amount * features.get(operator.flops.feature);
+        let weights = operator.bytes.iter().find(|term| is_of_experts(term.feature)).unwrap_or(&Term::ZERO);
+        let reached = features.get(weights.feature);
+        let pairs = flops / (2.0 * hidden * inner * matrices);
+        let tokens = features.get(Feature::Tokens);
+        let (tokens, pairs_elsewhere) = self.rules.expert_ranks.map_or((tokens, 0.0), |ranks| {
+            let seen = tokens * ranks.engines;
+            let all_pairs = if ranks.sees_all_tokens { seen * ranks.experts_per_token } else { 0.0 };
+            (seen, (all_pairs - pairs).max(0.0))
+        });
+        Experts {
+            flops,
+            weight_bytes: weights.amount * reached,
+            experts,
+            // Those of the busiest rank are its own already.
+            distinct: if weights.feature == Feature::Experts {
+                reached * experts / self.rules.experts
+            } else {
+                reached
+            },
+            tokens,
+            pairs,
+            pairs_elsewhere,
+            hidden,
+            inner,
+            is_tuned: self.curves.is_tuned(experts, inner),
+        }
     }
 }
 

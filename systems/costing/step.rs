@@ -17,7 +17,7 @@
 //! further micro-batch may shorten a step that long contexts fill.
 
 use oracle_components::SimTime;
-use oracle_components::scenario::{EngineSpec, Scenario};
+use oracle_components::scenario::{EngineSpec, ExpertExchange, Scenario};
 
 use super::collectives::{LinkSharing, Ring};
 use super::exchange::ExpertGroup;
@@ -161,6 +161,7 @@ impl StepCost {
                 ranks: f64::from(experts.data_parallel * engine.tensor_parallel.max(1)),
                 engines: f64::from(experts.data_parallel),
                 experts_per_token: f64::from(moe.experts_per_token),
+                sees_all_tokens: experts.data_parallel <= 1 || experts.exchange == ExpertExchange::AllGather,
                 imbalance: experts.imbalance,
             });
         }

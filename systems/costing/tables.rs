@@ -160,7 +160,7 @@ fn is_kernel_of(kernel: &RowKernel, operator: &Operator, model_experts: f64) -> 
         }
         (
             RowKernel::Experts { hidden, inner, experts, per_token, weight_bytes },
-            KernelKind::Experts { hidden: outer_width, inner: inner_width, matrices },
+            KernelKind::Experts { hidden: outer_width, inner: inner_width, matrices, .. },
         ) => {
             let elements = hidden * inner * EXPERT_MATRICES;
             is_same(hidden, outer_width)

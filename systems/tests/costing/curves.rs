@@ -82,18 +82,27 @@ fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
     )
 }
 
+pub(super) fn expert_curves() -> impl Strategy<Value = ExpertsCurve> {
+    let untuned = prop_oneof![Just((0.0, 0.0, 0.0)), (1.0..3.0_f64, 0.0..50.0_f64, 0.0..2.0_f64)];
+    let coefficients = ([0.3..1.0, 0.3..1.0, 0.5..1.0_f64], 0.8..5.0_f64, 0.0..40.0_f64, 0.0..20.0_f64, untuned);
+    coefficients.prop_map(
+        |([compute_share, memory_share, routing_share], exponent, launch_us, element_ps, (slowdown, cached, delay))| {
+            ExpertsCurve {
+                compute_share,
+                memory_share,
+                overlap_exponent: exponent,
+                launch_us,
+                routing_share,
+                vector_ps: element_ps,
+                untuned_slowdown: slowdown,
+                cached_mb: cached,
+                uncached_delay: delay,
+            }
+        },
+    )
+}
+
 pub(super) fn curves() -> impl Strategy<Value = EfficiencyCurves> {
-    let experts = ([0.3..1.0, 0.3..1.0, 0.5..1.0_f64], 0.8..5.0_f64, 0.0..40.0_f64, 0.0..20.0_f64);
-    let experts =
-        experts.prop_map(|([compute_share, memory_share, routing_share], exponent, launch_us, passes)| ExpertsCurve {
-            compute_share,
-            memory_share,
-            overlap_exponent: exponent,
-            launch_us,
-            routing_share,
-            hidden_passes: passes,
-            inner_passes: passes,
-        });
     let prefill = ([0.3..1.0, 0.3..1.0_f64], 0.0..0.8_f64, 0.0..3.0_f64, 0.0..20.0_f64, 0.0..30.0_f64);
     let prefill = prefill.prop_map(|([compute_share, memory_share], exponent, kv_passes, launch_us, context_ns)| {
         PrefillAttentionCurve {
@@ -110,7 +119,7 @@ pub(super) fn curves() -> impl Strategy<Value = EfficiencyCurves> {
     let stream =
         || (0.0..30.0_f64, 0.3..1.0_f64).prop_map(|(launch_us, memory_share)| StreamCurve { launch_us, memory_share });
     let processors = prop::sample::select(vec![2.0, 80.0, 132.0]);
-    (processors, [gemm_curves(), gemm_curves()], experts, prefill, [decode_curves(), decode_curves()], stream())
+    (processors, [gemm_curves(), gemm_curves()], expert_curves(), prefill, [decode_curves(), decode_curves()], stream())
         .prop_map(|(processors, [gemm, gemm_8bit], experts, prefill_attention, [grouped, multi_head], stream)| {
             EfficiencyCurves {
                 processors,
@@ -120,6 +129,7 @@ pub(super) fn curves() -> impl Strategy<Value = EfficiencyCurves> {
                 gemm_8bit,
                 experts,
                 experts_8bit: experts,
+                tuned_experts: Vec::new(),
                 prefill_attention,
                 decode_attention: grouped,
                 decode_attention_multi_head: multi_head,

@@ -1,6 +1,7 @@
 //! What a step costs, by hand (`prices`, `weights`) by law (`laws`), and what of it ranks share (`parallel`).
 
 mod curves;
+mod experts;
 mod laws;
 mod parallel;
 mod prices;

@@ -74,8 +74,10 @@ pub fn made_up_curves() -> EfficiencyCurves {
         overlap_exponent: 2.0,
         launch_us: 30.0,
         routing_share: 0.8,
-        hidden_passes: 4.0,
-        inner_passes: 4.0,
+        vector_ps: 4.0,
+        untuned_slowdown: 1.5,
+        cached_mb: 0.1,
+        uncached_delay: 0.5,
     };
     let decode_attention = DecodeAttentionCurve {
         memory_share: 0.9,
@@ -103,6 +105,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         gemm_8bit: gemm,
         experts,
         experts_8bit: experts,
+        tuned_experts: Vec::new(),
         prefill_attention: PrefillAttentionCurve {
             compute_share: 0.6,
             head_width_exponent: 0.3,

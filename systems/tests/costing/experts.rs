@@ -1,0 +1,105 @@
+//! Prices of routed experts by curve: laws of any coefficients, and the padding of sizes that nobody tuned.
+
+use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve};
+use oracle_components::model::{Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
+use proptest::prelude::*;
+
+use crate::curves::{by_curve, curves, expert_curves};
+use crate::{assert_near, cost, mixtral_8x7b, prefill, scenario, seconds};
+
+const PEAKS: Peaks = Peaks { flops_per_s: 312e12, bytes_per_s: 2e12, processors: 108.0 };
+const EXPERTS: f64 = 64.0;
+const HIDDEN: f64 = 2048.0;
+
+/// `tokens` that go to `per_token` of the experts, uniformly.
+fn layer(tokens: f64, per_token: f64, inner: f64, is_tuned: bool) -> Experts {
+    let distinct = EXPERTS * (1.0 - (1.0 - per_token / EXPERTS).powf(tokens));
+    let pairs = tokens * per_token;
+    let elements = 3.0 * HIDDEN * inner;
+    Experts {
+        flops: 2.0 * pairs * elements,
+        weight_bytes: 2.0 * distinct * elements,
+        experts: EXPERTS,
+        distinct,
+        tokens,
+        pairs,
+        pairs_elsewhere: 0.0,
+        hidden: HIDDEN,
+        inner,
+        is_tuned,
+    }
+}
+
+proptest! {
+    #[test]
+    fn experts_grow_with_their_tokens_their_choices_and_their_width(
+        curve in expert_curves(), tokens in 1..40_000_u32, per_token in 1..9_u32, inner in 16..15_000_u32, is_tuned: bool,
+    ) {
+        let time = |tokens: u32, per_token: u32, inner: u32| {
+            experts_s(&curve, &PEAKS, &layer(tokens.into(), per_token.into(), inner.into(), is_tuned))
+        };
+        let here = layer(tokens.into(), per_token.into(), inner.into(), is_tuned);
+        let base = experts_s(&curve, &PEAKS, &here) * (1.0 - 1e-12);
+        prop_assert!(time(tokens + 1, per_token, inner) >= base);
+        prop_assert!(time(tokens, per_token + 1, inner) >= base);
+        prop_assert!(time(tokens, per_token, inner + 1) >= base);
+        let with_others = Experts { pairs_elsewhere: 1e4, ..here };
+        prop_assert!(experts_s(&curve, &PEAKS, &with_others) >= base);
+    }
+
+    #[test]
+    fn experts_take_their_roofs_at_least(
+        curve in expert_curves(), tokens in 1..40_000_u32, per_token in 1..9_u32, inner in 16..15_000_u32, is_tuned: bool,
+    ) {
+        let work = layer(tokens.into(), per_token.into(), inner.into(), is_tuned);
+        let took_s = experts_s(&curve, &PEAKS, &work);
+        prop_assert!(took_s >= work.flops / (PEAKS.flops_per_s * curve.compute_share) * (1.0 - 1e-12));
+        prop_assert!(took_s >= work.weight_bytes / (PEAKS.bytes_per_s * curve.memory_share) * (1.0 - 1e-12));
+    }
+
+    /// Those that are as wide as activations; by their number and width on a rank.
+    #[test]
+    fn experts_take_longer_than_where_they_are_tuned(curves in curves(), tokens in 1..4000_u32) {
+        prop_assume!(curves.experts.untuned_slowdown > 0.0);
+        let time = |weights: Dtype, tuned: &[[u32; 2]]| {
+            let model = mixtral_8x7b();
+            let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(weights), ..moe });
+            let curves = EfficiencyCurves { tuned_experts: tuned.to_vec(), ..curves.clone() };
+            let scenario = by_curve(scenario(ModelArchitecture { moe, ..model }, 2, 1, 1), curves);
+            seconds(&cost(&scenario).prepare(&prefill(tokens)), 0)
+        };
+        prop_assert_eq!(time(Dtype::Fp16, &[[8, 14336], [16, 7168]]), time(Dtype::Fp16, &[]));
+        prop_assert!(time(Dtype::Fp16, &[[8, 7168]]) != time(Dtype::Fp16, &[]));
+        prop_assert_eq!(time(Dtype::Int4, &[[8, 7168]]), time(Dtype::Int4, &[]));
+    }
+}
+
+/// Products alone count, and activations find room in L2.
+#[test]
+fn tokens_of_an_expert_are_padded_to_tiles_of_16_rows_and_of_64_once_they_are_more_than_experts() {
+    let curve = ExpertsCurve {
+        compute_share: 1.0,
+        memory_share: 1.0,
+        overlap_exponent: 1.0,
+        launch_us: 0.0,
+        routing_share: 1.0,
+        vector_ps: 0.0,
+        untuned_slowdown: 1.0,
+        cached_mb: 1e6,
+        uncached_delay: 1.0,
+    };
+    let rows = |curve: &ExpertsCurve, tokens: f64| {
+        let work = Experts { weight_bytes: 0.0, ..layer(tokens, 1.0, 768.0, false) };
+        experts_s(curve, &PEAKS, &work) * PEAKS.flops_per_s / (2.0 * 3.0 * HIDDEN * 768.0)
+    };
+    let distinct = |tokens| layer(tokens, 1.0, 768.0, false).distinct;
+    assert_near(rows(&curve, 1.0), 16.0, 1e-6);
+    assert_near(rows(&curve, 64.0), 16.0 * distinct(64.0), 1e-4);
+    assert_near(rows(&curve, 65.0), 64.0 * distinct(65.0), 1e-4);
+    // Half of a tile is idle for each of the experts where they have many.
+    assert_near(rows(&curve, 64_000.0), 64_000.0 + 32.0 * EXPERTS, 1e-3);
+    // 10,000 tokens are 41 MB: half of them come from memory.
+    let half = ExpertsCurve { cached_mb: 20.48, ..curve };
+    assert_near(rows(&half, 10_000.0), 1.5 * rows(&curve, 10_000.0), 1e-9);
+}
