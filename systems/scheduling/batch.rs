@@ -164,7 +164,8 @@ impl Batch<'_, '_> {
                 return;
             }
             tokens = tokens.min(self.budget);
-            let blocks = u64::from(known.div_ceil(scheduler.block_tokens) - hit.blocks());
+            let reserved = if scheduler.reserve_full_prompt { known } else { cached + tokens };
+            let blocks = u64::from(reserved.div_ceil(scheduler.block_tokens) - hit.blocks());
             if blocks + u64::from(hit.free_blocks) > kv::free_blocks(self.parts.pool) {
                 return;
             }

@@ -37,7 +37,7 @@ const SHORT_INTERVAL: SimTime = SimTime(7_000_000);
 const ROUNDING_S: f64 = 20e-9;
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 42] = [
+const CORNERS: [&str; 43] = [
     "KV cache given up before it was loaded",
     "KV cache waits for blocks to be loaded into",
     "cached block evicted",
@@ -50,6 +50,7 @@ const CORNERS: [&str; 42] = [
     "engines share experts",
     "exceeds_kv_cache",
     "finished after its deadline, before it was looked at",
+    "first chunk fits, the prompt does not",
     "flow waits for its lane",
     "follow-up due before it was known",
     "head by priority, not by arrival",
