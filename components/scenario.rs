@@ -200,6 +200,8 @@ pub struct SchedulerSpec {
     pub block_tokens: u32,
     /// Whether a prompt may be computed over several steps.
     pub chunked_prefill: bool,
+    /// Whether a sequence is admitted only where all that is known of it finds blocks, not its first chunk alone.
+    pub reserve_full_prompt: bool,
     /// Most prompt tokens of one sequence a step, if limited.
     pub long_prefill_token_threshold: Option<u32>,
     /// Order of the waiting queue, and who is preempted.

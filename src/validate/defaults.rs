@@ -39,6 +39,12 @@ impl Version {
         if self >= Self(0, 20) { 0.92 } else { 0.9 }
     }
 
+    /// Whether a request is admitted only where all of its prompt finds KV blocks: vLLM's pull request 37307 of 2026-03,
+    /// taken to be in 0.19 first. Before, the first chunk had to.
+    pub(super) fn reserves_full_prompt(self) -> bool {
+        self >= Self(0, 19)
+    }
+
     /// Whether the next step is scheduled while the GPU computes this one: the default from 0.14 on (release notes of
     /// 2026-01; `vllm/config/vllm.py` resolves it).
     pub(super) fn async_scheduling(self) -> bool {
@@ -72,5 +78,6 @@ mod tests {
             assert_eq!(Version::parse(text), None, "{text}");
         }
         assert!(!Version(0, 13).async_scheduling() && Version(1, 0).async_scheduling());
+        assert!(!Version(0, 18).reserves_full_prompt() && Version(0, 19).reserves_full_prompt());
     }
 }

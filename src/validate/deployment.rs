@@ -199,6 +199,7 @@ impl<'a> Draft<'a> {
         set("block_size", json!(flags.block_size.unwrap_or(16)));
         set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
         set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
+        set("scheduler_reserve_full_isl", json!(self.version.reserves_full_prompt()));
         set("step_overhead_s", json!(STEP_OVERHEAD_S));
         set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
         if let Some(disabled) = flags.disable_custom_all_reduce {

@@ -23,6 +23,8 @@ struct Batch<'a, 'w> {
     /// Tokens that the step may still take.
     budget: u32,
     preempted: bool,
+    /// Whether the head may find room though no sequence leaves.
+    may_fit: bool,
 }
 
 /// Forms the batch of the step that starts at `now`.
@@ -36,8 +38,15 @@ pub fn form(
     loop {
         parts.plan.chunks.clear();
         let budget = parts.engine.scheduler.max_num_batched_tokens;
-        let mut batch =
-            Batch { parts: &mut *parts, sequences: sequences.reborrow(), requests, now, budget, preempted: false };
+        let mut batch = Batch {
+            parts: &mut *parts,
+            sequences: sequences.reborrow(),
+            requests,
+            now,
+            budget,
+            preempted: false,
+            may_fit: false,
+        };
         batch.take_decodes();
         batch.take_prefills();
         if !batch.preempted {
@@ -46,8 +55,8 @@ pub fn form(
             }
             batch.admit();
         }
-        let (preempted, budget) = (batch.preempted, batch.budget);
-        parts.plan.admission = settled(parts.waiting_or_loading(), preempted, budget);
+        let (preempted, may_fit, budget) = (batch.preempted, batch.may_fit, batch.budget);
+        parts.plan.admission = settled(parts.waiting_or_loading(), preempted || may_fit, budget);
         let empty = parts.running.decodes == 0 && parts.plan.chunks.is_empty();
         // Empty although it preempted: the only prefill that could have run preempted itself. With its blocks back, others can.
         if !(empty && preempted) {
@@ -164,8 +173,12 @@ impl Batch<'_, '_> {
                 return;
             }
             tokens = tokens.min(self.budget);
-            let blocks = u64::from(known.div_ceil(scheduler.block_tokens) - hit.blocks());
+            let reserved = if scheduler.reserve_full_prompt { known } else { cached + tokens };
+            let blocks = u64::from(reserved.div_ceil(scheduler.block_tokens) - hit.blocks());
             if blocks + u64::from(hit.free_blocks) > kv::free_blocks(self.parts.pool) {
+                // Decodes that evict from the hit may leave it too short to count: what is left of it is room for the chunk.
+                let may_lapse = hit.blocks() > 0 && scheduler.min_cached_prefix_tokens > 0;
+                self.may_fit = may_lapse && !scheduler.reserve_full_prompt;
                 return;
             }
             if hit.blocks() > 0 {

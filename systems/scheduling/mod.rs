@@ -156,6 +156,6 @@ fn forget_those_gone(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence
 }
 
 /// Whether the batch can go on by itself until a sequence leaves it.
-fn settled(waiting: u32, preempted: bool, budget: u32) -> Admission {
-    if preempted || (waiting > 0 && budget == 0) { Admission::Open } else { Admission::Settled }
+fn settled(waiting: u32, may_admit: bool, budget: u32) -> Admission {
+    if may_admit || (waiting > 0 && budget == 0) { Admission::Open } else { Admission::Settled }
 }

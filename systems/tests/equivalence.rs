@@ -10,13 +10,13 @@ use std::ops::ControlFlow;
 
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, LinkTotals, Outcome, RequestRecord, Status, Stop, Subject};
-use oracle_components::scenario::Scenario;
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, Routing, Scenario};
 use oracle_systems::Simulation;
 use oracle_systems::invariants::violations;
 use oracle_systems::ports::{RecordSink, SinkClosed};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-use naive::cases::{Case, EngineCase};
+use naive::cases::{Case, EngineCase, SessionCase, Sharing, Tail, TurnCase};
 use naive::coverage::Coverage;
 use naive::strategy::{Size, case};
 
@@ -37,7 +37,7 @@ const SHORT_INTERVAL: SimTime = SimTime(7_000_000);
 const ROUNDING_S: f64 = 20e-9;
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 42] = [
+const CORNERS: [&str; 43] = [
     "KV cache given up before it was loaded",
     "KV cache waits for blocks to be loaded into",
     "cached block evicted",
@@ -50,6 +50,7 @@ const CORNERS: [&str; 42] = [
     "engines share experts",
     "exceeds_kv_cache",
     "finished after its deadline, before it was looked at",
+    "first chunk fits, the prompt does not",
     "flow waits for its lane",
     "follow-up due before it was known",
     "head by priority, not by arrival",
@@ -324,4 +325,63 @@ fn an_interrupted_run_ends_whole() {
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
     assert!(interrupted.into_inner() > 0, "no case was long enough to be interrupted");
+}
+
+/// A decode evicts, a block a step, what a waiting request would hit, until too little is left to count: then that little
+/// is room for the request's first chunk, though no sequence has left.
+#[test]
+fn a_hit_that_lapses_makes_room_for_a_chunk() {
+    let engine = EngineCase {
+        seats: 4,
+        budget: 64,
+        block: 1,
+        pool_tokens: 135,
+        chunked: true,
+        reserve: false,
+        threshold: Some(8),
+        policy: QueuePolicy::Fcfs,
+        caching: PrefixCaching::Full,
+        min_cached: 26,
+        asynchronous: false,
+        model_len: 1000,
+        tensor: 1,
+        pipeline: 1,
+        sharing: Sharing::Plain,
+        ingress: vec![],
+        egress: vec![],
+        response_bytes: 0,
+        weight: 1,
+        by_curve: false,
+    };
+    let session = |gap, tail, new_tokens, output| SessionCase {
+        gap,
+        path: vec![],
+        tail,
+        priority: 0,
+        streaming: false,
+        timeout: None,
+        turns: vec![TurnCase { think: 0, new_tokens, output }],
+    };
+    let case = Case {
+        seed: 0,
+        routing: Routing::RoundRobin,
+        high_detail: false,
+        clockwork: true,
+        horizon: None,
+        links: vec![(1, 0); 3],
+        segment_tokens: [[1, 1]; 3],
+        pools: None,
+        engines: vec![engine],
+        sessions: vec![
+            session(0, Tail::Common, 60, 1),
+            session(20, Tail::Nameless, 70, 60),
+            session(20, Tail::Common, 60, 1),
+        ],
+    };
+    compare(&case, &RefCell::default()).unwrap_or_else(|reason| panic!("{reason}"));
+    let naive = naive::run(&case.scenario(), &mut case.source());
+    let of = |request| naive.records.iter().find(|record| record.request == request).expect("all requests end");
+    let (decode, late) = (of(1), of(2));
+    assert_eq!(late.cached_tokens, 0);
+    assert!(late.scheduled > Some(late.delivered) && late.scheduled < Some(decode.completion), "{late:?}");
 }

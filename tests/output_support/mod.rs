@@ -85,6 +85,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
             max_num_batched_tokens: 8192,
             block_tokens: 16,
             chunked_prefill: true,
+            reserve_full_prompt: true,
             long_prefill_token_threshold: None,
             policy: QueuePolicy::Fcfs,
             max_model_len: 8192,

@@ -144,6 +144,9 @@ section! {
         front_end_delay: Field<FrontEndDelay> = optional("what is usual for `front_end`");
         /// Host time of each sequence in a step, beside `step_overhead_s`.
         sequence_overhead_s: Set<f64> = default(Literal::Number(0.0)).unit("s").range(0.0, 1.0);
+        /// Admit a request only where the KV cache has room for all of its prompt (vLLM's default from 0.19 on), not for its
+        /// first chunk alone: then a prompt that finds no room for the rest is preempted.
+        scheduler_reserve_full_isl: Set<bool> = default(Literal::Flag(true));
         /// Schedule the next step while the GPU computes this one (vLLM's default from 0.14 on): the host's time hides
         /// behind the GPU's, and a new request waits a step longer.
         async_scheduling: Set<bool> = default(Literal::Flag(false));

@@ -341,6 +341,7 @@ pub(super) fn scheduler(config: &FrameworkConfig, diagnostics: &mut Diagnostics)
         max_num_batched_tokens: config.max_num_batched_tokens.value.unwrap_or(u32::MAX),
         block_tokens: config.block_size.value,
         chunked_prefill: config.enable_chunked_prefill.value,
+        reserve_full_prompt: config.scheduler_reserve_full_isl.value,
         long_prefill_token_threshold: prefill_limit(config, diagnostics),
         policy: queue_policy(config, diagnostics),
         max_model_len: u32::MAX,

@@ -110,6 +110,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
             max_num_batched_tokens: 8192,
             block_tokens: 16,
             chunked_prefill: true,
+            reserve_full_prompt: true,
             long_prefill_token_threshold: None,
             policy: QueuePolicy::Fcfs,
             max_model_len: 4096,

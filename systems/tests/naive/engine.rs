@@ -277,12 +277,16 @@ impl Engine {
         chunk = chunk.min(*budget);
         let free_hits = hit_blocks.iter().filter(|&&id| self.pool.is_free(id));
         let room = self.pool.free_blocks() - free_hits.count() as u64;
-        if self.blocks_for(sequence.known()) - hit_blocks.len() as u64 > room {
+        let reserved = if self.scheduler.reserve_full_prompt { sequence.known() } else { hit + chunk };
+        if self.blocks_for(reserved) - hit_blocks.len() as u64 > room {
             self.coverage.note(match self.remote.held.is_empty() {
                 true => "head waits for blocks",
                 false => "head waits for held blocks",
             });
             return false;
+        }
+        if self.blocks_for(sequence.known()) - hit_blocks.len() as u64 > room {
+            self.coverage.note("first chunk fits, the prompt does not");
         }
         if head > 0 {
             self.coverage.note("head by priority, not by arrival");

@@ -191,6 +191,25 @@ fn a_pool_for_one_and_a_half_preempts_the_later_and_recomputes_it() {
     assert_eq!(outcome.gaps.get(&waited.0), Some(&1));
 }
 
+/// 40 tokens behind 8, in 45 blocks of a token: all of them do not fit, the first chunk of 4 does. Without a reservation
+/// it is admitted at once, finds no room for the rest and gives its blocks back; with one it waits.
+#[test]
+fn without_a_reservation_the_first_chunk_is_admitted_where_the_prompt_does_not_fit() {
+    let outcome = |reserve_full_prompt| {
+        let scheduler = SchedulerSpec { block_tokens: 1, max_num_batched_tokens: 12, reserve_full_prompt, ..ROOMY };
+        let scenario = one_engine(scheduler, 45);
+        simulate(&scenario, vec![request(SimTime::ZERO, 8, 6), request(SimTime::ZERO, 40, 2)])
+    };
+    let [reserved, chunked] = [true, false].map(outcome);
+    let second = |outcome: &NaiveOutcome| {
+        let record = outcome.records.iter().find(|record| record.request == 1).expect("both requests end");
+        (record.status, record.scheduled, record.preemptions)
+    };
+    let first_done = reserved.records[0].completion;
+    assert_eq!(second(&reserved), (Status::Success, Some(first_done), 0));
+    assert_eq!(second(&chunked), (Status::Success, Some(SimTime::ZERO), 1));
+}
+
 /// With threshold and priorities, the one prefill that is first in order may be the one that yields. The step is then
 /// empty though another could run: the engine must schedule again instead of falling asleep.
 #[test]

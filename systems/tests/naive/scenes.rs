@@ -134,6 +134,7 @@ pub const ROOMY: SchedulerSpec = SchedulerSpec {
     max_num_batched_tokens: 512,
     block_tokens: 16,
     chunked_prefill: true,
+    reserve_full_prompt: true,
     long_prefill_token_threshold: None,
     policy: QueuePolicy::Fcfs,
     max_model_len: 1 << 20,

@@ -67,6 +67,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop_oneof![3 => Just(0_u32), 1 => 0..=64_u32],
         prop_oneof![3 => Just(100_000_u32), 1 => 20..=300_u32],
         any::<bool>(),
+        prop::bool::weighted(0.7),
     );
     let place = (
         prop_oneof![4 => Just(1_u32), 1 => Just(2)],
@@ -85,6 +86,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         block: limits.2,
         pool_tokens: limits.3,
         chunked: limits.4,
+        reserve: caching.4,
         threshold: limits.5,
         policy: limits.6,
         caching: caching.0,
