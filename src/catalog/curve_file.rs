@@ -52,29 +52,35 @@ impl CurveFile {
     /// # Errors
     /// What is wrong with the text, by line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let file: Self =
+            serde_saphyr::from_str(text).map_err(|error: serde_saphyr::Error| error.without_snippet().to_string())?;
         match file.out_of_bounds() {
-            Some(name) => Err(format!("{name} must be above 0 and, being a share, at most 1")),
+            Some(message) => Err(message),
             None => Ok(file),
         }
     }
 
-    /// A coefficient that makes no sense.
+    /// What is wrong with a coefficient.
     fn out_of_bounds(&self) -> Option<String> {
         let Ok(Value::Object(curves)) = serde_json::to_value(&self.curves) else { return None };
-        let is_bad = |name: &str, value: f64| {
-            !(value >= 0.0 && value.is_finite()) || name.ends_with("_share") && !(value > 0.0 && value <= 1.0)
+        let complaint = |name: &str, value: f64| {
+            if name.ends_with("_share") {
+                (!(value > 0.0 && value <= 1.0)).then_some("a share, above 0 and at most 1")
+            } else {
+                (!(value >= 0.0 && value.is_finite())).then_some("a number of 0 or more")
+            }
         };
         for (curve, value) in &curves {
             if let Value::Object(coefficients) = value {
                 for (name, value) in coefficients {
-                    if is_bad(name, value.as_f64().unwrap_or(f64::NAN)) {
-                        return Some(format!("curves.{curve}.{name}"));
+                    if let Some(complaint) = complaint(name, value.as_f64().unwrap_or(f64::NAN)) {
+                        return Some(format!("curves.{curve}.{name} must be {complaint}"));
                     }
                 }
             }
         }
-        (self.curves.processors.is_nan() || self.curves.processors < 1.0).then(|| "curves.processors".to_owned())
+        let is_many = (1.0..f64::INFINITY).contains(&self.curves.processors);
+        (!is_many).then(|| "curves.processors must be a number of 1 or more".to_owned())
     }
 
     /// The file's text.
