@@ -62,13 +62,16 @@ impl CurveFile {
     /// A coefficient that makes no sense.
     fn out_of_bounds(&self) -> Option<String> {
         let Ok(Value::Object(curves)) = serde_json::to_value(&self.curves) else { return None };
-        let is_bad = |name: &str, value: f64| {
-            !(value >= 0.0 && value.is_finite()) || name.ends_with("_share") && !(value > 0.0 && value <= 1.0)
+        let is_bad = |name: &str, value: &Value| {
+            // Anything but a finite number has become null; a word is known to be one of a list.
+            let number = value.as_f64().unwrap_or(f64::NAN);
+            !value.is_string() && (number.is_nan() || number < 0.0)
+                || name.ends_with("_share") && !(number > 0.0 && number <= 1.0)
         };
         for (curve, value) in &curves {
             if let Value::Object(coefficients) = value {
                 for (name, value) in coefficients {
-                    if is_bad(name, value.as_f64().unwrap_or(f64::NAN)) {
+                    if is_bad(name, value) {
                         return Some(format!("curves.{curve}.{name}"));
                     }
                 }
