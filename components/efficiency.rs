@@ -57,10 +57,25 @@ impl Default for ProductShares {
     }
 }
 
+/// How a product's kernel takes its tile of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tiling {
+    /// The one that is done first, the depth split or not: a library that knows its kernels, as cuBLAS.
+    #[default]
+    Searched,
+    /// By the number of rows alone, the depth whole: vLLM's CUTLASS kernels of 8-bit products on Hopper.
+    ByRows,
+}
+
 /// A matrix product of `m` rows, `n` columns and depth `k`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GemmCurve {
+    /// What sets the tile. Those by rows reach one share of the peak and split nothing: the coefficients of halved tiles and
+    /// of splits say nothing of them.
+    #[serde(default)]
+    pub tiling: Tiling,
     /// Of the peak FLOP/s, by the largest tile.
     pub compute_share: f64,
     /// What is left of that with each halving of the tile.
@@ -69,11 +84,15 @@ pub struct GemmCurve {
     pub whole_wave_share: f64,
     /// Of the memory bandwidth.
     pub memory_share: f64,
+    /// Passes over the activations for each 128 columns, at the memory's bandwidth: most readings find them in the L2 cache,
+    /// and are a part of a pass.
+    #[serde(default)]
+    pub reread_passes: f64,
     /// Exponent of the norm that joins both roofs: infinite where they overlap fully.
     pub overlap_exponent: f64,
     /// Launch and drain.
     pub launch_us: f64,
-    /// Latency of each element of the depth.
+    /// Latency of each element of the depth, or of a part of it where it is split.
     pub depth_ns: f64,
     /// Depth that starting and ending a tile costs.
     pub tile_start_depth: f64,
@@ -83,6 +102,9 @@ pub struct GemmCurve {
     pub split_passes: f64,
     /// Passes over the activations to quantise them; 0 where they are not.
     pub quantise_passes: f64,
+    /// Each row that is quantised, however short.
+    #[serde(default)]
+    pub quantise_row_ns: f64,
 }
 
 /// The routed experts of a layer.

@@ -2,7 +2,7 @@
 //!
 //! The loss of a point is that of its logarithmic error, quadratic below [`LARGE_ERROR`] and linear above, so that a few
 //! strange kernels count little. Positive coefficients are sought as logarithms and shares as logits, so that every step
-//! stays in bounds; a coefficient of 0 is off and stays so. The simplex method of Nelder and Mead takes no derivatives,
+//! stays in bounds; a coefficient of 0 and a share of 1 are off and stay so, unless they are asked for. The simplex method of Nelder and Mead takes no derivatives,
 //! which tiles have none of; it starts anew from where it ended until that brings no more.
 
 use std::collections::BTreeSet;
@@ -97,7 +97,7 @@ fn coefficient(name: &str, unknown: f64) -> f64 {
     if rounded < NEGLIGIBLE { least } else { rounded }
 }
 
-/// Fits the coefficients of `start` that `seeks` names (all that are not 0, if it names none) to at most `most_points`.
+/// Fits the coefficients of `start` that `seeks` names (all that are not off, if it names none) to at most `most_points`.
 pub(super) fn fit<W, C: Serialize + DeserializeOwned>(
     start: &C,
     seeks: &[&str],
@@ -106,8 +106,10 @@ pub(super) fn fit<W, C: Serialize + DeserializeOwned>(
     predict: impl Fn(&C, &W) -> f64 + Copy,
 ) -> C {
     let Ok(Value::Object(values)) = serde_json::to_value(start) else { unreachable!("a curve is a struct of numbers") };
-    let is_sought =
-        |name: &str, value: &Value| value.as_f64() != Some(0.0) && (seeks.is_empty() || seeks.contains(&name));
+    let is_off = |name: &str, value: f64| value == 0.0 || seeks.is_empty() && name.ends_with("_share") && value == 1.0;
+    let is_sought = |name: &str, value: &Value| {
+        value.as_f64().is_some_and(|value| !is_off(name, value)) && (seeks.is_empty() || seeks.contains(&name))
+    };
     let sought: Vec<String> =
         values.iter().filter(|(name, value)| is_sought(name, value)).map(|(name, _)| name.clone()).collect();
     let mut best: Vec<f64> =

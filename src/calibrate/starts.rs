@@ -2,15 +2,17 @@
 //! fit depends on its measurements alone.
 
 use oracle_components::efficiency::{
-    DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+    DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve, Tiling,
 };
 
 /// A product in 16 bits: nothing to quantise.
 pub(super) const GEMM: GemmCurve = GemmCurve {
+    tiling: Tiling::Searched,
     compute_share: 0.85,
     halved_tile_share: 0.9,
     whole_wave_share: 0.8,
     memory_share: 0.85,
+    reread_passes: 0.1,
     overlap_exponent: 4.0,
     launch_us: 3.5,
     depth_ns: 0.2,
@@ -18,9 +20,18 @@ pub(super) const GEMM: GemmCurve = GemmCurve {
     split_us: 0.6,
     split_passes: 0.5,
     quantise_passes: 0.0,
+    quantise_row_ns: 0.0,
 };
 
-pub(super) const GEMM_8BIT: GemmCurve = GemmCurve { quantise_passes: 3.0, ..GEMM };
+pub(super) const GEMM_8BIT: GemmCurve = GemmCurve {
+    tiling: Tiling::ByRows,
+    halved_tile_share: 1.0,
+    split_us: 0.0,
+    split_passes: 0.0,
+    quantise_passes: 3.0,
+    quantise_row_ns: 5.0,
+    ..GEMM
+};
 
 pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
     compute_share: 0.7,

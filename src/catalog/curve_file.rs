@@ -63,17 +63,19 @@ impl CurveFile {
     /// What is wrong with a coefficient.
     fn out_of_bounds(&self) -> Option<String> {
         let Ok(Value::Object(curves)) = serde_json::to_value(&self.curves) else { return None };
-        let complaint = |name: &str, value: f64| {
+        let complaint = |name: &str, value: &Value| {
+            // Anything but a finite number has become null; a word is known to be one of a list.
+            let number = value.as_f64().unwrap_or(f64::NAN);
             if name.ends_with("_share") {
-                (!(value > 0.0 && value <= 1.0)).then_some("a share, above 0 and at most 1")
+                (!(number > 0.0 && number <= 1.0)).then_some("a share, above 0 and at most 1")
             } else {
-                (!(value >= 0.0 && value.is_finite())).then_some("a number of 0 or more")
+                (!value.is_string() && (number.is_nan() || number < 0.0)).then_some("a number of 0 or more")
             }
         };
         for (curve, value) in &curves {
             if let Value::Object(coefficients) = value {
                 for (name, value) in coefficients {
-                    if let Some(complaint) = complaint(name, value.as_f64().unwrap_or(f64::NAN)) {
+                    if let Some(complaint) = complaint(name, value) {
                         return Some(format!("curves.{curve}.{name} must be {complaint}"));
                     }
                 }

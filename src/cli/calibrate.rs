@@ -6,8 +6,8 @@ use crate::calibrate::{Calibration, KernelFiles, fit_kernels};
 use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
 use crate::measured::layers_folder;
 
-/// Most points that a curve is fitted to: more bring nothing that can be seen, at ten times the time.
-const MOST_POINTS: usize = 1_500;
+/// Most points that a curve is fitted to. Every other of evenly measured shapes may be every other kind of shape.
+const MOST_POINTS: usize = 20_000;
 
 /// Curves and whether files measure them.
 type Measures = [(&'static str, fn(&KernelFiles) -> bool); 9];

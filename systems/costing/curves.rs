@@ -1,8 +1,8 @@
 //! What efficiency curves mean: seconds of a kernel from its shape, the device's peaks and the curve's coefficients.
 //!
 //! - **Matrix products** run in tiles of the output, a wave of one a multiprocessor after the other; the library picks the
-//!   tile, and the number of parts that the depth is split into, that are done first. The result and the time that memory
-//!   takes are joined by a p-norm, over a launch floor.
+//!   tile, and the number of parts that the depth is split into, that are done first, or goes by the rows. The result and
+//!   the time that memory takes are joined by a p-norm, over a launch floor.
 //! - **Experts**: a p-norm of the two roofs, and a time for each element of the tokens' vectors. In sizes that kernels are not tuned for,
 //!   each expert's tokens are padded to whole tiles.
 //! - **Prefill attention**: FLOPs (each query block of 128 rows computes its diagonal in full), bytes and the writing of the
@@ -18,7 +18,7 @@
 //! Public for the program that fits the coefficients.
 
 use oracle_components::efficiency::{
-    DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve,
+    DecodeAttentionCurve, ExpertsCurve, GemmCurve, PrefillAttentionCurve, StreamCurve, Tiling,
 };
 
 /// Tiles of the output, rows × columns.
@@ -34,12 +34,17 @@ const TILES: [(f64, f64); 10] = [
     (64.0, 32.0),
     (32.0, 64.0),
 ];
+/// Tiles by rows: up to how many rows, the rows that are computed together, the rows and the columns of a tile.
+const TILES_BY_ROWS: [(f64, f64, f64, f64); 3] =
+    [(64.0, 64.0, 64.0, 64.0), (128.0, 64.0, 64.0, 128.0), (f64::INFINITY, 256.0, 128.0, 128.0)];
 /// Elements of the largest.
 const LARGEST_TILE: f64 = 256.0 * 128.0;
 /// Most parts of a split depth, as a power of two.
 const MOST_SPLITS: i32 = 4;
 /// Bytes of a partial sum, written and read.
 const PARTIAL_SUM_BYTES: f64 = 8.0;
+/// Columns that one reading of the activations serves.
+const READ_COLUMNS: f64 = 128.0;
 /// Contexts that a multiprocessor walks at a time, where they are not split.
 const CONTEXTS_AT_ONCE: f64 = 2.0;
 /// Sequences a multiprocessor whose tiles run at the same time in a step with prompts: between the 0.55 and 0.83 that the
@@ -167,33 +172,64 @@ pub fn gemm_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
     if gemm.rows <= 0.0 {
         return 0.0;
     }
-    let memory_s = gemm.bytes / (peaks.bytes_per_s * curve.memory_share);
-    let quantise_s = curve.quantise_passes * ACTIVATION_BYTES * gemm.rows * gemm.depth / peaks.bytes_per_s;
-    norm(tiles_s(curve, peaks, gemm), memory_s, curve.overlap_exponent)
-        + curve.launch_us * US
-        + curve.depth_ns * NS * gemm.depth
-        + quantise_s
+    let activation_bytes = ACTIVATION_BYTES * gemm.rows * gemm.depth;
+    let reread_bytes = curve.reread_passes * activation_bytes * gemm.columns / READ_COLUMNS;
+    let memory_s = (gemm.bytes + reread_bytes) / (peaks.bytes_per_s * curve.memory_share);
+    let quantise_s =
+        curve.quantise_passes * activation_bytes / peaks.bytes_per_s + curve.quantise_row_ns * NS * gemm.rows;
+    let multiplied_s = match curve.tiling {
+        Tiling::Searched => fastest_s(curve, peaks, gemm, memory_s),
+        Tiling::ByRows => {
+            norm(tiles_by_rows_s(curve, peaks, gemm), memory_s, curve.overlap_exponent) + depth_s(curve, gemm.depth)
+        }
+    };
+    multiplied_s + curve.launch_us * US + quantise_s
 }
 
 /// By the tile and split that are done first.
-fn tiles_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
-    let processor_flops_per_s = peaks.flops_per_s * curve.compute_share / peaks.processors;
+fn fastest_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm, memory_s: f64) -> f64 {
     let reduction_s = curve.split_passes * PARTIAL_SUM_BYTES * gemm.rows * gemm.columns / peaks.bytes_per_s;
-    let mut least_s = f64::INFINITY;
-    for (height, width) in TILES {
-        let tiles = (gemm.rows / height).ceil() * (gemm.columns / width).ceil();
+    let tiles = TILES.map(|(height, width)| {
         let halvings = (LARGEST_TILE / (height * width)).log2() as i32;
-        let s_per_depth = 2.0 * height * width / (processor_flops_per_s * curve.halved_tile_share.powi(halvings));
-        for doublings in 0..=MOST_SPLITS {
-            let parts = f64::from(1 << doublings);
-            let waves = tiles * parts / peaks.processors;
-            let waves = waves + curve.whole_wave_share * (waves.ceil() - waves);
-            let split_s =
-                if doublings == 0 { 0.0 } else { reduction_s * parts + curve.split_us * US * f64::from(doublings) };
-            least_s = least_s.min(waves * s_per_depth * (gemm.depth / parts + curve.tile_start_depth) + split_s);
-        }
-    }
-    least_s
+        let s_per_depth = tile_s_per_depth(curve, peaks, height, width) / curve.halved_tile_share.powi(halvings);
+        ((gemm.rows / height).ceil() * (gemm.columns / width).ceil(), s_per_depth)
+    });
+    let by_split_s = (0..=MOST_SPLITS).map(|doublings| {
+        let parts = f64::from(1 << doublings);
+        let depth = gemm.depth / parts;
+        let whole_depth = depth + curve.tile_start_depth;
+        let tiles_s = tiles.map(|(tiles, s_per_depth)| waves(curve, peaks, tiles * parts) * s_per_depth * whole_depth);
+        let split_s =
+            if doublings == 0 { 0.0 } else { reduction_s * parts + curve.split_us * US * f64::from(doublings) };
+        let compute_s = tiles_s.into_iter().fold(f64::INFINITY, f64::min) + split_s;
+        norm(compute_s, memory_s, curve.overlap_exponent) + depth_s(curve, depth)
+    });
+    by_split_s.fold(f64::INFINITY, f64::min)
+}
+
+/// Latency of walking a depth.
+fn depth_s(curve: &GemmCurve, depth: f64) -> f64 {
+    curve.depth_ns * NS * depth
+}
+
+/// By the tile that so many rows take.
+fn tiles_by_rows_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
+    let has_room = |(most, ..): &&(f64, f64, f64, f64)| gemm.rows <= *most;
+    let (_, block, height, width) = TILES_BY_ROWS.iter().find(has_room).expect("the last takes any number of rows");
+    let tiles = (gemm.rows / block).ceil() * (block / height) * (gemm.columns / width).ceil();
+    let s_per_depth = tile_s_per_depth(curve, peaks, *height, *width);
+    waves(curve, peaks, tiles) * s_per_depth * (gemm.depth + curve.tile_start_depth)
+}
+
+/// Waves of so many tiles, the last counted as far as it makes others wait.
+fn waves(curve: &GemmCurve, peaks: &Peaks, tiles: f64) -> f64 {
+    let waves = tiles / peaks.processors;
+    waves + curve.whole_wave_share * (waves.ceil() - waves)
+}
+
+/// What each element of the depth takes a multiprocessor, at the share of the largest tile.
+fn tile_s_per_depth(curve: &GemmCurve, peaks: &Peaks, height: f64, width: f64) -> f64 {
+    2.0 * height * width * peaks.processors / (peaks.flops_per_s * curve.compute_share)
 }
 
 /// Seconds of the routed experts of a layer.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use oracle_components::device::Efficiency;
 use oracle_components::efficiency::{
     DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
+    Tiling,
 };
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
@@ -22,32 +23,37 @@ const FLOPS_PER_S: f64 = 624e12;
 pub(super) const BYTES_PER_S: f64 = 2039e9;
 
 fn gemm_curves() -> impl Strategy<Value = GemmCurve> {
-    let shares = [0.3..1.0, 0.5..1.0, 0.01..1.0, 0.3..1.0_f64];
-    (shares, 0.8..12.0_f64, 0.0..10.0_f64, 0.0..1.0_f64, 0.0..800.0_f64, 0.0..4.0_f64, 0.0..5.0_f64).prop_map(
-        |(
-            [compute_share, halved_tile_share, whole_wave_share, memory_share],
-            exponent,
-            launch_us,
-            depth_ns,
-            start,
-            split,
-            passes,
-        )| {
-            GemmCurve {
-                compute_share,
-                halved_tile_share,
-                whole_wave_share,
-                memory_share,
-                overlap_exponent: exponent,
+    let shares = [0.3..1.0, 0.5..1.0, 0.01..1.0, 0.3..1.0, 0.0..1.0_f64];
+    let tilings = prop_oneof![Just(Tiling::Searched), Just(Tiling::ByRows)];
+    ((tilings, shares), 0.8..12.0_f64, 0.0..10.0_f64, 0.0..1.0_f64, 0.0..800.0_f64, 0.0..4.0_f64, 0.0..5.0_f64)
+        .prop_map(
+            |(
+                (tiling, [compute_share, halved_tile_share, whole_wave_share, memory_share, reread_passes]),
+                exponent,
                 launch_us,
                 depth_ns,
-                tile_start_depth: start,
-                split_us: split,
-                split_passes: split,
-                quantise_passes: passes,
-            }
-        },
-    )
+                start,
+                split,
+                passes,
+            )| {
+                GemmCurve {
+                    tiling,
+                    compute_share,
+                    halved_tile_share,
+                    whole_wave_share,
+                    memory_share,
+                    reread_passes,
+                    overlap_exponent: exponent,
+                    launch_us,
+                    depth_ns,
+                    tile_start_depth: start,
+                    split_us: split,
+                    split_passes: split,
+                    quantise_passes: passes,
+                    quantise_row_ns: passes,
+                }
+            },
+        )
 }
 
 fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {

@@ -6,6 +6,7 @@ use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::efficiency::{
     DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
+    Tiling,
 };
 use oracle_components::model::{DenseShape, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
@@ -56,10 +57,12 @@ fn slow_gpu(id: usize, speed: f64) -> GpuSpec {
 /// Curves that matter on such a device.
 pub fn made_up_curves() -> EfficiencyCurves {
     let gemm = GemmCurve {
+        tiling: Tiling::Searched,
         compute_share: 0.8,
         halved_tile_share: 0.9,
         whole_wave_share: 0.7,
         memory_share: 0.8,
+        reread_passes: 0.1,
         overlap_exponent: 3.0,
         launch_us: 4.0,
         depth_ns: 0.3,
@@ -67,6 +70,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         split_us: 1.0,
         split_passes: 0.5,
         quantise_passes: 0.0,
+        quantise_row_ns: 0.0,
     };
     let experts = ExpertsCurve {
         compute_share: 0.6,
