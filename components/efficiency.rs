@@ -96,6 +96,9 @@ pub struct GemmCurve {
     pub depth_ns: f64,
     /// Depth that starting and ending a tile costs.
     pub tile_start_depth: f64,
+    /// How much longer a product without end takes than it would at the clock that a burst begins with.
+    #[serde(default)]
+    pub long_slowdown: f64,
     /// Each doubling of the parts that the depth is split into.
     pub split_us: f64,
     /// Passes over the partial sums of a split depth.

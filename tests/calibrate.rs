@@ -53,6 +53,7 @@ fn products_of_a_known_curve_are_predicted_to_a_percent() {
         split_passes: 0.3,
         quantise_passes: 0.0,
         quantise_row_ns: 0.0,
+        long_slowdown: 0.1,
     };
     let h100 = Catalog::builtin().device("H100").expect("a catalog name");
     let peaks = Peaks {

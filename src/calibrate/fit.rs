@@ -2,8 +2,9 @@
 //!
 //! The loss of a point is that of its logarithmic error, quadratic below [`LARGE_ERROR`] and linear above, so that a few
 //! strange kernels count little. Positive coefficients are sought as logarithms and shares as logits, so that every step
-//! stays in bounds; a coefficient of 0 and a share of 1 are off and stay so, unless they are asked for. The simplex method of Nelder and Mead takes no derivatives,
-//! which tiles have none of; it starts anew from where it ended until that brings no more.
+//! stays in bounds; a coefficient of 0 and a share of 1 are off and stay so, unless they are asked for. The simplex method
+//! of Nelder and Mead takes no derivatives, which tiles have none of; it starts anew from where it ended until that brings
+//! no more.
 
 use std::collections::BTreeSet;
 
@@ -56,13 +57,22 @@ impl<W, C: DeserializeOwned, P: Fn(&C, &W) -> f64> Problem<'_, W, C, P> {
     }
 
     fn loss(&self, unknowns: &[f64]) -> f64 {
-        let curve = self.curve_of(unknowns);
-        let losses = self.points.iter().map(|point| {
-            let error = ((self.predict)(&curve, &point.work) / point.measured_s).ln() / LARGE_ERROR;
-            error.hypot(1.0) - 1.0
-        });
-        losses.sum::<f64>() / self.points.len() as f64
+        loss(&self.curve_of(unknowns), self.points.iter().copied(), &self.predict)
     }
+}
+
+/// Mean loss of points.
+fn loss<'a, W: 'a, C>(
+    curve: &C,
+    points: impl ExactSizeIterator<Item = &'a Point<W>>,
+    predict: impl Fn(&C, &W) -> f64,
+) -> f64 {
+    let count = points.len() as f64;
+    let losses = points.map(|point| {
+        let error = (predict(curve, &point.work) / point.measured_s).ln() / LARGE_ERROR;
+        error.hypot(1.0) - 1.0
+    });
+    losses.sum::<f64>() / count
 }
 
 impl<W, C: DeserializeOwned, P: Fn(&C, &W) -> f64> CostFunction for Problem<'_, W, C, P> {
@@ -146,6 +156,18 @@ pub(super) fn fit<W, C: Serialize + DeserializeOwned>(
         }
     }
     problem().curve_of(&best)
+}
+
+/// The closest of the fits of all coefficients from several starts: a simplex may end in a hollow that is not the deepest.
+pub(super) fn fit_from_each<W, C: Serialize + DeserializeOwned>(
+    starts: impl IntoIterator<Item = C>,
+    points: &[Point<W>],
+    most_points: usize,
+    predict: impl Fn(&C, &W) -> f64 + Copy,
+) -> C {
+    let fits = starts.into_iter().map(|start| fit(&start, &[], points, most_points, predict));
+    let by_loss = fits.map(|curve| (loss(&curve, points.iter(), predict), curve));
+    by_loss.min_by(|(one, _), (other, _)| one.total_cmp(other)).expect("a start").1
 }
 
 /// Splits points in those to fit to and those held out, half of the keys each, at random but always the same.

@@ -11,7 +11,7 @@ use oracle_systems::costing::curves::{
     DecodeAttention, Gemm, Peaks, PrefillAttention, decode_attention, gemm_s, prefill_attention_s,
 };
 
-use super::fit::{Point, errors, fit, hold_out};
+use super::fit::{Point, errors, fit, fit_from_each, hold_out};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
 use crate::measured::{DecodeLine, GemmLine, PrefillLine, Timed, read};
 
@@ -89,7 +89,7 @@ pub(super) fn fit_gemm(
 ) -> (GemmCurve, f64) {
     let (known, held_out) = hold_out(points);
     let predict = |curve: &GemmCurve, work: &Gemm| gemm_s(curve, peaks, work);
-    let curve = fit(start, &[], &known, calibration.most_points, predict);
+    let curve = fit_from_each(starts::gemms(start), &known, calibration.most_points, predict);
     table.push(errors(name, &held_out, |work| predict(&curve, work)));
     let large: Vec<_> =
         held_out.iter().filter(|point| point.work.columns.min(point.work.depth) >= 1024.0).cloned().collect();

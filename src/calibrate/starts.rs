@@ -17,6 +17,7 @@ pub(super) const GEMM: GemmCurve = GemmCurve {
     launch_us: 3.5,
     depth_ns: 0.2,
     tile_start_depth: 150.0,
+    long_slowdown: 0.2,
     split_us: 0.6,
     split_passes: 0.5,
     quantise_passes: 0.0,
@@ -26,12 +27,19 @@ pub(super) const GEMM: GemmCurve = GemmCurve {
 pub(super) const GEMM_8BIT: GemmCurve = GemmCurve {
     tiling: Tiling::ByRows,
     halved_tile_share: 1.0,
+    long_slowdown: 0.0,
     split_us: 0.0,
     split_passes: 0.0,
     quantise_passes: 3.0,
     quantise_row_ns: 5.0,
     ..GEMM
 };
+
+/// Of products: from `start`, and from where roofs overlap more, or no product slows down as well.
+pub(super) fn gemms(start: &GemmCurve) -> [GemmCurve; 3] {
+    let overlapping = GemmCurve { overlap_exponent: 2.0 * start.overlap_exponent, ..*start };
+    [*start, overlapping, GemmCurve { long_slowdown: 0.0, ..overlapping }]
+}
 
 pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
     compute_share: 0.7,

@@ -43,6 +43,9 @@ const LARGEST_TILE: f64 = 256.0 * 128.0;
 const MOST_SPLITS: i32 = 4;
 /// Bytes of a partial sum, written and read.
 const PARTIAL_SUM_BYTES: f64 = 8.0;
+/// Time after which a product has lost half of what it loses of a burst's clock: 474 µs by the fit of an H100, the only
+/// device where it shows.
+const HALF_SLOWED_US: f64 = 500.0;
 /// Columns that one reading of the activations serves.
 const READ_COLUMNS: f64 = 128.0;
 /// Contexts that a multiprocessor walks at a time, where they are not split.
@@ -180,7 +183,8 @@ pub fn gemm_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
     let multiplied_s = match curve.tiling {
         Tiling::Searched => fastest_s(curve, peaks, gemm, memory_s),
         Tiling::ByRows => {
-            norm(tiles_by_rows_s(curve, peaks, gemm), memory_s, curve.overlap_exponent) + depth_s(curve, gemm.depth)
+            let compute_s = at_lasting_clock_s(curve, tiles_by_rows_s(curve, peaks, gemm));
+            norm(compute_s, memory_s, curve.overlap_exponent) + depth_s(curve, gemm.depth)
         }
     };
     multiplied_s + curve.launch_us * US + quantise_s
@@ -202,9 +206,17 @@ fn fastest_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm, memory_s: f64) -> f6
         let split_s =
             if doublings == 0 { 0.0 } else { reduction_s * parts + curve.split_us * US * f64::from(doublings) };
         let compute_s = tiles_s.into_iter().fold(f64::INFINITY, f64::min) + split_s;
-        norm(compute_s, memory_s, curve.overlap_exponent) + depth_s(curve, depth)
+        norm(at_lasting_clock_s(curve, compute_s), memory_s, curve.overlap_exponent) + depth_s(curve, depth)
     });
     by_split_s.fold(f64::INFINITY, f64::min)
+}
+
+/// What tiles take that would take so long at the clock of a burst.
+fn at_lasting_clock_s(curve: &GemmCurve, burst_s: f64) -> f64 {
+    if curve.long_slowdown == 0.0 {
+        return burst_s;
+    }
+    burst_s * (1.0 + curve.long_slowdown * burst_s / (burst_s + HALF_SLOWED_US * US))
 }
 
 /// Latency of walking a depth.

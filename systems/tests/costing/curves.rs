@@ -51,6 +51,7 @@ fn gemm_curves() -> impl Strategy<Value = GemmCurve> {
                     split_passes: split,
                     quantise_passes: passes,
                     quantise_row_ns: passes,
+                    long_slowdown: reread_passes,
                 }
             },
         )

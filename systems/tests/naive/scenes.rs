@@ -71,6 +71,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         split_passes: 0.5,
         quantise_passes: 0.0,
         quantise_row_ns: 0.0,
+        long_slowdown: 0.1,
     };
     let experts = ExpertsCurve {
         compute_share: 0.6,
