@@ -52,32 +52,37 @@ impl CurveFile {
     /// # Errors
     /// What is wrong with the text, by line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let file: Self =
+            serde_saphyr::from_str(text).map_err(|error: serde_saphyr::Error| error.without_snippet().to_string())?;
         match file.out_of_bounds() {
-            Some(name) => Err(format!("{name} must be above 0 and, being a share, at most 1")),
+            Some(message) => Err(message),
             None => Ok(file),
         }
     }
 
-    /// A coefficient that makes no sense.
+    /// What is wrong with a coefficient.
     fn out_of_bounds(&self) -> Option<String> {
         let Ok(Value::Object(curves)) = serde_json::to_value(&self.curves) else { return None };
-        let is_bad = |name: &str, value: &Value| {
+        let complaint = |name: &str, value: &Value| {
             // Anything but a finite number has become null; a word is known to be one of a list.
             let number = value.as_f64().unwrap_or(f64::NAN);
-            !value.is_string() && (number.is_nan() || number < 0.0)
-                || name.ends_with("_share") && !(number > 0.0 && number <= 1.0)
+            if name.ends_with("_share") {
+                (!(number > 0.0 && number <= 1.0)).then_some("a share, above 0 and at most 1")
+            } else {
+                (!value.is_string() && (number.is_nan() || number < 0.0)).then_some("a number of 0 or more")
+            }
         };
         for (curve, value) in &curves {
             if let Value::Object(coefficients) = value {
                 for (name, value) in coefficients {
-                    if is_bad(name, value) {
-                        return Some(format!("curves.{curve}.{name}"));
+                    if let Some(complaint) = complaint(name, value) {
+                        return Some(format!("curves.{curve}.{name} must be {complaint}"));
                     }
                 }
             }
         }
-        (self.curves.processors.is_nan() || self.curves.processors < 1.0).then(|| "curves.processors".to_owned())
+        let is_many = (1.0..f64::INFINITY).contains(&self.curves.processors);
+        (!is_many).then(|| "curves.processors must be a number of 1 or more".to_owned())
     }
 
     /// The file's text.

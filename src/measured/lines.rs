@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::MeasuredError;
 
+/// A kernel takes no longer, in seconds. Real ones take less than one.
+const LONGEST_KERNEL_S: f64 = 60.0;
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct GemmLine {
     pub(crate) m: u32,
@@ -191,8 +194,9 @@ fn read_numbered<L: DeserializeOwned + Timed>(path: &Path) -> Result<Vec<(u64, L
         let record = record.map_err(|error| unreadable(error.to_string()))?;
         let at = record.position().map_or(0, csv::Position::line);
         let line: L = record.deserialize(Some(&headers)).map_err(|error| unreadable(in_words(&error, at, &headers)))?;
-        if !(line.seconds() > 0.0 && line.seconds().is_finite()) {
-            return Err(unreadable(format!("line {at}, column {}: a kernel takes some time, above 0", L::COLUMN)));
+        if !(line.seconds() > 0.0 && line.seconds() <= LONGEST_KERNEL_S) {
+            let what = format!("a kernel takes some time, above 0 and up to {LONGEST_KERNEL_S} s");
+            return Err(unreadable(format!("line {at}, column {}: {what}", L::COLUMN)));
         }
         lines.push((at, line));
     }

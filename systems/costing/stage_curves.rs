@@ -20,6 +20,7 @@ use super::operator::{KernelKind, Operator, Term};
 use super::rates::{CurveRates, Rates};
 use super::roofline;
 use super::shape::{Feature, FeatureRules, Features, StepShape};
+use super::tables::along;
 
 /// Most numbers of tokens whose prices are kept, 8 bytes each: more than any engine's budget is likely to be.
 const MOST_KEPT: u32 = 1 << 17;
@@ -81,13 +82,13 @@ impl CurveKernels {
     #[inline]
     pub(crate) fn seconds(&self, features: &Features) -> f64 {
         let tokens = features.get(Feature::Tokens);
-        let of_tokens = self.kept.tokens.get(tokens, |count| self.of_count(&self.by_tokens, count));
+        let of_tokens = self.kept.tokens.get(tokens, |count| self.of_count(&self.by_tokens, &self.kept.tokens, count));
         let rows = features.get(Feature::SampledRows);
-        let of_rows = self.kept.rows.get(rows, |count| self.of_count(&self.by_rows, count));
+        let of_rows = self.kept.rows.get(rows, |count| self.of_count(&self.by_rows, &self.kept.rows, count));
         of_tokens + of_rows + self.of_batch(features)
     }
 
-    fn of_count(&self, operators: &[Operator], count: u32) -> f64 {
+    fn of_count(&self, operators: &[Operator], kept: &KeptSeconds, count: u32) -> f64 {
         let features = |count| {
             let shape = StepShape { decode_sequences: count, sampled_rows: count, ..StepShape::default() };
             self.rules.features(&shape, 1.0)
@@ -95,8 +96,11 @@ impl CurveKernels {
         let here = features(count);
         let Some(table) = &self.curves.table else { return self.sum(operators, &here) };
         let by_curve_s = |operator: &Operator, count: u32| self.operator_s(&operator.in_layers(1.0), &features(count));
-        let of_layers = operators.iter().map(|operator| {
-            let layer_s = table.layer_s(operator, self.rules.experts, count, &by_curve_s);
+        let measured = kept.measured.get_or_init(|| {
+            operators.iter().map(|operator| table.by_rows(operator, self.rules.experts, &by_curve_s)).collect()
+        });
+        let of_layers = operators.iter().zip(measured).map(|(operator, measured)| {
+            let layer_s = along(measured, count, |count| by_curve_s(operator, count));
             operator.layers * layer_s.max(self.roof_s(operator, &here))
         });
         of_layers.sum()
@@ -264,11 +268,13 @@ struct KeptSeconds {
     most: u32,
     /// Bits of the seconds; 0 where not yet computed, which no price of anything is.
     bits: OnceLock<Box<[AtomicU64]>>,
+    /// What is known by measurements of each operator.
+    measured: OnceLock<Vec<Vec<(u32, f64)>>>,
 }
 
 impl KeptSeconds {
     fn new(most: u32) -> Self {
-        Self { most: most.min(MOST_KEPT), bits: OnceLock::new() }
+        Self { most: most.min(MOST_KEPT), bits: OnceLock::new(), measured: OnceLock::new() }
     }
 
     #[inline]

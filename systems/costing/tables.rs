@@ -3,12 +3,14 @@
 //! - **By rows** (products, streams, sampler, experts): what was measured at measured rows. Between two of them the time goes
 //!   the way of the curve: as far, in logarithms, from one to the other as the curve has come. So it grows with the rows
 //!   wherever the measurements do. Beyond the first and the last it is the curve times what that one is off by.
-//! - **Products of a shape that was not measured**: the curve, times what the nearest shapes with weights as wide are off by at
-//!   as many rows, the nearer the more. Where these are less and less slow beside the curve, such a price may fall with more rows.
+//! - **Products of a shape that was not measured**: at each number of rows that the nearest shapes with weights as wide were
+//!   measured at, the curve times what these are off by, the nearer the more; but no less than at the number before, unless they
+//!   took less themselves. Elsewhere as if that had been measured. So it grows with the rows wherever these do.
 //! - **Attention**: `attention_tables`.
 //!
 //! No price is below the roofs of the peaks, whatever was measured: who asks takes the larger (`stage_curves`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use oracle_components::efficiency::GemmCurve;
@@ -22,7 +24,7 @@ use super::shape::Feature;
 /// Shapes that a product of another shape is compared with, and how far each of their sides may be off, as a factor.
 const NEIGHBOURS: usize = 4;
 const FARTHEST: f64 = 4.0;
-/// Two measures of one shape, out of different formulas.
+/// Two figures that are one, out of different formulas.
 const SAME: f64 = 1e-9;
 /// Matrices of the experts that are measured.
 const EXPERT_MATRICES: f64 = 3.0;
@@ -64,27 +66,53 @@ impl Table {
         }
     }
 
-    /// Seconds of one layer of an operator at so many rows. `curve_s` is what an operator takes by curve.
-    pub(crate) fn layer_s(
+    /// Seconds of one layer of an operator by ascending rows, measured or as measured products near it say; empty if neither
+    /// is known. `curve_s` is what an operator takes by curve.
+    pub(crate) fn by_rows(
         &self,
         operator: &Operator,
         experts: f64,
-        rows: u32,
         curve_s: &dyn Fn(&Operator, u32) -> f64,
-    ) -> f64 {
-        let by_curve_s = |rows| curve_s(operator, rows);
+    ) -> Vec<(u32, f64)> {
         match self.known(operator, experts) {
-            Known::Measured(times) => along(&times.seconds, self.gpu_share, rows, by_curve_s),
-            Known::Neighbours(neighbours) => {
-                let off = neighbours.iter().map(|(weight, times)| {
-                    let like = product_like(operator, &times.kernel);
-                    let by_curve_s = |rows| curve_s(&like, rows);
-                    weight * (along(&times.seconds, self.gpu_share, rows, by_curve_s) / by_curve_s(rows)).ln()
-                });
-                by_curve_s(rows) * off.sum::<f64>().exp()
-            }
-            Known::Nothing => by_curve_s(rows),
+            Known::Measured(times) => self.of_share(times),
+            Known::Neighbours(neighbours) => self.corrected(operator, &neighbours, curve_s),
+            Known::Nothing => Vec::new(),
         }
+    }
+
+    fn of_share(&self, times: &RowTimes) -> Vec<(u32, f64)> {
+        times.seconds.iter().map(|(rows, took_s)| (*rows, took_s / self.gpu_share)).collect()
+    }
+
+    fn corrected(
+        &self,
+        operator: &Operator,
+        neighbours: &[(f64, &RowTimes)],
+        curve_s: &dyn Fn(&Operator, u32) -> f64,
+    ) -> Vec<(u32, f64)> {
+        let measured: BTreeSet<u32> =
+            neighbours.iter().flat_map(|(_, times)| times.seconds.iter().map(|(rows, _)| *rows)).collect();
+        let neighbours: Vec<_> = neighbours
+            .iter()
+            .map(|(weight, times)| (*weight, product_like(operator, &times.kernel), self.of_share(times)))
+            .collect();
+        // Logarithms of what they took on average, measured and by curve.
+        let took = |rows: u32| -> [f64; 2] {
+            let took = neighbours.iter().map(|(weight, like, seconds)| {
+                let by_curve_s = |rows| curve_s(like, rows);
+                [along(seconds, rows, by_curve_s), by_curve_s(rows)].map(|took_s| weight * took_s.ln())
+            });
+            took.fold([0.0; 2], |sums, took| [sums[0] + took[0], sums[1] + took[1]])
+        };
+        let corrected = measured.into_iter().scan((f64::NEG_INFINITY, 0.0), |(before, before_s), rows| {
+            let [measured, by_curve] = took(rows);
+            let took_s = curve_s(operator, rows) * (measured - by_curve).exp();
+            *before_s = if measured < *before - SAME { took_s } else { f64::max(*before_s, took_s) };
+            *before = measured;
+            Some((rows, *before_s))
+        });
+        corrected.collect()
     }
 
     fn neighbours(&self, operator: &Operator) -> Known<'_> {
@@ -133,7 +161,8 @@ pub fn measured_product_s(
     };
     let operator =
         Operator::gemm(Precision::Activations, Feature::Tokens, (depth, columns), weight_bytes, ACTIVATION_BYTES);
-    table.layer_s(&operator, 0.0, rows, &by_curve_s).max(roof_s(&operator, f64::from(rows)))
+    let seconds = table.by_rows(&operator, 0.0, &by_curve_s);
+    along(&seconds, rows, |rows| by_curve_s(&operator, rows)).max(roof_s(&operator, f64::from(rows)))
 }
 
 fn is_same(a: f64, b: f64) -> bool {
@@ -182,16 +211,15 @@ fn product_like(operator: &Operator, kernel: &RowKernel) -> Operator {
 }
 
 /// What was measured at `rows`, or the way of the curve from there.
-fn along(seconds: &[(u32, f64)], gpu_share: f64, rows: u32, curve_s: impl Fn(u32) -> f64) -> f64 {
+pub(crate) fn along(seconds: &[(u32, f64)], rows: u32, curve_s: impl Fn(u32) -> f64) -> f64 {
     let next = seconds.partition_point(|(measured, _)| *measured < rows);
     let below = next.checked_sub(1).map(|index| seconds[index]);
-    let took_s = match (below, seconds.get(next).copied()) {
+    match (below, seconds.get(next).copied()) {
         (_, Some((measured, took_s))) if measured == rows => took_s,
         (Some(low), Some(high)) => between(low, high, rows, curve_s),
         (Some((edge, took_s)), None) | (None, Some((edge, took_s))) => took_s * curve_s(rows) / curve_s(edge),
-        (None, None) => return curve_s(rows),
-    };
-    took_s / gpu_share
+        (None, None) => curve_s(rows),
+    }
 }
 
 fn between((low, low_s): (u32, f64), (high, high_s): (u32, f64), rows: u32, curve_s: impl Fn(u32) -> f64) -> f64 {

@@ -90,6 +90,37 @@ fn a_curve_that_is_neither_known_nor_a_file_is_an_error() {
 }
 
 #[test]
+fn a_curve_file_of_another_version_is_told_with_line_key_and_a_way_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("own.yaml");
+    let set = format!("hardware_profile.compute_devices[0].efficiency_curve={}", path.display());
+    let current = Catalog::builtin().curve("H100-SXM").expect("a catalog curve").yaml();
+    std::fs::write(&path, &current).expect("it can be written");
+    with_set(&[&set]).expect("as it was written");
+    let line = current.lines().position(|line| line.contains("vector_ps")).expect("experts have vectors") + 1;
+    let complaint = |text: String| {
+        std::fs::write(&path, text).expect("it can be written");
+        with_set(&[&set]).expect_err("not as this version writes it")[0].to_string()
+    };
+    // A coefficient that experts had before, one that they lacked, and one that is none.
+    let renamed = complaint(current.replacen("vector_ps", "hidden_passes", 1));
+    assert!(
+        renamed.contains("unknown field `hidden_passes`") && renamed.contains(&format!("at line {line}, column 5")),
+        "{renamed}"
+    );
+    let lacking = current.lines().enumerate().filter(|(at, _)| at + 1 != line).map(|(_, line)| format!("{line}\n"));
+    let lacking = complaint(lacking.collect());
+    assert!(lacking.contains("missing field `vector_ps`"), "{lacking}");
+    let negative = complaint(current.replacen("launch_us: ", "launch_us: -", 1));
+    assert!(negative.contains("curves.decode_attention.launch_us must be a number of 0 or more"), "{negative}");
+    for message in [renamed, lacking, negative] {
+        assert!(message.contains("own.yaml: ") && message.contains("efficiency_curve"), "{message}");
+        assert!(message.contains("`llmperforacle calibrate kernels`"), "{message}");
+        assert!(message.lines().count() == 1 && !message.contains('|'), "{message}");
+    }
+}
+
+#[test]
 fn caching_keys_map_onto_three_modes() {
     let mode = |set: &[&str]| with_set(set).expect("resolves").scenario.engines[0].scheduler.prefix_caching;
     let config = |key: &str| format!("frameworks_to_test[0].config.{key}=false");

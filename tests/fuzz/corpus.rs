@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use llmperforacle::catalog::Catalog;
 use llmperforacle::config::{generate_config, generate_config_json, schema};
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -149,6 +150,7 @@ pub struct Corpus {
     traces: Vec<(&'static str, Vec<u8>)>,
     hugging_face: Vec<Vec<u8>>,
     model_params: Vec<Vec<u8>>,
+    kernels: Vec<(&'static str, Vec<u8>)>,
     /// Keys for `--set`.
     pub keys: Vec<Key>,
     key_names: Vec<String>,
@@ -179,8 +181,11 @@ impl Corpus {
             traces.push(("x.jsonl", head(&text)));
         }
         let hugging_face = hugging_face().iter().map(|value| format!("{value:#}").into_bytes()).collect();
+        let curves = Catalog::builtin().curves().iter().map(|curve| ("efficiency_curve", curve.yaml().into_bytes()));
+        let tables = TABLES.map(|(key, text)| (key, text.as_bytes().to_vec()));
+        let kernels = curves.chain(tables).collect();
         let (keys, key_names) = keys();
-        Self { configs, traces, hugging_face, model_params, keys, key_names }
+        Self { configs, traces, hugging_face, model_params, kernels, keys, key_names }
     }
 
     pub fn any_config(&self, random: &mut Random) -> Vec<u8> {
@@ -199,12 +204,18 @@ impl Corpus {
         self.model_params[random.random_range(0..self.model_params.len())].clone()
     }
 
+    /// Figures of kernels, with the key of a device that takes them.
+    pub fn any_kernels(&self, random: &mut Random) -> (&'static str, Vec<u8>) {
+        self.kernels[random.random_range(0..self.kernels.len())].clone()
+    }
+
     /// A text of any kind.
     pub fn any_text(&self, random: &mut Random) -> Vec<u8> {
-        match random.random_range(0..6) {
+        match random.random_range(0..7) {
             0..3 => self.any_config(random),
             3 => self.any_trace(random).1,
             4 => self.any_hugging_face(random),
+            5 => self.any_kernels(random).1,
             _ => self.any_model_params(random),
         }
     }
@@ -246,6 +257,30 @@ const MOONCAKE: &str = "\
 
 {\"timestamp\": 3000.5, \"input_length\": 7, \"output_length\": 1}
 ";
+
+/// Measured kernels, by the key of the table that takes them.
+const TABLES: [(&str, &str); 5] = [
+    (
+        "efficiency_table.gemm",
+        "m,n,k,latency_ms\n1,6144,4096,0.02\n128,6144,4096,0.03\n4096,6144,4096,0.4\n64,14000,4096,0.07\n96,14000,4096,0.06\n",
+    ),
+    ("efficiency_table.gemm_8bit", "m,n,k,latency_ms\n1,4096,4096,0.01\n256,4096,4096,0.02\n"),
+    (
+        "efficiency_table.prefill_attention",
+        "batch,seq,heads,kv_heads,head_dim,kv_dtype,latency_ms\n1,128,32,8,128,bfloat16,0.02\n2,128,32,8,128,bfloat16,0.03\n\
+         1,4096,32,8,128,bfloat16,0.9\n1,64,16,4,128,fp8,0.02\n",
+    ),
+    (
+        "efficiency_table.decode_attention",
+        "batch,kv_len,heads,kv_heads,head_dim,kv_dtype,latency_ms\n1,256,32,8,128,bfloat16,0.01\n1,4096,32,8,128,bfloat16,0.02\n\
+         64,512,32,8,128,bfloat16,0.05\n64,8192,32,8,128,bfloat16,0.8\n",
+    ),
+    (
+        "efficiency_table.experts",
+        "gpu,dtype,hidden,inter,experts,topk,tp,ep,distribution,tokens,latency_ms\n\
+         a,bfloat16,4096,14336,8,2,1,1,power_law_1.2,1,0.2\na,bfloat16,4096,14336,8,2,1,1,power_law_1.2,512,1.5\n",
+    ),
+];
 
 fn hugging_face() -> Vec<Value> {
     vec![

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use llmperforacle::catalog::{load_hf_config, load_model_params};
+use llmperforacle::catalog::{Catalog, load_hf_config, load_model_params};
 use llmperforacle::config::{Diagnostic, Overrides, Resolved, TraceRun, from_trace, load_text};
 use llmperforacle::workload::{TraceFormat, TraceSource, TraceWorkload};
 
@@ -63,6 +63,23 @@ fn a_step_of_days_is_refused() {
     );
     assert!(message.contains("a step of 2048 prompt tokens would take"), "{message}");
     assert!(message.contains("check peak_tflops"), "{message}");
+}
+
+/// Prompts alone took their time, but not decodes, or these beside prompts: each step left millions of rows.
+#[test]
+fn a_step_of_decodes_that_takes_days_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("kernels");
+    let message = |key: &str, text: &str| {
+        fs::write(&path, text).expect("it can be written");
+        refused(SMALL, &[&format!("hardware_profile.compute_devices[0].{key}={}", path.display())])
+    };
+    let decodes = "batch,kv_len,heads,kv_heads,head_dim,kv_dtype,latency_ms\n1,1024,32,8,128,bfloat16,30000\n1,2048,32,8,128,bfloat16,60000\n";
+    let found = message("efficiency_table.decode_attention", decodes);
+    assert!(found.contains("a step of 256 sequences with ") && found.contains(" days"), "{found}");
+    let curve = Catalog::builtin().curve("H100-SXM").expect("a catalog curve").yaml();
+    let found = message("efficiency_curve", &curve.replacen("mixed_block_ns: ", "mixed_block_ns: 1e15 # ", 1));
+    assert!(found.contains("a step of 2048 prompt tokens and 256 sequences with "), "{found}");
 }
 
 /// The rows of a step are in memory together.

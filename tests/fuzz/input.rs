@@ -15,7 +15,7 @@ use super::nasty::{NUMBERS, VALUES, pick};
 pub enum Group {
     /// Configurations; those that resolve are run.
     Config,
-    /// Traces and model files.
+    /// Traces, model files, curves and measured kernels.
     Files,
 }
 
@@ -43,6 +43,8 @@ pub enum Input {
     HuggingFace { text: Vec<u8>, set: Vec<String> },
     /// A `model_params.json`; if it is one, a configuration that serves a model of it is run.
     ModelParams { text: Vec<u8> },
+    /// Measured kernels, or a curve: what a device's `key` names; a configuration with such a device is run.
+    Kernels { text: Vec<u8>, key: &'static str },
 }
 
 impl Input {
@@ -62,7 +64,7 @@ impl Input {
     }
 
     fn any_file(corpus: &Corpus, random: &mut Random) -> Self {
-        match random.random_range(0..10) {
+        match random.random_range(0..12) {
             0..6 => {
                 let formats = [TraceFormat::Detect, TraceFormat::Azure, TraceFormat::Mooncake, TraceFormat::Generic];
                 let format = if random.random_bool(0.6) { formats[0] } else { formats[random.random_range(0..4)] };
@@ -85,7 +87,11 @@ impl Input {
                 let set = (0..most).map(|_| set(corpus, random)).collect();
                 Self::HuggingFace { text: corpus.any_hugging_face(random), set }
             }
-            _ => Self::ModelParams { text: corpus.any_model_params(random) },
+            9 => Self::ModelParams { text: corpus.any_model_params(random) },
+            _ => {
+                let (key, text) = corpus.any_kernels(random);
+                Self::Kernels { text, key }
+            }
         }
     }
 
@@ -94,7 +100,8 @@ impl Input {
             Self::Config { text, .. }
             | Self::Trace { text, .. }
             | Self::HuggingFace { text, .. }
-            | Self::ModelParams { text } => text,
+            | Self::ModelParams { text }
+            | Self::Kernels { text, .. } => text,
         };
         mutate(text, corpus, random);
         self
@@ -113,6 +120,7 @@ impl Input {
             Self::Trace { text, name, format, rate_scale, duration_s } => {
                 (format!("# {name} {format:?} {rate_scale} {duration_s:?}\n"), text)
             }
+            Self::Kernels { text, key } => (format!("# {key}\n"), text),
             Self::ModelParams { text } => ("# model_params\n".to_owned(), text),
         };
         [head.as_bytes(), text].concat()

@@ -1,9 +1,9 @@
-//! A mutational fuzzer of everything that reads what a user wrote: configurations, `--set`, traces, model files. What
-//! resolves is also run.
+//! A mutational fuzzer of everything that reads what a user wrote: configurations, `--set`, traces, model files, curves and
+//! measured kernels. What resolves is also run.
 //!
 //! The law: whatever the bytes, an answer, and no panic, no hang, no gigabyte. Without settings it is a smoke test of a few
 //! hundred inputs, the same each time; `FUZZ_SECONDS=1500 FUZZ_GROUP=config FUZZ_SEED=2 cargo test --test fuzz` is a real run. Groups: `config`
-//! (configurations, run if they resolve), `files` (traces and model files). An input depends on the seed and its number
+//! (configurations, run if they resolve), `files` (all others). An input depends on the seed and its number
 //! alone: `FUZZ_SEED=2 FUZZ_AT=1234` begins with that one. Inputs with a finding are kept in `target/tmp/fuzz`, and the
 //! number of the input under way is in `<group>.at` there, should the process be killed.
 

@@ -16,6 +16,7 @@ use oracle_systems::Simulation;
 use oracle_systems::invariants::violations;
 use oracle_systems::ports::{RecordSink, RequestSource, SinkClosed};
 
+use super::corpus::SMALL;
 use super::input::Input;
 
 /// How long a run may go on.
@@ -88,6 +89,18 @@ pub fn try_input(input: &Input, folder: &Path) -> &'static str {
                     "no models"
                 }
             }
+        }
+        Input::Kernels { text, key } => {
+            let path = folder.join("kernels");
+            fs::write(&path, text).expect("it can be written");
+            let device = "hardware_profile.compute_devices[0]";
+            let model = if key.ends_with("experts") { "Mixtral-8x7B-FP8" } else { "Llama3-8B" };
+            let set = vec![
+                format!("{device}.{key}={}", path.display()),
+                format!("frameworks_to_test[0].config.model_profile_id={model}"),
+            ];
+            let overrides = Overrides { set, output_directory: Some(folder.join("run")), ..Overrides::default() };
+            configuration(load_text(SMALL.as_bytes(), "fuzz.yaml", &overrides), false, folder)
         }
     }
 }

@@ -9,6 +9,10 @@ fn a_bad_line_is_told_with_its_file_line_and_column() {
         ("m,n,k\n1,512,512\n", "line 2: missing field `latency_ms`"),
         ("m,n,k,latency_ms\n1,512,512,0.01\n2,512,512,NaN\n", "line 3, column latency_ms: a kernel takes some time"),
         ("m,n,k,latency_ms\n1,512,512,-0.01\n", "line 2, column latency_ms: a kernel takes some time, above 0"),
+        (
+            "m,n,k,latency_ms\n1,512,512,60001\n",
+            "line 2, column latency_ms: a kernel takes some time, above 0 and up to 60 s",
+        ),
         ("m,n,k,latency_ms\n1,512,many,0.01\n", "line 2, column k: invalid digit"),
         ("m,n,k,latency_ms\n1,0,512,0.01\n", "line 2, column n: 0, where 1 to"),
         ("m,n,k,latency_ms\n1,512,4000000000,0.01\n", "line 2, column k: 4000000000, where 1 to"),

@@ -101,6 +101,8 @@ fn single_requests_give_fifteen_statistics_their_worst_and_a_plot() {
     assert_eq!(statistics[0]["measured"], 39.5);
     let svg = std::fs::read_to_string(desk.path("small.svg")).expect("it is drawn");
     assert_eq!(svg.matches("<circle").count(), 3 * 40);
+    // A title; of each panel a caption and two axes, each with its name and at least three ticks.
+    assert!(svg.matches("<text").count() > 3 * (1 + 2 * (1 + 3)), "{svg}");
     for (arguments, complaint) in [
         ("validate-run small --plot small.png", "name the file .svg"),
         ("validate-run small small --plot small.svg", "give one folder"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use oracle_components::scenario::{EngineIndex, EngineSpec, KvPaths, LevelOfDetail, Scenario};
+use oracle_components::scenario::{EngineIndex, EngineSpec, KvPaths, LevelOfDetail, Scenario, SchedulerSpec};
 use oracle_systems::costing::{StepCost, StepShape};
 use oracle_systems::memory::kv_bytes_per_token;
 
@@ -43,36 +43,55 @@ pub(super) fn check(frameworks: &[Framework], scenario: &Scenario, diagnostics: 
         };
         check_transfers(framework, engine, scenario, diagnostics);
         check_kv_transfers(framework, index, scenario, diagnostics);
-        let tokens = PROMPT_TOKENS.min(engine.scheduler.max_num_batched_tokens);
-        let pairs = u64::from(tokens) * (u64::from(tokens) + 1) / 2;
-        let shape = StepShape {
-            prefill_tokens: tokens,
-            prefill_sequences: 1,
-            prefill_pairs: pairs,
-            prefill_context_tokens: tokens.into(),
-            prefill_longest_context: tokens,
-            sampled_rows: 1,
-            ..StepShape::default()
-        };
-        let seconds = StepCost::new(engine, &alone).prepare(&shape).duration(0).as_secs_f64();
+        check_steps(framework, engine, &StepCost::new(engine, &alone), scenario, diagnostics);
+    }
+}
+
+/// A step of a prompt, one of as many decodes as there can be, and one of both.
+fn check_steps(
+    framework: &Framework,
+    engine: &EngineSpec,
+    cost: &StepCost,
+    scenario: &Scenario,
+    diagnostics: &mut Diagnostics,
+) {
+    let tokens = PROMPT_TOKENS.min(engine.scheduler.max_num_batched_tokens);
+    let pairs = u64::from(tokens) * (u64::from(tokens) + 1) / 2;
+    let prompt = StepShape {
+        prefill_tokens: tokens,
+        prefill_sequences: 1,
+        prefill_pairs: pairs,
+        prefill_context_tokens: tokens.into(),
+        prefill_longest_context: tokens,
+        sampled_rows: 1,
+        ..StepShape::default()
+    };
+    let SchedulerSpec { max_num_seqs, block_tokens, max_model_len, .. } = engine.scheduler;
+    let decodes = StepShape { decode_sequences: max_num_seqs, sampled_rows: max_num_seqs, ..StepShape::default() };
+    let both = StepShape { decode_sequences: max_num_seqs, ..prompt };
+    let longest = u64::from(max_num_seqs).saturating_mul(max_model_len.into());
+    let context = engine.kv_blocks.saturating_mul(block_tokens.into()).min(longest);
+    let of_prompt = format!("{tokens} prompt tokens");
+    let of_decodes = format!("{max_num_seqs} sequences with {context} tokens in the KV cache");
+    let of_both = format!("{of_prompt} and {of_decodes}");
+    for (name, shape, context) in [(of_prompt, prompt, 0), (of_decodes, decodes, context), (of_both, both, context)] {
+        let seconds = cost.prepare(&shape).duration(context).as_secs_f64();
         if seconds > LONGEST_STEP_S {
             diagnostics.error_with(
                 &framework.at,
-                format!("a step of {tokens} prompt tokens would take {:.0} days", seconds / LONGEST_STEP_S),
-                "check peak_tflops, memory_gbps, mfu and mbu, the step's overhead, and the links between its GPUs",
+                format!("a step of {name} would take {:.0} days", seconds / LONGEST_STEP_S),
+                "check peak_tflops, memory_gbps, mfu, mbu and measured times, the step's overhead, and the links between its GPUs",
             );
-            continue;
+            return;
         }
         let rows = (seconds / scenario.series_interval.as_secs_f64() * (engine.gpus.len() + 1) as f64).ceil();
         if rows > MOST_STEP_ROWS {
             diagnostics.error_with(
                 &framework.at,
-                format!(
-                    "a step of {tokens} prompt tokens takes {seconds:.1} s, which is {} rows of the time series",
-                    number(rows)
-                ),
+                format!("a step of {name} takes {seconds:.1} s, which is {} rows of the time series", number(rows)),
                 format!("raise metrics_config.timeseries_interval_s; at most {} are possible", number(MOST_STEP_ROWS)),
             );
+            return;
         }
     }
 }

@@ -78,7 +78,8 @@ fn named_curve(
     match read.and_then(|text| CurveFile::parse(&text)) {
         Ok(file) => Some(file.curves),
         Err(error) => {
-            diagnostics.error(&key.at, format!("{}: {error}", path.display()));
+            let way_out = "`llmperforacle calibrate kernels` writes curves as this version reads them";
+            diagnostics.error_with(&key.at, format!("{}: {error}", path.display()), way_out);
             None
         }
     }

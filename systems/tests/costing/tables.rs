@@ -14,7 +14,7 @@ use oracle_components::scenario::Scenario;
 use oracle_systems::costing::curves::{
     DecodeAttention, Gemm, Peaks, PrefillAttention, decode_attention, gemm_s, prefill_attention_s,
 };
-use oracle_systems::costing::{StepShape, table_gaps};
+use oracle_systems::costing::{StepShape, measured_product_s, table_gaps};
 use proptest::prelude::*;
 
 use crate::curves::{BYTES_PER_S, by_curve, curves};
@@ -107,6 +107,23 @@ fn curve_line(curves: &EfficiencyCurves, heads: &Heads, sequences: u32) -> Line 
     Line { floor_s: line.floor_s, s_per_byte: line.s_per_byte }
 }
 
+/// Times at `ROWS` that nowhere fall, and often stay as they are, as among rows that are in one tile.
+fn ascending_times() -> impl Strategy<Value = Vec<(u32, f64)>> {
+    let steps_us = prop::collection::vec(prop_oneof![Just(0.0), 0.0..100.0_f64], ROWS.len());
+    (1.0..50.0_f64, steps_us).prop_map(|(start_us, steps_us)| {
+        let sums = steps_us.into_iter().scan(start_us, |sum_us, step_us| {
+            *sum_us += step_us;
+            Some(*sum_us * 1e-6)
+        });
+        ROWS.into_iter().zip(sums).collect()
+    })
+}
+
+/// A side of a product's weights.
+fn side() -> impl Strategy<Value = u32> {
+    1000..4000_u32
+}
+
 /// Any times of a model's kernels, impossible ones among them.
 fn any_times(model: &ModelArchitecture, scale: &[f64]) -> KernelTimes {
     let seconds = |rows: u32, at: usize| scale[at % scale.len()] * 1e-6 * f64::from(rows);
@@ -155,22 +172,31 @@ proptest! {
 
     #[test]
     fn more_tokens_take_longer_where_they_were_measured_to(
-        curves in curves(), start_us in 1.0..50.0_f64, steps in prop::collection::vec(0.0..100.0_f64, ROWS.len()),
-        (first, second) in (1..5000_u32, 1..5000_u32),
+        curves in curves(), measured in prop::collection::vec(any::<bool>(), 5),
+        times in prop::collection::vec(ascending_times(), 5), (first, second) in (1..5000_u32, 1..5000_u32),
     ) {
         let curves = lasting(curves);
-        let mut sum_us = start_us;
-        let seconds = ROWS.iter().zip(&steps).map(|(rows, step)| {
-            sum_us += step;
-            (*rows, sum_us * 1e-6)
-        });
-        let seconds: Vec<(u32, f64)> = seconds.collect();
-        let shapes = products(&small()).into_iter().chain([head(&small())]);
-        let by_rows = shapes.map(|shape| product(2.0, shape, seconds.clone())).collect();
+        let shapes = products(&small()).into_iter().chain([head(&small())]).zip(times).zip(measured);
+        let shapes = shapes.filter_map(|(shape, is_measured)| is_measured.then_some(shape));
+        let by_rows = shapes.map(|(shape, seconds)| product(2.0, shape, seconds)).collect();
         let cost = cost(&by_table(scenario(small(), 1, 1, 1), &curves, KernelTimes { by_rows, ..KernelTimes::default() }));
         let took = |tokens| cost.prepare(&decode(tokens)).duration(0).0;
         let (few, many) = (first.min(second), first.max(second));
         prop_assert!(took(few) <= took(many) + 1, "{few} and {many} tokens: {} and {} ns", took(few), took(many));
+    }
+
+    #[test]
+    fn a_product_near_measured_ones_takes_longer_with_more_rows(
+        curves in curves(), near in prop::collection::vec((side(), side(), ascending_times()), 1..6),
+        (columns, depth) in (side(), side()), (first, second) in (1..5000_u32, 1..5000_u32),
+    ) {
+        let by_rows = near.into_iter().map(|(columns, depth, seconds)| product(2.0, (columns, depth), seconds)).collect();
+        let times = Arc::new(KernelTimes { by_rows, ..KernelTimes::default() });
+        let peaks = Peaks { flops_per_s: FLOPS_PER_S, bytes_per_s: BYTES_PER_S, processors: curves.processors };
+        let shape = (columns.into(), depth.into(), 2.0);
+        let took_s = |rows| measured_product_s(&times, (&curves.gemm, &peaks), shape, rows);
+        let (few_s, many_s) = (took_s(first.min(second)), took_s(first.max(second)));
+        prop_assert!(few_s <= many_s * (1.0 + 1e-12), "{first} and {second} rows: {few_s} and {many_s} s");
     }
 
     #[test]
