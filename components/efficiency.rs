@@ -73,7 +73,7 @@ pub enum Tiling {
 #[serde(deny_unknown_fields)]
 pub struct GemmCurve {
     /// What sets the tile. Those by rows reach one share of the peak and split nothing: the coefficients of halved tiles and
-    /// of splits say nothing of them.
+    /// of splits are ignored.
     #[serde(default)]
     pub tiling: Tiling,
     /// Of the peak FLOP/s, by the largest tile.
@@ -84,8 +84,8 @@ pub struct GemmCurve {
     pub whole_wave_share: f64,
     /// Of the memory bandwidth.
     pub memory_share: f64,
-    /// Passes over the activations for each 128 columns, at the memory's bandwidth: most readings find them in the L2 cache,
-    /// and are a part of a pass.
+    /// Bytes read from memory once more for each further 128 columns, as a part of those of the activations: the rest of such
+    /// readings finds them in the L2 cache.
     #[serde(default)]
     pub reread_passes: f64,
     /// Exponent of the norm that joins both roofs: infinite where they overlap fully.
@@ -129,13 +129,13 @@ pub struct ExpertsCurve {
     /// How many times longer products take in sizes that the kernels are not tuned for, without what the padding of rows to
     /// tiles costs; 0 where all sizes fare alike.
     #[serde(default)]
-    pub untuned_slowdown: f64,
+    pub untuned_factor: f64,
     /// Activations that these products find in L2.
     #[serde(default)]
     pub cached_mb: f64,
     /// How much longer they take where activations come from memory, as a share.
     #[serde(default)]
-    pub uncached_delay: f64,
+    pub uncached_slowdown: f64,
 }
 
 /// Attention of prefill chunks.
@@ -207,8 +207,8 @@ pub struct DecodeAttentionCurve {
     /// In a step with prompts, each token of the mean context, at least: one tile walks all of it.
     #[serde(default)]
     pub mixed_walk_ns: f64,
-    /// In a step with prompts, what the L2 cache keeps of the contexts that the next query head of a group reads again; 0
-    /// where a group reads them once.
+    /// In a step with prompts, what the L2 cache keeps of the contexts of a KV head, which the next query head of a group
+    /// reads again; 0 where a group reads them once.
     #[serde(default)]
     pub mixed_kept_mb: f64,
 }
@@ -223,10 +223,10 @@ impl DecodeAttentionCurve {
         self
     }
 
-    /// Takes what decodes take beside prompts from another curve, at `speed` times as many multiprocessors: they divide tiles
+    /// Takes what decodes take beside prompts from another curve, at `processor_ratio` times as many multiprocessors: they divide tiles
     /// among them, and each walks a context as fast.
-    pub fn take_over_mixed(&mut self, other: &Self, speed: f64) {
-        let divided_ns = |ns: f64| (ns / speed * 1e3).round() / 1e3;
+    pub fn take_over_mixed(&mut self, other: &Self, processor_ratio: f64) {
+        let divided_ns = |ns: f64| (ns / processor_ratio * 1e3).round() / 1e3;
         self.mixed_rows = other.mixed_rows;
         self.mixed_block_ns = divided_ns(other.mixed_block_ns);
         self.mixed_head_ns = divided_ns(other.mixed_head_ns);

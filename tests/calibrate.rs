@@ -90,6 +90,7 @@ fn committed_curves_are_those_that_the_measurements_give() {
     let file = |name: &str| Some(folder.join(name));
     let h100 = KernelFiles {
         gemm: Some(gemm.clone()),
+        gemm_8bit: file("gemm_fp8_h100_sxm_vllm.csv"),
         prefill_attention: file("attn_prefill_h100_sxm_vllm.csv"),
         decode_attention: file("attn_decode_h100_sxm_vllm.csv"),
         experts: file("moe_vllm.csv"),

@@ -80,9 +80,9 @@ const COEFFICIENTS: [&str; 8] = [
     "overlap_exponent",
     "launch_us",
     "vector_ps",
-    "untuned_slowdown",
+    "untuned_factor",
     "cached_mb",
-    "uncached_delay",
+    "uncached_slowdown",
 ];
 
 /// Distinct experts by the curve's own count.

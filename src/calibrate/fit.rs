@@ -2,7 +2,7 @@
 //!
 //! The loss of a point is that of its logarithmic error, quadratic below [`LARGE_ERROR`] and linear above, so that a few
 //! strange kernels count little. Positive coefficients are sought as logarithms and shares as logits, so that every step
-//! stays in bounds; a coefficient of 0 and a share of 1 are off and stay so, unless they are asked for. The simplex method
+//! stays in bounds; a coefficient of 0 is off and stays so, and so does a share of 1 unless it is asked for. The simplex method
 //! of Nelder and Mead takes no derivatives, which tiles have none of; it starts anew from where it ended until that brings
 //! no more.
 

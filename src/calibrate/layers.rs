@@ -126,7 +126,7 @@ pub(super) fn fit_layers(
     let prefill = |curve: &_, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
     let (known, held_out) = hold_out(&points.prefills);
     let curve = &mut curves.prefill_attention;
-    // What vLLM's profiler calls attention does not write the cache.
+    // Whether what the profiler calls attention writes the cache cannot be told; here its write is a stream.
     let PrefillAttentionCurve { head_width_exponent, .. } = *curve;
     let start = PrefillAttentionCurve { head_width_exponent, kv_write_ns: 0.0, ..starts::PREFILL_ATTENTION };
     *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, prefill);

@@ -36,9 +36,10 @@ pub(super) const GEMM_8BIT: GemmCurve = GemmCurve {
 };
 
 /// Of products: from `start`, and from where roofs overlap more, or no product slows down as well.
-pub(super) fn gemms(start: &GemmCurve) -> [GemmCurve; 3] {
+pub(super) fn gemms(start: &GemmCurve) -> Vec<GemmCurve> {
     let overlapping = GemmCurve { overlap_exponent: 2.0 * start.overlap_exponent, ..*start };
-    [*start, overlapping, GemmCurve { long_slowdown: 0.0, ..overlapping }]
+    let steady = GemmCurve { long_slowdown: 0.0, ..overlapping };
+    if steady == overlapping { vec![*start, overlapping] } else { vec![*start, overlapping, steady] }
 }
 
 pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
@@ -48,14 +49,14 @@ pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
     launch_us: 30.0,
     routing_share: 0.7,
     vector_ps: 3.0,
-    untuned_slowdown: 0.0,
+    untuned_factor: 0.0,
     cached_mb: 0.0,
-    uncached_delay: 0.0,
+    uncached_slowdown: 0.0,
 };
 
 /// Where some sizes are tuned and others are not.
 pub(super) const PARTLY_TUNED_EXPERTS: ExpertsCurve =
-    ExpertsCurve { untuned_slowdown: 1.5, cached_mb: 40.0, uncached_delay: 0.5, ..EXPERTS };
+    ExpertsCurve { untuned_factor: 1.5, cached_mb: 40.0, uncached_slowdown: 0.5, ..EXPERTS };
 
 pub(super) const PREFILL_ATTENTION: PrefillAttentionCurve = PrefillAttentionCurve {
     compute_share: 0.65,

@@ -6,7 +6,7 @@ use crate::calibrate::{Calibration, KernelFiles, fit_kernels};
 use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
 use crate::measured::layers_folder;
 
-/// Most points that a curve is fitted to. Every other of evenly measured shapes may be every other kind of shape.
+/// Most points that a curve is fitted to. A stride over evenly measured shapes can drop a kind of them, such as all odd batches.
 const MOST_POINTS: usize = 20_000;
 
 /// Curves and whether files measure them.
@@ -74,7 +74,8 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
     if !missing.is_empty() {
         taken_over.push(TakenOver { operators: missing, from: from.clone() });
     }
-    if let Some(from) = command.mixed_from.clone().filter(|from| *from != device.curves.name) {
+    if let Some(from) = command.mixed_from.clone().filter(|from| files.layers.is_empty() && *from != device.curves.name)
+    {
         taken_over.push(TakenOver { operators: vec!["decodes beside prompts".to_owned()], from });
     }
     let curve = CurveFile {

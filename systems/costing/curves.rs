@@ -250,9 +250,10 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
     if experts.pairs <= 0.0 {
         return 0.0;
     }
-    let is_tuned = experts.is_tuned || curve.untuned_slowdown == 0.0;
+    let is_tuned = experts.is_tuned || curve.untuned_factor == 0.0;
     let element_s = (curve.vector_ps * PS).max(VECTOR_PASSES * ACTIVATION_BYTES / peaks.bytes_per_s);
-    let (slowdown, own_pairs) = if is_tuned { (1.0, experts.pairs) } else { (untuned_slowdown(curve, experts), 0.0) };
+    // The factor of sizes that nobody tuned was fitted to all that they take beside weights and launch.
+    let (slowdown, own_pairs) = if is_tuned { (1.0, experts.pairs) } else { (untuned_factor(curve, experts), 0.0) };
     let compute_s = slowdown * experts.flops / (peaks.flops_per_s * curve.compute_share);
     let weights_s = experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
     let vectors = own_pairs + ELSEWHERE_SHARE * experts.pairs_elsewhere;
@@ -263,14 +264,14 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
 /// How many times longer the products of experts take in sizes that nobody tuned the kernels for. An expert's rows are
 /// padded to whole tiles: of loads that are spread exponentially around their mean, `x` tiles, the mean number of tiles is
 /// `1/(1 − e^(−1/x))`. What of the activations does not stay in L2 comes from memory, tile by tile.
-fn untuned_slowdown(curve: &ExpertsCurve, experts: &Experts) -> f64 {
+fn untuned_factor(curve: &ExpertsCurve, experts: &Experts) -> f64 {
     let [few, many] = EXPERT_TILE_ROWS;
     let tile_rows = if experts.tokens <= experts.experts { few } else { many };
     let tiles_a_load = tile_rows * experts.distinct / experts.pairs;
     let padding = if tiles_a_load > 0.0 { tiles_a_load / -(-tiles_a_load).exp_m1() } else { 1.0 };
     let activation_mb = experts.tokens * experts.hidden * ACTIVATION_BYTES / BYTES_PER_MB;
     let uncached_share = if activation_mb > curve.cached_mb { 1.0 - curve.cached_mb / activation_mb } else { 0.0 };
-    curve.untuned_slowdown * padding * (1.0 + curve.uncached_delay * uncached_share)
+    curve.untuned_factor * padding * (1.0 + curve.uncached_slowdown * uncached_share)
 }
 
 /// Distinct experts are counted as if so many tokens were routed uniformly.
@@ -312,20 +313,26 @@ pub fn decode_attention(curve: &DecodeAttentionCurve, peaks: &Peaks, work: &Deco
     let heads = work.sequences * work.kv_heads;
     let narrow = |value: f64, otherwise: f64| if work.is_kv_narrow { value } else { otherwise };
     let bytes_per_s = peaks.bytes_per_s * curve.memory_share * narrow(curve.narrow_kv_share, 1.0);
-    let launch_us = curve.launch_us + narrow(curve.narrow_kv_launch_us, 0.0);
-    let kv_head_ns = curve.kv_head_ns + narrow(curve.narrow_kv_head_ns, 0.0);
-    let heads_ns = kv_head_ns * heads + curve.query_head_ns * work.sequences * work.query_heads;
+    let heads_ns = curve.kv_head_ns * heads + curve.query_head_ns * work.sequences * work.query_heads;
     let scarcity = (curve.half_bandwidth_heads / heads).powf(curve.half_bandwidth_exponent);
     let spread_s_per_byte = (1.0 + scarcity) / bytes_per_s;
     let are_whole = curve.processor_bandwidth > 0.0 && heads >= curve.spread_heads * peaks.processors;
     DecodeAttentionLine {
-        floor_s: launch_us * US + heads_ns * NS,
+        floor_s: curve.launch_us * US + heads_ns * NS + narrow_cache_s(curve, work),
         s_per_byte: if are_whole {
             spread_s_per_byte.max(whole_contexts_s_per_byte(curve, peaks, bytes_per_s, heads))
         } else {
             spread_s_per_byte
         },
     }
+}
+
+/// An 8-bit cache's own costs, beside prompts or not.
+fn narrow_cache_s(curve: &DecodeAttentionCurve, work: &DecodeAttention) -> f64 {
+    if !work.is_kv_narrow {
+        return 0.0;
+    }
+    curve.narrow_kv_launch_us * US + curve.narrow_kv_head_ns * NS * work.sequences * work.kv_heads
 }
 
 /// Where each of `heads` contexts is walked by one multiprocessor: full rounds of them, and a last one.
@@ -377,7 +384,11 @@ pub fn mixed_decodes(
 ) -> MixedDecodes {
     let heads = work.sequences * work.query_heads;
     let idle_ns = curve.mixed_block_ns * heads * chunk_tokens / QUERY_BLOCK;
-    let floor_s = if curve.mixed_head_ns > 0.0 { curve.mixed_head_ns * NS * heads } else { alone.floor_s };
+    let floor_s = if curve.mixed_head_ns > 0.0 {
+        curve.mixed_head_ns * NS * heads + narrow_cache_s(curve, work)
+    } else {
+        alone.floor_s
+    };
     MixedDecodes {
         floor_s: floor_s + idle_ns * NS,
         walk_s_per_context_token: curve.mixed_walk_ns * NS / work.sequences,

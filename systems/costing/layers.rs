@@ -23,9 +23,9 @@ use super::weights::{
 };
 
 /// Two norms (with the residual), rotary embedding, KV write.
-const ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: 4.0 };
-/// Of these, the KV write.
-pub(crate) const KV_WRITES: f64 = 1.0;
+const ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: 4.0, kv_writes: 1.0 };
+/// The same with latent attention, whose write no measured attention holds.
+const LATENT_ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: 4.0, kv_writes: 0.0 };
 
 /// What of the model a stage holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -200,7 +200,7 @@ impl<'a> ModelRank<'a> {
                     self.gemm(Feature::PrefillContext, latent, heads * (nope + value)),
                     self.absorbed_products(latent, nope, value),
                     self.gemm(Feature::Tokens, heads * value, hidden),
-                    Operator::elementwise(Feature::Tokens, bytes).of_kind(ATTENTION_STREAMS),
+                    Operator::elementwise(Feature::Tokens, bytes).of_kind(LATENT_ATTENTION_STREAMS),
                 ]);
                 operators
             }

@@ -37,8 +37,8 @@ impl Term {
 pub(crate) enum KernelKind {
     /// A matrix product of this depth and so many columns; its rows are what its FLOPs are proportional to.
     Gemm { depth: f64, columns: f64 },
-    /// So many kernels that only move bytes.
-    Stream { kernels: f64 },
+    /// So many kernels that only move bytes, and how many of them write the KV cache as measured attention does.
+    Stream { kernels: f64, kv_writes: f64 },
     /// The sampler, with the last norm.
     Sampler,
     /// Part of the routed experts of a layer, which are priced together: so many on the rank, widths of a token's vector and
@@ -88,7 +88,7 @@ impl Operator {
     pub(crate) fn elementwise(rows: Feature, bytes_per_row: f64) -> Self {
         Self {
             layers: 1.0,
-            kind: KernelKind::Stream { kernels: 1.0 },
+            kind: KernelKind::Stream { kernels: 1.0, kv_writes: 0.0 },
             precision: Precision::Activations,
             flops: Term::ZERO,
             bytes: [Term::new(rows, bytes_per_row), Term::ZERO, Term::ZERO],

@@ -315,7 +315,7 @@ fn launches(operators: &[Operator], layers: &StageLayers) -> f64 {
     let of_operators = operators.iter().map(|operator| {
         let kernels = match operator.kind {
             KernelKind::Gemm { .. } => 1.0,
-            KernelKind::Stream { kernels } => kernels,
+            KernelKind::Stream { kernels, .. } => kernels,
             KernelKind::Sampler => SAMPLER_LAUNCHES,
             // Those of a layer come in parts, and one of them in bytes alone.
             KernelKind::Experts { .. } if operator.flops == Term::ZERO && operator.bytes[1] == Term::ZERO => {

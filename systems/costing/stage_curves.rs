@@ -15,7 +15,6 @@ use oracle_components::scenario::EngineSpec;
 
 use super::attention_tables::{Surface, measured_heads, prefill_factor};
 use super::curves::{self, Experts, Gemm, Peaks, PrefillAttention};
-use super::layers::KV_WRITES;
 use super::operator::{KernelKind, Operator, Term};
 use super::rates::{CurveRates, Rates};
 use super::roofline;
@@ -158,10 +157,10 @@ impl CurveKernels {
                 let rows = features.get(operator.flops.feature);
                 curves::gemm_s(self.curves.gemm(operator.precision), &peaks, &Gemm { rows, depth, columns, bytes })
             }
-            KernelKind::Stream { kernels } => {
-                let is_around_attention = kernels > 1.0;
-                let is_write_elsewhere = is_around_attention && prefill_attention.kv_write_ns > 0.0;
-                let launched = if is_write_elsewhere { kernels - KV_WRITES } else { kernels };
+            KernelKind::Stream { kernels, kv_writes } => {
+                // The launch is attention's; the bytes stay, as they do with each kernel of the stream.
+                let is_written_by_attention = prefill_attention.kv_write_ns > 0.0;
+                let launched = if is_written_by_attention { kernels - kv_writes } else { kernels };
                 curves::stream_s(elementwise, peaks.bytes_per_s, launched, bytes)
             }
             KernelKind::Sampler => curves::stream_s(sampler, peaks.bytes_per_s, 1.0, bytes),

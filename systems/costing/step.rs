@@ -13,8 +13,10 @@
 //! draining around an isolated step is not charged: it is right under load, and some way too fast for the last micro-batch
 //! of a step that comes alone.
 //!
-//! The engine's host overhead comes on top, or hides behind the GPU's time where scheduling is asynchronous. More of anything takes longer, at a given `M`: a further token that makes a
-//! further micro-batch may shorten a step that long contexts fill.
+//! The engine's host overhead comes on top, or hides behind the GPU's time where scheduling is asynchronous. More of
+//! anything takes longer, at a given `M`: a further token that makes a further micro-batch may shorten a step that long
+//! contexts fill. By a curve that has decodes launched together with prompts, the first prompt may take less than the launch
+//! that it saves.
 
 use oracle_components::SimTime;
 use oracle_components::scenario::{EngineSpec, ExpertExchange, Scenario};

@@ -181,7 +181,7 @@ fn is_kernel_of(kernel: &RowKernel, operator: &Operator, model_experts: f64) -> 
         (RowKernel::Product { columns, depth, weight_bytes: width }, KernelKind::Gemm { depth: k, columns: n }) => {
             is_same(columns, n) && is_same(depth, k) && is_same(width, weight_bytes(operator, k, n))
         }
-        (RowKernel::Stream { kernels, bytes_per_row }, KernelKind::Stream { kernels: count }) => {
+        (RowKernel::Stream { kernels, bytes_per_row }, KernelKind::Stream { kernels: count, .. }) => {
             is_same(kernels, count) && is_same(bytes_per_row, bytes(Feature::Tokens))
         }
         (RowKernel::Sampler { bytes_per_row }, KernelKind::Sampler) => {

@@ -10,7 +10,7 @@ use oracle_components::efficiency::{
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
 use oracle_systems::costing::StepShape;
-use oracle_systems::costing::curves::{DecodeAttention, Gemm, Peaks, decode_attention, gemm_s};
+use oracle_systems::costing::curves::{DecodeAttention, Gemm, Peaks, decode_attention, gemm_s, mixed_decodes};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -101,9 +101,9 @@ pub(super) fn expert_curves() -> impl Strategy<Value = ExpertsCurve> {
                 launch_us,
                 routing_share,
                 vector_ps: element_ps,
-                untuned_slowdown: slowdown,
+                untuned_factor: slowdown,
                 cached_mb: cached,
-                uncached_delay: delay,
+                uncached_slowdown: delay,
             }
         },
     )
@@ -243,6 +243,23 @@ proptest! {
             seconds(&cost(&by_curve(scenario(llama2_13b(), 1, 1, 1), curves)).prepare(&decode(1)), 100)
         };
         assert_near(time(0.0) - time(kv_write_ns), 40.0 * launch_us * 1e-6, 1e-2);
+    }
+
+    #[test]
+    fn an_8_bit_cache_costs_as_much_on_top_beside_prompts_as_alone(
+        curve in decode_curves(), (sequences, kv_heads, chunk) in (1..300_u32, 1..64_u32, 1..8192_u32),
+        (launch_us, head_ns) in (0.0..20.0_f64, 0.0..20.0_f64),
+    ) {
+        let curve = DecodeAttentionCurve { narrow_kv_launch_us: launch_us, narrow_kv_head_ns: head_ns, ..curve };
+        let peaks = Peaks { flops_per_s: 312e12, bytes_per_s: 2e12, processors: 108.0 };
+        let [sequences, kv_heads] = [sequences, kv_heads].map(f64::from);
+        let [wide, narrow] = [false, true].map(|is_kv_narrow| {
+            let work = DecodeAttention { sequences, kv_heads, query_heads: 4.0 * kv_heads, is_kv_narrow };
+            let alone = decode_attention(&curve, &peaks, &work);
+            [alone.floor_s, mixed_decodes(&curve, &work, &alone, f64::from(chunk), peaks.processors).floor_s]
+        });
+        let more_s = launch_us * 1e-6 + head_ns * 1e-9 * sequences * kv_heads;
+        prop_assert!((narrow[0] - wide[0] - more_s).abs() < 1e-12 && (narrow[1] - wide[1] - more_s).abs() < 1e-12);
     }
 
     #[test]

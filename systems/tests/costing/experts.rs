@@ -60,8 +60,8 @@ proptest! {
 
     /// Those that are as wide as activations; by their number and width on a rank.
     #[test]
-    fn experts_take_longer_than_where_they_are_tuned(curves in curves(), tokens in 1..4000_u32) {
-        prop_assume!(curves.experts.untuned_slowdown > 0.0);
+    fn experts_depend_on_whether_their_size_is_tuned(curves in curves(), tokens in 1..4000_u32) {
+        prop_assume!(curves.experts.untuned_factor > 0.0);
         let time = |weights: Dtype, tuned: &[[u32; 2]]| {
             let model = mixtral_8x7b();
             let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(weights), ..moe });
@@ -85,9 +85,9 @@ fn tokens_of_an_expert_are_padded_to_tiles_of_16_rows_and_of_64_once_they_are_mo
         launch_us: 0.0,
         routing_share: 1.0,
         vector_ps: 0.0,
-        untuned_slowdown: 1.0,
+        untuned_factor: 1.0,
         cached_mb: 1e6,
-        uncached_delay: 1.0,
+        uncached_slowdown: 1.0,
     };
     let rows = |curve: &ExpertsCurve, tokens: f64| {
         let work = Experts { weight_bytes: 0.0, ..layer(tokens, 1.0, 768.0, false) };

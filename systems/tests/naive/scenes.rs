@@ -80,9 +80,9 @@ pub fn made_up_curves() -> EfficiencyCurves {
         launch_us: 30.0,
         routing_share: 0.8,
         vector_ps: 4.0,
-        untuned_slowdown: 1.5,
+        untuned_factor: 1.5,
         cached_mb: 0.1,
-        uncached_delay: 0.5,
+        uncached_slowdown: 0.5,
     };
     let decode_attention = DecodeAttentionCurve {
         memory_share: 0.9,
