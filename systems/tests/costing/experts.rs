@@ -60,8 +60,10 @@ proptest! {
 
     /// Those that are as wide as activations; by their number and width on a rank.
     #[test]
-    fn experts_depend_on_whether_their_size_is_tuned(curves in curves(), tokens in 1..4000_u32) {
-        prop_assume!(curves.experts.untuned_factor > 0.0);
+    fn experts_depend_on_whether_their_size_is_tuned(
+        curves in curves(), untuned_factor in 1.0..3.0_f64, tokens in 1..4000_u32,
+    ) {
+        let curves = EfficiencyCurves { experts: ExpertsCurve { untuned_factor, ..curves.experts }, ..curves };
         let time = |weights: Dtype, tuned: &[[u32; 2]]| {
             let model = mixtral_8x7b();
             let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(weights), ..moe });
