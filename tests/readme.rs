@@ -9,6 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 /// A fenced block of the README.
 struct Block {
     language: String,
@@ -104,6 +106,26 @@ fn what_the_readme_shows_is_what_happens() {
         }
     }
     assert!(commands > 10, "{commands} commands were found");
+    for (what, run) in [("three prefill, one decodes", "disaggregated"), ("each does both", "together")] {
+        let row = latencies(what, &folder.path().join("output").join(run));
+        let shown = readme.lines().find(|line| line.starts_with(&format!("| {what} |"))).expect("a row of the README");
+        if std::env::var_os("README_UPDATE").is_some() {
+            readme = readme.replace(shown, &row);
+            fs::write(root.join("README.md"), &readme).expect("it can be written");
+        } else {
+            assert_eq!(shown, row, "set README_UPDATE=1 to put the new figures into the README");
+        }
+    }
+}
+
+/// A run as a row of the README's table of prefill and decode on separate engines.
+fn latencies(what: &str, run: &Path) -> String {
+    let summary = fs::read_to_string(run.join("summary.json")).expect("the run has a summary");
+    let summary: Value = serde_json::from_str(&summary).expect("it is JSON");
+    let ms = |metric: &str, quantile: &str| summary["latency"][metric][quantile].as_f64().expect("a latency");
+    let [first, first_p99] = ["p50", "p99"].map(|quantile| ms("time_to_first_token_ms", quantile));
+    let (each, between_p99) = (ms("time_per_output_token_ms", "p50"), ms("inter_token_latency_ms", "p99"));
+    format!("| {what} | {first:.0} ms | {first_p99:.0} ms | {each:.1} ms | {between_p99:.1} ms |")
 }
 
 #[test]
