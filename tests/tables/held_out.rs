@@ -54,7 +54,7 @@ fn table_of(products: &[&Product]) -> Arc<KernelTimes> {
         writeln!(csv, "{m},{n},{k},{}", measured_s * 1e3).expect("a string takes it all");
     }
     desk.write("gemm.csv", &csv);
-    let files = KernelFiles { gemm: Some(desk.path().join("gemm.csv")), ..KernelFiles::default() };
+    let files = KernelFiles { gemm: Some(desk.path("gemm.csv")), ..KernelFiles::default() };
     let device = &Catalog::builtin().device("H100").expect("a catalog name").spec;
     Arc::new(kernel_times(&files, None, device).unwrap_or_else(|error| panic!("{error}")).times)
 }
@@ -204,12 +204,12 @@ fn attention_errors(device: &str, folder: &Path) -> [(&'static str, [[f64; 2]; 2
     }
     desk.write("attention.csv", &csv);
     for name in ["dense.csv", "per_sequence.csv"] {
-        std::fs::copy(folder.join(name), desk.path().join(name)).expect("it can be copied");
+        std::fs::copy(folder.join(name), desk.path(name)).expect("it can be copied");
     }
     let config = CONFIG.replace("RTX-4090", device).replace("TABLE", "{}");
     let scenario = load_text(config.as_bytes(), "test.yaml", &Overrides::default()).expect("it is right").scenario;
     let spec = Arc::clone(&scenario.gpus[0].device);
-    let files = KernelFiles { layers: vec![(desk.path().to_owned(), 1)], ..KernelFiles::default() };
+    let files = KernelFiles { layers: vec![(desk.path(""), 1)], ..KernelFiles::default() };
     let model = Catalog::builtin().architecture("Llama3.1-8B").expect("a catalog name");
     let measured = kernel_times(&files, Some(&model), &spec).unwrap_or_else(|error| panic!("{error}"));
     let of = |times: Option<KernelTimes>| cost(&scenario, times);

@@ -1,27 +1,16 @@
 //! Devices priced by measured kernels: files that cannot be used are told, and how far tables are off on what was held out.
 
+#[path = "../desk/mod.rs"]
+mod desk;
 mod held_out;
 mod mistakes;
 mod runs;
 #[path = "../shared_files/mod.rs"]
 mod shared_files;
 
-use std::fs;
-use std::path::Path;
+use desk::{Desk, Told};
 
-use assert_cmd::Command;
-use tempfile::TempDir;
-
-/// A small deployment on a device with this table, and the files of the table.
-struct Desk(TempDir);
-
-/// What a command came to.
-struct Told {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
+/// A small deployment on a device with a table.
 const CONFIG: &str = "
 simulation: {max_simulation_time: 20, random_seed: 1}
 hardware_profile:
@@ -43,29 +32,6 @@ frameworks_to_test:
 ";
 
 impl Desk {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path().join(name);
-        fs::create_dir_all(path.parent().expect("it is in the folder")).expect("a folder can be made");
-        fs::write(path, text).expect("it can be written");
-    }
-
-    /// Runs the program with the words of `arguments`.
-    fn run(&self, arguments: &str) -> Told {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
-        let words = arguments.split_whitespace();
-        let output = command.args(words).current_dir(self.path()).output().expect("it starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Told { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
     /// Checks a configuration with this table.
     fn check(&self, table: &str) -> Told {
         self.write("config.yaml", &CONFIG.replace("TABLE", table));

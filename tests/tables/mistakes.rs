@@ -24,7 +24,7 @@ fn a_bad_line_is_told_with_its_file_line_and_column() {
     for (text, complaint) in cases {
         desk.write("gemm.csv", text);
         let told = desk.check("{gemm: gemm.csv}");
-        assert_eq!(told.code, Some(2), "{text}\n{}", told.err);
+        assert_eq!(told.code, 2, "{text}\n{}", told.err);
         assert!(told.err.contains("gemm.csv") && told.err.contains(complaint), "{text}\n{}", told.err);
         assert!(told.err.contains("compute_devices[0].efficiency_table"), "{}", told.err);
     }
@@ -51,18 +51,18 @@ fn a_table_without_its_files_model_or_curve_is_an_error() {
         ("{experts: moe.csv, experts_gpu: c}", "has no experts on \"c\""),
     ] {
         let told = desk.check(table);
-        assert_eq!(told.code, Some(2), "{table}\n{}", told.err);
+        assert_eq!(told.code, 2, "{table}\n{}", told.err);
         assert!(told.err.contains(complaint), "{table}\n{}", told.err);
     }
     let written_out = "{gemm: gemm.csv}\n      device_type: GPU\n      peak_tflops: {fp16: 165}\n      \
                        memory_capacity_bytes: 24000000000\n      memory_gbps: 1008";
     desk.write("config.yaml", &crate::CONFIG.replace("TABLE", written_out).replace("      device: RTX-4090\n", ""));
     let told = desk.run("validate config.yaml");
-    assert!(told.code == Some(2) && told.err.contains("needs a curve for what it does not hold"), "{}", told.err);
+    assert!(told.code == 2 && told.err.contains("needs a curve for what it does not hold"), "{}", told.err);
     let curve = format!("{written_out}\n      efficiency_curve: RTX-4090");
     desk.write("config.yaml", &crate::CONFIG.replace("TABLE", &curve).replace("      device: RTX-4090\n", ""));
     let told = desk.run("validate config.yaml");
-    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert_eq!(told.code, 0, "{}", told.err);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_a_table_lacks_or_measures_too_fast_is_a_warning() {
     let desk = Desk::new();
     desk.write("gemm.csv", "m,n,k,latency_ms\n1,6144,4096,0.06\n8,6144,4096,0.000001\n");
     let told = desk.check("{gemm: gemm.csv}");
-    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert_eq!(told.code, 0, "{}", told.err);
     assert!(told.err.contains("priced by curve, for its devices' efficiency_table lacks them"), "{}", told.err);
     assert!(told.err.contains("products 28672 wide and 4096 deep;"), "{}", told.err);
     assert!(
@@ -92,7 +92,7 @@ fn slower_measurements_make_a_slower_run_in_a_file_and_by_flag() {
     desk.check("{gemm: gemm.csv}");
     let e2e = |arguments: &str| {
         let told = desk.run(&format!("run config.yaml --no-csv --format json {arguments}"));
-        assert_eq!(told.code, Some(0), "{}", told.err);
+        assert_eq!(told.code, 0, "{}", told.err);
         let summary: serde_json::Value = serde_json::from_str(&told.out).expect("it prints JSON");
         summary.pointer("/latency/end_to_end_latency_ms/mean").and_then(serde_json::Value::as_f64).expect("a number")
     };

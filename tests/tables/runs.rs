@@ -9,7 +9,7 @@ use crate::shared_files::shared;
 fn errors(run: &str, more: &str) -> Option<[f64; 2]> {
     let folder = shared(&format!("data/realruns/{run}"))?;
     let told = Desk::new().run(&format!("validate-run {} --format json {more}", folder.display()));
-    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert_eq!(told.code, 0, "{}", told.err);
     let comparison: Value = serde_json::from_str(&told.out).expect("it prints JSON");
     let error = |name: &str| {
         let metrics = comparison["metrics"].as_array().expect("a list");

@@ -1,6 +1,8 @@
 //! Predictions held against measurements: folders of recorded runs that the tests write, and those that are shared.
 
 mod calibration;
+#[path = "../desk/mod.rs"]
+mod desk;
 mod documents;
 mod folders;
 mod points;
@@ -10,52 +12,15 @@ mod shared;
 #[path = "../shared_files/mod.rs"]
 mod shared_files;
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Output;
-
-use assert_cmd::Command;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// A folder to run in.
-struct Desk {
-    folder: TempDir,
-}
-
-/// What a command came to.
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
-}
+use desk::Desk;
 
 impl Desk {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("it is in the folder")).expect("a folder can be made");
-        fs::write(path, text).expect("it can be written");
-    }
-
     /// A run's folder.
     fn run_folder(&self, name: &str, run: &Value, requests: &str) {
         self.write(&format!("{name}/run.json"), &format!("{run:#}"));
         self.write(&format!("{name}/requests.csv"), requests);
-    }
-
-    /// Runs the program with the words of `arguments`.
-    fn run(&self, arguments: &str) -> Told {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
-        let words = arguments.split_whitespace();
-        Told::of(&command.args(words).current_dir(self.folder.path()).output().expect("it starts"))
     }
 
     /// Runs the program, which must succeed, and gives what it printed as JSON.
@@ -63,14 +28,6 @@ impl Desk {
         let told = self.run(&format!("{arguments} --format json"));
         assert_eq!(told.code, 0, "{arguments}\n{}", told.err);
         serde_json::from_str(&told.out).expect("it prints JSON")
-    }
-}
-
-impl Told {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("what is printed is text");
-        let code = output.status.code().expect("it ended by itself");
-        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 }
 

@@ -1,0 +1,45 @@
+//! A folder in which the program runs.
+
+use std::fs;
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// The folder and what is in it.
+pub struct Desk {
+    folder: TempDir,
+}
+
+/// What a command came to.
+pub struct Told {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("it is in the folder")).expect("a folder can be made");
+        fs::write(path, text).expect("it can be written");
+    }
+
+    /// Runs the program with the words of `arguments`.
+    pub fn run(&self, arguments: &str) -> Told {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
+        let words = arguments.split_whitespace();
+        let output = command.args(words).current_dir(self.folder.path()).output().expect("it starts");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("what is printed is text");
+        let code = output.status.code().expect("it ended by itself");
+        Told { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
