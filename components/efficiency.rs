@@ -1,8 +1,8 @@
 //! Efficiency curves of a device's kernels: the coefficients. `oracle-systems::costing::curves` is what they mean.
 //!
-//! A coefficient that ends in `_share` is a share of a peak (or a weight) between 0 and 1, one in `_us`, `_ns` or `_ps` is a time,
-//! which is the device's own and does not scale with its peaks. All are fitted to measured kernels but those that a catalog
-//! file names as taken over.
+//! A coefficient that ends in `_share` is a share of a peak (or a weight) between 0 and 1, one in `_us`, `_ns` or `_ps` is a
+//! time, which is the device's own and does not scale with its peaks. All are fitted to measured kernels but those that a
+//! catalog file names as taken over.
 
 use serde::{Deserialize, Serialize};
 
@@ -211,28 +211,6 @@ pub struct DecodeAttentionCurve {
     /// reads again; 0 where a group reads them once.
     #[serde(default)]
     pub mixed_kept_mb: f64,
-}
-
-impl DecodeAttentionCurve {
-    /// With what an 8-bit KV cache costs by another curve.
-    #[must_use]
-    pub const fn with_narrow_of(mut self, other: &Self) -> Self {
-        self.narrow_kv_share = other.narrow_kv_share;
-        self.narrow_kv_launch_us = other.narrow_kv_launch_us;
-        self.narrow_kv_head_ns = other.narrow_kv_head_ns;
-        self
-    }
-
-    /// Takes what decodes take beside prompts from another curve, at `processor_ratio` times as many multiprocessors: they divide tiles
-    /// among them, and each walks a context as fast.
-    pub fn take_over_mixed(&mut self, other: &Self, processor_ratio: f64) {
-        let divided_ns = |ns: f64| (ns / processor_ratio * 1e3).round() / 1e3;
-        self.mixed_rows = other.mixed_rows;
-        self.mixed_block_ns = divided_ns(other.mixed_block_ns);
-        self.mixed_head_ns = divided_ns(other.mixed_head_ns);
-        self.mixed_walk_ns = other.mixed_walk_ns;
-        self.mixed_kept_mb = other.mixed_kept_mb;
-    }
 }
 
 /// Kernels that only stream bytes.

@@ -11,6 +11,7 @@ use oracle_systems::costing::curves::{
 
 use super::fit::{Point, errors, fit, hold_out};
 use super::operators::{Decode, decode_s, fit_gemm, gemm};
+use super::taken_over::{take_over_mixed, with_narrow_of};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
 use crate::measured::{AttentionLine, DenseLine, PerSequenceLine, Profile, Timed, read};
 
@@ -140,7 +141,7 @@ fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitt
     let decode = |curve: &DecodeAttentionCurve, work: &Decode| decode_s(curve, &peaks, work);
     let (known, held_out) = hold_out(&points.decodes);
     let curves = &mut fitted.curves;
-    let start = starts::DECODE_ATTENTION.with_narrow_of(&curves.decode_attention);
+    let start = with_narrow_of(starts::DECODE_ATTENTION, &curves.decode_attention);
     let curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, decode);
     fitted.errors.push(errors("decode_attention", &held_out, |work| decode(&curve, work)));
     curves.decode_attention = curve;
@@ -153,7 +154,7 @@ fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitt
     let (known, held_out) = hold_out(&points.mixed);
     curves.decode_attention =
         fit(&curves.decode_attention, &starts::MIXED_COEFFICIENTS, &known, calibration.most_points, predict);
-    curves.decode_attention_multi_head.take_over_mixed(&curves.decode_attention, 1.0);
+    take_over_mixed(&mut curves.decode_attention_multi_head, &curves.decode_attention, 1.0);
     fitted.errors.push(errors("attention, mixed batches", &held_out, |work| predict(&curves.decode_attention, work)));
 }
 

@@ -11,6 +11,7 @@ mod gate;
 mod layers;
 mod operators;
 mod starts;
+mod taken_over;
 
 use oracle_components::device::DeviceSpec;
 use oracle_components::efficiency::EfficiencyCurves;
@@ -19,6 +20,7 @@ use oracle_systems::costing::curves::Peaks;
 
 use crate::catalog::FitError;
 pub use crate::measured::{KernelFiles, MeasuredError};
+pub use taken_over::take_over_mixed;
 
 /// Where fits are made.
 #[derive(Clone, Copy, Debug)]

@@ -12,6 +12,7 @@ use oracle_systems::costing::curves::{
 };
 
 use super::fit::{Point, errors, fit, fit_from_each, hold_out};
+use super::taken_over::{take_over_mixed, with_narrow_of};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
 use crate::measured::{DecodeLine, GemmLine, PrefillLine, Timed, read};
 
@@ -211,9 +212,9 @@ fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut 
 /// Where the fit starts: what the measurements do not tell as it was.
 fn decode_start(was: &DecodeAttentionCurve, is_multi_head: bool, is_narrow_measured: bool) -> DecodeAttentionCurve {
     let mut start = starts::DECODE_ATTENTION;
-    start.take_over_mixed(was, 1.0);
+    take_over_mixed(&mut start, was, 1.0);
     if !is_narrow_measured {
-        start = start.with_narrow_of(was);
+        start = with_narrow_of(start, was);
     }
     // A query head is a tile of its own beside prompts in FlashAttention 2.
     if was.mixed_rows > 0.0 { starts::whole_contexts(start, is_multi_head) } else { start }

@@ -2,7 +2,7 @@
 
 use super::args::CalibrateKernels;
 use super::{Failure, print, tell};
-use crate::calibrate::{Calibration, KernelFiles, fit_kernels};
+use crate::calibrate::{Calibration, KernelFiles, fit_kernels, take_over_mixed};
 use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
 use crate::measured::layers_folder;
 
@@ -55,7 +55,7 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
     let mut base = named(from)?.clone();
     if let Some(other) = command.mixed_from.as_deref().map(named).transpose()? {
         for curve in [&mut base.decode_attention, &mut base.decode_attention_multi_head] {
-            curve.take_over_mixed(&other.decode_attention, calibration.processors / other.processors);
+            take_over_mixed(curve, &other.decode_attention, calibration.processors / other.processors);
         }
     }
     if files.experts.is_some() {

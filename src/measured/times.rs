@@ -16,6 +16,7 @@ use oracle_components::kernel_times::{
     DecodeLines, Heads, KernelTimes, Line, PrefillTimes, Prompts, RowKernel, RowTimes,
 };
 use oracle_components::model::ModelArchitecture;
+use oracle_systems::costing::ATTENTION_STREAM_KERNELS;
 
 use super::line_fit::{DecodePoint, line};
 use super::lines::read_table;
@@ -26,8 +27,6 @@ use super::{
 
 /// Bytes of a 16-bit element.
 const ELEMENT_BYTES: f64 = 2.0;
-/// Kernels of a layer that are priced as one stream: two norms, rotary embedding, write to the KV cache.
-const ATTENTION_STREAMS: f64 = 4.0;
 /// Bytes that the sampler moves for each entry of the vocabulary: 16 bits in, 32 bits written and read.
 const SAMPLED_BYTES: f64 = 2.0 + 4.0 + 4.0;
 /// Shorter contexts than these tell little of the slope of decodes: inside vLLM, and of a kernel alone.
@@ -221,7 +220,7 @@ fn streams(profile: &Profile<'_>, layers: &BTreeMap<String, Rows>) -> Vec<RowTim
         streams.extend(sum(layers, parts).map(|seconds| row_times(kernel, seconds)));
     };
     if !model.qk_norm {
-        let kernel = RowKernel::Stream { kernels: ATTENTION_STREAMS, bytes_per_row: attention_bytes };
+        let kernel = RowKernel::Stream { kernels: ATTENTION_STREAM_KERNELS, bytes_per_row: attention_bytes };
         add(kernel, &[("layernorm", norms), ("rotary_emb", 1.0)]);
     }
     if model.gated_mlp {

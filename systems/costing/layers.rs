@@ -22,10 +22,12 @@ use super::weights::{
     expert_dtype, kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, wide_dtype,
 };
 
-/// Two norms (with the residual), rotary embedding, KV write.
-const ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: 4.0, kv_writes: 1.0 };
+/// Kernels around the attention of a layer that are priced as one stream: two norms (with the residual), rotary embedding,
+/// KV write.
+pub const ATTENTION_STREAM_KERNELS: f64 = 4.0;
+const ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: ATTENTION_STREAM_KERNELS, kv_writes: 1.0 };
 /// The same with latent attention, whose write no measured attention holds.
-const LATENT_ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: 4.0, kv_writes: 0.0 };
+const LATENT_ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: ATTENTION_STREAM_KERNELS, kv_writes: 0.0 };
 
 /// What of the model a stage holds.
 #[derive(Clone, Copy, Debug, PartialEq)]

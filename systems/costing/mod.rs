@@ -38,6 +38,7 @@ mod tables;
 mod timing;
 pub mod weights;
 
+pub use layers::ATTENTION_STREAM_KERNELS;
 pub use rates::{gpu_peak_flops, peak_flops};
 pub use shape::StepShape;
 pub use step::{PreparedStep, StepCost, StepWork};
