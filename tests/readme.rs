@@ -64,7 +64,7 @@ fn what_the_readme_shows_is_what_happens() {
     std::os::unix::fs::symlink(root.join("configs"), folder.path().join("configs")).expect("a link can be made");
     let python = python_support::python();
     let (mut last, mut commands) = (String::new(), 0);
-    for block in blocks(&readme.clone()) {
+    for block in blocks(&readme) {
         match block.language.as_str() {
             "csv" => {
                 let name = if block.text.starts_with("m,n,k,") { "gemm.csv" } else { "traffic.csv" };
