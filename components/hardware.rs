@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 
 use crate::record::{GpuTotals, LinkTotals};
-use crate::scenario::GpuSpec;
+use crate::scenario::{EngineIndex, GpuIndex, GpuSpec, LinkIndex};
 use crate::time::SimTime;
 
 /// A GPU.
@@ -26,4 +26,34 @@ pub struct Link {
     pub busy_until: SimTime,
     /// What it has carried.
     pub totals: LinkTotals,
+}
+
+/// A GPU as its engine sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineGpu {
+    /// The entity.
+    pub entity: Entity,
+    /// Its index in the scenario.
+    pub index: GpuIndex,
+    /// Peak FLOP/s of the products that its model runs.
+    pub peak_flops: f64,
+    /// Peak memory bandwidth, in bytes per second.
+    pub peak_bytes_per_s: f64,
+}
+
+/// What an engine runs on.
+#[derive(Component, Clone, Debug)]
+pub struct EngineHardware {
+    /// The engine's index.
+    pub engine: EngineIndex,
+    /// Its GPUs.
+    pub gpus: Vec<EngineGpu>,
+    /// What of each GPU's time it has.
+    pub gpu_share: f64,
+    /// Links that its collectives cross, once for each hop that does, with their bytes per second.
+    pub ring_links: Vec<(LinkIndex, f64)>,
+    /// Links that its activations cross from stage to stage, the same way.
+    pub stage_links: Vec<(LinkIndex, f64)>,
+    /// Links that its tokens cross on their way to experts elsewhere, the same way.
+    pub exchange_links: Vec<(LinkIndex, f64)>,
 }

@@ -142,6 +142,19 @@ pub struct RemotePrefill {
     pub loaded: Option<SimTime>,
 }
 
+/// How a request ends.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// When.
+    pub completion: SimTime,
+    /// How.
+    pub status: Status,
+    /// Why.
+    pub reason: Reason,
+    /// Output tokens of a response that leaves as a whole, now.
+    pub whole_response_tokens: Option<u32>,
+}
+
 /// A request's life, written once it has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestRecord {
@@ -287,6 +300,10 @@ impl IntervalRow {
         }
     }
 }
+
+/// Rows of intervals that have passed, on their way to the sink.
+#[derive(Debug, Default)]
+pub struct FinishedRows(pub Vec<IntervalRow>);
 
 /// Totals of an engine over the whole run.
 #[derive(Clone, Debug, Default, PartialEq)]

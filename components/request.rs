@@ -70,3 +70,12 @@ impl Request {
         self.spec.arrival.saturating_add(self.spec.timeout)
     }
 }
+
+/// A request on its way to its engine.
+#[derive(Debug)]
+pub struct Routed {
+    /// The request.
+    pub request: Request,
+    /// Output tokens within the engine's limit.
+    pub target_tokens: u32,
+}

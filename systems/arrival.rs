@@ -8,15 +8,14 @@ use bevy_ecs::query::QueryData;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running};
-use oracle_components::record::{PrefixEvent, Reason, Status};
-use oracle_components::request::{Request, RequestSpec};
+use oracle_components::record::{End, PrefixEvent, Reason, Status};
+use oracle_components::request::{Request, RequestSpec, Routed};
 use oracle_components::resources::{Coupling, Timeline};
 use oracle_components::scenario::Role;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::clock::{advance, advance_within_window, next_arrival, next_boundary, wake_at};
 use crate::epoch::may_admit;
-use crate::retire::End;
 use crate::transfer::Network;
 use crate::world::{Doors, Gate, Hub};
 
@@ -64,15 +63,6 @@ impl ArrivalPartsItem<'_, '_> {
 
 /// Most arrivals of a tick, but for those of one instant.
 const TICK_ARRIVALS: u32 = 1024;
-
-/// A request on its way to its engine.
-#[derive(Debug)]
-pub struct Routed {
-    /// The request.
-    pub request: Request,
-    /// Output tokens within the engine's limit.
-    target_tokens: u32,
-}
 
 /// What became of the next arrival.
 pub enum Arrival {

@@ -6,7 +6,7 @@
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Plan, Queues, Running, StepClock, Waiting};
-use oracle_components::hardware::Gpu;
+use oracle_components::hardware::{EngineHardware, Gpu};
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
 use oracle_components::record::{EngineTotals, Outcome, Status, Stop};
@@ -15,7 +15,7 @@ use oracle_components::scenario::{EngineSpec, PrefixCaching, Scenario, Scheduler
 
 use crate::costing::gpu_peak_flops;
 use crate::kv;
-use crate::world::{EngineHardware, Hub};
+use crate::world::Hub;
 
 /// Engines whose loads are summed up a tick, on average.
 const LOADS_A_TICK: usize = 64;

@@ -5,26 +5,13 @@ use std::cmp::Reverse;
 
 use bevy_ecs::prelude::Entity;
 use oracle_components::SimTime;
-use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
+use oracle_components::record::{End, PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
 use oracle_components::resources::{Coupling, FollowUp, Timeline};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
 use crate::world::{Doors, Hub, Place};
-
-/// How a request ends.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// When.
-    pub completion: SimTime,
-    /// How.
-    pub status: Status,
-    /// Why.
-    pub reason: Reason,
-    /// Output tokens of a response that leaves as a whole, now.
-    pub whole_response_tokens: Option<u32>,
-}
 
 impl Hub {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no

@@ -7,14 +7,10 @@ use std::collections::VecDeque;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::record::{IntervalRow, Subject};
+use oracle_components::hardware::EngineHardware;
+use oracle_components::record::{FinishedRows, IntervalRow, Subject};
 
 use crate::costing::StepWork;
-use crate::world::EngineHardware;
-
-/// Rows of intervals that have passed, on their way to the sink.
-#[derive(Debug, Default)]
-pub struct FinishedRows(pub Vec<IntervalRow>);
 
 /// What happened in a span of an engine's time.
 #[derive(Clone, Copy, Debug, Default)]

@@ -16,10 +16,11 @@ use oracle_components::engine::{EngineLedger, StepClock};
 use oracle_components::hardware::Gpu;
 use oracle_components::kv::KvPool;
 use oracle_components::record::EngineTotals;
+use oracle_components::request::Routed;
 use oracle_components::resources::Timeline;
 use oracle_components::scenario::{GpuIndex, Scenario};
 
-use crate::arrival::{Routed, arrive};
+use crate::arrival::arrive;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
 use crate::executor::{Bell, InOrder, Stopwatch};

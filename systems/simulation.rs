@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use oracle_components::SimTime;
 use oracle_components::hardware::Link;
-use oracle_components::record::{GpuTotals, LinkTotals, Outcome, Stop};
+use oracle_components::record::{FinishedRows, GpuTotals, LinkTotals, Outcome, Stop};
 use oracle_components::resources::Coupling;
 use oracle_components::scenario::{Role, Routing, Scenario};
 
@@ -15,7 +15,6 @@ use crate::clock::beginning;
 use crate::loose::Loose;
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
-use crate::series::FinishedRows;
 use crate::shard::{PHASES, Shard};
 use crate::spawn::{gates, prices, spawn_links};
 use crate::stop::{stop_at, stop_links_at};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
-use oracle_components::hardware::{Gpu, Link};
+use oracle_components::hardware::{EngineGpu, EngineHardware, Gpu, Link};
 use oracle_components::pools::Remote;
 use oracle_components::record::{GpuTotals, LinkTotals};
 use oracle_components::scenario::{EngineIndex, EngineSpec, GpuIndex, LinkIndex, Role, Scenario};
@@ -17,7 +17,7 @@ use crate::epoch::no_epoch;
 use crate::kv;
 use crate::scheduling::{empty_queues, nothing_running};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::{Brought, CostModel, EngineGpu, EngineHardware, Gate, PricedBatch, Prices};
+use crate::world::{Brought, CostModel, Gate, PricedBatch, Prices};
 
 /// Prices of the engines of a scenario, shared by those that cost the same.
 pub fn prices(scenario: &Scenario) -> Vec<Arc<Prices>> {

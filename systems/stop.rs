@@ -3,13 +3,13 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use oracle_components::SimTime;
-use oracle_components::record::{Reason, Status};
+use oracle_components::record::{End, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::epoch::blocks_needed;
 use crate::kv;
-use crate::retire::{End, record_of};
+use crate::retire::record_of;
 use crate::scheduling::{Departure, Finished, end_steps, leave, seen_until};
 use crate::transfer::{Network, book};
 use crate::world::{EngineParts, Hub};

@@ -8,13 +8,14 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Running, StepClock};
-use oracle_components::hardware::{Gpu, Link};
+use oracle_components::hardware::{EngineHardware, Gpu, Link};
+use oracle_components::record::FinishedRows;
 use oracle_components::resources::Coupling;
 use oracle_components::scenario::LinkIndex;
 
 use crate::costing::StepWork;
-use crate::series::{FinishedRows, LinkSeries};
-use crate::world::{Booking, Brought, EngineHardware, Hub, Stretch, Unbooked};
+use crate::series::LinkSeries;
+use crate::world::{Booking, Brought, Hub, Stretch, Unbooked};
 
 /// The links of the world.
 #[derive(SystemParam)]

@@ -6,19 +6,19 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
+use oracle_components::hardware::EngineHardware;
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
-use oracle_components::record::RequestRecord;
+use oracle_components::record::{End, FinishedRows, RequestRecord};
+use oracle_components::request::Routed;
 use oracle_components::resources::Timeline;
-use oracle_components::scenario::{EngineIndex, GpuIndex, LinkIndex, Role, SchedulerSpec};
+use oracle_components::scenario::{LinkIndex, Role, SchedulerSpec};
 
-use crate::arrival::Routed;
 use crate::costing::{PreparedStep, StepCost, StepShape, StepWork};
 use crate::executor::Bell;
 use crate::ports::{RecordSink, RequestSource};
-use crate::retire::End;
 use crate::router::Router;
-use crate::series::{EngineSeries, FinishedRows};
+use crate::series::EngineSeries;
 
 /// What the whole world shares. One resource, since each look-up costs a tick some nanoseconds.
 #[derive(Resource)]
@@ -222,36 +222,6 @@ pub struct Unbooked {
     pub streamed_bytes: f64,
     /// How long each link to the client carried them.
     pub streaming: Vec<SimTime>,
-}
-
-/// A GPU as its engine sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct EngineGpu {
-    /// The entity.
-    pub entity: Entity,
-    /// Its index in the scenario.
-    pub index: GpuIndex,
-    /// Peak FLOP/s of the products that its model runs.
-    pub peak_flops: f64,
-    /// Peak memory bandwidth, in bytes per second.
-    pub peak_bytes_per_s: f64,
-}
-
-/// What an engine runs on.
-#[derive(Component, Clone, Debug)]
-pub struct EngineHardware {
-    /// The engine's index.
-    pub engine: EngineIndex,
-    /// Its GPUs.
-    pub gpus: Vec<EngineGpu>,
-    /// What of each GPU's time it has.
-    pub gpu_share: f64,
-    /// Links that its collectives cross, once for each hop that does, with their bytes per second.
-    pub ring_links: Vec<(LinkIndex, f64)>,
-    /// Links that its activations cross from stage to stage, the same way.
-    pub stage_links: Vec<(LinkIndex, f64)>,
-    /// Links that its tokens cross on their way to experts elsewhere, the same way.
-    pub exchange_links: Vec<(LinkIndex, f64)>,
 }
 
 /// All of an engine.

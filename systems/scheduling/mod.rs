@@ -16,13 +16,12 @@ use std::cmp::Reverse;
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::Admission;
-use oracle_components::record::{Reason, Status};
+use oracle_components::record::{End, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::kv::Names;
-use crate::retire::End;
 use crate::transfer::keep;
 use crate::world::{EngineParts, EngineView, Hub};
 
