@@ -12,8 +12,8 @@ use oracle_components::scenario::{EngineSpec, ExpertExchange, ExpertParallel, Sc
 
 use super::collectives::Ring;
 use super::shape::Feature;
-use super::stage::{Collective, hidden_bytes};
-use super::timing::{Contention, GroupTimings, Timing};
+use super::timing::{Collective, Contention, GroupTimings, Timing};
+use super::traffic::hidden_bytes;
 
 /// The ranks that share the experts, those of other engines among them.
 #[derive(Clone, Copy, Debug, PartialEq)]

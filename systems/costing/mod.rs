@@ -6,7 +6,7 @@
 //! - [`weights`]: parameters, weight bytes by stage and rank, KV bytes;
 //! - `operator`, `layers`: the forward pass as a short list of operators, each a kind of layer × how many there are;
 //! - `rates`: [`peak_flops`], FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
-//!   `timing`: collectives as measured; `exchange`: tokens to experts elsewhere and back;
+//!   `timing`: collectives as measured; `traffic`: bytes between ranks; `exchange`: tokens to experts elsewhere and back;
 //! - `stage`: operators in seconds on the GPUs of one pipeline stage, at constant efficiency; `stage_curves`: the same by
 //!   efficiency curves, whose formulas are [`curves`]; `decode_attention`: what is linear in the summed context;
 //! - `tables`, `attention_tables`: a user's own measurements, on top of the curves;
@@ -36,6 +36,7 @@ pub mod step;
 mod table_gaps;
 mod tables;
 mod timing;
+mod traffic;
 pub mod weights;
 
 pub use layers::ATTENTION_STREAM_KERNELS;

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use oracle_components::collectives::GroupFabric;
-use oracle_components::model::Attention;
 use oracle_components::scenario::{EngineSpec, KernelLaunch, Scenario};
 
 use super::collectives::{LinkSharing, Ring, Wire, contention};
@@ -20,7 +19,8 @@ use super::rates::Rates;
 use super::roofline;
 use super::shape::{Feature, FeatureRules, Features};
 use super::stage_curves::CurveKernels;
-use super::timing::{Contention, GroupTimings, Timing};
+use super::timing::{Collective, Contention, GroupTimings};
+use super::traffic::{all_reduces, cache_exchange, hidden_bytes, logit_bytes};
 use super::weights::stage_layers;
 
 /// Most kinds of stages that are told apart.
@@ -64,23 +64,6 @@ impl Kernel {
         let seconds = |term: &Term| term.amount * features.get(term.feature);
         let [first, second, third] = &self.memory_s;
         self.layers * roofline(seconds(&self.compute_s), seconds(first) + seconds(second) + seconds(third))
-    }
-}
-
-/// Collectives that are not linear in what they move.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Collective {
-    /// How many a pass.
-    pub(crate) times: f64,
-    pub(crate) timing: Timing,
-    pub(crate) rows: Feature,
-    pub(crate) bytes_per_row: f64,
-}
-
-impl Collective {
-    #[inline]
-    fn seconds(&self, features: &Features) -> f64 {
-        self.times * self.timing.seconds(self.bytes_per_row * features.get(self.rows))
     }
 }
 
@@ -399,32 +382,4 @@ fn collectives(engine: &EngineSpec, plan: &StagePlan) -> Vec<Collective> {
         collectives.extend(expert_exchange(group, plan.layers.moe));
     }
     collectives
-}
-
-/// All-reduces a pass through a stage.
-pub(crate) fn all_reduces(layers: &StageLayers) -> f64 {
-    2.0 * layers.layers() + f64::from(u8::from(layers.first))
-}
-
-/// Bytes of a decoded token's queries that are gathered, and of partial outputs that are reduced and scattered, among the
-/// ranks that share the cache: those of the heads of all of them.
-pub(crate) fn cache_exchange(engine: &EngineSpec) -> (f64, f64) {
-    let model = &engine.model;
-    let heads = f64::from(model.heads) / f64::from(engine.tensor_parallel.max(1));
-    let gathered = heads * f64::from(engine.decode_context_parallel) * model.activation_dtype.bytes();
-    let (query, output) = match model.attention {
-        Attention::Grouped => (model.head_dim, model.head_dim),
-        Attention::Latent { kv_lora_rank, rope_head_dim, .. } => (kv_lora_rank + rope_head_dim, kv_lora_rank),
-    };
-    (gathered * f64::from(query), gathered * f64::from(output))
-}
-
-/// Bytes of a token's hidden vector.
-pub(crate) fn hidden_bytes(engine: &EngineSpec) -> f64 {
-    f64::from(engine.model.hidden) * engine.model.activation_dtype.bytes()
-}
-
-/// Bytes of a row of logits.
-pub(crate) fn logit_bytes(engine: &EngineSpec) -> f64 {
-    f64::from(engine.model.vocab) * engine.model.activation_dtype.bytes()
 }

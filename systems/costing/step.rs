@@ -27,10 +27,8 @@ use super::layers::{DecodeAttention, ExpertLoad, ModelRank, StageLayers};
 use super::rates::Rates;
 use super::roofline;
 use super::shape::{ExpertRanks, Feature, FeatureRules, Features, StepShape};
-use super::stage::{
-    BatchTerms, MAX_STAGE_KINDS, StageKind, all_reduces, cache_exchange, hidden_bytes, layers_of_stage, logit_bytes,
-    stage_kinds,
-};
+use super::stage::{BatchTerms, MAX_STAGE_KINDS, StageKind, layers_of_stage, stage_kinds};
+use super::traffic::{all_reduces, cache_exchange, hidden_bytes, logit_bytes};
 
 /// What the steps of one engine cost.
 #[derive(Clone, Debug, PartialEq)]

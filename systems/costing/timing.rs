@@ -12,6 +12,7 @@
 use oracle_components::collectives::{Fabric, GroupFabric, MOST_PROTOCOLS, RankProtocols};
 
 use super::collectives::{Ring, Wire};
+use super::shape::{Feature, Features};
 
 /// A collective operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,23 @@ pub enum Operation {
     ReduceScatter,
     /// Every rank has a part from each.
     AllToAll,
+}
+
+/// Collectives that are not linear in what they move.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Collective {
+    /// How many a pass.
+    pub(crate) times: f64,
+    pub(crate) timing: Timing,
+    pub(crate) rows: Feature,
+    pub(crate) bytes_per_row: f64,
+}
+
+impl Collective {
+    #[inline]
+    pub(crate) fn seconds(&self, features: &Features) -> f64 {
+        self.times * self.timing.seconds(self.bytes_per_row * features.get(self.rows))
+    }
 }
 
 /// Seconds of an operation among `ranks` ranks over measured links that nothing else crosses, by the bytes of its tensor.
