@@ -17,5 +17,6 @@ pub mod resources;
 pub mod scenario;
 pub mod sequence;
 pub mod time;
+pub mod work;
 
 pub use time::SimTime;

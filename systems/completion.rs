@@ -6,8 +6,9 @@
 use bevy_ecs::prelude::*;
 use oracle_components::request::Request;
 use oracle_components::sequence::Sequence;
+use oracle_components::work::Brought;
 
-use crate::world::{Brought, Hub};
+use crate::world::Hub;
 
 /// Ends the requests that the engines that are due have brought to an end.
 pub fn complete(

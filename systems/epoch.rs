@@ -15,9 +15,10 @@ use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
 
 use crate::clock::{next_arrival, wake_at};
-use crate::costing::StepShape;
+use crate::costing::{CostModel, PricedBatch, StepShape};
 use crate::kv;
-use crate::world::{CostModel, Hub, PricedBatch};
+use crate::running::{classes_from, next_finish};
+use crate::world::Hub;
 
 /// Steps ahead after an arrival has cut an epoch; doubled each time one runs out uncut.
 const FIRST_HORIZON_STEPS: usize = 16;
@@ -137,37 +138,6 @@ pub fn may_admit(engine: &Engine, running: &Running, queues: &Queues, admission:
     admission == Admission::Open || (seats_left && (queues.waiting_count == 0 || may_jump_the_queue))
 }
 
-/// How many decodes take a block in the step with this number.
-#[must_use]
-pub fn blocks_needed(running: &Running, step: u64) -> u32 {
-    *classes_from(running, step).next().expect("a block has tokens")
-}
-
-/// How many blocks decodes take in `steps` steps from the one with number `first` on.
-#[must_use]
-pub fn blocks_over(running: &Running, first: u64, steps: u64) -> u64 {
-    let block = running.residues.len() as u64;
-    // Every decode takes one block in as many steps as a block has tokens.
-    let rounds = steps / block * u64::from(running.decodes);
-    rounds + classes_from(running, first).take((steps % block) as usize).map(|&blocks| u64::from(blocks)).sum::<u64>()
-}
-
-/// How many decodes take a block in each step from the one with number `step` on, round and round.
-fn classes_from(running: &Running, step: u64) -> impl Iterator<Item = &u32> {
-    let block = running.residues.len();
-    let mut class = (block - (step % block as u64) as usize) % block;
-    std::iter::from_fn(move || {
-        let blocks = &running.residues[class];
-        class = if class == 0 { block } else { class } - 1;
-        Some(blocks)
-    })
-}
-
-/// The step count at which the next decoding sequence has its target; `u64::MAX` without one.
-fn next_finish(running: &Running) -> u64 {
-    running.finishes.peek().map_or(u64::MAX, |&Reverse((step, ..))| step)
-}
-
 /// The earliest deadline of a sequence that lives.
 fn next_deadline(queues: &Queues) -> SimTime {
     queues.deadlines.peek().map_or(SimTime::NEVER, |&Reverse((deadline, ..))| deadline)
@@ -178,12 +148,6 @@ fn next_event(remote: &Remote, boundary: SimTime) -> SimTime {
     let load = remote.loading.range((boundary + SimTime(1), 0)..).next().map(|(&(loaded, _), _)| loaded);
     let hold = remote.holds.first_key_value().map(|(&(until, _), _)| until);
     load.into_iter().chain(hold).min().unwrap_or(SimTime::NEVER)
-}
-
-/// KV tokens that decodes attend to in the `steps` steps after the last boundary, summed: each step one more a decode.
-#[must_use]
-pub fn summed_context(running: &Running, steps: u64) -> u64 {
-    steps * running.decode_context + u64::from(running.decodes) * (steps * (steps + 1) / 2)
 }
 
 /// Adapts how far an engine runs ahead to whether its last epoch was cut.

@@ -13,9 +13,10 @@ use oracle_components::scenario::{EngineIndex, KvPaths, Role, Scenario};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::arrival::ArrivalParts;
+use crate::kv::names;
 use crate::memory::kv_bytes_per_token;
 use crate::router::Router;
-use crate::scheduling::{load_blocks, names};
+use crate::scheduling::load_blocks;
 use crate::transfer::Network;
 use crate::world::Hub;
 

@@ -5,7 +5,8 @@
 //! up the oldest first. So a chain can be counted instead of listed, and a look-up costs one step a segment.
 
 use oracle_components::kv::{FreeEntry, KeyMap, KvPool, Owner, Segment, Tail};
-use oracle_components::request::{PrefixSegment, RequestId};
+use oracle_components::request::{PrefixSegment, Request, RequestId};
+use oracle_components::scenario::PrefixCaching;
 
 /// Stale entries that the queue may hold before it is swept.
 const STALE_ENTRIES_KEPT: usize = 256;
@@ -77,6 +78,13 @@ impl<'a> Names<'a> {
     fn tail_start(&self) -> u32 {
         self.segments.iter().map(|segment| segment.tokens).sum::<u32>() / self.block_tokens
     }
+}
+
+/// What names a sequence's KV blocks on an engine.
+#[must_use]
+pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32) -> Names<'a> {
+    let segments: &[_] = if caching == PrefixCaching::Full { &request.spec.prefix } else { &[] };
+    Names { segments, tail_key: request.spec.tail_key, block_tokens }
 }
 
 /// A pool of `total` empty blocks.

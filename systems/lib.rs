@@ -9,7 +9,6 @@
 
 pub mod costing;
 pub mod invariants;
-pub mod memory;
 pub mod ports;
 pub mod router;
 
@@ -22,6 +21,7 @@ mod handover;
 mod kv;
 mod loose;
 mod retire;
+mod running;
 mod scheduling;
 mod series;
 mod shard;
@@ -31,4 +31,5 @@ mod stop;
 mod transfer;
 mod world;
 
+pub use costing::memory;
 pub use simulation::{Progress, Simulation};

@@ -15,6 +15,7 @@ use oracle_components::record::{FinishedRows, IntervalRow, LinkTotals, RequestRe
 use oracle_components::request::{RequestSpec, Routed};
 use oracle_components::resources::Coupling;
 use oracle_components::scenario::Scenario;
+use oracle_components::work::Booking;
 use rayon::prelude::*;
 
 use crate::arrival::{Arrival, next_through_the_gate};
@@ -26,7 +27,7 @@ use crate::shard::{Shard, empty_hub, sink_of};
 use crate::spawn::{gates, prices, spawn_links};
 use crate::stop::{stop_at, stop_links_at};
 use crate::transfer::Network;
-use crate::world::{Booking, Doors, Hub, Place};
+use crate::world::{Doors, Hub, Place};
 
 /// Most engines of a shard: few enough for their data to stay in a core's cache.
 const SHARD_ENGINES: usize = 32;

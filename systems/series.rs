@@ -9,8 +9,7 @@ use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::hardware::EngineHardware;
 use oracle_components::record::{FinishedRows, IntervalRow, Subject};
-
-use crate::costing::StepWork;
+use oracle_components::work::StepWork;
 
 /// What happened in a span of an engine's time.
 #[derive(Clone, Copy, Debug, Default)]

@@ -22,6 +22,7 @@ use oracle_components::scenario::{GpuIndex, Scenario};
 
 use crate::arrival::arrive;
 use crate::completion::complete;
+use crate::costing::Prices;
 use crate::epoch::cost_steps;
 use crate::executor::{Bell, InOrder, Stopwatch};
 use crate::handover::{Pools, hand_over};
@@ -30,7 +31,7 @@ use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
 use crate::spawn::spawn_engines;
 use crate::transfer::transfer;
-use crate::world::{Doors, Hub, Prices};
+use crate::world::{Doors, Hub};
 
 /// The schedule of a tick.
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]

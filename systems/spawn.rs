@@ -11,13 +11,15 @@ use oracle_components::hardware::{EngineGpu, EngineHardware, Gpu, Link};
 use oracle_components::pools::Remote;
 use oracle_components::record::{GpuTotals, LinkTotals};
 use oracle_components::scenario::{EngineIndex, EngineSpec, GpuIndex, LinkIndex, Role, Scenario};
+use oracle_components::work::Brought;
 
-use crate::costing::{StepCost, peak_flops};
+use crate::costing::{CostModel, PricedBatch, Prices, StepCost, peak_flops};
 use crate::epoch::no_epoch;
 use crate::kv;
-use crate::scheduling::{empty_queues, nothing_running};
+use crate::running::nothing_running;
+use crate::scheduling::empty_queues;
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::{Brought, CostModel, Gate, PricedBatch, Prices};
+use crate::world::Gate;
 
 /// Prices of the engines of a scenario, shared by those that cost the same.
 pub fn prices(scenario: &Scenario) -> Vec<Arc<Prices>> {

@@ -12,10 +12,10 @@ use oracle_components::hardware::{EngineHardware, Gpu, Link};
 use oracle_components::record::FinishedRows;
 use oracle_components::resources::Coupling;
 use oracle_components::scenario::LinkIndex;
+use oracle_components::work::{Booking, Brought, StepWork, Stretch, Unbooked};
 
-use crate::costing::StepWork;
 use crate::series::LinkSeries;
-use crate::world::{Booking, Brought, Hub, Stretch, Unbooked};
+use crate::world::Hub;
 
 /// The links of the world.
 #[derive(SystemParam)]
@@ -116,9 +116,9 @@ pub fn keep(brought: &mut Brought, engine: &Engine, interval: SimTime) -> bool {
     if !brought.past.is_empty() {
         return false;
     }
-    let flows = brought.flows(brought.steps);
+    let flows = flows(brought, brought.steps);
     let unbooked = &mut brought.unbooked;
-    if unbooked.is_empty() {
+    if is_empty(unbooked) {
         unbooked.from = brought.from;
         unbooked.to = brought.from;
         unbooked.until = SimTime(brought.from.0 - brought.from.0 % interval.0).saturating_add(interval);
@@ -126,36 +126,33 @@ pub fn keep(brought: &mut Brought, engine: &Engine, interval: SimTime) -> bool {
     if brought.to > unbooked.until {
         return false;
     }
-    unbooked.add(brought.to, work, flows, engine);
+    add(unbooked, brought.to, work, flows, engine);
     brought.work = None;
     true
 }
 
-impl Brought {
-    /// Bytes and number of the flows that so many of the steps sent.
-    fn flows(&self, steps: u64) -> (f64, u64) {
-        (self.flow_bytes, if self.streams { steps } else { 0 })
-    }
+/// Bytes and number of the flows that so many of the steps sent.
+fn flows(brought: &Brought, steps: u64) -> (f64, u64) {
+    (brought.flow_bytes, if brought.streams { steps } else { 0 })
 }
 
-impl Unbooked {
-    fn is_empty(&self) -> bool {
-        self.from == self.to
-    }
+fn is_empty(unbooked: &Unbooked) -> bool {
+    unbooked.from == unbooked.to
+}
 
-    #[inline]
-    fn add(&mut self, to: SimTime, work: StepWork, (flow_bytes, flows): (f64, u64), engine: &Engine) {
-        self.to = to;
-        self.work += work;
-        if flows == 0 {
-            return;
-        }
-        self.streamed_bytes += flow_bytes * flows as f64;
-        self.streaming.resize(engine.egress_rates.len(), SimTime::ZERO);
-        for (busy, &(bytes_per_s, _)) in self.streaming.iter_mut().zip(&engine.egress_rates) {
-            let flow = SimTime::from_secs_f64(flow_bytes / bytes_per_s);
-            *busy += SimTime(flow.0.saturating_mul(flows));
-        }
+/// Adds what steps did to what is kept.
+#[inline]
+fn add(unbooked: &mut Unbooked, to: SimTime, work: StepWork, (flow_bytes, flows): (f64, u64), engine: &Engine) {
+    unbooked.to = to;
+    unbooked.work += work;
+    if flows == 0 {
+        return;
+    }
+    unbooked.streamed_bytes += flow_bytes * flows as f64;
+    unbooked.streaming.resize(engine.egress_rates.len(), SimTime::ZERO);
+    for (busy, &(bytes_per_s, _)) in unbooked.streaming.iter_mut().zip(&engine.egress_rates) {
+        let flow = SimTime::from_secs_f64(flow_bytes / bytes_per_s);
+        *busy += SimTime(flow.0.saturating_mul(flows));
     }
 }
 
@@ -207,9 +204,9 @@ pub fn book(
     let last = Stretch { from: brought.from, to: brought.to, steps: brought.steps, work };
     let mut past = std::mem::take(&mut brought.past);
     for Stretch { from, to, steps, work } in past.drain(..).chain([last]) {
-        let flows = brought.flows(steps);
+        let flows = flows(brought, steps);
         brought.unbooked.from = from;
-        brought.unbooked.add(to, work, flows, engine);
+        add(&mut brought.unbooked, to, work, flows, engine);
         book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
     }
     brought.past = past;
@@ -222,7 +219,7 @@ fn book_kept(
     gpus: &mut Query<&mut Gpu>,
     traffic: &mut Vec<Booking>,
 ) {
-    if unbooked.is_empty() {
+    if is_empty(unbooked) {
         return;
     }
     let span = (unbooked.from, unbooked.to);

@@ -1,7 +1,5 @@
 //! The world as the systems see it: the bundle of an engine's components, and the doors as resources.
 
-use std::sync::{Arc, OnceLock};
-
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
@@ -9,12 +7,13 @@ use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Runni
 use oracle_components::hardware::EngineHardware;
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
-use oracle_components::record::{End, FinishedRows, RequestRecord};
+use oracle_components::record::{FinishedRows, RequestRecord};
 use oracle_components::request::Routed;
 use oracle_components::resources::Timeline;
 use oracle_components::scenario::{LinkIndex, Role, SchedulerSpec};
+use oracle_components::work::{Booking, Brought};
 
-use crate::costing::{PreparedStep, StepCost, StepShape, StepWork};
+use crate::costing::CostModel;
 use crate::executor::Bell;
 use crate::ports::{RecordSink, RequestSource};
 use crate::router::Router;
@@ -81,19 +80,6 @@ pub struct Doors {
 /// The place of a record among those of all engines.
 pub type Place = (SimTime, u64);
 
-/// Bytes that kept a link busy for a part of a span of time.
-#[derive(Clone, Copy, Debug)]
-pub struct Booking {
-    /// Which link.
-    pub link: LinkIndex,
-    /// From when to when.
-    pub span: (SimTime, SimTime),
-    /// For how long.
-    pub busy: SimTime,
-    /// How many bytes.
-    pub bytes: f64,
-}
-
 impl Doors {
     /// Hands a record to the sink.
     pub fn hand_over(&mut self, record: &RequestRecord) {
@@ -110,118 +96,6 @@ impl Doors {
             }
         }
     }
-}
-
-/// Prices of steps, shared by engines that cost the same.
-#[derive(Debug)]
-pub struct Prices {
-    /// Prices any step.
-    pub step: StepCost,
-    /// Steps without prompts, by batch size, as far as they have been needed.
-    decode_only: Vec<OnceLock<PreparedStep>>,
-}
-
-impl Prices {
-    /// No price yet; batches of up to `most_sequences`.
-    #[must_use]
-    pub fn new(step: StepCost, most_sequences: u32) -> Self {
-        Self { step, decode_only: (0..=most_sequences).map(|_| OnceLock::new()).collect() }
-    }
-
-    /// Whether these are prices of `step`, for batches of up to `most_sequences`.
-    #[must_use]
-    pub fn are_of(&self, step: &StepCost, most_sequences: u32) -> bool {
-        self.decode_only.len() > most_sequences as usize && self.step == *step
-    }
-
-    /// The price of a step of so many decodes.
-    #[must_use]
-    pub fn of_decodes(&self, decodes: u32) -> &PreparedStep {
-        let shape = StepShape { decode_sequences: decodes, sampled_rows: decodes, ..StepShape::default() };
-        self.decode_only[decodes as usize].get_or_init(|| self.step.prepare(&shape))
-    }
-}
-
-/// What an engine's steps cost.
-#[derive(Component)]
-pub struct CostModel {
-    /// Prices.
-    pub prices: Arc<Prices>,
-    /// The batch that runs.
-    pub batch: PricedBatch,
-}
-
-/// The price of a batch.
-#[expect(clippy::large_enum_variant, reason = "one an engine; a box would be one more miss a step")]
-pub enum PricedBatch {
-    /// So many decodes.
-    DecodeOnly(u32),
-    /// With prompts.
-    Mixed(PreparedStep),
-}
-
-impl CostModel {
-    /// The price of the batch that runs.
-    #[must_use]
-    pub fn price(&self) -> &PreparedStep {
-        match &self.batch {
-            PricedBatch::DecodeOnly(decodes) => self.prices.of_decodes(*decodes),
-            PricedBatch::Mixed(price) => price,
-        }
-    }
-}
-
-/// What the steps that ended at a boundary brought, from scheduling, which ends them, to completion, which reports.
-#[derive(Component, Default)]
-pub struct Brought {
-    /// Steps that were over before the last interval of the time series that these steps reached.
-    pub past: Vec<Stretch>,
-    /// Start of the first of the others.
-    pub from: SimTime,
-    /// End of the last.
-    pub to: SimTime,
-    /// How many these are.
-    pub steps: u64,
-    /// What GPUs and links did in them; `None` if no step ended.
-    pub work: Option<StepWork>,
-    /// Bytes of a step's flow of streamed tokens.
-    pub flow_bytes: f64,
-    /// Whether each step sent such a flow.
-    pub streams: bool,
-    /// What earlier steps did that has not been booked yet.
-    pub unbooked: Unbooked,
-    /// Sequences that have ended, in order.
-    pub ended: Vec<(Entity, End)>,
-}
-
-/// Consecutive steps of an engine in one interval of the time series, or one that crosses the end of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Stretch {
-    /// Start of the first.
-    pub from: SimTime,
-    /// End of the last.
-    pub to: SimTime,
-    /// How many there are.
-    pub steps: u64,
-    /// What GPUs and links did.
-    pub work: StepWork,
-}
-
-/// What an engine's steps did within one interval of the time series. It is booked on GPUs and links when that is over.
-#[derive(Clone, Debug, Default)]
-pub struct Unbooked {
-    /// Start of the first of these steps.
-    pub from: SimTime,
-    /// End of the last.
-    pub to: SimTime,
-    /// End of the interval.
-    pub until: SimTime,
-    /// What GPUs and links between them did.
-    pub work: StepWork,
-    /// Bytes of streamed tokens.
-    pub streamed_bytes: f64,
-    /// How long each link to the client carried them.
-    pub streaming: Vec<SimTime>,
 }
 
 /// All of an engine.

@@ -10,7 +10,8 @@
 //! - `stage`: operators in seconds on the GPUs of one pipeline stage, at constant efficiency; `stage_curves`: the same by
 //!   efficiency curves, whose formulas are [`curves`]; `decode_attention`: what is linear in the summed context;
 //! - `tables`, `attention_tables`: a user's own measurements, on top of the curves;
-//! - [`step`]: stages, micro-batches and the decode context put together.
+//! - [`step`]: stages, micro-batches and the decode context put together; `prices`: such prices as engines keep them;
+//! - [`memory`]: what fits in a GPU, a price in bytes.
 //!
 //! At constant efficiency an operator takes `max(FLOPs / (peak·mfu), bytes / (bandwidth·mbu))` (the roofline model: Williams, Waterman and
 //! Patterson, 2009), so no price lies below either roof. `roofline` is the one place that says so. By curve the roofs of the whole peaks are
@@ -27,7 +28,9 @@ pub mod curves;
 mod decode_attention;
 mod exchange;
 mod layers;
+pub mod memory;
 mod operator;
+mod prices;
 mod rates;
 pub mod shape;
 mod stage;
@@ -40,9 +43,10 @@ mod traffic;
 pub mod weights;
 
 pub use layers::ATTENTION_STREAM_KERNELS;
+pub use prices::{CostModel, PricedBatch, Prices};
 pub use rates::{gpu_peak_flops, peak_flops};
 pub use shape::StepShape;
-pub use step::{PreparedStep, StepCost, StepWork};
+pub use step::{PreparedStep, StepCost};
 pub use table_gaps::table_gaps;
 pub use tables::measured_product_s;
 pub use timing::{Operation, collective_seconds};

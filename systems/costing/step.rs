@@ -20,6 +20,7 @@
 
 use oracle_components::SimTime;
 use oracle_components::scenario::{EngineSpec, ExpertExchange, Scenario};
+use oracle_components::work::StepWork;
 
 use super::collectives::{LinkSharing, Ring};
 use super::exchange::ExpertGroup;
@@ -55,31 +56,6 @@ struct ContextWork {
     window_layers: f64,
     flops_per_token: f64,
     bytes_per_token: f64,
-}
-
-/// What GPUs and links do in a step.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct StepWork {
-    /// FLOPs of each GPU (the mean over stages; ranks of a stage do the same).
-    pub flops_per_gpu: f64,
-    /// Bytes each GPU reads from and writes to its memory (the mean over stages).
-    pub memory_bytes_per_gpu: f64,
-    /// Bytes that cross each hop of the ring of a stage (the mean over stages).
-    pub ring_bytes: f64,
-    /// Bytes sent from each stage to the next.
-    pub stage_bytes: f64,
-    /// Bytes that leave each rank for experts on other engines' ranks, and for those engines (the mean over stages).
-    pub exchange_bytes: f64,
-}
-
-impl std::ops::AddAssign for StepWork {
-    fn add_assign(&mut self, more: Self) {
-        self.flops_per_gpu += more.flops_per_gpu;
-        self.memory_bytes_per_gpu += more.memory_bytes_per_gpu;
-        self.ring_bytes += more.ring_bytes;
-        self.stage_bytes += more.stage_bytes;
-        self.exchange_bytes += more.exchange_bytes;
-    }
 }
 
 /// A batch composition, priced but for the decode sequences' contexts.

@@ -9,9 +9,10 @@ use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::leave::{Departure, leave};
-use super::{names, queue, remote, settled};
-use crate::epoch::blocks_needed;
-use crate::kv::{self, Hit, Names};
+use super::{queue, remote, settled};
+use crate::kv::{self, Hit, Names, names};
+use crate::running;
+use crate::running::blocks_needed;
 use crate::world::EngineView;
 
 /// The batch under construction.
@@ -77,7 +78,7 @@ impl Batch<'_, '_> {
         let step = self.parts.clock.steps;
         while u64::from(blocks_needed(self.parts.running, step)) > kv::free_blocks(self.parts.pool) {
             let policy = self.scheduler().policy;
-            let victim = queue::victim(self.parts.running, policy);
+            let victim = running::victim(self.parts.running, policy);
             self.preempt(victim);
         }
         kv::allocate(self.parts.pool, u64::from(blocks_needed(self.parts.running, step)));
@@ -114,7 +115,7 @@ impl Batch<'_, '_> {
         let victim = match self.scheduler().policy {
             QueuePolicy::Fcfs => candidates.last(),
             QueuePolicy::Priority => candidates.iter().max_by_key(|&&entity| {
-                queue::priority_key(self.sequences.get(entity).expect("a running sequence lives"))
+                running::priority_key(self.sequences.get(entity).expect("a running sequence lives"))
             }),
         };
         *victim.expect("the prefill that asks is one of them")
@@ -187,7 +188,7 @@ impl Batch<'_, '_> {
             queue::pop_head(self.parts.queues);
             let mut sequence = self.sequences.get_mut(entity).expect("the head of the queue lives");
             start_running(&mut sequence, request.spec.turn, cached, known, self.now, &scheduler);
-            queue::enter(self.parts.running, &mut sequence, entity, scheduler.policy);
+            running::enter(self.parts.running, &mut sequence, entity, scheduler.policy);
             self.parts.running.prefills.push(entity);
             self.take_chunk(entity, tokens, cached + tokens == known);
         }

@@ -1,15 +1,15 @@
 //! How a sequence leaves the engine's running set or its queue: its counts, its KV blocks, its place.
 
 use bevy_ecs::prelude::*;
-use oracle_components::SimTime;
-use oracle_components::engine::{Running, StepClock};
 use oracle_components::request::Request;
 use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
-use super::{names, queue, remote};
-use crate::kv;
+use super::{queue, remote};
+use crate::kv::names;
+use crate::running::stop_decoding;
 use crate::world::EngineView;
+use crate::{kv, running};
 
 /// Why a sequence leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,41 +20,6 @@ pub enum Departure {
     Preempted,
     /// The simulation has stopped; its blocks go back with those of the step that was cut off, all at once.
     Stopped,
-}
-
-/// The class of a decode with `computed` tokens in the cache: see [`Running::residues`].
-fn residue(running: &Running, computed: u32, steps: u64) -> usize {
-    let block = running.residues.len() as u64;
-    ((u64::from(computed) + block - steps % block) % block) as usize
-}
-
-/// A sequence whose known tokens are all computed but the last starts to decode.
-pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
-    sequence.phase = Phase::Decode;
-    sequence.entered_step = clock.steps;
-    running.decodes += 1;
-    running.streaming_decodes += u32::from(sequence.streaming);
-    running.decode_context += u64::from(sequence.computed);
-    let class = residue(running, sequence.computed, clock.steps);
-    running.residues[class] += 1;
-    let finish = clock.steps + u64::from(sequence.target_tokens - sequence.generated);
-    running.finishes.push(std::cmp::Reverse((finish, sequence.id, entity)));
-}
-
-/// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
-fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime, sequence: &mut Sequence) {
-    let class = residue(running, sequence.computed, sequence.entered_step);
-    running.residues[class] -= 1;
-    let steps = (clock.steps - sequence.entered_step) as u32;
-    sequence.computed += steps;
-    sequence.generated += steps;
-    running.decodes -= 1;
-    running.streaming_decodes -= u32::from(sequence.streaming);
-    running.decode_context -= u64::from(sequence.computed);
-    if sequence.generated > 0 {
-        sequence.last_emission = Some(boundary);
-        sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { boundary });
-    }
 }
 
 /// A sequence leaves at the boundary `parts.clock.boundary`: its counts are brought up to date, its blocks released, its
@@ -87,7 +52,7 @@ pub fn leave(
         }
         Phase::Decode => stop_decoding(running, parts.clock, parts.clock.boundary, sequence),
     }
-    queue::forget(running, sequence, scheduler.policy);
+    running::forget(running, sequence, scheduler.policy);
     if departure == Departure::Stopped {
         return;
     }

@@ -18,15 +18,14 @@ use oracle_components::SimTime;
 use oracle_components::engine::Admission;
 use oracle_components::record::{End, Reason, Status};
 use oracle_components::request::Request;
-use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
-use crate::kv::Names;
+use crate::running;
 use crate::transfer::keep;
 use crate::world::{EngineParts, EngineView, Hub};
 
 pub use leave::{Departure, leave};
-pub use queue::{empty_queues, nothing_running};
+pub use queue::empty_queues;
 pub use remote::load_blocks;
 use settle::let_finished_go;
 pub use settle::{Finished, end_steps};
@@ -75,13 +74,6 @@ pub fn schedule_batches(
     if !doors.rows.0.is_empty() {
         completion_bell.ring();
     }
-}
-
-/// What names a sequence's KV blocks on an engine.
-#[must_use]
-pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32) -> Names<'a> {
-    let segments: &[_] = if caching == PrefixCaching::Full { &request.spec.prefix } else { &[] };
-    Names { segments, tail_key: request.spec.tail_key, block_tokens }
 }
 
 /// By when a request has to be delivered to be seen at the boundary `now`: the next step of a batch that goes on was
@@ -142,7 +134,7 @@ fn expire(
 /// Drops sequences that have left from the head of what costing looks at: who finishes next, and whose deadline is next.
 fn forget_those_gone(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     while let Some(&Reverse(finish)) = parts.running.finishes.peek() {
-        if settle::finishes_at(sequences, finish) {
+        if running::finishes_at(sequences, finish) {
             break;
         }
         parts.running.finishes.pop();

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
+use crate::running::priority_key;
 use bevy_ecs::prelude::*;
-use oracle_components::engine::{PriorityKey, Queues, Running, Waiting};
+use oracle_components::engine::{Queues, Waiting};
 use oracle_components::scenario::QueuePolicy;
 use oracle_components::sequence::{Phase, Sequence};
 
@@ -15,28 +16,6 @@ pub fn empty_queues(policy: QueuePolicy) -> Queues {
         QueuePolicy::Priority => Waiting::Priority(BTreeMap::new()),
     };
     Queues { inbox: VecDeque::new(), inbox_with_deadline: 0, waiting, waiting_count: 0, deadlines: BinaryHeap::new() }
-}
-
-/// No running sequences, with blocks of `block_tokens`.
-#[must_use]
-pub fn nothing_running(block_tokens: u32) -> Running {
-    Running {
-        count: 0,
-        decodes: 0,
-        streaming_decodes: 0,
-        decode_context: 0,
-        residues: vec![0; block_tokens as usize],
-        finishes: BinaryHeap::new(),
-        prefills: Vec::new(),
-        admitted: VecDeque::new(),
-        first_admission: 0,
-        by_priority: BTreeMap::new(),
-    }
-}
-
-/// A sequence's place under the priority policy.
-pub fn priority_key(sequence: &Sequence) -> PriorityKey {
-    (sequence.priority, sequence.arrival, sequence.id)
 }
 
 /// Where a sequence joins a queue in order of arrival.
@@ -100,50 +79,4 @@ pub fn drop_waiting(queues: &mut Queues, sequence: &Sequence) {
             queue.remove(&priority_key(sequence));
         }
     }
-}
-
-/// A sequence starts to run.
-pub fn enter(running: &mut Running, sequence: &mut Sequence, entity: Entity, policy: QueuePolicy) {
-    running.count += 1;
-    match policy {
-        QueuePolicy::Fcfs => {
-            sequence.admission = running.first_admission + running.admitted.len() as u64;
-            running.admitted.push_back(Some(entity));
-        }
-        QueuePolicy::Priority => {
-            running.by_priority.insert(priority_key(sequence), entity);
-        }
-    }
-}
-
-/// A running sequence's place in the order of admission is free.
-pub fn forget(running: &mut Running, sequence: &Sequence, policy: QueuePolicy) {
-    running.count -= 1;
-    match policy {
-        QueuePolicy::Fcfs => {
-            let position = (sequence.admission - running.first_admission) as usize;
-            running.admitted[position] = None;
-            while running.admitted.front().is_some_and(Option::is_none) {
-                running.admitted.pop_front();
-                running.first_admission += 1;
-            }
-        }
-        QueuePolicy::Priority => {
-            running.by_priority.remove(&priority_key(sequence));
-        }
-    }
-}
-
-/// The running sequence to preempt first.
-pub fn victim(running: &mut Running, policy: QueuePolicy) -> Entity {
-    let victim = match policy {
-        QueuePolicy::Fcfs => {
-            while running.admitted.back().is_some_and(Option::is_none) {
-                running.admitted.pop_back();
-            }
-            running.admitted.back().copied().flatten()
-        }
-        QueuePolicy::Priority => running.by_priority.last_key_value().map(|(_, &entity)| entity),
-    };
-    victim.expect("blocks run out only while sequences run")
 }

@@ -11,8 +11,9 @@ use oracle_components::record::RemotePrefill;
 use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
-use super::{leave, queue};
+use super::queue;
 use crate::kv::{self, Names};
+use crate::running;
 use crate::world::EngineView;
 
 /// Lets the sequences go whose prompts are computed, and releases what need not be held any longer.
@@ -21,7 +22,7 @@ pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
     remote.computed.sort_unstable();
     for &(_, entity) in &remote.computed {
         let mut sequence = sequences.get_mut(entity).expect("a computed sequence lives");
-        queue::forget(parts.running, &sequence, parts.engine.scheduler.policy);
+        running::forget(parts.running, &sequence, parts.engine.scheduler.policy);
         sequence.phase = Phase::Loading;
         sequence.computed = 0;
         let engine = parts.hardware.engine;
@@ -108,8 +109,8 @@ pub fn seat_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequen
         let entity = first.remove();
         let mut sequence = sequences.get_mut(entity).expect("a loaded sequence lives");
         sequence.computed = sequence.prompt_tokens - 1;
-        queue::enter(parts.running, &mut sequence, entity, scheduler.policy);
-        leave::start_decoding(parts.running, parts.clock, &mut sequence, entity);
+        running::enter(parts.running, &mut sequence, entity, scheduler.policy);
+        running::start_decoding(parts.running, parts.clock, &mut sequence, entity);
         remote.joined.push(entity);
         seated += 1;
     }

@@ -11,16 +11,17 @@ use oracle_components::engine::Chunk;
 use oracle_components::record::{End, Reason, Status};
 use oracle_components::request::{Request, RequestId};
 use oracle_components::scenario::Role;
-use oracle_components::sequence::{Phase, Sequence};
+use oracle_components::sequence::Sequence;
+use oracle_components::work::{StepWork, Stretch};
 
-use super::leave::{Departure, leave, start_decoding};
+use super::leave::{Departure, leave};
 use super::remote;
-use crate::costing::StepWork;
-use crate::epoch::{adapt_horizon, blocks_over, summed_context};
+use crate::epoch::adapt_horizon;
 use crate::kv;
+use crate::running::{blocks_over, finishes_at, start_decoding, summed_context};
 use crate::series::EngineAmounts;
 use crate::transfer::stream;
-use crate::world::{Doors, EngineView, Stretch};
+use crate::world::{Doors, EngineView};
 
 /// Sequences that have their target at a boundary.
 pub type Finished = Vec<(RequestId, Entity)>;
@@ -63,14 +64,6 @@ pub fn end_steps(
     }
     adapt_horizon(parts.epoch);
     parts.epoch.steps = 0;
-}
-
-/// Whether a sequence still decodes, and has its target at the step count for which it was listed.
-pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, RequestId, Entity)) -> bool {
-    let sequence = sequences.get(entity).expect("sequences live as long as the world");
-    sequence.id == id
-        && sequence.phase == Phase::Decode
-        && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work. What is over before the last interval of the

@@ -19,7 +19,7 @@
 
 use oracle_components::model::{Attention, ModelArchitecture};
 
-use crate::costing::weights::{
+use super::weights::{
     kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers,
     stage_weight_bytes_with_experts,
 };

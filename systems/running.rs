@@ -1,0 +1,162 @@
+//! The running sequences in aggregate: who enters, who decodes, who is preempted first, and closed forms of the steps to come.
+//!
+//! All that knows how [`Running`] counts. A decode is touched when it enters and when it leaves, not in between: its blocks are
+//! counted by the class of its position in a block, its last token by the engine's step count.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::{PriorityKey, Running, StepClock};
+use oracle_components::request::RequestId;
+use oracle_components::scenario::QueuePolicy;
+use oracle_components::sequence::{Phase, Sequence};
+
+/// No running sequences, with blocks of `block_tokens`.
+#[must_use]
+pub fn nothing_running(block_tokens: u32) -> Running {
+    Running {
+        count: 0,
+        decodes: 0,
+        streaming_decodes: 0,
+        decode_context: 0,
+        residues: vec![0; block_tokens as usize],
+        finishes: BinaryHeap::new(),
+        prefills: Vec::new(),
+        admitted: VecDeque::new(),
+        first_admission: 0,
+        by_priority: BTreeMap::new(),
+    }
+}
+
+/// A sequence's place under the priority policy.
+pub fn priority_key(sequence: &Sequence) -> PriorityKey {
+    (sequence.priority, sequence.arrival, sequence.id)
+}
+
+/// A sequence starts to run.
+pub fn enter(running: &mut Running, sequence: &mut Sequence, entity: Entity, policy: QueuePolicy) {
+    running.count += 1;
+    match policy {
+        QueuePolicy::Fcfs => {
+            sequence.admission = running.first_admission + running.admitted.len() as u64;
+            running.admitted.push_back(Some(entity));
+        }
+        QueuePolicy::Priority => {
+            running.by_priority.insert(priority_key(sequence), entity);
+        }
+    }
+}
+
+/// A running sequence's place in the order of admission is free.
+pub fn forget(running: &mut Running, sequence: &Sequence, policy: QueuePolicy) {
+    running.count -= 1;
+    match policy {
+        QueuePolicy::Fcfs => {
+            let position = (sequence.admission - running.first_admission) as usize;
+            running.admitted[position] = None;
+            while running.admitted.front().is_some_and(Option::is_none) {
+                running.admitted.pop_front();
+                running.first_admission += 1;
+            }
+        }
+        QueuePolicy::Priority => {
+            running.by_priority.remove(&priority_key(sequence));
+        }
+    }
+}
+
+/// The running sequence to preempt first.
+pub fn victim(running: &mut Running, policy: QueuePolicy) -> Entity {
+    let victim = match policy {
+        QueuePolicy::Fcfs => {
+            while running.admitted.back().is_some_and(Option::is_none) {
+                running.admitted.pop_back();
+            }
+            running.admitted.back().copied().flatten()
+        }
+        QueuePolicy::Priority => running.by_priority.last_key_value().map(|(_, &entity)| entity),
+    };
+    victim.expect("blocks run out only while sequences run")
+}
+
+/// The class of a decode with `computed` tokens in the cache: see [`Running::residues`].
+fn residue(running: &Running, computed: u32, steps: u64) -> usize {
+    let block = running.residues.len() as u64;
+    ((u64::from(computed) + block - steps % block) % block) as usize
+}
+
+/// A sequence whose known tokens are all computed but the last starts to decode.
+pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
+    sequence.phase = Phase::Decode;
+    sequence.entered_step = clock.steps;
+    running.decodes += 1;
+    running.streaming_decodes += u32::from(sequence.streaming);
+    running.decode_context += u64::from(sequence.computed);
+    let class = residue(running, sequence.computed, clock.steps);
+    running.residues[class] += 1;
+    let finish = clock.steps + u64::from(sequence.target_tokens - sequence.generated);
+    running.finishes.push(Reverse((finish, sequence.id, entity)));
+}
+
+/// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
+pub fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime, sequence: &mut Sequence) {
+    let class = residue(running, sequence.computed, sequence.entered_step);
+    running.residues[class] -= 1;
+    let steps = (clock.steps - sequence.entered_step) as u32;
+    sequence.computed += steps;
+    sequence.generated += steps;
+    running.decodes -= 1;
+    running.streaming_decodes -= u32::from(sequence.streaming);
+    running.decode_context -= u64::from(sequence.computed);
+    if sequence.generated > 0 {
+        sequence.last_emission = Some(boundary);
+        sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { boundary });
+    }
+}
+
+/// Whether a sequence still decodes, and has its target at the step count for which it was listed.
+pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, RequestId, Entity)) -> bool {
+    let sequence = sequences.get(entity).expect("sequences live as long as the world");
+    sequence.id == id
+        && sequence.phase == Phase::Decode
+        && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
+}
+
+/// How many decodes take a block in the step with this number.
+#[must_use]
+pub fn blocks_needed(running: &Running, step: u64) -> u32 {
+    *classes_from(running, step).next().expect("a block has tokens")
+}
+
+/// How many blocks decodes take in `steps` steps from the one with number `first` on.
+#[must_use]
+pub fn blocks_over(running: &Running, first: u64, steps: u64) -> u64 {
+    let block = running.residues.len() as u64;
+    // Every decode takes one block in as many steps as a block has tokens.
+    let rounds = steps / block * u64::from(running.decodes);
+    rounds + classes_from(running, first).take((steps % block) as usize).map(|&blocks| u64::from(blocks)).sum::<u64>()
+}
+
+/// How many decodes take a block in each step from the one with number `step` on, round and round.
+pub fn classes_from(running: &Running, step: u64) -> impl Iterator<Item = &u32> {
+    let block = running.residues.len();
+    let mut class = (block - (step % block as u64) as usize) % block;
+    std::iter::from_fn(move || {
+        let blocks = &running.residues[class];
+        class = if class == 0 { block } else { class } - 1;
+        Some(blocks)
+    })
+}
+
+/// The step count at which the next decoding sequence has its target; `u64::MAX` without one.
+pub fn next_finish(running: &Running) -> u64 {
+    running.finishes.peek().map_or(u64::MAX, |&Reverse((step, ..))| step)
+}
+
+/// KV tokens that decodes attend to in the `steps` steps after the last boundary, summed: each step one more a decode.
+#[must_use]
+pub fn summed_context(running: &Running, steps: u64) -> u64 {
+    steps * running.decode_context + u64::from(running.decodes) * (steps * (steps + 1) / 2)
+}
