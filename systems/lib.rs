@@ -13,21 +13,14 @@ pub mod ports;
 pub mod router;
 
 mod arrival;
-mod clock;
 mod completion;
 mod epoch;
-mod executor;
-mod handover;
+mod handoff;
 mod kv;
-mod loose;
-mod retire;
 mod running;
 mod scheduling;
 mod series;
-mod shard;
 mod simulation;
-mod spawn;
-mod stop;
 mod transfer;
 mod world;
 

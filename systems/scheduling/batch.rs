@@ -8,7 +8,7 @@ use oracle_components::request::Request;
 use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
 
-use super::leave::{Departure, leave};
+use super::remove::{Departure, leave};
 use super::{queue, remote, settled};
 use crate::kv::{self, Hit, Names, names};
 use crate::running;

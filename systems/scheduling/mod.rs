@@ -6,10 +6,10 @@
 //! are at.
 
 mod batch;
-mod leave;
 mod queue;
 mod remote;
-mod settle;
+mod remove;
+mod step_end;
 
 use std::cmp::Reverse;
 
@@ -24,11 +24,11 @@ use crate::running;
 use crate::transfer::keep;
 use crate::world::{EngineParts, EngineView, Hub};
 
-pub use leave::{Departure, leave};
 pub use queue::empty_queues;
 pub use remote::load_blocks;
-use settle::let_finished_go;
-pub use settle::{Finished, end_steps};
+pub use remove::{Departure, leave};
+use step_end::let_finished_go;
+pub use step_end::{Finished, end_steps};
 
 /// Ends the steps of the engines that are due, and forms their next batches.
 pub fn schedule_batches(

@@ -20,17 +20,18 @@ use oracle_components::request::Routed;
 use oracle_components::resources::Timeline;
 use oracle_components::scenario::{GpuIndex, Scenario};
 
+use super::executor::{InOrder, Stopwatch};
+use super::spawn::spawn_engines;
 use crate::arrival::arrive;
 use crate::completion::complete;
 use crate::costing::Prices;
 use crate::epoch::cost_steps;
-use crate::executor::{Bell, InOrder, Stopwatch};
-use crate::handover::{Pools, hand_over};
+use crate::handoff::{Pools, hand_over};
 use crate::invariants::Watch;
 use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
-use crate::spawn::spawn_engines;
 use crate::transfer::transfer;
+use crate::world::Bell;
 use crate::world::{Doors, Hub};
 
 /// The schedule of a tick.

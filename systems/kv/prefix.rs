@@ -1,15 +1,9 @@
-//! The KV pool: allocation, release, prefix look-up and eviction, in blocks.
-//!
-//! Law: blocks are conserved (`empty + evictable + held = total`), and on every chain of segments what is cached is a
-//! prefix: a sequence holds a chain from its first block, lets it go last block first, and the queue of free blocks gives
-//! up the oldest first. So a chain can be counted instead of listed, and a look-up costs one step a segment.
+//! What names blocks, and how a prompt finds those that are cached.
 
-use oracle_components::kv::{FreeEntry, KeyMap, KvPool, Owner, Segment, Tail};
+use super::pool::{allocate, further_blocks, note_peak, push, sweep};
+use oracle_components::kv::{FreeEntry, KvPool, Owner, Segment, Tail};
 use oracle_components::request::{PrefixSegment, Request, RequestId};
 use oracle_components::scenario::PrefixCaching;
-
-/// Stale entries that the queue may hold before it is swept.
-const STALE_ENTRIES_KEPT: usize = 256;
 
 /// What names the blocks of a sequence.
 #[derive(Clone, Copy, Debug)]
@@ -87,121 +81,6 @@ pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32
     Names { segments, tail_key: request.spec.tail_key, block_tokens }
 }
 
-/// A pool of `total` empty blocks.
-#[must_use]
-pub fn new_pool(total: u64) -> KvPool {
-    KvPool {
-        total,
-        empty: total,
-        evictable: 0,
-        queue: std::collections::VecDeque::new(),
-        live_entries: 0,
-        segments: KeyMap::default(),
-        tails: KeyMap::default(),
-        next_stamp: 0,
-        allocated: 0,
-        freed: 0,
-        evicted: 0,
-        peak: 0,
-    }
-}
-
-/// Blocks that can be allocated.
-#[must_use]
-pub fn free_blocks(pool: &KvPool) -> u64 {
-    pool.empty + pool.evictable
-}
-
-/// Blocks that sequences hold.
-#[must_use]
-pub fn held_blocks(pool: &KvPool) -> u64 {
-    pool.total - free_blocks(pool)
-}
-
-/// Hands `blocks` blocks to a sequence: empty ones first, then the least recently released.
-///
-/// The caller has checked that there are as many free.
-pub fn allocate(pool: &mut KvPool, blocks: u64) {
-    pool.allocated += blocks;
-    let empty = blocks.min(pool.empty);
-    pool.empty -= empty;
-    if blocks > empty {
-        evict(pool, blocks - empty);
-    }
-    note_peak(pool);
-}
-
-/// Keeps the high-water mark of held blocks.
-fn note_peak(pool: &mut KvPool) {
-    pool.peak = pool.peak.max(held_blocks(pool));
-}
-
-/// Takes `blocks` blocks from the front of the queue.
-fn evict(pool: &mut KvPool, blocks: u64) {
-    pool.evictable -= blocks;
-    let mut wanted = u32::try_from(blocks).expect("a pool has fewer than 2^32 blocks");
-    while wanted > 0 {
-        let entry = *pool.queue.front().expect("evictable blocks are in the queue");
-        let (taken, named, used_up) = match entry.owner {
-            Owner::Nameless { blocks } => {
-                let taken = blocks.min(wanted);
-                pool.queue[0].owner = Owner::Nameless { blocks: blocks - taken };
-                (taken, 0, blocks == taken)
-            }
-            Owner::Tail(key) => evict_tail(&mut pool.tails, key, entry.stamp, wanted),
-            Owner::Segment(key) => evict_segment(&mut pool.segments, key, entry.stamp, wanted),
-        };
-        pool.evicted += u64::from(named);
-        if taken > 0 && used_up {
-            pool.live_entries -= 1;
-        }
-        if used_up {
-            pool.queue.pop_front();
-        }
-        wanted -= taken;
-    }
-}
-
-/// Takes up to `wanted` blocks from the end of a tail: how many, how many of these could have been found, and whether its
-/// entry is used up (or stale: none taken).
-fn evict_tail(tails: &mut KeyMap<Tail>, key: u64, stamp: u64, wanted: u32) -> (u32, u32, bool) {
-    let Some(tail) = tails.get_mut(&key).filter(|tail| tail.stamp == stamp) else {
-        return (0, 0, true);
-    };
-    let taken = tail.blocks.min(wanted);
-    tail.blocks -= taken;
-    let named = tail.full.saturating_sub(tail.blocks);
-    tail.full -= named;
-    let used_up = tail.blocks == 0;
-    if used_up {
-        tails.remove(&key);
-    }
-    (taken, named, used_up)
-}
-
-/// Takes up to `wanted` blocks from the end of a segment's deepest free run, likewise.
-fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u32) -> (u32, u32, bool) {
-    let Some(segment) = segments.get_mut(&key) else {
-        return (0, 0, true);
-    };
-    let Some(&(first, run_stamp)) = segment.free_runs.last() else {
-        return (0, 0, true);
-    };
-    if run_stamp != stamp {
-        return (0, 0, true);
-    }
-    let taken = (segment.cached - first).min(wanted);
-    segment.cached -= taken;
-    let used_up = segment.cached == first;
-    if used_up {
-        segment.free_runs.pop();
-    }
-    if segment.cached == 0 && segment.holders.is_empty() {
-        segments.remove(&key);
-    }
-    (taken, taken, used_up)
-}
-
 /// The longest run of cached blocks that a sequence of `known` tokens begins with; the block of its last token is never
 /// part of it, so that at least one token is computed.
 #[must_use]
@@ -261,12 +140,6 @@ fn take_tail(pool: &mut KvPool, key: u64, blocks: u32) {
             pool.queue.binary_search_by_key(&tail.stamp, |entry| entry.stamp).expect("a cached tail is in the queue");
         pool.queue[position].owner = Owner::Nameless { blocks: left };
     }
-}
-
-/// Blocks that a sequence with `computed` tokens in the cache has to be given for `tokens` more.
-#[must_use]
-pub fn further_blocks(computed: u32, tokens: u32, block_tokens: u32) -> u32 {
-    (computed + tokens).div_ceil(block_tokens) - computed.div_ceil(block_tokens)
 }
 
 /// Allocates the blocks of a chunk that takes a sequence from `computed` to `computed + tokens` tokens in the cache, and
@@ -368,18 +241,6 @@ pub fn release(pool: &mut KvPool, names: &Names<'_>, computed: u32) {
     sweep(pool);
 }
 
-/// Takes back the blocks of a sequence without a cache to keep them in.
-pub fn release_empty(pool: &mut KvPool, blocks: u64) {
-    pool.freed += blocks;
-    pool.empty += blocks;
-}
-
-/// Takes back all blocks, when the simulation has stopped in the middle of a step.
-pub fn release_all(pool: &mut KvPool) {
-    pool.freed = pool.allocated;
-    pool.empty = pool.total - pool.evictable;
-}
-
 /// Puts a tail into the queue: under its key, if that is free.
 fn release_tail(pool: &mut KvPool, key: u64, blocks: u32, full: u32) {
     pool.evictable += u64::from(blocks);
@@ -393,27 +254,4 @@ fn release_tail(pool: &mut KvPool, key: u64, blocks: u32, full: u32) {
         pool.tails.insert(key, Tail { stamp: pool.next_stamp, blocks, full });
         push(pool, Owner::Tail(key));
     }
-}
-
-/// Appends an entry to the queue.
-fn push(pool: &mut KvPool, owner: Owner) {
-    pool.queue.push_back(FreeEntry { stamp: pool.next_stamp, owner });
-    pool.next_stamp += 1;
-    pool.live_entries += 1;
-}
-
-/// Drops stale entries once they outnumber the live ones, so that the queue is bounded by the pool.
-fn sweep(pool: &mut KvPool) {
-    if pool.queue.len() <= 2 * pool.live_entries + STALE_ENTRIES_KEPT {
-        return;
-    }
-    let (tails, segments) = (&pool.tails, &pool.segments);
-    pool.queue.retain(|entry| match entry.owner {
-        Owner::Nameless { .. } => true,
-        Owner::Tail(key) => tails.get(&key).is_some_and(|tail| tail.stamp == entry.stamp),
-        Owner::Segment(key) => {
-            segments.get(&key).is_some_and(|segment| segment.free_runs.iter().any(|&(_, stamp)| stamp == entry.stamp))
-        }
-    });
-    debug_assert_eq!(pool.queue.len(), pool.live_entries, "live entries of the free queue are counted");
 }

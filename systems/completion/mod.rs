@@ -3,12 +3,17 @@
 //! Owns the end of a request, whatever brought it: scheduling has taken its sequence off the engine, transfer has carried
 //! its answer. A sequence that goes on is not touched.
 
+mod finish;
+
 use bevy_ecs::prelude::*;
+
 use oracle_components::request::Request;
 use oracle_components::sequence::Sequence;
 use oracle_components::work::Brought;
 
 use crate::world::Hub;
+
+pub use finish::record_of;
 
 /// Ends the requests that the engines that are due have brought to an end.
 pub fn complete(

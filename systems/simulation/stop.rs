@@ -7,8 +7,8 @@ use oracle_components::record::{End, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 
+use crate::completion::record_of;
 use crate::kv;
-use crate::retire::record_of;
 use crate::running::blocks_needed;
 use crate::scheduling::{Departure, Finished, end_steps, leave, seen_until};
 use crate::transfer::{Network, book};

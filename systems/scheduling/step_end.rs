@@ -14,8 +14,8 @@ use oracle_components::scenario::Role;
 use oracle_components::sequence::Sequence;
 use oracle_components::work::{StepWork, Stretch};
 
-use super::leave::{Departure, leave};
 use super::remote;
+use super::remove::{Departure, leave};
 use crate::epoch::adapt_horizon;
 use crate::kv;
 use crate::running::{blocks_over, finishes_at, start_decoding, summed_context};

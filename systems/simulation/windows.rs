@@ -18,15 +18,15 @@ use oracle_components::scenario::Scenario;
 use oracle_components::work::Booking;
 use rayon::prelude::*;
 
+use super::shard::{Shard, empty_hub, sink_of};
+use super::spawn::{gates, prices, spawn_links};
+use super::stop::{stop_at, stop_links_at};
 use crate::arrival::{Arrival, next_through_the_gate};
-use crate::clock::{beginning, next_arrival};
 use crate::ports::{RecordSink, RequestSource, SinkClosed};
 use crate::router::Router;
 use crate::series::OPEN_INTERVALS;
-use crate::shard::{Shard, empty_hub, sink_of};
-use crate::spawn::{gates, prices, spawn_links};
-use crate::stop::{stop_at, stop_links_at};
 use crate::transfer::Network;
+use crate::world::calendar::{beginning, next_arrival};
 use crate::world::{Doors, Hub, Place};
 
 /// Most engines of a shard: few enough for their data to stay in a core's cache.

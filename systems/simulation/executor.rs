@@ -4,11 +4,10 @@
 //! of a run's time at some two ticks a request. Here a system's commands are applied right after it, and a panic is a panic.
 //! Order and conflicts are still the schedule's: it is built, and checked, by bevy.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::world::Bell;
 use bevy_ecs::error::{BevyError, ErrorContext};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{FixedBitSet, SystemExecutor, SystemSchedule, SystemWithAccess};
@@ -16,22 +15,6 @@ use bevy_ecs::system::System;
 
 /// Time that each system of a schedule has taken, in their order; shared with who wants to know.
 pub type Stopwatch = Arc<Mutex<Vec<Duration>>>;
-
-/// Says that a system has something to do.
-#[derive(Clone, Debug, Default)]
-pub struct Bell(Arc<AtomicBool>);
-
-impl Bell {
-    /// There is something to do.
-    pub fn ring(&self) {
-        self.0.store(true, Relaxed);
-    }
-
-    /// Whether it has rung since the last time.
-    fn take(&self) -> bool {
-        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
-    }
-}
 
 /// Runs systems in their order.
 #[derive(Debug, Default)]

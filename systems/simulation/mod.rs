@@ -1,5 +1,11 @@
 //! A simulation: built from a scenario, run to its end, asked for its totals.
 
+mod executor;
+mod shard;
+mod spawn;
+mod stop;
+mod windows;
+
 use std::any::Any;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
@@ -11,13 +17,13 @@ use oracle_components::record::{FinishedRows, GpuTotals, LinkTotals, Outcome, St
 use oracle_components::resources::Coupling;
 use oracle_components::scenario::{Role, Routing, Scenario};
 
-use crate::clock::beginning;
-use crate::loose::Loose;
+use self::shard::{PHASES, Shard};
+use self::spawn::{gates, prices, spawn_links};
+use self::stop::{stop_at, stop_links_at};
+use self::windows::Loose;
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::router::Router;
-use crate::shard::{PHASES, Shard};
-use crate::spawn::{gates, prices, spawn_links};
-use crate::stop::{stop_at, stop_links_at};
+use crate::world::calendar::beginning;
 use crate::world::{Doors, Hub};
 
 /// Boundaries between two looks at the caller's wishes.

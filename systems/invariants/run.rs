@@ -1,0 +1,93 @@
+//! What holds of every run that has ended.
+
+use super::about;
+use crate::costing::gpu_peak_flops;
+use oracle_components::SimTime;
+use oracle_components::record::{EngineTotals, Outcome, Status, Stop};
+use oracle_components::scenario::{EngineSpec, Scenario};
+/// What does not hold of a run that has ended, in words; nothing, if all is well.
+#[must_use]
+pub fn violations(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
+    let mut found = Findings::default();
+    let ended: u64 = outcome.ended.iter().sum();
+    found.expect(outcome.arrived == ended, || format!("{} requests arrived, {ended} ended", outcome.arrived));
+    let all_alike = [scenario.engines.len(), scenario.gpus.len(), scenario.links.len()]
+        == [outcome.engines.len(), outcome.gpus.len(), outcome.links.len()];
+    found.expect(all_alike, || "engines, GPUs or links without totals".to_owned());
+    for (spec, totals) in scenario.engines.iter().zip(&outcome.engines) {
+        check_engine_totals(spec, totals, outcome.end, &mut found);
+    }
+    check_gpu_totals(scenario, outcome, &mut found);
+    check_link_totals(scenario, outcome, &mut found);
+    found.0
+}
+
+/// Collects what does not hold.
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    fn expect(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(otherwise());
+        }
+    }
+}
+
+fn check_engine_totals(spec: &EngineSpec, totals: &EngineTotals, end: SimTime, found: &mut Findings) {
+    let (name, scheduler) = (&spec.name, &spec.scheduler);
+    found.expect(totals.blocks_allocated == totals.blocks_freed, || {
+        format!("{name}: {} blocks given, {} taken back", totals.blocks_allocated, totals.blocks_freed)
+    });
+    found.expect(totals.busy <= end, || format!("{name}: busy for {} of {end}", totals.busy));
+    let budget = u64::from(scheduler.max_num_batched_tokens);
+    let most = [
+        ("blocks at once", totals.blocks_peak, spec.kv_blocks),
+        ("running at once", totals.running_peak, u64::from(scheduler.max_num_seqs)),
+        ("prompt tokens", totals.prefill_tokens, totals.steps.saturating_mul(budget)),
+        ("output tokens", totals.output_tokens, totals.steps.saturating_mul(u64::from(scheduler.max_num_seqs))),
+    ];
+    for (what, count, most) in most {
+        found.expect(count <= most, || format!("{name}: {count} {what}, {most} are possible"));
+    }
+}
+
+/// No GPU is busy for longer than the run, or does more than its peaks allow in it.
+fn check_gpu_totals(scenario: &Scenario, outcome: &Outcome, found: &mut Findings) {
+    let end_s = outcome.end.as_secs_f64();
+    let rounded = 1.0 + 1e-9;
+    let peaks = gpu_peak_flops(scenario);
+    for ((spec, totals), peak_flops) in scenario.gpus.iter().zip(&outcome.gpus).zip(peaks) {
+        let id = &spec.id;
+        found
+            .expect(totals.busy <= about(outcome.end), || format!("{id}: busy for {} of {}", totals.busy, outcome.end));
+        let most = peak_flops * end_s * rounded;
+        found.expect(totals.flops <= most, || format!("{id}: {:e} FLOPs, {most:e} are possible", totals.flops));
+        let most = spec.device.memory_bytes_per_s * end_s * rounded;
+        found.expect(totals.bytes <= most, || format!("{id}: {:e} bytes, {most:e} are possible", totals.bytes));
+    }
+}
+
+/// Lanes of each link: one for what queues on it, one for each engine that streams over it, one for each hop of a
+/// collective and each stage's sends. They interleave, so only together they may exceed the time that has passed.
+fn lanes(scenario: &Scenario) -> Vec<u64> {
+    let mut lanes = vec![1; scenario.links.len()];
+    for engine in &scenario.engines {
+        let paths = engine.rings.iter().flatten().chain(&engine.stage_paths).chain([&engine.egress]);
+        paths.flatten().for_each(|&link| lanes[link as usize] += 1);
+    }
+    lanes
+}
+
+/// No link carries for longer than its lanes could. Traffic is booked when it is reserved, so this holds only of runs in
+/// which everything that was sent had arrived by the end.
+fn check_link_totals(scenario: &Scenario, outcome: &Outcome, found: &mut Findings) {
+    let given_up = outcome.ended[Status::Timeout as usize] + outcome.ended[Status::Incomplete as usize];
+    if outcome.stop != Stop::Drained || given_up > 0 {
+        return;
+    }
+    for ((spec, totals), lanes) in scenario.links.iter().zip(&outcome.links).zip(lanes(scenario)) {
+        let most = about(SimTime(outcome.end.0.saturating_mul(lanes)));
+        found.expect(totals.busy <= most, || format!("{}: carried for {} of {most}", spec.id, totals.busy));
+    }
+}

@@ -1,0 +1,56 @@
+//! Network transfer: what crosses links, when, and when it is out.
+//!
+//! Prompts and whole responses queue on a link one behind the other. Streamed tokens go as one flow a step on a lane of
+//! their engine's own: packets of a stream interleave with other traffic instead of queueing behind it. Collectives and
+//! pipeline activations are part of a step's price; here their bytes are booked on the links between the ranks.
+
+mod links;
+mod posting;
+mod stream;
+
+use bevy_ecs::prelude::*;
+use oracle_components::engine::{Engine, Running};
+use oracle_components::hardware::{EngineHardware, Gpu};
+use oracle_components::resources::Coupling;
+use oracle_components::work::Brought;
+
+use crate::world::Hub;
+
+pub use links::Network;
+pub use posting::{book, keep};
+pub use stream::stream;
+
+/// What transfer sees of an engine.
+pub type TransferParts = (&'static Engine, &'static mut Brought, &'static EngineHardware, &'static Running);
+
+/// Carries what the steps that ended have sent.
+pub fn transfer(
+    mut hub: ResMut<Hub>,
+    mut engines: Query<TransferParts>,
+    mut gpus: Query<&mut Gpu>,
+    mut network: Network,
+) {
+    let Hub { timeline, doors, links, traffic, completion_bell, .. } = &mut *hub;
+    for &(_, index) in &timeline.due {
+        let entity = timeline.engines[index as usize];
+        let (engine, mut brought, hardware, running) =
+            engines.get_mut(entity).expect("engines live as long as the world");
+        let brought = &mut *brought;
+        if brought.work.is_some() || running.count == 0 {
+            book(brought, engine, hardware, &mut gpus, traffic);
+        }
+        for (_, end) in &mut brought.ended {
+            if let Some(tokens) = end.whole_response_tokens {
+                let bytes = f64::from(tokens) * engine.response_bytes_per_token;
+                end.completion = network.send(&engine.egress, links, bytes, end.completion, &mut doors.rows);
+            }
+        }
+    }
+    // Loose engines share links with those of other worlds; their traffic is booked when all are through the window.
+    if timeline.coupling == Coupling::Tight {
+        network.book(traffic, links, &mut doors.rows);
+    }
+    if !doors.rows.0.is_empty() {
+        completion_bell.ring();
+    }
+}

@@ -1,0 +1,114 @@
+//! Work of steps, on its way onto GPUs and links: kept with the engine until its interval of the time series is over.
+
+use bevy_ecs::prelude::Query;
+use oracle_components::SimTime;
+use oracle_components::engine::Engine;
+use oracle_components::hardware::{EngineHardware, Gpu};
+use oracle_components::work::{Booking, Brought, StepWork, Stretch, Unbooked};
+/// Keeps what the steps that ended did until their interval is over. False if they go beyond it, or beyond that of what is
+/// kept already: then transfer has to book it.
+#[inline]
+pub fn keep(brought: &mut Brought, engine: &Engine, interval: SimTime) -> bool {
+    let Some(work) = brought.work else { return true };
+    if !brought.past.is_empty() {
+        return false;
+    }
+    let flows = flows(brought, brought.steps);
+    let unbooked = &mut brought.unbooked;
+    if is_empty(unbooked) {
+        unbooked.from = brought.from;
+        unbooked.to = brought.from;
+        unbooked.until = SimTime(brought.from.0 - brought.from.0 % interval.0).saturating_add(interval);
+    }
+    if brought.to > unbooked.until {
+        return false;
+    }
+    add(unbooked, brought.to, work, flows, engine);
+    brought.work = None;
+    true
+}
+
+/// Bytes and number of the flows that so many of the steps sent.
+fn flows(brought: &Brought, steps: u64) -> (f64, u64) {
+    (brought.flow_bytes, if brought.streams { steps } else { 0 })
+}
+
+fn is_empty(unbooked: &Unbooked) -> bool {
+    unbooked.from == unbooked.to
+}
+
+/// Adds what steps did to what is kept.
+#[inline]
+fn add(unbooked: &mut Unbooked, to: SimTime, work: StepWork, (flow_bytes, flows): (f64, u64), engine: &Engine) {
+    unbooked.to = to;
+    unbooked.work += work;
+    if flows == 0 {
+        return;
+    }
+    unbooked.streamed_bytes += flow_bytes * flows as f64;
+    unbooked.streaming.resize(engine.egress_rates.len(), SimTime::ZERO);
+    for (busy, &(bytes_per_s, _)) in unbooked.streaming.iter_mut().zip(&engine.egress_rates) {
+        let flow = SimTime::from_secs_f64(flow_bytes / bytes_per_s);
+        *busy += SimTime(flow.0.saturating_mul(flows));
+    }
+}
+
+/// Books all that an engine's steps did on its GPUs, and notes their traffic.
+pub fn book(
+    brought: &mut Brought,
+    engine: &Engine,
+    hardware: &EngineHardware,
+    gpus: &mut Query<&mut Gpu>,
+    traffic: &mut Vec<Booking>,
+) {
+    book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
+    let Some(work) = brought.work.take() else { return };
+    let last = Stretch { from: brought.from, to: brought.to, steps: brought.steps, work };
+    let mut past = std::mem::take(&mut brought.past);
+    for Stretch { from, to, steps, work } in past.drain(..).chain([last]) {
+        let flows = flows(brought, steps);
+        brought.unbooked.from = from;
+        add(&mut brought.unbooked, to, work, flows, engine);
+        book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
+    }
+    brought.past = past;
+}
+
+fn book_kept(
+    unbooked: &mut Unbooked,
+    engine: &Engine,
+    hardware: &EngineHardware,
+    gpus: &mut Query<&mut Gpu>,
+    traffic: &mut Vec<Booking>,
+) {
+    if is_empty(unbooked) {
+        return;
+    }
+    let span = (unbooked.from, unbooked.to);
+    let work = std::mem::take(&mut unbooked.work);
+    let busy_s = span.1.since(span.0).as_secs_f64() * hardware.gpu_share;
+    for gpu in &hardware.gpus {
+        let mut gpu = gpus.get_mut(gpu.entity).expect("GPUs live as long as the world");
+        gpu.totals.busy += SimTime::from_secs_f64(busy_s);
+        gpu.totals.flops += work.flops_per_gpu;
+        gpu.totals.bytes += work.memory_bytes_per_gpu;
+    }
+    let streamed_bytes = std::mem::take(&mut unbooked.streamed_bytes);
+    if streamed_bytes > 0.0 {
+        for (&link, busy) in engine.egress.iter().zip(&mut unbooked.streaming) {
+            traffic.push(Booking { link, span, busy: std::mem::take(busy), bytes: streamed_bytes });
+        }
+    }
+    for (path, bytes) in [
+        (&hardware.ring_links, work.ring_bytes),
+        (&hardware.stage_links, work.stage_bytes),
+        (&hardware.exchange_links, work.exchange_bytes),
+    ] {
+        let path = path.iter().filter(|_| bytes > 0.0);
+        traffic.extend(path.map(|&(link, bytes_per_s)| {
+            let busy = SimTime::from_secs_f64(bytes / bytes_per_s);
+            Booking { link, span, busy, bytes }
+        }));
+    }
+    unbooked.from = unbooked.to;
+}

@@ -1,0 +1,104 @@
+//! An engine as the systems see it: all of its components at once.
+
+use crate::costing::CostModel;
+use crate::series::EngineSeries;
+use bevy_ecs::prelude::*;
+use bevy_ecs::query::QueryData;
+use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
+use oracle_components::hardware::EngineHardware;
+use oracle_components::kv::KvPool;
+use oracle_components::pools::Remote;
+use oracle_components::work::Brought;
+
+/// All of an engine.
+#[derive(QueryData)]
+#[query_data(mutable)]
+pub struct EngineParts {
+    /// Identity.
+    pub engine: &'static Engine,
+    /// Its time.
+    pub clock: &'static mut StepClock,
+    /// What waits.
+    pub queues: &'static mut Queues,
+    /// What runs.
+    pub running: &'static mut Running,
+    /// Its KV blocks.
+    pub pool: &'static mut KvPool,
+    /// The batch.
+    pub plan: &'static mut Plan,
+    /// The steps it runs for.
+    pub epoch: &'static mut Epoch,
+    /// Totals.
+    pub ledger: &'static mut EngineLedger,
+    /// Time series.
+    pub series: &'static mut EngineSeries,
+    /// Prices.
+    pub cost: &'static mut CostModel,
+    /// What the last steps brought.
+    pub brought: &'static mut Brought,
+    /// What it runs on.
+    pub hardware: &'static EngineHardware,
+    /// What is between it and engines of another role, unless it serves whole requests.
+    pub remote: Option<&'static mut Remote>,
+}
+
+/// All of an engine, open: changes are not tracked, since nobody asks.
+pub struct EngineView<'a> {
+    /// Identity.
+    pub engine: &'a Engine,
+    /// Its time.
+    pub clock: &'a mut StepClock,
+    /// What waits.
+    pub queues: &'a mut Queues,
+    /// What runs.
+    pub running: &'a mut Running,
+    /// Its KV blocks.
+    pub pool: &'a mut KvPool,
+    /// The batch.
+    pub plan: &'a mut Plan,
+    /// The steps it runs for.
+    pub epoch: &'a mut Epoch,
+    /// Totals.
+    pub ledger: &'a mut EngineLedger,
+    /// Time series.
+    pub series: &'a mut EngineSeries,
+    /// Prices.
+    pub cost: &'a mut CostModel,
+    /// What the last steps brought.
+    pub brought: &'a mut Brought,
+    /// What it runs on.
+    pub hardware: &'a EngineHardware,
+    /// What is between it and engines of another role, unless it serves whole requests.
+    pub remote: Option<&'a mut Remote>,
+}
+
+impl EngineView<'_> {
+    /// How many requests wait or load.
+    #[must_use]
+    pub fn waiting_or_loading(&self) -> u32 {
+        self.queues.waiting_count
+            + self.remote.as_ref().map_or(0, |remote| (remote.loading.len() + remote.started.len()) as u32)
+    }
+}
+
+impl<'a> EnginePartsItem<'a, '_> {
+    /// Opens an engine.
+    #[must_use]
+    pub fn open(self) -> EngineView<'a> {
+        EngineView {
+            engine: self.engine,
+            clock: self.clock.into_inner(),
+            queues: self.queues.into_inner(),
+            running: self.running.into_inner(),
+            pool: self.pool.into_inner(),
+            plan: self.plan.into_inner(),
+            epoch: self.epoch.into_inner(),
+            ledger: self.ledger.into_inner(),
+            series: self.series.into_inner(),
+            cost: self.cost.into_inner(),
+            brought: self.brought.into_inner(),
+            hardware: self.hardware,
+            remote: self.remote.map(Mut::into_inner),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The world as the systems see it: what it shares, an engine's components, and the calendar of what is due next.
+//!
+//! Below all phases: knows none of them.
+
+pub mod calendar;
+mod engine;
+mod shared;
+
+pub use engine::{EngineParts, EngineView};
+pub use shared::{Bell, Doors, Gate, Hub, Place};

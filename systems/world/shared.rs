@@ -1,0 +1,112 @@
+//! What a whole world shares: time, requests in and records out, links, and who has something to do.
+//!
+//! One resource, since each look-up costs a tick some nanoseconds.
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::record::{FinishedRows, RequestRecord};
+use oracle_components::request::Routed;
+use oracle_components::resources::Timeline;
+use oracle_components::scenario::{LinkIndex, Role, SchedulerSpec};
+use oracle_components::work::Booking;
+
+use crate::ports::{RecordSink, RequestSource};
+use crate::router::Router;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What the whole world shares. One resource, since each look-up costs a tick some nanoseconds.
+#[derive(Resource)]
+pub struct Hub {
+    /// Time: what is due, what is to arrive.
+    pub timeline: Timeline,
+    /// Requests in, records out.
+    pub doors: Doors,
+    /// Links, by index, if this is the world that they are in.
+    pub links: Vec<Entity>,
+    /// Traffic of steps that is not on the links yet.
+    pub traffic: Vec<Booking>,
+    /// If engines are loose: requests that arrive within the window, routed.
+    pub feed: Vec<Routed>,
+    /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
+    pub vacant: Vec<Entity>,
+    /// Rung when there is something to carry.
+    pub transfer_bell: Bell,
+    /// Rung when something has ended.
+    pub completion_bell: Bell,
+    /// Rung when engines of pools have something for each other.
+    pub handover_bell: Bell,
+}
+
+/// What the way in to an engine depends on.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Its limits.
+    pub scheduler: SchedulerSpec,
+    /// What of a request's life it serves.
+    pub role: Role,
+    /// Its KV blocks.
+    pub kv_blocks: u64,
+    /// KV blocks where its requests are answered: its own, or those of the smallest decode engine.
+    pub answer_kv_blocks: u64,
+    /// Links from the client, in the order of travel.
+    pub ingress: Vec<LinkIndex>,
+}
+
+/// The doors of the world: where requests come from and which way they go, and where records go.
+pub struct Doors {
+    /// Where requests come from.
+    pub source: Box<dyn RequestSource>,
+    /// Which engine they go to.
+    pub router: Router,
+    /// The engines' gates.
+    pub gates: Vec<Gate>,
+    /// Bytes of a prompt token on the ingress links.
+    pub prompt_bytes_per_token: f64,
+    /// Where records go.
+    pub sink: Box<dyn RecordSink>,
+    /// The sink can take no more.
+    pub closed: bool,
+    /// If engines are loose, where each record belongs: its instant, then arrivals before engines by index.
+    pub places: Vec<Place>,
+    /// Rows of the time series whose intervals have passed, on their way to the sink.
+    pub rows: FinishedRows,
+}
+
+/// The place of a record among those of all engines.
+pub type Place = (SimTime, u64);
+
+impl Doors {
+    /// Hands a record to the sink.
+    pub fn hand_over(&mut self, record: &RequestRecord) {
+        if !self.closed && self.sink.request(record).is_err() {
+            self.closed = true;
+        }
+    }
+
+    /// Hands finished rows of the time series to the sink.
+    pub fn hand_over_rows(&mut self) {
+        for row in self.rows.0.drain(..) {
+            if !self.closed && self.sink.interval(&row).is_err() {
+                self.closed = true;
+            }
+        }
+    }
+}
+
+/// Says that a system has something to do.
+#[derive(Clone, Debug, Default)]
+pub struct Bell(Arc<AtomicBool>);
+
+impl Bell {
+    /// There is something to do.
+    pub fn ring(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether it has rung since the last time.
+    pub fn take(&self) -> bool {
+        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
+    }
+}
