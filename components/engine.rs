@@ -107,13 +107,16 @@ pub struct Chunk {
     pub completes: bool,
 }
 
-/// What holds the waiting queue back while no sequence leaves.
+/// For how long a batch stands: what has to happen before it may change, beside what always ends an epoch (a last token, a
+/// deadline, a loaded KV cache, no free blocks, chunks of prompts in it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Nothing waits, or what waits cannot be admitted before a sequence leaves.
-    Settled,
-    /// The next boundary may admit.
-    Open,
+pub struct Standing {
+    /// So many steps at least, if nothing happens. One is always right.
+    pub steps: u64,
+    /// A timer of the policy's own; [`SimTime::NEVER`] without.
+    pub until: SimTime,
+    /// A delivery is looked at, at the next boundary. False: nobody can be admitted before somebody leaves.
+    pub sees_deliveries: bool,
 }
 
 /// The batch of the step that is about to run.
@@ -121,8 +124,8 @@ pub enum Admission {
 pub struct Plan {
     /// Chunks of prompts, in order.
     pub chunks: Vec<Chunk>,
-    /// Whether the batch may go on for more than one step.
-    pub admission: Admission,
+    /// For how long it stands.
+    pub standing: Standing,
 }
 
 /// The steps that a batch runs for. Computed ahead; an arrival cuts it at the first boundary that has to see it.

@@ -14,7 +14,6 @@ use oracle_components::resources::{Coupling, Timeline};
 use oracle_components::scenario::Role;
 use oracle_components::sequence::{Phase, Sequence};
 
-use crate::epoch::may_admit;
 use crate::transfer::Network;
 use crate::world::calendar::{advance, advance_within_window, next_arrival, next_boundary};
 use crate::world::{Doors, Gate, Hub};

@@ -1,11 +1,10 @@
 //! When an engine has to look at what is on its way to it.
 
-use super::may_admit;
 use crate::world::calendar::wake_at;
 use bevy_ecs::prelude::Entity;
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
-use oracle_components::engine::{Engine, Epoch, Plan, Queues, Running};
+use oracle_components::engine::{Engine, Epoch, Plan, Queues};
 use oracle_components::resources::Timeline;
 /// What an arrival sees of an engine.
 #[derive(QueryData)]
@@ -14,7 +13,6 @@ pub struct ArrivalParts {
     /// Its limits.
     pub engine: &'static Engine,
     queues: &'static mut Queues,
-    running: &'static Running,
     plan: &'static Plan,
     epoch: &'static mut Epoch,
 }
@@ -31,8 +29,12 @@ impl ArrivalPartsItem<'_, '_> {
     ) {
         self.queues.inbox.push_back((delivered, sequence));
         self.queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
-        let admits = may_admit(self.engine, self.running, &self.queues, self.plan.admission);
-        self.look_up_at(position, if admits { delivered } else { deadline.max(delivered) }, delivered, timeline);
+        self.look_up_at(
+            position,
+            if self.plan.standing.sees_deliveries { delivered } else { deadline.max(delivered) },
+            delivered,
+            timeline,
+        );
     }
 
     /// Ends the engine's epoch at the first boundary from `at` on; if it is idle, wakes it at `wake`.

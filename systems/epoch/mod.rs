@@ -9,7 +9,7 @@ mod run_ahead;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::{Admission, Engine, Epoch, Queues, Running, Waiting};
+use oracle_components::engine::Epoch;
 
 use crate::world::Hub;
 use crate::world::calendar::{next_arrival, wake_at};
@@ -32,22 +32,15 @@ pub fn cost_steps(mut hub: ResMut<Hub>, mut engines: Query<CostingParts>) {
         parts.epoch.steps = 0;
         let wake = if parts.running.count == 0 {
             let delivery = parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
-            delivery.min(parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary)))
+            delivery
+                .min(parts.plan.standing.until)
+                .min(parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary)))
         } else {
             run_ahead(&mut parts, next_delivery);
             parts.epoch.step_ends[parts.epoch.steps - 1]
         };
         wake_at(timeline, index, wake);
     }
-}
-
-/// Whether a request that is delivered while the batch runs could be admitted at the next boundary: there is a seat, and
-/// nothing that cannot be admitted itself waits before it.
-#[must_use]
-pub fn may_admit(engine: &Engine, running: &Running, queues: &Queues, admission: Admission) -> bool {
-    let seats_left = running.count < engine.scheduler.max_num_seqs;
-    let may_jump_the_queue = matches!(queues.waiting, Waiting::Priority(_));
-    admission == Admission::Open || (seats_left && (queues.waiting_count == 0 || may_jump_the_queue))
 }
 
 /// Adapts how far an engine runs ahead to whether its last epoch was cut.

@@ -1,12 +1,11 @@
 //! The steps ahead of a batch that stays as it is.
 
-use super::may_admit;
 use crate::costing::{CostModel, PricedBatch, StepShape};
 use crate::kv;
 use crate::running::{classes_from, next_finish};
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
-use oracle_components::engine::{Admission, Engine, Epoch, Plan, Queues, Running, StepClock};
+use oracle_components::engine::{Epoch, Plan, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
 use std::cmp::Reverse;
@@ -14,7 +13,6 @@ use std::cmp::Reverse;
 #[derive(QueryData)]
 #[query_data(mutable)]
 pub struct CostingParts {
-    pub engine: &'static Engine,
     pub clock: &'static StepClock,
     pub queues: &'static Queues,
     pub running: &'static Running,
@@ -57,20 +55,20 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let epoch = &mut *parts.epoch;
     epoch.step_ends.clear();
     let first_tokens = parts.remote.is_some_and(|remote| !remote.joined.is_empty());
-    let most_steps = if parts.plan.chunks.is_empty() && !first_tokens && parts.plan.admission == Admission::Settled {
+    let standing = parts.plan.standing;
+    let most_steps = if parts.plan.chunks.is_empty() && !first_tokens {
         let until_finish = next_finish(running).saturating_sub(parts.clock.steps);
-        until_finish.min(epoch.horizon_steps as u64)
+        until_finish.min(epoch.horizon_steps as u64).min(standing.steps)
     } else {
         1
     };
     debug_assert!(most_steps > 0, "a sequence that has its target has left");
-    let admission = parts.plan.admission;
-    let look_out = parts.queues.inbox_with_deadline > 0 || may_admit(parts.engine, running, parts.queues, admission);
+    let look_out = parts.queues.inbox_with_deadline > 0 || standing.sees_deliveries;
     let front = parts.queues.inbox.front().filter(|_| look_out);
     let deliveries = front.map_or(SimTime::NEVER, |&(delivered, _)| delivered);
     let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
     let next_load = parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary));
-    let look_up_at = deliveries.min(next_delivery).min(next_deadline(parts.queues)).min(next_load);
+    let look_up_at = deliveries.min(next_delivery).min(next_deadline(parts.queues)).min(next_load).min(standing.until);
     let mut free = kv::free_blocks(parts.pool);
     let mut context = running.decode_context + decodes;
     let mut end = parts.clock.boundary;

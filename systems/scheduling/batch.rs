@@ -2,14 +2,14 @@
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::Chunk;
+use oracle_components::engine::{Chunk, Standing, Waiting};
 use oracle_components::record::PrefixEvent;
 use oracle_components::request::Request;
 use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::remove::{Departure, leave};
-use super::{queue, remote, settled};
+use super::{queue, remote};
 use crate::kv::{self, Hit, Names, names};
 use crate::running;
 use crate::running::blocks_needed;
@@ -57,7 +57,7 @@ pub fn form(
             batch.admit();
         }
         let (preempted, may_fit, budget) = (batch.preempted, batch.may_fit, batch.budget);
-        parts.plan.admission = settled(parts.waiting_or_loading(), preempted || may_fit, budget);
+        parts.plan.standing = standing(parts, preempted || may_fit, budget);
         let empty = parts.running.decodes == 0 && parts.plan.chunks.is_empty();
         // Empty although it preempted: the only prefill that could have run preempted itself. With its blocks back, others can.
         if !(empty && preempted) {
@@ -66,6 +66,18 @@ pub fn form(
     }
     let ledger = &mut parts.ledger.0;
     ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
+}
+
+/// How long the batch stands: until somebody leaves, unless the next boundary may admit.
+fn standing(parts: &EngineView<'_>, may_admit: bool, budget: u32) -> Standing {
+    let is_open = may_admit || (parts.waiting_or_loading() > 0 && budget == 0);
+    let slots_left = parts.running.count < parts.engine.scheduler.max_num_seqs;
+    let may_jump_the_queue = matches!(parts.queues.waiting, Waiting::Priority(_));
+    Standing {
+        steps: if is_open { 1 } else { u64::MAX },
+        until: SimTime::NEVER,
+        sees_deliveries: is_open || (slots_left && (parts.queues.waiting_count == 0 || may_jump_the_queue)),
+    }
 }
 
 impl Batch<'_, '_> {

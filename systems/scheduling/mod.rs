@@ -15,7 +15,6 @@ use std::cmp::Reverse;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::Admission;
 use oracle_components::record::{End, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
@@ -144,9 +143,4 @@ fn forget_those_gone(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence
     while parts.queues.deadlines.peek().is_some_and(|&Reverse((_, id, entity))| !lives(id, entity)) {
         parts.queues.deadlines.pop();
     }
-}
-
-/// Whether the batch can go on by itself until a sequence leaves it.
-fn settled(waiting: u32, may_admit: bool, budget: u32) -> Admission {
-    if may_admit || (waiting > 0 && budget == 0) { Admission::Open } else { Admission::Settled }
 }

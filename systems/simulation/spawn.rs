@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::{Admission, Engine, EngineLedger, Plan, StepClock};
+use oracle_components::engine::{Engine, EngineLedger, Plan, Standing, StepClock};
 use oracle_components::hardware::{EngineGpu, EngineHardware, Gpu, Link};
 use oracle_components::pools::Remote;
 use oracle_components::record::{GpuTotals, LinkTotals};
@@ -20,6 +20,9 @@ use crate::running::nothing_running;
 use crate::scheduling::empty_queues;
 use crate::series::{EngineSeries, LinkSeries};
 use crate::world::Gate;
+
+/// An engine that has had no boundary looks at the first delivery.
+const NOTHING_STANDS: Standing = Standing { steps: u64::MAX, until: SimTime::NEVER, sees_deliveries: true };
 
 /// Prices of the engines of a scenario, shared by those that cost the same.
 pub fn prices(scenario: &Scenario) -> Vec<Arc<Prices>> {
@@ -139,7 +142,7 @@ fn spawn_engine(
         empty_queues(spec.scheduler.policy),
         nothing_running(spec.scheduler.block_tokens),
         kv::new_pool(spec.kv_blocks),
-        Plan { chunks: Vec::new(), admission: Admission::Settled },
+        Plan { chunks: Vec::new(), standing: NOTHING_STANDS },
         no_epoch(),
         EngineLedger::default(),
         EngineSeries::new(scenario.series_interval),
