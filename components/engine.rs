@@ -128,6 +128,18 @@ pub struct Plan {
     pub standing: Standing,
 }
 
+/// Where epochs are cut though they need not be, which changes nothing that shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EpochCuts {
+    /// Nowhere.
+    #[default]
+    AsNeeded,
+    /// After every step.
+    EveryStep,
+    /// After a few steps, drawn from this state.
+    AtRandom(u64),
+}
+
 /// The steps that a batch runs for. Computed ahead; an arrival cuts it at the first boundary that has to see it.
 #[derive(Component, Clone, Debug, Default)]
 pub struct Epoch {
@@ -137,6 +149,19 @@ pub struct Epoch {
     pub steps: usize,
     /// Most steps computed ahead.
     pub horizon_steps: usize,
+    /// Where else it is cut.
+    pub cuts: EpochCuts,
+}
+
+/// What an engine lets in depends on.
+#[derive(Clone, Debug)]
+pub struct AdmissionLimits {
+    /// Its scheduler's.
+    pub scheduler: SchedulerSpec,
+    /// KV blocks where its requests are answered: its own, or those of the smallest decode engine.
+    pub answer_kv_blocks: u64,
+    /// Its own KV blocks, if it computes prompts that are answered elsewhere.
+    pub prompt_kv_blocks: Option<u64>,
 }
 
 /// Totals of an engine.

@@ -15,7 +15,7 @@ use oracle_components::sequence::{Phase, Sequence};
 use crate::arrival::ArrivalParts;
 use crate::kv::names;
 use crate::memory::kv_bytes_per_token;
-use crate::router::Router;
+use crate::routing::Router;
 use crate::scheduling::load_blocks;
 use crate::transfer::Network;
 use crate::world::Hub;
@@ -125,15 +125,17 @@ impl Desk<'_, '_> {
         for (_, entity) in std::mem::take(&mut remote.computed) {
             let mut sequence = self.sequences.get_mut(entity).expect("a computed sequence lives");
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-            let Hub { timeline, doors, links, .. } = &mut *self.hub;
-            let decode = self.pools.router.route(request.spec.session, &timeline.loads);
+            let Hub { timeline, doors, dispatch, links, .. } = &mut *self.hub;
+            let dispatch = dispatch.as_mut().expect("pools are where requests arrive");
+            let decode = self.pools.router.route(&request.spec, &timeline.loads, now);
             timeline.loads[prefill as usize] -= 1;
+            dispatch.router.left(prefill, now);
             timeline.loads[decode as usize] += 1;
             let engine = timeline.engines[decode as usize];
             let (mut parts, _) = self.engines.get_mut(engine).expect("a decode engine takes part");
-            let bytes = f64::from(sequence.prompt_tokens) * doors.prompt_bytes_per_token;
+            let bytes = f64::from(sequence.prompt_tokens) * dispatch.prompt_bytes_per_token;
             let delivered =
-                self.network.send(&doors.gates[decode as usize].ingress, links, bytes, now, &mut doors.rows);
+                self.network.send(&dispatch.entrances[decode as usize].ingress, links, bytes, now, &mut doors.rows);
             let delivered = delivered.max(now + NEXT_INSTANT);
             sequence.engine = decode;
             sequence.phase = Phase::Waiting;

@@ -10,7 +10,7 @@
 pub mod costing;
 pub mod invariants;
 pub mod ports;
-pub mod router;
+pub mod routing;
 
 mod arrival;
 mod completion;
@@ -25,4 +25,7 @@ mod transfer;
 mod world;
 
 pub use costing::memory;
+pub use kv::Hit;
+pub use oracle_components::engine::{AdmissionLimits, EpochCuts, Standing};
+pub use scheduling::{BatchPolicy, Boundary, Candidate, Vllm, exceeds_context, exceeds_pool};
 pub use simulation::{Progress, Simulation};

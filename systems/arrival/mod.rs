@@ -8,15 +8,14 @@ mod wake;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
-use oracle_components::record::{End, PrefixEvent, Reason, Status};
+use oracle_components::record::{End, PrefixEvent, Status};
 use oracle_components::request::{Request, RequestSpec, Routed};
 use oracle_components::resources::{Coupling, Timeline};
-use oracle_components::scenario::Role;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::transfer::Network;
 use crate::world::calendar::{advance, advance_within_window, next_arrival, next_boundary};
-use crate::world::{Doors, Gate, Hub};
+use crate::world::{Dispatch, Doors, Entrance, Hub};
 
 pub use wake::ArrivalParts;
 
@@ -85,16 +84,18 @@ pub fn next_through_the_gate(hub: &mut Hub, network: &mut Network) -> Arrival {
     }
     hub.timeline.last_arrival = at;
     hub.timeline.now = hub.timeline.now.max(at);
-    let Hub { timeline, doors, links, .. } = hub;
+    let Hub { timeline, doors, dispatch, links, .. } = hub;
+    let Dispatch { router, entrances, prompt_bytes_per_token } =
+        dispatch.as_mut().expect("requests arrive where they are dispatched");
     let spec = take_next(timeline, doors);
     let id = timeline.next_id;
     timeline.next_id += 1;
-    let engine = doors.router.route(spec.session, &timeline.loads);
-    let gate = &doors.gates[engine as usize];
-    let bytes = f64::from(spec.prompt_tokens) * doors.prompt_bytes_per_token;
-    let delivered = network.send(&gate.ingress, links, bytes, spec.arrival, &mut doors.rows);
-    let target_tokens = spec.output_tokens.min(gate.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
-    if let Some(reason) = refusal(&spec, target_tokens, gate) {
+    let engine = router.route(&spec, &timeline.loads, spec.arrival);
+    let Entrance { limits, refusal, ingress } = &entrances[engine as usize];
+    let bytes = f64::from(spec.prompt_tokens) * *prompt_bytes_per_token;
+    let delivered = network.send(ingress, links, bytes, spec.arrival, &mut doors.rows);
+    let target_tokens = spec.output_tokens.min(limits.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
+    if let Some(reason) = refusal(&spec, target_tokens, limits) {
         let end = End { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
         hub.refuse(id, &spec, engine, end);
         return Arrival::Refused;
@@ -154,22 +155,6 @@ fn take_next(timeline: &mut Timeline, doors: &mut Doors) -> RequestSpec {
     }
     let following = doors.source.next_request();
     std::mem::replace(&mut timeline.next_request, following).expect("something arrives")
-}
-
-/// Why an engine will not take a request, if it will not.
-fn refusal(spec: &RequestSpec, target: u32, gate: &Gate) -> Option<Reason> {
-    let scheduler = &gate.scheduler;
-    if spec.prompt_tokens >= scheduler.max_model_len {
-        return Some(Reason::PromptTooLong);
-    }
-    if !scheduler.chunked_prefill && spec.prompt_tokens > scheduler.max_num_batched_tokens {
-        return Some(Reason::PromptExceedsTokenBudget);
-    }
-    let blocks = |tokens: u64| tokens.div_ceil(u64::from(scheduler.block_tokens));
-    let prompt = u64::from(spec.prompt_tokens);
-    let exceeds = blocks(prompt + u64::from(target) - 1) > gate.answer_kv_blocks
-        || (gate.role == Role::Prefill && blocks(prompt) > gate.kv_blocks);
-    exceeds.then_some(Reason::ExceedsKvCache)
 }
 
 /// A sequence that has just set out. Its request's entity is filled in by the caller.

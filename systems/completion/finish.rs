@@ -11,15 +11,16 @@ use oracle_components::resources::{Coupling, FollowUp, Timeline};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
-use crate::world::{Doors, Hub, Place};
+use crate::world::{Dispatch, Doors, Hub, Place};
 
 impl Hub {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
     /// blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
-        let Self { timeline, doors, vacant, .. } = self;
+        let Self { timeline, doors, dispatch, vacant, .. } = self;
         let record = write(timeline, doors, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
         timeline.loads[(sequence.engine - timeline.first_engine) as usize] -= 1;
+        tell_router(dispatch, &record, at);
         let follow_up = doors.source.follow_up(&request.spec, &record);
         expect(timeline, follow_up);
         vacant.push(entity);
@@ -27,10 +28,11 @@ impl Hub {
 
     /// Ends a request that never got as far as having a sequence.
     pub fn refuse(&mut self, id: RequestId, spec: &RequestSpec, engine: EngineIndex, end: End) {
-        let Self { timeline, doors, .. } = self;
+        let Self { timeline, doors, dispatch, .. } = self;
         let record = unserved(id, spec, engine, end.completion, end);
         // Arrivals of an instant come before its boundaries.
         let record = write(timeline, doors, record, (spec.arrival, 0));
+        tell_router(dispatch, &record, spec.arrival);
         let follow_up = doors.source.follow_up(spec, &record);
         expect(timeline, follow_up);
     }
@@ -57,6 +59,15 @@ fn write(timeline: &mut Timeline, doors: &mut Doors, mut record: RequestRecord, 
     }
     doors.hand_over(&record);
     record
+}
+
+/// Lets the router know, if it wants to, of a request that has left its engine at `at`.
+#[inline]
+fn tell_router(dispatch: &mut Option<Dispatch>, record: &RequestRecord, at: SimTime) {
+    if let Some(dispatch) = dispatch {
+        dispatch.router.left(record.engine, at);
+        dispatch.router.ended(record);
+    }
 }
 
 /// Puts a follow-up among the arrivals. Those of this instant are in already, so it comes after it.

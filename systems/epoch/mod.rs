@@ -9,7 +9,7 @@ mod run_ahead;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::Epoch;
+use oracle_components::engine::{Epoch, EpochCuts};
 
 use crate::world::Hub;
 use crate::world::calendar::{next_arrival, wake_at};
@@ -18,6 +18,8 @@ use run_ahead::{CostingParts, next_event, run_ahead};
 
 /// Steps ahead after an arrival has cut an epoch; doubled each time one runs out uncut.
 const FIRST_HORIZON_STEPS: usize = 16;
+/// Most steps of an epoch that is cut at random.
+const MOST_STEPS_BETWEEN_CUTS: usize = 7;
 /// Most steps ahead.
 const LAST_HORIZON_STEPS: usize = 4096;
 
@@ -45,17 +47,23 @@ pub fn cost_steps(mut hub: ResMut<Hub>, mut engines: Query<CostingParts>) {
 
 /// Adapts how far an engine runs ahead to whether its last epoch was cut.
 pub fn adapt_horizon(epoch: &mut Epoch) {
-    epoch.horizon_steps = if epoch.steps < epoch.step_ends.len() {
-        FIRST_HORIZON_STEPS
-    } else if epoch.steps == epoch.horizon_steps {
-        (epoch.horizon_steps * 2).min(LAST_HORIZON_STEPS)
-    } else {
-        epoch.horizon_steps
+    epoch.horizon_steps = match epoch.cuts {
+        EpochCuts::AsNeeded if epoch.steps < epoch.step_ends.len() => FIRST_HORIZON_STEPS,
+        EpochCuts::AsNeeded if epoch.steps == epoch.horizon_steps => (epoch.horizon_steps * 2).min(LAST_HORIZON_STEPS),
+        EpochCuts::AsNeeded => epoch.horizon_steps,
+        EpochCuts::EveryStep => 1,
+        EpochCuts::AtRandom(state) => {
+            // A congruential generator's upper bits (Knuth's MMIX).
+            let state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            epoch.cuts = EpochCuts::AtRandom(state);
+            1 + (state >> 33) as usize % MOST_STEPS_BETWEEN_CUTS
+        }
     };
 }
 
 /// An engine that runs nothing yet.
 #[must_use]
-pub fn no_epoch() -> Epoch {
-    Epoch { horizon_steps: FIRST_HORIZON_STEPS, ..Epoch::default() }
+pub fn no_epoch(cuts: EpochCuts) -> Epoch {
+    let horizon_steps = if cuts == EpochCuts::AsNeeded { FIRST_HORIZON_STEPS } else { 1 };
+    Epoch { horizon_steps, cuts, ..Epoch::default() }
 }

@@ -5,7 +5,9 @@
 //! something was preempted. Nothing here walks the decoding sequences: they are counted by the block position that they
 //! are at.
 
-mod batch;
+mod boundary;
+mod intake;
+mod policies;
 mod queue;
 mod remote;
 mod remove;
@@ -15,7 +17,6 @@ use std::cmp::Reverse;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::record::{End, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 
@@ -23,6 +24,11 @@ use crate::running;
 use crate::transfer::keep;
 use crate::world::{EngineParts, EngineView, Hub};
 
+pub use boundary::{Boundary, Candidate};
+pub use intake::seen_until;
+use intake::{expire, take_in};
+pub use policies::{BatchPolicy, EnginePolicy, Vllm, exceeds_context, exceeds_pool};
+pub(crate) use policies::{Rules, shipped};
 pub use queue::empty_queues;
 pub use remote::load_blocks;
 pub use remove::{Departure, leave};
@@ -32,7 +38,7 @@ pub use step_end::{Finished, end_steps};
 /// Ends the steps of the engines that are due, and forms their next batches.
 pub fn schedule_batches(
     mut hub: ResMut<Hub>,
-    mut engines: Query<EngineParts>,
+    mut engines: Query<(EngineParts, &mut EnginePolicy)>,
     mut sequences: Query<&'static mut Sequence>,
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
@@ -40,8 +46,10 @@ pub fn schedule_batches(
     let Hub { timeline, doors, transfer_bell, completion_bell, handover_bell, .. } = &mut *hub;
     for &(now, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
-        let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
-        end_steps(&mut parts, &mut sequences, doors, &mut finished);
+        let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");
+        let mut parts = parts.open();
+        let policy = &mut *policy;
+        policy.advance(end_steps(&mut parts, &mut sequences, doors, &mut finished));
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
         if parts.remote.is_some() {
             remote::pass_boundary(&mut parts, &mut sequences, now);
@@ -49,11 +57,11 @@ pub fn schedule_batches(
         let until = seen_until(&parts, now);
         take_in(&mut parts, &sequences, until);
         expire(&mut parts, &mut sequences, &requests, now);
-        batch::form(&mut parts, sequences.reborrow(), &requests, now);
+        form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
         if until < now && parts.running.count == 0 {
             take_in(&mut parts, &sequences, now);
             expire(&mut parts, &mut sequences, &requests, now);
-            batch::form(&mut parts, sequences.reborrow(), &requests, now);
+            form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
         }
         forget_those_gone(&mut parts, &sequences);
         if remote::is_to_be_handed_over(&parts) {
@@ -75,59 +83,30 @@ pub fn schedule_batches(
     }
 }
 
-/// By when a request has to be delivered to be seen at the boundary `now`: the next step of a batch that goes on was
-/// scheduled when the last one began, if scheduling is asynchronous.
-#[must_use]
-pub fn seen_until(parts: &EngineView<'_>, now: SimTime) -> SimTime {
-    let goes_on = parts.engine.scheduler.async_scheduling && parts.running.count > 0;
-    if goes_on { parts.clock.last_step } else { now }
-}
-
-/// Moves what has been delivered by `until` to the waiting queue.
-fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
-    let queues = &mut *parts.queues;
-    while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= until) {
-        queues.inbox.pop_front();
-        let sequence = sequences.get(entity).expect("a delivered sequence lives");
-        if sequence.deadline != SimTime::NEVER {
-            queues.inbox_with_deadline -= 1;
-            queues.deadlines.push(Reverse((sequence.deadline, sequence.id, entity)));
-        }
-        queue::join(queues, sequence, entity, queue::Place::Back);
-    }
-    parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.waiting_or_loading()));
-}
-
-/// Takes the waiting and running sequences whose clients have given up off the engine.
-fn expire(
+/// The batch of the step that starts at `now`, as the engine's policy will have it.
+fn form_batch(
     parts: &mut EngineView<'_>,
-    sequences: &mut Query<&mut Sequence>,
-    requests: &Query<&'static Request>,
+    policy: &mut EnginePolicy,
+    mut sequences: Query<'_, '_, &'static mut Sequence>,
+    requests: &Query<'_, '_, &'static Request>,
     now: SimTime,
 ) {
-    while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek() {
-        if deadline > now {
-            return;
+    parts.clock.boundary = now;
+    loop {
+        let mut boundary = Boundary::new(parts, sequences.reborrow(), requests, now);
+        let standing = policy.form(&mut boundary);
+        let again = boundary.is_to_be_formed_again();
+        assert!(
+            standing.steps > 0 && standing.until > now,
+            "a batch stands for a step, and a policy's timer lies ahead"
+        );
+        parts.plan.standing = standing;
+        if !again {
+            break;
         }
-        parts.queues.deadlines.pop();
-        let mut sequence = sequences.get_mut(entity).expect("sequences live as long as the world");
-        // It may have ended, or gone on to another engine.
-        if sequence.id != id || sequence.engine != parts.hardware.engine {
-            continue;
-        }
-        if sequence.phase == Phase::Loading && !remote::may_expire(parts, &sequence, entity, deadline) {
-            continue;
-        }
-        let deadline = sequence.deadline;
-        let reason = match sequence.phase {
-            Phase::Waiting | Phase::Loading => Reason::TimeoutWaiting,
-            Phase::Prefill | Phase::Decode => Reason::TimeoutRunning,
-            Phase::Ended => continue,
-        };
-        leave(parts, &mut sequence, entity, requests, Departure::Ended);
-        let end = End { completion: deadline, status: Status::Timeout, reason, whole_response_tokens: None };
-        parts.brought.ended.push((entity, end));
     }
+    let ledger = &mut parts.ledger.0;
+    ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
 }
 
 /// Drops sequences that have left from the head of what costing looks at: who finishes next, and whose deadline is next.

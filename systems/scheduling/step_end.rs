@@ -26,18 +26,18 @@ use crate::world::{Doors, EngineView};
 /// Sequences that have their target at a boundary.
 pub type Finished = Vec<(RequestId, Entity)>;
 
-/// Brings an engine to the end of the steps that its epoch ran, and lists who has finished.
+/// Brings an engine to the end of the steps that its epoch ran, and lists who has finished: how many steps these were.
 pub fn end_steps(
     parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     doors: &mut Doors,
     finished: &mut Finished,
-) {
+) -> u64 {
     parts.brought.work = None;
     parts.brought.streams = false;
     let steps = parts.epoch.steps;
     if steps == 0 {
-        return;
+        return 0;
     }
     let decodes = parts.running.decodes;
     let mut amounts = bring(parts, doors);
@@ -64,6 +64,7 @@ pub fn end_steps(
     }
     adapt_horizon(parts.epoch);
     parts.epoch.steps = 0;
+    steps as u64
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work. What is over before the last interval of the

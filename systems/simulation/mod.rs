@@ -9,22 +9,26 @@ mod windows;
 use std::any::Any;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oracle_components::SimTime;
+use oracle_components::engine::EpochCuts;
 use oracle_components::hardware::Link;
-use oracle_components::record::{FinishedRows, GpuTotals, LinkTotals, Outcome, Stop};
+use oracle_components::record::{GpuTotals, LinkTotals, Outcome, Stop};
 use oracle_components::resources::Coupling;
-use oracle_components::scenario::{Role, Routing, Scenario};
+use oracle_components::scenario::{Role, Scenario};
 
 use self::shard::{PHASES, Shard};
-use self::spawn::{gates, prices, spawn_links};
+use self::spawn::{Blueprint, entrances, prices, spawn_links};
 use self::stop::{stop_at, stop_links_at};
 use self::windows::Loose;
 use crate::ports::{Promises, RecordSink, RequestSource};
-use crate::router::Router;
+use crate::routing::Router;
+use crate::routing::{RoutingPolicy, Wants};
+use crate::scheduling::{BatchPolicy, shipped};
 use crate::world::calendar::beginning;
-use crate::world::{Doors, Hub};
+use crate::world::{Dispatch, Doors, Hub};
 
 /// Boundaries between two looks at the caller's wishes.
 const BOUNDARIES_BETWEEN_REPORTS: usize = 1024;
@@ -40,9 +44,9 @@ pub struct Progress {
 
 /// A simulation, ready to run. `K` is where its records go.
 pub struct Simulation<K> {
-    scenario: Scenario,
+    blueprint: Blueprint,
+    router: Router,
     tightly_coupled: bool,
-    profiled: bool,
     machine: Machine,
     sink: PhantomData<K>,
 }
@@ -62,19 +66,45 @@ impl<K: RecordSink + 'static> Simulation<K> {
     #[must_use]
     pub fn new(scenario: Scenario, source: Box<dyn RequestSource>, sink: K) -> Self {
         let machine = Machine::Parts(Some((source, Box::new(sink))));
-        Self { scenario, tightly_coupled: false, profiled: false, machine, sink: PhantomData }
+        let router = Router::of_arrivals(&scenario);
+        let prices = prices(&scenario);
+        let (rules, epoch_cuts, profiled) = (shipped(), EpochCuts::AsNeeded, false);
+        let blueprint = Blueprint { scenario, prices, rules, epoch_cuts, profiled };
+        Self { blueprint, router, tightly_coupled: false, machine, sink: PhantomData }
     }
 
     /// Measures how long each phase takes, at the price of two looks at the clock a phase and tick.
     #[must_use]
-    pub fn profiled(self) -> Self {
-        Self { profiled: true, ..self }
+    pub fn profiled(mut self) -> Self {
+        self.blueprint.profiled = true;
+        self
     }
 
     /// Makes engines meet at every boundary even where they need not: slower, with the same result.
     #[must_use]
     pub fn tightly_coupled(self) -> Self {
         Self { tightly_coupled: true, ..self }
+    }
+
+    /// Routes arrivals by a policy of one's own in place of the scenario's.
+    #[must_use]
+    pub fn with_routing_policy(mut self, policy: impl RoutingPolicy + 'static) -> Self {
+        self.router = Router::of_arrivals_by(Box::new(policy), &self.blueprint.scenario);
+        self
+    }
+
+    /// Forms the batches of all engines by a policy of one's own.
+    #[must_use]
+    pub fn with_batch_policy(mut self, policy: impl BatchPolicy) -> Self {
+        self.blueprint.rules = Arc::new(policy);
+        self
+    }
+
+    /// Cuts epochs where they need not be: slower, with the same result if the batch policy keeps its promises.
+    #[must_use]
+    pub fn with_epoch_cuts(mut self, cuts: EpochCuts) -> Self {
+        self.blueprint.epoch_cuts = cuts;
+        self
     }
 
     /// Runs until nothing is left to happen, the horizon, or `control` breaks; it is asked every thousand boundaries or so.
@@ -97,7 +127,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
             Machine::Loose(loose) => loose.run(go_on),
             Machine::Parts(..) => unreachable!("it has just been built"),
         }
-        let horizon = if cut_short.is_some() { Some(self.horizon()) } else { self.scenario.horizon };
+        let horizon = if cut_short.is_some() { Some(self.horizon()) } else { self.blueprint.scenario.horizon };
         let drained = horizon.is_none() || self.is_drained();
         let stop = cut_short.unwrap_or(if drained { Stop::Drained } else { Stop::Horizon });
         let end = horizon.unwrap_or_else(|| self.end());
@@ -116,13 +146,18 @@ impl<K: RecordSink + 'static> Simulation<K> {
     fn build(&mut self) {
         let Machine::Parts(parts) = &mut self.machine else { panic!("a simulation runs once") };
         let (source, sink) = parts.take().expect("a simulation that was not built has its parts");
-        let scenario = &self.scenario;
-        let router = Router::of_arrivals(scenario);
-        self.machine = match coupling(scenario, source.promises()) {
+        let Self { blueprint, router, .. } = self;
+        let coupling = coupling(&blueprint.scenario, source.promises(), router.wants());
+        let dispatch = Dispatch {
+            router: std::mem::replace(router, Router::of_arrivals(&blueprint.scenario)),
+            entrances: entrances(blueprint),
+            prompt_bytes_per_token: blueprint.scenario.prompt_bytes_per_token,
+        };
+        self.machine = match coupling {
             Coupling::Loose if !self.tightly_coupled => {
-                Machine::Loose(Box::new(Loose::new(scenario, source, router, sink, self.profiled)))
+                Machine::Loose(Box::new(Loose::new(blueprint, source, dispatch, sink)))
             }
-            _ => Machine::Tight(Box::new(tight(scenario, source, router, sink, self.profiled))),
+            _ => Machine::Tight(Box::new(tight(blueprint, source, dispatch, sink))),
         };
     }
 
@@ -193,7 +228,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
 
     /// The totals, once everything has ended.
     fn outcome(&self, stop: Stop, end: SimTime) -> Outcome {
-        let mut gpus = vec![GpuTotals::default(); self.scenario.gpus.len()];
+        let mut gpus = vec![GpuTotals::default(); self.blueprint.scenario.gpus.len()];
         for (index, gpu) in self.shards().iter().flat_map(Shard::gpus) {
             gpus[index as usize] += &gpu.totals;
         }
@@ -214,26 +249,17 @@ impl<K: RecordSink + 'static> Simulation<K> {
 
 /// A world with all engines, the links, and the doors.
 fn tight(
-    scenario: &Scenario,
+    blueprint: &Blueprint,
     mut source: Box<dyn RequestSource>,
-    router: Router,
+    dispatch: Dispatch,
     sink: Box<dyn RecordSink>,
-    profiled: bool,
 ) -> Shard {
+    let scenario = &blueprint.scenario;
     let engines = 0..scenario.engines.len();
     let first = source.next_request();
     let timeline = beginning(Coupling::Tight, scenario, engines.clone(), first);
-    let doors = Doors {
-        source,
-        router,
-        gates: gates(scenario),
-        prompt_bytes_per_token: scenario.prompt_bytes_per_token,
-        sink,
-        closed: false,
-        places: Vec::new(),
-        rows: FinishedRows::default(),
-    };
-    let mut shard = Shard::new(scenario, engines, &prices(scenario), (timeline, doors), profiled);
+    let hub = Hub { dispatch: Some(dispatch), ..Hub::new(timeline, Doors::new(source, sink)) };
+    let mut shard = Shard::new(blueprint, engines, hub);
     let links = spawn_links(&mut shard.world, scenario);
     shard.hub_mut().links = links;
     shard
@@ -259,9 +285,11 @@ fn run_tight(shard: &mut Shard, go_on: &mut impl FnMut(SimTime, u64, bool) -> bo
     }
 }
 
-/// Whether anything but arrivals passes between the engines of a scenario.
-fn coupling(scenario: &Scenario, promises: Promises) -> Coupling {
+/// How far engines may run before what one does can touch another: not at all where follow-ups, links, pools or the router may
+/// pass it on at once. A router that learns late would bear windows of that length; it is run in lockstep.
+fn coupling(scenario: &Scenario, promises: Promises, wants: Wants) -> Coupling {
     let has_pools = scenario.engines.iter().any(|engine| engine.role != Role::Both);
-    let independent = promises.no_follow_ups && promises.streams_only && !has_pools;
-    if independent && scenario.routing != Routing::LeastLoaded { Coupling::Loose } else { Coupling::Tight }
+    let at_once = !promises.no_follow_ups || !promises.streams_only || has_pools;
+    let lookahead = if at_once { SimTime::ZERO } else { wants.lookahead() };
+    if lookahead == SimTime::NEVER { Coupling::Loose } else { Coupling::Tight }
 }

@@ -6,7 +6,6 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bevy_ecs::prelude::*;
@@ -17,21 +16,18 @@ use oracle_components::hardware::Gpu;
 use oracle_components::kv::KvPool;
 use oracle_components::record::EngineTotals;
 use oracle_components::request::Routed;
-use oracle_components::resources::Timeline;
-use oracle_components::scenario::{GpuIndex, Scenario};
+use oracle_components::scenario::GpuIndex;
 
 use super::executor::{InOrder, Stopwatch};
-use super::spawn::spawn_engines;
+use super::spawn::{Blueprint, spawn_engines};
 use crate::arrival::arrive;
 use crate::completion::complete;
-use crate::costing::Prices;
 use crate::epoch::cost_steps;
 use crate::handoff::{Pools, hand_over};
 use crate::invariants::Watch;
 use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
 use crate::transfer::transfer;
-use crate::world::Bell;
 use crate::world::{Doors, Hub};
 
 /// The schedule of a tick.
@@ -67,43 +63,21 @@ pub struct Shard {
     watch: Watch,
 }
 
-/// The hub of a world in which nothing has happened yet.
-pub fn empty_hub(timeline: Timeline, doors: Doors) -> Hub {
-    Hub {
-        timeline,
-        doors,
-        links: Vec::new(),
-        traffic: Vec::new(),
-        feed: Vec::new(),
-        vacant: Vec::new(),
-        transfer_bell: Bell::default(),
-        completion_bell: Bell::default(),
-        handover_bell: Bell::default(),
-    }
-}
-
 impl Shard {
-    /// A world with the engines of `scenario` from `engines`.
-    pub fn new(
-        scenario: &Scenario,
-        engines: Range<usize>,
-        prices: &[Arc<Prices>],
-        (timeline, doors): (Timeline, Doors),
-        profiled: bool,
-    ) -> Self {
+    /// A world with some engines of a scenario.
+    pub fn new(blueprint: &Blueprint, engines: Range<usize>, mut hub: Hub) -> Self {
         let mut world = World::new();
-        let mut hub = empty_hub(timeline, doors);
         let mut bells = vec![hub.transfer_bell.clone(), hub.completion_bell.clone()];
-        let pools = Pools::of(scenario);
+        let pools = Pools::of(&blueprint.scenario);
         let mut schedule = tick(pools.is_some());
         if let Some(pools) = pools {
             bells.push(hub.handover_bell.clone());
             world.insert_resource(pools);
         }
-        let (engines, gpus) = spawn_engines(&mut world, scenario, engines, prices);
+        let (engines, gpus) = spawn_engines(&mut world, blueprint, engines);
         hub.timeline.engines = engines;
         world.insert_resource(hub);
-        let stopwatch = profiled.then(Stopwatch::default);
+        let stopwatch = blueprint.profiled.then(Stopwatch::default);
         schedule.set_executor(InOrder { bells, stopwatch: stopwatch.clone() });
         Self { world, schedule, stopwatch, gpus, ticks: 0, watch: Watch::default() }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::{Engine, EngineLedger, Plan, Standing, StepClock};
+use oracle_components::engine::{AdmissionLimits, Engine, EngineLedger, EpochCuts, Plan, Standing, StepClock};
 use oracle_components::hardware::{EngineGpu, EngineHardware, Gpu, Link};
 use oracle_components::pools::Remote;
 use oracle_components::record::{GpuTotals, LinkTotals};
@@ -17,12 +17,26 @@ use crate::costing::{CostModel, PricedBatch, Prices, StepCost, peak_flops};
 use crate::epoch::no_epoch;
 use crate::kv;
 use crate::running::nothing_running;
-use crate::scheduling::empty_queues;
+use crate::scheduling::{Rules, empty_queues};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::Gate;
+use crate::world::Entrance;
 
 /// An engine that has had no boundary looks at the first delivery.
 const NOTHING_STANDS: Standing = Standing { steps: u64::MAX, until: SimTime::NEVER, sees_deliveries: true };
+
+/// What worlds are built from.
+pub struct Blueprint {
+    /// What is simulated.
+    pub scenario: Scenario,
+    /// Prices of the engines.
+    pub prices: Vec<Arc<Prices>>,
+    /// The batch policy of the engines.
+    pub rules: Arc<dyn Rules>,
+    /// Where epochs are cut though they need not be.
+    pub epoch_cuts: EpochCuts,
+    /// Whether the time that phases take is kept.
+    pub profiled: bool,
+}
 
 /// Prices of the engines of a scenario, shared by those that cost the same.
 pub fn prices(scenario: &Scenario) -> Vec<Arc<Prices>> {
@@ -58,10 +72,10 @@ pub fn spawn_links(world: &mut World, scenario: &Scenario) -> Vec<Entity> {
 /// Spawns some engines of a scenario, with the GPUs that they run on: the engines' entities, and the GPUs' by index.
 pub fn spawn_engines(
     world: &mut World,
-    scenario: &Scenario,
+    blueprint: &Blueprint,
     engines: Range<usize>,
-    prices: &[Arc<Prices>],
 ) -> (Vec<Entity>, BTreeMap<GpuIndex, Entity>) {
+    let scenario = &blueprint.scenario;
     let used = scenario.engines[engines.clone()].iter().flat_map(|engine| &engine.gpus);
     let mut gpus = BTreeMap::new();
     for &index in used {
@@ -70,35 +84,33 @@ pub fn spawn_engines(
             world.spawn(Gpu { spec, totals: GpuTotals::default() }).id()
         });
     }
-    let engines = engines.map(|index| spawn_engine(world, scenario, index, &gpus, Arc::clone(&prices[index])));
+    let engines = engines.map(|index| spawn_engine(world, blueprint, index, &gpus));
     (engines.collect(), gpus)
 }
 
-/// What the ways in to the engines of a scenario depend on.
-pub fn gates(scenario: &Scenario) -> Vec<Gate> {
-    let decode = scenario.engines.iter().filter(|engine| engine.role == Role::Decode);
-    let smallest = decode.map(|engine| engine.kv_blocks).min();
-    let gate = |spec: &EngineSpec| Gate {
-        scheduler: spec.scheduler,
-        role: spec.role,
-        kv_blocks: spec.kv_blocks,
-        answer_kv_blocks: match spec.role {
-            Role::Prefill => smallest.expect("a prompt is answered somewhere"),
-            Role::Both | Role::Decode => spec.kv_blocks,
-        },
-        ingress: spec.ingress.clone(),
+/// The ways in to the engines of a scenario.
+pub fn entrances(blueprint: &Blueprint) -> Vec<Entrance> {
+    let engines = &blueprint.scenario.engines;
+    let smallest = engines.iter().filter(|engine| engine.role == Role::Decode).map(|engine| engine.kv_blocks).min();
+    let entrance = |spec: &EngineSpec| {
+        let (answer_kv_blocks, prompt_kv_blocks) = match spec.role {
+            Role::Prefill => (smallest.expect("a prompt is answered somewhere"), Some(spec.kv_blocks)),
+            Role::Both | Role::Decode => (spec.kv_blocks, None),
+        };
+        let rules = Arc::clone(&blueprint.rules);
+        Entrance {
+            limits: AdmissionLimits { scheduler: spec.scheduler, answer_kv_blocks, prompt_kv_blocks },
+            refusal: Arc::new(move |request, target, limits| rules.refusal(request, target, limits)),
+            ingress: spec.ingress.clone(),
+        }
     };
-    scenario.engines.iter().map(gate).collect()
+    engines.iter().map(entrance).collect()
 }
 
 /// Spawns an engine.
-fn spawn_engine(
-    world: &mut World,
-    scenario: &Scenario,
-    index: usize,
-    gpus: &BTreeMap<GpuIndex, Entity>,
-    prices: Arc<Prices>,
-) -> Entity {
+fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &BTreeMap<GpuIndex, Entity>) -> Entity {
+    let scenario = &blueprint.scenario;
+    let prices = Arc::clone(&blueprint.prices[index]);
     let spec = &scenario.engines[index];
     let rate = |&link: &LinkIndex| {
         let link = &scenario.links[link as usize];
@@ -143,7 +155,8 @@ fn spawn_engine(
         nothing_running(spec.scheduler.block_tokens),
         kv::new_pool(spec.kv_blocks),
         Plan { chunks: Vec::new(), standing: NOTHING_STANDS },
-        no_epoch(),
+        no_epoch(blueprint.epoch_cuts),
+        Arc::clone(&blueprint.rules).at_work(),
         EngineLedger::default(),
         EngineSeries::new(scenario.series_interval),
         CostModel { prices, batch: PricedBatch::DecodeOnly(0) },

@@ -11,23 +11,22 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use oracle_components::SimTime;
 use oracle_components::hardware::Link;
-use oracle_components::record::{FinishedRows, IntervalRow, LinkTotals, RequestRecord};
+use oracle_components::record::{IntervalRow, LinkTotals, RequestRecord};
 use oracle_components::request::{RequestSpec, Routed};
 use oracle_components::resources::Coupling;
 use oracle_components::scenario::Scenario;
 use oracle_components::work::Booking;
 use rayon::prelude::*;
 
-use super::shard::{Shard, empty_hub, sink_of};
-use super::spawn::{gates, prices, spawn_links};
+use super::shard::{Shard, sink_of};
+use super::spawn::{Blueprint, spawn_links};
 use super::stop::{stop_at, stop_links_at};
 use crate::arrival::{Arrival, next_through_the_gate};
 use crate::ports::{RecordSink, RequestSource, SinkClosed};
-use crate::router::Router;
 use crate::series::OPEN_INTERVALS;
 use crate::transfer::Network;
 use crate::world::calendar::{beginning, next_arrival};
-use crate::world::{Doors, Hub, Place};
+use crate::world::{Dispatch, Doors, Hub, Place};
 
 /// Most engines of a shard: few enough for their data to stay in a core's cache.
 const SHARD_ENGINES: usize = 32;
@@ -138,40 +137,25 @@ impl RequestSource for Fed {
     }
 }
 
-/// Doors that lead to an [`Output`].
-fn inner_doors(source: Box<dyn RequestSource>, router: Router, scenario: &Scenario) -> Doors {
-    Doors {
-        source,
-        router,
-        gates: Vec::new(),
-        prompt_bytes_per_token: scenario.prompt_bytes_per_token,
-        sink: Box::new(Output::default()),
-        closed: false,
-        places: Vec::new(),
-        rows: FinishedRows::default(),
-    }
-}
-
 impl Loose {
     /// Builds the worlds of a scenario.
     pub fn new(
-        scenario: &Scenario,
+        blueprint: &Blueprint,
         source: Box<dyn RequestSource>,
-        router: Router,
+        dispatch: Dispatch,
         sink: Box<dyn RecordSink>,
-        profiled: bool,
     ) -> Self {
-        let prices = prices(scenario);
+        let scenario = &blueprint.scenario;
         let shard = |engines: Range<usize>| {
             let timeline = beginning(Coupling::Loose, scenario, engines.clone(), None);
-            let doors = inner_doors(Box::new(Fed), router.clone(), scenario);
-            Shard::new(scenario, engines, &prices, (timeline, doors), profiled)
+            let doors = Doors::new(Box::new(Fed), Box::new(Output::default()));
+            Shard::new(blueprint, engines, Hub::new(timeline, doors))
         };
         let engines = scenario.engines.len();
         let shard_engines = engines.div_ceil(LEAST_SHARDS).clamp(1, SHARD_ENGINES);
         let starts = (0..engines).step_by(shard_engines);
         let shards = starts.map(|start| shard(start..engines.min(start + shard_engines))).collect();
-        let front = Front::new(scenario, source, router.clone());
+        let front = Front::new(scenario, source, dispatch);
         Self { front, shards, shard_engines, outputs: Vec::new(), spares: Vec::new(), sink, closed: false }
     }
 
@@ -288,14 +272,13 @@ impl Loose {
 }
 
 impl Front {
-    fn new(scenario: &Scenario, mut source: Box<dyn RequestSource>, router: Router) -> Self {
+    fn new(scenario: &Scenario, mut source: Box<dyn RequestSource>, dispatch: Dispatch) -> Self {
         let mut world = World::new();
         let links = spawn_links(&mut world, scenario);
         let first = source.next_request();
         let timeline = beginning(Coupling::Loose, scenario, 0..scenario.engines.len(), first);
-        let mut doors = inner_doors(source, router, scenario);
-        doors.gates = gates(scenario);
-        world.insert_resource(Hub { links, ..empty_hub(timeline, doors) });
+        let doors = Doors::new(source, Box::new(Output::default()));
+        world.insert_resource(Hub { links, dispatch: Some(dispatch), ..Hub::new(timeline, doors) });
         let state = SystemState::new(&mut world);
         let span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
         let most_arrivals = WINDOW_ARRIVALS.max(scenario.engines.len() * WINDOW_ARRIVALS_AN_ENGINE);

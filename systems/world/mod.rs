@@ -3,8 +3,10 @@
 //! Below all phases: knows none of them.
 
 pub mod calendar;
+mod dispatch;
 mod engine;
 mod shared;
 
+pub use dispatch::{Dispatch, Entrance};
 pub use engine::{EngineParts, EngineView};
-pub use shared::{Bell, Doors, Gate, Hub, Place};
+pub use shared::{Bell, Doors, Hub, Place};

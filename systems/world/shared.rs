@@ -7,11 +7,10 @@ use oracle_components::SimTime;
 use oracle_components::record::{FinishedRows, RequestRecord};
 use oracle_components::request::Routed;
 use oracle_components::resources::Timeline;
-use oracle_components::scenario::{LinkIndex, Role, SchedulerSpec};
 use oracle_components::work::Booking;
 
+use super::Dispatch;
 use crate::ports::{RecordSink, RequestSource};
-use crate::router::Router;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,6 +22,8 @@ pub struct Hub {
     pub timeline: Timeline,
     /// Requests in, records out.
     pub doors: Doors,
+    /// Where requests go, if this is the world that they arrive in.
+    pub dispatch: Option<Dispatch>,
     /// Links, by index, if this is the world that they are in.
     pub links: Vec<Entity>,
     /// Traffic of steps that is not on the links yet.
@@ -39,31 +40,10 @@ pub struct Hub {
     pub handover_bell: Bell,
 }
 
-/// What the way in to an engine depends on.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    /// Its limits.
-    pub scheduler: SchedulerSpec,
-    /// What of a request's life it serves.
-    pub role: Role,
-    /// Its KV blocks.
-    pub kv_blocks: u64,
-    /// KV blocks where its requests are answered: its own, or those of the smallest decode engine.
-    pub answer_kv_blocks: u64,
-    /// Links from the client, in the order of travel.
-    pub ingress: Vec<LinkIndex>,
-}
-
-/// The doors of the world: where requests come from and which way they go, and where records go.
+/// The doors of the world: where requests come from, and where records go.
 pub struct Doors {
     /// Where requests come from.
     pub source: Box<dyn RequestSource>,
-    /// Which engine they go to.
-    pub router: Router,
-    /// The engines' gates.
-    pub gates: Vec<Gate>,
-    /// Bytes of a prompt token on the ingress links.
-    pub prompt_bytes_per_token: f64,
     /// Where records go.
     pub sink: Box<dyn RecordSink>,
     /// The sink can take no more.
@@ -77,7 +57,32 @@ pub struct Doors {
 /// The place of a record among those of all engines.
 pub type Place = (SimTime, u64);
 
+impl Hub {
+    /// A world in which nothing has happened yet.
+    #[must_use]
+    pub fn new(timeline: Timeline, doors: Doors) -> Self {
+        Self {
+            timeline,
+            doors,
+            dispatch: None,
+            links: Vec::new(),
+            traffic: Vec::new(),
+            feed: Vec::new(),
+            vacant: Vec::new(),
+            transfer_bell: Bell::default(),
+            completion_bell: Bell::default(),
+            handover_bell: Bell::default(),
+        }
+    }
+}
+
 impl Doors {
+    /// No request has come, no record has gone.
+    #[must_use]
+    pub fn new(source: Box<dyn RequestSource>, sink: Box<dyn RecordSink>) -> Self {
+        Self { source, sink, closed: false, places: Vec::new(), rows: FinishedRows::default() }
+    }
+
     /// Hands a record to the sink.
     pub fn hand_over(&mut self, record: &RequestRecord) {
         if !self.closed && self.sink.request(record).is_err() {

@@ -26,7 +26,7 @@ use oracle_components::record::{EngineTotals, LinkTotals, Reason, RequestRecord,
 use oracle_components::request::{RequestId, RequestSpec};
 use oracle_components::scenario::{EngineIndex, EngineSpec, Role, Scenario};
 use oracle_systems::ports::RequestSource;
-use oracle_systems::router::Router;
+use oracle_systems::routing::Router;
 
 use caching::Leaving;
 use coverage::Coverage;
@@ -155,7 +155,7 @@ impl<'a> World<'a> {
         self.arrived += 1;
         self.coverage.note("requests");
         let loads: Vec<u32> = self.engines.iter().map(Engine::load).collect();
-        let index = self.router.route(spec.session, &loads);
+        let index = self.router.route(&spec, &loads, self.now);
         let engine_spec = &self.scenario.engines[index as usize];
         let bytes = f64::from(spec.prompt_tokens) * self.scenario.prompt_bytes_per_token;
         let path = &engine_spec.ingress;

@@ -168,7 +168,7 @@ impl World<'_> {
         for mut sequence in computed {
             self.coverage.note("prompt handed over");
             let loads: Vec<u32> = self.engines.iter().map(Engine::load).collect();
-            let index = self.decode_router.route(sequence.spec.session, &loads);
+            let index = self.decode_router.route(&sequence.spec, &loads, self.now);
             let bytes = f64::from(sequence.spec.prompt_tokens) * self.scenario.prompt_bytes_per_token;
             let path = &self.scenario.engines[index as usize].ingress;
             let delivered = send_whole(&mut self.links, path, self.now, bytes);

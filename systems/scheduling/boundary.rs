@@ -1,0 +1,317 @@
+//! A boundary as a batch policy sees it: what it may read, and the verbs that are all it may change.
+//!
+//! A policy holds no field of an engine. Whatever it decides, the verbs keep queues, KV blocks, running sequences and chunks in
+//! agreement; one that cannot be carried out (more tokens than the budget, more blocks than are free) panics and says so, since
+//! only the policy can be wrong.
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::{Chunk, PriorityKey};
+use oracle_components::record::PrefixEvent;
+use oracle_components::request::Request;
+use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
+use oracle_components::sequence::{Phase, Sequence};
+
+use super::remove::{Departure, leave};
+use super::{queue, remote};
+use crate::kv::{self, Hit, Names, names};
+use crate::running;
+use crate::world::EngineView;
+
+/// What a policy may know of a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Which.
+    pub who: Entity,
+    /// Tokens known of it: the prompt, and what was generated before a preemption.
+    pub known: u32,
+    /// Those of them in the KV cache.
+    pub computed: u32,
+    /// Times it was preempted.
+    pub preemptions: u32,
+    /// Its place under the priority policy: (priority, arrival, number).
+    pub key: PriorityKey,
+    /// A prefill engine has computed its prompt, whose KV cache has to be loaded.
+    pub is_to_load: bool,
+}
+
+impl Candidate {
+    fn of(who: Entity, sequence: &Sequence) -> Self {
+        Self {
+            who,
+            known: sequence.prompt_tokens + sequence.generated,
+            computed: sequence.computed,
+            preemptions: sequence.preemptions,
+            key: running::priority_key(sequence),
+            is_to_load: remote::is_to_load(sequence),
+        }
+    }
+
+    /// Known tokens that are not in the KV cache.
+    #[must_use]
+    pub fn left(&self) -> u32 {
+        self.known - self.computed
+    }
+}
+
+/// An engine between two steps.
+pub struct Boundary<'a, 'w> {
+    parts: &'a mut EngineView<'w>,
+    sequences: Query<'a, 'a, &'static mut Sequence>,
+    requests: &'a Query<'a, 'a, &'static Request>,
+    now: SimTime,
+    /// Tokens that the step may still take.
+    budget: u32,
+    preempted: bool,
+    decodes_taken: bool,
+}
+
+impl<'a, 'w> Boundary<'a, 'w> {
+    /// The boundary at `now`, with an empty batch.
+    pub(super) fn new(
+        parts: &'a mut EngineView<'w>,
+        sequences: Query<'a, 'a, &'static mut Sequence>,
+        requests: &'a Query<'a, 'a, &'static Request>,
+        now: SimTime,
+    ) -> Self {
+        parts.plan.chunks.clear();
+        let budget = parts.engine.scheduler.max_num_batched_tokens;
+        Self { parts, sequences, requests, now, budget, preempted: false, decodes_taken: false }
+    }
+
+    /// Whether the batch is empty although something was preempted: with the blocks that are back, it can be formed again.
+    pub(super) fn is_to_be_formed_again(&self) -> bool {
+        let decodes = self.parts.running.decodes;
+        assert!(decodes == 0 || self.decodes_taken, "a policy leaves no decode out of the batch");
+        decodes == 0 && self.parts.plan.chunks.is_empty() && self.preempted
+    }
+}
+
+/// What a policy may read.
+impl Boundary<'_, '_> {
+    /// When the step begins.
+    #[must_use]
+    pub fn now(&self) -> SimTime {
+        self.now
+    }
+
+    /// The engine's limits.
+    #[must_use]
+    pub fn limits(&self) -> &SchedulerSpec {
+        &self.parts.engine.scheduler
+    }
+
+    /// Tokens that the step may still take.
+    #[must_use]
+    pub fn budget(&self) -> u32 {
+        self.budget
+    }
+
+    /// Sequences that may still enter (`max_num_seqs` less those that run).
+    #[must_use]
+    pub fn slots_left(&self) -> u32 {
+        self.parts.engine.scheduler.max_num_seqs - self.parts.running.count
+    }
+
+    /// Sequences that run.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.parts.running.count
+    }
+
+    /// Blocks that nobody holds.
+    #[must_use]
+    pub fn free_blocks(&self) -> u64 {
+        kv::free_blocks(self.parts.pool)
+    }
+
+    /// Blocks that the decodes need for this step, one for each that starts one.
+    #[must_use]
+    pub fn decode_blocks(&self) -> u64 {
+        u64::from(running::blocks_needed(self.parts.running, self.parts.clock.steps))
+    }
+
+    /// Whether somebody was preempted at this boundary.
+    #[must_use]
+    pub fn has_preempted(&self) -> bool {
+        self.preempted
+    }
+
+    /// Requests in the waiting queue.
+    #[must_use]
+    pub fn queued(&self) -> u32 {
+        self.parts.queues.waiting_count
+    }
+
+    /// Requests in the waiting queue, and those whose KV caches are being loaded.
+    #[must_use]
+    pub fn queued_or_loading(&self) -> u32 {
+        self.parts.waiting_or_loading()
+    }
+
+    /// Running prefills that are not in the batch yet, in order of admission.
+    pub fn prefills(&self) -> impl Iterator<Item = Candidate> {
+        let running = &self.parts.running.prefills[self.parts.plan.chunks.len()..];
+        running.iter().map(|&who| Candidate::of(who, self.sequences.get(who).expect("a running sequence lives")))
+    }
+
+    /// The head of the waiting queue.
+    pub fn head(&mut self) -> Option<Candidate> {
+        let who = queue::head(self.parts.queues, &self.sequences)?;
+        Some(Candidate::of(who, self.sequences.get(who).expect("the head of the queue lives")))
+    }
+
+    /// The running sequence that the queue's policy preempts first: the last admitted, or that of the highest priority number.
+    pub fn victim(&mut self) -> Entity {
+        let policy = self.limits().policy;
+        running::victim(self.parts.running, policy)
+    }
+
+    /// The running sequences in order of admission (by priority under that policy), the decodes among them up to date. Takes a
+    /// look at each, so a policy that needs it at every boundary is slow.
+    pub fn all_running(&self) -> impl Iterator<Item = Candidate> {
+        let running = &self.parts.running;
+        let by_admission = running.admitted.iter().flatten();
+        by_admission.chain(running.by_priority.values()).map(|&who| {
+            let sequence = self.sequences.get(who).expect("a running sequence lives");
+            let decoded = match sequence.phase {
+                Phase::Decode => (self.parts.clock.steps - sequence.entered_step) as u32,
+                _ => 0,
+            };
+            let seen = Candidate::of(who, sequence);
+            Candidate { known: seen.known + decoded, computed: seen.computed + decoded, ..seen }
+        })
+    }
+
+    /// The cached prefix that counts for the head of the queue.
+    #[must_use]
+    pub fn look_up(&self, head: &Candidate) -> Hit {
+        let scheduler = self.limits();
+        if scheduler.prefix_caching == PrefixCaching::Off {
+            return Hit::default();
+        }
+        let (sequence, request) = self.sequence_and_request(head.who);
+        let hit = kv::look_up(self.parts.pool, &waiting_names(sequence, request, scheduler), head.known);
+        let first = request.spec.turn == 0 && head.preemptions == 0;
+        let too_short = hit.blocks() * scheduler.block_tokens < scheduler.min_cached_prefix_tokens;
+        if first && too_short { Hit::default() } else { hit }
+    }
+
+    fn sequence_and_request(&self, who: Entity) -> (&Sequence, &Request) {
+        let sequence = self.sequences.get(who).expect("a sequence on an engine lives");
+        let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+        (sequence, request)
+    }
+}
+
+/// All that a policy may change.
+impl Boundary<'_, '_> {
+    /// Every decode takes a token, with a block where it starts one.
+    pub fn decode_all(&mut self) {
+        assert!(!self.decodes_taken, "decodes take a token a step");
+        let blocks = self.decode_blocks();
+        assert!(blocks <= self.free_blocks(), "decodes take a token only if their blocks are free");
+        kv::allocate(self.parts.pool, blocks);
+        self.budget -= self.parts.running.decodes;
+        self.decodes_taken = true;
+    }
+
+    /// The first of [`Self::prefills`] takes `tokens`, with their blocks.
+    pub fn chunk(&mut self, prefill: &Candidate, tokens: u32) {
+        let next = self.parts.running.prefills.get(self.parts.plan.chunks.len());
+        assert!(next == Some(&prefill.who), "running prefills take their chunks in order of admission");
+        assert!(0 < tokens && tokens <= self.budget.min(prefill.left()), "a chunk is within the budget and the prompt");
+        let blocks = kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens);
+        assert!(u64::from(blocks) <= self.free_blocks(), "a chunk has its blocks");
+        self.take_chunk(prefill.who, tokens, prefill.computed + tokens == prefill.known);
+    }
+
+    /// The head of the queue gets a slot and the blocks of its cached prefix, and takes `tokens` behind that.
+    pub fn admit(&mut self, head: &Candidate, hit: Hit, tokens: u32) {
+        let scheduler = *self.limits();
+        assert!(self.slots_left() > 0, "who is admitted gets a slot");
+        assert!(
+            self.parts.plan.chunks.len() == self.parts.running.prefills.len(),
+            "running prefills take their chunks before anybody is admitted"
+        );
+        let cached = hit.blocks() * scheduler.block_tokens;
+        let completes = cached + tokens == head.known;
+        assert!(0 < tokens && tokens <= self.budget && cached + tokens <= head.known, "a chunk is within the budget");
+        let blocks = kv::further_blocks(cached, tokens, scheduler.block_tokens) + hit.free_blocks;
+        assert!(u64::from(blocks) <= self.free_blocks(), "who is admitted gets its blocks");
+        let sequence = self.sequences.get(head.who).expect("the head of the queue lives");
+        let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+        if hit.blocks() > 0 {
+            kv::take_hit(self.parts.pool, &waiting_names(sequence, request, &scheduler), hit);
+        }
+        queue::pop_head(self.parts.queues);
+        let mut sequence = self.sequences.get_mut(head.who).expect("the head of the queue lives");
+        start_running(&mut sequence, request.spec.turn, cached, head.known, self.now, &scheduler);
+        running::enter(self.parts.running, &mut sequence, head.who, scheduler.policy);
+        self.parts.running.prefills.push(head.who);
+        self.take_chunk(head.who, tokens, completes);
+    }
+
+    /// The head of the queue takes blocks and starts to load its KV cache, if there are as many: whether it does.
+    pub fn start_load(&mut self, head: &Candidate) -> bool {
+        remote::start_to_load(self.parts, &mut self.sequences, head.who)
+    }
+
+    /// Sequences whose KV caches are loaded get slots, in order of loading, while there are any and the budget lasts.
+    pub fn seat_loaded(&mut self) {
+        self.budget -= remote::seat_loaded(self.parts, &mut self.sequences, self.now, self.budget);
+    }
+
+    /// A running sequence goes back to the queue; its blocks are free, and what was computed is computed again.
+    pub fn preempt(&mut self, who: Entity) {
+        let mut sequence = self.sequences.get_mut(who).expect("a running sequence lives");
+        let in_batch = match sequence.phase {
+            Phase::Decode => self.decodes_taken,
+            _ => self.parts.plan.chunks.iter().any(|chunk| chunk.sequence == who),
+        };
+        assert!(!in_batch, "who is in the batch is not preempted");
+        leave(self.parts, &mut sequence, who, self.requests, Departure::Preempted);
+        self.preempted = true;
+    }
+
+    fn take_chunk(&mut self, who: Entity, tokens: u32, completes: bool) {
+        let scheduler = *self.limits();
+        let sequence = self.sequences.get(who).expect("a running sequence lives");
+        if scheduler.prefix_caching == PrefixCaching::Off {
+            let blocks = kv::further_blocks(sequence.computed, tokens, scheduler.block_tokens);
+            kv::allocate(self.parts.pool, u64::from(blocks));
+        } else {
+            let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+            let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
+            kv::extend(self.parts.pool, &names, sequence.computed, tokens);
+        }
+        self.parts.plan.chunks.push(Chunk { sequence: who, tokens, context: sequence.computed, completes });
+        self.budget -= tokens;
+    }
+}
+
+/// What names the blocks of a waiting sequence: one that was preempted finds its own.
+fn waiting_names<'a>(sequence: &Sequence, request: &'a Request, scheduler: &SchedulerSpec) -> Names<'a> {
+    let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
+    if sequence.preemptions > 0 { names.findable_by(sequence.id) } else { names }
+}
+
+/// An admitted sequence's own books.
+fn start_running(sequence: &mut Sequence, turn: u32, cached: u32, known: u32, now: SimTime, scheduler: &SchedulerSpec) {
+    sequence.phase = Phase::Prefill;
+    sequence.computed = cached;
+    sequence.recomputed_tokens += sequence.high_water.saturating_sub(cached);
+    if sequence.scheduled.is_some() {
+        return;
+    }
+    sequence.scheduled = Some(now);
+    sequence.cached_tokens = cached;
+    sequence.prefix_event = match (scheduler.prefix_caching, cached) {
+        (PrefixCaching::Off, _) => PrefixEvent::None,
+        (_, 0) if turn > 0 => PrefixEvent::ConversationalMiss,
+        (_, 0) => PrefixEvent::Miss,
+        (_, cached) if cached == known - 1 => PrefixEvent::FullHit,
+        _ if turn > 0 => PrefixEvent::ConversationalHit,
+        _ => PrefixEvent::CrossRequestHit,
+    };
+}

@@ -1,0 +1,65 @@
+//! What comes in at a boundary, and who has given up by then.
+
+use super::remove::{Departure, leave};
+use super::{queue, remote};
+use crate::world::EngineView;
+use bevy_ecs::prelude::Query;
+use oracle_components::SimTime;
+use oracle_components::record::{End, Reason, Status};
+use oracle_components::request::Request;
+use oracle_components::sequence::{Phase, Sequence};
+use std::cmp::Reverse;
+/// By when a request has to be delivered to be seen at the boundary `now`: the next step of a batch that goes on was
+/// scheduled when the last one began, if scheduling is asynchronous.
+#[must_use]
+pub fn seen_until(parts: &EngineView<'_>, now: SimTime) -> SimTime {
+    let goes_on = parts.engine.scheduler.async_scheduling && parts.running.count > 0;
+    if goes_on { parts.clock.last_step } else { now }
+}
+
+/// Moves what has been delivered by `until` to the waiting queue.
+pub fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
+    let queues = &mut *parts.queues;
+    while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= until) {
+        queues.inbox.pop_front();
+        let sequence = sequences.get(entity).expect("a delivered sequence lives");
+        if sequence.deadline != SimTime::NEVER {
+            queues.inbox_with_deadline -= 1;
+            queues.deadlines.push(Reverse((sequence.deadline, sequence.id, entity)));
+        }
+        queue::join(queues, sequence, entity, queue::Place::Back);
+    }
+    parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.waiting_or_loading()));
+}
+
+/// Takes the waiting and running sequences whose clients have given up off the engine.
+pub fn expire(
+    parts: &mut EngineView<'_>,
+    sequences: &mut Query<&mut Sequence>,
+    requests: &Query<&'static Request>,
+    now: SimTime,
+) {
+    while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek() {
+        if deadline > now {
+            return;
+        }
+        parts.queues.deadlines.pop();
+        let mut sequence = sequences.get_mut(entity).expect("sequences live as long as the world");
+        // It may have ended, or gone on to another engine.
+        if sequence.id != id || sequence.engine != parts.hardware.engine {
+            continue;
+        }
+        if sequence.phase == Phase::Loading && !remote::may_expire(parts, &sequence, entity, deadline) {
+            continue;
+        }
+        let deadline = sequence.deadline;
+        let reason = match sequence.phase {
+            Phase::Waiting | Phase::Loading => Reason::TimeoutWaiting,
+            Phase::Prefill | Phase::Decode => Reason::TimeoutRunning,
+            Phase::Ended => continue,
+        };
+        leave(parts, &mut sequence, entity, requests, Departure::Ended);
+        let end = End { completion: deadline, status: Status::Timeout, reason, whole_response_tokens: None };
+        parts.brought.ended.push((entity, end));
+    }
+}
