@@ -6,7 +6,7 @@ use oracle_components::SimTime;
 use oracle_components::record::EngineTotals;
 use oracle_components::request::RequestId;
 use oracle_components::scenario::{EngineSpec, Role, Scenario, SchedulerSpec};
-use oracle_systems::costing::{StepCost, StepShape};
+use oracle_systems::costing::{StepCost, StepShape, StepWork};
 
 use super::boundary::Work;
 use super::coverage::Coverage;
@@ -14,6 +14,7 @@ use super::kv::pool::Pool;
 use super::policies::vllm;
 use super::pools::Remote;
 use super::sequence::Sequence;
+use super::series::Series;
 
 /// A step that is running.
 pub struct Step {
@@ -23,6 +24,8 @@ pub struct Step {
     pub end: SimTime,
     /// What it computes of whom.
     pub work: Vec<(RequestId, Work)>,
+    /// What GPUs and links do for it.
+    pub hardware_work: StepWork,
 }
 
 /// An engine with everything on it.
@@ -47,6 +50,10 @@ pub struct Engine {
     pub lane_free: SimTime,
     /// Sums over the run.
     pub totals: EngineTotals,
+    /// Its time series.
+    pub series: Series,
+    /// Preemptions that are in the time series.
+    pub preemptions_in_series: u64,
     /// Its KV blocks.
     pub pool: Pool,
     /// What happened here, for the tests to know.
@@ -68,6 +75,8 @@ impl Engine {
             last_step: SimTime::ZERO,
             lane_free: SimTime::ZERO,
             totals: EngineTotals::default(),
+            series: Series::default(),
+            preemptions_in_series: 0,
             pool: Pool::new(spec.kv_blocks),
             coverage: Coverage::default(),
             cost: StepCost::new(spec, scenario),
@@ -79,7 +88,8 @@ impl Engine {
         (self.in_transit.len() + self.waiting_or_loading() + self.running.len()) as u32
     }
 
-    fn waiting_or_loading(&self) -> usize {
+    /// What has been delivered and does not run.
+    pub fn waiting_or_loading(&self) -> usize {
         self.waiting.len() + self.remote.loading.len()
     }
 
@@ -161,8 +171,9 @@ impl Engine {
         assert!(tokens <= u64::from(self.scheduler.max_num_batched_tokens));
         assert!(self.running.len() <= self.scheduler.max_num_seqs as usize);
         self.totals.running_peak = self.totals.running_peak.max(self.running.len() as u64);
-        let duration = self.cost.prepare(&shape).duration(decode_context);
-        self.step = Some(Step { start: now, end: now + duration, work });
+        let price = self.cost.prepare(&shape);
+        let end = now + price.duration(decode_context);
+        self.step = Some(Step { start: now, end, work, hardware_work: price.work(decode_context) });
         self.check();
     }
 

@@ -2,11 +2,11 @@
 //! engine is judged by it, so it is written for reading: no ECS, no epochs, no counters that stand for many objects.
 //!
 //! This file is time: what is next, and what happens then. The rest is in rooms like those of the fast engine:
-//! - `arrival`, `links`: requests on their way to an engine, and tokens on their way back;
+//! - `arrival`, `routing`, `links`: requests on their way to an engine, and tokens on their way back;
 //! - `engine`: an engine and the step that it runs; at a boundary `intake`, then a batch by one of the `policies`, which may
 //!   do what `boundary` offers; `step_end`: what the step leaves;
 //! - `kv`: blocks; `pools`: what passes between prefill and decode engines;
-//! - `completion`, `stop`: the end of a request, and of all.
+//! - `completion`, `stop`: the end of a request, and of all; `series`: the time series.
 //!
 //! `cases` and `strategy` are the random scenarios, `scenes` what they are made of, `coverage` what they reach; the naive
 //! engine itself is held against examples (`hand_worked`) and theory (`laws`).
@@ -25,8 +25,10 @@ mod laws;
 mod links;
 mod policies;
 mod pools;
+pub mod routing;
 pub mod scenes;
 mod sequence;
+mod series;
 mod step_end;
 mod stop;
 pub mod strategy;
@@ -34,15 +36,15 @@ pub mod strategy;
 use std::collections::BTreeMap;
 
 use oracle_components::SimTime;
-use oracle_components::record::{EngineTotals, LinkTotals, RequestRecord, Stop};
+use oracle_components::record::{EngineTotals, GpuTotals, IntervalRow, LinkTotals, RequestRecord, Stop};
 use oracle_components::request::{RequestId, RequestSpec};
 use oracle_components::scenario::Scenario;
 use oracle_systems::ports::RequestSource;
-use oracle_systems::router::Router;
 
 use coverage::Coverage;
 use engine::Engine;
 use links::Link;
+use routing::NaiveRouter;
 
 /// What came of a naive run.
 pub struct NaiveOutcome {
@@ -52,8 +54,12 @@ pub struct NaiveOutcome {
     pub gaps: BTreeMap<u64, u64>,
     /// Per engine.
     pub engines: Vec<EngineTotals>,
+    /// Per GPU.
+    pub gpus: Vec<GpuTotals>,
     /// Per link.
     pub links: Vec<LinkTotals>,
+    /// The time series of engines and GPUs; a GPU that engines share has a row for each of them.
+    pub rows: Vec<IntervalRow>,
     /// Why it stopped.
     pub stop: Stop,
     /// When it stopped.
@@ -75,9 +81,10 @@ struct World<'a> {
     now: SimTime,
     /// The last boundary of any engine.
     last_boundary: SimTime,
-    router: Router,
-    decode_router: Router,
+    router: NaiveRouter,
+    decode_router: NaiveRouter,
     engines: Vec<Engine>,
+    gpus: Vec<GpuTotals>,
     links: Vec<Link>,
     /// The next request of the open-loop workload.
     next_open: Option<RequestSpec>,
@@ -95,9 +102,10 @@ impl<'a> World<'a> {
             scenario,
             now: SimTime::ZERO,
             last_boundary: SimTime::ZERO,
-            router: Router::of_arrivals(scenario),
-            decode_router: Router::of_handovers(scenario),
+            router: NaiveRouter::of_arrivals(scenario),
+            decode_router: NaiveRouter::of_handovers(scenario),
             engines: scenario.engines.iter().map(|engine| Engine::new(engine, scenario)).collect(),
+            gpus: vec![GpuTotals::default(); scenario.gpus.len()],
             links: scenario.links.iter().map(Link::new).collect(),
             next_open: source.next_request(),
             source,

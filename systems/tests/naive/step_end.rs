@@ -1,14 +1,40 @@
 //! The end of a step: what it computed and generated, token by token, and who has finished.
 
+use oracle_components::SimTime;
 use oracle_components::record::{Reason, Status};
 use oracle_components::request::RequestId;
 use oracle_components::scenario::{EngineIndex, Role};
 
 use super::World;
 use super::boundary::Work;
+use super::engine::{Engine, Step};
 use super::kv::prefix::Leaving;
 use super::links::{send_flow, send_whole};
 use super::sequence::Sequence;
+use super::series::Amounts;
+
+impl Engine {
+    /// What happened in the step that ends now, but for its tokens. Nobody has come or gone since it began; who was delivered in the
+    /// meantime waits, though only the boundary sees it.
+    fn happened_in(&mut self, step: &Step) -> Amounts {
+        let seconds = (step.end - step.start).as_secs_f64();
+        let delivered = self.in_transit.iter().map(|sequence| sequence.delivered);
+        let waited = delivered.map(|delivered| step.end.since(delivered.max(step.start)).as_secs_f64());
+        let preempted = self.totals.preemptions;
+        let new_preemptions = preempted - std::mem::replace(&mut self.preemptions_in_series, preempted);
+        Amounts {
+            running_s: self.running.len() as f64 * seconds,
+            waiting_s: self.waiting_or_loading() as f64 * seconds + waited.sum::<f64>(),
+            held_s: self.pool.held_blocks() as f64 * seconds,
+            steps: 1.0,
+            preemptions: new_preemptions as f64,
+            busy_s: seconds,
+            flops: step.hardware_work.flops_per_gpu,
+            bytes: step.hardware_work.memory_bytes_per_gpu,
+            ..Amounts::default()
+        }
+    }
+}
 
 impl World<'_> {
     /// Ends the step that an engine runs, and takes those that have their last token off it.
@@ -19,6 +45,8 @@ impl World<'_> {
         engine.last_step = step.start;
         engine.totals.steps += 1;
         engine.totals.busy += step.end - step.start;
+        let happened = engine.happened_in(&step);
+        let (prefilled, emitted) = (engine.totals.prefill_tokens, engine.totals.output_tokens);
 
         let (mut emitters, mut computed) = (Vec::new(), Vec::new());
         for &(id, work) in &step.work {
@@ -45,6 +73,13 @@ impl World<'_> {
             }
         }
 
+        let happened = Amounts {
+            prefill_tokens: (engine.totals.prefill_tokens - prefilled) as f64,
+            output_tokens: (engine.totals.output_tokens - emitted) as f64,
+            ..happened
+        };
+        engine.series.add(step.start, step.end, self.scenario.series_interval, &happened);
+
         let streamed = emitters.iter().filter(|&&at| engine.running[at].spec.streaming);
         let streamed = streamed.count();
         let mut received = step.end;
@@ -62,12 +97,34 @@ impl World<'_> {
             sequence.record.first_token.get_or_insert(at_client);
             sequence.record.last_token = Some(at_client);
         }
+        self.count_work(index, &step);
         computed.sort_unstable();
         for id in computed {
             self.engines[index].let_go_of_computed(id, index as EngineIndex, self.now);
         }
         self.finish_sequences(index);
         self.engines[index].check();
+    }
+
+    /// What GPUs and links did in a step.
+    fn count_work(&mut self, index: usize, step: &Step) {
+        let spec = &self.scenario.engines[index];
+        let work = &step.hardware_work;
+        for &gpu in &spec.gpus {
+            let totals = &mut self.gpus[gpu as usize];
+            totals.busy += SimTime::from_secs_f64((step.end - step.start).as_secs_f64() * spec.gpu_share);
+            totals.flops += work.flops_per_gpu;
+            totals.bytes += work.memory_bytes_per_gpu;
+        }
+        let hops = spec.rings.iter().flatten().map(|hop| (hop, work.ring_bytes));
+        let sends = spec.stage_paths.iter().map(|path| (path, work.stage_bytes));
+        let experts = spec.expert_parallel.iter().flat_map(|experts| &experts.hops);
+        let exchanges = experts.map(|hop| (hop, work.exchange_bytes));
+        for (path, bytes) in hops.chain(sends).chain(exchanges) {
+            for &link in path {
+                self.links[link as usize].count_collectives(bytes);
+            }
+        }
     }
 
     fn finish_sequences(&mut self, index: usize) {

@@ -4,6 +4,7 @@ use oracle_components::SimTime;
 use oracle_components::record::{Reason, Status, Stop};
 
 use super::kv::prefix::Leaving;
+use super::links::Link;
 use super::{NaiveOutcome, World};
 
 impl World<'_> {
@@ -55,11 +56,15 @@ impl World<'_> {
             engine.totals.blocks_evicted = counts.evicted;
             self.coverage.note_times("cached block evicted", counts.evicted);
         }
+        let engines = self.engines.iter().enumerate();
+        let rows = engines.flat_map(|(index, engine)| engine.series.rows(self.scenario, index, end)).collect();
         NaiveOutcome {
             records: self.records,
             gaps: self.gaps,
             engines: self.engines.into_iter().map(|engine| engine.totals).collect(),
-            links: self.links.into_iter().map(|link| link.totals).collect(),
+            gpus: self.gpus,
+            links: self.links.into_iter().map(Link::into_totals).collect(),
+            rows,
             stop,
             end,
             coverage: self.coverage,
