@@ -15,6 +15,9 @@ use oracle_systems::ports::{Promises, RequestSource};
 
 use super::scenes::{Ranks, add_engine, empty_scenario, link, made_up_curves, tiny_experts};
 
+/// An interval of the time series that lasts as long as some ten steps.
+pub const SHORT_INTERVAL: SimTime = SimTime(7_000_000);
+
 /// An engine of a case.
 #[derive(Clone, Debug)]
 pub struct EngineCase {
@@ -39,6 +42,8 @@ pub struct EngineCase {
     pub weight: u32,
     /// Priced by efficiency curves, with CUDA graphs.
     pub by_curve: bool,
+    /// Has half of each GPU: those of the engine before, if that has halves of as many.
+    pub halved: bool,
 }
 
 /// What the ranks of an engine share beside the weights.
@@ -106,6 +111,8 @@ pub struct Case {
     /// Every step takes a millisecond and all else happens at its multiples: everything coincides.
     pub clockwork: bool,
     pub horizon: Option<u64>,
+    /// Intervals of the time series last as long as some ten steps.
+    pub short_intervals: bool,
     /// Bandwidth in bytes and latency in tenths of a millisecond of the links that the engines share.
     pub links: Vec<(u32, u32)>,
     /// Tokens of the segment that a choice at a depth of a path stands for.
@@ -132,6 +139,9 @@ impl Case {
         scenario.seed = self.seed;
         scenario.routing = self.routing;
         scenario.horizon = self.horizon.map(|horizon| self.time(horizon));
+        if self.short_intervals {
+            scenario.series_interval = SHORT_INTERVAL;
+        }
         if self.high_detail {
             scenario.level_of_detail = LevelOfDetail::High;
         }
@@ -150,6 +160,9 @@ impl Case {
                 Ranks { tensor, pipeline, prompt_microbatches: None, speed: if self.clockwork { 1e9 } else { 1.0 } };
             let (scheduler, kv_blocks) = engine.scheduler();
             let spec = add_engine(&mut scenario, scheduler, kv_blocks, ranks);
+            if engine.halved {
+                spec.gpu_share = 0.5;
+            }
             if expert_parallel.is_some() {
                 spec.model = Arc::new(tiny_experts());
             }
@@ -168,15 +181,11 @@ impl Case {
             spec.step_overhead_s = if self.clockwork { 1e-3 } else { 2e-5 };
             spec.sequence_overhead_s = if self.clockwork { 0.0 } else { 1e-6 };
         }
+        share_gpus(&mut scenario);
         if let Some(pools) = self.pools() {
             pools.set_up(&mut scenario);
         }
         scenario
-    }
-
-    /// Links that prompts, responses and KV caches cross; those of rings and stages come after them.
-    pub fn client_links(&self) -> usize {
-        self.links.len() + self.pools().map_or(0, |pools| pools.links.len())
     }
 
     /// Its requests.
@@ -207,6 +216,19 @@ impl fmt::Display for Case {
             writeln!(f, "{session:?}")?;
         }
         Ok(())
+    }
+}
+
+/// Puts an engine that has halves of its GPUs on those of the engine before it, if these have another half to give.
+fn share_gpus(scenario: &mut Scenario) {
+    let mut taken = false;
+    for second in 1..scenario.engines.len() {
+        let [first, second] = &mut scenario.engines[second - 1..=second] else { unreachable!("two engines") };
+        let fits = !taken && first.gpu_share < 1.0 && second.gpu_share < 1.0 && first.gpus.len() == second.gpus.len();
+        if fits {
+            second.gpus.clone_from(&first.gpus);
+        }
+        taken = fits;
     }
 }
 

@@ -9,6 +9,8 @@ pub struct Link {
     bytes_per_s: f64,
     latency: SimTime,
     busy_until: SimTime,
+    /// For how long it carried what ranks exchange.
+    collectives_s: f64,
     /// What has crossed it.
     pub totals: LinkTotals,
 }
@@ -20,6 +22,7 @@ impl Link {
             bytes_per_s: spec.bytes_per_s,
             latency: SimTime::from_secs_f64(spec.latency_s),
             busy_until: SimTime::ZERO,
+            collectives_s: 0.0,
             totals: LinkTotals::default(),
         }
     }
@@ -31,6 +34,17 @@ impl Link {
     fn count(&mut self, bytes: f64) {
         self.totals.busy += self.time_of(bytes);
         self.totals.bytes += bytes;
+    }
+
+    /// What ranks exchange in a step, whose price holds the time for it.
+    pub fn count_collectives(&mut self, bytes: f64) {
+        self.collectives_s += bytes / self.bytes_per_s;
+        self.totals.bytes += bytes;
+    }
+
+    /// What has crossed it, in the end.
+    pub fn into_totals(self) -> LinkTotals {
+        LinkTotals { busy: self.totals.busy + SimTime::from_secs_f64(self.collectives_s), ..self.totals }
     }
 }
 

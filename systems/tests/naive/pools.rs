@@ -7,8 +7,9 @@ use oracle_components::scenario::EngineIndex;
 use oracle_systems::memory::kv_bytes_per_token;
 
 use super::World;
-use super::caching::Leaving;
-use super::engine::{Engine, Work};
+use super::boundary::Work;
+use super::engine::Engine;
+use super::kv::prefix::Leaving;
 use super::links::{send_through, send_whole};
 use super::sequence::Sequence;
 
@@ -51,7 +52,7 @@ impl Remote {
     }
 
     /// Where the loaded sequence is that is the next to get a seat.
-    fn next_ready(&self, now: SimTime) -> Option<usize> {
+    pub fn next_ready(&self, now: SimTime) -> Option<usize> {
         let places = (0..self.loading.len()).filter_map(|at| {
             let sequence = &self.loading[at];
             Some((sequence.loaded()?, sequence.id(), at))
@@ -100,22 +101,14 @@ impl Engine {
         true
     }
 
-    /// Gives the next loaded sequence a seat, if there is one and it may run.
-    pub fn admit_ready(&mut self, now: SimTime, budget: &mut u64, work: &mut Vec<(RequestId, Work)>) -> bool {
-        let Some(at) = self.remote.next_ready(now) else {
-            return false;
-        };
-        if *budget == 0 || self.running.len() >= self.scheduler.max_num_seqs as usize {
-            self.coverage.note("loaded sequence waits for a seat");
-            return false;
-        }
+    /// The loaded sequence at `at` starts to run: it computes the last token of its prompt, whose block it has.
+    pub fn seat_loaded(&mut self, at: usize) -> (RequestId, Work) {
         let mut sequence = self.remote.loading.remove(at);
         sequence.computed = sequence.known() - 1;
         sequence.loaded_in_residence = true;
-        work.push((sequence.id(), Work::Decode));
+        let id = sequence.id();
         self.running.push(sequence);
-        *budget -= 1;
-        true
+        (id, Work::Decode)
     }
 }
 
@@ -168,7 +161,7 @@ impl World<'_> {
         for mut sequence in computed {
             self.coverage.note("prompt handed over");
             let loads: Vec<u32> = self.engines.iter().map(Engine::load).collect();
-            let index = self.decode_router.route(&sequence.spec, &loads, self.now);
+            let index = self.decode_router.route(sequence.spec.session, &loads);
             let bytes = f64::from(sequence.spec.prompt_tokens) * self.scenario.prompt_bytes_per_token;
             let path = &self.scenario.engines[index as usize].ingress;
             let delivered = send_whole(&mut self.links, path, self.now, bytes);

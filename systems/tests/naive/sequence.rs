@@ -3,9 +3,9 @@
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{RequestId, RequestSpec};
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
+use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 
-use super::pool::{BlockId, BlockName, Chain};
+use super::kv::pool::{BlockId, BlockName, Chain};
 
 /// A request on its engine: in transit, waiting, loading or running.
 #[derive(Clone)]
@@ -120,19 +120,6 @@ impl Sequence {
         (self.spec.priority, self.spec.arrival, self.id())
     }
 
-    /// The most tokens of it that a step may prefill.
-    pub fn chunk_limit(&self, scheduler: &SchedulerSpec) -> u64 {
-        match scheduler.long_prefill_token_threshold {
-            Some(limit) if scheduler.chunked_prefill || self.was_preempted() => u64::from(limit),
-            _ => u64::MAX,
-        }
-    }
-
-    /// Whether a prefill of it has to fit in one step.
-    pub fn is_prefilled_whole(&self, scheduler: &SchedulerSpec) -> bool {
-        !scheduler.chunked_prefill && !self.was_preempted()
-    }
-
     /// The chain that its tail belongs to.
     pub fn tail_chain(&self) -> Chain {
         match self.spec.tail_key {
@@ -175,13 +162,4 @@ pub struct Ended {
     pub spec: RequestSpec,
     /// What became of it.
     pub record: RequestRecord,
-}
-
-/// Which of `candidates` (positions in the running list, which is in order of admission) is preempted.
-pub fn victim_among(running: &[Sequence], candidates: impl Iterator<Item = usize>, policy: QueuePolicy) -> usize {
-    let victim = match policy {
-        QueuePolicy::Fcfs => candidates.max(),
-        QueuePolicy::Priority => candidates.max_by_key(|&at| running[at].priority_key()),
-    };
-    victim.expect("somebody holds the blocks that are not free")
 }

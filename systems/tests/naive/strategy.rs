@@ -78,6 +78,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         1..=4_u32,
         prop::bool::weighted(0.3),
         sharing(),
+        prop::bool::weighted(0.25),
     );
     (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
         seats: limits.0,
@@ -101,6 +102,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         response_bytes: place.4,
         weight: place.5,
         by_curve: place.6,
+        halved: place.8,
     })
 }
 
@@ -198,7 +200,7 @@ fn any_case(size: Size) -> impl Strategy<Value = Case> {
         routing(),
         any::<bool>(),
         prop::bool::weighted(0.25),
-        prop_oneof![3 => Just(None), 1 => (1..=1000_u64).prop_map(Some)],
+        (prop_oneof![3 => Just(None), 1 => (1..=1000_u64).prop_map(Some)], any::<bool>()),
         vec((prop_oneof![1..=30_u32, 1..=1_000_000_u32], prop_oneof![Just(0_u32), 0..=20_u32]), LINKS),
         prop::array::uniform3(prop::array::uniform2(1..=30_u32)),
         of(pools()),
@@ -214,7 +216,8 @@ fn any_case(size: Size) -> impl Strategy<Value = Case> {
         routing: world.1,
         high_detail: world.2,
         clockwork: world.3,
-        horizon: world.4,
+        horizon: world.4.0,
+        short_intervals: world.4.1,
         links: world.5,
         segment_tokens: world.6,
         pools: world.7,

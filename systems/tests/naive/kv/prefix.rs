@@ -2,9 +2,9 @@
 
 use oracle_components::scenario::PrefixCaching;
 
-use super::engine::Engine;
 use super::pool::{BlockId, BlockName, Chain};
-use super::sequence::Sequence;
+use crate::naive::engine::Engine;
+use crate::naive::sequence::Sequence;
 
 /// How a sequence lets go of its blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Engine {
 
     /// Gives the running sequence at `position` the blocks for its next `chunk` tokens. Blocks of shared segments that
     /// these tokens fill get their names, or give way to the block of that name.
-    pub fn extend(&mut self, position: usize, chunk: u64) {
+    pub fn allocate_chunk(&mut self, position: usize, chunk: u64) {
         let block_tokens = self.block_tokens();
         let sequence = &mut self.running[position];
         let end = sequence.computed + chunk;

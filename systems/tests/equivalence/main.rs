@@ -1,0 +1,228 @@
+//! The fast engine against the naive reference: every record in the same order, every gap between tokens, every total and
+//! every interval, over random scenarios. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` widen the search, and
+//! `PROPTEST_MAX_SHRINK_ITERS=0` has it fail at once.
+
+mod alike;
+mod directed;
+#[path = "../naive/mod.rs"]
+mod naive;
+mod routing;
+mod series;
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+
+use oracle_components::SimTime;
+use oracle_components::record::{Outcome, Status, Stop};
+use oracle_components::scenario::Scenario;
+use oracle_systems::Simulation;
+use oracle_systems::invariants::violations;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+
+use alike::{Ledger, gpu_bookings, link_bookings, same, same_gpu, same_link};
+use naive::cases::{Case, EngineCase, SHORT_INTERVAL};
+use naive::coverage::Coverage;
+use naive::strategy::{Size, case};
+use series::{same_rows, same_rows_if_tight, sums_up};
+
+/// Many sessions at once on pools that are too small for them.
+const SMALL: Size = Size { sessions: 40, least_sessions: 1, seats: 16, pool_tokens: (40, 600), output: 60, gap: 40 };
+
+/// Some 2,000 requests in bigger batches that stay as they are for many steps.
+const LONG: Size =
+    Size { sessions: 1300, least_sessions: 1100, seats: 64, pool_tokens: (400, 3000), output: 200, gap: 60 };
+
+/// How many small cases there are unless `PROPTEST_CASES` says otherwise.
+const SMALL_CASES: u32 = 3000;
+
+/// An interval of the time series that most small cases are over in.
+const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
+
+/// What the small cases must reach to be worth their time, each many times.
+const CORNERS: [&str; 44] = [
+    "KV cache given up before it was loaded",
+    "KV cache waits for blocks to be loaded into",
+    "cached block evicted",
+    "cached block taken while computing",
+    "cached tail block beyond a hit forgotten",
+    "completion beyond the horizon",
+    "decode preempted for a decode",
+    "empty step, scheduled again",
+    "engines go their own ways",
+    "engines share GPUs",
+    "engines share experts",
+    "exceeds_kv_cache",
+    "finished after its deadline, before it was looked at",
+    "first chunk fits, the prompt does not",
+    "flow waits for its lane",
+    "follow-up due before it was known",
+    "head by priority, not by arrival",
+    "head waits for blocks",
+    "head waits for held blocks",
+    "held blocks released",
+    "hit after a preemption",
+    "hit into a tail",
+    "hit of blocks in use",
+    "hit of its own blocks after a preemption",
+    "hit within the segments",
+    "loaded sequence preempted",
+    "loaded sequence waits for a seat",
+    "output cut at max_model_len",
+    "partly filled block given up for a cached one",
+    "prefill preempted for a decode",
+    "prefill preempted for a prefill",
+    "prefill preempted itself",
+    "prompt handed over",
+    "prompt_exceeds_max_model_len",
+    "prompt_exceeds_token_budget",
+    "ranks have whole experts",
+    "ranks share a KV cache",
+    "ranks share norms",
+    "tail left nameless, another is cached",
+    "batch gone before the next was seen",
+    "timeout of a loaded sequence without a seat",
+    "timeout while running",
+    "timeout while waiting",
+    "whole prompt waits for budget",
+];
+
+/// Runs a simulation to its end.
+fn run(mut simulation: Simulation<Ledger>) -> (Outcome, Ledger) {
+    let outcome = simulation.run(|_| ControlFlow::Continue(()));
+    (outcome, simulation.into_sink())
+}
+
+/// Engines that may be ahead of each other leave the same records, and rows of the time series, as when they may not; also
+/// where epochs cross the ends of many intervals.
+fn same_if_tight(case: &Case) -> Result<(), TestCaseError> {
+    for (series_interval, with_links) in [(LONG_INTERVAL, true), (SHORT_INTERVAL, false)] {
+        let scenario = Scenario { series_interval, ..case.scenario() };
+        let simulation = || Simulation::new(scenario.clone(), Box::new(case.source()), Ledger::default());
+        let ((_, loose), (_, tight)) = (run(simulation()), run(simulation().tightly_coupled()));
+        same("records, tightly coupled", &loose.records, &tight.records)?;
+        same_rows_if_tight(&loose.rows, &tight.rows, with_links)?;
+    }
+    Ok(())
+}
+
+fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseError> {
+    let scenario = case.scenario();
+    let naive = naive::run(&scenario, &mut case.source());
+    coverage.borrow_mut().add(&naive.coverage);
+    if case.is_loose() {
+        coverage.borrow_mut().note("engines go their own ways");
+    }
+    if scenario.engines.windows(2).any(|two| two[0].gpus == two[1].gpus) {
+        coverage.borrow_mut().note("engines share GPUs");
+    }
+    case.engines.iter().filter_map(EngineCase::corner).for_each(|corner| coverage.borrow_mut().note(corner));
+
+    let (outcome, fast) = run(Simulation::new(scenario.clone(), Box::new(case.source()), Ledger::default()));
+    same("violations", &Vec::new(), &violations(&scenario, &outcome))?;
+    if case.is_loose() {
+        same_if_tight(case)?;
+    }
+
+    for (at, (naive, fast)) in naive.records.iter().zip(&fast.records).enumerate() {
+        let what = format!("record {at}, of request {}", naive.request);
+        same(&what, naive, fast)?;
+    }
+    same("records", &naive.records.len(), &fast.records.len())?;
+    same("gaps", &naive.gaps, &fast.gaps)?;
+    for (at, (naive, fast)) in naive.engines.iter().zip(&outcome.engines).enumerate() {
+        same(&format!("engine {at}"), naive, fast)?;
+    }
+    let steps: Vec<u64> = naive.engines.iter().map(|totals| totals.steps).collect();
+    let gpus = naive.gpus.iter().zip(&outcome.gpus).zip(gpu_bookings(&scenario, &steps));
+    for (at, ((naive, fast), bookings)) in gpus.enumerate() {
+        same_gpu(at, naive, fast, bookings)?;
+    }
+    let links = naive.links.iter().zip(&outcome.links).zip(link_bookings(&scenario, &steps));
+    for (at, ((naive, fast), bookings)) in links.enumerate() {
+        same_link(at, naive, fast, bookings)?;
+    }
+    same_rows(&scenario, &naive.rows, &fast.rows)?;
+    sums_up(&scenario, &outcome, &fast.rows)?;
+    same("stop", &naive.stop, &outcome.stop)?;
+    same("end", &naive.end, &outcome.end)?;
+    same("arrived", &(naive.records.len() as u64), &outcome.arrived)?;
+    let ended = Status::ALL.map(|status| {
+        let records = naive.records.iter();
+        records.filter(|record| record.status == status).count() as u64
+    });
+    same("ended", &ended, &outcome.ended)
+}
+
+/// Compares the engines on random cases and says what these reached.
+fn compare_many(size: Size, cases: u32, max_shrink_iters: u32) -> Coverage {
+    let from_environment = Config::default();
+    let config = Config {
+        cases,
+        max_shrink_iters: match std::env::var_os("PROPTEST_MAX_SHRINK_ITERS") {
+            Some(_) => from_environment.max_shrink_iters,
+            None => max_shrink_iters,
+        },
+        rng_seed: match from_environment.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(1),
+            fixed => fixed,
+        },
+        failure_persistence: None,
+        ..from_environment
+    };
+    let coverage = RefCell::default();
+    let mut runner = TestRunner::new(config);
+    match runner.run(&case(size), |case| compare(&case, &coverage)) {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, case)) => {
+            panic!("{reason}\nsmallest case:\n{case}")
+        }
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
+    println!("{}", coverage.borrow());
+    coverage.into_inner()
+}
+
+/// The number of cases that `PROPTEST_CASES` asks for, if it does.
+fn cases_asked_for() -> Option<u32> {
+    std::env::var("PROPTEST_CASES").ok()?.parse().ok()
+}
+
+#[test]
+fn small_cases_end_alike() {
+    let cases = cases_asked_for().unwrap_or(SMALL_CASES);
+    let coverage = compare_many(SMALL, cases, 20_000);
+    if cases >= SMALL_CASES {
+        for corner in CORNERS {
+            let count = coverage.count(corner);
+            assert!(count >= 5, "{corner}: {count} times in {cases} cases");
+        }
+    }
+}
+
+#[test]
+fn long_cases_end_alike() {
+    let cases = cases_asked_for().unwrap_or(SMALL_CASES) / 500;
+    compare_many(LONG, cases.max(1), 20);
+}
+
+/// A run that is interrupted ends whole: a record for each request that arrived, none before its arrival, all blocks back.
+#[test]
+fn an_interrupted_run_ends_whole() {
+    let config = Config { cases: 6, rng_seed: RngSeed::Fixed(3), failure_persistence: None, ..Config::default() };
+    let interrupted = RefCell::new(0);
+    let outcome = TestRunner::new(config).run(&case(LONG), |case| {
+        let mut simulation = Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
+        let outcome = simulation.run(|_| ControlFlow::Break(()));
+        let ledger = simulation.into_sink();
+        *interrupted.borrow_mut() += u32::from(outcome.stop == Stop::Interrupted);
+        same("records", &(ledger.records.len() as u64), &outcome.arrived)?;
+        same("ended", &outcome.ended.iter().sum(), &outcome.arrived)?;
+        for record in &ledger.records {
+            same("completion from arrival on", &record.completion.max(record.arrival), &record.completion)?;
+        }
+        same("violations", &Vec::new(), &violations(&case.scenario(), &outcome))?;
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(interrupted.into_inner() > 0, "no case was long enough to be interrupted");
+}

@@ -1,0 +1,91 @@
+//! What a batch policy may do to its engine at a boundary: the verbs that keep the books of sequences and blocks.
+
+use oracle_components::SimTime;
+use oracle_components::record::PrefixEvent;
+use oracle_components::request::RequestId;
+use oracle_components::scenario::PrefixCaching;
+
+use super::engine::Engine;
+use super::kv::pool::BlockId;
+use super::kv::prefix::Leaving;
+use super::sequence::Sequence;
+
+/// What a step computes of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// The newest token, and the next one from it.
+    Decode,
+    /// This many known tokens.
+    Chunk(u64),
+}
+
+impl Engine {
+    /// The running sequence at `position` computes its newest token, with a block where that begins one.
+    pub fn decode(&mut self, position: usize) -> (RequestId, Work) {
+        let block_tokens = self.block_tokens();
+        let sequence = &mut self.running[position];
+        if sequence.computed.is_multiple_of(block_tokens) {
+            sequence.blocks.push(self.pool.allocate());
+        }
+        (sequence.id(), Work::Decode)
+    }
+
+    /// The running sequence at `position` computes its next `chunk` tokens, with the blocks for them.
+    pub fn extend(&mut self, position: usize, chunk: u64) -> (RequestId, Work) {
+        self.allocate_chunk(position, chunk);
+        (self.running[position].id(), Work::Chunk(chunk))
+    }
+
+    /// The waiting sequence at `head` starts to run, from the end of its cached prefix: its position among those that run.
+    pub fn admit(&mut self, head: usize, hit_blocks: Vec<BlockId>, now: SimTime) -> usize {
+        let hit = hit_blocks.len() as u64 * self.block_tokens();
+        let mut sequence = self.waiting.remove(head).expect("the head waits");
+        self.note_admission(&mut sequence, now, hit);
+        self.take_hit(&mut sequence, hit_blocks);
+        sequence.computed = hit;
+        sequence.generated_in_residence = 0;
+        self.running.push(sequence);
+        self.running.len() - 1
+    }
+
+    fn note_admission(&mut self, sequence: &mut Sequence, now: SimTime, hit: u64) {
+        let known = sequence.known();
+        let record = &mut sequence.record;
+        if record.preemptions > 0 {
+            record.recomputed_tokens += sequence.high_water.saturating_sub(hit) as u32;
+        }
+        if record.scheduled.is_some() {
+            return;
+        }
+        record.scheduled = Some(now);
+        record.cached_tokens = hit as u32;
+        record.prefix_event = if self.scheduler.prefix_caching == PrefixCaching::Off {
+            PrefixEvent::None
+        } else if hit > 0 && hit == known - 1 {
+            PrefixEvent::FullHit
+        } else {
+            match (hit > 0, record.turn > 0) {
+                (true, true) => PrefixEvent::ConversationalHit,
+                (true, false) => PrefixEvent::CrossRequestHit,
+                (false, true) => PrefixEvent::ConversationalMiss,
+                (false, false) => PrefixEvent::Miss,
+            }
+        };
+    }
+
+    /// The running sequence at `position` makes room: it goes to the front of the queue, and will be computed again.
+    pub fn preempt(&mut self, position: usize) {
+        let mut sequence = self.running.remove(position);
+        self.release(&mut sequence, Leaving::ToComeBack);
+        sequence.high_water = sequence.high_water.max(sequence.computed);
+        sequence.computed = 0;
+        sequence.generated_in_residence = 0;
+        if std::mem::take(&mut sequence.loaded_in_residence) {
+            self.coverage.note("loaded sequence preempted");
+        }
+        sequence.record.preemptions += 1;
+        self.totals.preemptions += 1;
+        self.waiting.push_front(sequence);
+        self.note_waiting();
+    }
+}

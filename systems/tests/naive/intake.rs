@@ -1,0 +1,57 @@
+//! What comes to an engine at a boundary, and who has given up by then.
+
+use oracle_components::SimTime;
+use oracle_components::record::{Reason, Status};
+
+use super::engine::Engine;
+use super::kv::prefix::Leaving;
+use super::sequence::Ended;
+
+impl Engine {
+    /// By when a request has to be delivered to be seen at a boundary: the next step of a batch that goes on was
+    /// scheduled when the last one began, if scheduling is asynchronous.
+    pub fn seen_until(&self, now: SimTime) -> SimTime {
+        let goes_on = self.scheduler.async_scheduling && !self.running.is_empty();
+        if goes_on { self.last_step } else { now }
+    }
+
+    /// Requests that have been delivered by `until` join the waiting queue.
+    pub fn take_in(&mut self, until: SimTime) {
+        while let Some(first) = self.in_transit.front()
+            && first.delivered <= until
+        {
+            self.waiting.extend(self.in_transit.pop_front());
+        }
+        self.note_waiting();
+    }
+
+    /// The next waiting or running request whose client has given up, in order of deadline and id.
+    pub fn expire_one(&mut self, now: SimTime) -> Option<Ended> {
+        let ready = self.remote.loading.iter().filter(|sequence| sequence.loaded().is_some_and(|at| at <= now));
+        // A loaded sequence could not have been looked at before.
+        let ready = ready.map(|sequence| (sequence.deadline().max(sequence.loaded().unwrap_or_default()), sequence));
+        let others = self.waiting.iter().chain(&self.running).map(|sequence| (sequence.deadline(), sequence));
+        let all = ready.chain(others).filter(|&(at, _)| at <= now);
+        let (_, id, deadline) = all.map(|(at, sequence)| (at, sequence.id(), sequence.deadline())).min()?;
+        if let Some(at) = self.waiting.iter().position(|other| other.id() == id) {
+            self.coverage.note("timeout while waiting");
+            let sequence = self.waiting.remove(at)?;
+            if sequence.is_remote() {
+                self.coverage.note("KV cache given up before it was loaded");
+                self.remote.given_up.extend(sequence.record.prefill.as_ref().map(|prefill| (prefill.engine, id)));
+            }
+            return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
+        }
+        if let Some(at) = self.remote.loading.iter().position(|other| other.id() == id) {
+            self.coverage.note("timeout of a loaded sequence without a seat");
+            let mut sequence = self.remote.loading.remove(at);
+            self.release(&mut sequence, Leaving::ForGood);
+            return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
+        }
+        self.coverage.note("timeout while running");
+        let at = self.position(id);
+        let mut sequence = self.running.remove(at);
+        self.release(&mut sequence, Leaving::ForGood);
+        Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutRunning))
+    }
+}

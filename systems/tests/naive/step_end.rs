@@ -1,0 +1,159 @@
+//! The end of a step: what it computed and generated, token by token, and who has finished.
+
+use oracle_components::SimTime;
+use oracle_components::record::{Reason, Status};
+use oracle_components::request::RequestId;
+use oracle_components::scenario::{EngineIndex, Role};
+
+use super::World;
+use super::boundary::Work;
+use super::engine::{Engine, Step};
+use super::kv::prefix::Leaving;
+use super::links::{send_flow, send_whole};
+use super::sequence::Sequence;
+use super::series::Amounts;
+
+impl Engine {
+    /// What happened in the step that ends now, but for its tokens. Nobody has come or gone since it began; who was delivered in the
+    /// meantime waits, though only the boundary sees it.
+    fn happened_in(&mut self, step: &Step) -> Amounts {
+        let seconds = (step.end - step.start).as_secs_f64();
+        let delivered = self.in_transit.iter().map(|sequence| sequence.delivered);
+        let waited = delivered.map(|delivered| step.end.since(delivered.max(step.start)).as_secs_f64());
+        let preempted = self.totals.preemptions;
+        let new_preemptions = preempted - std::mem::replace(&mut self.preemptions_in_series, preempted);
+        Amounts {
+            running_s: self.running.len() as f64 * seconds,
+            waiting_s: self.waiting_or_loading() as f64 * seconds + waited.sum::<f64>(),
+            held_s: self.pool.held_blocks() as f64 * seconds,
+            steps: 1.0,
+            preemptions: new_preemptions as f64,
+            busy_s: seconds,
+            flops: step.hardware_work.flops_per_gpu,
+            bytes: step.hardware_work.memory_bytes_per_gpu,
+            ..Amounts::default()
+        }
+    }
+}
+
+impl World<'_> {
+    /// Ends the step that an engine runs, and takes those that have their last token off it.
+    pub fn end_step(&mut self, index: usize) {
+        let engine = &mut self.engines[index];
+        let spec = &self.scenario.engines[index];
+        let step = engine.step.take().expect("a step that ends");
+        engine.last_step = step.start;
+        engine.totals.steps += 1;
+        engine.totals.busy += step.end - step.start;
+        let happened = engine.happened_in(&step);
+        let (prefilled, emitted) = (engine.totals.prefill_tokens, engine.totals.output_tokens);
+
+        let (mut emitters, mut computed) = (Vec::new(), Vec::new());
+        for &(id, work) in &step.work {
+            let at = engine.position(id);
+            let sequence = &mut engine.running[at];
+            match work {
+                Work::Decode => sequence.computed += 1,
+                Work::Chunk(chunk) => {
+                    sequence.computed += chunk;
+                    sequence.record.prefilled_tokens += chunk as u32;
+                    engine.totals.prefill_tokens += chunk;
+                }
+            }
+            if sequence.computed == sequence.known() && engine.role == Role::Prefill {
+                computed.push(id);
+            } else if sequence.computed == sequence.known() {
+                sequence.generated += 1;
+                sequence.generated_in_residence += 1;
+                engine.totals.output_tokens += 1;
+                emitters.push(at);
+                if let Some(last) = sequence.last_token_step.replace(step.end) {
+                    *self.gaps.entry((step.end - last).0).or_default() += 1;
+                }
+            }
+        }
+
+        let happened = Amounts {
+            prefill_tokens: (engine.totals.prefill_tokens - prefilled) as f64,
+            output_tokens: (engine.totals.output_tokens - emitted) as f64,
+            ..happened
+        };
+        engine.series.add(step.start, step.end, self.scenario.series_interval, &happened);
+
+        let streamed = emitters.iter().filter(|&&at| engine.running[at].spec.streaming);
+        let streamed = streamed.count();
+        let mut received = step.end;
+        if streamed > 0 {
+            if engine.lane_free > step.end {
+                self.coverage.note("flow waits for its lane");
+            }
+            let bytes = streamed as f64 * spec.response_bytes_per_token;
+            let lane = &mut engine.lane_free;
+            received = send_flow(&mut self.links, &spec.egress, lane, step.end, bytes);
+        }
+        for at in emitters {
+            let sequence = &mut engine.running[at];
+            let at_client = if sequence.spec.streaming { received } else { step.end };
+            sequence.record.first_token.get_or_insert(at_client);
+            sequence.record.last_token = Some(at_client);
+        }
+        self.count_work(index, &step);
+        computed.sort_unstable();
+        for id in computed {
+            self.engines[index].let_go_of_computed(id, index as EngineIndex, self.now);
+        }
+        self.finish_sequences(index);
+        self.engines[index].check();
+    }
+
+    /// What GPUs and links did in a step.
+    fn count_work(&mut self, index: usize, step: &Step) {
+        let spec = &self.scenario.engines[index];
+        let work = &step.hardware_work;
+        for &gpu in &spec.gpus {
+            let totals = &mut self.gpus[gpu as usize];
+            totals.busy += SimTime::from_secs_f64((step.end - step.start).as_secs_f64() * spec.gpu_share);
+            totals.flops += work.flops_per_gpu;
+            totals.bytes += work.memory_bytes_per_gpu;
+        }
+        let hops = spec.rings.iter().flatten().map(|hop| (hop, work.ring_bytes));
+        let sends = spec.stage_paths.iter().map(|path| (path, work.stage_bytes));
+        let experts = spec.expert_parallel.iter().flat_map(|experts| &experts.hops);
+        let exchanges = experts.map(|hop| (hop, work.exchange_bytes));
+        for (path, bytes) in hops.chain(sends).chain(exchanges) {
+            for &link in path {
+                self.links[link as usize].count_collectives(bytes);
+            }
+        }
+    }
+
+    fn finish_sequences(&mut self, index: usize) {
+        let spec = &self.scenario.engines[index];
+        let done = |sequence: &&Sequence| sequence.generated == sequence.target;
+        let finished = self.engines[index].running.iter().filter(done);
+        let mut finished: Vec<RequestId> = finished.map(Sequence::id).collect();
+        finished.sort_unstable();
+        for id in finished {
+            let engine = &mut self.engines[index];
+            let at = engine.position(id);
+            let mut sequence = engine.running.remove(at);
+            engine.release(&mut sequence, Leaving::ForGood);
+            let completion = if sequence.spec.streaming {
+                sequence.record.last_token.expect("it generated a token")
+            } else {
+                let bytes = sequence.generated as f64 * spec.response_bytes_per_token;
+                send_whole(&mut self.links, &spec.egress, self.now, bytes)
+            };
+            let reason = if sequence.target < u64::from(sequence.spec.output_tokens) {
+                self.coverage.note("output cut at max_model_len");
+                Reason::LengthLimit
+            } else {
+                Reason::Finished
+            };
+            if sequence.deadline() <= self.now {
+                self.coverage.note("finished after its deadline, before it was looked at");
+            }
+            self.close(sequence.end(completion, Status::Success, reason));
+        }
+    }
+}
