@@ -7,6 +7,7 @@
 
 mod boundary;
 mod intake;
+mod intervals;
 mod policies;
 mod queue;
 mod remote;

@@ -1,6 +1,7 @@
 //! A simulation: built from a scenario, run to its end, asked for its totals.
 
 mod executor;
+mod merge;
 mod shard;
 mod spawn;
 mod stop;

@@ -11,22 +11,22 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use oracle_components::SimTime;
 use oracle_components::hardware::Link;
-use oracle_components::record::{IntervalRow, LinkTotals, RequestRecord};
+use oracle_components::record::{LinkTotals, RequestRecord};
 use oracle_components::request::{RequestSpec, Routed};
 use oracle_components::resources::Coupling;
 use oracle_components::scenario::Scenario;
-use oracle_components::work::Booking;
 use rayon::prelude::*;
 
-use super::shard::{Shard, sink_of};
+use super::merge::{Output, hand_over};
+use super::shard::Shard;
 use super::spawn::{Blueprint, spawn_links};
 use super::stop::{stop_at, stop_links_at};
 use crate::arrival::{Arrival, next_through_the_gate};
-use crate::ports::{RecordSink, RequestSource, SinkClosed};
+use crate::ports::{RecordSink, RequestSource};
 use crate::series::OPEN_INTERVALS;
 use crate::transfer::Network;
 use crate::world::calendar::{beginning, next_arrival};
-use crate::world::{Dispatch, Doors, Hub, Place};
+use crate::world::{Dispatch, Doors, Hub};
 
 /// Most engines of a shard: few enough for their data to stay in a core's cache.
 const SHARD_ENGINES: usize = 32;
@@ -68,60 +68,6 @@ struct Window {
     routed: Vec<Routed>,
     /// Refusals and rows of links.
     output: Output,
-}
-
-/// What a world brought in a window: the sink of shards and of the front.
-#[derive(Default)]
-struct Output {
-    records: Vec<RequestRecord>,
-    places: Vec<Place>,
-    rows: Vec<IntervalRow>,
-    traffic: Vec<Booking>,
-    /// Spans of steps: their beginning, how many they are, and how many sequences gained a token in each.
-    spans: Vec<(SimTime, usize, u64)>,
-    /// The ends of those steps.
-    step_ends: Vec<SimTime>,
-}
-
-impl RecordSink for Output {
-    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
-        self.records.push(record.clone());
-        Ok(())
-    }
-
-    fn token_gap(&mut self, at: SimTime, gap: SimTime, sequences: u64) {
-        self.spans.push((at - gap, 1, sequences));
-        self.step_ends.push(at);
-    }
-
-    fn token_gaps(&mut self, from: SimTime, step_ends: &[SimTime], sequences: u64) {
-        self.spans.push((from, step_ends.len(), sequences));
-        self.step_ends.extend(step_ends);
-    }
-
-    fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed> {
-        self.rows.push(row.clone());
-        Ok(())
-    }
-}
-
-impl Output {
-    /// Takes what a world has left, and leaves it an empty output.
-    fn of(hub: &mut Hub, empty: Self) -> Self {
-        let mut output = std::mem::replace(sink_of::<Self>(&mut hub.doors), empty);
-        std::mem::swap(&mut output.places, &mut hub.doors.places);
-        std::mem::swap(&mut output.traffic, &mut hub.traffic);
-        output
-    }
-
-    fn clear(&mut self) {
-        self.records.clear();
-        self.places.clear();
-        self.rows.clear();
-        self.traffic.clear();
-        self.spans.clear();
-        self.step_ends.clear();
-    }
 }
 
 /// A source of nothing: shards are fed.
@@ -339,26 +285,4 @@ impl Front {
         network.book(traffic, links, &mut doors.rows);
         doors.hand_over_rows();
     }
-}
-
-/// Hands what worlds have brought to the sink: records in their order, the rest world by world.
-fn hand_over(outputs: &[Output], sink: &mut dyn RecordSink) -> Result<(), SinkClosed> {
-    let mut order: Vec<(Place, u32, u32)> = Vec::new();
-    for (output, world) in outputs.iter().zip(0..) {
-        order.extend(output.places.iter().zip(0..).map(|(&place, position)| (place, world, position)));
-    }
-    order.sort_unstable();
-    for (_, world, position) in order {
-        sink.request(&outputs[world as usize].records[position as usize])?;
-    }
-    for output in outputs {
-        let mut step_ends = &output.step_ends[..];
-        for &(from, steps, sequences) in &output.spans {
-            let (these, others) = step_ends.split_at(steps);
-            sink.token_gaps(from, these, sequences);
-            step_ends = others;
-        }
-        output.rows.iter().try_for_each(|row| sink.interval(row))?;
-    }
-    Ok(())
 }

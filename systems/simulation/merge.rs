@@ -1,0 +1,83 @@
+//! What worlds brought in a window, and how it leaves: in the order in which a single world would have left it.
+
+use super::shard::sink_of;
+use crate::ports::{RecordSink, SinkClosed};
+use crate::world::{Hub, Place};
+use oracle_components::SimTime;
+use oracle_components::record::{IntervalRow, RequestRecord};
+use oracle_components::work::Booking;
+/// What a world brought in a window: the sink of shards and of the front.
+#[derive(Default)]
+pub struct Output {
+    pub records: Vec<RequestRecord>,
+    pub places: Vec<Place>,
+    pub rows: Vec<IntervalRow>,
+    pub traffic: Vec<Booking>,
+    /// Spans of steps: their beginning, how many they are, and how many sequences gained a token in each.
+    spans: Vec<(SimTime, usize, u64)>,
+    /// The ends of those steps.
+    step_ends: Vec<SimTime>,
+}
+
+impl RecordSink for Output {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
+        self.records.push(record.clone());
+        Ok(())
+    }
+
+    fn token_gap(&mut self, at: SimTime, gap: SimTime, sequences: u64) {
+        self.spans.push((at - gap, 1, sequences));
+        self.step_ends.push(at);
+    }
+
+    fn token_gaps(&mut self, from: SimTime, step_ends: &[SimTime], sequences: u64) {
+        self.spans.push((from, step_ends.len(), sequences));
+        self.step_ends.extend(step_ends);
+    }
+
+    fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed> {
+        self.rows.push(row.clone());
+        Ok(())
+    }
+}
+
+impl Output {
+    /// Takes what a world has left, and leaves it an empty output.
+    pub fn of(hub: &mut Hub, empty: Self) -> Self {
+        let mut output = std::mem::replace(sink_of::<Self>(&mut hub.doors), empty);
+        std::mem::swap(&mut output.places, &mut hub.doors.places);
+        std::mem::swap(&mut output.traffic, &mut hub.traffic);
+        output
+    }
+
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.places.clear();
+        self.rows.clear();
+        self.traffic.clear();
+        self.spans.clear();
+        self.step_ends.clear();
+    }
+}
+
+/// Hands what worlds have brought to the sink: records in their order, the rest world by world.
+pub fn hand_over(outputs: &[Output], sink: &mut dyn RecordSink) -> Result<(), SinkClosed> {
+    let mut order: Vec<(Place, u32, u32)> = Vec::new();
+    for (output, world) in outputs.iter().zip(0..) {
+        order.extend(output.places.iter().zip(0..).map(|(&place, position)| (place, world, position)));
+    }
+    order.sort_unstable();
+    for (_, world, position) in order {
+        sink.request(&outputs[world as usize].records[position as usize])?;
+    }
+    for output in outputs {
+        let mut step_ends = &output.step_ends[..];
+        for &(from, steps, sequences) in &output.spans {
+            let (these, others) = step_ends.split_at(steps);
+            sink.token_gaps(from, these, sequences);
+            step_ends = others;
+        }
+        output.rows.iter().try_for_each(|row| sink.interval(row))?;
+    }
+    Ok(())
+}
