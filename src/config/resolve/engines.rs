@@ -11,9 +11,10 @@ use oracle_components::scenario::{
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use super::efficiency;
-use super::frameworks::{self, Layout, Plan};
+use super::frameworks;
 use super::front_end;
 use super::hardware::{Device, Hardware, MOST_GPUS};
+use super::plan::{FrameworkPlan, Layout};
 use super::pools;
 use super::topology::{CLIENT, Topology};
 use super::wiring::{self, Wiring};
@@ -42,7 +43,7 @@ pub(super) struct Engines {
 
 /// Builds the engines. What they need and lack is reported; the result counts only without errors.
 pub(super) fn build(
-    plans: Vec<Plan<'_>>,
+    plans: Vec<FrameworkPlan<'_>>,
     mut hardware: Hardware,
     workload: &Workload,
     diagnostics: &mut Diagnostics,
@@ -87,7 +88,7 @@ pub(super) fn build(
 
 /// GPUs and links, copies included, must fit in memory. `None` if they do not, which has been reported.
 fn check_size(
-    drafts: &[(&Plan<'_>, Vec<EngineSpec>)],
+    drafts: &[(&FrameworkPlan<'_>, Vec<EngineSpec>)],
     hardware: &Hardware,
     diagnostics: &mut Diagnostics,
 ) -> Option<()> {
@@ -113,7 +114,7 @@ fn check_size(
 }
 
 /// Target frameworks on each GPU.
-fn tenants(plans: &[Plan<'_>]) -> HashMap<String, u32> {
+fn tenants(plans: &[FrameworkPlan<'_>]) -> HashMap<String, u32> {
     let mut tenants = HashMap::new();
     for plan in plans.iter().filter(|plan| plan.keys.is_target_for_workload.value) {
         for id in plan.layout.iter().flat_map(|layout| &layout.gpu_ids) {
@@ -123,7 +124,7 @@ fn tenants(plans: &[Plan<'_>]) -> HashMap<String, u32> {
     tenants
 }
 
-fn check_weights(plans: &[Plan<'_>], workload: &Workload, diagnostics: &mut Diagnostics) {
+fn check_weights(plans: &[FrameworkPlan<'_>], workload: &Workload, diagnostics: &mut Diagnostics) {
     let weights = &workload.framework_weights;
     let names = || plans.iter().map(|plan| plan.name.as_str());
     for (name, Placed { at, .. }) in &weights.value {
@@ -147,7 +148,7 @@ fn check_weights(plans: &[Plan<'_>], workload: &Workload, diagnostics: &mut Diag
 
 /// The engines of the first copy of a framework. `None` if something is wrong with it, which has been reported.
 fn draft(
-    plan: &Plan<'_>,
+    plan: &FrameworkPlan<'_>,
     hardware: &Hardware,
     tenants: &HashMap<String, u32>,
     workload: &Workload,
@@ -215,7 +216,7 @@ fn devices<'a>(layout: &Layout, hardware: &'a Hardware) -> Option<Vec<&'a Device
 }
 
 /// The framework's own figures, the first GPU's where it sets one of two.
-fn efficiency(plan: &Plan<'_>, first: &Device) -> Option<Efficiency> {
+fn efficiency(plan: &FrameworkPlan<'_>, first: &Device) -> Option<Efficiency> {
     let (mfu, mbu) = (plan.config.mfu.value, plan.config.mbu.value);
     match first.efficiency {
         Efficiency::Constant { mfu: first_mfu, mbu: first_mbu } if mfu.is_some() || mbu.is_some() => {
@@ -225,7 +226,12 @@ fn efficiency(plan: &Plan<'_>, first: &Device) -> Option<Efficiency> {
     }
 }
 
-fn gpu_share(plan: &Plan<'_>, layout: &Layout, tenants: &HashMap<String, u32>, diagnostics: &mut Diagnostics) -> f64 {
+fn gpu_share(
+    plan: &FrameworkPlan<'_>,
+    layout: &Layout,
+    tenants: &HashMap<String, u32>,
+    diagnostics: &mut Diagnostics,
+) -> f64 {
     let most =
         layout.gpu_ids.iter().map(|id| (tenants.get(id).copied().unwrap_or(1), id)).max_by_key(|(count, _)| *count);
     let Some((count, id)) = most.filter(|(count, _)| *count > 1 && plan.keys.is_target_for_workload.value) else {
@@ -237,7 +243,7 @@ fn gpu_share(plan: &Plan<'_>, layout: &Layout, tenants: &HashMap<String, u32>, d
 }
 
 /// Tokens and sequences a step.
-fn step_limits(plan: &Plan<'_>, devices: &[&Device], diagnostics: &mut Diagnostics) -> (u32, u32) {
+fn step_limits(plan: &FrameworkPlan<'_>, devices: &[&Device], diagnostics: &mut Diagnostics) -> (u32, u32) {
     let specs = || devices.iter().filter_map(|device| device.spec.as_ref());
     let is_large = specs().all(|spec| {
         let flops = spec.peak_flops.fp16.or(spec.peak_flops.bf16).unwrap_or(0.0);
@@ -254,7 +260,7 @@ fn step_limits(plan: &Plan<'_>, devices: &[&Device], diagnostics: &mut Diagnosti
 }
 
 fn kv_blocks(
-    plan: &Plan<'_>,
+    plan: &FrameworkPlan<'_>,
     layout: &Layout,
     devices: &[&Device],
     (max_num_batched_tokens, max_num_seqs): (u32, u32),
@@ -289,7 +295,7 @@ fn kv_blocks(
 }
 
 /// The model's longest context, held to what the pool can store for one sequence.
-fn max_model_len(plan: &Plan<'_>, kv_blocks: u64, diagnostics: &mut Diagnostics) -> u32 {
+fn max_model_len(plan: &FrameworkPlan<'_>, kv_blocks: u64, diagnostics: &mut Diagnostics) -> u32 {
     let model_tokens = plan.model.as_ref().map_or(u32::MAX, |model| model.max_position_embeddings).max(1);
     let pool_tokens = kv_blocks.saturating_mul(u64::from(plan.config.block_size.value));
     let pool_tokens = u32::try_from(pool_tokens).unwrap_or(u32::MAX);
@@ -357,7 +363,7 @@ impl Fleet {
     }
 
     /// Adds a framework: the engines on the GPUs it names, and their replicas on clones of them.
-    fn add(&mut self, plan: &Plan<'_>, engines: &[EngineSpec]) {
+    fn add(&mut self, plan: &FrameworkPlan<'_>, engines: &[EngineSpec]) {
         let Some(layout) = &plan.layout else { return };
         let own = layout.gpu_ids.iter().map(String::as_str).collect();
         let mut links = if plan.keys.replicas.value > 1 { self.topology.touching(&own) } else { Vec::new() };

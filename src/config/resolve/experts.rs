@@ -3,7 +3,7 @@
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{ExpertExchange, ExpertParallel, Path};
 
-use super::frameworks::Layout;
+use super::plan::Layout;
 use super::wiring;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{FrameworkConfig, Parallelism, Strategy};

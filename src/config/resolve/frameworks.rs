@@ -4,68 +4,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use oracle_components::model::{Attention, ModelArchitecture};
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, Role, SchedulerSpec};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
 use super::hardware::Hardware;
 use super::models::Models;
+use super::plan::{FrameworkPlan, Layout};
 use super::topology::CLIENT;
 use super::{Places, experts};
 use crate::config::declare::Placed;
-use crate::config::diagnostic::{At, Diagnostics, Severity};
+use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::keys::{CacheDtype, Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
-
-/// A framework on its own.
-#[derive(Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) keys: &'a Framework,
-    pub(super) config: &'a FrameworkConfig,
-    pub(super) name: String,
-    pub(super) model: Option<Arc<ModelArchitecture>>,
-    /// `None` after an error.
-    pub(super) layout: Option<Layout>,
-}
-
-/// Which GPUs a framework uses, and how.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    /// Ids, stage by stage.
-    pub(super) gpu_ids: Vec<String>,
-    pub(super) tensor_parallel: u32,
-    pub(super) pipeline_parallel: u32,
-    pub(super) prompt_microbatches: Option<u32>,
-    /// Engines that the GPUs are divided among, which share the experts.
-    pub(super) data_parallel: u32,
-    /// Ranks that share the tokens of the KV cache.
-    pub(super) decode_context_parallel: u32,
-    /// Where the GPUs are named.
-    pub(super) at: At,
-}
-
-impl Layout {
-    /// The part of one of the engines that share the experts.
-    pub(super) fn engine(&self, engine: u32) -> Self {
-        let gpus = self.gpu_ids.len() / self.data_parallel as usize;
-        Self { gpu_ids: self.gpu_ids[engine as usize * gpus..][..gpus].to_vec(), ..self.clone() }
-    }
-
-    /// The GPUs of a stage of the first of those engines.
-    pub(super) fn stage(&self, stage: u32) -> &[String] {
-        let ranks = self.tensor_parallel as usize;
-        &self.gpu_ids[stage as usize * ranks..][..ranks]
-    }
-}
-
-impl Plan<'_> {
-    /// What of a request's life it serves; `None` if it takes no requests.
-    pub(super) fn role(&self) -> Option<Role> {
-        self.keys.is_target_for_workload.value.then(|| self.keys.role.value.unwrap_or_default())
-    }
-
-    /// How bad it is if this framework cannot run: it matters only if it takes requests.
-    pub(super) fn severity(&self) -> Severity {
-        if self.keys.is_target_for_workload.value { Severity::Error } else { Severity::Warning }
-    }
-}
 
 /// Every framework that has a name and a config, in the order of the file.
 pub(super) fn resolve<'a>(
@@ -73,7 +21,7 @@ pub(super) fn resolve<'a>(
     hardware: Option<&Hardware>,
     places: &Places,
     diagnostics: &mut Diagnostics,
-) -> Vec<Plan<'a>> {
+) -> Vec<FrameworkPlan<'a>> {
     let models = Models::open(&config.model_characteristics_db_path, places, diagnostics);
     let Some(frameworks) = &config.frameworks_to_test.value else {
         return Vec::new();
@@ -99,7 +47,7 @@ pub(super) fn resolve<'a>(
             check_context_parallel(config, model, layout, diagnostics);
         }
         let name = keys.name.value.clone().unwrap_or_default();
-        plans.push(Plan { keys, config, name, model, layout });
+        plans.push(FrameworkPlan { keys, config, name, model, layout });
     }
     plans
 }

@@ -12,6 +12,7 @@ mod front_end;
 mod hardware;
 mod models;
 mod output;
+mod plan;
 mod pools;
 mod prefixes;
 mod servers;

@@ -5,8 +5,8 @@ use oracle_components::collectives::GroupFabric;
 use oracle_components::scenario::{ExpertParallel, LinkSpec, Path, Role};
 
 use super::experts;
-use super::frameworks::{Layout, Plan};
 use super::hardware::Hardware;
+use super::plan::{FrameworkPlan, Layout};
 use super::pools;
 use super::topology::{CLIENT, ENTRY, Topology};
 use crate::catalog::{Catalog, CatalogDevice, DeviceLink, LinkKind};
@@ -42,7 +42,7 @@ pub(super) struct Ring {
 
 /// The paths of each engine of a framework; `None` if a link is missing between ranks, which has been reported.
 pub(super) fn resolve(
-    plan: &Plan<'_>,
+    plan: &FrameworkPlan<'_>,
     layout: &Layout,
     hardware: &Hardware,
     diagnostics: &mut Diagnostics,
@@ -136,7 +136,12 @@ pub(super) fn proposed_link(source: &str, destination: &str, bandwidth_bps: f64,
 }
 
 /// To the engine's first GPU and back. A missing one is no error: the network then takes no time.
-fn client_paths(plan: &Plan<'_>, layout: &Layout, topology: &Topology, diagnostics: &mut Diagnostics) -> (Path, Path) {
+fn client_paths(
+    plan: &FrameworkPlan<'_>,
+    layout: &Layout,
+    topology: &Topology,
+    diagnostics: &mut Diagnostics,
+) -> (Path, Path) {
     let first = layout.gpu_ids[0].as_str();
     let to = |node| topology.path(CLIENT, node, &[]);
     let from = |node| topology.path(node, CLIENT, &[]);
@@ -162,7 +167,7 @@ fn client_paths(plan: &Plan<'_>, layout: &Layout, topology: &Topology, diagnosti
 
 /// Where the config has no links at all, devices of the catalog are joined as their data sheets say: each rank to the next
 /// of its ring, stages to stages, prefill to decode engines, and the client to the first GPU of each framework.
-pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[Plan<'_>], diagnostics: &mut Diagnostics) {
+pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[FrameworkPlan<'_>], diagnostics: &mut Diagnostics) {
     if !hardware.topology.is_empty() {
         return;
     }
