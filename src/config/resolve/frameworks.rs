@@ -6,7 +6,7 @@ use std::sync::Arc;
 use oracle_components::model::{Attention, ModelArchitecture};
 use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
-use super::hardware::Hardware;
+use super::devices::Hardware;
 use super::models::Models;
 use super::plan::{FrameworkPlan, Layout};
 use super::topology::CLIENT;

@@ -2,6 +2,7 @@
 //!
 //! Each part checks what it can and reports all it finds; nothing is built that an error touches.
 
+mod devices;
 mod durations;
 mod efficiency;
 mod efficiency_table;

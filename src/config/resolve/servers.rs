@@ -9,7 +9,7 @@ use std::sync::Arc;
 use oracle_components::device::Efficiency;
 use oracle_components::scenario::LinkSpec;
 
-use super::hardware::{Device, Hardware, MOST_GPUS, named_device};
+use super::devices::{Device, Hardware, MOST_GPUS, named_device};
 use super::topology::{CLIENT, ENTRY};
 use super::wiring::{CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S};
 use crate::catalog::{Catalog, CatalogDevice, CatalogTopology, LinkKind};

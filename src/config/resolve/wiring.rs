@@ -4,8 +4,8 @@
 use oracle_components::collectives::GroupFabric;
 use oracle_components::scenario::{ExpertParallel, LinkSpec, Path, Role};
 
+use super::devices::Hardware;
 use super::experts;
-use super::hardware::Hardware;
 use super::plan::{FrameworkPlan, Layout};
 use super::pools;
 use super::topology::{CLIENT, ENTRY, Topology};
