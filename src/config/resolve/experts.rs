@@ -4,7 +4,7 @@ use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{ExpertExchange, ExpertParallel, Path};
 
 use super::plan::Layout;
-use super::wiring;
+use super::topology::Ring;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{FrameworkConfig, Parallelism, Strategy};
 
@@ -78,12 +78,7 @@ pub(super) fn check(
 }
 
 /// How the experts of an engine are spread. `ring` leads over all GPUs of the group; those of the engine `number` are its own.
-pub(super) fn spread(
-    config: &FrameworkConfig,
-    layout: &Layout,
-    number: u32,
-    ring: &wiring::Ring,
-) -> Option<ExpertParallel> {
+pub(super) fn spread(config: &FrameworkConfig, layout: &Layout, number: u32, ring: &Ring) -> Option<ExpertParallel> {
     let keys = config.parallelism.value.as_ref().filter(|keys| keys.expert_parallel.value == Some(true))?;
     let own = ring.hops.iter().skip((number * layout.tensor_parallel) as usize).take(layout.tensor_parallel as usize);
     Some(ExpertParallel {

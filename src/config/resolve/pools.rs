@@ -6,8 +6,7 @@ use oracle_components::scenario::{EngineIndex, EngineSpec, GpuSpec, KvPaths, Lin
 
 use super::engines::copy_name;
 use super::plan::FrameworkPlan;
-use super::topology::{CLIENT, ENTRY, Topology};
-use super::wiring::proposed_link;
+use super::topology::{CLIENT, ENTRY, Topology, proposed_link};
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Workload;
 

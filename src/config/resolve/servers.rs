@@ -10,8 +10,7 @@ use oracle_components::device::Efficiency;
 use oracle_components::scenario::LinkSpec;
 
 use super::devices::{Device, Hardware, MOST_GPUS, named_device};
-use super::topology::{CLIENT, ENTRY};
-use super::wiring::{CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S};
+use super::topology::{CLIENT, CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S, ENTRY};
 use crate::catalog::{Catalog, CatalogDevice, CatalogTopology, LinkKind};
 use crate::config::diagnostic::{Diagnostics, did_you_mean, number};
 use crate::config::keys::{NetworkLink, ServerTopology};

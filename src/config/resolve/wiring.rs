@@ -8,13 +8,10 @@ use super::devices::Hardware;
 use super::experts;
 use super::plan::{FrameworkPlan, Layout};
 use super::pools;
-use super::topology::{CLIENT, ENTRY, Topology};
+use super::topology::{CLIENT, CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S, ENTRY, Ring, Topology, proposed_link};
 use crate::catalog::{Catalog, CatalogDevice, DeviceLink, LinkKind};
-use crate::config::diagnostic::{Diagnostics, Severity, number};
+use crate::config::diagnostic::{Diagnostics, Severity};
 
-/// Client link of a deployment of catalog devices without links: 10 Gb/s, 100 µs, as in the predecessor's examples.
-pub(super) const CLIENT_LINK_BYTES_PER_S: f64 = 10e9 / 8.0;
-pub(super) const CLIENT_LINK_LATENCY_S: f64 = 100e-6;
 /// Devices that a bridge joins; what joins more is a switch or a mesh.
 const BRIDGED_DEVICES: u32 = 2;
 /// The link that a message proposes: NVLink of an A100, in bits per second, and its latency.
@@ -30,14 +27,6 @@ pub(super) struct Wiring {
     pub(super) expert_parallel: Option<ExpertParallel>,
     pub(super) ingress: Path,
     pub(super) egress: Path,
-}
-
-/// From each of several ranks to the next, and from the last to the first.
-#[derive(Debug)]
-pub(super) struct Ring {
-    pub(super) hops: Vec<Path>,
-    /// The links where they are of kinds that were measured.
-    pub(super) fabric: Option<GroupFabric>,
 }
 
 /// The paths of each engine of a framework; `None` if a link is missing between ranks, which has been reported.
@@ -124,15 +113,6 @@ impl Ranks<'_> {
         self.diagnostics.report(self.severity, &self.layout.at, message, Some(suggestion));
         Path::new()
     }
-}
-
-/// The link that is missing, as it could be written.
-pub(super) fn proposed_link(source: &str, destination: &str, bandwidth_bps: f64, latency_s: f64) -> String {
-    format!(
-        "add to hardware_profile.network_links: - {{link_id: {source}_to_{destination}, source_id: {source}, \
-         dest_id: {destination}, bandwidth_bps: {}, latency_s: {latency_s}}}",
-        number(bandwidth_bps)
-    )
 }
 
 /// To the engine's first GPU and back. A missing one is no error: the network then takes no time.
