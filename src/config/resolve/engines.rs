@@ -1,12 +1,11 @@
-//! Engines out of frameworks: what GPUs share, memory, paths, and replicas.
+//! Engines out of frameworks: what GPUs share, memory, paths, and the copies of all that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
 use oracle_components::scenario::{
-    EngineIndex, EngineSpec, ExpertParallel, GpuIndex, GpuSpec, KvPaths, LinkIndex, LinkSpec, Path, PrefixCaching,
-    Role, Routing, SchedulerSpec,
+    EngineIndex, EngineSpec, GpuSpec, KvPaths, LinkSpec, PrefixCaching, Role, Routing, SchedulerSpec,
 };
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
@@ -16,7 +15,7 @@ use super::frameworks;
 use super::front_end;
 use super::plan::{FrameworkPlan, Layout};
 use super::pools;
-use super::topology::{CLIENT, Topology};
+use super::replicas::Replicas;
 use super::wiring::{self, Wiring};
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{Diagnostics, Severity, number};
@@ -52,7 +51,6 @@ pub(super) fn build(
     pools::check(&plans, workload, diagnostics);
     wiring::add_catalog_links(&mut hardware, &plans, diagnostics);
     let tenants = tenants(&plans);
-    let mut fleet = Fleet::new(&hardware);
     let mut drafts = Vec::new();
     for plan in &plans {
         let Some(engines) = draft(plan, &hardware, &tenants, workload, diagnostics) else {
@@ -72,18 +70,17 @@ pub(super) fn build(
     {
         front_end::attach(plan, engine, workload.bytes_per_token_estimate_for_network.value, &mut topology);
     }
-    fleet.declared_links = topology.len();
-    fleet.links_between_pools = pools::links_between_pools(&plans, &topology);
-    fleet.topology = topology;
+    let links_between_pools = pools::links_between_pools(&plans, &topology);
+    let mut replicas = Replicas::new(&hardware, topology, links_between_pools);
     let mut members = Vec::new();
     for (plan, engines) in drafts {
-        let first = fleet.engines.len();
-        fleet.add(plan, &engines);
-        let engines = first..fleet.engines.len();
+        let first = replicas.engines.len();
+        replicas.add(plan, &engines);
+        let engines = first..replicas.engines.len();
         members.extend(engines.map(|engine| pools::Member { plan, engine: engine as EngineIndex }));
     }
-    let kv_paths = pools::connect(&members, (&fleet.engines, &fleet.gpus), &mut fleet.topology, diagnostics)?;
-    Some(Engines { gpus: fleet.gpus, links: fleet.topology.into_links(), engines: fleet.engines, kv_paths })
+    let kv_paths = pools::connect(&members, (&replicas.engines, &replicas.gpus), &mut replicas.topology, diagnostics)?;
+    Some(Engines { gpus: replicas.gpus, links: replicas.topology.into_links(), engines: replicas.engines, kv_paths })
 }
 
 /// GPUs and links, copies included, must fit in memory. `None` if they do not, which has been reported.
@@ -316,110 +313,4 @@ fn max_model_len(plan: &FrameworkPlan<'_>, kv_blocks: u64, diagnostics: &mut Dia
         diagnostics.warn(&key.at, format!("the model was made for {model_tokens} tokens"));
     }
     tokens
-}
-
-/// GPUs, links and engines as they are laid out, copy by copy.
-struct Fleet {
-    gpus: Vec<GpuSpec>,
-    gpu_by_id: HashMap<String, GpuIndex>,
-    topology: Topology,
-    /// Links before any is cloned, which are the first.
-    declared_links: usize,
-    /// What [`pools::connect`] clones.
-    links_between_pools: HashSet<LinkIndex>,
-    engines: Vec<EngineSpec>,
-    cloned_links: HashMap<(LinkIndex, u32), LinkIndex>,
-}
-
-impl Fleet {
-    fn new(hardware: &Hardware) -> Self {
-        let mut fleet = Fleet {
-            gpus: Vec::new(),
-            gpu_by_id: HashMap::new(),
-            topology: Topology::default(),
-            declared_links: 0,
-            links_between_pools: HashSet::new(),
-            engines: Vec::new(),
-            cloned_links: HashMap::new(),
-        };
-        for device in hardware.devices.iter().filter(|device| device.id != CLIENT) {
-            if let Some(spec) = &device.spec {
-                let gpu =
-                    GpuSpec { id: device.id.clone(), device: Arc::clone(spec), efficiency: device.efficiency.clone() };
-                fleet.gpu(gpu);
-            }
-        }
-        fleet
-    }
-
-    fn gpu(&mut self, gpu: GpuSpec) -> GpuIndex {
-        let next = GpuIndex::try_from(self.gpus.len()).expect("fewer than 2^32 GPUs fit in memory");
-        if let Some(known) = self.gpu_by_id.get(&gpu.id) {
-            return *known;
-        }
-        self.gpu_by_id.insert(gpu.id.clone(), next);
-        self.gpus.push(gpu);
-        next
-    }
-
-    /// Adds a framework: the engines on the GPUs it names, and their replicas on clones of them.
-    fn add(&mut self, plan: &FrameworkPlan<'_>, engines: &[EngineSpec]) {
-        let Some(layout) = &plan.layout else { return };
-        let own = layout.gpu_ids.iter().map(String::as_str).collect();
-        let mut links = if plan.keys.replicas.value > 1 { self.topology.touching(&own) } else { Vec::new() };
-        // A clone of a link of another framework's copy would lead nowhere.
-        links.retain(|&link| (link as usize) < self.declared_links && !self.links_between_pools.contains(&link));
-        for copy in 0..plan.keys.replicas.value {
-            let moved = if copy == 0 { HashMap::new() } else { self.clone_links(&links, &own, copy) };
-            let path = |path: &Path| path.iter().map(|link| *moved.get(link).unwrap_or(link)).collect::<Path>();
-            for (number, engine) in (0..).zip(engines) {
-                let gpus = layout.engine(number).gpu_ids.iter().map(|id| self.clone_gpu(id, copy)).collect();
-                let expert_parallel = engine
-                    .expert_parallel
-                    .clone()
-                    .map(|experts| ExpertParallel { hops: experts.hops.iter().map(path).collect(), ..experts });
-                self.engines.push(EngineSpec {
-                    name: copy_name(&engine.name, copy),
-                    gpus,
-                    rings: engine.rings.iter().map(|ring| ring.iter().map(path).collect()).collect(),
-                    stage_paths: engine.stage_paths.iter().map(path).collect(),
-                    ingress: path(&engine.ingress),
-                    egress: path(&engine.egress),
-                    expert_parallel,
-                    ..engine.clone()
-                });
-            }
-        }
-    }
-
-    fn clone_gpu(&mut self, id: &str, copy: u32) -> GpuIndex {
-        let original = self.gpus[self.gpu_by_id[id] as usize].clone();
-        self.gpu(GpuSpec { id: copy_name(id, copy), ..original })
-    }
-
-    /// Links that touch the engine's GPUs, with those ends moved to the copy's.
-    fn clone_links(&mut self, links: &[LinkIndex], ids: &HashSet<&str>, copy: u32) -> HashMap<LinkIndex, LinkIndex> {
-        let end = |id: &str| {
-            if ids.contains(id) { copy_name(id, copy) } else { id.to_owned() }
-        };
-        let mut moved = HashMap::new();
-        for &link in links {
-            let clone = *self.cloned_links.entry((link, copy)).or_insert_with(|| {
-                let original = self.topology.link(link).clone();
-                self.topology.add(LinkSpec {
-                    id: copy_name(&original.id, copy),
-                    source: end(&original.source),
-                    destination: end(&original.destination),
-                    ..original
-                })
-            });
-            moved.insert(link, clone);
-        }
-        moved
-    }
-}
-
-/// `name` itself, then `name#r1`, `name#r2` and so on.
-pub(super) fn copy_name(name: &str, copy: u32) -> String {
-    if copy == 0 { name.to_owned() } else { format!("{name}#r{copy}") }
 }

@@ -16,6 +16,7 @@ mod output;
 mod plan;
 mod pools;
 mod prefixes;
+mod replicas;
 mod servers;
 mod topology;
 mod wiring;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use oracle_components::scenario::{EngineIndex, EngineSpec, GpuSpec, KvPaths, LinkIndex, LinkSpec, Role};
 
-use super::engines::copy_name;
 use super::plan::FrameworkPlan;
+use super::replicas::copy_name;
 use super::topology::{CLIENT, ENTRY, Topology, proposed_link};
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Workload;
