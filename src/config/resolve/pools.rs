@@ -57,19 +57,19 @@ pub(super) fn check(plans: &[FrameworkPlan<'_>], workload: &Workload, diagnostic
 }
 
 /// Ids of the GPUs between which KV caches go, source and destination, first copies only.
-pub(super) fn ways(plans: &[FrameworkPlan<'_>]) -> Vec<(String, String)> {
+pub(super) fn kv_transfer_pairs(plans: &[FrameworkPlan<'_>]) -> Vec<(String, String)> {
     let engines = |role| {
         let layouts = of_role(plans, role).filter_map(|plan| plan.layout.as_ref());
         layouts.flat_map(|layout| (0..layout.data_parallel).map(|number| layout.engine(number)))
     };
-    let mut ways = Vec::new();
+    let mut pairs = Vec::new();
     for from in engines(Role::Prefill) {
         for to in engines(Role::Decode) {
             let flows = flows(from.gpu_ids.len(), to.gpu_ids.len());
-            ways.extend(flows.map(|(a, b)| (from.gpu_ids[a].clone(), to.gpu_ids[b].clone())));
+            pairs.extend(flows.map(|(a, b)| (from.gpu_ids[a].clone(), to.gpu_ids[b].clone())));
         }
     }
-    ways
+    pairs
 }
 
 /// How many GPUs the pools have, all copies together.

@@ -166,7 +166,7 @@ pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[FrameworkPlan<
     if let Some(layout) = prefill.and_then(|plan| plan.layout.as_ref()) {
         warn_of_many(hardware, layout, devices, diagnostics);
     }
-    for (a, b) in pools::ways(plans) {
+    for (a, b) in pools::kv_transfer_pairs(plans) {
         add_peer_link(hardware, &a, &b, devices);
     }
 }
