@@ -6,7 +6,8 @@ use oracle_components::device::{DeviceSpec, Efficiency};
 use oracle_components::efficiency::EfficiencyCurves;
 use oracle_components::scenario::KernelLaunch;
 
-use super::{Places, efficiency_table};
+use super::efficiency_table;
+use super::run_context::RunContext;
 use crate::catalog::{Catalog, CatalogDevice, CurveFile};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, NAMES_OFFERED, offer};
@@ -34,13 +35,13 @@ pub(super) fn of_device(
     device: &ComputeDevice,
     catalog: Option<&CatalogDevice>,
     spec: Option<&DeviceSpec>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Efficiency {
     let constant = constant(device.mfu.value, device.mbu.value);
     let is_own = |name: &str| catalog.is_some_and(|device| device.curves.name == name);
     let named = device.efficiency_curve.value.as_deref().filter(|name| !is_own(name));
-    let curve = named.and_then(|name| named_curve(name, &device.efficiency_curve, places, diagnostics));
+    let curve = named.and_then(|name| named_curve(name, &device.efficiency_curve, context, diagnostics));
     let (curve_key, table_key) = (&device.efficiency_curve, &device.efficiency_table);
     let keys = [(&curve_key.at, curve_key.value.is_some()), (&table_key.at, table_key.value.is_some())];
     for (at, _) in keys.into_iter().filter(|(_, is_given)| *is_given && constant.is_some()) {
@@ -53,7 +54,7 @@ pub(super) fn of_device(
     });
     let curve = curve.or_else(|| catalog.map(|device| Arc::clone(&device.curves.curves)));
     constant
-        .or_else(|| efficiency_table::on_curve(device, curve, spec, places, diagnostics))
+        .or_else(|| efficiency_table::on_curve(device, curve, spec, context, diagnostics))
         .unwrap_or(Efficiency::PREDECESSOR)
 }
 
@@ -61,13 +62,13 @@ pub(super) fn of_device(
 fn named_curve(
     name: &str,
     key: &Field<String>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<EfficiencyCurves> {
     if let Some(curve) = Catalog::builtin().curve(name) {
         return Some(curve.curves.clone());
     }
-    let Some(path) = places.find(name).filter(|path| path.is_file()) else {
+    let Some(path) = context.find(name).filter(|path| path.is_file()) else {
         let names: Vec<&str> = Catalog::builtin().curves().iter().map(|curve| curve.name.as_str()).collect();
         let near = offer(name, &crate::catalog::nearest(name, names.iter().copied(), NAMES_OFFERED));
         let suggestion = near.unwrap_or_else(|| format!("known are {}", names.join(", ")));

@@ -7,10 +7,11 @@ use oracle_components::model::{Attention, ModelArchitecture};
 use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
 use super::devices::Hardware;
+use super::experts;
 use super::models::Models;
 use super::plan::{FrameworkPlan, Layout};
+use super::run_context::RunContext;
 use super::topology::CLIENT;
-use super::{Places, experts};
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::keys::{CacheDtype, Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
@@ -19,10 +20,10 @@ use crate::config::keys::{CacheDtype, Config, Framework, FrameworkConfig, Framew
 pub(super) fn resolve<'a>(
     config: &'a Config,
     hardware: Option<&Hardware>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Vec<FrameworkPlan<'a>> {
-    let models = Models::open(&config.model_characteristics_db_path, places, diagnostics);
+    let models = Models::open(&config.model_characteristics_db_path, context, diagnostics);
     let Some(frameworks) = &config.frameworks_to_test.value else {
         return Vec::new();
     };

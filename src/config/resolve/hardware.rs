@@ -6,9 +6,9 @@ use std::sync::Arc;
 use oracle_components::device::{DevicePower, DeviceSpec, PeakFlops};
 use oracle_components::scenario::LinkSpec;
 
-use super::Places;
 use super::devices::{Device, Hardware, MOST_GPUS, named_device};
 use super::efficiency;
+use super::run_context::RunContext;
 use super::servers;
 use super::topology::{CLIENT, ENTRY};
 use crate::catalog::CatalogDevice;
@@ -21,7 +21,7 @@ const IDLE_SHARE: f64 = 0.15;
 const DECODE_SHARE: f64 = 0.7;
 
 /// Checks and resolves the hardware.
-pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &mut Diagnostics) -> Hardware {
+pub(super) fn resolve(profile: &HardwareProfile, context: &RunContext, diagnostics: &mut Diagnostics) -> Hardware {
     let mut hardware = Hardware::default();
     if !profile.compute_devices.given && !profile.topology.given {
         let message = "missing required key compute_devices";
@@ -29,7 +29,7 @@ pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &
         hardware.is_incomplete = true;
     }
     for device in profile.compute_devices.value.iter().flatten() {
-        add_device(&mut hardware, device, places, diagnostics);
+        add_device(&mut hardware, device, context, diagnostics);
     }
     if profile.topology.given {
         let keys = profile.topology.value.as_ref();
@@ -43,10 +43,10 @@ pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &
     hardware
 }
 
-fn add_device(hardware: &mut Hardware, device: &ComputeDevice, places: &Places, diagnostics: &mut Diagnostics) {
+fn add_device(hardware: &mut Hardware, device: &ComputeDevice, context: &RunContext, diagnostics: &mut Diagnostics) {
     let catalog = catalog_device(device, diagnostics);
     let spec = data_sheet(device, catalog, diagnostics).map(Arc::new);
-    let efficiency = efficiency::of_device(device, catalog, spec.as_deref(), places, diagnostics);
+    let efficiency = efficiency::of_device(device, catalog, spec.as_deref(), context, diagnostics);
     let Some(base) = &device.device_id.value else {
         return;
     };

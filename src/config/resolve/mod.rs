@@ -17,12 +17,11 @@ mod plan;
 mod pools;
 mod prefixes;
 mod replicas;
+mod run_context;
 mod servers;
 mod topology;
 mod wiring;
 mod workload;
-
-use std::path::PathBuf;
 
 use oracle_components::SimTime;
 use oracle_components::scenario::Scenario;
@@ -32,27 +31,19 @@ use super::declare::Decode;
 use super::diagnostic::Diagnostics;
 use super::keys::{Config, Simulation};
 pub(super) use models::check_models;
-
-/// Where files are looked for and what the run is called.
-#[derive(Debug)]
-pub(super) struct Places {
-    /// Folder of the config file, absolute, if there is a file.
-    pub(super) config_folder: Option<PathBuf>,
-    /// Name of the run unless the config has one.
-    pub(super) default_name: String,
-}
+pub(super) use run_context::RunContext;
 
 /// Resolves a decoded configuration. `None` if there is an error.
-pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagnostics) -> Option<Resolved> {
+pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut Diagnostics) -> Option<Resolved> {
     let horizon = config.simulation.value.as_ref().and_then(|simulation| horizon(simulation, config, diagnostics));
     let default_seed = config.simulation.value.as_ref().and_then(|simulation| simulation.random_seed.value);
     let profile = config.hardware_profile.value.as_ref();
-    let hardware = profile.map(|profile| hardware::resolve(profile, places, diagnostics));
-    let frameworks = frameworks::resolve(config, hardware.as_ref(), places, diagnostics);
+    let hardware = profile.map(|profile| hardware::resolve(profile, context, diagnostics));
+    let frameworks = frameworks::resolve(config, hardware.as_ref(), context, diagnostics);
     let workload = config.workload.value.as_ref();
-    let traffic = workload.and_then(|workload| workload::resolve(workload, default_seed, places, diagnostics));
+    let traffic = workload.and_then(|workload| workload::resolve(workload, default_seed, context, diagnostics));
     let series_interval = output::series_interval(&config.metrics_config.value, horizon, traffic.as_ref());
-    let output = output::resolve(config, places, diagnostics);
+    let output = output::resolve(config, context, diagnostics);
     output::check_warm_up(&config.metrics_config.value, horizon, diagnostics);
     let engines = hardware
         .zip(workload)
