@@ -10,9 +10,9 @@ use oracle_components::scenario::{
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use super::devices::{Device, Hardware, MOST_GPUS};
-use super::efficiency;
 use super::frameworks;
 use super::front_end;
+use super::hardware::efficiency;
 use super::plan::{FrameworkPlan, Layout};
 use super::pools;
 use super::replicas::Replicas;

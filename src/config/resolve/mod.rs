@@ -4,8 +4,6 @@
 
 mod devices;
 mod durations;
-mod efficiency;
-mod efficiency_table;
 mod engines;
 mod experts;
 mod frameworks;
@@ -18,7 +16,6 @@ mod pools;
 mod prefixes;
 mod replicas;
 mod run_context;
-mod servers;
 mod topology;
 mod wiring;
 mod workload;
@@ -72,7 +69,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
     };
     let frameworks = config.frameworks_to_test.value.as_deref().unwrap_or_default();
     durations::check(frameworks, &scenario, diagnostics);
-    efficiency_table::warn_of_gaps(frameworks, &scenario, diagnostics);
+    hardware::efficiency_table::warn_of_gaps(frameworks, &scenario, diagnostics);
     Some(Resolved {
         scenario,
         profile_names: workload::profile_names(&traffic),

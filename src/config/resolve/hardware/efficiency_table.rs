@@ -10,11 +10,11 @@ use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::Scenario;
 use oracle_systems::costing::table_gaps;
 
-use super::run_context::RunContext;
 use crate::catalog::{Catalog, load_hf_config};
 use crate::config::declare::{Field, Placed};
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::keys::{ComputeDevice, EfficiencyTable, Framework};
+use crate::config::resolve::run_context::RunContext;
 use crate::measured::{KernelFiles, kernel_times, layers_folder};
 
 /// The efficiency of a device with measured kernels, on top of its curve.
@@ -118,7 +118,11 @@ fn layers_model(
 }
 
 /// Says of each framework on devices with measured kernels which of its operators were not measured.
-pub(super) fn warn_of_gaps(frameworks: &[Framework], scenario: &Scenario, diagnostics: &mut Diagnostics) {
+pub(in crate::config::resolve) fn warn_of_gaps(
+    frameworks: &[Framework],
+    scenario: &Scenario,
+    diagnostics: &mut Diagnostics,
+) {
     for framework in frameworks {
         let name = framework.name.value.as_deref();
         let Some(engine) = scenario.engines.iter().find(|engine| Some(engine.name.as_str()) == name) else { continue };

@@ -1,19 +1,21 @@
 //! Devices and links: ids made unique, data sheets filled in, reverse links added.
 
+pub(super) mod efficiency;
+pub(super) mod efficiency_table;
+mod servers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use oracle_components::device::{DevicePower, DeviceSpec, PeakFlops};
 use oracle_components::scenario::LinkSpec;
 
-use super::devices::{Device, Hardware, MOST_GPUS, named_device};
-use super::efficiency;
-use super::run_context::RunContext;
-use super::servers;
-use super::topology::{CLIENT, ENTRY};
 use crate::catalog::CatalogDevice;
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::{ComputeDevice, HardwareProfile, NetworkLink};
+use crate::config::resolve::devices::{Device, Hardware, MOST_GPUS, named_device};
+use crate::config::resolve::run_context::RunContext;
+use crate::config::resolve::topology::{CLIENT, ENTRY};
 
 /// What a board of which only the limit is known draws while it idles and decodes, in parts of that limit: what the
 /// catalog's boards do.

@@ -7,11 +7,11 @@ use oracle_components::efficiency::EfficiencyCurves;
 use oracle_components::scenario::KernelLaunch;
 
 use super::efficiency_table;
-use super::run_context::RunContext;
 use crate::catalog::{Catalog, CatalogDevice, CurveFile};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, NAMES_OFFERED, offer};
 use crate::config::keys::{ComputeDevice, FrameworkConfig};
+use crate::config::resolve::run_context::RunContext;
 
 /// The predecessor's constants, which hold wherever one of the two is given.
 const PREDECESSOR_MFU: f64 = 0.5;
@@ -24,7 +24,7 @@ const EAGER_LAUNCH_S: f64 = 25e-6;
 const LARGEST_CAPTURE: u32 = 512;
 
 /// Constants, if one of the two is given.
-pub(super) fn constant(mfu: Option<f64>, mbu: Option<f64>) -> Option<Efficiency> {
+pub(in crate::config::resolve) fn constant(mfu: Option<f64>, mbu: Option<f64>) -> Option<Efficiency> {
     (mfu.is_some() || mbu.is_some())
         .then(|| Efficiency::Constant { mfu: mfu.unwrap_or(PREDECESSOR_MFU), mbu: mbu.unwrap_or(PREDECESSOR_MBU) })
 }
@@ -87,7 +87,11 @@ fn named_curve(
 }
 
 /// How an engine launches its kernels. At constant efficiency nothing is modelled but what is asked for.
-pub(super) fn kernel_launch(config: &FrameworkConfig, is_by_curve: bool, max_num_seqs: u32) -> KernelLaunch {
+pub(in crate::config::resolve) fn kernel_launch(
+    config: &FrameworkConfig,
+    is_by_curve: bool,
+    max_num_seqs: u32,
+) -> KernelLaunch {
     let launch_s = config.kernel_launch_s.value.unwrap_or(EAGER_LAUNCH_S);
     match (config.enforce_eager.value, &config.cudagraph_capture_sizes.value) {
         (Some(true), _) => KernelLaunch::Eager { launch_s },
