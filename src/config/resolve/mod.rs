@@ -5,11 +5,9 @@
 mod devices;
 mod durations;
 mod engines;
-mod experts;
 mod frameworks;
 mod front_end;
 mod hardware;
-mod models;
 mod output;
 mod plan;
 mod pools;
@@ -27,7 +25,7 @@ use super::Resolved;
 use super::declare::Decode;
 use super::diagnostic::Diagnostics;
 use super::keys::{Config, Simulation};
-pub(super) use models::check_models;
+pub(super) use frameworks::check_models;
 pub(super) use run_context::RunContext;
 
 /// Resolves a decoded configuration. `None` if there is an error.

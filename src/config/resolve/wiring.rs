@@ -5,7 +5,7 @@ use oracle_components::collectives::GroupFabric;
 use oracle_components::scenario::{ExpertParallel, LinkSpec, Path, Role};
 
 use super::devices::Hardware;
-use super::experts;
+use super::frameworks::experts;
 use super::plan::{FrameworkPlan, Layout};
 use super::pools;
 use super::topology::{CLIENT, CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S, ENTRY, Ring, Topology, proposed_link};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
 
-use super::run_context::RunContext;
 use crate::catalog::{self, Catalog, ModelParams, load_hf_config, load_model_params};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, NAMES_OFFERED, Severity, offer};
+use crate::config::resolve::run_context::RunContext;
 
 /// Where models are looked up.
 #[derive(Debug)]

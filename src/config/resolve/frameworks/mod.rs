@@ -1,20 +1,23 @@
 //! Frameworks one by one: model, GPUs, parallelism and the limits that depend on no other framework.
 
+pub(super) mod experts;
+mod models;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use oracle_components::model::{Attention, ModelArchitecture};
 use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
 
-use super::devices::Hardware;
-use super::experts;
-use super::models::Models;
-use super::plan::{FrameworkPlan, Layout};
-use super::run_context::RunContext;
-use super::topology::CLIENT;
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::keys::{CacheDtype, Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
+use crate::config::resolve::devices::Hardware;
+use crate::config::resolve::plan::{FrameworkPlan, Layout};
+use crate::config::resolve::run_context::RunContext;
+use crate::config::resolve::topology::CLIENT;
+use models::Models;
+pub(in crate::config) use models::check_models;
 
 /// Every framework that has a name and a config, in the order of the file.
 pub(super) fn resolve<'a>(
