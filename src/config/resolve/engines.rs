@@ -10,7 +10,7 @@ use oracle_components::scenario::{
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use super::devices::{Device, Hardware, MOST_GPUS};
-use super::frameworks;
+use super::frameworks::scheduler::vllm;
 use super::front_end;
 use super::hardware::efficiency;
 use super::plan::{FrameworkPlan, Layout};
@@ -20,13 +20,6 @@ use super::wiring::{self, Wiring};
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{Diagnostics, Severity, number};
 use crate::config::keys::Workload;
-
-/// vLLM's default token budget on GPUs of the H100's size and on smaller ones.
-const BATCHED_TOKENS_LARGE_GPU: u32 = 8192;
-const BATCHED_TOKENS_SMALL_GPU: u32 = 2048;
-/// vLLM's bound between the two.
-const LARGE_GPU_BYTES: u64 = 70 << 30;
-const LARGE_GPU_FP16_FLOPS: f64 = 500e12;
 
 /// Most links, those of replicas included.
 const MOST_LINKS: usize = 20 * MOST_GPUS;
@@ -152,8 +145,8 @@ fn draft(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<EngineSpec>> {
     let config = plan.config;
-    let limits = frameworks::scheduler(config, diagnostics);
-    let step_overhead_s = frameworks::step_overhead_s(config, diagnostics);
+    let limits = vllm::scheduler(config, diagnostics);
+    let step_overhead_s = vllm::step_overhead_s(config, diagnostics);
     let layout = plan.layout.as_ref()?;
     let has_data_sheets = devices(layout, hardware).is_some();
     // Without links and with a catalog device that is unknown, the links that it would bring are not missing.
@@ -166,7 +159,7 @@ fn draft(
     }
     let devices = devices(layout, hardware)?;
     let gpu_share = gpu_share(plan, layout, tenants, diagnostics);
-    let (max_num_batched_tokens, max_num_seqs) = step_limits(plan, &devices, diagnostics);
+    let (max_num_batched_tokens, max_num_seqs) = vllm::step_limits(plan, &devices, diagnostics);
     let model = Arc::clone(plan.model.as_ref()?);
     let kv_blocks = kv_blocks(plan, layout, &devices, (max_num_batched_tokens, max_num_seqs), gpu_share, diagnostics)?;
     let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
@@ -237,23 +230,6 @@ fn gpu_share(
     let message = format!("{count} frameworks run on {id}; each has 1/{count} of its memory and speed");
     diagnostics.warn(&layout.at, message);
     1.0 / f64::from(count)
-}
-
-/// Tokens and sequences a step.
-fn step_limits(plan: &FrameworkPlan<'_>, devices: &[&Device], diagnostics: &mut Diagnostics) -> (u32, u32) {
-    let specs = || devices.iter().filter_map(|device| device.spec.as_ref());
-    let is_large = specs().all(|spec| {
-        let flops = spec.peak_flops.fp16.or(spec.peak_flops.bf16).unwrap_or(0.0);
-        spec.memory_bytes >= LARGE_GPU_BYTES && flops >= LARGE_GPU_FP16_FLOPS
-    });
-    let default = if is_large { BATCHED_TOKENS_LARGE_GPU } else { BATCHED_TOKENS_SMALL_GPU };
-    let tokens = plan.config.max_num_batched_tokens.value.unwrap_or(default);
-    let seqs = &plan.config.max_num_seqs;
-    if seqs.value > tokens {
-        let message = format!("{} is more than max_num_batched_tokens ({tokens}), which counts", seqs.value);
-        diagnostics.warn(&seqs.at, message);
-    }
-    (tokens, seqs.value.min(tokens))
 }
 
 fn kv_blocks(
