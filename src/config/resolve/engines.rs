@@ -11,12 +11,10 @@ use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use super::devices::{Device, Hardware, MOST_GPUS};
 use super::frameworks::scheduler::vllm;
-use super::front_end;
 use super::hardware::efficiency;
 use super::plan::{FrameworkPlan, Layout};
-use super::pools;
 use super::replicas::Replicas;
-use super::wiring::{self, Wiring};
+use super::wiring::{self, Wiring, catalog_links, front_end, pools};
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{Diagnostics, Severity, number};
 use crate::config::keys::Workload;
@@ -42,7 +40,7 @@ pub(super) fn build(
 ) -> Option<Engines> {
     check_weights(&plans, workload, diagnostics);
     pools::check(&plans, workload, diagnostics);
-    wiring::add_catalog_links(&mut hardware, &plans, diagnostics);
+    catalog_links::add(&mut hardware, &plans, diagnostics);
     let tenants = tenants(&plans);
     let mut drafts = Vec::new();
     for plan in &plans {

@@ -7,9 +7,9 @@
 
 use oracle_components::scenario::{EngineSpec, LinkSpec};
 
-use super::plan::FrameworkPlan;
-use super::topology::{ENTRY, Topology};
 use crate::config::keys::FrontEnd;
+use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::resolve::topology::{ENTRY, Topology};
 
 /// What a front end takes, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +29,7 @@ const IN_PROCESS: Delay = Delay { request_s: 0.0002, prompt_token_s: 0.0, respon
 const HTTP: Delay = Delay { request_s: 0.003, prompt_token_s: 1e-6, response_s: 0.001, response_token_s: 10e-6 };
 
 /// Puts the front end of a framework between its engine and the client, if it has one.
-pub(super) fn attach(
+pub(in crate::config::resolve) fn attach(
     plan: &FrameworkPlan<'_>,
     engine: &mut EngineSpec,
     prompt_bytes_per_token: f64,

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use oracle_components::scenario::{EngineIndex, EngineSpec, GpuSpec, KvPaths, LinkIndex, LinkSpec, Role};
 
-use super::plan::FrameworkPlan;
-use super::replicas::copy_name;
-use super::topology::{CLIENT, ENTRY, Topology, proposed_link};
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Workload;
+use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::resolve::replicas::copy_name;
+use crate::config::resolve::topology::{CLIENT, ENTRY, Topology, proposed_link};
 
 /// Most paths between prefill and decode engines: each may bring a link.
 const MOST_KV_PATHS: usize = 100_000;
@@ -19,9 +19,9 @@ const PROPOSED_KV_LATENCY_S: f64 = 5e-6;
 
 /// An engine of a framework.
 #[derive(Clone, Copy)]
-pub(super) struct Member<'a> {
-    pub(super) plan: &'a FrameworkPlan<'a>,
-    pub(super) engine: EngineIndex,
+pub(in crate::config::resolve) struct Member<'a> {
+    pub(in crate::config::resolve) plan: &'a FrameworkPlan<'a>,
+    pub(in crate::config::resolve) engine: EngineIndex,
 }
 
 fn of_role<'a, 'b>(plans: &'a [FrameworkPlan<'b>], role: Role) -> impl Iterator<Item = &'a FrameworkPlan<'b>> {
@@ -29,7 +29,11 @@ fn of_role<'a, 'b>(plans: &'a [FrameworkPlan<'b>], role: Role) -> impl Iterator<
 }
 
 /// Reports pools that lack their counterpart, or do not go with it.
-pub(super) fn check(plans: &[FrameworkPlan<'_>], workload: &Workload, diagnostics: &mut Diagnostics) {
+pub(in crate::config::resolve) fn check(
+    plans: &[FrameworkPlan<'_>],
+    workload: &Workload,
+    diagnostics: &mut Diagnostics,
+) {
     if plans.iter().any(|plan| plan.keys.role.given && plan.keys.role.value.is_none()) {
         return;
     }
@@ -101,7 +105,7 @@ fn check_pair(one: &FrameworkPlan<'_>, other: &FrameworkPlan<'_>, diagnostics: &
 }
 
 /// No prompt is computed that leaves no room for an answer where it is decoded.
-pub(super) fn hold_prompts_to_contexts(
+pub(in crate::config::resolve) fn hold_prompts_to_contexts(
     drafts: &mut [(&FrameworkPlan<'_>, Vec<EngineSpec>)],
     diagnostics: &mut Diagnostics,
 ) {
@@ -122,7 +126,7 @@ pub(super) fn hold_prompts_to_contexts(
 
 /// The paths of KV caches, from every prefill to every decode engine; `None` if one is missing, which has been reported.
 /// Links between the GPUs of two frameworks get a clone for every pair of copies.
-pub(super) fn connect(
+pub(in crate::config::resolve) fn connect(
     members: &[Member<'_>],
     (engines, gpus): (&[EngineSpec], &[GpuSpec]),
     topology: &mut Topology,
@@ -207,7 +211,10 @@ fn links_between<'a>(
 }
 
 /// Links between GPUs of different pools: those get a clone for every pair of copies, which [`connect`] makes.
-pub(super) fn links_between_pools(plans: &[FrameworkPlan<'_>], topology: &Topology) -> HashSet<LinkIndex> {
+pub(in crate::config::resolve) fn links_between_pools(
+    plans: &[FrameworkPlan<'_>],
+    topology: &Topology,
+) -> HashSet<LinkIndex> {
     let pairs = of_role(plans, Role::Prefill).flat_map(|from| of_role(plans, Role::Decode).map(move |to| (from, to)));
     pairs.flat_map(|(from, to)| links_between(from, to, topology).map(|(index, _)| index)).collect()
 }
