@@ -4,13 +4,12 @@
 
 mod devices;
 mod durations;
-mod engines;
+mod fleet;
 mod frameworks;
 mod hardware;
 mod output;
 mod plan;
 mod prefixes;
-mod replicas;
 mod run_context;
 mod topology;
 mod wiring;
@@ -40,7 +39,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
     output::check_warm_up(&config.metrics_config.value, horizon, diagnostics);
     let engines = hardware
         .zip(workload)
-        .and_then(|(hardware, workload)| engines::build(frameworks, hardware, workload, diagnostics));
+        .and_then(|(hardware, workload)| fleet::build(frameworks, hardware, workload, diagnostics));
     if diagnostics.has_errors() {
         return None;
     }

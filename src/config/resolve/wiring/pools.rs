@@ -6,8 +6,8 @@ use oracle_components::scenario::{EngineIndex, EngineSpec, GpuSpec, KvPaths, Lin
 
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Workload;
+use crate::config::resolve::fleet::replicas::copy_name;
 use crate::config::resolve::plan::FrameworkPlan;
-use crate::config::resolve::replicas::copy_name;
 use crate::config::resolve::topology::{CLIENT, ENTRY, Topology, proposed_link};
 
 /// Most paths between prefill and decode engines: each may bring a link.

@@ -1,5 +1,7 @@
 //! Engines out of frameworks: what GPUs share, memory, paths, and the copies of all that.
 
+pub(super) mod replicas;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,15 +11,15 @@ use oracle_components::scenario::{
 };
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
-use super::devices::{Device, Hardware, MOST_GPUS};
-use super::frameworks::scheduler::vllm;
-use super::hardware::efficiency;
-use super::plan::{FrameworkPlan, Layout};
-use super::replicas::Replicas;
-use super::wiring::{self, Wiring, catalog_links, front_end, pools};
 use crate::config::declare::Placed;
 use crate::config::diagnostic::{Diagnostics, Severity, number};
 use crate::config::keys::Workload;
+use crate::config::resolve::devices::{Device, Hardware, MOST_GPUS};
+use crate::config::resolve::frameworks::scheduler::vllm;
+use crate::config::resolve::hardware::efficiency;
+use crate::config::resolve::plan::{FrameworkPlan, Layout};
+use crate::config::resolve::wiring::{self, Wiring, catalog_links, front_end, pools};
+use replicas::Replicas;
 
 /// Most links, those of replicas included.
 const MOST_LINKS: usize = 20 * MOST_GPUS;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use oracle_components::scenario::{EngineSpec, ExpertParallel, GpuIndex, GpuSpec, LinkIndex, LinkSpec, Path};
 
-use super::devices::Hardware;
-use super::plan::FrameworkPlan;
-use super::topology::{CLIENT, Topology};
+use crate::config::resolve::devices::Hardware;
+use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::resolve::topology::{CLIENT, Topology};
 
 /// GPUs, links and engines as they are laid out, copy by copy.
 pub(super) struct Replicas {
@@ -112,6 +112,6 @@ impl Replicas {
 }
 
 /// `name` itself, then `name#r1`, `name#r2` and so on.
-pub(super) fn copy_name(name: &str, copy: u32) -> String {
+pub(in crate::config::resolve) fn copy_name(name: &str, copy: u32) -> String {
     if copy == 0 { name.to_owned() } else { format!("{name}#r{copy}") }
 }
