@@ -148,6 +148,7 @@ fn load_tree(
     mut diagnostics: Diagnostics,
 ) -> Result<Resolved, Vec<Diagnostic>> {
     static ROOT: declare::Key = required();
+    diagnostics.suggest_keys_by(keys::path_of);
     overrides.apply(&mut root, &mut diagnostics);
     let config = keys::Config::decode(&root, &ROOT, &At::root(root.mark), &mut diagnostics);
     let resolved = config.and_then(|config| resolve::resolve(&config, context, &mut diagnostics));
