@@ -1,6 +1,7 @@
 //! From decoded keys to a scenario, a workload and an output plan.
 //!
-//! Each part checks what it can and reports all it finds; nothing is built that an error touches.
+//! Each part checks what it can and reports all it finds; nothing is built that an error touches. What parts hand on to
+//! each other lies below them: `devices` and `topology` as far as they are known, a framework's `plan`, the `run_context`.
 
 mod devices;
 mod durations;
