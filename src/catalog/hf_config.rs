@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oracle_components::model::{Attention, MixtureOfExperts, ModelArchitecture, SlidingWindow};
 use serde_json::Value;
 
-use super::finding::Findings;
+use super::findings::Findings;
 use super::hf_families::{Family, KNOWN_TYPES, WindowRule};
 use super::hf_fields::{Fields, shown};
 use super::nearest::did_you_mean;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::finding::Findings;
+use super::findings::Findings;
 use super::nearest::nearest;
 use super::shape::LARGEST_DIMENSION;
 

@@ -10,6 +10,7 @@ mod embedded;
 mod fabric_file;
 mod fabric_fit;
 mod finding;
+mod findings;
 mod hf_config;
 mod hf_families;
 mod hf_fields;

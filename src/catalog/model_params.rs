@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 
-use super::finding::{Findings, Severity};
+use super::finding::Severity;
+use super::findings::Findings;
 use super::model_params_rules::{StatedShape, check};
 use super::{Catalog, CatalogError, CatalogModel, Finding, did_you_mean, json_file, shape};
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::finding::{Findings, Severity};
+use super::finding::Severity;
+use super::findings::Findings;
 use super::hf_fields::shown;
 use super::nearest::did_you_mean;
 use super::shape::LARGEST_DIMENSION;

@@ -132,13 +132,32 @@ pub struct Diagnostics {
     errors: usize,
     warnings: usize,
     warned_once: HashSet<String>,
+    path_of_key: fn(&str) -> Option<String>,
 }
 
 impl Diagnostics {
     /// None yet; `file` is what messages call the configuration.
     #[must_use]
     pub fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), list: Vec::new(), errors: 0, warnings: 0, warned_once: HashSet::new() }
+        Self {
+            file: file.to_owned(),
+            list: Vec::new(),
+            errors: 0,
+            warnings: 0,
+            warned_once: HashSet::new(),
+            path_of_key: |_| None,
+        }
+    }
+
+    /// Has the place of keys that stand elsewhere suggested, as `path_of_key` finds it by their names.
+    pub fn suggest_keys_by(&mut self, path_of_key: fn(&str) -> Option<String>) {
+        self.path_of_key = path_of_key;
+    }
+
+    /// Where a key of this name is declared, as far as that may be suggested.
+    #[must_use]
+    pub fn path_of_key(&self, name: &str) -> Option<String> {
+        (self.path_of_key)(name)
     }
 
     /// Adds an error.

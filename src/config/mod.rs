@@ -33,7 +33,7 @@ pub use describe::{generate_config, generate_config_json, reference, schema};
 use diagnostic::{At, Diagnostics, Mark};
 pub use diagnostic::{Diagnostic, Severity};
 pub use overrides::Overrides;
-use resolve::Places;
+use resolve::RunContext;
 pub use trace_run::{TraceRun, from_trace};
 use tree::Node;
 
@@ -68,20 +68,20 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnost
         diagnostics.error(&At::root(Mark::default()), format!("cannot read the file: {error}"));
         diagnostics.into_sorted()
     })?;
-    load_bytes(&bytes, &file, &places_of(path), overrides)
+    load_bytes(&bytes, &file, &context_of(path), overrides)
 }
 
 /// What is wrong with models of the configuration's database, those that it does not use too.
 #[must_use]
 pub fn check_models(path: &Path, resolved: &Resolved) -> Vec<Diagnostic> {
     let database = resolved.canonical.get("model_characteristics_db_path").and_then(serde_json::Value::as_str);
-    database.map_or_else(Vec::new, |name| resolve::check_models(name, &places_of(path)))
+    database.map_or_else(Vec::new, |name| resolve::check_models(name, &context_of(path)))
 }
 
 /// Where the names in a configuration file lead.
-fn places_of(path: &Path) -> Places {
+fn context_of(path: &Path) -> RunContext {
     let absolute = std::path::absolute(path).ok();
-    Places {
+    RunContext {
         config_folder: absolute.and_then(|path| path.parent().map(Path::to_path_buf)),
         default_name: path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned()),
     }
@@ -103,8 +103,8 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 /// Everything that is wrong with it, in order; warnings too.
 pub fn load_text(text: &[u8], name: &str, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "run".to_owned()) };
-    load_bytes(text, name, &places, overrides)
+    let context = RunContext { config_folder: None, default_name: stem.unwrap_or_else(|| "run".to_owned()) };
+    load_bytes(text, name, &context, overrides)
 }
 
 /// Takes a configuration that a program has put together; messages call it `name`.
@@ -116,11 +116,16 @@ pub fn load_value(
     name: &'static str,
     overrides: &Overrides,
 ) -> Result<Resolved, Vec<Diagnostic>> {
-    let places = Places { config_folder: None, default_name: "run".to_owned() };
-    load_tree(Node::of_json(config, Mark::flag(name)), &places, overrides, Diagnostics::new(name))
+    let context = RunContext { config_folder: None, default_name: "run".to_owned() };
+    load_tree(Node::of_json(config, Mark::flag(name)), &context, overrides, Diagnostics::new(name))
 }
 
-fn load_bytes(bytes: &[u8], file: &str, places: &Places, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
+fn load_bytes(
+    bytes: &[u8],
+    file: &str,
+    context: &RunContext,
+    overrides: &Overrides,
+) -> Result<Resolved, Vec<Diagnostic>> {
     let mut diagnostics = Diagnostics::new(file);
     let Some(root) = tree::parse(bytes, &mut diagnostics) else {
         return Err(diagnostics.into_sorted());
@@ -133,19 +138,20 @@ fn load_bytes(bytes: &[u8], file: &str, places: &Places, overrides: &Overrides) 
         );
         return Err(diagnostics.into_sorted());
     }
-    load_tree(root, places, overrides, diagnostics)
+    load_tree(root, context, overrides, diagnostics)
 }
 
 fn load_tree(
     mut root: Node,
-    places: &Places,
+    context: &RunContext,
     overrides: &Overrides,
     mut diagnostics: Diagnostics,
 ) -> Result<Resolved, Vec<Diagnostic>> {
     static ROOT: declare::Key = required();
+    diagnostics.suggest_keys_by(keys::path_of);
     overrides.apply(&mut root, &mut diagnostics);
     let config = keys::Config::decode(&root, &ROOT, &At::root(root.mark), &mut diagnostics);
-    let resolved = config.and_then(|config| resolve::resolve(&config, places, &mut diagnostics));
+    let resolved = config.and_then(|config| resolve::resolve(&config, context, &mut diagnostics));
     let has_errors = diagnostics.has_errors();
     let found = diagnostics.into_sorted();
     match resolved {

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::declare::path_of;
 use super::diagnostic::{At, Diagnostics, Mark, Origin};
+use super::keys;
 use super::tree::{Entry, Node, Value, parse_value};
 
 /// What flags say about a run.
@@ -163,7 +163,7 @@ fn report_misfit(step: &Step, node: &Node, at: &At, diagnostics: &mut Diagnostic
         // A key that nobody knows is reported by the decoder, with the nearest one.
         (Step::Item(_) | Step::EveryItem, Value::Null) => {
             let name = at.path.rsplit('.').next().unwrap_or_default();
-            if path_of(name).is_some() {
+            if keys::path_of(name).is_some() {
                 diagnostics.error(at, "there is no such list in the file");
             }
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
 use super::overrides::NOT_UTF_8;
-use super::resolve::Places;
+use super::resolve::RunContext;
 use super::tree::{Node, Value};
 use super::{Overrides, Resolved, load_tree};
 
@@ -41,13 +41,13 @@ pub struct TraceRun {
 /// Everything that is wrong with the flags; warnings too.
 pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let stem = run.trace.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let places = Places { config_folder: None, default_name: stem.unwrap_or_else(|| "trace".to_owned()) };
+    let context = RunContext { config_folder: None, default_name: stem.unwrap_or_else(|| "trace".to_owned()) };
     let mut diagnostics = Diagnostics::new("command line");
     if run.trace.to_str().is_none() {
         diagnostics.error(&At::root(Mark::flag("--trace")), NOT_UTF_8);
         return Err(diagnostics.into_sorted());
     }
-    load_tree(tree(run), &places, overrides, diagnostics)
+    load_tree(tree(run), &context, overrides, diagnostics)
 }
 
 fn tree(run: &TraceRun) -> Node {

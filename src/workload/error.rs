@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::distribution::{DistributionError, MAX_TOKENS};
-use super::trace::TraceError;
+use super::trace::error::TraceError;
 
 /// A workload that cannot be opened.
 #[derive(Debug, Error)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use oracle_components::SimTime;
 
-use super::trace::TraceError;
+use super::trace::error::TraceError;
 
 /// What is known of a workload before it runs.
 #[derive(Clone, Debug)]

@@ -5,7 +5,6 @@ use std::collections::hash_map::Entry as Slot;
 
 use super::key::{Key, Need, Section, Shape};
 use crate::config::diagnostic::{At, Diagnostics, Severity, did_you_mean};
-use crate::config::keys::Config;
 use crate::config::tree::{Entry, Node, Value};
 
 /// The entries of one mapping, read key by key.
@@ -96,13 +95,13 @@ fn report_unknown(entry: &Entry, section: &'static Section, at: &At, diagnostics
     };
     let known = did_you_mean(&entry.key, section.keys.iter().map(|key| key.name));
     let near = || known.clone().filter(|suggestion| suggestion.starts_with("did"));
-    let elsewhere = || path_of(&entry.key).map(|path| format!("did you mean {path}?"));
+    let elsewhere = || diagnostics.path_of_key(&entry.key).map(|path| format!("did you mean {path}?"));
     let suggestion = here.or_else(below).or_else(near).or_else(elsewhere).or(known.clone());
     diagnostics.report(Severity::Error, &at, "unknown key", suggestion);
 }
 
-/// Where a key of this name is declared, from the root; the first place of several.
-pub(crate) fn path_of(name: &str) -> Option<String> {
+/// Where a key of this name is declared, from the root section; the first place of several.
+pub(crate) fn path_of(name: &str, root: &'static Section) -> Option<String> {
     fn search(section: &'static Section, path: &str, name: &str) -> Option<String> {
         let join = |key: &str| {
             if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -116,5 +115,5 @@ pub(crate) fn path_of(name: &str) -> Option<String> {
             })
         })
     }
-    search(Config::DECLARATION, "", name)
+    search(root, "", name)
 }

@@ -28,6 +28,11 @@ const LOWEST_EFFICIENCY: f64 = 1e-3;
 /// Most bytes of a token on a link.
 const MOST_BYTES_PER_TOKEN: f64 = 1e9;
 
+/// Where a key of this name is declared; the first place of several.
+pub(crate) fn path_of(name: &str) -> Option<String> {
+    super::declare::path_of(name, Config::DECLARATION)
+}
+
 names!(LevelOfDetail { "high" => LevelOfDetail::High, "medium" => LevelOfDetail::Medium });
 
 section! {

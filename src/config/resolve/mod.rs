@@ -1,25 +1,20 @@
 //! From decoded keys to a scenario, a workload and an output plan.
 //!
-//! Each part checks what it can and reports all it finds; nothing is built that an error touches.
+//! Each part checks what it can and reports all it finds; nothing is built that an error touches. What parts hand on to
+//! each other lies below them: `devices` and `topology` as far as they are known, a framework's `plan`, the `run_context`.
 
+mod devices;
 mod durations;
-mod efficiency;
-mod efficiency_table;
-mod engines;
-mod experts;
+mod fleet;
 mod frameworks;
-mod front_end;
 mod hardware;
-mod models;
 mod output;
-mod pools;
+mod plan;
 mod prefixes;
-mod servers;
+mod run_context;
 mod topology;
 mod wiring;
 mod workload;
-
-use std::path::PathBuf;
 
 use oracle_components::SimTime;
 use oracle_components::scenario::Scenario;
@@ -28,32 +23,24 @@ use super::Resolved;
 use super::declare::Decode;
 use super::diagnostic::Diagnostics;
 use super::keys::{Config, Simulation};
-pub(super) use models::check_models;
-
-/// Where files are looked for and what the run is called.
-#[derive(Debug)]
-pub(super) struct Places {
-    /// Folder of the config file, absolute, if there is a file.
-    pub(super) config_folder: Option<PathBuf>,
-    /// Name of the run unless the config has one.
-    pub(super) default_name: String,
-}
+pub(super) use frameworks::check_models;
+pub(super) use run_context::RunContext;
 
 /// Resolves a decoded configuration. `None` if there is an error.
-pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagnostics) -> Option<Resolved> {
+pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut Diagnostics) -> Option<Resolved> {
     let horizon = config.simulation.value.as_ref().and_then(|simulation| horizon(simulation, config, diagnostics));
     let default_seed = config.simulation.value.as_ref().and_then(|simulation| simulation.random_seed.value);
     let profile = config.hardware_profile.value.as_ref();
-    let hardware = profile.map(|profile| hardware::resolve(profile, places, diagnostics));
-    let frameworks = frameworks::resolve(config, hardware.as_ref(), places, diagnostics);
+    let hardware = profile.map(|profile| hardware::resolve(profile, context, diagnostics));
+    let frameworks = frameworks::resolve(config, hardware.as_ref(), context, diagnostics);
     let workload = config.workload.value.as_ref();
-    let traffic = workload.and_then(|workload| workload::resolve(workload, default_seed, places, diagnostics));
+    let traffic = workload.and_then(|workload| workload::resolve(workload, default_seed, context, diagnostics));
     let series_interval = output::series_interval(&config.metrics_config.value, horizon, traffic.as_ref());
-    let output = output::resolve(config, places, diagnostics);
+    let output = output::resolve(config, context, diagnostics);
     output::check_warm_up(&config.metrics_config.value, horizon, diagnostics);
     let engines = hardware
         .zip(workload)
-        .and_then(|(hardware, workload)| engines::build(frameworks, hardware, workload, diagnostics));
+        .and_then(|(hardware, workload)| fleet::build(frameworks, hardware, workload, diagnostics));
     if diagnostics.has_errors() {
         return None;
     }
@@ -78,7 +65,7 @@ pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagno
     };
     let frameworks = config.frameworks_to_test.value.as_deref().unwrap_or_default();
     durations::check(frameworks, &scenario, diagnostics);
-    efficiency_table::warn_of_gaps(frameworks, &scenario, diagnostics);
+    hardware::efficiency_table::warn_of_gaps(frameworks, &scenario, diagnostics);
     Some(Resolved {
         scenario,
         profile_names: workload::profile_names(&traffic),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oracle_components::SimTime;
 
-use super::Places;
+use super::run_context::RunContext;
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, Origin};
 use crate::config::keys::{Config, Metrics};
@@ -17,11 +17,11 @@ const SERIES_ROWS: f64 = 2_000.0;
 const SERIES_INTERVAL_S: f64 = 1.0;
 
 /// The output plan.
-pub(super) fn resolve(config: &Config, places: &Places, diagnostics: &mut Diagnostics) -> Option<OutputPlan> {
+pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut Diagnostics) -> Option<OutputPlan> {
     let metrics = &config.metrics_config.value;
     let name_key = config.simulation.value.as_ref().map(|simulation| &simulation.name);
     let given_name = name_key.and_then(|name| name.value.clone());
-    let run_name = given_name.unwrap_or_else(|| places.default_name.clone());
+    let run_name = given_name.unwrap_or_else(|| context.default_name.clone());
     if let Some(name_key) = name_key.filter(|_| Path::new(&run_name).file_name() != Some(run_name.as_ref())) {
         diagnostics.error(&name_key.at, format!("{run_name:?} is not the name of a folder"));
         return None;

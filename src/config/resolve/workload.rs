@@ -6,7 +6,8 @@ use oracle_components::SimTime;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::{Places, prefixes};
+use super::prefixes;
+use super::run_context::RunContext;
 use crate::config::declare::Field;
 use crate::config::diagnostic::{At, Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
@@ -29,7 +30,7 @@ const ABSURD_MEAN: f64 = 10e6;
 pub(super) fn resolve(
     workload: &Keys,
     default_seed: Option<u64>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<Workload> {
     let duration = workload.total_duration.value.map(SimTime::from_secs_f64);
@@ -39,7 +40,7 @@ pub(super) fn resolve(
             diagnostics.error(&workload.client_profiles.at, message);
         }
         let trace = workload.trace.value.as_ref()?;
-        return resolve_trace(trace, workload, duration, places, diagnostics);
+        return resolve_trace(trace, workload, duration, context, diagnostics);
     }
     if !workload.total_duration.given && !workload.total_requests_to_generate.given {
         let message = "missing required key total_duration";
@@ -73,11 +74,11 @@ fn resolve_trace(
     trace: &Trace,
     workload: &Keys,
     duration: Option<SimTime>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<Workload> {
     let name = trace.path.value.as_deref()?;
-    let Some(path) = places.find(name) else {
+    let Some(path) = context.find(name) else {
         diagnostics.error(&trace.path.at, format!("no file {name}"));
         return None;
     };

@@ -2,16 +2,21 @@
 //! `max_output_tokens`, `session_id`, `priority`, in any order. Other columns are ignored, so a run's own
 //! `requests.csv`, sorted by arrival, is a trace.
 
+use super::columns::{Columns, find};
 use super::error::excerpt;
 use super::row::decimal_seconds;
-use super::table::{Columns, find};
 
-pub(super) const ARRIVAL: [&str; 2] = ["arrival_s", "arrival_time"];
-pub(super) const PROMPT_TOKENS: &str = "prompt_tokens";
-pub(super) const OUTPUT_TOKENS: &str = "output_tokens";
-pub(super) const MAX_OUTPUT_TOKENS: &str = "max_output_tokens";
-pub(super) const SESSION_ID: &str = "session_id";
-pub(super) const PRIORITY: &str = "priority";
+const ARRIVAL: [&str; 2] = ["arrival_s", "arrival_time"];
+const PROMPT_TOKENS: &str = "prompt_tokens";
+const OUTPUT_TOKENS: &str = "output_tokens";
+const MAX_OUTPUT_TOKENS: &str = "max_output_tokens";
+const SESSION_ID: &str = "session_id";
+const PRIORITY: &str = "priority";
+
+/// Whether a header is of this format: a column that it needs is enough to tell.
+pub(super) fn recognises(names: &[String]) -> bool {
+    ARRIVAL.iter().chain(&[PROMPT_TOKENS, OUTPUT_TOKENS]).any(|name| find(names, name).is_some())
+}
 
 /// The columns of this format among `names`, or the one that is missing.
 pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {

@@ -8,7 +8,8 @@
 //! file.
 
 mod azure;
-mod error;
+mod columns;
+pub(super) mod error;
 mod feed;
 mod generic;
 mod lines;

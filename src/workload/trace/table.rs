@@ -5,34 +5,32 @@ use std::io::{self, Seek};
 
 use csv::ByteRecord;
 
+use super::columns::Columns;
 use super::feed::Feed;
-use super::row::{Problem, Row, priority, tokens};
+use super::row::{Problem, Row};
 use super::{azure, generic};
 use crate::workload::spec::TraceFormat;
-use crate::workload::streams::hash_bytes;
+
+/// The formats of tables. Where none is named, the first that recognises a header is meant.
+const FORMATS: [TableFormat; 2] = [
+    TableFormat { format: TraceFormat::Azure, recognises: azure::recognises, columns: azure::columns },
+    TableFormat { format: TraceFormat::Generic, recognises: generic::recognises, columns: generic::columns },
+];
+
+/// What a format of tables has to say of a header.
+struct TableFormat {
+    format: TraceFormat,
+    /// Whether one of the names is of this format alone.
+    recognises: fn(&[String]) -> bool,
+    /// The columns, or the one that is missing.
+    columns: fn(Vec<String>) -> Result<Columns, &'static str>,
+}
 
 /// A CSV file with a header.
 pub(super) struct Table {
     reader: csv::Reader<Feed>,
     record: ByteRecord,
     columns: Columns,
-}
-
-/// Where a table keeps what.
-#[derive(Clone, Debug)]
-pub(super) struct Columns {
-    /// All names, in order.
-    pub names: Vec<String>,
-    pub arrival: usize,
-    pub prompt_tokens: usize,
-    pub output_tokens: usize,
-    pub max_output_tokens: Option<usize>,
-    pub session: Option<usize>,
-    pub priority: Option<usize>,
-    /// Reads the arrival column, in nanoseconds.
-    pub time: fn(&str) -> Result<i64, Problem>,
-    /// How `sort` must read the arrival column: a modifier of its key.
-    pub sort_modifier: &'static str,
 }
 
 /// A table that cannot be opened.
@@ -67,7 +65,7 @@ impl Table {
             return Err(TableError::Empty);
         }
         let names: Vec<String> = table.record.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        table.columns = Columns::new(format, names).map_err(|problem| TableError::Header {
+        table.columns = columns(format, names).map_err(|problem| TableError::Header {
             line: table.line(),
             text: table.text(),
             problem,
@@ -122,81 +120,16 @@ impl Table {
     }
 }
 
-impl Columns {
-    /// Finds the columns of `format` by their names.
-    fn new(format: TraceFormat, names: Vec<String>) -> Result<Self, HeaderProblem> {
-        let is_azure = match format {
-            TraceFormat::Azure => true,
-            TraceFormat::Generic => false,
-            TraceFormat::Detect | TraceFormat::Mooncake => detect_azure(&names)?,
-        };
-        let columns = if is_azure { azure::columns(names) } else { generic::columns(names) };
-        columns.map_err(HeaderProblem::Missing)
-    }
-
-    fn row(&self, record: &ByteRecord) -> Result<Row, Problem> {
-        if record.len() != self.names.len() {
-            return Err(format!("it has {} fields, but the header has {}", record.len(), self.names.len()));
-        }
-        let field = |column: usize| text(&self.names[column], &record[column]);
-        let count = |column: usize| tokens(&self.names[column], field(column)?);
-        let given = |column: Option<usize>| column.filter(|&column| !record[column].is_empty());
-        let (prompt_tokens, prompt_raised) = count(self.prompt_tokens)?;
-        let (output_tokens, output_raised) = count(self.output_tokens)?;
-        let limit = given(self.max_output_tokens).map(count).transpose()?;
-        let rank = given(self.priority).map(|column| priority(&self.names[column], field(column)?));
-        Ok(Row {
-            time_ns: (self.time)(field(self.arrival)?)?,
-            prompt_tokens,
-            output_tokens,
-            max_output_tokens: limit.map(|(tokens, _)| tokens),
-            session: given(self.session).map(|column| hash_bytes(&record[column])),
-            priority: rank.transpose()?.unwrap_or(0),
-            prefix: Vec::new(),
-            raised_to_one: prompt_raised || output_raised,
-        })
-    }
-}
-
-impl Default for Columns {
-    /// No columns: what a table has until its header is read.
-    fn default() -> Self {
-        Self {
-            names: Vec::new(),
-            arrival: 0,
-            prompt_tokens: 0,
-            output_tokens: 0,
-            max_output_tokens: None,
-            session: None,
-            priority: None,
-            time: |_| Ok(0),
-            sort_modifier: "",
-        }
-    }
+/// The columns of `format` among `names`.
+fn columns(format: TraceFormat, names: Vec<String>) -> Result<Columns, HeaderProblem> {
+    let is_meant = |known: &&TableFormat| match format {
+        TraceFormat::Detect => (known.recognises)(&names),
+        named => known.format == named,
+    };
+    let known = FORMATS.iter().find(is_meant).ok_or(HeaderProblem::Unknown)?;
+    (known.columns)(names).map_err(HeaderProblem::Missing)
 }
 
 fn newlines(field: &[u8]) -> usize {
     field.iter().filter(|&&byte| byte == b'\n').count()
-}
-
-/// Whether a header is Azure's rather than a generic one; a column of either is enough to tell.
-fn detect_azure(names: &[String]) -> Result<bool, HeaderProblem> {
-    let any = |wanted: &[&str]| wanted.iter().any(|name| find(names, name).is_some());
-    if any(&[azure::CONTEXT_TOKENS, azure::GENERATED_TOKENS]) {
-        return Ok(true);
-    }
-    let generic = [generic::PROMPT_TOKENS, generic::OUTPUT_TOKENS];
-    if any(&generic) || any(&generic::ARRIVAL) {
-        return Ok(false);
-    }
-    Err(HeaderProblem::Unknown)
-}
-
-/// The first column of that name, in whatever case.
-pub(super) fn find(names: &[String], name: &str) -> Option<usize> {
-    names.iter().position(|n| n.eq_ignore_ascii_case(name))
-}
-
-fn text<'a>(name: &str, field: &'a [u8]) -> Result<&'a str, Problem> {
-    str::from_utf8(field).map_err(|_| format!("{name} is not text in UTF-8"))
 }

@@ -4,12 +4,11 @@ use std::collections::HashSet;
 
 use oracle_components::scenario::{EngineIndex, EngineSpec, GpuSpec, KvPaths, LinkIndex, LinkSpec, Role};
 
-use super::engines::copy_name;
-use super::frameworks::Plan;
-use super::topology::{CLIENT, ENTRY, Topology};
-use super::wiring::proposed_link;
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Workload;
+use crate::config::resolve::fleet::replicas::copy_name;
+use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::resolve::topology::{CLIENT, ENTRY, Topology, proposed_link};
 
 /// Most paths between prefill and decode engines: each may bring a link.
 const MOST_KV_PATHS: usize = 100_000;
@@ -20,17 +19,21 @@ const PROPOSED_KV_LATENCY_S: f64 = 5e-6;
 
 /// An engine of a framework.
 #[derive(Clone, Copy)]
-pub(super) struct Member<'a> {
-    pub(super) plan: &'a Plan<'a>,
-    pub(super) engine: EngineIndex,
+pub(in crate::config::resolve) struct Member<'a> {
+    pub(in crate::config::resolve) plan: &'a FrameworkPlan<'a>,
+    pub(in crate::config::resolve) engine: EngineIndex,
 }
 
-fn of_role<'a, 'b>(plans: &'a [Plan<'b>], role: Role) -> impl Iterator<Item = &'a Plan<'b>> {
+fn of_role<'a, 'b>(plans: &'a [FrameworkPlan<'b>], role: Role) -> impl Iterator<Item = &'a FrameworkPlan<'b>> {
     plans.iter().filter(move |plan| plan.role() == Some(role))
 }
 
 /// Reports pools that lack their counterpart, or do not go with it.
-pub(super) fn check(plans: &[Plan<'_>], workload: &Workload, diagnostics: &mut Diagnostics) {
+pub(in crate::config::resolve) fn check(
+    plans: &[FrameworkPlan<'_>],
+    workload: &Workload,
+    diagnostics: &mut Diagnostics,
+) {
     if plans.iter().any(|plan| plan.keys.role.given && plan.keys.role.value.is_none()) {
         return;
     }
@@ -58,30 +61,30 @@ pub(super) fn check(plans: &[Plan<'_>], workload: &Workload, diagnostics: &mut D
 }
 
 /// Ids of the GPUs between which KV caches go, source and destination, first copies only.
-pub(super) fn ways(plans: &[Plan<'_>]) -> Vec<(String, String)> {
+pub(super) fn kv_transfer_pairs(plans: &[FrameworkPlan<'_>]) -> Vec<(String, String)> {
     let engines = |role| {
         let layouts = of_role(plans, role).filter_map(|plan| plan.layout.as_ref());
         layouts.flat_map(|layout| (0..layout.data_parallel).map(|number| layout.engine(number)))
     };
-    let mut ways = Vec::new();
+    let mut pairs = Vec::new();
     for from in engines(Role::Prefill) {
         for to in engines(Role::Decode) {
             let flows = flows(from.gpu_ids.len(), to.gpu_ids.len());
-            ways.extend(flows.map(|(a, b)| (from.gpu_ids[a].clone(), to.gpu_ids[b].clone())));
+            pairs.extend(flows.map(|(a, b)| (from.gpu_ids[a].clone(), to.gpu_ids[b].clone())));
         }
     }
-    ways
+    pairs
 }
 
 /// How many GPUs the pools have, all copies together.
-pub(super) fn gpus(plans: &[Plan<'_>]) -> usize {
+pub(super) fn gpus(plans: &[FrameworkPlan<'_>]) -> usize {
     let pools = of_role(plans, Role::Prefill).chain(of_role(plans, Role::Decode));
     let sizes = pools.filter_map(|plan| Some(plan.layout.as_ref()?.gpu_ids.len() * plan.keys.replicas.value as usize));
     sizes.sum()
 }
 
 /// KV caches of both must look alike.
-fn check_pair(one: &Plan<'_>, other: &Plan<'_>, diagnostics: &mut Diagnostics) {
+fn check_pair(one: &FrameworkPlan<'_>, other: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
     let (name, block_size) = (&one.name, one.config.block_size.value);
     if other.config.block_size.value != block_size {
         let message = format!("{} and {name} exchange KV blocks, which must be of one size", other.name);
@@ -102,7 +105,10 @@ fn check_pair(one: &Plan<'_>, other: &Plan<'_>, diagnostics: &mut Diagnostics) {
 }
 
 /// No prompt is computed that leaves no room for an answer where it is decoded.
-pub(super) fn hold_prompts_to_contexts(drafts: &mut [(&Plan<'_>, Vec<EngineSpec>)], diagnostics: &mut Diagnostics) {
+pub(in crate::config::resolve) fn hold_prompts_to_contexts(
+    drafts: &mut [(&FrameworkPlan<'_>, Vec<EngineSpec>)],
+    diagnostics: &mut Diagnostics,
+) {
     let engines = drafts.iter().flat_map(|(_, engines)| engines).filter(|engine| engine.role == Role::Decode);
     let Some(longest) = engines.map(|engine| engine.scheduler.max_model_len).min() else { return };
     for (plan, engines) in drafts.iter_mut().filter(|(plan, _)| plan.role() == Some(Role::Prefill)) {
@@ -120,7 +126,7 @@ pub(super) fn hold_prompts_to_contexts(drafts: &mut [(&Plan<'_>, Vec<EngineSpec>
 
 /// The paths of KV caches, from every prefill to every decode engine; `None` if one is missing, which has been reported.
 /// Links between the GPUs of two frameworks get a clone for every pair of copies.
-pub(super) fn connect(
+pub(in crate::config::resolve) fn connect(
     members: &[Member<'_>],
     (engines, gpus): (&[EngineSpec], &[GpuSpec]),
     topology: &mut Topology,
@@ -165,7 +171,7 @@ pub(super) fn connect(
 
 /// An engine with the ids of its GPUs.
 struct Instance<'a> {
-    plan: &'a Plan<'a>,
+    plan: &'a FrameworkPlan<'a>,
     engine: EngineIndex,
     gpus: Vec<&'a str>,
 }
@@ -192,11 +198,12 @@ fn flows(from: usize, to: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// Links between the GPUs of two frameworks, either way.
 fn links_between<'a>(
-    from: &Plan<'_>,
-    to: &Plan<'_>,
+    from: &FrameworkPlan<'_>,
+    to: &FrameworkPlan<'_>,
     topology: &'a Topology,
 ) -> impl Iterator<Item = (LinkIndex, &'a LinkSpec)> {
-    let ids = |plan: &Plan<'_>| plan.layout.iter().flat_map(|layout| layout.gpu_ids.clone()).collect::<HashSet<_>>();
+    let ids =
+        |plan: &FrameworkPlan<'_>| plan.layout.iter().flat_map(|layout| layout.gpu_ids.clone()).collect::<HashSet<_>>();
     let (from, to) = (ids(from), ids(to));
     let links = topology.touching(&from.iter().map(String::as_str).collect());
     let links = links.into_iter().map(|link| (link, topology.link(link)));
@@ -204,7 +211,10 @@ fn links_between<'a>(
 }
 
 /// Links between GPUs of different pools: those get a clone for every pair of copies, which [`connect`] makes.
-pub(super) fn links_between_pools(plans: &[Plan<'_>], topology: &Topology) -> HashSet<LinkIndex> {
+pub(in crate::config::resolve) fn links_between_pools(
+    plans: &[FrameworkPlan<'_>],
+    topology: &Topology,
+) -> HashSet<LinkIndex> {
     let pairs = of_role(plans, Role::Prefill).flat_map(|from| of_role(plans, Role::Decode).map(move |to| (from, to)));
     pairs.flat_map(|(from, to)| links_between(from, to, topology).map(|(index, _)| index)).collect()
 }
@@ -214,7 +224,7 @@ fn clone_links(prefill: &[Instance<'_>], decode: &[Instance<'_>], topology: &mut
     for from in frameworks(prefill) {
         for to in frameworks(decode) {
             let links: Vec<LinkSpec> = links_between(from, to, topology).map(|(_, link)| link.clone()).collect();
-            let copies = |plan: &Plan<'_>| 0..plan.keys.replicas.value;
+            let copies = |plan: &FrameworkPlan<'_>| 0..plan.keys.replicas.value;
             let pairs = copies(from).flat_map(|from| copies(to).map(move |to| (from, to)));
             for (from_copy, to_copy) in pairs.filter(|&pair| pair != (0, 0)) {
                 let moved = |id: &str| copy_name(id, if has_gpu(from, id) { from_copy } else { to_copy });
@@ -228,12 +238,12 @@ fn clone_links(prefill: &[Instance<'_>], decode: &[Instance<'_>], topology: &mut
     }
 }
 
-fn has_gpu(plan: &Plan<'_>, id: &str) -> bool {
+fn has_gpu(plan: &FrameworkPlan<'_>, id: &str) -> bool {
     plan.layout.iter().flat_map(|layout| &layout.gpu_ids).any(|own| own == id)
 }
 
 /// The frameworks of engines, each once.
-fn frameworks<'a>(instances: &[Instance<'a>]) -> Vec<&'a Plan<'a>> {
+fn frameworks<'a>(instances: &[Instance<'a>]) -> Vec<&'a FrameworkPlan<'a>> {
     let mut seen = HashSet::new();
     instances.iter().map(|instance| instance.plan).filter(|plan| seen.insert(&plan.name)).collect()
 }

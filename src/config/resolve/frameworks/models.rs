@@ -1,27 +1,27 @@
 //! Model names: an entry of the model database, else of the catalog, else the path of a Hugging Face config.json.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
 
-use super::Places;
 use crate::catalog::{self, Catalog, ModelParams, load_hf_config, load_model_params};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, NAMES_OFFERED, Severity, offer};
+use crate::config::resolve::run_context::RunContext;
 
 /// Where models are looked up.
 #[derive(Debug)]
 pub(super) struct Models<'a> {
     database: Option<ModelParams>,
-    places: &'a Places,
+    context: &'a RunContext,
 }
 
 impl<'a> Models<'a> {
     /// Opens the database, if the config names one that is there.
-    pub(super) fn open(path: &Field<String>, places: &'a Places, diagnostics: &mut Diagnostics) -> Self {
-        let database = path.value.as_deref().and_then(|name| open_database(name, path, places, diagnostics));
-        Self { database, places }
+    pub(super) fn open(path: &Field<String>, context: &'a RunContext, diagnostics: &mut Diagnostics) -> Self {
+        let database = path.value.as_deref().and_then(|name| open_database(name, path, context, diagnostics));
+        Self { database, context }
     }
 
     /// The model of a name.
@@ -37,7 +37,7 @@ impl<'a> Models<'a> {
         if let Some(architecture) = Catalog::builtin().architecture(name) {
             return Some(architecture);
         }
-        if let Some(path) = self.places.find(name) {
+        if let Some(path) = self.context.find(name) {
             return open_hf_config(&path, id, diagnostics);
         }
         let near = if diagnostics.is_full_of(Severity::Error) { None } else { self.nearest(name) };
@@ -82,18 +82,18 @@ impl<'a> Models<'a> {
 
 /// Everything that the reader of a database has to say, whether its models are used or not. Nothing of a file that is
 /// not there or cannot be read, which is said where the configuration names it.
-pub(in crate::config) fn check_models(name: &str, places: &Places) -> Vec<Diagnostic> {
-    let database = places.find(name).and_then(|path| load_model_params(&path).ok());
+pub(in crate::config) fn check_models(name: &str, context: &RunContext) -> Vec<Diagnostic> {
+    let database = context.find(name).and_then(|path| load_model_params(&path).ok());
     database.map_or_else(Vec::new, |database| database.findings.iter().filter_map(diagnostic_of).collect())
 }
 
 fn open_database(
     name: &str,
     path: &Field<String>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<ModelParams> {
-    let Some(found) = places.find(name) else {
+    let Some(found) = context.find(name) else {
         diagnostics.warn(&path.at, format!("no file {name}; models are taken from the built-in catalog"));
         return None;
     };
@@ -137,14 +137,4 @@ fn diagnostic_of(finding: &catalog::Finding) -> Option<Diagnostic> {
         message: finding.message.clone(),
         suggestion: None,
     })
-}
-
-impl Places {
-    /// A file: as named from the current folder, else from the config file's folder and its parents.
-    pub(super) fn find(&self, name: &str) -> Option<PathBuf> {
-        let name = Path::new(name);
-        let from_config =
-            self.config_folder.iter().flat_map(|folder| folder.ancestors()).map(|folder| folder.join(name));
-        std::iter::once(name.to_path_buf()).chain(from_config).find(|path| path.exists())
-    }
 }

@@ -10,11 +10,11 @@ use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::Scenario;
 use oracle_systems::costing::table_gaps;
 
-use super::Places;
 use crate::catalog::{Catalog, load_hf_config};
 use crate::config::declare::{Field, Placed};
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::keys::{ComputeDevice, EfficiencyTable, Framework};
+use crate::config::resolve::run_context::RunContext;
 use crate::measured::{KernelFiles, kernel_times, layers_folder};
 
 /// The efficiency of a device with measured kernels, on top of its curve.
@@ -22,12 +22,12 @@ pub(super) fn on_curve(
     device: &ComputeDevice,
     curve: Option<Arc<EfficiencyCurves>>,
     spec: Option<&DeviceSpec>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<Efficiency> {
     let key = &device.efficiency_table;
     let Some(table) = &key.value else { return curve.map(Efficiency::Curve) };
-    let times = spec.and_then(|spec| times(table, spec, places, diagnostics));
+    let times = spec.and_then(|spec| times(table, spec, context, diagnostics));
     let Some(curve) = curve else {
         let message = "needs a curve for what it does not hold";
         diagnostics.error_with(&key.at, message, "name a device of the catalog, or an efficiency_curve");
@@ -43,11 +43,11 @@ pub(super) fn on_curve(
 fn times(
     table: &EfficiencyTable,
     spec: &DeviceSpec,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<KernelTimes> {
     let mut find = |name: &str, at: &At| {
-        let found = places.find(name);
+        let found = context.find(name);
         if found.is_none() {
             diagnostics.error(at, format!("no file {name}"));
         }
@@ -57,7 +57,7 @@ fn times(
     let found = keys.map(|key| key.value.as_deref().map(|name| find(name, &key.at)));
     let layers: Option<Vec<_>> = table.layers.value.iter().map(|folder| find_layers(folder, &mut find)).collect();
     let is_missing = found.iter().any(|found| matches!(found, Some(None)));
-    let model = layers_model(table, places, diagnostics);
+    let model = layers_model(table, context, diagnostics);
     let (layers, false) = (layers?, is_missing) else { return None };
     if !table.layers.value.is_empty() && model.is_none() {
         return None;
@@ -89,7 +89,7 @@ fn find_layers(folder: &Placed<String>, find: &mut impl FnMut(&str, &At) -> Opti
 /// The model whose layers were measured.
 fn layers_model(
     table: &EfficiencyTable,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<Arc<ModelArchitecture>> {
     let key: &Field<String> = &table.layers_model;
@@ -103,7 +103,7 @@ fn layers_model(
     if let Some(architecture) = Catalog::builtin().architecture(name) {
         return Some(architecture);
     }
-    match places.find(name).map(|path| load_hf_config(&path)) {
+    match context.find(name).map(|path| load_hf_config(&path)) {
         Some(Ok(model)) => Some(Arc::new(model.architecture)),
         Some(Err(error)) => {
             diagnostics.error(&key.at, error.to_string());
@@ -118,7 +118,11 @@ fn layers_model(
 }
 
 /// Says of each framework on devices with measured kernels which of its operators were not measured.
-pub(super) fn warn_of_gaps(frameworks: &[Framework], scenario: &Scenario, diagnostics: &mut Diagnostics) {
+pub(in crate::config::resolve) fn warn_of_gaps(
+    frameworks: &[Framework],
+    scenario: &Scenario,
+    diagnostics: &mut Diagnostics,
+) {
     for framework in frameworks {
         let name = framework.name.value.as_deref();
         let Some(engine) = scenario.engines.iter().find(|engine| Some(engine.name.as_str()) == name) else { continue };

@@ -3,10 +3,10 @@
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{ExpertExchange, ExpertParallel, Path};
 
-use super::frameworks::Layout;
-use super::wiring;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{FrameworkConfig, Parallelism, Strategy};
+use crate::config::resolve::plan::Layout;
+use crate::config::resolve::topology::Ring;
 
 /// Engines that the GPUs are divided among. `None` if they cannot be, which has been reported.
 pub(super) fn data_parallel(keys: &Parallelism, strategy: Strategy, diagnostics: &mut Diagnostics) -> Option<u32> {
@@ -78,11 +78,11 @@ pub(super) fn check(
 }
 
 /// How the experts of an engine are spread. `ring` leads over all GPUs of the group; those of the engine `number` are its own.
-pub(super) fn spread(
+pub(in crate::config::resolve) fn spread(
     config: &FrameworkConfig,
     layout: &Layout,
     number: u32,
-    ring: &wiring::Ring,
+    ring: &Ring,
 ) -> Option<ExpertParallel> {
     let keys = config.parallelism.value.as_ref().filter(|keys| keys.expert_parallel.value == Some(true))?;
     let own = ring.hops.iter().skip((number * layout.tensor_parallel) as usize).take(layout.tensor_parallel as usize);

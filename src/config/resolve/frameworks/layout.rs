@@ -1,125 +1,20 @@
-//! Frameworks one by one: model, GPUs, parallelism and the limits that depend on no other framework.
+//! GPUs and parallelism of a framework: which it names, into how many ranks, stages and engines they are divided, and what
+//! of it the model allows.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use oracle_components::model::{Attention, ModelArchitecture};
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, Role, SchedulerSpec};
 
-use super::hardware::Hardware;
-use super::models::Models;
-use super::topology::CLIENT;
-use super::{Places, experts};
+use super::experts;
 use crate::config::declare::Placed;
-use crate::config::diagnostic::{At, Diagnostics, Severity};
-use crate::config::keys::{CacheDtype, Config, Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
+use crate::config::diagnostic::{At, Diagnostics};
+use crate::config::keys::{Framework, FrameworkConfig, FrameworkKind, Parallelism, Strategy};
+use crate::config::resolve::devices::Hardware;
+use crate::config::resolve::plan::Layout;
+use crate::config::resolve::topology::CLIENT;
 
-/// A framework on its own.
-#[derive(Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) keys: &'a Framework,
-    pub(super) config: &'a FrameworkConfig,
-    pub(super) name: String,
-    pub(super) model: Option<Arc<ModelArchitecture>>,
-    /// `None` after an error.
-    pub(super) layout: Option<Layout>,
-}
-
-/// Which GPUs a framework uses, and how.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    /// Ids, stage by stage.
-    pub(super) gpu_ids: Vec<String>,
-    pub(super) tensor_parallel: u32,
-    pub(super) pipeline_parallel: u32,
-    pub(super) prompt_microbatches: Option<u32>,
-    /// Engines that the GPUs are divided among, which share the experts.
-    pub(super) data_parallel: u32,
-    /// Ranks that share the tokens of the KV cache.
-    pub(super) decode_context_parallel: u32,
-    /// Where the GPUs are named.
-    pub(super) at: At,
-}
-
-impl Layout {
-    /// The part of one of the engines that share the experts.
-    pub(super) fn engine(&self, engine: u32) -> Self {
-        let gpus = self.gpu_ids.len() / self.data_parallel as usize;
-        Self { gpu_ids: self.gpu_ids[engine as usize * gpus..][..gpus].to_vec(), ..self.clone() }
-    }
-
-    /// The GPUs of a stage of the first of those engines.
-    pub(super) fn stage(&self, stage: u32) -> &[String] {
-        let ranks = self.tensor_parallel as usize;
-        &self.gpu_ids[stage as usize * ranks..][..ranks]
-    }
-}
-
-impl Plan<'_> {
-    /// What of a request's life it serves; `None` if it takes no requests.
-    pub(super) fn role(&self) -> Option<Role> {
-        self.keys.is_target_for_workload.value.then(|| self.keys.role.value.unwrap_or_default())
-    }
-
-    /// How bad it is if this framework cannot run: it matters only if it takes requests.
-    pub(super) fn severity(&self) -> Severity {
-        if self.keys.is_target_for_workload.value { Severity::Error } else { Severity::Warning }
-    }
-}
-
-/// Every framework that has a name and a config, in the order of the file.
-pub(super) fn resolve<'a>(
-    config: &'a Config,
-    hardware: Option<&Hardware>,
-    places: &Places,
-    diagnostics: &mut Diagnostics,
-) -> Vec<Plan<'a>> {
-    let models = Models::open(&config.model_characteristics_db_path, places, diagnostics);
-    let Some(frameworks) = &config.frameworks_to_test.value else {
-        return Vec::new();
-    };
-    if !frameworks.iter().any(|framework| framework.is_target_for_workload.value) {
-        let message = "no framework takes requests";
-        diagnostics.error_with(&config.frameworks_to_test.at, message, "set is_target_for_workload: true for one");
-    }
-    let mut names = HashSet::new();
-    let mut plans = Vec::new();
-    for keys in frameworks {
-        if keys.name.value.as_ref().is_some_and(|name| !names.insert(name)) {
-            diagnostics.error(&keys.name.at, "another framework has this name");
-        }
-        let Some(config) = &keys.config.value else {
-            continue;
-        };
-        let model = models.model(&config.model_profile_id, diagnostics).map(|model| with_dtypes(model, config));
-        let layout = hardware.and_then(|hardware| layout(keys, config, hardware, diagnostics));
-        if let (Some(model), Some(layout)) = (&model, &layout) {
-            check_division(model, layout, diagnostics);
-            experts::check(config, model, layout, diagnostics);
-            check_context_parallel(config, model, layout, diagnostics);
-        }
-        let name = keys.name.value.clone().unwrap_or_default();
-        plans.push(Plan { keys, config, name, model, layout });
-    }
-    plans
-}
-
-fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<ModelArchitecture> {
-    let kv_cache = match config.kv_cache_dtype.value {
-        Some(CacheDtype::Of(dtype)) => Some(dtype),
-        Some(CacheDtype::Model) | None => None,
-    };
-    let weights = config.weight_dtype.value;
-    if weights.is_none() && kv_cache.is_none() {
-        return model;
-    }
-    let mut model = Arc::unwrap_or_clone(model);
-    model.weight_dtype = weights.unwrap_or(model.weight_dtype);
-    model.kv_dtype = kv_cache.unwrap_or(model.kv_dtype);
-    Arc::new(model)
-}
-
-fn layout(
+/// Which GPUs a framework uses, and how. `None` if that cannot be told, which has been reported.
+pub(super) fn resolve(
     keys: &Framework,
     config: &FrameworkConfig,
     hardware: &Hardware,
@@ -295,7 +190,8 @@ fn check_gpu(id: &str, at: &At, hardware: &Hardware, diagnostics: &mut Diagnosti
     false
 }
 
-fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {
+/// Whether layers and heads divide among stages and ranks.
+pub(super) fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {
     if layout.pipeline_parallel > model.layers {
         let message = format!("{} stages for the {} layers of {}", layout.pipeline_parallel, model.layers, model.name);
         diagnostics.error(&layout.at, message);
@@ -310,7 +206,7 @@ fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut 
 }
 
 /// Ranks share a cache that they would hold alike: as many as there are ranks to a KV head.
-fn check_context_parallel(
+pub(super) fn check_context_parallel(
     config: &FrameworkConfig,
     model: &ModelArchitecture,
     layout: &Layout,
@@ -332,75 +228,4 @@ fn check_context_parallel(
         };
         diagnostics.error_with(&key.at, message, suggestion);
     }
-}
-
-/// The scheduler, but for what depends on devices and memory.
-pub(super) fn scheduler(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> SchedulerSpec {
-    SchedulerSpec {
-        max_num_seqs: config.max_num_seqs.value,
-        max_num_batched_tokens: config.max_num_batched_tokens.value.unwrap_or(u32::MAX),
-        block_tokens: config.block_size.value,
-        chunked_prefill: config.enable_chunked_prefill.value,
-        reserve_full_prompt: config.scheduler_reserve_full_isl.value,
-        long_prefill_token_threshold: prefill_limit(config, diagnostics),
-        policy: queue_policy(config, diagnostics),
-        max_model_len: u32::MAX,
-        prefix_caching: prefix_caching(config, diagnostics),
-        min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
-        async_scheduling: config.async_scheduling.value,
-    }
-}
-
-/// The waiting queue's order.
-fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> QueuePolicy {
-    let Some(name) = config.scheduling_policy.value.as_deref() else {
-        return QueuePolicy::Fcfs;
-    };
-    match name.to_lowercase().as_str() {
-        "fcfs" => QueuePolicy::Fcfs,
-        "priority" => QueuePolicy::Priority,
-        _ => {
-            let message = format!("{name:?} has no effect: fcfs and priority are the policies, and fcfs is used");
-            diagnostics.warn(&config.scheduling_policy.at, message);
-            QueuePolicy::Fcfs
-        }
-    }
-}
-
-/// Which prefixes are shared.
-fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> PrefixCaching {
-    let without_effect = [
-        (config.max_prefix_cache_size.given, &config.max_prefix_cache_size.at),
-        (config.store_prefix_tokens.given, &config.store_prefix_tokens.at),
-    ];
-    for (_, at) in without_effect.iter().filter(|(given, _)| *given) {
-        diagnostics.warn_once(
-            at.path.rsplit('.').next().unwrap_or_default(),
-            at,
-            "has no effect: the KV pool bounds the prefix cache",
-        );
-    }
-    match (config.enable_prefix_caching.value, config.enable_cross_request_caching.value) {
-        (false, _) => PrefixCaching::Off,
-        (true, false) => PrefixCaching::Conversational,
-        (true, true) => PrefixCaching::Full,
-    }
-}
-
-/// Host time a step, in seconds.
-pub(super) fn step_overhead_s(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> f64 {
-    if config.step_overhead_s.given && config.scheduler_iteration_delay_s.given {
-        let message = "step_overhead_s is given too and counts";
-        diagnostics.warn(&config.scheduler_iteration_delay_s.at, message);
-    }
-    config.step_overhead_s.value.or(config.scheduler_iteration_delay_s.value).unwrap_or(0.0)
-}
-
-/// Most prompt tokens of one sequence a step.
-fn prefill_limit(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Option<u32> {
-    if config.long_prefill_token_threshold.given && config.prefill_chunk_size.given {
-        let message = "long_prefill_token_threshold is given too and counts";
-        diagnostics.warn(&config.prefill_chunk_size.at, message);
-    }
-    config.long_prefill_token_threshold.value.or(config.prefill_chunk_size.value)
 }

@@ -1,22 +1,20 @@
 //! Which links an engine uses: the rings of its stages, what is known of them, the way from stage to stage, to the ranks
 //! that share its experts, to the client and back.
 
+pub(super) mod catalog_links;
+pub(super) mod front_end;
+pub(super) mod pools;
+
 use oracle_components::collectives::GroupFabric;
-use oracle_components::scenario::{ExpertParallel, LinkSpec, Path, Role};
+use oracle_components::scenario::{ExpertParallel, LinkSpec, Path};
 
-use super::experts;
-use super::frameworks::{Layout, Plan};
-use super::hardware::Hardware;
-use super::pools;
-use super::topology::{CLIENT, ENTRY, Topology};
-use crate::catalog::{Catalog, CatalogDevice, DeviceLink, LinkKind};
-use crate::config::diagnostic::{Diagnostics, Severity, number};
+use crate::catalog::{Catalog, LinkKind};
+use crate::config::diagnostic::{Diagnostics, Severity};
+use crate::config::resolve::devices::Hardware;
+use crate::config::resolve::frameworks::experts;
+use crate::config::resolve::plan::{FrameworkPlan, Layout};
+use crate::config::resolve::topology::{CLIENT, ENTRY, Ring, Topology, proposed_link};
 
-/// Client link of a deployment of catalog devices without links: 10 Gb/s, 100 µs, as in the predecessor's examples.
-pub(super) const CLIENT_LINK_BYTES_PER_S: f64 = 10e9 / 8.0;
-pub(super) const CLIENT_LINK_LATENCY_S: f64 = 100e-6;
-/// Devices that a bridge joins; what joins more is a switch or a mesh.
-const BRIDGED_DEVICES: u32 = 2;
 /// The link that a message proposes: NVLink of an A100, in bits per second, and its latency.
 const PROPOSED_BANDWIDTH_BPS: f64 = 2.4e12;
 const PROPOSED_LATENCY_S: f64 = 1e-6;
@@ -32,17 +30,9 @@ pub(super) struct Wiring {
     pub(super) egress: Path,
 }
 
-/// From each of several ranks to the next, and from the last to the first.
-#[derive(Debug)]
-pub(super) struct Ring {
-    pub(super) hops: Vec<Path>,
-    /// The links where they are of kinds that were measured.
-    pub(super) fabric: Option<GroupFabric>,
-}
-
 /// The paths of each engine of a framework; `None` if a link is missing between ranks, which has been reported.
 pub(super) fn resolve(
-    plan: &Plan<'_>,
+    plan: &FrameworkPlan<'_>,
     layout: &Layout,
     hardware: &Hardware,
     diagnostics: &mut Diagnostics,
@@ -126,17 +116,13 @@ impl Ranks<'_> {
     }
 }
 
-/// The link that is missing, as it could be written.
-pub(super) fn proposed_link(source: &str, destination: &str, bandwidth_bps: f64, latency_s: f64) -> String {
-    format!(
-        "add to hardware_profile.network_links: - {{link_id: {source}_to_{destination}, source_id: {source}, \
-         dest_id: {destination}, bandwidth_bps: {}, latency_s: {latency_s}}}",
-        number(bandwidth_bps)
-    )
-}
-
 /// To the engine's first GPU and back. A missing one is no error: the network then takes no time.
-fn client_paths(plan: &Plan<'_>, layout: &Layout, topology: &Topology, diagnostics: &mut Diagnostics) -> (Path, Path) {
+fn client_paths(
+    plan: &FrameworkPlan<'_>,
+    layout: &Layout,
+    topology: &Topology,
+    diagnostics: &mut Diagnostics,
+) -> (Path, Path) {
     let first = layout.gpu_ids[0].as_str();
     let to = |node| topology.path(CLIENT, node, &[]);
     let from = |node| topology.path(node, CLIENT, &[]);
@@ -158,106 +144,4 @@ fn client_paths(plan: &Plan<'_>, layout: &Layout, topology: &Topology, diagnosti
         diagnostics.warn(&layout.at, message);
     }
     (ingress.unwrap_or_default(), egress.unwrap_or_default())
-}
-
-/// Where the config has no links at all, devices of the catalog are joined as their data sheets say: each rank to the next
-/// of its ring, stages to stages, prefill to decode engines, and the client to the first GPU of each framework.
-pub(super) fn add_catalog_links(hardware: &mut Hardware, plans: &[Plan<'_>], diagnostics: &mut Diagnostics) {
-    if !hardware.topology.is_empty() {
-        return;
-    }
-    for layout in plans.iter().filter_map(|plan| plan.layout.as_ref()) {
-        let devices = layout.gpu_ids.len();
-        for engine in (0..layout.data_parallel).map(|number| layout.engine(number)) {
-            add_engine_links(hardware, &engine, devices);
-        }
-        if layout.data_parallel > 1 {
-            add_ring_links(hardware, &layout.gpu_ids, devices);
-        }
-        warn_of_many(hardware, layout, devices, diagnostics);
-    }
-    let devices = pools::gpus(plans);
-    let prefill = plans.iter().find(|plan| plan.role() == Some(Role::Prefill));
-    if let Some(layout) = prefill.and_then(|plan| plan.layout.as_ref()) {
-        warn_of_many(hardware, layout, devices, diagnostics);
-    }
-    for (a, b) in pools::ways(plans) {
-        add_peer_link(hardware, &a, &b, devices);
-    }
-}
-
-fn add_engine_links(hardware: &mut Hardware, layout: &Layout, devices: usize) {
-    for stage in 0..layout.pipeline_parallel {
-        add_ring_links(hardware, layout.stage(stage), devices);
-    }
-    for stage in 1..layout.pipeline_parallel {
-        add_peer_links(hardware, &layout.stage(stage - 1)[0], &layout.stage(stage)[0], devices);
-    }
-    let first = &layout.gpu_ids[0];
-    if hardware.device(first).is_some_and(|device| device.catalog.is_some()) {
-        add_link(hardware, CLIENT, first, (CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S), None);
-        add_link(hardware, first, CLIENT, (CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S), None);
-    }
-}
-
-fn add_ring_links(hardware: &mut Hardware, ids: &[String], devices: usize) {
-    for rank in 0..ids.len() {
-        add_peer_links(hardware, &ids[rank], &ids[(rank + 1) % ids.len()], devices);
-    }
-}
-
-fn add_peer_links(hardware: &mut Hardware, a: &str, b: &str, devices: usize) {
-    add_peer_link(hardware, a, b, devices);
-    add_peer_link(hardware, b, a, devices);
-}
-
-/// What joins a device to others of so many: its own link, but for bridges of a pair, which more of them do not have.
-fn peer_link(device: &CatalogDevice, devices: usize) -> DeviceLink {
-    let is_joined = |link: &DeviceLink| link.devices > BRIDGED_DEVICES || devices <= link.devices as usize;
-    device.peer_link.filter(is_joined).unwrap_or(device.host_link)
-}
-
-/// Data sheets join a server's devices; how more of them are joined is an assumption.
-fn warn_of_many(hardware: &Hardware, layout: &Layout, devices: usize, diagnostics: &mut Diagnostics) {
-    let Some(device) = hardware.device(&layout.gpu_ids[0]).and_then(|device| device.catalog) else {
-        return;
-    };
-    if let Some(own) = device.peer_link.filter(|link| devices > link.devices as usize) {
-        let assumed = peer_link(device, devices).kind;
-        let message = format!(
-            "{devices} devices, of which {} joins {}; all are taken as joined by {assumed}",
-            own.kind, own.devices
-        );
-        diagnostics.warn_with(&layout.at, message, "declare hardware_profile.network_links");
-    }
-}
-
-fn add_peer_link(hardware: &mut Hardware, source: &str, destination: &str, devices: usize) {
-    let catalog = |id| hardware.device(id).and_then(|device| device.catalog);
-    let (Some(from), Some(to)) = (catalog(source), catalog(destination)) else {
-        return;
-    };
-    let links = [from, to].map(|device| peer_link(device, devices));
-    let bytes_per_s = links[0].bytes_per_s_per_peer.min(links[1].bytes_per_s_per_peer);
-    let kind = (links[0].kind == links[1].kind).then_some(links[0].kind);
-    add_link(hardware, source, destination, (bytes_per_s, links[0].latency_s.max(links[1].latency_s)), kind);
-}
-
-fn add_link(
-    hardware: &mut Hardware,
-    source: &str,
-    destination: &str,
-    (bytes_per_s, latency_s): (f64, f64),
-    kind: Option<LinkKind>,
-) {
-    if source == destination || hardware.topology.is_linked(source, destination) {
-        return;
-    }
-    let id = format!("{source}_to_{destination}");
-    let (source, destination) = (source.to_owned(), destination.to_owned());
-    let link = LinkSpec { id, source, destination, bytes_per_s, latency_s };
-    match kind {
-        Some(kind) => hardware.topology.add_of_kind(link, kind),
-        None => hardware.topology.add(link),
-    };
 }

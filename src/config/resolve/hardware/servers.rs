@@ -9,12 +9,11 @@ use std::sync::Arc;
 use oracle_components::device::Efficiency;
 use oracle_components::scenario::LinkSpec;
 
-use super::hardware::{Device, Hardware, MOST_GPUS, named_device};
-use super::topology::{CLIENT, ENTRY};
-use super::wiring::{CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S};
 use crate::catalog::{Catalog, CatalogDevice, CatalogTopology, LinkKind};
 use crate::config::diagnostic::{Diagnostics, did_you_mean, number};
 use crate::config::keys::{NetworkLink, ServerTopology};
+use crate::config::resolve::devices::{Device, Hardware, MOST_GPUS, named_device};
+use crate::config::resolve::topology::{CLIENT, CLIENT_LINK_BYTES_PER_S, CLIENT_LINK_LATENCY_S, ENTRY};
 
 /// The node that joins the switches of several servers.
 const NETWORK: &str = "infiniband";

@@ -1,74 +1,29 @@
 //! Devices and links: ids made unique, data sheets filled in, reverse links added.
 
+pub(super) mod efficiency;
+pub(super) mod efficiency_table;
+mod servers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use oracle_components::device::{DevicePower, DeviceSpec, Efficiency, PeakFlops};
+use oracle_components::device::{DevicePower, DeviceSpec, PeakFlops};
 use oracle_components::scenario::LinkSpec;
 
-use super::Places;
-use super::efficiency;
-use super::servers;
-use super::topology::{CLIENT, ENTRY, Topology};
-use crate::catalog::{Catalog, CatalogDevice};
-use crate::config::diagnostic::{At, Diagnostics, NAMES_OFFERED, number, offer};
+use crate::catalog::CatalogDevice;
+use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::{ComputeDevice, HardwareProfile, NetworkLink};
-
-/// Most GPUs of a deployment, replicas included: each takes a few kilobytes while it is simulated.
-pub(super) const MOST_GPUS: usize = 100_000;
+use crate::config::resolve::devices::{Device, Hardware, MOST_GPUS, named_device};
+use crate::config::resolve::run_context::RunContext;
+use crate::config::resolve::topology::{CLIENT, ENTRY};
 
 /// What a board of which only the limit is known draws while it idles and decodes, in parts of that limit: what the
 /// catalog's boards do.
 const IDLE_SHARE: f64 = 0.15;
 const DECODE_SHARE: f64 = 0.7;
 
-/// A device of the config.
-#[derive(Debug)]
-pub(super) struct Device {
-    pub(super) id: String,
-    /// Its data sheet; `None` where it is missing or wrong, which has been reported, and of CPUs without one.
-    pub(super) spec: Option<Arc<DeviceSpec>>,
-    pub(super) efficiency: Efficiency,
-    /// Where it comes from the catalog.
-    pub(super) catalog: Option<&'static CatalogDevice>,
-}
-
-/// Devices and links of the config.
-#[derive(Debug, Default)]
-pub(super) struct Hardware {
-    pub(super) devices: Vec<Device>,
-    by_id: HashMap<String, usize>,
-    pub(super) topology: Topology,
-    /// Devices are missing for a reason that has been reported, so that nothing more is to be said of a missing one.
-    is_incomplete: bool,
-}
-
-impl Hardware {
-    pub(super) fn device(&self, id: &str) -> Option<&Device> {
-        self.by_id.get(id).map(|index| &self.devices[*index])
-    }
-
-    /// Adds a device whose id is not taken.
-    pub(super) fn push(&mut self, device: Device) {
-        self.by_id.insert(device.id.clone(), self.devices.len());
-        self.devices.push(device);
-    }
-
-    fn ids(&self) -> impl Iterator<Item = &str> {
-        self.devices.iter().map(|device| device.id.as_str())
-    }
-
-    /// Reports an id that is no device's.
-    pub(super) fn report_unknown(&self, at: &At, id: &str, diagnostics: &mut Diagnostics) {
-        if self.is_incomplete {
-            return;
-        }
-        diagnostics.unknown(at, format!("no device has the id {id:?}"), id, self.ids());
-    }
-}
-
 /// Checks and resolves the hardware.
-pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &mut Diagnostics) -> Hardware {
+pub(super) fn resolve(profile: &HardwareProfile, context: &RunContext, diagnostics: &mut Diagnostics) -> Hardware {
     let mut hardware = Hardware::default();
     if !profile.compute_devices.given && !profile.topology.given {
         let message = "missing required key compute_devices";
@@ -76,7 +31,7 @@ pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &
         hardware.is_incomplete = true;
     }
     for device in profile.compute_devices.value.iter().flatten() {
-        add_device(&mut hardware, device, places, diagnostics);
+        add_device(&mut hardware, device, context, diagnostics);
     }
     if profile.topology.given {
         let keys = profile.topology.value.as_ref();
@@ -90,10 +45,10 @@ pub(super) fn resolve(profile: &HardwareProfile, places: &Places, diagnostics: &
     hardware
 }
 
-fn add_device(hardware: &mut Hardware, device: &ComputeDevice, places: &Places, diagnostics: &mut Diagnostics) {
+fn add_device(hardware: &mut Hardware, device: &ComputeDevice, context: &RunContext, diagnostics: &mut Diagnostics) {
     let catalog = catalog_device(device, diagnostics);
     let spec = data_sheet(device, catalog, diagnostics).map(Arc::new);
-    let efficiency = efficiency::of_device(device, catalog, spec.as_deref(), places, diagnostics);
+    let efficiency = efficiency::of_device(device, catalog, spec.as_deref(), context, diagnostics);
     let Some(base) = &device.device_id.value else {
         return;
     };
@@ -112,7 +67,7 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, places: &Places, 
         diagnostics.error(&device.device_id.at, message);
     }
     for id in ids {
-        if hardware.by_id.contains_key(&id) {
+        if hardware.device(&id).is_some() {
             diagnostics.error(&device.device_id.at, format!("duplicate device_id {id}"));
             return;
         }
@@ -122,17 +77,6 @@ fn add_device(hardware: &mut Hardware, device: &ComputeDevice, places: &Places, 
 
 fn catalog_device(device: &ComputeDevice, diagnostics: &mut Diagnostics) -> Option<&'static CatalogDevice> {
     named_device(device.device.value.as_deref()?, &device.device.at, diagnostics)
-}
-
-/// The catalog's device of a name. `None` if there is none, which has been reported.
-pub(super) fn named_device(name: &str, at: &At, diagnostics: &mut Diagnostics) -> Option<&'static CatalogDevice> {
-    let found = Catalog::builtin().device(name);
-    if found.is_none() {
-        let suggestion = offer(name, &Catalog::builtin().nearest_devices(name, NAMES_OFFERED))
-            .unwrap_or_else(|| "`llmperforacle devices` lists them".to_owned());
-        diagnostics.error_with(at, format!("no device {name:?} in the catalog"), suggestion);
-    }
-    found
 }
 
 /// The catalog's data sheet with what the config says instead; without a catalog device, the config's alone.
@@ -263,7 +207,7 @@ fn link_spec(hardware: &Hardware, link: &NetworkLink, diagnostics: &mut Diagnost
         let Some(id) = end.value.as_deref() else {
             continue;
         };
-        if hardware.by_id.contains_key(id) || id == CLIENT || id == ENTRY || hardware.topology.has(id) {
+        if hardware.device(id).is_some() || id == CLIENT || id == ENTRY || hardware.topology.has(id) {
             continue;
         }
         are_ends_known = false;

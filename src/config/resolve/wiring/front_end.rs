@@ -7,9 +7,9 @@
 
 use oracle_components::scenario::{EngineSpec, LinkSpec};
 
-use super::frameworks::Plan;
-use super::topology::{ENTRY, Topology};
 use crate::config::keys::FrontEnd;
+use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::resolve::topology::{ENTRY, Topology};
 
 /// What a front end takes, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +29,12 @@ const IN_PROCESS: Delay = Delay { request_s: 0.0002, prompt_token_s: 0.0, respon
 const HTTP: Delay = Delay { request_s: 0.003, prompt_token_s: 1e-6, response_s: 0.001, response_token_s: 10e-6 };
 
 /// Puts the front end of a framework between its engine and the client, if it has one.
-pub(super) fn attach(plan: &Plan<'_>, engine: &mut EngineSpec, prompt_bytes_per_token: f64, topology: &mut Topology) {
+pub(in crate::config::resolve) fn attach(
+    plan: &FrameworkPlan<'_>,
+    engine: &mut EngineSpec,
+    prompt_bytes_per_token: f64,
+    topology: &mut Topology,
+) {
     let Some(delay) = delay(plan) else { return };
     let gpu = plan.layout.as_ref().map_or(ENTRY, |layout| layout.gpu_ids[0].as_str());
     let link = |id: String, (source, destination): (&str, &str), (latency_s, token_s), bytes_per_token| LinkSpec {
@@ -52,7 +57,7 @@ fn bandwidth(bytes_per_token: f64, token_s: f64) -> f64 {
 }
 
 /// What the front end of a framework takes; `None` if it takes no time.
-fn delay(plan: &Plan<'_>) -> Option<Delay> {
+fn delay(plan: &FrameworkPlan<'_>) -> Option<Delay> {
     let own = plan.config.front_end_delay.value.as_ref();
     let usual = match plan.config.front_end.value {
         FrontEnd::None if own.is_none() => return None,

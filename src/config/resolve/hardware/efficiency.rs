@@ -6,11 +6,12 @@ use oracle_components::device::{DeviceSpec, Efficiency};
 use oracle_components::efficiency::EfficiencyCurves;
 use oracle_components::scenario::KernelLaunch;
 
-use super::{Places, efficiency_table};
+use super::efficiency_table;
 use crate::catalog::{Catalog, CatalogDevice, CurveFile};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, NAMES_OFFERED, offer};
 use crate::config::keys::{ComputeDevice, FrameworkConfig};
+use crate::config::resolve::run_context::RunContext;
 
 /// The predecessor's constants, which hold wherever one of the two is given.
 const PREDECESSOR_MFU: f64 = 0.5;
@@ -23,7 +24,7 @@ const EAGER_LAUNCH_S: f64 = 25e-6;
 const LARGEST_CAPTURE: u32 = 512;
 
 /// Constants, if one of the two is given.
-pub(super) fn constant(mfu: Option<f64>, mbu: Option<f64>) -> Option<Efficiency> {
+pub(in crate::config::resolve) fn constant(mfu: Option<f64>, mbu: Option<f64>) -> Option<Efficiency> {
     (mfu.is_some() || mbu.is_some())
         .then(|| Efficiency::Constant { mfu: mfu.unwrap_or(PREDECESSOR_MFU), mbu: mbu.unwrap_or(PREDECESSOR_MBU) })
 }
@@ -34,13 +35,13 @@ pub(super) fn of_device(
     device: &ComputeDevice,
     catalog: Option<&CatalogDevice>,
     spec: Option<&DeviceSpec>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Efficiency {
     let constant = constant(device.mfu.value, device.mbu.value);
     let is_own = |name: &str| catalog.is_some_and(|device| device.curves.name == name);
     let named = device.efficiency_curve.value.as_deref().filter(|name| !is_own(name));
-    let curve = named.and_then(|name| named_curve(name, &device.efficiency_curve, places, diagnostics));
+    let curve = named.and_then(|name| named_curve(name, &device.efficiency_curve, context, diagnostics));
     let (curve_key, table_key) = (&device.efficiency_curve, &device.efficiency_table);
     let keys = [(&curve_key.at, curve_key.value.is_some()), (&table_key.at, table_key.value.is_some())];
     for (at, _) in keys.into_iter().filter(|(_, is_given)| *is_given && constant.is_some()) {
@@ -53,7 +54,7 @@ pub(super) fn of_device(
     });
     let curve = curve.or_else(|| catalog.map(|device| Arc::clone(&device.curves.curves)));
     constant
-        .or_else(|| efficiency_table::on_curve(device, curve, spec, places, diagnostics))
+        .or_else(|| efficiency_table::on_curve(device, curve, spec, context, diagnostics))
         .unwrap_or(Efficiency::PREDECESSOR)
 }
 
@@ -61,13 +62,13 @@ pub(super) fn of_device(
 fn named_curve(
     name: &str,
     key: &Field<String>,
-    places: &Places,
+    context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<EfficiencyCurves> {
     if let Some(curve) = Catalog::builtin().curve(name) {
         return Some(curve.curves.clone());
     }
-    let Some(path) = places.find(name).filter(|path| path.is_file()) else {
+    let Some(path) = context.find(name).filter(|path| path.is_file()) else {
         let names: Vec<&str> = Catalog::builtin().curves().iter().map(|curve| curve.name.as_str()).collect();
         let near = offer(name, &crate::catalog::nearest(name, names.iter().copied(), NAMES_OFFERED));
         let suggestion = near.unwrap_or_else(|| format!("known are {}", names.join(", ")));
@@ -86,7 +87,11 @@ fn named_curve(
 }
 
 /// How an engine launches its kernels. At constant efficiency nothing is modelled but what is asked for.
-pub(super) fn kernel_launch(config: &FrameworkConfig, is_by_curve: bool, max_num_seqs: u32) -> KernelLaunch {
+pub(in crate::config::resolve) fn kernel_launch(
+    config: &FrameworkConfig,
+    is_by_curve: bool,
+    max_num_seqs: u32,
+) -> KernelLaunch {
     let launch_s = config.kernel_launch_s.value.unwrap_or(EAGER_LAUNCH_S);
     match (config.enforce_eager.value, &config.cudagraph_capture_sizes.value) {
         (Some(true), _) => KernelLaunch::Eager { launch_s },

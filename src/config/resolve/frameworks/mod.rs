@@ -1,0 +1,71 @@
+//! Frameworks one by one: model, GPUs, parallelism and the limits that depend on no other framework.
+
+pub(super) mod experts;
+mod layout;
+mod models;
+pub(super) mod scheduler;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use oracle_components::model::ModelArchitecture;
+
+use crate::config::diagnostic::Diagnostics;
+use crate::config::keys::{CacheDtype, Config, FrameworkConfig};
+use crate::config::resolve::devices::Hardware;
+use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::resolve::run_context::RunContext;
+use models::Models;
+pub(in crate::config) use models::check_models;
+
+/// Every framework that has a name and a config, in the order of the file.
+pub(super) fn resolve<'a>(
+    config: &'a Config,
+    hardware: Option<&Hardware>,
+    context: &RunContext,
+    diagnostics: &mut Diagnostics,
+) -> Vec<FrameworkPlan<'a>> {
+    let models = Models::open(&config.model_characteristics_db_path, context, diagnostics);
+    let Some(frameworks) = &config.frameworks_to_test.value else {
+        return Vec::new();
+    };
+    if !frameworks.iter().any(|framework| framework.is_target_for_workload.value) {
+        let message = "no framework takes requests";
+        diagnostics.error_with(&config.frameworks_to_test.at, message, "set is_target_for_workload: true for one");
+    }
+    let mut names = HashSet::new();
+    let mut plans = Vec::new();
+    for keys in frameworks {
+        if keys.name.value.as_ref().is_some_and(|name| !names.insert(name)) {
+            diagnostics.error(&keys.name.at, "another framework has this name");
+        }
+        let Some(config) = &keys.config.value else {
+            continue;
+        };
+        let model = models.model(&config.model_profile_id, diagnostics).map(|model| with_dtypes(model, config));
+        let layout = hardware.and_then(|hardware| layout::resolve(keys, config, hardware, diagnostics));
+        if let (Some(model), Some(layout)) = (&model, &layout) {
+            layout::check_division(model, layout, diagnostics);
+            experts::check(config, model, layout, diagnostics);
+            layout::check_context_parallel(config, model, layout, diagnostics);
+        }
+        let name = keys.name.value.clone().unwrap_or_default();
+        plans.push(FrameworkPlan { keys, config, name, model, layout });
+    }
+    plans
+}
+
+fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<ModelArchitecture> {
+    let kv_cache = match config.kv_cache_dtype.value {
+        Some(CacheDtype::Of(dtype)) => Some(dtype),
+        Some(CacheDtype::Model) | None => None,
+    };
+    let weights = config.weight_dtype.value;
+    if weights.is_none() && kv_cache.is_none() {
+        return model;
+    }
+    let mut model = Arc::unwrap_or_clone(model);
+    model.weight_dtype = weights.unwrap_or(model.weight_dtype);
+    model.kv_dtype = kv_cache.unwrap_or(model.kv_dtype);
+    Arc::new(model)
+}

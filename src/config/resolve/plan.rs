@@ -1,0 +1,63 @@
+//! A framework on its own, as far as it is understood: its keys, its model, and which GPUs it uses how. Below all that
+//! divides GPUs, wires them and makes engines of them.
+
+use std::sync::Arc;
+
+use oracle_components::model::ModelArchitecture;
+use oracle_components::scenario::Role;
+
+use crate::config::diagnostic::{At, Severity};
+use crate::config::keys::{Framework, FrameworkConfig};
+
+/// A framework on its own.
+#[derive(Debug)]
+pub(super) struct FrameworkPlan<'a> {
+    pub(super) keys: &'a Framework,
+    pub(super) config: &'a FrameworkConfig,
+    pub(super) name: String,
+    pub(super) model: Option<Arc<ModelArchitecture>>,
+    /// `None` after an error.
+    pub(super) layout: Option<Layout>,
+}
+
+/// Which GPUs a framework uses, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// Ids, stage by stage.
+    pub(super) gpu_ids: Vec<String>,
+    pub(super) tensor_parallel: u32,
+    pub(super) pipeline_parallel: u32,
+    pub(super) prompt_microbatches: Option<u32>,
+    /// Engines that the GPUs are divided among, which share the experts.
+    pub(super) data_parallel: u32,
+    /// Ranks that share the tokens of the KV cache.
+    pub(super) decode_context_parallel: u32,
+    /// Where the GPUs are named.
+    pub(super) at: At,
+}
+
+impl Layout {
+    /// The part of one of the engines that share the experts.
+    pub(super) fn engine(&self, engine: u32) -> Self {
+        let gpus = self.gpu_ids.len() / self.data_parallel as usize;
+        Self { gpu_ids: self.gpu_ids[engine as usize * gpus..][..gpus].to_vec(), ..self.clone() }
+    }
+
+    /// The GPUs of a stage of the first of those engines.
+    pub(super) fn stage(&self, stage: u32) -> &[String] {
+        let ranks = self.tensor_parallel as usize;
+        &self.gpu_ids[stage as usize * ranks..][..ranks]
+    }
+}
+
+impl FrameworkPlan<'_> {
+    /// What of a request's life it serves; `None` if it takes no requests.
+    pub(super) fn role(&self) -> Option<Role> {
+        self.keys.is_target_for_workload.value.then(|| self.keys.role.value.unwrap_or_default())
+    }
+
+    /// How bad it is if this framework cannot run: it matters only if it takes requests.
+    pub(super) fn severity(&self) -> Severity {
+        if self.keys.is_target_for_workload.value { Severity::Error } else { Severity::Warning }
+    }
+}

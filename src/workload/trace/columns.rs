@@ -1,0 +1,76 @@
+//! Where a table keeps what, and the request in a record that is read by it. Knows no format: each finds its own columns
+//! by their names.
+
+use csv::ByteRecord;
+
+use super::row::{Problem, Row, priority, tokens};
+use crate::workload::streams::hash_bytes;
+
+/// Where a table keeps what.
+#[derive(Clone, Debug)]
+pub(super) struct Columns {
+    /// All names, in order.
+    pub names: Vec<String>,
+    pub arrival: usize,
+    pub prompt_tokens: usize,
+    pub output_tokens: usize,
+    pub max_output_tokens: Option<usize>,
+    pub session: Option<usize>,
+    pub priority: Option<usize>,
+    /// Reads the arrival column, in nanoseconds.
+    pub time: fn(&str) -> Result<i64, Problem>,
+    /// How `sort` must read the arrival column: a modifier of its key.
+    pub sort_modifier: &'static str,
+}
+
+impl Columns {
+    /// The request in a record.
+    pub fn row(&self, record: &ByteRecord) -> Result<Row, Problem> {
+        if record.len() != self.names.len() {
+            return Err(format!("it has {} fields, but the header has {}", record.len(), self.names.len()));
+        }
+        let field = |column: usize| text(&self.names[column], &record[column]);
+        let count = |column: usize| tokens(&self.names[column], field(column)?);
+        let given = |column: Option<usize>| column.filter(|&column| !record[column].is_empty());
+        let (prompt_tokens, prompt_raised) = count(self.prompt_tokens)?;
+        let (output_tokens, output_raised) = count(self.output_tokens)?;
+        let limit = given(self.max_output_tokens).map(count).transpose()?;
+        let rank = given(self.priority).map(|column| priority(&self.names[column], field(column)?));
+        Ok(Row {
+            time_ns: (self.time)(field(self.arrival)?)?,
+            prompt_tokens,
+            output_tokens,
+            max_output_tokens: limit.map(|(tokens, _)| tokens),
+            session: given(self.session).map(|column| hash_bytes(&record[column])),
+            priority: rank.transpose()?.unwrap_or(0),
+            prefix: Vec::new(),
+            raised_to_one: prompt_raised || output_raised,
+        })
+    }
+}
+
+impl Default for Columns {
+    /// No columns: what a table has until its header is read.
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            arrival: 0,
+            prompt_tokens: 0,
+            output_tokens: 0,
+            max_output_tokens: None,
+            session: None,
+            priority: None,
+            time: |_| Ok(0),
+            sort_modifier: "",
+        }
+    }
+}
+
+/// The first column of that name, in whatever case.
+pub(super) fn find(names: &[String], name: &str) -> Option<usize> {
+    names.iter().position(|n| n.eq_ignore_ascii_case(name))
+}
+
+fn text<'a>(name: &str, field: &'a [u8]) -> Result<&'a str, Problem> {
+    str::from_utf8(field).map_err(|_| format!("{name} is not text in UTF-8"))
+}
