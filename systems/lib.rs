@@ -1,8 +1,9 @@
 //! What happens in an LLMPerfOracle world: the five phases of a tick, and the tick that runs them.
 //!
 //! The phases, in their order: `arrival`, `scheduling`, costing (`epoch`, by the prices of [`costing`]), `transfer`,
-//! `completion`. Around them: `clock` (who is due next), `kv` (the KV pool), `retire` (the end of a request), `series` (the
-//! time series), `spawn` and `stop` (how a world begins and ends), `world` (what the systems see of it), `executor`, [`invariants`].
+//! `completion`; and `handoff` where there are prefill and decode pools. Below them: `world` (what the systems see), `kv` (the KV
+//! pool), `running` (who runs, in aggregate), `series` (the time series), [`routing`]. Above them: `simulation`, which runs them, and
+//! [`invariants`]. A [`BatchPolicy`] decides who is in the batch, a [`routing::RoutingPolicy`] where a request goes.
 //!
 //! Invariant: nothing here knows a file format or a command line. Requests come in and records go out by the two traits
 //! of [`ports`]. `SEMANTICS.md` states what an engine does, exactly.

@@ -1,9 +1,8 @@
 //! Scheduling: each engine that is due ends its steps, lets go of what has finished or timed out, takes in what was
 //! delivered, and forms its next batch.
 //!
-//! Follows vLLM V1's scheduler, as SEMANTICS.md states it: decodes first, then running prefills, then admissions, unless
-//! something was preempted. Nothing here walks the decoding sequences: they are counted by the block position that they
-//! are at.
+//! Who is in the batch is the policy's to say (`policies`), by the verbs of `boundary`. Nothing here walks the decoding
+//! sequences: they are counted by the block position that they are at.
 
 mod boundary;
 mod intake;

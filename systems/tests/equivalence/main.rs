@@ -8,6 +8,7 @@ mod directed;
 mod naive;
 mod routing;
 mod series;
+mod stutter;
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
