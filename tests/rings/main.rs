@@ -48,6 +48,11 @@ fn no_file_of_src_imports_itself_by_way_of_others() {
 }
 
 #[test]
+fn no_file_of_systems_imports_itself_by_way_of_others() {
+    assert_no_rings("systems");
+}
+
+#[test]
 fn no_file_of_components_imports_itself_by_way_of_others() {
     assert_no_rings("components");
 }
