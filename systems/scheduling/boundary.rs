@@ -33,6 +33,7 @@ pub struct Candidate {
     pub key: PriorityKey,
     /// A prefill engine has computed its prompt, whose KV cache has to be loaded.
     pub is_to_load: bool,
+    request: Entity,
 }
 
 impl Candidate {
@@ -44,6 +45,7 @@ impl Candidate {
             preemptions: sequence.preemptions,
             key: running::priority_key(sequence),
             is_to_load: remote::is_to_load(sequence),
+            request: sequence.request,
         }
     }
 
@@ -88,7 +90,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
 }
 
 /// What a policy may read.
-impl Boundary<'_, '_> {
+impl<'a> Boundary<'a, '_> {
     /// When the step begins.
     #[must_use]
     pub fn now(&self) -> SimTime {
@@ -190,17 +192,16 @@ impl Boundary<'_, '_> {
         if scheduler.prefix_caching == PrefixCaching::Off {
             return Hit::default();
         }
-        let (sequence, request) = self.sequence_and_request(head.who);
-        let hit = kv::look_up(self.parts.pool, &waiting_names(sequence, request, scheduler), head.known);
+        let request = self.request(head);
+        let hit = kv::look_up(self.parts.pool, &waiting_names(head, request, scheduler), head.known);
         let first = request.spec.turn == 0 && head.preemptions == 0;
         let too_short = hit.blocks() * scheduler.block_tokens < scheduler.min_cached_prefix_tokens;
         if first && too_short { Hit::default() } else { hit }
     }
 
-    fn sequence_and_request(&self, who: Entity) -> (&Sequence, &Request) {
-        let sequence = self.sequences.get(who).expect("a sequence on an engine lives");
-        let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-        (sequence, request)
+    fn request(&self, candidate: &Candidate) -> &'a Request {
+        let requests = self.requests;
+        requests.get(candidate.request).expect("a sequence's request lives as long as it does")
     }
 }
 
@@ -223,7 +224,7 @@ impl Boundary<'_, '_> {
         assert!(0 < tokens && tokens <= self.budget.min(prefill.left()), "a chunk is within the budget and the prompt");
         let blocks = kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens);
         assert!(u64::from(blocks) <= self.free_blocks(), "a chunk has its blocks");
-        self.take_chunk(prefill.who, tokens, prefill.computed + tokens == prefill.known);
+        self.take_chunk(prefill, prefill.computed, tokens);
     }
 
     /// The head of the queue gets a slot and the blocks of its cached prefix, and takes `tokens` behind that.
@@ -235,21 +236,19 @@ impl Boundary<'_, '_> {
             "running prefills take their chunks before anybody is admitted"
         );
         let cached = hit.blocks() * scheduler.block_tokens;
-        let completes = cached + tokens == head.known;
         assert!(0 < tokens && tokens <= self.budget && cached + tokens <= head.known, "a chunk is within the budget");
         let blocks = kv::further_blocks(cached, tokens, scheduler.block_tokens) + hit.free_blocks;
         assert!(u64::from(blocks) <= self.free_blocks(), "who is admitted gets its blocks");
-        let sequence = self.sequences.get(head.who).expect("the head of the queue lives");
-        let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+        let request = self.request(head);
         if hit.blocks() > 0 {
-            kv::take_hit(self.parts.pool, &waiting_names(sequence, request, &scheduler), hit);
+            kv::take_hit(self.parts.pool, &waiting_names(head, request, &scheduler), hit);
         }
         queue::pop_head(self.parts.queues);
         let mut sequence = self.sequences.get_mut(head.who).expect("the head of the queue lives");
         start_running(&mut sequence, request.spec.turn, cached, head.known, self.now, &scheduler);
         running::enter(self.parts.running, &mut sequence, head.who, scheduler.policy);
         self.parts.running.prefills.push(head.who);
-        self.take_chunk(head.who, tokens, completes);
+        self.take_chunk(head, cached, tokens);
     }
 
     /// The head of the queue takes blocks and starts to load its KV cache, if there are as many: whether it does.
@@ -274,26 +273,27 @@ impl Boundary<'_, '_> {
         self.preempted = true;
     }
 
-    fn take_chunk(&mut self, who: Entity, tokens: u32, completes: bool) {
-        let scheduler = *self.limits();
-        let sequence = self.sequences.get(who).expect("a running sequence lives");
-        if scheduler.prefix_caching == PrefixCaching::Off {
-            let blocks = kv::further_blocks(sequence.computed, tokens, scheduler.block_tokens);
+    /// Adds the chunk of a running prefill that has `computed` tokens in the KV cache.
+    fn take_chunk(&mut self, candidate: &Candidate, computed: u32, tokens: u32) {
+        let scheduler = self.limits();
+        let (caching, block_tokens) = (scheduler.prefix_caching, scheduler.block_tokens);
+        if caching == PrefixCaching::Off {
+            let blocks = kv::further_blocks(computed, tokens, block_tokens);
             kv::allocate(self.parts.pool, u64::from(blocks));
         } else {
-            let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-            let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
-            kv::extend(self.parts.pool, &names, sequence.computed, tokens);
+            let names = names(self.request(candidate), caching, block_tokens);
+            kv::extend(self.parts.pool, &names, computed, tokens);
         }
-        self.parts.plan.chunks.push(Chunk { sequence: who, tokens, context: sequence.computed, completes });
+        let completes = computed + tokens == candidate.known;
+        self.parts.plan.chunks.push(Chunk { sequence: candidate.who, tokens, context: computed, completes });
         self.budget -= tokens;
     }
 }
 
 /// What names the blocks of a waiting sequence: one that was preempted finds its own.
-fn waiting_names<'a>(sequence: &Sequence, request: &'a Request, scheduler: &SchedulerSpec) -> Names<'a> {
+fn waiting_names<'a>(candidate: &Candidate, request: &'a Request, scheduler: &SchedulerSpec) -> Names<'a> {
     let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
-    if sequence.preemptions > 0 { names.findable_by(sequence.id) } else { names }
+    if candidate.preemptions > 0 { names.findable_by(candidate.key.2) } else { names }
 }
 
 /// An admitted sequence's own books.
