@@ -13,6 +13,10 @@ pub const RANDOM_CASES: u64 = 200;
 /// Requests of a shipped scenario that has more.
 const MOST_REQUESTS: &str = "20_000";
 
+/// The scenario that is also run with more, beyond the 131,072 of which quantiles are exact.
+const MANY: &str = "million-64-replicas.yaml";
+const MANY_REQUESTS: &str = "140_000";
+
 /// Commands that print or write what depends on no configuration of a user's.
 const COMMANDS: [(&str, &str); 7] = [
     ("schema", "schema"),
@@ -60,25 +64,35 @@ pub fn all() -> Vec<Case> {
     commands.into_iter().chain(scenarios()).chain((0..RANDOM_CASES).map(random)).collect()
 }
 
-/// The shipped scenarios, with CSV files, and cut where they are of a million requests.
+/// The shipped scenarios, with CSV files, and cut where they are of a million requests; and one of them with more requests
+/// than quantiles are exact for.
 fn scenarios() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenarios");
     let entries = fs::read_dir(folder).expect("there are scenarios").map(|entry| entry.expect("it can be read").path());
     let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|found| found == "yaml")).collect();
     paths.sort();
-    paths.iter().map(|path| scenario(path)).collect()
+    let many = paths.iter().find(|path| path.ends_with(MANY)).expect("it is shipped");
+    let many = scenario(many, "-many", &["--no-csv", "--set", &requests(MANY_REQUESTS)]);
+    paths.iter().map(|path| shipped(path)).chain([many]).collect()
 }
 
-fn scenario(path: &Path) -> Case {
+fn shipped(path: &Path) -> Case {
+    let mut more = vec!["--set", "metrics_config.write_csv=true"];
+    let few = requests(MOST_REQUESTS);
+    if fs::read_to_string(path).expect("it can be read").contains("000_000\n  ") {
+        more.extend(["--set", &few]);
+    }
+    scenario(path, "", &more)
+}
+
+fn requests(count: &str) -> String {
+    format!("workload.total_requests_to_generate={count}")
+}
+
+fn scenario(path: &Path, suffix: &str, more: &[&str]) -> Case {
     let file = path.file_name().and_then(|name| name.to_str()).expect("names are text").to_owned();
-    let text = fs::read_to_string(path).expect("it can be read");
-    let mut arguments = format!("run {file} --log-level warning --threads 2 --set metrics_config.write_csv=true");
-    if text.contains("000_000\n  ") {
-        arguments += &format!(" --set workload.total_requests_to_generate={MOST_REQUESTS}");
-    }
-    Case {
-        name: format!("scenario-{}", file.trim_end_matches(".yaml")),
-        files: vec![(file, text)],
-        arguments: arguments.split(' ').map(str::to_owned).collect(),
-    }
+    let name = format!("scenario-{}{suffix}", file.trim_end_matches(".yaml"));
+    let arguments = ["run", &file, "--log-level", "warning", "--threads", "2"];
+    let arguments = arguments.iter().chain(more).map(|&word| word.to_owned()).collect();
+    Case { name, files: vec![(file, fs::read_to_string(path).expect("it can be read"))], arguments }
 }

@@ -41,7 +41,7 @@ struct Amount {
 impl Amount {
     fn draw(draw: &mut Draw, engines: u64) -> Self {
         let per_s = draw.one_of(&[1, 4, 12, 12, 30, 60, 150, 500]) * engines;
-        Self { requests: draw.between(400, 2_500) + 25 * engines, per_s }
+        Self { requests: draw.between(600, 4_000) + 25 * engines, per_s }
     }
 
     /// How long requests arrive, in milliseconds.
@@ -53,8 +53,7 @@ impl Amount {
 fn of_file(draw: &mut Draw, number: u64, name: String) -> Case {
     let deployment = deployment(draw, number);
     let amount = Amount::draw(draw, deployment.engines);
-    let mut files: Vec<(String, String)> =
-        deployment.files.iter().map(|&(file, text)| (file.to_owned(), text.to_owned())).collect();
+    let mut files = deployment.files.clone();
     let (workload, trace) = workload(draw, &deployment, &amount);
     files.extend(trace);
     let database = deployment.database.map(|file| format!("model_characteristics_db_path: {file}\n"));
@@ -64,7 +63,7 @@ fn of_file(draw: &mut Draw, number: u64, name: String) -> Case {
         database.unwrap_or_default(),
         block(&deployment.hardware),
         lines(&deployment.frameworks),
-        metrics(draw, &amount),
+        metrics(draw, &deployment, &amount),
     );
     files.push(("case.yaml".to_owned(), text));
     Case { name, files, arguments: words("run case.yaml") }
@@ -87,14 +86,18 @@ fn simulation(draw: &mut Draw, amount: &Amount) -> Mapping {
     keys
 }
 
-fn metrics(draw: &mut Draw, amount: &Amount) -> Mapping {
+fn metrics(draw: &mut Draw, deployment: &Deployment, amount: &Amount) -> Mapping {
     let mut keys = Mapping::default();
     keys.maybe(draw, 30, "percentiles_to_calculate", &["[0.5]", "[0.1, 0.5, 0.999]"]);
     keys.maybe(draw, 40, "timeseries_interval_s", &["0.25", "0.5", "7"]);
+    if deployment.engines <= 2 {
+        keys.maybe(draw, 12, "timeseries_interval_s", &["0.02"]);
+    }
     if draw.chance(25) {
         keys.set("warm_up_duration_s", thousandths(amount.duration_ms() / 5));
     }
     keys.maybe(draw, 10, "write_csv", &["false", "true"]);
+    keys.maybe(draw, 10, "output_requests_csv_path", &["elsewhere/requests.csv"]);
     keys
 }
 
@@ -113,6 +116,9 @@ fn workload(draw: &mut Draw, deployment: &Deployment, amount: &Amount) -> (Mappi
         trace.maybe(draw, 30, "streaming", &["false"]);
         trace.maybe(draw, 20, "max_requests", &["120"]);
         keys.set("trace", trace);
+        if draw.chance(20) {
+            keys.set("total_duration", thousandths(amount.duration_ms() / 2 + 1));
+        }
         return (keys, Some((file, text)));
     }
     if draw.chance(80) {

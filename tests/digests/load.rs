@@ -3,13 +3,20 @@
 use crate::draw::{Draw, thousandths};
 use crate::mapping::{Mapping, list};
 
-const PATTERNS: [&str; 6] = [
-    "{type: system, name: helpful_assistant, weight: 2}",
-    "{type: few_shot, name: qa_5shot}",
-    "{type: instruction, name: own, tokens: 333, weight: 3}",
-    "{type: mixed, name: long, components: [{type: system, name: base, tokens: 200}, {type: few_shot, name: a, tokens: 450}]}",
-    "{type: mixed, name: longer, components: [{type: system, name: base, tokens: 200}, {type: instruction, name: write_code}]}",
-    "{type: random, weight: 1}",
+/// Patterns, each with the name by which profiles may ask for it.
+const PATTERNS: [(&str, &str); 6] = [
+    ("helpful_assistant", "{type: system, name: helpful_assistant, weight: 2}"),
+    ("qa_5shot", "{type: few_shot, name: qa_5shot}"),
+    ("own", "{type: instruction, name: own, tokens: 333, weight: 3}"),
+    (
+        "long",
+        "{type: mixed, name: long, components: [{type: system, name: base, tokens: 200}, {type: few_shot, name: a, tokens: 450}]}",
+    ),
+    (
+        "longer",
+        "{type: mixed, name: longer, components: [{type: system, name: base, tokens: 200}, {type: instruction, name: write_code}]}",
+    ),
+    ("random", "{type: random, weight: 1}"),
 ];
 
 /// Adds profiles whose requests arrive at some `per_s` in all.
@@ -17,15 +24,21 @@ pub fn synthetic(draw: &mut Draw, workload: &mut Mapping, per_s: u64) {
     workload.maybe(draw, 40, "arrivals", &["independent"]);
     workload.maybe(draw, 40, "max_turns_per_session", &["2", "4", "15"]);
     workload.maybe(draw, 25, "accumulate_conversational_tokens", &["false"]);
+    let mut named = None;
     if draw.chance(45) {
         workload.set("generate_prompt_tokens", true);
-        let patterns: Vec<&str> = PATTERNS.into_iter().filter(|_| draw.chance(60)).collect();
+        let patterns: Vec<(&str, &str)> = PATTERNS.into_iter().filter(|_| draw.chance(60)).collect();
         if !patterns.is_empty() {
-            workload.set("prefix_patterns", Mapping::default().with("patterns", list(&patterns)));
+            named = Some(draw.one_of(&patterns));
+            let texts: Vec<&str> = patterns.iter().map(|&(_, text)| text).collect();
+            workload.set("prefix_patterns", Mapping::default().with("patterns", list(&texts)));
         }
     }
     let count = draw.between(1, 3);
-    let profiles: Vec<Mapping> = (0..count).map(|number| profile(draw, number, (per_s / count).max(1))).collect();
+    let mut profiles: Vec<Mapping> = (0..count).map(|number| profile(draw, number, (per_s / count).max(1))).collect();
+    if let Some((name, _)) = named.filter(|_| draw.chance(30)) {
+        profiles[0].set("prefix_pattern", name);
+    }
     workload.set("client_profiles", list(&profiles));
 }
 

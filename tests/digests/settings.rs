@@ -18,7 +18,7 @@ pub fn settings(draw: &mut Draw) -> Mapping {
 
 fn scheduler(draw: &mut Draw, keys: &mut Mapping) {
     keys.maybe(draw, 50, "max_num_seqs", &["2", "8", "24", "64", "128", "512"]);
-    keys.maybe(draw, 50, "max_num_batched_tokens", &["256", "512", "1024", "2048", "4096", "16384"]);
+    keys.maybe(draw, 50, "max_num_batched_tokens", &["96", "256", "512", "1024", "2048", "16384"]);
     keys.maybe(draw, 20, "enable_chunked_prefill", &["false"]);
     let limit = draw.one_of(&["long_prefill_token_threshold", "prefill_chunk_size"]);
     keys.maybe(draw, 25, limit, &["48", "128", "300", "1024"]);
@@ -36,7 +36,7 @@ fn cache(draw: &mut Draw, keys: &mut Mapping) {
     }
     let off = draw.one_of(&["enable_prefix_caching", "enable_cross_request_caching"]);
     keys.maybe(draw, 35, off, &["false"]);
-    keys.maybe(draw, 12, "min_prefix_cache_length", &["64", "200"]);
+    keys.maybe(draw, 12, "min_prefix_cache_length", &["48", "192", "512", "700"]);
     keys.maybe(draw, 12, "gpu_memory_utilization", &["0.85", "0.95"]);
     keys.maybe(draw, 12, "kv_cache_dtype", &["fp8", "auto", "fp16"]);
 }

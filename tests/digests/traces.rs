@@ -21,14 +21,16 @@ impl Layout {
     /// A file's name and what is in it: so many requests with some `gap_ms` between them.
     pub fn file(self, draw: &mut Draw, requests: u64, gap_ms: u64) -> (String, String) {
         let mut time_ms = 0;
-        let mut text = self.header().to_owned();
+        // As files from Windows end their lines.
+        let line_end = if draw.chance(15) { "\r\n" } else { "\n" };
+        let mut text = self.header().replace('\n', line_end);
         for number in 0..requests {
             let line = match self {
                 Self::Generic => generic(draw, time_ms),
                 Self::Azure => azure(draw, time_ms),
                 Self::Mooncake => mooncake(draw, time_ms, number),
             };
-            writeln!(text, "{line}").expect("a text takes all");
+            write!(text, "{line}{line_end}").expect("a text takes all");
             time_ms += draw.between(0, 2 * gap_ms);
         }
         (self.name().to_owned(), text)
@@ -60,7 +62,8 @@ fn generic(draw: &mut Draw, time_ms: u64) -> String {
 
 fn azure(draw: &mut Draw, time_ms: u64) -> String {
     let (minutes, seconds, ms) = (time_ms / 60_000, time_ms / 1000 % 60, time_ms % 1000);
-    let time = format!("2023-11-16 {:02}:{:02}:{seconds:02}.{ms:03}0000", 18 + minutes / 60, minutes % 60);
+    let (between, after) = draw.one_of(&[(" ", "0000"), (" ", "0000"), ("T", "Z"), ("T", "0000+00:00")]);
+    let time = format!("2023-11-16{between}{:02}:{:02}:{seconds:02}.{ms:03}{after}", 18 + minutes / 60, minutes % 60);
     format!("{time},{},{}", draw.between(1, 2500), draw.between(1, 150))
 }
 
@@ -72,7 +75,10 @@ fn mooncake(draw: &mut Draw, time_ms: u64, number: u64) -> String {
         .map(|block| if block < shared { family * 10 + block } else { 1000 + number * 10 + block })
         .collect();
     let tokens = (blocks - 1) * 512 + draw.between(1, 512);
-    let output = draw.between(1, 120);
+    let output = draw.between(0, 120);
+    if draw.chance(5) {
+        return format!("{{\"timestamp\": {time_ms}.0, \"input_length\": {tokens}, \"output_length\": {output}}}");
+    }
     format!(
         "{{\"timestamp\": {time_ms}, \"input_length\": {tokens}, \"output_length\": {output}, \"hash_ids\": {ids:?}}}"
     )

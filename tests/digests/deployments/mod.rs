@@ -13,7 +13,7 @@ pub struct Deployment {
     pub hardware: Mapping,
     pub frameworks: Vec<Mapping>,
     /// Files that it names.
-    pub files: Vec<(&'static str, &'static str)>,
+    pub files: Vec<(String, String)>,
     /// A database of models, if it is given one.
     pub database: Option<&'static str>,
     /// Engines, roughly, by which the load is multiplied.
@@ -79,6 +79,6 @@ fn client_link(draw: &mut Draw) -> Mapping {
     let bandwidth_bps = draw.one_of(&FAST_AND_SLOW_BPS);
     let latency_s = draw.one_of(&["0", "0.0001", "0.02"]);
     let mut keys = link("client", ("client_node_0", "framework_entry_0"), bandwidth_bps, latency_s);
-    keys.maybe(draw, 15, "bidirectional", &["true", "false"]);
+    keys.maybe(draw, 30, "bidirectional", &["true", "false"]);
     keys
 }

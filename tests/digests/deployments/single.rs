@@ -2,7 +2,7 @@
 
 use super::{Deployment, client_link, devices, framework, hardware};
 use crate::draw::Draw;
-use crate::fixtures::{DATABASE, MODEL, TABLES};
+use crate::fixtures::{DATABASE, LAYERS_MODEL, MODEL, TABLES, layers};
 use crate::mapping::Mapping;
 use crate::settings::settings;
 
@@ -30,24 +30,39 @@ pub const MODELS: [(&str, &str); 20] = [
     ("Qwen2.5-0.5B", "TPU-v5e"),
 ];
 
+/// Models of which kernels are measured, so that tables count.
+const MEASURED: [(&str, &str); 5] = [
+    ("Llama3.1-8B", "H100-SXM-80GB"),
+    ("Llama3.1-8B", "RTX-4090"),
+    ("Llama3.1-8B-FP8", "RTX-PRO-6000"),
+    ("Mixtral-8x7B", "MI300X"),
+    ("Mixtral-8x7B", "B200-SXM-180GB"),
+];
+
 /// A device of the catalog, as it is, with another's curve, with a price, or with measured kernels.
 pub fn of_catalog(draw: &mut Draw) -> Deployment {
-    let (model, device) = draw.one_of(&MODELS);
     let mut deployment = Deployment::default();
+    let table = draw.chance(50).then(|| table(draw, &mut deployment.files));
+    let (model, device) = if table.is_some() { draw.one_of(&MEASURED) } else { draw.one_of(&MODELS) };
     let mut device = Mapping::default().with("device_id", "gpu0").with("device", device);
     device.maybe(draw, 15, "efficiency_curve", &["H100-SXM", "A100-SXM", "RTX-4090", "RTX-PRO-6000"]);
     device.maybe(draw, 60, "price_per_gpu_hour_usd", &["1.5", "4"]);
     device.maybe(draw, 10, "memory_gbps", &["1200", "5000"]);
-    if draw.chance(30) {
-        let mut table = Mapping::default();
-        for (key, file, text) in TABLES {
-            table.set(key, file);
-            deployment.files.push((file, text));
-        }
+    if let Some(table) = table {
         device.set("efficiency_table", table);
     }
     let config = settings(draw).with("model_profile_id", model).with("gpu_id", "gpu0");
     on_one(draw, deployment, device, config)
+}
+
+/// Measured kernels, or a model's layers.
+fn table(draw: &mut Draw, files: &mut Vec<(String, String)>) -> Mapping {
+    if draw.chance(40) {
+        files.extend(layers());
+        return Mapping::default().with("layers", "[layers]").with("layers_model", LAYERS_MODEL);
+    }
+    files.extend(TABLES.map(|(_, file, text)| (file.to_owned(), text.to_owned())));
+    TABLES.iter().fold(Mapping::default(), |table, (key, file, _)| table.with(key, file))
 }
 
 /// A device by its data sheet, with constants in place of curves.
@@ -62,19 +77,19 @@ pub fn written_out(draw: &mut Draw) -> Deployment {
     device.maybe(draw, 50, "mbu", &["0.6", "0.85"]);
     device.maybe(draw, 30, "tdp_w", &["300", "700"]);
     let model = draw.one_of(&["Llama3-8B", "Llama2-7B", "Qwen3-8B", "Phi-3-mini", "OLMoE-1B-7B", MODEL.0, "Own"]);
-    match model {
-        "Own" => {
-            deployment.files.push(DATABASE);
-            deployment.database = Some(DATABASE.0);
-        }
-        model if model == MODEL.0 => deployment.files.push(MODEL),
-        _ => {}
+    let owned = |(file, text): (&str, &str)| (file.to_owned(), text.to_owned());
+    if model == "Own" {
+        deployment.files.push(owned(DATABASE));
+        deployment.database = Some(DATABASE.0);
+    } else if model == MODEL.0 {
+        deployment.files.push(owned(MODEL));
     }
     let config = settings(draw).with("model_profile_id", model).with("gpu_id", "gpu0");
     on_one(draw, deployment, device, config)
 }
 
-fn on_one(draw: &mut Draw, deployment: Deployment, device: Mapping, config: Mapping) -> Deployment {
+fn on_one(draw: &mut Draw, deployment: Deployment, device: Mapping, mut config: Mapping) -> Deployment {
+    config.maybe(draw, 10, "parallelism", &["{strategy: DP, gpu_ids: [gpu0]}"]);
     let copies = draw.one_of(&[1, 1, 2, 3, 4]);
     // Without links, devices of the catalog are joined to the client as a matter of course.
     let links = if device.get("device").is_some() && draw.chance(30) { vec![] } else { vec![client_link(draw)] };

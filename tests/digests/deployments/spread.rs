@@ -23,7 +23,7 @@ const MIXTURES: [Fit; 7] = [
     ("Mixtral-8x7B", "H100-SXM-80GB", &[4, 8]),
     ("Qwen3-30B-A3B", "H100-SXM-80GB", &[2, 4, 8]),
     ("gpt-oss-120B", "H100-SXM-80GB", &[2, 4]),
-    ("OLMoE-1B-7B", "A100-SXM-80GB", &[2, 4]),
+    ("OLMoE-1B-7B", "A100-SXM-80GB", &[2, 4, 6]),
     ("DeepSeek-V2-Lite", "A100-SXM-80GB", &[2, 4, 8]),
     ("Qwen3-235B-A22B", "H200-SXM-141GB", &[8]),
     ("DeepSeek-V3", "B200-SXM-180GB", &[8]),
@@ -127,12 +127,15 @@ pub fn joined(draw: &mut Draw, device: &str, gpus: u64) -> Mapping {
 /// From each GPU to the next, and from the last to the first.
 fn ring(draw: &mut Draw, gpus: u64) -> Vec<Mapping> {
     let (bandwidth_bps, latency_s) = draw.one_of(&[("2.4e12", "0.000001"), ("5e11", "0.000005"), ("3.6e12", "0")]);
+    // Links of speeds of their own make stages of as many kinds.
+    let differ = draw.chance(25);
     let fabric = draw.one_of(&[None, None, Some("nvlink"), Some("pcie"), Some("infiniband")]);
     let ends = if gpus == 2 { 1 } else { gpus };
     (0..ends)
         .map(|gpu| {
             let (from, to) = (format!("gpu{gpu}"), format!("gpu{}", (gpu + 1) % gpus));
-            let keys = link(&format!("ring{gpu}"), (&from, &to), bandwidth_bps, latency_s);
+            let bandwidth_bps = if differ { format!("{}e11", gpu + 1) } else { bandwidth_bps.to_owned() };
+            let keys = link(&format!("ring{gpu}"), (&from, &to), &bandwidth_bps, latency_s);
             match fabric {
                 Some(kind) => keys.with("fabric", kind),
                 None => keys,
