@@ -155,6 +155,18 @@ impl Boundary<'_, '_> {
         running.iter().map(|&who| Candidate::of(who, self.sequences.get(who).expect("a running sequence lives")))
     }
 
+    /// The first of [`Self::prefills`], whose turn it is.
+    #[must_use]
+    pub fn next_prefill(&self) -> Option<Candidate> {
+        self.prefills().next()
+    }
+
+    /// Blocks that a running prefill needs for a chunk of `tokens`, beside those that it holds.
+    #[must_use]
+    pub fn chunk_blocks(&self, prefill: &Candidate, tokens: u32) -> u64 {
+        u64::from(kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens))
+    }
+
     /// The head of the waiting queue.
     pub fn head(&mut self) -> Option<Candidate> {
         let who = queue::head(self.parts.queues, &self.sequences)?;
@@ -221,8 +233,7 @@ impl Boundary<'_, '_> {
         let next = self.parts.running.prefills.get(self.parts.plan.chunks.len());
         assert!(next == Some(&prefill.who), "running prefills take their chunks in order of admission");
         assert!(0 < tokens && tokens <= self.budget.min(prefill.left()), "a chunk is within the budget and the prompt");
-        let blocks = kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens);
-        assert!(u64::from(blocks) <= self.free_blocks(), "a chunk has its blocks");
+        assert!(self.chunk_blocks(prefill, tokens) <= self.free_blocks(), "a chunk has its blocks");
         self.take_chunk(prefill.who, tokens, prefill.computed + tokens == prefill.known);
     }
 
