@@ -4,6 +4,7 @@
 
 mod alike;
 mod directed;
+mod in_flight;
 #[path = "../naive/mod.rs"]
 mod naive;
 mod routing;
