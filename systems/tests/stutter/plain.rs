@@ -6,25 +6,6 @@ use oracle_components::SimTime;
 use oracle_components::scenario::QueuePolicy;
 use oracle_systems::{Boundary, Candidate, Standing};
 
-/// Whether the waiting queue is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// It is.
-    Open,
-    /// Nobody enters.
-    Closed,
-}
-
-/// The batch, with all that the first chunk of a prompt may hold.
-pub fn batch(boundary: &mut Boundary<'_, '_>, gate: Gate) -> Standing {
-    decodes(boundary, |boundary| boundary.victim());
-    prefills(boundary);
-    if gate == Gate::Closed {
-        return Standing { steps: u64::MAX, until: SimTime::NEVER, sees_deliveries: false };
-    }
-    admissions(boundary, |_, tokens| tokens)
-}
-
 /// A token for each decode; where blocks run out, `victim` says who yields.
 pub fn decodes(boundary: &mut Boundary<'_, '_>, mut victim: impl FnMut(&mut Boundary<'_, '_>) -> Entity) {
     while boundary.decode_blocks() > boundary.free_blocks() {

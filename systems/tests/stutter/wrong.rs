@@ -3,9 +3,9 @@
 
 use oracle_components::SimTime;
 use oracle_components::engine::PriorityKey;
-use oracle_systems::{BatchPolicy, Boundary, Standing};
+use oracle_systems::{BatchPolicy, Boundary, Standing, Vllm};
 
-use crate::plain::{self, Gate};
+use crate::plain;
 use crate::strategy::Size;
 use crate::{agree_on_many, cases_asked_for};
 
@@ -49,7 +49,8 @@ impl BatchPolicy for Windows {
     fn form(&self, (): &mut (), boundary: &mut Boundary<'_, '_>) -> Standing {
         let window = boundary.now().0 / WINDOW.0;
         let is_open = window.is_multiple_of(2) || boundary.running() == 0;
-        let standing = plain::batch(boundary, if is_open { Gate::Open } else { Gate::Closed });
+        boundary.limit_entries(if is_open { u32::MAX } else { 0 });
+        let standing = Vllm.form(&mut (), boundary);
         let knows_when = self.0 == Kept && boundary.running() > 0;
         Standing { until: if knows_when { SimTime((window + 1) * WINDOW.0) } else { SimTime::NEVER }, ..standing }
     }
@@ -118,7 +119,8 @@ impl BatchPolicy for EveryEighth {
     fn form(&self, steps: &mut u64, boundary: &mut Boundary<'_, '_>) -> Standing {
         let past = *steps % 8;
         let is_open = past == 0 || boundary.running() == 0;
-        let standing = plain::batch(boundary, if is_open { Gate::Open } else { Gate::Closed });
+        boundary.limit_entries(if is_open { u32::MAX } else { 0 });
+        let standing = Vllm.form(&mut (), boundary);
         let late = if self.0 == Broken { 3 } else { 0 };
         Standing { steps: standing.steps.min(8 - past + late), ..standing }
     }
