@@ -61,3 +61,19 @@ pub trait RecordSink: Any + Send + Sync {
     /// [`SinkClosed`] stops the simulation.
     fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed>;
 }
+
+/// The records of all requests, and nothing else.
+impl RecordSink for Vec<RequestRecord> {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
+        self.push(record.clone());
+        Ok(())
+    }
+
+    fn token_gap(&mut self, _: SimTime, _: SimTime, _: u64) {}
+
+    fn token_gaps(&mut self, _: SimTime, _: &[SimTime], _: u64) {}
+
+    fn interval(&mut self, _: &IntervalRow) -> Result<(), SinkClosed> {
+        Ok(())
+    }
+}

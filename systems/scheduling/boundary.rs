@@ -64,6 +64,8 @@ pub struct Boundary<'a, 'w> {
     now: SimTime,
     /// Tokens that the step may still take.
     budget: u32,
+    /// Sequences that the policy lets enter at most, from here on.
+    entries_left: u32,
     preempted: bool,
     decodes_taken: bool,
 }
@@ -78,7 +80,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
     ) -> Self {
         parts.plan.chunks.clear();
         let budget = parts.engine.scheduler.max_num_batched_tokens;
-        Self { parts, sequences, requests, now, budget, preempted: false, decodes_taken: false }
+        Self { parts, sequences, requests, now, budget, entries_left: u32::MAX, preempted: false, decodes_taken: false }
     }
 
     /// Whether the batch is empty although something was preempted: with the blocks that are back, it can be formed again.
@@ -109,10 +111,10 @@ impl<'a> Boundary<'a, '_> {
         self.budget
     }
 
-    /// Sequences that may still enter (`max_num_seqs` less those that run).
+    /// Sequences that may still enter (`max_num_seqs` less those that run), at this boundary: see [`Self::limit_entries`].
     #[must_use]
     pub fn slots_left(&self) -> u32 {
-        self.parts.engine.scheduler.max_num_seqs - self.parts.running.count
+        (self.parts.engine.scheduler.max_num_seqs - self.parts.running.count).min(self.entries_left)
     }
 
     /// Sequences that run.
@@ -155,6 +157,18 @@ impl<'a> Boundary<'a, '_> {
     pub fn prefills(&self) -> impl Iterator<Item = Candidate> {
         let running = &self.parts.running.prefills[self.parts.plan.chunks.len()..];
         running.iter().map(|&who| Candidate::of(who, self.sequences.get(who).expect("a running sequence lives")))
+    }
+
+    /// The first of [`Self::prefills`], whose turn it is.
+    #[must_use]
+    pub fn next_prefill(&self) -> Option<Candidate> {
+        self.prefills().next()
+    }
+
+    /// Blocks that a running prefill needs for a chunk of `tokens`, beside those that it holds.
+    #[must_use]
+    pub fn chunk_blocks(&self, prefill: &Candidate, tokens: u32) -> u64 {
+        u64::from(kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens))
     }
 
     /// The head of the waiting queue.
@@ -222,8 +236,7 @@ impl Boundary<'_, '_> {
         let next = self.parts.running.prefills.get(self.parts.plan.chunks.len());
         assert!(next == Some(&prefill.who), "running prefills take their chunks in order of admission");
         assert!(0 < tokens && tokens <= self.budget.min(prefill.left()), "a chunk is within the budget and the prompt");
-        let blocks = kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens);
-        assert!(u64::from(blocks) <= self.free_blocks(), "a chunk has its blocks");
+        assert!(self.chunk_blocks(prefill, tokens) <= self.free_blocks(), "a chunk has its blocks");
         self.take_chunk(prefill, prefill.computed, tokens);
     }
 
@@ -243,6 +256,7 @@ impl Boundary<'_, '_> {
         if hit.blocks() > 0 {
             kv::take_hit(self.parts.pool, &waiting_names(head, request, &scheduler), hit);
         }
+        self.entries_left -= 1;
         queue::pop_head(self.parts.queues);
         let mut sequence = self.sequences.get_mut(head.who).expect("the head of the queue lives");
         start_running(&mut sequence, request.spec.turn, cached, head.known, self.now, &scheduler);
@@ -258,7 +272,15 @@ impl Boundary<'_, '_> {
 
     /// Sequences whose KV caches are loaded get slots, in order of loading, while there are any and the budget lasts.
     pub fn seat_loaded(&mut self) {
-        self.budget -= remote::seat_loaded(self.parts, &mut self.sequences, self.now, self.budget);
+        let most = self.budget.min(self.slots_left());
+        let seated = remote::seat_loaded(self.parts, &mut self.sequences, self.now, most);
+        self.budget -= seated;
+        self.entries_left -= seated;
+    }
+
+    /// No more than `most` enter at this boundary from here on: with it a policy gates another that it calls.
+    pub fn limit_entries(&mut self, most: u32) {
+        self.entries_left = most;
     }
 
     /// A running sequence goes back to the queue; its blocks are free, and what was computed is computed again.

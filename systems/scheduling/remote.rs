@@ -98,13 +98,13 @@ pub fn is_to_be_handed_over(parts: &EngineView<'_>) -> bool {
     !(remote.computed.is_empty() && remote.started.is_empty() && remote.given_up.is_empty())
 }
 
-/// Gives seats to loaded sequences while there are any and `budget` lasts: how many tokens of it they take. Their next
-/// step computes the last token of the prompt, whose block they have.
-pub fn seat_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime, budget: u32) -> u32 {
+/// Gives seats to `most` loaded sequences, or as many as there are: how many. Their next step computes the last token of the
+/// prompt, whose block they have.
+pub fn seat_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime, most: u32) -> u32 {
     let scheduler = &parts.engine.scheduler;
     let Some(remote) = &mut parts.remote else { return 0 };
     let mut seated = 0;
-    while seated < budget && parts.running.count < scheduler.max_num_seqs {
+    while seated < most {
         let Some(first) = remote.loading.first_entry().filter(|first| first.key().0 <= now) else { break };
         let entity = first.remove();
         let mut sequence = sequences.get_mut(entity).expect("a loaded sequence lives");

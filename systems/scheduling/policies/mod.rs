@@ -13,8 +13,8 @@
 //!    alike (the last admitted, a priority), so nobody has to look.
 //! 6. **Local and undrawn**: nothing of other engines, nothing random that depends on how often it was asked.
 //!
-//! `tests/equivalence/stutter.rs` checks a policy without a second engine: epochs of one step, and cut at random boundaries, must
-//! leave every record as it is.
+//! `tests/stutter/` checks a policy without a second engine: epochs of one step, and cut at random boundaries, must leave every
+//! record as it is. It fails on a policy that breaks any of the six; `wrong.rs` there has one for each.
 
 mod vllm;
 

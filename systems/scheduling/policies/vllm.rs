@@ -9,7 +9,6 @@ use oracle_components::request::RequestSpec;
 use oracle_components::scenario::QueuePolicy;
 
 use super::{BatchPolicy, exceeds_context, exceeds_pool};
-use crate::kv;
 use crate::scheduling::boundary::{Boundary, Candidate};
 
 /// vLLM V1's scheduler. Keeps nothing between boundaries.
@@ -52,14 +51,12 @@ fn take_decodes(boundary: &mut Boundary<'_, '_>) {
 
 /// The next chunk of each running prefill, in order of admission.
 fn take_prefills(boundary: &mut Boundary<'_, '_>) {
-    loop {
-        let Some(prefill) = boundary.prefills().next() else { return };
+    while let Some(prefill) = boundary.next_prefill() {
         let tokens = prefill.left().min(limit(boundary, &prefill)).min(boundary.budget());
         if tokens == 0 {
             return;
         }
-        let more = kv::further_blocks(prefill.computed, tokens, boundary.limits().block_tokens);
-        while u64::from(more) > boundary.free_blocks() {
+        while boundary.chunk_blocks(&prefill, tokens) > boundary.free_blocks() {
             let victim = prefill_victim(boundary);
             boundary.preempt(victim);
             if victim == prefill.who {

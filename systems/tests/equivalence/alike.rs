@@ -13,7 +13,7 @@ use proptest::test_runner::TestCaseError;
 /// What the order of a sum may change of it.
 pub const ORDER_OF_SUMS: f64 = 1e-9;
 
-/// Keeps what leaves the fast engine.
+/// Keeps what leaves an engine.
 #[derive(Default)]
 pub struct Ledger {
     /// Every request that has ended.
@@ -41,47 +41,47 @@ impl RecordSink for Ledger {
 }
 
 /// Fails with the fields in which two things differ.
-pub fn same<T: PartialEq + Debug>(what: &str, naive: &T, fast: &T) -> Result<(), TestCaseError> {
-    if naive == fast {
+pub fn same<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -> Result<(), TestCaseError> {
+    if expected == found {
         return Ok(());
     }
-    let (naive, fast) = (format!("{naive:?}"), format!("{fast:?}"));
-    let fields = naive.split(", ").zip(fast.split(", "));
+    let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
+    let fields = expected.split(", ").zip(found.split(", "));
     let report = fields
-        .filter(|(naive, fast)| naive != fast)
+        .filter(|(expected, found)| expected != found)
         .take(12)
-        .fold(String::new(), |report, (naive, fast)| report + &format!("\n  naive {naive:40} fast {fast}"));
+        .fold(String::new(), |report, (expected, found)| report + &format!("\n  expected {expected:40} found {found}"));
     Err(TestCaseError::fail(format!("{what}:{report}")))
 }
 
-/// `fast`, or `naive` if that is as near as the order of sums allows.
-fn near(naive: f64, fast: f64) -> f64 {
-    if (naive - fast).abs() <= ORDER_OF_SUMS * naive.abs() { naive } else { fast }
+/// `found`, or `expected` if that is as near as the order of sums allows.
+fn near(expected: f64, found: f64) -> f64 {
+    if (expected - found).abs() <= ORDER_OF_SUMS * expected.abs() { expected } else { found }
 }
 
-/// `fast`, or `naive` if that is no more than `roundings` nanoseconds from it.
-fn within(roundings: u64, naive: SimTime, fast: SimTime) -> SimTime {
-    if naive.0.abs_diff(fast.0) <= roundings { naive } else { fast }
+/// `found`, or `expected` if that is no more than `roundings` nanoseconds from it.
+fn within(roundings: u64, expected: SimTime, found: SimTime) -> SimTime {
+    if expected.0.abs_diff(found.0) <= roundings { expected } else { found }
 }
 
 /// GPUs do the same work. The time of one that is shared is rounded with every booking, and a booking holds a step or more.
-pub fn same_gpu(index: usize, naive: &GpuTotals, fast: &GpuTotals, bookings: u64) -> Result<(), TestCaseError> {
-    let fast = GpuTotals {
-        busy: within(bookings, naive.busy, fast.busy),
-        flops: near(naive.flops, fast.flops),
-        bytes: near(naive.bytes, fast.bytes),
+pub fn same_gpu(index: usize, expected: &GpuTotals, found: &GpuTotals, bookings: u64) -> Result<(), TestCaseError> {
+    let found = GpuTotals {
+        busy: within(bookings, expected.busy, found.busy),
+        flops: near(expected.flops, found.flops),
+        bytes: near(expected.bytes, found.bytes),
     };
-    same(&format!("GPU {index}"), naive, &fast)
+    same(&format!("GPU {index}"), expected, &found)
 }
 
 /// Links carry the same. The time for what ranks exchange is rounded with every booking, and a booking holds a step or more.
-pub fn same_link(index: usize, naive: &LinkTotals, fast: &LinkTotals, bookings: u64) -> Result<(), TestCaseError> {
-    let fast = LinkTotals {
-        busy: within(bookings, naive.busy, fast.busy),
-        bytes: near(naive.bytes, fast.bytes),
-        transfers: fast.transfers,
+pub fn same_link(index: usize, expected: &LinkTotals, found: &LinkTotals, bookings: u64) -> Result<(), TestCaseError> {
+    let found = LinkTotals {
+        busy: within(bookings, expected.busy, found.busy),
+        bytes: near(expected.bytes, found.bytes),
+        transfers: found.transfers,
     };
-    same(&format!("link {index}"), naive, &fast)
+    same(&format!("link {index}"), expected, &found)
 }
 
 /// How often the time of each GPU is rounded if every step is booked alone; 0 where nothing is rounded.

@@ -4,11 +4,11 @@
 
 mod alike;
 mod directed;
+mod in_flight;
 #[path = "../naive/mod.rs"]
 mod naive;
 mod routing;
 mod series;
-mod stutter;
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -23,15 +23,9 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 use alike::{Ledger, gpu_bookings, link_bookings, same, same_gpu, same_link};
 use naive::cases::{Case, EngineCase, SHORT_INTERVAL};
 use naive::coverage::Coverage;
+use naive::search::{cases_asked_for, search};
 use naive::strategy::{Size, case};
 use series::{same_rows, same_rows_if_tight, sums_up};
-
-/// Many sessions at once on pools that are too small for them.
-const SMALL: Size = Size { sessions: 40, least_sessions: 1, seats: 16, pool_tokens: (40, 600), output: 60, gap: 40 };
-
-/// Some 2,000 requests in bigger batches that stay as they are for many steps.
-const LONG: Size =
-    Size { sessions: 1300, least_sessions: 1100, seats: 64, pool_tokens: (400, 3000), output: 200, gap: 60 };
 
 /// How many small cases there are unless `PROPTEST_CASES` says otherwise.
 const SMALL_CASES: u32 = 3000;
@@ -156,22 +150,8 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
 
 /// Compares the engines on random cases and says what these reached.
 fn compare_many(size: Size, cases: u32, max_shrink_iters: u32) -> Coverage {
-    let from_environment = Config::default();
-    let config = Config {
-        cases,
-        max_shrink_iters: match std::env::var_os("PROPTEST_MAX_SHRINK_ITERS") {
-            Some(_) => from_environment.max_shrink_iters,
-            None => max_shrink_iters,
-        },
-        rng_seed: match from_environment.rng_seed {
-            RngSeed::Random => RngSeed::Fixed(1),
-            fixed => fixed,
-        },
-        failure_persistence: None,
-        ..from_environment
-    };
     let coverage = RefCell::default();
-    let mut runner = TestRunner::new(config);
+    let mut runner = TestRunner::new(search(cases, max_shrink_iters));
     match runner.run(&case(size), |case| compare(&case, &coverage)) {
         Ok(()) => {}
         Err(TestError::Fail(reason, case)) => {
@@ -183,15 +163,10 @@ fn compare_many(size: Size, cases: u32, max_shrink_iters: u32) -> Coverage {
     coverage.into_inner()
 }
 
-/// The number of cases that `PROPTEST_CASES` asks for, if it does.
-fn cases_asked_for() -> Option<u32> {
-    std::env::var("PROPTEST_CASES").ok()?.parse().ok()
-}
-
 #[test]
 fn small_cases_end_alike() {
     let cases = cases_asked_for().unwrap_or(SMALL_CASES);
-    let coverage = compare_many(SMALL, cases, 20_000);
+    let coverage = compare_many(Size::SMALL, cases, 20_000);
     if cases >= SMALL_CASES {
         for corner in CORNERS {
             let count = coverage.count(corner);
@@ -203,7 +178,7 @@ fn small_cases_end_alike() {
 #[test]
 fn long_cases_end_alike() {
     let cases = cases_asked_for().unwrap_or(SMALL_CASES) / 500;
-    compare_many(LONG, cases.max(1), 20);
+    compare_many(Size::LONG, cases.max(1), 20);
 }
 
 /// A run that is interrupted ends whole: a record for each request that arrived, none before its arrival, all blocks back.
@@ -211,7 +186,7 @@ fn long_cases_end_alike() {
 fn an_interrupted_run_ends_whole() {
     let config = Config { cases: 6, rng_seed: RngSeed::Fixed(3), failure_persistence: None, ..Config::default() };
     let interrupted = RefCell::new(0);
-    let outcome = TestRunner::new(config).run(&case(LONG), |case| {
+    let outcome = TestRunner::new(config).run(&case(Size::LONG), |case| {
         let mut simulation = Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
         let outcome = simulation.run(|_| ControlFlow::Break(()));
         let ledger = simulation.into_sink();

@@ -8,7 +8,7 @@
 //! - `kv`: blocks; `pools`: what passes between prefill and decode engines;
 //! - `completion`, `stop`: the end of a request, and of all; `series`: the time series.
 //!
-//! `cases` and `strategy` are the random scenarios, `scenes` what they are made of, `coverage` what they reach; the naive
+//! `cases` and `strategy` are the random scenarios, `scenes` what they are made of, `search` how many there are, `coverage` what they reach; the naive
 //! engine itself is held against examples (`hand_worked`) and theory (`laws`).
 
 mod arrival;
@@ -27,6 +27,7 @@ mod policies;
 mod pools;
 pub mod routing;
 pub mod scenes;
+pub mod search;
 mod sequence;
 mod series;
 mod step_end;

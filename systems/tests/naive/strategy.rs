@@ -25,6 +25,16 @@ pub struct Size {
     pub gap: u64,
 }
 
+impl Size {
+    /// Many sessions at once on pools that are too small for them.
+    pub const SMALL: Self =
+        Self { sessions: 40, least_sessions: 1, seats: 16, pool_tokens: (40, 600), output: 60, gap: 40 };
+
+    /// Some 2,000 requests in bigger batches that stay as they are for many steps.
+    pub const LONG: Self =
+        Self { sessions: 1300, least_sessions: 1100, seats: 64, pool_tokens: (400, 3000), output: 200, gap: 60 };
+}
+
 const LINKS: usize = 3;
 
 fn path_over_links() -> impl Strategy<Value = Vec<u32>> {
