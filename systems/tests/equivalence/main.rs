@@ -4,16 +4,18 @@
 
 mod alike;
 mod directed;
+mod invariants;
 #[path = "../naive/mod.rs"]
 mod naive;
 mod routing;
+mod runs;
 mod series;
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use oracle_components::SimTime;
-use oracle_components::record::{Outcome, Status, Stop};
+use oracle_components::record::{Outcome, Status};
 use oracle_components::scenario::Scenario;
 use oracle_systems::Simulation;
 use oracle_systems::invariants::violations;
@@ -23,7 +25,7 @@ use alike::{Ledger, gpu_bookings, link_bookings, same, same_gpu, same_link};
 use naive::cases::{Case, EngineCase, SHORT_INTERVAL};
 use naive::coverage::Coverage;
 use naive::strategy::{Size, case};
-use series::{same_rows, same_rows_if_tight, sums_up};
+use series::{in_order, same_rows, same_rows_if_tight, sums_up};
 
 /// Many sessions at once on pools that are too small for them.
 const SMALL: Size = Size { sessions: 40, least_sessions: 1, seats: 16, pool_tokens: (40, 600), output: 60, gap: 40 };
@@ -141,8 +143,9 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
     for (at, ((naive, fast), bookings)) in links.enumerate() {
         same_link(at, naive, fast, bookings)?;
     }
-    same_rows(&scenario, &naive.rows, &fast.rows)?;
+    same_rows(&scenario, &naive, &fast.rows, case.clockwork)?;
     sums_up(&scenario, &outcome, &fast.rows)?;
+    in_order(&fast.rows)?;
     same("stop", &naive.stop, &outcome.stop)?;
     same("end", &naive.end, &outcome.end)?;
     same("arrived", &(naive.records.len() as u64), &outcome.arrived)?;
@@ -203,26 +206,4 @@ fn small_cases_end_alike() {
 fn long_cases_end_alike() {
     let cases = cases_asked_for().unwrap_or(SMALL_CASES) / 500;
     compare_many(LONG, cases.max(1), 20);
-}
-
-/// A run that is interrupted ends whole: a record for each request that arrived, none before its arrival, all blocks back.
-#[test]
-fn an_interrupted_run_ends_whole() {
-    let config = Config { cases: 6, rng_seed: RngSeed::Fixed(3), failure_persistence: None, ..Config::default() };
-    let interrupted = RefCell::new(0);
-    let outcome = TestRunner::new(config).run(&case(LONG), |case| {
-        let mut simulation = Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
-        let outcome = simulation.run(|_| ControlFlow::Break(()));
-        let ledger = simulation.into_sink();
-        *interrupted.borrow_mut() += u32::from(outcome.stop == Stop::Interrupted);
-        same("records", &(ledger.records.len() as u64), &outcome.arrived)?;
-        same("ended", &outcome.ended.iter().sum(), &outcome.arrived)?;
-        for record in &ledger.records {
-            same("completion from arrival on", &record.completion.max(record.arrival), &record.completion)?;
-        }
-        same("violations", &Vec::new(), &violations(&case.scenario(), &outcome))?;
-        Ok(())
-    });
-    outcome.unwrap_or_else(|error| panic!("{error}"));
-    assert!(interrupted.into_inner() > 0, "no case was long enough to be interrupted");
 }
