@@ -97,12 +97,25 @@ proptest! {
     ) {
         let cost = cost(&scenario(model, tensor, pipeline, 1));
         let base = cost.prepare(&shape);
-        for more in larger(shape, amount) {
+        // A step with prompts is not cut, one without into as many as there are stages and sequences.
+        let microbatches = |shape: &StepShape| if shape.prefill_tokens > 0 { 1 } else {
+            pipeline.min(shape.decode_sequences + shape.prefill_sequences).max(1)
+        };
+        for more in larger(shape, amount).into_iter().filter(|more| microbatches(more) == microbatches(&shape)) {
             let step = cost.prepare(&more);
             // Sums of rounded terms: a nanosecond of slack.
             prop_assert!(step.duration(context).0 + 1 >= base.duration(context).0, "{more:?} after {shape:?}");
         }
         prop_assert!(base.duration(context + u64::from(amount)) >= base.duration(context));
+    }
+
+    #[test]
+    fn prompts_alone_are_cut_as_prompts_are(
+        model in models(), decodes in 1..300_u32, context in 0..1_000_000_u64,
+        (pipeline, microbatches) in (1..5_u32, 1..5_u32),
+    ) {
+        let decode = |microbatches| seconds(&prepare(model.clone(), 1, pipeline, microbatches, &crate::decode(decodes)), context);
+        prop_assert_eq!(decode(microbatches), decode(pipeline));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::naive::cases::{Case, EngineCase, SessionCase, Sharing, Tail, TurnCase
 use crate::naive::coverage::Coverage;
 
 /// One GPU without links; limits that limit nothing.
-fn engine(pool_tokens: u32) -> EngineCase {
+pub fn engine(pool_tokens: u32) -> EngineCase {
     EngineCase {
         seats: 64,
         budget: 512,
@@ -37,13 +37,13 @@ fn engine(pool_tokens: u32) -> EngineCase {
 }
 
 /// One turn, not streamed.
-fn session(gap: u64, tail: Tail, new_tokens: u32, output: u32) -> SessionCase {
+pub fn session(gap: u64, tail: Tail, new_tokens: u32, output: u32) -> SessionCase {
     let turns = vec![TurnCase { think: 0, new_tokens, output }];
     SessionCase { gap, path: vec![], tail, priority: 0, streaming: false, timeout: None, turns }
 }
 
-/// Steps of a millisecond.
-fn clockwork(engine: EngineCase, sessions: Vec<SessionCase>) -> Case {
+/// Steps of a millisecond, and a unit of time as long.
+pub fn clockwork(engines: Vec<EngineCase>, sessions: Vec<SessionCase>) -> Case {
     Case {
         seed: 0,
         routing: Routing::RoundRobin,
@@ -54,7 +54,7 @@ fn clockwork(engine: EngineCase, sessions: Vec<SessionCase>) -> Case {
         links: vec![(1, 0); 3],
         segment_tokens: [[1, 1]; 3],
         pools: None,
-        engines: vec![engine],
+        engines,
         sessions,
     }
 }
@@ -73,7 +73,7 @@ fn a_hit_that_lapses_makes_room_for_a_chunk() {
     let engine = EngineCase { seats: 4, budget: 64, threshold: Some(8), min_cached: 26, ..engine(135) };
     let sessions =
         vec![session(0, Tail::Common, 60, 1), session(20, Tail::Nameless, 70, 60), session(20, Tail::Common, 60, 1)];
-    let case = clockwork(engine, sessions);
+    let case = clockwork(vec![engine], sessions);
     compared(&case);
     let naive = naive::run(&case.scenario(), &mut case.source());
     let of = |request| naive.records.iter().find(|record| record.request == request).expect("all requests end");
@@ -86,8 +86,104 @@ fn a_hit_that_lapses_makes_room_for_a_chunk() {
 #[test]
 fn preempted_requests_without_a_tail_key_find_their_own_blocks() {
     let sessions = (0..60).map(|at| session(0, Tail::Nameless, 6 + at % 5, 8 + at * 11 % 30));
-    let case = clockwork(engine(300), sessions.collect());
+    let case = clockwork(vec![engine(300)], sessions.collect());
     let coverage = compared(&case);
     let hits = coverage.count("hit of its own blocks after a preemption");
     assert!(hits >= 3, "{coverage}");
+}
+
+/// Hundreds of hits in a pool that has room: the queue of free blocks is full of entries of those who moved on, and is swept. What is
+/// evicted and found after that is right.
+#[test]
+fn a_queue_that_is_swept_keeps_those_who_have_not_moved_on() {
+    let mut sessions = Vec::new();
+    // One that goes on for long finds its tail in every turn.
+    let turn = TurnCase { think: 3, new_tokens: 0, output: 1 };
+    let talker = SessionCase { turns: vec![turn; 400], ..session(0, Tail::Own, 20, 1) };
+    sessions.push(talker);
+    for at in 0..700_u32 {
+        // Three prompts take turns: all that two of them begin with, and one whose tail is found, too.
+        let shared = SessionCase { path: vec![(at % 2) as u8], ..session(4, Tail::Nameless, 0, 1) };
+        sessions.push(if at.is_multiple_of(3) { session(4, Tail::Common, 40, 1) } else { shared });
+        if at % 100 == 99 {
+            sessions.push(session(1, Tail::Nameless, 500, 2));
+        }
+    }
+    let case = Case { segment_tokens: [[30, 50], [1, 1], [1, 1]], ..clockwork(vec![engine(900)], sessions) };
+    let coverage = compared(&case);
+    for corner in ["cached block evicted", "hit within the segments", "hit into a tail"] {
+        assert!(coverage.count(corner) >= 50, "{corner} in {coverage}");
+    }
+}
+
+/// More arrive at an instant than a tick takes in, at a boundary of the engine that they go to.
+#[test]
+fn a_crowd_arrives_at_a_boundary() {
+    let crowd = (0..1100).map(|at| session(if at == 0 { 5 } else { 0 }, Tail::Nameless, 2, 1));
+    let sessions: Vec<_> = [session(0, Tail::Nameless, 10, 20)].into_iter().chain(crowd).collect();
+    for horizon in [None, Some(5), Some(20)] {
+        compared(&Case { horizon, ..clockwork(vec![engine(600)], sessions.clone()) });
+    }
+}
+
+/// Engines whose steps cost the same share prices, each with as many seats as it has.
+#[test]
+fn a_larger_engine_shares_the_prices_of_a_smaller_one() {
+    let engines = [2, 3, 40].map(|seats| EngineCase { seats, ..engine(600) }).to_vec();
+    let sessions = (0..120).map(|at| session(0, Tail::Nameless, 5, 5 + at % 7));
+    compared(&clockwork(engines, sessions.collect()));
+}
+
+/// More engines than there are shards, so that a shard has several of them and is not the first; what is in flight at the end is, too.
+#[test]
+fn engines_of_later_shards_are_told_apart() {
+    let engines = vec![EngineCase { seats: 3, ..engine(100) }; 20];
+    let streamed = |at: u64| SessionCase {
+        streaming: true,
+        timeout: at.is_multiple_of(5).then_some(40),
+        ..session(at % 2, Tail::Nameless, 5 + at as u32 % 30, 5 + at as u32 % 40)
+    };
+    for horizon in [None, Some(60), Some(90)] {
+        let case = Case { horizon, ..clockwork(engines.clone(), (0..200).map(streamed).collect()) };
+        assert!(case.is_loose());
+        compared(&case);
+    }
+}
+
+/// A request is refused at the instant in which the first engine answers others: it comes first, though its engine is another.
+#[test]
+fn who_is_refused_comes_before_who_ends_at_the_same_instant() {
+    let engines = vec![EngineCase { model_len: 50, ..engine(600) }; 2];
+    let streamed = |gap, new_tokens| SessionCase { streaming: true, ..session(gap, Tail::Nameless, new_tokens, 3) };
+    let case = clockwork(engines, vec![streamed(0, 5), streamed(0, 5), streamed(3, 60), streamed(0, 60)]);
+    assert!(case.is_loose());
+    compared(&case);
+    let naive = naive::run(&case.scenario(), &mut case.source());
+    let ended: Vec<_> = naive.records.iter().map(|record| (record.request, record.completion.0 / 1_000_000)).collect();
+    assert_eq!(ended, [(2, 3), (3, 3), (0, 3), (1, 3)]);
+}
+
+/// Follow-ups of one instant arrive in the order in which the turns before them ended, however many they are.
+#[test]
+fn follow_ups_of_an_instant_keep_their_order() {
+    let turn = |new_tokens| TurnCase { think: 2, new_tokens, output: 3 };
+    let sessions = (0..9).map(|at| SessionCase { turns: vec![turn(5), turn(at)], ..session(0, Tail::Own, 5, 3) });
+    let case = clockwork(vec![engine(600)], sessions.collect());
+    compared(&case);
+    let naive = naive::run(&case.scenario(), &mut case.source());
+    let second_turns = naive.records.iter().filter(|record| record.turn == 1);
+    assert!(second_turns.clone().all(|record| record.request == 9 + record.session), "in the order of their sessions");
+    assert_eq!(second_turns.count(), 9);
+}
+
+/// A run whose engines have nothing to do at the horizon has not drained if somebody is still to come.
+#[test]
+fn who_comes_after_the_horizon_keeps_the_run_from_draining() {
+    let later_turn = TurnCase { think: 500, new_tokens: 1, output: 1 };
+    let short = || session(0, Tail::Own, 5, 3);
+    let two_turns = SessionCase { turns: vec![short().turns[0].clone(), later_turn], ..short() };
+    let late = session(500, Tail::Nameless, 5, 3);
+    for sessions in [vec![short(), late.clone()], vec![two_turns.clone()], vec![two_turns, late]] {
+        compared(&Case { horizon: Some(50), ..clockwork(vec![engine(600)], sessions) });
+    }
 }

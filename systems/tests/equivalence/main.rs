@@ -5,27 +5,29 @@
 mod alike;
 mod directed;
 mod in_flight;
+mod invariants;
 #[path = "../naive/mod.rs"]
 mod naive;
 mod routing;
+mod runs;
 mod series;
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use oracle_components::SimTime;
-use oracle_components::record::{Outcome, Status, Stop};
+use oracle_components::record::{Outcome, Status};
 use oracle_components::scenario::Scenario;
 use oracle_systems::Simulation;
 use oracle_systems::invariants::violations;
-use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
 use alike::{Ledger, gpu_bookings, link_bookings, same, same_gpu, same_link};
 use naive::cases::{Case, EngineCase, SHORT_INTERVAL};
 use naive::coverage::Coverage;
 use naive::search::{cases_asked_for, search};
 use naive::strategy::{Size, case};
-use series::{same_rows, same_rows_if_tight, sums_up};
+use series::{in_order, same_rows, same_rows_if_tight, sums_up};
 
 /// How many small cases there are unless `PROPTEST_CASES` says otherwise.
 const SMALL_CASES: u32 = 3000;
@@ -136,8 +138,9 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
     for (at, ((naive, fast), bookings)) in links.enumerate() {
         same_link(at, naive, fast, bookings)?;
     }
-    same_rows(&scenario, &naive.rows, &fast.rows)?;
+    same_rows(&scenario, &naive, &fast.rows, case.clockwork)?;
     sums_up(&scenario, &outcome, &fast.rows)?;
+    in_order(&fast.rows)?;
     same("stop", &naive.stop, &outcome.stop)?;
     same("end", &naive.end, &outcome.end)?;
     same("arrived", &(naive.records.len() as u64), &outcome.arrived)?;
@@ -179,26 +182,4 @@ fn small_cases_end_alike() {
 fn long_cases_end_alike() {
     let cases = cases_asked_for().unwrap_or(SMALL_CASES) / 500;
     compare_many(Size::LONG, cases.max(1), 20);
-}
-
-/// A run that is interrupted ends whole: a record for each request that arrived, none before its arrival, all blocks back.
-#[test]
-fn an_interrupted_run_ends_whole() {
-    let config = Config { cases: 6, rng_seed: RngSeed::Fixed(3), failure_persistence: None, ..Config::default() };
-    let interrupted = RefCell::new(0);
-    let outcome = TestRunner::new(config).run(&case(Size::LONG), |case| {
-        let mut simulation = Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
-        let outcome = simulation.run(|_| ControlFlow::Break(()));
-        let ledger = simulation.into_sink();
-        *interrupted.borrow_mut() += u32::from(outcome.stop == Stop::Interrupted);
-        same("records", &(ledger.records.len() as u64), &outcome.arrived)?;
-        same("ended", &outcome.ended.iter().sum(), &outcome.arrived)?;
-        for record in &ledger.records {
-            same("completion from arrival on", &record.completion.max(record.arrival), &record.completion)?;
-        }
-        same("violations", &Vec::new(), &violations(&case.scenario(), &outcome))?;
-        Ok(())
-    });
-    outcome.unwrap_or_else(|error| panic!("{error}"));
-    assert!(interrupted.into_inner() > 0, "no case was long enough to be interrupted");
 }

@@ -12,9 +12,16 @@ use super::scenes::{ROOMY, Ranks, add_engine, empty_scenario, link};
 use super::{NaiveOutcome, run};
 
 /// Requests in order of arrival, and the follow-up of each that has one.
-struct List {
+pub struct List {
     requests: std::vec::IntoIter<RequestSpec>,
     follow_up: Option<RequestSpec>,
+}
+
+impl List {
+    /// Without follow-ups.
+    pub fn new(requests: Vec<RequestSpec>) -> Self {
+        Self { requests: requests.into_iter(), follow_up: None }
+    }
 }
 
 impl RequestSource for List {
@@ -29,9 +36,7 @@ impl RequestSource for List {
 
 /// The naive engine on a list of requests.
 pub fn simulate(scenario: &Scenario, requests: Vec<RequestSpec>) -> NaiveOutcome {
-    let requests = requests.into_iter();
-    let mut list = List { requests, follow_up: None };
-    run(scenario, &mut list)
+    run(scenario, &mut List::new(requests))
 }
 
 /// A request that is not streamed, without a time limit.
@@ -300,8 +305,7 @@ fn a_client_that_gives_up_in_the_queue_is_noticed_at_the_next_boundary() {
     let scheduler = SchedulerSpec { max_num_seqs: 1, ..ROOMY };
     let scenario = one_engine(scheduler, 10);
     let impatient = RequestSpec { timeout: SimTime(10), ..request(SimTime(5), 4, 1) };
-    let mut list = List { requests: vec![request(SimTime::ZERO, 10, 2), impatient].into_iter(), follow_up: None };
-    let outcome = run(&scenario, &mut list);
+    let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 10, 2), impatient]);
     let [timed_out, served] = &outcome.records[..] else { panic!("two records") };
     assert_eq!(timed_out.status, Status::Timeout);
     assert_eq!(timed_out.reason, Reason::TimeoutWaiting);

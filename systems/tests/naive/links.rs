@@ -4,6 +4,8 @@ use oracle_components::SimTime;
 use oracle_components::record::LinkTotals;
 use oracle_components::scenario::{LinkIndex, LinkSpec};
 
+use super::series::{Amounts, Series};
+
 /// A link and what has crossed it.
 pub struct Link {
     bytes_per_s: f64,
@@ -13,17 +15,22 @@ pub struct Link {
     collectives_s: f64,
     /// What has crossed it.
     pub totals: LinkTotals,
+    /// The same by intervals of this width.
+    pub series: Series,
+    width: SimTime,
 }
 
 impl Link {
     /// An idle link.
-    pub fn new(spec: &LinkSpec) -> Self {
+    pub fn new(spec: &LinkSpec, width: SimTime) -> Self {
         Self {
             bytes_per_s: spec.bytes_per_s,
             latency: SimTime::from_secs_f64(spec.latency_s),
             busy_until: SimTime::ZERO,
             collectives_s: 0.0,
             totals: LinkTotals::default(),
+            series: Series::default(),
+            width,
         }
     }
 
@@ -31,15 +38,21 @@ impl Link {
         SimTime::from_secs_f64(bytes / self.bytes_per_s)
     }
 
-    fn count(&mut self, bytes: f64) {
-        self.totals.busy += self.time_of(bytes);
+    /// What kept it busy for its time at some time from `from` to `to`.
+    fn count(&mut self, bytes: f64, (from, to): (SimTime, SimTime)) {
+        let busy = self.time_of(bytes);
+        self.totals.busy += busy;
         self.totals.bytes += bytes;
+        let amounts = Amounts { busy_s: busy.as_secs_f64(), bytes, ..Amounts::default() };
+        self.series.add(from, to, self.width, &amounts);
     }
 
     /// What ranks exchange in a step, whose price holds the time for it.
-    pub fn count_collectives(&mut self, bytes: f64) {
-        self.collectives_s += bytes / self.bytes_per_s;
+    pub fn count_collectives(&mut self, bytes: f64, (from, to): (SimTime, SimTime)) {
+        let busy_s = bytes / self.bytes_per_s;
+        self.collectives_s += busy_s;
         self.totals.bytes += bytes;
+        self.series.add(from, to, self.width, &Amounts { busy_s, bytes, ..Amounts::default() });
     }
 
     /// What has crossed it, in the end.
@@ -53,8 +66,9 @@ pub fn send_whole(links: &mut [Link], path: &[LinkIndex], start: SimTime, bytes:
     let mut at = start;
     for &index in path {
         let link = &mut links[index as usize];
-        link.busy_until = at.max(link.busy_until) + link.time_of(bytes);
-        link.count(bytes);
+        let start = at.max(link.busy_until);
+        link.busy_until = start + link.time_of(bytes);
+        link.count(bytes, (start, link.busy_until));
         link.totals.transfers += 1;
         at = link.busy_until + link.latency;
     }
@@ -70,7 +84,7 @@ pub fn send_through(links: &mut [Link], path: &[LinkIndex], start: SimTime, byte
         let link = &mut links[index as usize];
         let span = link.time_of(bytes);
         link.busy_until = start + span;
-        link.count(bytes);
+        link.count(bytes, (start, link.busy_until));
         link.totals.transfers += 1;
         slowest = slowest.max(span);
         latency += link.latency;
@@ -78,9 +92,16 @@ pub fn send_through(links: &mut [Link], path: &[LinkIndex], start: SimTime, byte
     start + slowest + latency
 }
 
-/// Sends one step's streamed tokens over a path at `end`, on the engine's own lane; when they are received.
-pub fn send_flow(links: &mut [Link], path: &[LinkIndex], lane_free: &mut SimTime, end: SimTime, bytes: f64) -> SimTime {
-    let start = end.max(*lane_free);
+/// Sends the streamed tokens of `step`, from its start to its end, over a path on the engine's own lane; when they are received. In the
+/// time series they count while the step runs.
+pub fn send_flow(
+    links: &mut [Link],
+    path: &[LinkIndex],
+    lane_free: &mut SimTime,
+    step: (SimTime, SimTime),
+    bytes: f64,
+) -> SimTime {
+    let start = step.1.max(*lane_free);
     let mut received = start;
     let mut slowest = SimTime::ZERO;
     for &index in path {
@@ -88,7 +109,7 @@ pub fn send_flow(links: &mut [Link], path: &[LinkIndex], lane_free: &mut SimTime
         let span = link.time_of(bytes);
         received = received + span + link.latency;
         slowest = slowest.max(span);
-        link.count(bytes);
+        link.count(bytes, step);
     }
     *lane_free = start + slowest;
     received

@@ -17,7 +17,7 @@ pub mod cases;
 mod completion;
 pub mod coverage;
 mod engine;
-mod hand_worked;
+pub mod hand_worked;
 mod hand_worked_pools;
 mod intake;
 mod kv;
@@ -59,8 +59,10 @@ pub struct NaiveOutcome {
     pub gpus: Vec<GpuTotals>,
     /// Per link.
     pub links: Vec<LinkTotals>,
-    /// The time series of engines and GPUs; a GPU that engines share has a row for each of them.
+    /// The time series; a GPU that engines share has a row for each of them.
     pub rows: Vec<IntervalRow>,
+    /// The number of the last interval in which each link carries something, perhaps beyond the end.
+    pub last_intervals: Vec<u64>,
     /// Why it stopped.
     pub stop: Stop,
     /// When it stopped.
@@ -107,7 +109,7 @@ impl<'a> World<'a> {
             decode_router: NaiveRouter::of_handovers(scenario),
             engines: scenario.engines.iter().map(|engine| Engine::new(engine, scenario)).collect(),
             gpus: vec![GpuTotals::default(); scenario.gpus.len()],
-            links: scenario.links.iter().map(Link::new).collect(),
+            links: scenario.links.iter().map(|link| Link::new(link, scenario.series_interval)).collect(),
             next_open: source.next_request(),
             source,
             follow_ups: Vec::new(),

@@ -1,5 +1,5 @@
 //! The time series, a step at a time: what happened in a step counts in the intervals in which it ran, in proportion to
-//! time. Of engines and of their GPUs; a link's rows are held to its totals.
+//! time; what crosses a link on its own counts while it does.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use oracle_components::record::{IntervalRow, Subject};
 use oracle_components::scenario::Scenario;
 use oracle_systems::costing::peak_flops;
 
-/// What happened in a step of an engine, or in an interval.
+/// What happened in a step of an engine, or on a link, or in an interval.
 #[derive(Clone, Copy, Default)]
 pub struct Amounts {
     /// Sequences that ran × seconds.
@@ -25,11 +25,11 @@ pub struct Amounts {
     pub output_tokens: f64,
     /// Preemptions.
     pub preemptions: f64,
-    /// Seconds of steps.
+    /// Seconds of steps, or of a link's work.
     pub busy_s: f64,
     /// FLOPs of each GPU.
     pub flops: f64,
-    /// Bytes in each GPU's memory.
+    /// Bytes in each GPU's memory, or over a link.
     pub bytes: f64,
 }
 
@@ -48,18 +48,27 @@ impl Amounts {
     }
 }
 
-/// An engine's intervals, by their numbers.
+/// The intervals of an engine or a link, by their numbers.
 #[derive(Default)]
 pub struct Series(BTreeMap<u64, Amounts>);
 
 impl Series {
     /// Adds what happened from `from` to `to`.
     pub fn add(&mut self, from: SimTime, to: SimTime, width: SimTime, amounts: &Amounts) {
+        if from == to {
+            self.0.entry(from.0 / width.0).or_default().add(amounts, 1.0);
+            return;
+        }
         for number in from.0 / width.0..=(to.0 - 1) / width.0 {
             let (start, end) = (number * width.0, (number + 1) * width.0);
             let within = to.0.min(end) - from.0.max(start);
             self.0.entry(number).or_default().add(amounts, within as f64 / (to.0 - from.0) as f64);
         }
+    }
+
+    /// The number of the last interval that holds something.
+    pub fn last(&self) -> u64 {
+        self.0.last_key_value().map_or(0, |(&number, _)| number)
     }
 
     /// The rows of engine `index` and its GPUs if the simulation ended at `end`.
@@ -91,6 +100,21 @@ impl Series {
                     bytes: Some(amounts.bytes),
                     ..IntervalRow::new(Subject::Gpu(gpu), start, length, busy)
                 });
+            }
+        }
+        rows
+    }
+
+    /// The rows of link `index` if the simulation ended at `end`. An interval that nothing crossed it in has none.
+    pub fn rows_of_link(&self, index: u32, width: SimTime, end: SimTime) -> Vec<IntervalRow> {
+        let mut rows = Vec::new();
+        for (number, amounts) in &self.0 {
+            let start = SimTime(number * width.0);
+            if amounts.bytes > 0.0 && start < end {
+                let length = (start + width).min(end) - start;
+                let busy = amounts.busy_s / length.as_secs_f64();
+                let row = IntervalRow::new(Subject::Link(index), start, length, busy);
+                rows.push(IntervalRow { bytes: Some(amounts.bytes), ..row });
             }
         }
         rows

@@ -89,7 +89,7 @@ impl World<'_> {
             }
             let bytes = streamed as f64 * spec.response_bytes_per_token;
             let lane = &mut engine.lane_free;
-            received = send_flow(&mut self.links, &spec.egress, lane, step.end, bytes);
+            received = send_flow(&mut self.links, &spec.egress, lane, (step.start, step.end), bytes);
         }
         for at in emitters {
             let sequence = &mut engine.running[at];
@@ -122,7 +122,7 @@ impl World<'_> {
         let exchanges = experts.map(|hop| (hop, work.exchange_bytes));
         for (path, bytes) in hops.chain(sends).chain(exchanges) {
             for &link in path {
-                self.links[link as usize].count_collectives(bytes);
+                self.links[link as usize].count_collectives(bytes, (step.start, step.end));
             }
         }
     }

@@ -57,7 +57,11 @@ impl World<'_> {
             self.coverage.note_times("cached block evicted", counts.evicted);
         }
         let engines = self.engines.iter().enumerate();
-        let rows = engines.flat_map(|(index, engine)| engine.series.rows(self.scenario, index, end)).collect();
+        let rows = engines.flat_map(|(index, engine)| engine.series.rows(self.scenario, index, end));
+        let links = self.links.iter().zip(0..);
+        let width = self.scenario.series_interval;
+        let rows = rows.chain(links.flat_map(|(link, index)| link.series.rows_of_link(index, width, end))).collect();
+        let last_intervals = self.links.iter().map(|link| link.series.last()).collect();
         NaiveOutcome {
             records: self.records,
             gaps: self.gaps,
@@ -65,6 +69,7 @@ impl World<'_> {
             gpus: self.gpus,
             links: self.links.into_iter().map(Link::into_totals).collect(),
             rows,
+            last_intervals,
             stop,
             end,
             coverage: self.coverage,
