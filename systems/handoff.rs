@@ -18,7 +18,7 @@ use crate::memory::kv_bytes_per_token;
 use crate::routing::Router;
 use crate::scheduling::load_blocks;
 use crate::transfer::Network;
-use crate::world::Hub;
+use crate::world::Shared;
 
 /// What an engine does at an instant, others see this much later at the earliest.
 const NEXT_INSTANT: SimTime = SimTime(1);
@@ -46,19 +46,19 @@ impl Pools {
 
 /// Hands over what the engines that are due have for each other.
 pub fn hand_over(mut desk: Desk) {
-    for position in 0..desk.hub.timeline.due.len() {
+    for position in 0..desk.shared.timeline.due.len() {
         desk.book_loads(position);
     }
-    for position in 0..desk.hub.timeline.due.len() {
+    for position in 0..desk.shared.timeline.due.len() {
         desk.hand_over_computed(position);
     }
-    desk.hub.doors.hand_over_rows();
+    desk.shared.doors.hand_over_rows();
 }
 
 /// What a handover touches.
 #[derive(SystemParam)]
 pub struct Desk<'w, 's> {
-    hub: ResMut<'w, Hub>,
+    shared: ResMut<'w, Shared>,
     pools: ResMut<'w, Pools>,
     engines: Query<'w, 's, (ArrivalParts, &'static mut Remote)>,
     sequences: Query<'w, 's, &'static mut Sequence>,
@@ -69,8 +69,8 @@ pub struct Desk<'w, 's> {
 impl Desk<'_, '_> {
     /// Books the loads that a decode engine has started, and ends the holds of what it will load or has given up.
     fn book_loads(&mut self, position: usize) {
-        let (now, decode) = self.hub.timeline.due[position];
-        let entity = self.hub.timeline.engines[decode as usize];
+        let (now, decode) = self.shared.timeline.due[position];
+        let entity = self.shared.timeline.engines[decode as usize];
         let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };
         let given_up = std::mem::take(&mut remote.given_up);
         let started = std::mem::take(&mut remote.started);
@@ -85,7 +85,7 @@ impl Desk<'_, '_> {
 
     /// Sends a KV cache on its way: when all of it is there.
     fn load(&mut self, entity: Entity, decode: EngineIndex, now: SimTime) -> SimTime {
-        let Hub { timeline, doors, links, .. } = &mut *self.hub;
+        let Shared { timeline, doors, links, .. } = &mut *self.shared;
         let engine = timeline.engines[decode as usize];
         let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a decode engine has loads");
         let mut sequence = self.sequences.get_mut(entity).expect("a loading sequence lives");
@@ -108,24 +108,24 @@ impl Desk<'_, '_> {
         let sequence = self.sequences.get(entity).expect("it has ended no earlier than now");
         let prefill = sequence.prefill.as_ref().expect("its prompt was computed elsewhere").engine;
         let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-        let engine = self.hub.timeline.engines[prefill as usize];
+        let engine = self.shared.timeline.engines[prefill as usize];
         let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a prefill engine holds");
         let scheduler = &parts.engine.scheduler;
         let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
         let (prefix, tail_key) = (names.segments.to_vec(), names.tail_key);
         remote.holds.insert((until, sequence.id), Hold { tokens: sequence.prompt_tokens, prefix, tail_key });
-        parts.look_up_at(prefill, until, until, &mut self.hub.timeline);
+        parts.look_up_at(prefill, until, until, &mut self.shared.timeline);
     }
 
     /// Sends the requests whose prompts a prefill engine has computed to decode engines.
     fn hand_over_computed(&mut self, position: usize) {
-        let (now, prefill) = self.hub.timeline.due[position];
-        let entity = self.hub.timeline.engines[prefill as usize];
+        let (now, prefill) = self.shared.timeline.due[position];
+        let entity = self.shared.timeline.engines[prefill as usize];
         let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };
         for (_, entity) in std::mem::take(&mut remote.computed) {
             let mut sequence = self.sequences.get_mut(entity).expect("a computed sequence lives");
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-            let Hub { timeline, doors, dispatch, links, .. } = &mut *self.hub;
+            let Shared { timeline, doors, dispatch, links, .. } = &mut *self.shared;
             let dispatch = dispatch.as_mut().expect("pools are where requests arrive");
             let decode = self.pools.router.route(&request.spec, &timeline.loads, now);
             timeline.loads[prefill as usize] -= 1;

@@ -15,7 +15,7 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use crate::transfer::Network;
 use crate::world::calendar::{advance, advance_within_window, next_arrival, next_boundary};
-use crate::world::{Dispatch, Doors, Entrance, Hub};
+use crate::world::{Dispatch, Doors, Entrance, Shared};
 
 pub use wake::ArrivalParts;
 
@@ -42,49 +42,49 @@ pub struct Reception<'w, 's> {
 }
 
 /// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
-pub fn arrive(mut hub: ResMut<Hub>, mut network: Network, mut reception: Reception) {
-    let hub = &mut *hub;
-    hub.timeline.due.clear();
-    match hub.timeline.coupling {
+pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: Reception) {
+    let shared = &mut *shared;
+    shared.timeline.due.clear();
+    match shared.timeline.coupling {
         Coupling::Tight => {
             let mut arrivals = 0;
-            while arrivals < TICK_ARRIVALS && next_arrival(&hub.timeline) <= next_boundary(&mut hub.timeline) {
-                match next_through_the_gate(hub, &mut network) {
+            while arrivals < TICK_ARRIVALS && next_arrival(&shared.timeline) <= next_boundary(&mut shared.timeline) {
+                match next_through_the_gate(shared, &mut network) {
                     Arrival::None => break,
                     Arrival::Refused => {}
-                    Arrival::Routed(routed) => reception.take_in(routed, hub),
+                    Arrival::Routed(routed) => reception.take_in(routed, shared),
                 }
                 arrivals += 1;
             }
-            let boundary = next_boundary(&mut hub.timeline);
-            if boundary < next_arrival(&hub.timeline) {
-                advance(&mut hub.timeline);
+            let boundary = next_boundary(&mut shared.timeline);
+            if boundary < next_arrival(&shared.timeline) {
+                advance(&mut shared.timeline);
             }
-            if hub.timeline.due.is_empty() {
-                let next = next_arrival(&hub.timeline).min(next_boundary(&mut hub.timeline));
-                hub.timeline.stopped = next == SimTime::NEVER || next > hub.timeline.horizon;
+            if shared.timeline.due.is_empty() {
+                let next = next_arrival(&shared.timeline).min(next_boundary(&mut shared.timeline));
+                shared.timeline.stopped = next == SimTime::NEVER || next > shared.timeline.horizon;
             }
         }
         Coupling::Loose => {
-            let mut feed = std::mem::take(&mut hub.feed);
-            hub.timeline.next_id += feed.len() as u64;
-            feed.drain(..).for_each(|routed| reception.take_in(routed, hub));
-            hub.feed = feed;
-            advance_within_window(&mut hub.timeline);
-            hub.timeline.stopped = hub.timeline.due.is_empty();
+            let mut feed = std::mem::take(&mut shared.feed);
+            shared.timeline.next_id += feed.len() as u64;
+            feed.drain(..).for_each(|routed| reception.take_in(routed, shared));
+            shared.feed = feed;
+            advance_within_window(&mut shared.timeline);
+            shared.timeline.stopped = shared.timeline.due.is_empty();
         }
     }
 }
 
 /// Numbers and routes the next request, if there is one before the horizon, and sends its prompt on its way.
-pub fn next_through_the_gate(hub: &mut Hub, network: &mut Network) -> Arrival {
-    let at = next_arrival(&hub.timeline);
-    if at == SimTime::NEVER || at > hub.timeline.horizon {
+pub fn next_through_the_gate(shared: &mut Shared, network: &mut Network) -> Arrival {
+    let at = next_arrival(&shared.timeline);
+    if at == SimTime::NEVER || at > shared.timeline.horizon {
         return Arrival::None;
     }
-    hub.timeline.last_arrival = at;
-    hub.timeline.now = hub.timeline.now.max(at);
-    let Hub { timeline, doors, dispatch, links, .. } = hub;
+    shared.timeline.last_arrival = at;
+    shared.timeline.now = shared.timeline.now.max(at);
+    let Shared { timeline, doors, dispatch, links, .. } = shared;
     let Dispatch { router, entrances, prompt_bytes_per_token } =
         dispatch.as_mut().expect("requests arrive where they are dispatched");
     let spec = take_next(timeline, doors);
@@ -97,7 +97,7 @@ pub fn next_through_the_gate(hub: &mut Hub, network: &mut Network) -> Arrival {
     let target_tokens = spec.output_tokens.min(limits.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
     if let Some(reason) = refusal(&spec, target_tokens, limits) {
         let end = End { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
-        hub.refuse(id, &spec, engine, end);
+        shared.refuse(id, &spec, engine, end);
         return Arrival::Refused;
     }
     Arrival::Routed(Routed { request: Request { id, spec, engine, delivered }, target_tokens })
@@ -105,23 +105,23 @@ pub fn next_through_the_gate(hub: &mut Hub, network: &mut Network) -> Arrival {
 
 impl Reception<'_, '_> {
     /// Takes in a request that is on its way to an engine of this world.
-    fn take_in(&mut self, routed: Routed, hub: &mut Hub) {
+    fn take_in(&mut self, routed: Routed, shared: &mut Shared) {
         let Routed { request, target_tokens } = routed;
         let delivered = request.delivered;
-        let index = request.engine - hub.timeline.first_engine;
-        let entity = hub.timeline.engines[index as usize];
-        hub.timeline.loads[index as usize] += 1;
+        let index = request.engine - shared.timeline.first_engine;
+        let entity = shared.timeline.engines[index as usize];
+        shared.timeline.loads[index as usize] += 1;
         let sequence = new_sequence(&request, target_tokens);
         let deadline = sequence.deadline;
         let sequence = settle_in(
             request,
             sequence,
-            &mut hub.vacant,
+            &mut shared.vacant,
             (&mut self.requests, &mut self.sequences),
             &mut self.commands,
         );
         let mut parts = self.engines.get_mut(entity).expect("engines live as long as the world");
-        parts.send(index, sequence, (delivered, deadline), &mut hub.timeline);
+        parts.send(index, sequence, (delivered, deadline), &mut shared.timeline);
     }
 }
 

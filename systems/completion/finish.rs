@@ -11,9 +11,9 @@ use oracle_components::resources::{Coupling, FollowUp, Timeline};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
-use crate::world::{Dispatch, Doors, Hub, Place};
+use crate::world::{Dispatch, Doors, Place, Shared};
 
-impl Hub {
+impl Shared {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
     /// blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {

@@ -11,27 +11,27 @@ use oracle_components::request::Request;
 use oracle_components::sequence::Sequence;
 use oracle_components::work::Brought;
 
-use crate::world::Hub;
+use crate::world::Shared;
 
 pub use finish::record_of;
 
 /// Ends the requests that the engines that are due have brought to an end.
 pub fn complete(
-    mut hub: ResMut<Hub>,
+    mut shared: ResMut<Shared>,
     mut engines: Query<&mut Brought>,
     sequences: Query<&Sequence>,
     requests: Query<&Request>,
 ) {
-    let hub = &mut *hub;
-    for position in 0..hub.timeline.due.len() {
-        let (at, index) = hub.timeline.due[position];
-        let engine = hub.timeline.engines[index as usize];
+    let shared = &mut *shared;
+    for position in 0..shared.timeline.due.len() {
+        let (at, index) = shared.timeline.due[position];
+        let engine = shared.timeline.engines[index as usize];
         let mut brought = engines.get_mut(engine).expect("engines live as long as the world");
         for (entity, end) in brought.ended.drain(..) {
             let sequence = sequences.get(entity).expect("vacant only when it is complete");
             let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-            hub.end_sequence(entity, sequence, request, end, at);
+            shared.end_sequence(entity, sequence, request, end, at);
         }
     }
-    hub.doors.hand_over_rows();
+    shared.doors.hand_over_rows();
 }

@@ -11,7 +11,7 @@ use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Epoch, EpochCuts};
 
-use crate::world::Hub;
+use crate::world::Shared;
 use crate::world::calendar::{next_arrival, wake_at};
 
 use run_ahead::{CostingParts, next_event, run_ahead};
@@ -24,8 +24,8 @@ const MOST_STEPS_BETWEEN_CUTS: usize = 7;
 const LAST_HORIZON_STEPS: usize = 4096;
 
 /// Prices the batches that were formed in this tick.
-pub fn cost_steps(mut hub: ResMut<Hub>, mut engines: Query<CostingParts>) {
-    let timeline = &mut hub.timeline;
+pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) {
+    let timeline = &mut shared.timeline;
     // With one engine the next arrival is its own, so running ahead of it would be in vain.
     let next_delivery = if timeline.engines.len() == 1 { next_arrival(timeline) } else { SimTime::NEVER };
     for position in 0..timeline.due.len() {

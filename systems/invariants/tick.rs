@@ -2,7 +2,7 @@
 
 use super::about;
 use crate::kv;
-use crate::world::Hub;
+use crate::world::Shared;
 use bevy_ecs::prelude::{Component, Entity, World};
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, EngineLedger, Plan, Queues, Running, StepClock, Waiting};
@@ -31,7 +31,7 @@ impl Watch {
     /// # Panics
     /// If something does not hold.
     pub fn check(&mut self, world: &World) {
-        let timeline = &world.resource::<Hub>().timeline;
+        let timeline = &world.resource::<Shared>().timeline;
         assert!(timeline.last_arrival >= self.last_arrival, "arrivals go forwards");
         assert!(timeline.coupling == Coupling::Loose || timeline.now >= self.now, "time goes forwards");
         self.now = timeline.now;

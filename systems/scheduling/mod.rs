@@ -22,7 +22,7 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use crate::running;
 use crate::transfer::keep;
-use crate::world::{EngineParts, EngineView, Hub};
+use crate::world::{EngineParts, EngineView, Shared};
 
 pub use boundary::{Boundary, Candidate};
 pub use intake::seen_until;
@@ -37,13 +37,13 @@ pub use step_end::{Finished, end_steps};
 
 /// Ends the steps of the engines that are due, and forms their next batches.
 pub fn schedule_batches(
-    mut hub: ResMut<Hub>,
+    mut shared: ResMut<Shared>,
     mut engines: Query<(EngineParts, &mut EnginePolicy)>,
     mut sequences: Query<&'static mut Sequence>,
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    let Hub { timeline, doors, transfer_bell, completion_bell, handover_bell, .. } = &mut *hub;
+    let Shared { timeline, doors, transfer_bell, completion_bell, handover_bell, .. } = &mut *shared;
     for &(now, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
         let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");

@@ -2,7 +2,7 @@
 
 use super::shard::sink_of;
 use crate::ports::{RecordSink, SinkClosed};
-use crate::world::{Hub, Place};
+use crate::world::{Place, Shared};
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_components::work::Booking;
@@ -43,10 +43,10 @@ impl RecordSink for Output {
 
 impl Output {
     /// Takes what a world has left, and leaves it an empty output.
-    pub fn of(hub: &mut Hub, empty: Self) -> Self {
-        let mut output = std::mem::replace(sink_of::<Self>(&mut hub.doors), empty);
-        std::mem::swap(&mut output.places, &mut hub.doors.places);
-        std::mem::swap(&mut output.traffic, &mut hub.traffic);
+    pub fn of(shared: &mut Shared, empty: Self) -> Self {
+        let mut output = std::mem::replace(sink_of::<Self>(&mut shared.doors), empty);
+        std::mem::swap(&mut output.places, &mut shared.doors.places);
+        std::mem::swap(&mut output.traffic, &mut shared.traffic);
         output
     }
 

@@ -29,7 +29,7 @@ use crate::routing::Router;
 use crate::routing::{RoutingPolicy, Wants};
 use crate::scheduling::{BatchPolicy, shipped};
 use crate::world::calendar::beginning;
-use crate::world::{Dispatch, Doors, Hub};
+use crate::world::{Dispatch, Doors, Shared};
 
 /// Boundaries between two looks at the caller's wishes.
 const BOUNDARIES_BETWEEN_REPORTS: usize = 1024;
@@ -201,10 +201,10 @@ impl<K: RecordSink + 'static> Simulation<K> {
     }
 
     /// Where arrivals come in.
-    fn front(&self) -> &Hub {
+    fn front(&self) -> &Shared {
         match &self.machine {
             Machine::Parts(..) => unreachable!("it has been built"),
-            Machine::Tight(shard) => shard.hub(),
+            Machine::Tight(shard) => shard.shared(),
             Machine::Loose(loose) => loose.front(),
         }
     }
@@ -216,7 +216,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
 
     /// The last boundary or completion.
     fn end(&self) -> SimTime {
-        let shards = self.shards().iter().map(|shard| shard.latest().max(shard.hub().timeline.last_completion));
+        let shards = self.shards().iter().map(|shard| shard.latest().max(shard.shared().timeline.last_completion));
         shards.fold(self.front().timeline.last_completion, SimTime::max)
     }
 
@@ -224,7 +224,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     fn is_drained(&self) -> bool {
         let timeline = &self.front().timeline;
         let none_to_come = timeline.next_request.is_none() && timeline.follow_ups.is_empty();
-        none_to_come && self.shards().iter().all(|shard| shard.hub().timeline.loads.iter().all(|&load| load == 0))
+        none_to_come && self.shards().iter().all(|shard| shard.shared().timeline.loads.iter().all(|&load| load == 0))
     }
 
     /// The totals, once everything has ended.
@@ -236,9 +236,9 @@ impl<K: RecordSink + 'static> Simulation<K> {
         let (links, ended): (Vec<LinkTotals>, _) = match &self.machine {
             Machine::Parts(..) => unreachable!("it has run"),
             Machine::Tight(shard) => {
-                let links = shard.hub().links.iter();
+                let links = shard.shared().links.iter();
                 let totals = links.filter_map(|&link| Some(shard.world.get::<Link>(link)?.totals.clone()));
-                (totals.collect(), shard.hub().timeline.ended)
+                (totals.collect(), shard.shared().timeline.ended)
             }
             Machine::Loose(loose) => (loose.link_totals(), loose.ended()),
         };
@@ -259,10 +259,10 @@ fn tight(
     let engines = 0..scenario.engines.len();
     let first = source.next_request();
     let timeline = beginning(Coupling::Tight, scenario, engines.clone(), first);
-    let hub = Hub { dispatch: Some(dispatch), ..Hub::new(timeline, Doors::new(source, sink)) };
-    let mut shard = Shard::new(blueprint, engines, hub);
+    let shared = Shared { dispatch: Some(dispatch), ..Shared::new(timeline, Doors::new(source, sink)) };
+    let mut shard = Shard::new(blueprint, engines, shared);
     let links = spawn_links(&mut shard.world, scenario);
-    shard.hub_mut().links = links;
+    shard.shared_mut().links = links;
     shard
 }
 
@@ -271,16 +271,16 @@ fn tight(
 fn run_tight(shard: &mut Shard, go_on: &mut impl FnMut(SimTime, u64, bool) -> bool) {
     let (mut since_report, mut cut_short) = (0, false);
     while shard.tick() {
-        let hub = shard.hub();
-        since_report += hub.timeline.due.len().max(1);
+        let shared = shard.shared();
+        since_report += shared.timeline.due.len().max(1);
         if since_report < BOUNDARIES_BETWEEN_REPORTS || cut_short {
             continue;
         }
         since_report = 0;
-        if !go_on(hub.timeline.now, hub.timeline.ended.iter().sum(), hub.doors.closed) {
+        if !go_on(shared.timeline.now, shared.timeline.ended.iter().sum(), shared.doors.closed) {
             cut_short = true;
             let latest = shard.latest();
-            let timeline = &mut shard.hub_mut().timeline;
+            let timeline = &mut shard.shared_mut().timeline;
             timeline.horizon = timeline.horizon.min(latest.max(timeline.last_arrival));
         }
     }

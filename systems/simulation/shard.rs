@@ -28,7 +28,7 @@ use crate::invariants::Watch;
 use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
 use crate::transfer::transfer;
-use crate::world::{Doors, Hub};
+use crate::world::{Doors, Shared};
 
 /// The schedule of a tick.
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,18 +65,18 @@ pub struct Shard {
 
 impl Shard {
     /// A world with some engines of a scenario.
-    pub fn new(blueprint: &Blueprint, engines: Range<usize>, mut hub: Hub) -> Self {
+    pub fn new(blueprint: &Blueprint, engines: Range<usize>, mut shared: Shared) -> Self {
         let mut world = World::new();
-        let mut bells = vec![hub.transfer_bell.clone(), hub.completion_bell.clone()];
+        let mut bells = vec![shared.transfer_bell.clone(), shared.completion_bell.clone()];
         let pools = Pools::of(&blueprint.scenario);
         let mut schedule = tick(pools.is_some());
         if let Some(pools) = pools {
-            bells.push(hub.handover_bell.clone());
+            bells.push(shared.handover_bell.clone());
             world.insert_resource(pools);
         }
         let (engines, gpus) = spawn_engines(&mut world, blueprint, engines);
-        hub.timeline.engines = engines;
-        world.insert_resource(hub);
+        shared.timeline.engines = engines;
+        world.insert_resource(shared);
         let stopwatch = blueprint.profiled.then(Stopwatch::default);
         schedule.set_executor(InOrder { bells, stopwatch: stopwatch.clone() });
         Self { world, schedule, stopwatch, gpus, ticks: 0, watch: Watch::default() }
@@ -90,14 +90,14 @@ impl Shard {
         if cfg!(debug_assertions) {
             self.watch.check(&self.world);
         }
-        !self.hub().timeline.stopped
+        !self.shared().timeline.stopped
     }
 
     /// Takes in what arrives up to `until`, and brings all engines there.
     pub fn run_window(&mut self, until: SimTime) {
-        let hub = self.hub_mut();
-        hub.timeline.window = until;
-        let nothing_to_do = hub.feed.is_empty() && hub.timeline.wakes.iter().all(|&wake| wake > until);
+        let shared = self.shared_mut();
+        shared.timeline.window = until;
+        let nothing_to_do = shared.feed.is_empty() && shared.timeline.wakes.iter().all(|&wake| wake > until);
         if !nothing_to_do {
             while self.tick() {}
         }
@@ -105,22 +105,22 @@ impl Shard {
 
     /// Puts a request among those that arrive in the next window.
     pub fn feed(&mut self, routed: Routed) {
-        self.hub_mut().feed.push(routed);
+        self.shared_mut().feed.push(routed);
     }
 
     /// What the world shares.
-    pub fn hub(&self) -> &Hub {
-        self.world.resource::<Hub>()
+    pub fn shared(&self) -> &Shared {
+        self.world.resource::<Shared>()
     }
 
     /// What the world shares.
-    pub fn hub_mut(&mut self) -> &mut Hub {
-        self.world.resource_mut::<Hub>().into_inner()
+    pub fn shared_mut(&mut self) -> &mut Shared {
+        self.world.resource_mut::<Shared>().into_inner()
     }
 
     /// How far the engine that is furthest has come.
     pub fn latest(&self) -> SimTime {
-        let engines = self.hub().timeline.engines.iter();
+        let engines = self.shared().timeline.engines.iter();
         let clocks = engines.filter_map(|&engine| self.world.get::<StepClock>(engine));
         clocks.map(|clock| clock.boundary).fold(SimTime::ZERO, SimTime::max)
     }
@@ -132,7 +132,7 @@ impl Shard {
 
     /// The totals of its engines.
     pub fn engine_totals(&self) -> impl Iterator<Item = EngineTotals> {
-        self.hub().timeline.engines.iter().map(|&engine| {
+        self.shared().timeline.engines.iter().map(|&engine| {
             let pool = self.world.get::<KvPool>(engine).expect("engines live as long as the world");
             let ledger = self.world.get::<EngineLedger>(engine).expect("engines live as long as the world");
             EngineTotals {
@@ -152,7 +152,7 @@ impl Shard {
 
     /// The sink.
     pub fn into_sink(mut self) -> Box<dyn RecordSink> {
-        self.world.remove_resource::<Hub>().expect("the hub is a resource of the world").doors.sink
+        self.world.remove_resource::<Shared>().expect("the shared state is a resource of the world").doors.sink
     }
 
     /// How long each phase has taken; empty if nobody asked for it.

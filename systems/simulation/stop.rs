@@ -12,7 +12,7 @@ use crate::kv;
 use crate::running::blocks_needed;
 use crate::scheduling::{Departure, Finished, end_steps, leave, seen_until};
 use crate::transfer::{Network, book};
-use crate::world::{EngineParts, Hub};
+use crate::world::{EngineParts, Shared};
 use oracle_components::hardware::Gpu;
 
 /// Ends everything at `stop`: steps that are over by then, open intervals, and requests in flight. Links are apart.
@@ -23,9 +23,9 @@ pub fn stop_at(world: &mut World, stop: SimTime) {
 
 /// Books what is left of the traffic on the links of a world, and ends their intervals.
 pub fn stop_links_at(world: &mut World, stop: SimTime) {
-    let mut state = SystemState::<(ResMut<Hub>, Network)>::new(world);
-    let (mut hub, mut network) = state.get_mut(world).expect("the world has all of it");
-    let Hub { doors, links, traffic, .. } = &mut *hub;
+    let mut state = SystemState::<(ResMut<Shared>, Network)>::new(world);
+    let (mut shared, mut network) = state.get_mut(world).expect("the world has all of it");
+    let Shared { doors, links, traffic, .. } = &mut *shared;
     network.book(traffic, links, &mut doors.rows);
     network.flush(stop, &mut doors.rows);
     doors.hand_over_rows();
@@ -33,9 +33,10 @@ pub fn stop_links_at(world: &mut World, stop: SimTime) {
 
 /// Ends the steps that are over by `stop`.
 fn end_all_steps(world: &mut World, stop: SimTime) {
-    let mut state = SystemState::<(ResMut<Hub>, Query<EngineParts>, Query<&mut Sequence>, Query<&mut Gpu>)>::new(world);
-    let (mut hub, mut engines, mut sequences, mut gpus) = state.get_mut(world).expect("the world has all of it");
-    let Hub { timeline, doors, traffic, .. } = &mut *hub;
+    let mut state =
+        SystemState::<(ResMut<Shared>, Query<EngineParts>, Query<&mut Sequence>, Query<&mut Gpu>)>::new(world);
+    let (mut shared, mut engines, mut sequences, mut gpus) = state.get_mut(world).expect("the world has all of it");
+    let Shared { timeline, doors, traffic, .. } = &mut *shared;
     for &entity in &timeline.engines {
         let mut parts = engines.get_mut(entity).expect("engines live as long as the world").open();
         let planned = parts.epoch.steps;
@@ -63,15 +64,17 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
 /// Ends the requests in flight at `stop`, by their numbers.
 fn end_all_requests(world: &mut World, stop: SimTime) {
     let mut state =
-        SystemState::<(ResMut<Hub>, Query<EngineParts>, Query<(Entity, &mut Sequence)>, Query<&Request>)>::new(world);
-    let (mut hub, mut engines, mut sequences, requests) = state.get_mut(world).expect("the world has all of it");
+        SystemState::<(ResMut<Shared>, Query<EngineParts>, Query<(Entity, &mut Sequence)>, Query<&Request>)>::new(
+            world,
+        );
+    let (mut shared, mut engines, mut sequences, requests) = state.get_mut(world).expect("the world has all of it");
     let alive = sequences.iter().filter(|(_, sequence)| sequence.phase != Phase::Ended);
     let mut in_flight: Vec<_> = alive.map(|(entity, sequence)| (sequence.id, entity)).collect();
     in_flight.sort_unstable();
     let none_in_flight = in_flight.is_empty();
     for (_, entity) in in_flight {
         let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
-        let engine = hub.timeline.engines[(sequence.engine - hub.timeline.first_engine) as usize];
+        let engine = shared.timeline.engines[(sequence.engine - shared.timeline.first_engine) as usize];
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         let waiting = matches!(sequence.phase, Phase::Waiting | Phase::Loading);
         if !waiting {
@@ -86,11 +89,11 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         };
         let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
-        hub.write_last(record);
+        shared.write_last(record);
     }
     debug_assert_eq!(
-        hub.timeline.ended.iter().sum::<u64>(),
-        hub.timeline.next_id,
+        shared.timeline.ended.iter().sum::<u64>(),
+        shared.timeline.next_id,
         "every request that arrived has ended, once"
     );
     for mut parts in &mut engines {

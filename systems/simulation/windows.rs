@@ -26,7 +26,7 @@ use crate::ports::{RecordSink, RequestSource};
 use crate::series::OPEN_INTERVALS;
 use crate::transfer::Network;
 use crate::world::calendar::{beginning, next_arrival};
-use crate::world::{Dispatch, Doors, Hub};
+use crate::world::{Dispatch, Doors, Shared};
 
 /// Most engines of a shard: few enough for their data to stay in a core's cache.
 const SHARD_ENGINES: usize = 32;
@@ -56,7 +56,7 @@ pub struct Loose {
 /// Where arrivals come in: the source, the router, and the links.
 struct Front {
     world: World,
-    state: SystemState<(ResMut<'static, Hub>, Network<'static, 'static>)>,
+    state: SystemState<(ResMut<'static, Shared>, Network<'static, 'static>)>,
     span: SimTime,
     most_arrivals: usize,
 }
@@ -95,7 +95,7 @@ impl Loose {
         let shard = |engines: Range<usize>| {
             let timeline = beginning(Coupling::Loose, scenario, engines.clone(), None);
             let doors = Doors::new(Box::new(Fed), Box::new(Output::default()));
-            Shard::new(blueprint, engines, Hub::new(timeline, doors))
+            Shard::new(blueprint, engines, Shared::new(timeline, doors))
         };
         let engines = scenario.engines.len();
         let shard_engines = engines.div_ceil(LEAST_SHARDS).clamp(1, SHARD_ENGINES);
@@ -126,7 +126,7 @@ impl Loose {
             prepared = next;
             self.take_outputs();
             self.outputs.push(output);
-            let now = until.min(self.latest().max(self.front.hub().timeline.last_arrival));
+            let now = until.min(self.latest().max(self.front.shared().timeline.last_arrival));
             if !cut_short && !go_on(now, self.ended().iter().sum(), self.closed) {
                 cut_short = true;
                 self.cut_short();
@@ -142,14 +142,14 @@ impl Loose {
         self.take_outputs();
         self.front.book_traffic(&self.outputs);
         stop_links_at(&mut self.front.world, stop);
-        self.outputs.push(Output::of(self.front.hub_mut(), Output::default()));
+        self.outputs.push(Output::of(self.front.shared_mut(), Output::default()));
         self.hand_over();
     }
 
     /// Takes what the shards have brought.
     fn take_outputs(&mut self) {
         let Self { shards, outputs, spares, .. } = self;
-        outputs.extend(shards.iter_mut().map(|shard| Output::of(shard.hub_mut(), spares.pop().unwrap_or_default())));
+        outputs.extend(shards.iter_mut().map(|shard| Output::of(shard.shared_mut(), spares.pop().unwrap_or_default())));
     }
 
     /// Hands over what there is.
@@ -160,9 +160,9 @@ impl Loose {
 
     /// The window of the next thing to happen, if anything is left to.
     fn next_window(&mut self) -> Option<Window> {
-        let wakes = self.shards.iter().flat_map(|shard| &shard.hub().timeline.wakes);
+        let wakes = self.shards.iter().flat_map(|shard| &shard.shared().timeline.wakes);
         let boundary = wakes.copied().min().unwrap_or(SimTime::NEVER);
-        let timeline = &self.front.hub().timeline;
+        let timeline = &self.front.shared().timeline;
         let first = next_arrival(timeline).min(boundary);
         (first != SimTime::NEVER && first <= timeline.horizon).then(|| self.front.window_from(first, Output::default()))
     }
@@ -177,10 +177,10 @@ impl Loose {
 
     /// Lets nothing happen beyond what the engine that is furthest has done and the last request that is in.
     fn cut_short(&mut self) {
-        let present = self.latest().max(self.front.hub().timeline.last_arrival);
-        let hubs = self.shards.iter_mut().map(Shard::hub_mut);
-        for hub in hubs.chain([self.front.hub_mut()]) {
-            hub.timeline.horizon = hub.timeline.horizon.min(present);
+        let present = self.latest().max(self.front.shared().timeline.last_arrival);
+        let of_worlds = self.shards.iter_mut().map(Shard::shared_mut);
+        for shared in of_worlds.chain([self.front.shared_mut()]) {
+            shared.timeline.horizon = shared.timeline.horizon.min(present);
         }
     }
 
@@ -191,13 +191,13 @@ impl Loose {
 
     /// Requests that ended, by status.
     pub fn ended(&self) -> [u64; 4] {
-        let hubs = self.shards.iter().map(Shard::hub).chain([self.front.hub()]);
-        hubs.fold([0; 4], |sum, hub| std::array::from_fn(|status| sum[status] + hub.timeline.ended[status]))
+        let of_worlds = self.shards.iter().map(Shard::shared).chain([self.front.shared()]);
+        of_worlds.fold([0; 4], |sum, shared| std::array::from_fn(|status| sum[status] + shared.timeline.ended[status]))
     }
 
     /// The front's view of what the worlds share.
-    pub fn front(&self) -> &Hub {
-        self.front.hub()
+    pub fn front(&self) -> &Shared {
+        self.front.shared()
     }
 
     /// The shards, in the order of their engines.
@@ -208,7 +208,7 @@ impl Loose {
     /// The totals of all links.
     pub fn link_totals(&self) -> Vec<LinkTotals> {
         let world = &self.front.world;
-        self.front.hub().links.iter().filter_map(|&link| Some(world.get::<Link>(link)?.totals.clone())).collect()
+        self.front.shared().links.iter().filter_map(|&link| Some(world.get::<Link>(link)?.totals.clone())).collect()
     }
 
     /// The sink.
@@ -224,24 +224,24 @@ impl Front {
         let first = source.next_request();
         let timeline = beginning(Coupling::Loose, scenario, 0..scenario.engines.len(), first);
         let doors = Doors::new(source, Box::new(Output::default()));
-        world.insert_resource(Hub { links, dispatch: Some(dispatch), ..Hub::new(timeline, doors) });
+        world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(timeline, doors) });
         let state = SystemState::new(&mut world);
         let span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
         let most_arrivals = WINDOW_ARRIVALS.max(scenario.engines.len() * WINDOW_ARRIVALS_AN_ENGINE);
         Self { world, state, span, most_arrivals }
     }
 
-    fn hub(&self) -> &Hub {
-        self.world.resource::<Hub>()
+    fn shared(&self) -> &Shared {
+        self.world.resource::<Shared>()
     }
 
-    fn hub_mut(&mut self) -> &mut Hub {
-        self.world.resource_mut::<Hub>().into_inner()
+    fn shared_mut(&mut self) -> &mut Shared {
+        self.world.resource_mut::<Shared>().into_inner()
     }
 
     /// The next window, if the next arrival follows soon enough on the end of the last for that to be known.
     fn window_after(&mut self, last: SimTime, empty: Output) -> Option<Window> {
-        let timeline = &self.hub().timeline;
+        let timeline = &self.shared().timeline;
         let next = next_arrival(timeline);
         let soon = next != SimTime::NEVER && next <= timeline.horizon.min(last.saturating_add(self.span));
         soon.then(|| self.window_from(next, empty))
@@ -250,17 +250,17 @@ impl Front {
     /// The window of arrivals from `first` on.
     fn window_from(&mut self, first: SimTime, empty: Output) -> Window {
         let last = first.saturating_add(self.span);
-        let (mut hub, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
-        let hub = &mut *hub;
+        let (mut shared, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
+        let shared = &mut *shared;
         let mut routed = Vec::new();
         let mut instant = SimTime::ZERO;
         let mut arrivals = 0;
         loop {
-            let next = next_arrival(&hub.timeline);
+            let next = next_arrival(&shared.timeline);
             if next > last || (arrivals >= self.most_arrivals && next != instant) {
                 break;
             }
-            match next_through_the_gate(hub, &mut network) {
+            match next_through_the_gate(shared, &mut network) {
                 Arrival::None => break,
                 Arrival::Refused => {}
                 Arrival::Routed(request) => routed.push(request),
@@ -269,16 +269,16 @@ impl Front {
             instant = next;
         }
         // Arrivals of an instant come before its boundaries.
-        let next = next_arrival(&hub.timeline);
+        let next = next_arrival(&shared.timeline);
         let until = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
-        hub.doors.hand_over_rows();
-        Window { until, routed, output: Output::of(hub, empty) }
+        shared.doors.hand_over_rows();
+        Window { until, routed, output: Output::of(shared, empty) }
     }
 
     /// Books what shards have sent over links.
     fn book_traffic(&mut self, outputs: &[Output]) {
-        let (mut hub, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
-        let Hub { doors, links, traffic, .. } = &mut *hub;
+        let (mut shared, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
+        let Shared { doors, links, traffic, .. } = &mut *shared;
         traffic.extend(outputs.iter().flat_map(|output| &output.traffic));
         // Stable, and in the order of engines at one instant.
         traffic.sort_by_key(|booking| booking.span.1);

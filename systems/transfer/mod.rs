@@ -14,7 +14,7 @@ use oracle_components::hardware::{EngineHardware, Gpu};
 use oracle_components::resources::Coupling;
 use oracle_components::work::Brought;
 
-use crate::world::Hub;
+use crate::world::Shared;
 
 pub use links::Network;
 pub use posting::{book, keep};
@@ -25,12 +25,12 @@ pub type TransferParts = (&'static Engine, &'static mut Brought, &'static Engine
 
 /// Carries what the steps that ended have sent.
 pub fn transfer(
-    mut hub: ResMut<Hub>,
+    mut shared: ResMut<Shared>,
     mut engines: Query<TransferParts>,
     mut gpus: Query<&mut Gpu>,
     mut network: Network,
 ) {
-    let Hub { timeline, doors, links, traffic, completion_bell, .. } = &mut *hub;
+    let Shared { timeline, doors, links, traffic, completion_bell, .. } = &mut *shared;
     for &(_, index) in &timeline.due {
         let entity = timeline.engines[index as usize];
         let (engine, mut brought, hardware, running) =

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// What the whole world shares. One resource, since each look-up costs a tick some nanoseconds.
 #[derive(Resource)]
-pub struct Hub {
+pub struct Shared {
     /// Time: what is due, what is to arrive.
     pub timeline: Timeline,
     /// Requests in, records out.
@@ -57,7 +57,7 @@ pub struct Doors {
 /// The place of a record among those of all engines.
 pub type Place = (SimTime, u64);
 
-impl Hub {
+impl Shared {
     /// A world in which nothing has happened yet.
     #[must_use]
     pub fn new(timeline: Timeline, doors: Doors) -> Self {
