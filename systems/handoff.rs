@@ -52,7 +52,7 @@ pub fn hand_over(mut desk: Desk) {
     for position in 0..desk.shared.timeline.due.len() {
         desk.hand_over_computed(position);
     }
-    desk.shared.doors.hand_over_rows();
+    desk.shared.ports.hand_over_rows();
 }
 
 /// What a handover touches.
@@ -85,7 +85,7 @@ impl Desk<'_, '_> {
 
     /// Sends a KV cache on its way: when all of it is there.
     fn load(&mut self, entity: Entity, decode: EngineIndex, now: SimTime) -> SimTime {
-        let Shared { timeline, doors, links, .. } = &mut *self.shared;
+        let Shared { timeline, ports, links, .. } = &mut *self.shared;
         let engine = timeline.engines[decode as usize];
         let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a decode engine has loads");
         let mut sequence = self.sequences.get_mut(entity).expect("a loading sequence lives");
@@ -95,7 +95,7 @@ impl Desk<'_, '_> {
         let prefill = sequence.prefill.as_mut().expect("its prompt was computed elsewhere");
         let flows = &self.pools.flows[&(prefill.engine, decode)];
         let bytes = tokens * self.pools.kv_bytes_per_token[decode as usize] / flows.len() as f64;
-        let arrivals = flows.iter().map(|path| self.network.send_through(path, links, bytes, now, &mut doors.rows));
+        let arrivals = flows.iter().map(|path| self.network.send_through(path, links, bytes, now, &mut ports.rows));
         let loaded = arrivals.fold(now + NEXT_INSTANT, SimTime::max);
         prefill.loaded = Some(loaded);
         remote.loading.insert((loaded, id), entity);
@@ -125,7 +125,7 @@ impl Desk<'_, '_> {
         for (_, entity) in std::mem::take(&mut remote.computed) {
             let mut sequence = self.sequences.get_mut(entity).expect("a computed sequence lives");
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-            let Shared { timeline, doors, dispatch, links, .. } = &mut *self.shared;
+            let Shared { timeline, ports, dispatch, links, .. } = &mut *self.shared;
             let dispatch = dispatch.as_mut().expect("pools are where requests arrive");
             let decode = self.pools.router.route(&request.spec, &timeline.loads, now);
             timeline.loads[prefill as usize] -= 1;
@@ -135,7 +135,7 @@ impl Desk<'_, '_> {
             let (mut parts, _) = self.engines.get_mut(engine).expect("a decode engine takes part");
             let bytes = f64::from(sequence.prompt_tokens) * dispatch.prompt_bytes_per_token;
             let delivered =
-                self.network.send(&dispatch.entrances[decode as usize].ingress, links, bytes, now, &mut doors.rows);
+                self.network.send(&dispatch.entrances[decode as usize].ingress, links, bytes, now, &mut ports.rows);
             let delivered = delivered.max(now + NEXT_INSTANT);
             sequence.engine = decode;
             sequence.phase = Phase::Waiting;

@@ -1,4 +1,4 @@
-//! The two doors of the engine: requests come in by a [`RequestSource`], records leave by a [`RecordSink`].
+//! The two ports of the engine: requests come in by a [`RequestSource`], records leave by a [`RecordSink`].
 
 use std::any::Any;
 

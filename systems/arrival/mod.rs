@@ -15,7 +15,7 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use crate::transfer::Network;
 use crate::world::calendar::{advance, advance_within_window, next_arrival, next_boundary};
-use crate::world::{Dispatch, Doors, Entrance, Shared};
+use crate::world::{Dispatch, Entrance, Ports, Shared};
 
 pub use wake::ArrivalParts;
 
@@ -84,16 +84,16 @@ pub fn next_through_the_gate(shared: &mut Shared, network: &mut Network) -> Arri
     }
     shared.timeline.last_arrival = at;
     shared.timeline.now = shared.timeline.now.max(at);
-    let Shared { timeline, doors, dispatch, links, .. } = shared;
+    let Shared { timeline, ports, dispatch, links, .. } = shared;
     let Dispatch { router, entrances, prompt_bytes_per_token } =
         dispatch.as_mut().expect("requests arrive where they are dispatched");
-    let spec = take_next(timeline, doors);
+    let spec = take_next(timeline, ports);
     let id = timeline.next_id;
     timeline.next_id += 1;
     let engine = router.route(&spec, &timeline.loads, spec.arrival);
     let Entrance { limits, refusal, ingress } = &entrances[engine as usize];
     let bytes = f64::from(spec.prompt_tokens) * *prompt_bytes_per_token;
-    let delivered = network.send(ingress, links, bytes, spec.arrival, &mut doors.rows);
+    let delivered = network.send(ingress, links, bytes, spec.arrival, &mut ports.rows);
     let target_tokens = spec.output_tokens.min(limits.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
     if let Some(reason) = refusal(&spec, target_tokens, limits) {
         let end = End { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
@@ -144,7 +144,7 @@ fn settle_in(
 }
 
 /// The next arrival: of the open-loop workload before a follow-up at the same time.
-fn take_next(timeline: &mut Timeline, doors: &mut Doors) -> RequestSpec {
+fn take_next(timeline: &mut Timeline, ports: &mut Ports) -> RequestSpec {
     let follow_up_first = match (&timeline.next_request, timeline.follow_ups.peek()) {
         (Some(next), Some(follow_up)) => follow_up.0.spec.arrival < next.arrival,
         (None, _) => true,
@@ -153,7 +153,7 @@ fn take_next(timeline: &mut Timeline, doors: &mut Doors) -> RequestSpec {
     if follow_up_first {
         return timeline.follow_ups.pop().expect("something arrives").0.spec;
     }
-    let following = doors.source.next_request();
+    let following = ports.source.next_request();
     std::mem::replace(&mut timeline.next_request, following).expect("something arrives")
 }
 

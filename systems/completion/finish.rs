@@ -11,42 +11,42 @@ use oracle_components::resources::{Coupling, FollowUp, Timeline};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
-use crate::world::{Dispatch, Doors, Place, Shared};
+use crate::world::{Dispatch, Place, Ports, Shared};
 
 impl Shared {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
     /// blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
-        let Self { timeline, doors, dispatch, vacant, .. } = self;
-        let record = write(timeline, doors, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
+        let Self { timeline, ports, dispatch, vacant, .. } = self;
+        let record = write(timeline, ports, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
         timeline.loads[(sequence.engine - timeline.first_engine) as usize] -= 1;
         tell_router(dispatch, &record, at);
-        let follow_up = doors.source.follow_up(&request.spec, &record);
+        let follow_up = ports.source.follow_up(&request.spec, &record);
         expect(timeline, follow_up);
         vacant.push(entity);
     }
 
     /// Ends a request that never got as far as having a sequence.
     pub fn refuse(&mut self, id: RequestId, spec: &RequestSpec, engine: EngineIndex, end: End) {
-        let Self { timeline, doors, dispatch, .. } = self;
+        let Self { timeline, ports, dispatch, .. } = self;
         let record = unserved(id, spec, engine, end.completion, end);
         // Arrivals of an instant come before its boundaries.
-        let record = write(timeline, doors, record, (spec.arrival, 0));
+        let record = write(timeline, ports, record, (spec.arrival, 0));
         tell_router(dispatch, &record, spec.arrival);
-        let follow_up = doors.source.follow_up(spec, &record);
+        let follow_up = ports.source.follow_up(spec, &record);
         expect(timeline, follow_up);
     }
 
     /// Writes the record of a request that the stop has ended, behind all others.
     pub fn write_last(&mut self, record: RequestRecord) {
         let place = (SimTime::NEVER, record.request);
-        write(&mut self.timeline, &mut self.doors, record, place);
+        write(&mut self.timeline, &mut self.ports, record, place);
     }
 }
 
 /// Writes a record; what would end after the horizon is incomplete at the horizon. `place` is its place in the order of
 /// records: the instant, then arrivals before engines by index.
-fn write(timeline: &mut Timeline, doors: &mut Doors, mut record: RequestRecord, place: Place) -> RequestRecord {
+fn write(timeline: &mut Timeline, ports: &mut Ports, mut record: RequestRecord, place: Place) -> RequestRecord {
     if record.completion > timeline.horizon {
         record.completion = timeline.horizon;
         record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
@@ -55,9 +55,9 @@ fn write(timeline: &mut Timeline, doors: &mut Doors, mut record: RequestRecord, 
     timeline.ended[record.status as usize] += 1;
     timeline.last_completion = timeline.last_completion.max(record.completion);
     if timeline.coupling == Coupling::Loose {
-        doors.places.push(place);
+        ports.places.push(place);
     }
-    doors.hand_over(&record);
+    ports.hand_over(&record);
     record
 }
 

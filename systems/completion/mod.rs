@@ -33,5 +33,5 @@ pub fn complete(
             shared.end_sequence(entity, sequence, request, end, at);
         }
     }
-    shared.doors.hand_over_rows();
+    shared.ports.hand_over_rows();
 }

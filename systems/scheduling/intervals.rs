@@ -3,13 +3,13 @@
 use crate::kv;
 use crate::running::{blocks_over, summed_context};
 use crate::series::EngineAmounts;
-use crate::world::{Doors, EngineView};
+use crate::world::{EngineView, Ports};
 use oracle_components::SimTime;
 use oracle_components::work::{StepWork, Stretch};
 use std::ops::Range;
 /// Books the steps of the epoch by intervals of the time series: those that end in one together, one that crosses the end of
 /// one alone, evenly. So it does not show where an epoch began and ended. The last of these stretches is left to be booked.
-pub fn book_past_intervals(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
+pub fn book_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let preempted = parts.ledger.0.preemptions;
     let mut preemptions = (preempted - parts.series.preemptions_booked) as f64;
@@ -34,7 +34,7 @@ pub fn book_past_intervals(parts: &mut EngineView<'_>, doors: &mut Doors) -> Eng
             return amounts;
         }
         let to = parts.epoch.step_ends[next - 1];
-        parts.series.book(from, to, amounts, parts.hardware, &mut doors.rows);
+        parts.series.book(from, to, amounts, parts.hardware, &mut ports.rows);
         parts.brought.past.push(Stretch { from, to, steps: (next - done) as u64, work });
         done = next;
     }

@@ -43,13 +43,13 @@ pub fn schedule_batches(
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    let Shared { timeline, doors, transfer_bell, completion_bell, handover_bell, .. } = &mut *shared;
+    let Shared { timeline, ports, transfer_bell, completion_bell, handover_bell, .. } = &mut *shared;
     for &(now, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
         let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");
         let mut parts = parts.open();
         let policy = &mut *policy;
-        policy.advance(end_steps(&mut parts, &mut sequences, doors, &mut finished));
+        policy.advance(end_steps(&mut parts, &mut sequences, ports, &mut finished));
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
         if parts.remote.is_some() {
             remote::pass_boundary(&mut parts, &mut sequences, now);
@@ -78,7 +78,7 @@ pub fn schedule_batches(
             }
         }
     }
-    if !doors.rows.0.is_empty() {
+    if !ports.rows.0.is_empty() {
         completion_bell.ring();
     }
 }

@@ -19,7 +19,7 @@ use crate::kv;
 use crate::running::{blocks_over, finishes_at, start_decoding};
 use crate::series::EngineAmounts;
 use crate::transfer::stream;
-use crate::world::{Doors, EngineView};
+use crate::world::{EngineView, Ports};
 
 /// Sequences that have their target at a boundary.
 pub type Finished = Vec<(RequestId, Entity)>;
@@ -28,7 +28,7 @@ pub type Finished = Vec<(RequestId, Entity)>;
 pub fn end_steps(
     parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
-    doors: &mut Doors,
+    ports: &mut Ports,
     finished: &mut Finished,
 ) -> u64 {
     parts.brought.work = None;
@@ -38,9 +38,9 @@ pub fn end_steps(
         return 0;
     }
     let decodes = parts.running.decodes;
-    let mut amounts = bring(parts, doors);
+    let mut amounts = bring(parts, ports);
     send_flows(parts, sequences);
-    let (prefilled, emitted) = end_chunks(parts, sequences, doors);
+    let (prefilled, emitted) = end_chunks(parts, sequences, ports);
     if parts.remote.is_some() {
         remote::emit_first_tokens(parts, sequences);
     }
@@ -50,7 +50,7 @@ pub fn end_steps(
     ledger.steps += steps as u64;
     ledger.output_tokens += u64::from(decodes) * steps as u64 + emitted;
     ledger.prefill_tokens += prefilled;
-    parts.series.book(parts.brought.from, parts.brought.to, amounts, parts.hardware, &mut doors.rows);
+    parts.series.book(parts.brought.from, parts.brought.to, amounts, parts.hardware, &mut ports.rows);
     while let Some(&Reverse((step, id, entity))) = parts.running.finishes.peek() {
         if step > parts.clock.steps {
             break;
@@ -67,7 +67,7 @@ pub fn end_steps(
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work. What is over before the last interval of the
 /// time series is booked; the amounts are those of the rest.
-fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
+fn bring(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
@@ -75,9 +75,9 @@ fn bring(parts: &mut EngineView<'_>, doors: &mut Doors) -> EngineAmounts {
     // First tokens end no gap.
     let emitting = decodes - parts.remote.as_ref().map_or(0, |remote| remote.joined.len() as u32);
     if emitting > 0 {
-        doors.sink.token_gaps(from, ends, u64::from(emitting));
+        ports.sink.token_gaps(from, ends, u64::from(emitting));
     }
-    let amounts = book_past_intervals(parts, doors);
+    let amounts = book_past_intervals(parts, ports);
     let ends = &parts.epoch.step_ends[..steps];
     // The first step's were taken when it was scheduled.
     kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));
@@ -107,7 +107,7 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
 }
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on. Tokens computed, and emitted.
-fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, doors: &mut Doors) -> (u64, u64) {
+fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, ports: &mut Ports) -> (u64, u64) {
     let end = parts.clock.boundary;
     let (mut prefilled, mut emitted) = (0, 0);
     for chunk in &parts.plan.chunks {
@@ -124,7 +124,7 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
         }
         emitted += 1;
         if let Some(last) = sequence.last_emission {
-            doors.sink.token_gap(end, end - last, 1);
+            ports.sink.token_gap(end, end - last, 1);
         }
         sequence.generated += 1;
         if sequence.first_token.is_none() {

@@ -44,8 +44,8 @@ impl RecordSink for Output {
 impl Output {
     /// Takes what a world has left, and leaves it an empty output.
     pub fn of(shared: &mut Shared, empty: Self) -> Self {
-        let mut output = std::mem::replace(sink_of::<Self>(&mut shared.doors), empty);
-        std::mem::swap(&mut output.places, &mut shared.doors.places);
+        let mut output = std::mem::replace(sink_of::<Self>(&mut shared.ports), empty);
+        std::mem::swap(&mut output.places, &mut shared.ports.places);
         std::mem::swap(&mut output.traffic, &mut shared.traffic);
         output
     }

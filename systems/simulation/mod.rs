@@ -29,7 +29,7 @@ use crate::routing::Router;
 use crate::routing::{RoutingPolicy, Wants};
 use crate::scheduling::{BatchPolicy, shipped};
 use crate::world::calendar::beginning;
-use crate::world::{Dispatch, Doors, Shared};
+use crate::world::{Dispatch, Ports, Shared};
 
 /// Boundaries between two looks at the caller's wishes.
 const BOUNDARIES_BETWEEN_REPORTS: usize = 1024;
@@ -248,7 +248,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
     }
 }
 
-/// A world with all engines, the links, and the doors.
+/// A world with all engines, the links, and the ports.
 fn tight(
     blueprint: &Blueprint,
     mut source: Box<dyn RequestSource>,
@@ -259,7 +259,7 @@ fn tight(
     let engines = 0..scenario.engines.len();
     let first = source.next_request();
     let timeline = beginning(Coupling::Tight, scenario, engines.clone(), first);
-    let shared = Shared { dispatch: Some(dispatch), ..Shared::new(timeline, Doors::new(source, sink)) };
+    let shared = Shared { dispatch: Some(dispatch), ..Shared::new(timeline, Ports::new(source, sink)) };
     let mut shard = Shard::new(blueprint, engines, shared);
     let links = spawn_links(&mut shard.world, scenario);
     shard.shared_mut().links = links;
@@ -277,7 +277,7 @@ fn run_tight(shard: &mut Shard, go_on: &mut impl FnMut(SimTime, u64, bool) -> bo
             continue;
         }
         since_report = 0;
-        if !go_on(shared.timeline.now, shared.timeline.ended.iter().sum(), shared.doors.closed) {
+        if !go_on(shared.timeline.now, shared.timeline.ended.iter().sum(), shared.ports.closed) {
             cut_short = true;
             let latest = shard.latest();
             let timeline = &mut shard.shared_mut().timeline;

@@ -28,7 +28,7 @@ use crate::invariants::Watch;
 use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
 use crate::transfer::transfer;
-use crate::world::{Doors, Shared};
+use crate::world::{Ports, Shared};
 
 /// The schedule of a tick.
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
@@ -152,7 +152,7 @@ impl Shard {
 
     /// The sink.
     pub fn into_sink(mut self) -> Box<dyn RecordSink> {
-        self.world.remove_resource::<Shared>().expect("the shared state is a resource of the world").doors.sink
+        self.world.remove_resource::<Shared>().expect("the shared state is a resource of the world").ports.sink
     }
 
     /// How long each phase has taken; empty if nobody asked for it.
@@ -163,7 +163,7 @@ impl Shard {
 }
 
 /// The sink of a world, of the type that it came in as.
-pub fn sink_of<K: RecordSink>(doors: &mut Doors) -> &mut K {
-    let sink: &mut dyn Any = &mut *doors.sink;
+pub fn sink_of<K: RecordSink>(ports: &mut Ports) -> &mut K {
+    let sink: &mut dyn Any = &mut *ports.sink;
     sink.downcast_mut().expect("the sink is of the type it came in as")
 }

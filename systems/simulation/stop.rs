@@ -25,10 +25,10 @@ pub fn stop_at(world: &mut World, stop: SimTime) {
 pub fn stop_links_at(world: &mut World, stop: SimTime) {
     let mut state = SystemState::<(ResMut<Shared>, Network)>::new(world);
     let (mut shared, mut network) = state.get_mut(world).expect("the world has all of it");
-    let Shared { doors, links, traffic, .. } = &mut *shared;
-    network.book(traffic, links, &mut doors.rows);
-    network.flush(stop, &mut doors.rows);
-    doors.hand_over_rows();
+    let Shared { ports, links, traffic, .. } = &mut *shared;
+    network.book(traffic, links, &mut ports.rows);
+    network.flush(stop, &mut ports.rows);
+    ports.hand_over_rows();
 }
 
 /// Ends the steps that are over by `stop`.
@@ -36,14 +36,14 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
     let mut state =
         SystemState::<(ResMut<Shared>, Query<EngineParts>, Query<&mut Sequence>, Query<&mut Gpu>)>::new(world);
     let (mut shared, mut engines, mut sequences, mut gpus) = state.get_mut(world).expect("the world has all of it");
-    let Shared { timeline, doors, traffic, .. } = &mut *shared;
+    let Shared { timeline, ports, traffic, .. } = &mut *shared;
     for &entity in &timeline.engines {
         let mut parts = engines.get_mut(entity).expect("engines live as long as the world").open();
         let planned = parts.epoch.steps;
         let over = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
         parts.epoch.steps = over;
         if over > 0 {
-            end_steps(&mut parts, &mut sequences, doors, &mut Finished::default());
+            end_steps(&mut parts, &mut sequences, ports, &mut Finished::default());
             // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
             let boundary = seen_until(&parts, parts.clock.boundary);
             let delivered = parts.queues.inbox.partition_point(|&(delivered, _)| delivered <= boundary) as u64;
@@ -56,9 +56,9 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
             }
         }
         book(parts.brought, parts.engine, parts.hardware, &mut gpus, traffic);
-        parts.series.flush(stop, parts.hardware, &mut doors.rows);
+        parts.series.flush(stop, parts.hardware, &mut ports.rows);
     }
-    doors.hand_over_rows();
+    ports.hand_over_rows();
 }
 
 /// Ends the requests in flight at `stop`, by their numbers.

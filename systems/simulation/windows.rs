@@ -26,7 +26,7 @@ use crate::ports::{RecordSink, RequestSource};
 use crate::series::OPEN_INTERVALS;
 use crate::transfer::Network;
 use crate::world::calendar::{beginning, next_arrival};
-use crate::world::{Dispatch, Doors, Shared};
+use crate::world::{Dispatch, Ports, Shared};
 
 /// Most engines of a shard: few enough for their data to stay in a core's cache.
 const SHARD_ENGINES: usize = 32;
@@ -94,8 +94,8 @@ impl Loose {
         let scenario = &blueprint.scenario;
         let shard = |engines: Range<usize>| {
             let timeline = beginning(Coupling::Loose, scenario, engines.clone(), None);
-            let doors = Doors::new(Box::new(Fed), Box::new(Output::default()));
-            Shard::new(blueprint, engines, Shared::new(timeline, doors))
+            let ports = Ports::new(Box::new(Fed), Box::new(Output::default()));
+            Shard::new(blueprint, engines, Shared::new(timeline, ports))
         };
         let engines = scenario.engines.len();
         let shard_engines = engines.div_ceil(LEAST_SHARDS).clamp(1, SHARD_ENGINES);
@@ -223,8 +223,8 @@ impl Front {
         let links = spawn_links(&mut world, scenario);
         let first = source.next_request();
         let timeline = beginning(Coupling::Loose, scenario, 0..scenario.engines.len(), first);
-        let doors = Doors::new(source, Box::new(Output::default()));
-        world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(timeline, doors) });
+        let ports = Ports::new(source, Box::new(Output::default()));
+        world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(timeline, ports) });
         let state = SystemState::new(&mut world);
         let span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
         let most_arrivals = WINDOW_ARRIVALS.max(scenario.engines.len() * WINDOW_ARRIVALS_AN_ENGINE);
@@ -271,18 +271,18 @@ impl Front {
         // Arrivals of an instant come before its boundaries.
         let next = next_arrival(&shared.timeline);
         let until = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
-        shared.doors.hand_over_rows();
+        shared.ports.hand_over_rows();
         Window { until, routed, output: Output::of(shared, empty) }
     }
 
     /// Books what shards have sent over links.
     fn book_traffic(&mut self, outputs: &[Output]) {
         let (mut shared, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
-        let Shared { doors, links, traffic, .. } = &mut *shared;
+        let Shared { ports, links, traffic, .. } = &mut *shared;
         traffic.extend(outputs.iter().flat_map(|output| &output.traffic));
         // Stable, and in the order of engines at one instant.
         traffic.sort_by_key(|booking| booking.span.1);
-        network.book(traffic, links, &mut doors.rows);
-        doors.hand_over_rows();
+        network.book(traffic, links, &mut ports.rows);
+        ports.hand_over_rows();
     }
 }

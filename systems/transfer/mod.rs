@@ -30,7 +30,7 @@ pub fn transfer(
     mut gpus: Query<&mut Gpu>,
     mut network: Network,
 ) {
-    let Shared { timeline, doors, links, traffic, completion_bell, .. } = &mut *shared;
+    let Shared { timeline, ports, links, traffic, completion_bell, .. } = &mut *shared;
     for &(_, index) in &timeline.due {
         let entity = timeline.engines[index as usize];
         let (engine, mut brought, hardware, running) =
@@ -42,15 +42,15 @@ pub fn transfer(
         for (_, end) in &mut brought.ended {
             if let Some(tokens) = end.whole_response_tokens {
                 let bytes = f64::from(tokens) * engine.response_bytes_per_token;
-                end.completion = network.send(&engine.egress, links, bytes, end.completion, &mut doors.rows);
+                end.completion = network.send(&engine.egress, links, bytes, end.completion, &mut ports.rows);
             }
         }
     }
     // Loose engines share links with those of other worlds; their traffic is booked when all are through the window.
     if timeline.coupling == Coupling::Tight {
-        network.book(traffic, links, &mut doors.rows);
+        network.book(traffic, links, &mut ports.rows);
     }
-    if !doors.rows.0.is_empty() {
+    if !ports.rows.0.is_empty() {
         completion_bell.ring();
     }
 }

@@ -21,7 +21,7 @@ pub struct Shared {
     /// Time: what is due, what is to arrive.
     pub timeline: Timeline,
     /// Requests in, records out.
-    pub doors: Doors,
+    pub ports: Ports,
     /// Where requests go, if this is the world that they arrive in.
     pub dispatch: Option<Dispatch>,
     /// Links, by index, if this is the world that they are in.
@@ -40,8 +40,8 @@ pub struct Shared {
     pub handover_bell: Bell,
 }
 
-/// The doors of the world: where requests come from, and where records go.
-pub struct Doors {
+/// The ports of the world: where requests come from, and where records go.
+pub struct Ports {
     /// Where requests come from.
     pub source: Box<dyn RequestSource>,
     /// Where records go.
@@ -60,10 +60,10 @@ pub type Place = (SimTime, u64);
 impl Shared {
     /// A world in which nothing has happened yet.
     #[must_use]
-    pub fn new(timeline: Timeline, doors: Doors) -> Self {
+    pub fn new(timeline: Timeline, ports: Ports) -> Self {
         Self {
             timeline,
-            doors,
+            ports,
             dispatch: None,
             links: Vec::new(),
             traffic: Vec::new(),
@@ -76,7 +76,7 @@ impl Shared {
     }
 }
 
-impl Doors {
+impl Ports {
     /// No request has come, no record has gone.
     #[must_use]
     pub fn new(source: Box<dyn RequestSource>, sink: Box<dyn RecordSink>) -> Self {
