@@ -49,7 +49,7 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
         Coupling::Tight => {
             let mut arrivals = 0;
             while arrivals < TICK_ARRIVALS && next_arrival(&shared.timeline) <= next_boundary(&mut shared.timeline) {
-                match next_through_the_gate(shared, &mut network) {
+                match route_next_arrival(shared, &mut network) {
                     Arrival::None => break,
                     Arrival::Refused => {}
                     Arrival::Routed(routed) => reception.take_in(routed, shared),
@@ -77,7 +77,7 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
 }
 
 /// Numbers and routes the next request, if there is one before the horizon, and sends its prompt on its way.
-pub fn next_through_the_gate(shared: &mut Shared, network: &mut Network) -> Arrival {
+pub fn route_next_arrival(shared: &mut Shared, network: &mut Network) -> Arrival {
     let at = next_arrival(&shared.timeline);
     if at == SimTime::NEVER || at > shared.timeline.horizon {
         return Arrival::None;

@@ -21,7 +21,7 @@ use super::merge::{Output, hand_over};
 use super::shard::Shard;
 use super::spawn::{Blueprint, spawn_links};
 use super::stop::{stop_at, stop_links_at};
-use crate::arrival::{Arrival, next_through_the_gate};
+use crate::arrival::{Arrival, route_next_arrival};
 use crate::ports::{RecordSink, RequestSource};
 use crate::series::OPEN_INTERVALS;
 use crate::transfer::Network;
@@ -260,7 +260,7 @@ impl Front {
             if next > last || (arrivals >= self.most_arrivals && next != instant) {
                 break;
             }
-            match next_through_the_gate(shared, &mut network) {
+            match route_next_arrival(shared, &mut network) {
                 Arrival::None => break,
                 Arrival::Refused => {}
                 Arrival::Routed(request) => routed.push(request),
