@@ -43,7 +43,7 @@ pub fn schedule_batches(
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    let Shared { timeline, ports, transfer_bell, completion_bell, handover_bell, .. } = &mut *shared;
+    let Shared { timeline, ports, transfer_flag, completion_flag, handover_flag, .. } = &mut *shared;
     for &(now, index) in &timeline.due {
         let engine = timeline.engines[index as usize];
         let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");
@@ -65,21 +65,21 @@ pub fn schedule_batches(
         }
         forget_those_gone(&mut parts, &sequences);
         if remote::is_to_be_handed_over(&parts) {
-            handover_bell.ring();
+            handover_flag.raise();
         }
         let idle = parts.running.count == 0;
         if !keep(parts.brought, parts.engine, timeline.series_interval) || idle {
-            transfer_bell.ring();
+            transfer_flag.raise();
         }
         if !parts.brought.ended.is_empty() {
-            completion_bell.ring();
+            completion_flag.raise();
             if parts.brought.ended.iter().any(|(_, end)| end.whole_response_tokens.is_some()) {
-                transfer_bell.ring();
+                transfer_flag.raise();
             }
         }
     }
     if !ports.rows.0.is_empty() {
-        completion_bell.ring();
+        completion_flag.raise();
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::world::Bell;
+use crate::world::WorkFlag;
 use bevy_ecs::error::{BevyError, ErrorContext};
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{FixedBitSet, SystemExecutor, SystemSchedule, SystemWithAccess};
@@ -19,9 +19,9 @@ pub type Stopwatch = Arc<Mutex<Vec<Duration>>>;
 /// Runs systems in their order.
 #[derive(Debug, Default)]
 pub struct InOrder {
-    /// Bells of the systems from the end: the last of them belongs to the last system. Without its bell, a system is
-    /// passed over; systems before them run every time.
-    pub bells: Vec<Bell>,
+    /// Flags of the systems from the end: the last of them belongs to the last system. Unless its flag is raised, a
+    /// system is passed over; systems before them run every time.
+    pub flags: Vec<WorkFlag>,
     /// Where to keep the time, if anybody wants to know: two looks at the clock a system.
     pub stopwatch: Option<Stopwatch>,
 }
@@ -47,9 +47,9 @@ impl SystemExecutor for InOrder {
         #[expect(unsafe_code, reason = "the way that bevy offers to executors other than its own")]
         // SAFETY: the vector itself is left as it is; systems are only run and their buffers applied.
         let systems = unsafe { schedule.systems_mut() };
-        let always = systems.len() - self.bells.len();
-        let bells = &self.bells;
-        let is_wanted = |index: usize| index < always || bells[index - always].take();
+        let always = systems.len() - self.flags.len();
+        let flags = &self.flags;
+        let is_wanted = |index: usize| index < always || flags[index - always].take();
         let Some(stopwatch) = &self.stopwatch else {
             for (index, system) in systems.iter_mut().enumerate() {
                 if is_wanted(index) {

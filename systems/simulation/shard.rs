@@ -67,18 +67,18 @@ impl Shard {
     /// A world with some engines of a scenario.
     pub fn new(blueprint: &Blueprint, engines: Range<usize>, mut shared: Shared) -> Self {
         let mut world = World::new();
-        let mut bells = vec![shared.transfer_bell.clone(), shared.completion_bell.clone()];
+        let mut flags = vec![shared.transfer_flag.clone(), shared.completion_flag.clone()];
         let pools = Pools::of(&blueprint.scenario);
         let mut schedule = tick(pools.is_some());
         if let Some(pools) = pools {
-            bells.push(shared.handover_bell.clone());
+            flags.push(shared.handover_flag.clone());
             world.insert_resource(pools);
         }
         let (engines, gpus) = spawn_engines(&mut world, blueprint, engines);
         shared.timeline.engines = engines;
         world.insert_resource(shared);
         let stopwatch = blueprint.profiled.then(Stopwatch::default);
-        schedule.set_executor(InOrder { bells, stopwatch: stopwatch.clone() });
+        schedule.set_executor(InOrder { flags, stopwatch: stopwatch.clone() });
         Self { world, schedule, stopwatch, gpus, ticks: 0, watch: Watch::default() }
     }
 

@@ -30,7 +30,7 @@ pub fn transfer(
     mut gpus: Query<&mut Gpu>,
     mut network: Network,
 ) {
-    let Shared { timeline, ports, links, traffic, completion_bell, .. } = &mut *shared;
+    let Shared { timeline, ports, links, traffic, completion_flag, .. } = &mut *shared;
     for &(_, index) in &timeline.due {
         let entity = timeline.engines[index as usize];
         let (engine, mut brought, hardware, running) =
@@ -51,6 +51,6 @@ pub fn transfer(
         network.book(traffic, links, &mut ports.rows);
     }
     if !ports.rows.0.is_empty() {
-        completion_bell.ring();
+        completion_flag.raise();
     }
 }

@@ -32,12 +32,12 @@ pub struct Shared {
     pub feed: Vec<Routed>,
     /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
     pub vacant: Vec<Entity>,
-    /// Rung when there is something to carry.
-    pub transfer_bell: Bell,
-    /// Rung when something has ended.
-    pub completion_bell: Bell,
-    /// Rung when engines of pools have something for each other.
-    pub handover_bell: Bell,
+    /// Raised when there is something to carry.
+    pub transfer_flag: WorkFlag,
+    /// Raised when something has ended.
+    pub completion_flag: WorkFlag,
+    /// Raised when engines of pools have something for each other.
+    pub handover_flag: WorkFlag,
 }
 
 /// The ports of the world: where requests come from, and where records go.
@@ -69,9 +69,9 @@ impl Shared {
             traffic: Vec::new(),
             feed: Vec::new(),
             vacant: Vec::new(),
-            transfer_bell: Bell::default(),
-            completion_bell: Bell::default(),
-            handover_bell: Bell::default(),
+            transfer_flag: WorkFlag::default(),
+            completion_flag: WorkFlag::default(),
+            handover_flag: WorkFlag::default(),
         }
     }
 }
@@ -102,15 +102,15 @@ impl Ports {
 
 /// Says that a system has something to do.
 #[derive(Clone, Debug, Default)]
-pub struct Bell(Arc<AtomicBool>);
+pub struct WorkFlag(Arc<AtomicBool>);
 
-impl Bell {
+impl WorkFlag {
     /// There is something to do.
-    pub fn ring(&self) {
+    pub fn raise(&self) {
         self.0.store(true, Relaxed);
     }
 
-    /// Whether it has rung since the last time.
+    /// Whether it has been raised since the last time.
     pub fn take(&self) -> bool {
         self.0.load(Relaxed) && self.0.swap(false, Relaxed)
     }
