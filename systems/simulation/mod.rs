@@ -48,12 +48,12 @@ pub struct Simulation<K> {
     blueprint: Blueprint,
     router: Router,
     tightly_coupled: bool,
-    machine: Machine,
+    runner: Runner,
     sink: PhantomData<K>,
 }
 
 /// What runs it.
-enum Machine {
+enum Runner {
     /// Not built yet.
     Parts(Option<(Box<dyn RequestSource>, Box<dyn RecordSink>)>),
     /// All engines in one world.
@@ -66,12 +66,12 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// A simulation of `scenario`.
     #[must_use]
     pub fn new(scenario: Scenario, source: Box<dyn RequestSource>, sink: K) -> Self {
-        let machine = Machine::Parts(Some((source, Box::new(sink))));
+        let runner = Runner::Parts(Some((source, Box::new(sink))));
         let router = Router::of_arrivals(&scenario);
         let prices = prices(&scenario);
         let (rules, epoch_cuts, profiled) = (shipped(), EpochCuts::AsNeeded, false);
         let blueprint = Blueprint { scenario, prices, rules, epoch_cuts, profiled };
-        Self { blueprint, router, tightly_coupled: false, machine, sink: PhantomData }
+        Self { blueprint, router, tightly_coupled: false, runner, sink: PhantomData }
     }
 
     /// Measures how long each phase takes, at the price of two looks at the clock a phase and tick.
@@ -123,29 +123,29 @@ impl<K: RecordSink + 'static> Simulation<K> {
             }
             cut_short.is_none()
         };
-        match &mut self.machine {
-            Machine::Tight(shard) => run_tight(shard, &mut go_on),
-            Machine::Loose(loose) => loose.run(go_on),
-            Machine::Parts(..) => unreachable!("it has just been built"),
+        match &mut self.runner {
+            Runner::Tight(shard) => run_tight(shard, &mut go_on),
+            Runner::Loose(loose) => loose.run(go_on),
+            Runner::Parts(..) => unreachable!("it has just been built"),
         }
         let horizon = if cut_short.is_some() { Some(self.horizon()) } else { self.blueprint.scenario.horizon };
         let drained = horizon.is_none() || self.is_drained();
         let stop = cut_short.unwrap_or(if drained { Stop::Drained } else { Stop::Horizon });
         let end = horizon.unwrap_or_else(|| self.end());
-        match &mut self.machine {
-            Machine::Tight(shard) => {
+        match &mut self.runner {
+            Runner::Tight(shard) => {
                 stop_at(&mut shard.world, end);
                 stop_links_at(&mut shard.world, end);
             }
-            Machine::Loose(loose) => loose.stop_at(end),
-            Machine::Parts(..) => unreachable!("it has run"),
+            Runner::Loose(loose) => loose.stop_at(end),
+            Runner::Parts(..) => unreachable!("it has run"),
         }
         self.outcome(stop, end)
     }
 
     /// Builds the worlds.
     fn build(&mut self) {
-        let Machine::Parts(parts) = &mut self.machine else { panic!("a simulation runs once") };
+        let Runner::Parts(parts) = &mut self.runner else { panic!("a simulation runs once") };
         let (source, sink) = parts.take().expect("a simulation that was not built has its parts");
         let Self { blueprint, router, .. } = self;
         let coupling = coupling(&blueprint.scenario, source.promises(), router.wants());
@@ -154,11 +154,11 @@ impl<K: RecordSink + 'static> Simulation<K> {
             entrances: entrances(blueprint),
             prompt_bytes_per_token: blueprint.scenario.prompt_bytes_per_token,
         };
-        self.machine = match coupling {
+        self.runner = match coupling {
             Coupling::Loose if !self.tightly_coupled => {
-                Machine::Loose(Box::new(Loose::new(blueprint, source, dispatch, sink)))
+                Runner::Loose(Box::new(Loose::new(blueprint, source, dispatch, sink)))
             }
-            _ => Machine::Tight(Box::new(tight(blueprint, source, dispatch, sink))),
+            _ => Runner::Tight(Box::new(tight(blueprint, source, dispatch, sink))),
         };
     }
 
@@ -184,28 +184,28 @@ impl<K: RecordSink + 'static> Simulation<K> {
     /// Never: the sink is the one that [`Simulation::new`] was given.
     #[must_use]
     pub fn into_sink(self) -> K {
-        let sink: Box<dyn Any> = match self.machine {
-            Machine::Parts(parts) => parts.expect("a simulation that was not built has its parts").1,
-            Machine::Tight(shard) => shard.into_sink(),
-            Machine::Loose(loose) => loose.into_sink(),
+        let sink: Box<dyn Any> = match self.runner {
+            Runner::Parts(parts) => parts.expect("a simulation that was not built has its parts").1,
+            Runner::Tight(shard) => shard.into_sink(),
+            Runner::Loose(loose) => loose.into_sink(),
         };
         *sink.downcast::<K>().expect("the sink is of the type it came in as")
     }
 
     fn shards(&self) -> &[Shard] {
-        match &self.machine {
-            Machine::Parts(..) => &[],
-            Machine::Tight(shard) => std::slice::from_ref(shard),
-            Machine::Loose(loose) => loose.shards(),
+        match &self.runner {
+            Runner::Parts(..) => &[],
+            Runner::Tight(shard) => std::slice::from_ref(shard),
+            Runner::Loose(loose) => loose.shards(),
         }
     }
 
     /// Where arrivals come in.
     fn front(&self) -> &Shared {
-        match &self.machine {
-            Machine::Parts(..) => unreachable!("it has been built"),
-            Machine::Tight(shard) => shard.shared(),
-            Machine::Loose(loose) => loose.front(),
+        match &self.runner {
+            Runner::Parts(..) => unreachable!("it has been built"),
+            Runner::Tight(shard) => shard.shared(),
+            Runner::Loose(loose) => loose.front(),
         }
     }
 
@@ -233,14 +233,14 @@ impl<K: RecordSink + 'static> Simulation<K> {
         for (index, gpu) in self.shards().iter().flat_map(Shard::gpus) {
             gpus[index as usize] += &gpu.totals;
         }
-        let (links, ended): (Vec<LinkTotals>, _) = match &self.machine {
-            Machine::Parts(..) => unreachable!("it has run"),
-            Machine::Tight(shard) => {
+        let (links, ended): (Vec<LinkTotals>, _) = match &self.runner {
+            Runner::Parts(..) => unreachable!("it has run"),
+            Runner::Tight(shard) => {
                 let links = shard.shared().links.iter();
                 let totals = links.filter_map(|&link| Some(shard.world.get::<Link>(link)?.totals.clone()));
                 (totals.collect(), shard.shared().timeline.ended)
             }
-            Machine::Loose(loose) => (loose.link_totals(), loose.ended()),
+            Runner::Loose(loose) => (loose.link_totals(), loose.ended()),
         };
         let engines = self.shards().iter().flat_map(Shard::engine_totals).collect();
         let ticks = self.shards().iter().map(Shard::ticks).sum();
