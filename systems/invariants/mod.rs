@@ -1,7 +1,7 @@
 //! Invariants: what holds after every tick, and of every run that has ended. Reads everything, writes nothing.
 //!
-//! [`Watch`] looks at the engines of each tick of a debug build, so that a defect is found where it happens; [`violations`]
-//! looks at what a run came to, in any build.
+//! [`InvariantMonitor`] looks at the engines of each tick of a debug build, so that a defect is found where it happens;
+//! [`violations`] looks at what a run came to, in any build.
 
 mod run;
 mod tick;
@@ -9,7 +9,7 @@ mod tick;
 use oracle_components::SimTime;
 
 pub use run::violations;
-pub use tick::Watch;
+pub use tick::InvariantMonitor;
 
 /// What rounding to whole nanoseconds, and of sums of shares, may add to a time.
 fn about(time: SimTime) -> SimTime {

@@ -17,7 +17,7 @@ const LOADS_A_TICK: usize = 64;
 
 /// Looks at the world after each tick.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct InvariantMonitor {
     now: SimTime,
     last_arrival: SimTime,
     /// Each engine's last boundary.
@@ -25,7 +25,7 @@ pub struct Watch {
     ticks: usize,
 }
 
-impl Watch {
+impl InvariantMonitor {
     /// Checks time, requests, and the engines that were due.
     ///
     /// # Panics

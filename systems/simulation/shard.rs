@@ -24,7 +24,7 @@ use crate::arrival::arrive;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
 use crate::handoff::{Pools, hand_over};
-use crate::invariants::Watch;
+use crate::invariants::InvariantMonitor;
 use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
 use crate::transfer::transfer;
@@ -60,7 +60,7 @@ pub struct Shard {
     stopwatch: Option<Stopwatch>,
     gpus: BTreeMap<GpuIndex, Entity>,
     ticks: u64,
-    watch: Watch,
+    monitor: InvariantMonitor,
 }
 
 impl Shard {
@@ -79,7 +79,7 @@ impl Shard {
         world.insert_resource(shared);
         let stopwatch = blueprint.profiled.then(Stopwatch::default);
         schedule.set_executor(InOrder { flags, stopwatch: stopwatch.clone() });
-        Self { world, schedule, stopwatch, gpus, ticks: 0, watch: Watch::default() }
+        Self { world, schedule, stopwatch, gpus, ticks: 0, monitor: InvariantMonitor::default() }
     }
 
     /// Runs one tick: false if nothing is left to happen.
@@ -88,7 +88,7 @@ impl Shard {
         self.world.clear_trackers();
         self.ticks += 1;
         if cfg!(debug_assertions) {
-            self.watch.check(&self.world);
+            self.monitor.check(&self.world);
         }
         !self.shared().timeline.stopped
     }
