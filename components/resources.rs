@@ -1,4 +1,4 @@
-//! The timeline: the clock, who is due when, what is to arrive, what has ended.
+//! The calendar: the clock, who is due when, what is to arrive, what has ended.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -22,7 +22,7 @@ pub enum Coupling {
 
 /// Simulated time: what is now, what comes next, what has been.
 #[derive(Clone, Debug)]
-pub struct Timeline {
+pub struct Calendar {
     /// Now: the last arrival or, once all that comes before are in, the first boundary of those that are due.
     pub now: SimTime,
     /// Engines at a boundary, and when: in the order of their positions in `engines`.

@@ -46,10 +46,10 @@ impl Pools {
 
 /// Hands over what the engines that are due have for each other.
 pub fn hand_over(mut desk: Desk) {
-    for position in 0..desk.shared.timeline.due.len() {
+    for position in 0..desk.shared.calendar.due.len() {
         desk.book_loads(position);
     }
-    for position in 0..desk.shared.timeline.due.len() {
+    for position in 0..desk.shared.calendar.due.len() {
         desk.hand_over_computed(position);
     }
     desk.shared.ports.hand_over_rows();
@@ -69,8 +69,8 @@ pub struct Desk<'w, 's> {
 impl Desk<'_, '_> {
     /// Books the loads that a decode engine has started, and ends the holds of what it will load or has given up.
     fn book_loads(&mut self, position: usize) {
-        let (now, decode) = self.shared.timeline.due[position];
-        let entity = self.shared.timeline.engines[decode as usize];
+        let (now, decode) = self.shared.calendar.due[position];
+        let entity = self.shared.calendar.engines[decode as usize];
         let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };
         let given_up = std::mem::take(&mut remote.given_up);
         let started = std::mem::take(&mut remote.started);
@@ -85,8 +85,8 @@ impl Desk<'_, '_> {
 
     /// Sends a KV cache on its way: when all of it is there.
     fn load(&mut self, entity: Entity, decode: EngineIndex, now: SimTime) -> SimTime {
-        let Shared { timeline, ports, links, .. } = &mut *self.shared;
-        let engine = timeline.engines[decode as usize];
+        let Shared { calendar, ports, links, .. } = &mut *self.shared;
+        let engine = calendar.engines[decode as usize];
         let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a decode engine has loads");
         let mut sequence = self.sequences.get_mut(entity).expect("a loading sequence lives");
         let id = sequence.id;
@@ -99,7 +99,7 @@ impl Desk<'_, '_> {
         let loaded = arrivals.fold(now + NEXT_INSTANT, SimTime::max);
         prefill.loaded = Some(loaded);
         remote.loading.insert((loaded, id), entity);
-        parts.look_up_at(decode, loaded, loaded, timeline);
+        parts.look_up_at(decode, loaded, loaded, calendar);
         loaded
     }
 
@@ -108,30 +108,30 @@ impl Desk<'_, '_> {
         let sequence = self.sequences.get(entity).expect("it has ended no earlier than now");
         let prefill = sequence.prefill.as_ref().expect("its prompt was computed elsewhere").engine;
         let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-        let engine = self.shared.timeline.engines[prefill as usize];
+        let engine = self.shared.calendar.engines[prefill as usize];
         let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a prefill engine holds");
         let scheduler = &parts.engine.scheduler;
         let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
         let (prefix, tail_key) = (names.segments.to_vec(), names.tail_key);
         remote.holds.insert((until, sequence.id), Hold { tokens: sequence.prompt_tokens, prefix, tail_key });
-        parts.look_up_at(prefill, until, until, &mut self.shared.timeline);
+        parts.look_up_at(prefill, until, until, &mut self.shared.calendar);
     }
 
     /// Sends the requests whose prompts a prefill engine has computed to decode engines.
     fn hand_over_computed(&mut self, position: usize) {
-        let (now, prefill) = self.shared.timeline.due[position];
-        let entity = self.shared.timeline.engines[prefill as usize];
+        let (now, prefill) = self.shared.calendar.due[position];
+        let entity = self.shared.calendar.engines[prefill as usize];
         let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };
         for (_, entity) in std::mem::take(&mut remote.computed) {
             let mut sequence = self.sequences.get_mut(entity).expect("a computed sequence lives");
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-            let Shared { timeline, ports, dispatch, links, .. } = &mut *self.shared;
+            let Shared { calendar, ports, dispatch, links, .. } = &mut *self.shared;
             let dispatch = dispatch.as_mut().expect("pools are where requests arrive");
-            let decode = self.pools.router.route(&request.spec, &timeline.loads, now);
-            timeline.loads[prefill as usize] -= 1;
+            let decode = self.pools.router.route(&request.spec, &calendar.loads, now);
+            calendar.loads[prefill as usize] -= 1;
             dispatch.router.left(prefill, now);
-            timeline.loads[decode as usize] += 1;
-            let engine = timeline.engines[decode as usize];
+            calendar.loads[decode as usize] += 1;
+            let engine = calendar.engines[decode as usize];
             let (mut parts, _) = self.engines.get_mut(engine).expect("a decode engine takes part");
             let bytes = f64::from(sequence.prompt_tokens) * dispatch.prompt_bytes_per_token;
             let delivered =
@@ -139,7 +139,7 @@ impl Desk<'_, '_> {
             let delivered = delivered.max(now + NEXT_INSTANT);
             sequence.engine = decode;
             sequence.phase = Phase::Waiting;
-            parts.send(decode, entity, (delivered, sequence.deadline), timeline);
+            parts.send(decode, entity, (delivered, sequence.deadline), calendar);
         }
     }
 }

@@ -10,7 +10,7 @@ use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::record::{End, PrefixEvent, Status};
 use oracle_components::request::{Request, RequestSpec, Routed};
-use oracle_components::resources::{Coupling, Timeline};
+use oracle_components::resources::{Calendar, Coupling};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::transfer::Network;
@@ -44,11 +44,11 @@ pub struct Reception<'w, 's> {
 /// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
 pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: Reception) {
     let shared = &mut *shared;
-    shared.timeline.due.clear();
-    match shared.timeline.coupling {
+    shared.calendar.due.clear();
+    match shared.calendar.coupling {
         Coupling::Tight => {
             let mut arrivals = 0;
-            while arrivals < TICK_ARRIVALS && next_arrival(&shared.timeline) <= next_boundary(&mut shared.timeline) {
+            while arrivals < TICK_ARRIVALS && next_arrival(&shared.calendar) <= next_boundary(&mut shared.calendar) {
                 match route_next_arrival(shared, &mut network) {
                     Arrival::None => break,
                     Arrival::Refused => {}
@@ -56,41 +56,41 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
                 }
                 arrivals += 1;
             }
-            let boundary = next_boundary(&mut shared.timeline);
-            if boundary < next_arrival(&shared.timeline) {
-                advance(&mut shared.timeline);
+            let boundary = next_boundary(&mut shared.calendar);
+            if boundary < next_arrival(&shared.calendar) {
+                advance(&mut shared.calendar);
             }
-            if shared.timeline.due.is_empty() {
-                let next = next_arrival(&shared.timeline).min(next_boundary(&mut shared.timeline));
-                shared.timeline.stopped = next == SimTime::NEVER || next > shared.timeline.horizon;
+            if shared.calendar.due.is_empty() {
+                let next = next_arrival(&shared.calendar).min(next_boundary(&mut shared.calendar));
+                shared.calendar.stopped = next == SimTime::NEVER || next > shared.calendar.horizon;
             }
         }
         Coupling::Loose => {
             let mut feed = std::mem::take(&mut shared.feed);
-            shared.timeline.next_id += feed.len() as u64;
+            shared.calendar.next_id += feed.len() as u64;
             feed.drain(..).for_each(|routed| reception.take_in(routed, shared));
             shared.feed = feed;
-            advance_within_window(&mut shared.timeline);
-            shared.timeline.stopped = shared.timeline.due.is_empty();
+            advance_within_window(&mut shared.calendar);
+            shared.calendar.stopped = shared.calendar.due.is_empty();
         }
     }
 }
 
 /// Numbers and routes the next request, if there is one before the horizon, and sends its prompt on its way.
 pub fn route_next_arrival(shared: &mut Shared, network: &mut Network) -> Arrival {
-    let at = next_arrival(&shared.timeline);
-    if at == SimTime::NEVER || at > shared.timeline.horizon {
+    let at = next_arrival(&shared.calendar);
+    if at == SimTime::NEVER || at > shared.calendar.horizon {
         return Arrival::None;
     }
-    shared.timeline.last_arrival = at;
-    shared.timeline.now = shared.timeline.now.max(at);
-    let Shared { timeline, ports, dispatch, links, .. } = shared;
+    shared.calendar.last_arrival = at;
+    shared.calendar.now = shared.calendar.now.max(at);
+    let Shared { calendar, ports, dispatch, links, .. } = shared;
     let Dispatch { router, entrances, prompt_bytes_per_token } =
         dispatch.as_mut().expect("requests arrive where they are dispatched");
-    let spec = take_next(timeline, ports);
-    let id = timeline.next_id;
-    timeline.next_id += 1;
-    let engine = router.route(&spec, &timeline.loads, spec.arrival);
+    let spec = take_next(calendar, ports);
+    let id = calendar.next_id;
+    calendar.next_id += 1;
+    let engine = router.route(&spec, &calendar.loads, spec.arrival);
     let Entrance { limits, refusal, ingress } = &entrances[engine as usize];
     let bytes = f64::from(spec.prompt_tokens) * *prompt_bytes_per_token;
     let delivered = network.send(ingress, links, bytes, spec.arrival, &mut ports.rows);
@@ -108,9 +108,9 @@ impl Reception<'_, '_> {
     fn take_in(&mut self, routed: Routed, shared: &mut Shared) {
         let Routed { request, target_tokens } = routed;
         let delivered = request.delivered;
-        let index = request.engine - shared.timeline.first_engine;
-        let entity = shared.timeline.engines[index as usize];
-        shared.timeline.loads[index as usize] += 1;
+        let index = request.engine - shared.calendar.first_engine;
+        let entity = shared.calendar.engines[index as usize];
+        shared.calendar.loads[index as usize] += 1;
         let sequence = new_sequence(&request, target_tokens);
         let deadline = sequence.deadline;
         let sequence = settle_in(
@@ -121,7 +121,7 @@ impl Reception<'_, '_> {
             &mut self.commands,
         );
         let mut parts = self.engines.get_mut(entity).expect("engines live as long as the world");
-        parts.send(index, sequence, (delivered, deadline), &mut shared.timeline);
+        parts.send(index, sequence, (delivered, deadline), &mut shared.calendar);
     }
 }
 
@@ -144,17 +144,17 @@ fn settle_in(
 }
 
 /// The next arrival: of the open-loop workload before a follow-up at the same time.
-fn take_next(timeline: &mut Timeline, ports: &mut Ports) -> RequestSpec {
-    let follow_up_first = match (&timeline.next_request, timeline.follow_ups.peek()) {
+fn take_next(calendar: &mut Calendar, ports: &mut Ports) -> RequestSpec {
+    let follow_up_first = match (&calendar.next_request, calendar.follow_ups.peek()) {
         (Some(next), Some(follow_up)) => follow_up.0.spec.arrival < next.arrival,
         (None, _) => true,
         (Some(_), None) => false,
     };
     if follow_up_first {
-        return timeline.follow_ups.pop().expect("something arrives").0.spec;
+        return calendar.follow_ups.pop().expect("something arrives").0.spec;
     }
     let following = ports.source.next_request();
-    std::mem::replace(&mut timeline.next_request, following).expect("something arrives")
+    std::mem::replace(&mut calendar.next_request, following).expect("something arrives")
 }
 
 /// A sequence that has just set out. Its request's entity is filled in by the caller.

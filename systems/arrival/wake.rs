@@ -5,7 +5,7 @@ use bevy_ecs::prelude::Entity;
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
 use oracle_components::engine::{Engine, Epoch, Plan, Queues};
-use oracle_components::resources::Timeline;
+use oracle_components::resources::Calendar;
 /// What an arrival sees of an engine.
 #[derive(QueryData)]
 #[query_data(mutable)]
@@ -25,7 +25,7 @@ impl ArrivalPartsItem<'_, '_> {
         position: u32,
         sequence: Entity,
         (delivered, deadline): (SimTime, SimTime),
-        timeline: &mut Timeline,
+        calendar: &mut Calendar,
     ) {
         self.queues.inbox.push_back((delivered, sequence));
         self.queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
@@ -33,20 +33,20 @@ impl ArrivalPartsItem<'_, '_> {
             position,
             if self.plan.standing.sees_deliveries { delivered } else { deadline.max(delivered) },
             delivered,
-            timeline,
+            calendar,
         );
     }
 
     /// Ends the engine's epoch at the first boundary from `at` on; if it is idle, wakes it at `wake`.
-    pub fn look_up_at(&mut self, position: u32, at: SimTime, wake: SimTime, timeline: &mut Timeline) {
+    pub fn look_up_at(&mut self, position: u32, at: SimTime, wake: SimTime, calendar: &mut Calendar) {
         let epoch = &mut *self.epoch;
         let wake = if epoch.steps > 0 {
             let boundary = epoch.step_ends[..epoch.steps].partition_point(|&end| end < at);
             epoch.steps = epoch.steps.min(boundary + 1);
             epoch.step_ends[epoch.steps - 1]
         } else {
-            timeline.wakes[position as usize].min(wake)
+            calendar.wakes[position as usize].min(wake)
         };
-        wake_at(timeline, position, wake);
+        wake_at(calendar, position, wake);
     }
 }

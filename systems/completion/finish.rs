@@ -7,7 +7,7 @@ use bevy_ecs::prelude::Entity;
 use oracle_components::SimTime;
 use oracle_components::record::{End, PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
-use oracle_components::resources::{Coupling, FollowUp, Timeline};
+use oracle_components::resources::{Calendar, Coupling, FollowUp};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
@@ -17,44 +17,44 @@ impl Shared {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
     /// blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
-        let Self { timeline, ports, dispatch, vacant, .. } = self;
-        let record = write(timeline, ports, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
-        timeline.loads[(sequence.engine - timeline.first_engine) as usize] -= 1;
+        let Self { calendar, ports, dispatch, vacant, .. } = self;
+        let record = write(calendar, ports, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
+        calendar.loads[(sequence.engine - calendar.first_engine) as usize] -= 1;
         tell_router(dispatch, &record, at);
         let follow_up = ports.source.follow_up(&request.spec, &record);
-        expect(timeline, follow_up);
+        expect(calendar, follow_up);
         vacant.push(entity);
     }
 
     /// Ends a request that never got as far as having a sequence.
     pub fn refuse(&mut self, id: RequestId, spec: &RequestSpec, engine: EngineIndex, end: End) {
-        let Self { timeline, ports, dispatch, .. } = self;
+        let Self { calendar, ports, dispatch, .. } = self;
         let record = unserved(id, spec, engine, end.completion, end);
         // Arrivals of an instant come before its boundaries.
-        let record = write(timeline, ports, record, (spec.arrival, 0));
+        let record = write(calendar, ports, record, (spec.arrival, 0));
         tell_router(dispatch, &record, spec.arrival);
         let follow_up = ports.source.follow_up(spec, &record);
-        expect(timeline, follow_up);
+        expect(calendar, follow_up);
     }
 
     /// Writes the record of a request that the stop has ended, behind all others.
     pub fn write_last(&mut self, record: RequestRecord) {
         let place = (SimTime::NEVER, record.request);
-        write(&mut self.timeline, &mut self.ports, record, place);
+        write(&mut self.calendar, &mut self.ports, record, place);
     }
 }
 
 /// Writes a record; what would end after the horizon is incomplete at the horizon. `place` is its place in the order of
 /// records: the instant, then arrivals before engines by index.
-fn write(timeline: &mut Timeline, ports: &mut Ports, mut record: RequestRecord, place: Place) -> RequestRecord {
-    if record.completion > timeline.horizon {
-        record.completion = timeline.horizon;
+fn write(calendar: &mut Calendar, ports: &mut Ports, mut record: RequestRecord, place: Place) -> RequestRecord {
+    if record.completion > calendar.horizon {
+        record.completion = calendar.horizon;
         record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
         record.status = Status::Incomplete;
     }
-    timeline.ended[record.status as usize] += 1;
-    timeline.last_completion = timeline.last_completion.max(record.completion);
-    if timeline.coupling == Coupling::Loose {
+    calendar.ended[record.status as usize] += 1;
+    calendar.last_completion = calendar.last_completion.max(record.completion);
+    if calendar.coupling == Coupling::Loose {
         ports.places.push(place);
     }
     ports.hand_over(&record);
@@ -71,12 +71,12 @@ fn tell_router(dispatch: &mut Option<Dispatch>, record: &RequestRecord, at: SimT
 }
 
 /// Puts a follow-up among the arrivals. Those of this instant are in already, so it comes after it.
-fn expect(timeline: &mut Timeline, follow_up: Option<RequestSpec>) {
+fn expect(calendar: &mut Calendar, follow_up: Option<RequestSpec>) {
     let Some(mut spec) = follow_up else { return };
-    spec.arrival = spec.arrival.max(timeline.now + SimTime(1));
-    let order = timeline.follow_ups_returned;
-    timeline.follow_ups_returned += 1;
-    timeline.follow_ups.push(Reverse(FollowUp { spec, order }));
+    spec.arrival = spec.arrival.max(calendar.now + SimTime(1));
+    let order = calendar.follow_ups_returned;
+    calendar.follow_ups_returned += 1;
+    calendar.follow_ups.push(Reverse(FollowUp { spec, order }));
 }
 
 /// The record of a request of which nothing was served.

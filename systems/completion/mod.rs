@@ -23,9 +23,9 @@ pub fn complete(
     requests: Query<&Request>,
 ) {
     let shared = &mut *shared;
-    for position in 0..shared.timeline.due.len() {
-        let (at, index) = shared.timeline.due[position];
-        let engine = shared.timeline.engines[index as usize];
+    for position in 0..shared.calendar.due.len() {
+        let (at, index) = shared.calendar.due[position];
+        let engine = shared.calendar.engines[index as usize];
         let mut brought = engines.get_mut(engine).expect("engines live as long as the world");
         for (entity, end) in brought.ended.drain(..) {
             let sequence = sequences.get(entity).expect("vacant only when it is complete");

@@ -25,12 +25,12 @@ const LAST_HORIZON_STEPS: usize = 4096;
 
 /// Prices the batches that were formed in this tick.
 pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) {
-    let timeline = &mut shared.timeline;
+    let calendar = &mut shared.calendar;
     // With one engine the next arrival is its own, so running ahead of it would be in vain.
-    let next_delivery = if timeline.engines.len() == 1 { next_arrival(timeline) } else { SimTime::NEVER };
-    for position in 0..timeline.due.len() {
-        let (_, index) = timeline.due[position];
-        let mut parts = engines.get_mut(timeline.engines[index as usize]).expect("engines live as long as the world");
+    let next_delivery = if calendar.engines.len() == 1 { next_arrival(calendar) } else { SimTime::NEVER };
+    for position in 0..calendar.due.len() {
+        let (_, index) = calendar.due[position];
+        let mut parts = engines.get_mut(calendar.engines[index as usize]).expect("engines live as long as the world");
         parts.epoch.steps = 0;
         let wake = if parts.running.count == 0 {
             let delivery = parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
@@ -41,7 +41,7 @@ pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) 
             run_ahead(&mut parts, next_delivery);
             parts.epoch.step_ends[parts.epoch.steps - 1]
         };
-        wake_at(timeline, index, wake);
+        wake_at(calendar, index, wake);
     }
 }
 

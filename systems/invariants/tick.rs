@@ -10,7 +10,7 @@ use oracle_components::hardware::{EngineHardware, Gpu};
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
 use oracle_components::record::EngineTotals;
-use oracle_components::resources::{Coupling, Timeline};
+use oracle_components::resources::{Calendar, Coupling};
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 /// Engines whose loads are summed up a tick, on average.
 const LOADS_A_TICK: usize = 64;
@@ -31,35 +31,35 @@ impl InvariantMonitor {
     /// # Panics
     /// If something does not hold.
     pub fn check(&mut self, world: &World) {
-        let timeline = &world.resource::<Shared>().timeline;
-        assert!(timeline.last_arrival >= self.last_arrival, "arrivals go forwards");
-        assert!(timeline.coupling == Coupling::Loose || timeline.now >= self.now, "time goes forwards");
-        self.now = timeline.now;
-        self.last_arrival = timeline.last_arrival;
-        self.boundaries.resize(timeline.engines.len(), SimTime::ZERO);
-        for &(_, index) in &timeline.due {
-            let engine = EngineView::of(world, timeline.engines[index as usize]);
+        let calendar = &world.resource::<Shared>().calendar;
+        assert!(calendar.last_arrival >= self.last_arrival, "arrivals go forwards");
+        assert!(calendar.coupling == Coupling::Loose || calendar.now >= self.now, "time goes forwards");
+        self.now = calendar.now;
+        self.last_arrival = calendar.last_arrival;
+        self.boundaries.resize(calendar.engines.len(), SimTime::ZERO);
+        for &(_, index) in &calendar.due {
+            let engine = EngineView::of(world, calendar.engines[index as usize]);
             let before = std::mem::replace(&mut self.boundaries[index as usize], engine.clock.boundary);
             assert!(engine.clock.boundary >= before, "an engine's time goes forwards");
             engine.check(world);
             assert_eq!(
-                u64::from(timeline.loads[index as usize]),
+                u64::from(calendar.loads[index as usize]),
                 engine.requests(),
                 "an engine's requests are in transit, waiting or running"
             );
         }
         self.ticks += 1;
-        if self.ticks.is_multiple_of(timeline.engines.len().div_ceil(LOADS_A_TICK)) {
-            check_conservation(timeline);
+        if self.ticks.is_multiple_of(calendar.engines.len().div_ceil(LOADS_A_TICK)) {
+            check_conservation(calendar);
         }
     }
 }
 
 /// Every request that arrived has ended or is with an engine.
-fn check_conservation(timeline: &Timeline) {
-    let in_flight: u64 = timeline.loads.iter().map(|&load| u64::from(load)).sum();
-    let ended: u64 = timeline.ended.iter().sum();
-    assert_eq!(timeline.next_id, ended + in_flight, "a request that arrived has ended or is in flight");
+fn check_conservation(calendar: &Calendar) {
+    let in_flight: u64 = calendar.loads.iter().map(|&load| u64::from(load)).sum();
+    let ended: u64 = calendar.ended.iter().sum();
+    assert_eq!(calendar.next_id, ended + in_flight, "a request that arrived has ended or is in flight");
 }
 
 /// An engine as it is between two ticks.

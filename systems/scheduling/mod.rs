@@ -43,9 +43,9 @@ pub fn schedule_batches(
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    let Shared { timeline, ports, transfer_flag, completion_flag, handover_flag, .. } = &mut *shared;
-    for &(now, index) in &timeline.due {
-        let engine = timeline.engines[index as usize];
+    let Shared { calendar, ports, transfer_flag, completion_flag, handover_flag, .. } = &mut *shared;
+    for &(now, index) in &calendar.due {
+        let engine = calendar.engines[index as usize];
         let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");
         let mut parts = parts.open();
         let policy = &mut *policy;
@@ -68,7 +68,7 @@ pub fn schedule_batches(
             handover_flag.raise();
         }
         let idle = parts.running.count == 0;
-        if !keep(parts.brought, parts.engine, timeline.series_interval) || idle {
+        if !keep(parts.brought, parts.engine, calendar.series_interval) || idle {
             transfer_flag.raise();
         }
         if !parts.brought.ended.is_empty() {

@@ -211,20 +211,20 @@ impl<K: RecordSink + 'static> Simulation<K> {
 
     /// After which nothing happened.
     fn horizon(&self) -> SimTime {
-        self.front().timeline.horizon
+        self.front().calendar.horizon
     }
 
     /// The last boundary or completion.
     fn end(&self) -> SimTime {
-        let shards = self.shards().iter().map(|shard| shard.latest().max(shard.shared().timeline.last_completion));
-        shards.fold(self.front().timeline.last_completion, SimTime::max)
+        let shards = self.shards().iter().map(|shard| shard.latest().max(shard.shared().calendar.last_completion));
+        shards.fold(self.front().calendar.last_completion, SimTime::max)
     }
 
     /// Whether every request has ended and none is to come.
     fn is_drained(&self) -> bool {
-        let timeline = &self.front().timeline;
-        let none_to_come = timeline.next_request.is_none() && timeline.follow_ups.is_empty();
-        none_to_come && self.shards().iter().all(|shard| shard.shared().timeline.loads.iter().all(|&load| load == 0))
+        let calendar = &self.front().calendar;
+        let none_to_come = calendar.next_request.is_none() && calendar.follow_ups.is_empty();
+        none_to_come && self.shards().iter().all(|shard| shard.shared().calendar.loads.iter().all(|&load| load == 0))
     }
 
     /// The totals, once everything has ended.
@@ -238,13 +238,13 @@ impl<K: RecordSink + 'static> Simulation<K> {
             Runner::Tight(shard) => {
                 let links = shard.shared().links.iter();
                 let totals = links.filter_map(|&link| Some(shard.world.get::<Link>(link)?.totals.clone()));
-                (totals.collect(), shard.shared().timeline.ended)
+                (totals.collect(), shard.shared().calendar.ended)
             }
             Runner::Loose(loose) => (loose.link_totals(), loose.ended()),
         };
         let engines = self.shards().iter().flat_map(Shard::engine_totals).collect();
         let ticks = self.shards().iter().map(Shard::ticks).sum();
-        Outcome { stop, end, ticks, arrived: self.front().timeline.next_id, ended, engines, gpus, links }
+        Outcome { stop, end, ticks, arrived: self.front().calendar.next_id, ended, engines, gpus, links }
     }
 }
 
@@ -258,8 +258,8 @@ fn tight(
     let scenario = &blueprint.scenario;
     let engines = 0..scenario.engines.len();
     let first = source.next_request();
-    let timeline = beginning(Coupling::Tight, scenario, engines.clone(), first);
-    let shared = Shared { dispatch: Some(dispatch), ..Shared::new(timeline, Ports::new(source, sink)) };
+    let calendar = beginning(Coupling::Tight, scenario, engines.clone(), first);
+    let shared = Shared { dispatch: Some(dispatch), ..Shared::new(calendar, Ports::new(source, sink)) };
     let mut shard = Shard::new(blueprint, engines, shared);
     let links = spawn_links(&mut shard.world, scenario);
     shard.shared_mut().links = links;
@@ -272,16 +272,16 @@ fn run_tight(shard: &mut Shard, go_on: &mut impl FnMut(SimTime, u64, bool) -> bo
     let (mut since_report, mut cut_short) = (0, false);
     while shard.tick() {
         let shared = shard.shared();
-        since_report += shared.timeline.due.len().max(1);
+        since_report += shared.calendar.due.len().max(1);
         if since_report < BOUNDARIES_BETWEEN_REPORTS || cut_short {
             continue;
         }
         since_report = 0;
-        if !go_on(shared.timeline.now, shared.timeline.ended.iter().sum(), shared.ports.closed) {
+        if !go_on(shared.calendar.now, shared.calendar.ended.iter().sum(), shared.ports.closed) {
             cut_short = true;
             let latest = shard.latest();
-            let timeline = &mut shard.shared_mut().timeline;
-            timeline.horizon = timeline.horizon.min(latest.max(timeline.last_arrival));
+            let calendar = &mut shard.shared_mut().calendar;
+            calendar.horizon = calendar.horizon.min(latest.max(calendar.last_arrival));
         }
     }
 }

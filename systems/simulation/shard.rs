@@ -75,7 +75,7 @@ impl Shard {
             world.insert_resource(pools);
         }
         let (engines, gpus) = spawn_engines(&mut world, blueprint, engines);
-        shared.timeline.engines = engines;
+        shared.calendar.engines = engines;
         world.insert_resource(shared);
         let stopwatch = blueprint.profiled.then(Stopwatch::default);
         schedule.set_executor(InOrder { flags, stopwatch: stopwatch.clone() });
@@ -90,14 +90,14 @@ impl Shard {
         if cfg!(debug_assertions) {
             self.monitor.check(&self.world);
         }
-        !self.shared().timeline.stopped
+        !self.shared().calendar.stopped
     }
 
     /// Takes in what arrives up to `until`, and brings all engines there.
     pub fn run_window(&mut self, until: SimTime) {
         let shared = self.shared_mut();
-        shared.timeline.window = until;
-        let nothing_to_do = shared.feed.is_empty() && shared.timeline.wakes.iter().all(|&wake| wake > until);
+        shared.calendar.window = until;
+        let nothing_to_do = shared.feed.is_empty() && shared.calendar.wakes.iter().all(|&wake| wake > until);
         if !nothing_to_do {
             while self.tick() {}
         }
@@ -120,7 +120,7 @@ impl Shard {
 
     /// How far the engine that is furthest has come.
     pub fn latest(&self) -> SimTime {
-        let engines = self.shared().timeline.engines.iter();
+        let engines = self.shared().calendar.engines.iter();
         let clocks = engines.filter_map(|&engine| self.world.get::<StepClock>(engine));
         clocks.map(|clock| clock.boundary).fold(SimTime::ZERO, SimTime::max)
     }
@@ -132,7 +132,7 @@ impl Shard {
 
     /// The totals of its engines.
     pub fn engine_totals(&self) -> impl Iterator<Item = EngineTotals> {
-        self.shared().timeline.engines.iter().map(|&engine| {
+        self.shared().calendar.engines.iter().map(|&engine| {
             let pool = self.world.get::<KvPool>(engine).expect("engines live as long as the world");
             let ledger = self.world.get::<EngineLedger>(engine).expect("engines live as long as the world");
             EngineTotals {

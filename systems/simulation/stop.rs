@@ -36,8 +36,8 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
     let mut state =
         SystemState::<(ResMut<Shared>, Query<EngineParts>, Query<&mut Sequence>, Query<&mut Gpu>)>::new(world);
     let (mut shared, mut engines, mut sequences, mut gpus) = state.get_mut(world).expect("the world has all of it");
-    let Shared { timeline, ports, traffic, .. } = &mut *shared;
-    for &entity in &timeline.engines {
+    let Shared { calendar, ports, traffic, .. } = &mut *shared;
+    for &entity in &calendar.engines {
         let mut parts = engines.get_mut(entity).expect("engines live as long as the world").open();
         let planned = parts.epoch.steps;
         let over = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
@@ -74,7 +74,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
     let none_in_flight = in_flight.is_empty();
     for (_, entity) in in_flight {
         let (_, mut sequence) = sequences.get_mut(entity).expect("it was listed");
-        let engine = shared.timeline.engines[(sequence.engine - shared.timeline.first_engine) as usize];
+        let engine = shared.calendar.engines[(sequence.engine - shared.calendar.first_engine) as usize];
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         let waiting = matches!(sequence.phase, Phase::Waiting | Phase::Loading);
         if !waiting {
@@ -92,8 +92,8 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         shared.write_last(record);
     }
     debug_assert_eq!(
-        shared.timeline.ended.iter().sum::<u64>(),
-        shared.timeline.next_id,
+        shared.calendar.ended.iter().sum::<u64>(),
+        shared.calendar.next_id,
         "every request that arrived has ended, once"
     );
     for mut parts in &mut engines {

@@ -93,9 +93,9 @@ impl Loose {
     ) -> Self {
         let scenario = &blueprint.scenario;
         let shard = |engines: Range<usize>| {
-            let timeline = beginning(Coupling::Loose, scenario, engines.clone(), None);
+            let calendar = beginning(Coupling::Loose, scenario, engines.clone(), None);
             let ports = Ports::new(Box::new(Fed), Box::new(Output::default()));
-            Shard::new(blueprint, engines, Shared::new(timeline, ports))
+            Shard::new(blueprint, engines, Shared::new(calendar, ports))
         };
         let engines = scenario.engines.len();
         let shard_engines = engines.div_ceil(LEAST_SHARDS).clamp(1, SHARD_ENGINES);
@@ -126,7 +126,7 @@ impl Loose {
             prepared = next;
             self.take_outputs();
             self.outputs.push(output);
-            let now = until.min(self.latest().max(self.front.shared().timeline.last_arrival));
+            let now = until.min(self.latest().max(self.front.shared().calendar.last_arrival));
             if !cut_short && !go_on(now, self.ended().iter().sum(), self.closed) {
                 cut_short = true;
                 self.cut_short();
@@ -160,11 +160,11 @@ impl Loose {
 
     /// The window of the next thing to happen, if anything is left to.
     fn next_window(&mut self) -> Option<Window> {
-        let wakes = self.shards.iter().flat_map(|shard| &shard.shared().timeline.wakes);
+        let wakes = self.shards.iter().flat_map(|shard| &shard.shared().calendar.wakes);
         let boundary = wakes.copied().min().unwrap_or(SimTime::NEVER);
-        let timeline = &self.front.shared().timeline;
-        let first = next_arrival(timeline).min(boundary);
-        (first != SimTime::NEVER && first <= timeline.horizon).then(|| self.front.window_from(first, Output::default()))
+        let calendar = &self.front.shared().calendar;
+        let first = next_arrival(calendar).min(boundary);
+        (first != SimTime::NEVER && first <= calendar.horizon).then(|| self.front.window_from(first, Output::default()))
     }
 
     /// Gives each shard its part of a window.
@@ -177,10 +177,10 @@ impl Loose {
 
     /// Lets nothing happen beyond what the engine that is furthest has done and the last request that is in.
     fn cut_short(&mut self) {
-        let present = self.latest().max(self.front.shared().timeline.last_arrival);
+        let present = self.latest().max(self.front.shared().calendar.last_arrival);
         let of_worlds = self.shards.iter_mut().map(Shard::shared_mut);
         for shared in of_worlds.chain([self.front.shared_mut()]) {
-            shared.timeline.horizon = shared.timeline.horizon.min(present);
+            shared.calendar.horizon = shared.calendar.horizon.min(present);
         }
     }
 
@@ -192,7 +192,7 @@ impl Loose {
     /// Requests that ended, by status.
     pub fn ended(&self) -> [u64; 4] {
         let of_worlds = self.shards.iter().map(Shard::shared).chain([self.front.shared()]);
-        of_worlds.fold([0; 4], |sum, shared| std::array::from_fn(|status| sum[status] + shared.timeline.ended[status]))
+        of_worlds.fold([0; 4], |sum, shared| std::array::from_fn(|status| sum[status] + shared.calendar.ended[status]))
     }
 
     /// The front's view of what the worlds share.
@@ -222,9 +222,9 @@ impl Front {
         let mut world = World::new();
         let links = spawn_links(&mut world, scenario);
         let first = source.next_request();
-        let timeline = beginning(Coupling::Loose, scenario, 0..scenario.engines.len(), first);
+        let calendar = beginning(Coupling::Loose, scenario, 0..scenario.engines.len(), first);
         let ports = Ports::new(source, Box::new(Output::default()));
-        world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(timeline, ports) });
+        world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(calendar, ports) });
         let state = SystemState::new(&mut world);
         let span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
         let most_arrivals = WINDOW_ARRIVALS.max(scenario.engines.len() * WINDOW_ARRIVALS_AN_ENGINE);
@@ -241,9 +241,9 @@ impl Front {
 
     /// The next window, if the next arrival follows soon enough on the end of the last for that to be known.
     fn window_after(&mut self, last: SimTime, empty: Output) -> Option<Window> {
-        let timeline = &self.shared().timeline;
-        let next = next_arrival(timeline);
-        let soon = next != SimTime::NEVER && next <= timeline.horizon.min(last.saturating_add(self.span));
+        let calendar = &self.shared().calendar;
+        let next = next_arrival(calendar);
+        let soon = next != SimTime::NEVER && next <= calendar.horizon.min(last.saturating_add(self.span));
         soon.then(|| self.window_from(next, empty))
     }
 
@@ -256,7 +256,7 @@ impl Front {
         let mut instant = SimTime::ZERO;
         let mut arrivals = 0;
         loop {
-            let next = next_arrival(&shared.timeline);
+            let next = next_arrival(&shared.calendar);
             if next > last || (arrivals >= self.most_arrivals && next != instant) {
                 break;
             }
@@ -269,7 +269,7 @@ impl Front {
             instant = next;
         }
         // Arrivals of an instant come before its boundaries.
-        let next = next_arrival(&shared.timeline);
+        let next = next_arrival(&shared.calendar);
         let until = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
         shared.ports.hand_over_rows();
         Window { until, routed, output: Output::of(shared, empty) }

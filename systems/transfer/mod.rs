@@ -30,9 +30,9 @@ pub fn transfer(
     mut gpus: Query<&mut Gpu>,
     mut network: Network,
 ) {
-    let Shared { timeline, ports, links, traffic, completion_flag, .. } = &mut *shared;
-    for &(_, index) in &timeline.due {
-        let entity = timeline.engines[index as usize];
+    let Shared { calendar, ports, links, traffic, completion_flag, .. } = &mut *shared;
+    for &(_, index) in &calendar.due {
+        let entity = calendar.engines[index as usize];
         let (engine, mut brought, hardware, running) =
             engines.get_mut(entity).expect("engines live as long as the world");
         let brought = &mut *brought;
@@ -47,7 +47,7 @@ pub fn transfer(
         }
     }
     // Loose engines share links with those of other worlds; their traffic is booked when all are through the window.
-    if timeline.coupling == Coupling::Tight {
+    if calendar.coupling == Coupling::Tight {
         network.book(traffic, links, &mut ports.rows);
     }
     if !ports.rows.0.is_empty() {

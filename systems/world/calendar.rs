@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
-use oracle_components::resources::{Coupling, Timeline};
+use oracle_components::resources::{Calendar, Coupling};
 use oracle_components::scenario::{EngineIndex, Scenario};
 
 /// The beginning of a world with these engines of a scenario: nothing has happened, and `first` is the first to arrive.
@@ -20,10 +20,10 @@ pub fn beginning(
     scenario: &Scenario,
     engines: Range<usize>,
     first: Option<RequestSpec>,
-) -> Timeline {
+) -> Calendar {
     let first_engine = engines.start as EngineIndex;
     let engines = engines.len();
-    Timeline {
+    Calendar {
         now: SimTime::ZERO,
         due: Vec::new(),
         coupling,
@@ -47,56 +47,56 @@ pub fn beginning(
 }
 
 /// Sets an engine's next boundary.
-pub fn wake_at(timeline: &mut Timeline, engine: u32, at: SimTime) {
-    if timeline.wakes[engine as usize] != at {
-        timeline.wakes[engine as usize] = at;
-        if at != SimTime::NEVER && timeline.coupling == Coupling::Tight {
-            timeline.boundaries.push(Reverse((at, engine)));
+pub fn wake_at(calendar: &mut Calendar, engine: u32, at: SimTime) {
+    if calendar.wakes[engine as usize] != at {
+        calendar.wakes[engine as usize] = at;
+        if at != SimTime::NEVER && calendar.coupling == Coupling::Tight {
+            calendar.boundaries.push(Reverse((at, engine)));
         }
     }
 }
 
 /// The next boundary of any engine; [`SimTime::NEVER`] if there is none. Looks at every engine if they are loose, which
 /// is once a window.
-pub fn next_boundary(timeline: &mut Timeline) -> SimTime {
-    if timeline.coupling == Coupling::Loose {
-        return timeline.wakes.iter().copied().min().unwrap_or(SimTime::NEVER);
+pub fn next_boundary(calendar: &mut Calendar) -> SimTime {
+    if calendar.coupling == Coupling::Loose {
+        return calendar.wakes.iter().copied().min().unwrap_or(SimTime::NEVER);
     }
-    while let Some(&Reverse((at, engine))) = timeline.boundaries.peek() {
-        if timeline.wakes[engine as usize] == at {
+    while let Some(&Reverse((at, engine))) = calendar.boundaries.peek() {
+        if calendar.wakes[engine as usize] == at {
             return at;
         }
-        timeline.boundaries.pop();
+        calendar.boundaries.pop();
     }
     SimTime::NEVER
 }
 
 /// The next arrival; [`SimTime::NEVER`] if there is none.
 #[must_use]
-pub fn next_arrival(timeline: &Timeline) -> SimTime {
-    let open_loop = timeline.next_request.as_ref().map_or(SimTime::NEVER, |spec| spec.arrival);
-    let follow_up = timeline.follow_ups.peek().map_or(SimTime::NEVER, |next| next.0.spec.arrival);
+pub fn next_arrival(calendar: &Calendar) -> SimTime {
+    let open_loop = calendar.next_request.as_ref().map_or(SimTime::NEVER, |spec| spec.arrival);
+    let follow_up = calendar.follow_ups.peek().map_or(SimTime::NEVER, |next| next.0.spec.arrival);
     open_loop.min(follow_up)
 }
 
 /// Moves the clock to the next boundary, if it is not beyond the horizon, and lists the engines that are due then.
-pub fn advance(timeline: &mut Timeline) {
-    let next = next_boundary(timeline);
-    if next == SimTime::NEVER || next > timeline.horizon {
+pub fn advance(calendar: &mut Calendar) {
+    let next = next_boundary(calendar);
+    if next == SimTime::NEVER || next > calendar.horizon {
         return;
     }
-    timeline.now = next;
-    while next_boundary(timeline) == next {
-        let Some(Reverse((at, engine))) = timeline.boundaries.pop() else { break };
-        timeline.wakes[engine as usize] = SimTime::NEVER;
-        timeline.due.push((at, engine));
+    calendar.now = next;
+    while next_boundary(calendar) == next {
+        let Some(Reverse((at, engine))) = calendar.boundaries.pop() else { break };
+        calendar.wakes[engine as usize] = SimTime::NEVER;
+        calendar.due.push((at, engine));
     }
 }
 
 /// Lists the engines with a boundary within the window.
-pub fn advance_within_window(timeline: &mut Timeline) {
-    let until = timeline.window.min(timeline.horizon);
-    let Timeline { wakes, due, .. } = timeline;
+pub fn advance_within_window(calendar: &mut Calendar) {
+    let until = calendar.window.min(calendar.horizon);
+    let Calendar { wakes, due, .. } = calendar;
     for (wake, engine) in wakes.iter_mut().zip(0..) {
         if *wake <= until && *wake != SimTime::NEVER {
             due.push((*wake, engine));
@@ -104,6 +104,6 @@ pub fn advance_within_window(timeline: &mut Timeline) {
         }
     }
     if let Some(first) = due.iter().map(|&(at, _)| at).min() {
-        timeline.now = first;
+        calendar.now = first;
     }
 }

@@ -6,7 +6,7 @@ use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::record::{FinishedRows, RequestRecord};
 use oracle_components::request::Routed;
-use oracle_components::resources::Timeline;
+use oracle_components::resources::Calendar;
 use oracle_components::work::Booking;
 
 use super::Dispatch;
@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 #[derive(Resource)]
 pub struct Shared {
     /// Time: what is due, what is to arrive.
-    pub timeline: Timeline,
+    pub calendar: Calendar,
     /// Requests in, records out.
     pub ports: Ports,
     /// Where requests go, if this is the world that they arrive in.
@@ -60,9 +60,9 @@ pub type Place = (SimTime, u64);
 impl Shared {
     /// A world in which nothing has happened yet.
     #[must_use]
-    pub fn new(timeline: Timeline, ports: Ports) -> Self {
+    pub fn new(calendar: Calendar, ports: Ports) -> Self {
         Self {
-            timeline,
+            calendar,
             ports,
             dispatch: None,
             links: Vec::new(),
