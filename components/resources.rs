@@ -42,9 +42,9 @@ pub struct Calendar {
     /// Nothing is left to happen: at all, or up to the horizon or the end of the window.
     pub stopped: bool,
     /// Each engine's next boundary; [`SimTime::NEVER`] if it has none.
-    pub wakes: Vec<SimTime>,
-    /// The same as a queue, if engines are tight; entries that differ from `wakes` are stale.
-    pub boundaries: BinaryHeap<Reverse<(SimTime, u32)>>,
+    pub next_boundaries: Vec<SimTime>,
+    /// The same as a queue of events, if engines are tight; entries that differ from `next_boundaries` are stale.
+    pub event_queue: BinaryHeap<Reverse<(SimTime, u32)>>,
     /// The last arrival that is in.
     pub last_arrival: SimTime,
     /// The next request of the open-loop workload.

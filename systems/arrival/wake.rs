@@ -45,7 +45,7 @@ impl ArrivalPartsItem<'_, '_> {
             epoch.steps = epoch.steps.min(boundary + 1);
             epoch.step_ends[epoch.steps - 1]
         } else {
-            calendar.wakes[position as usize].min(wake)
+            calendar.next_boundaries[position as usize].min(wake)
         };
         wake_at(calendar, position, wake);
     }

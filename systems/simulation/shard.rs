@@ -97,7 +97,7 @@ impl Shard {
     pub fn run_window(&mut self, until: SimTime) {
         let shared = self.shared_mut();
         shared.calendar.window = until;
-        let nothing_to_do = shared.feed.is_empty() && shared.calendar.wakes.iter().all(|&wake| wake > until);
+        let nothing_to_do = shared.feed.is_empty() && shared.calendar.next_boundaries.iter().all(|&wake| wake > until);
         if !nothing_to_do {
             while self.tick() {}
         }

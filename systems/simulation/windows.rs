@@ -160,8 +160,8 @@ impl Loose {
 
     /// The window of the next thing to happen, if anything is left to.
     fn next_window(&mut self) -> Option<Window> {
-        let wakes = self.shards.iter().flat_map(|shard| &shard.shared().calendar.wakes);
-        let boundary = wakes.copied().min().unwrap_or(SimTime::NEVER);
+        let next_boundaries = self.shards.iter().flat_map(|shard| &shard.shared().calendar.next_boundaries);
+        let boundary = next_boundaries.copied().min().unwrap_or(SimTime::NEVER);
         let calendar = &self.front.shared().calendar;
         let first = next_arrival(calendar).min(boundary);
         (first != SimTime::NEVER && first <= calendar.horizon).then(|| self.front.window_from(first, Output::default()))

@@ -33,8 +33,8 @@ pub fn beginning(
         first_engine,
         horizon: scenario.horizon.unwrap_or(SimTime::NEVER),
         stopped: false,
-        wakes: vec![SimTime::NEVER; engines],
-        boundaries: BinaryHeap::new(),
+        next_boundaries: vec![SimTime::NEVER; engines],
+        event_queue: BinaryHeap::new(),
         last_arrival: SimTime::ZERO,
         next_request: first,
         follow_ups: BinaryHeap::new(),
@@ -48,10 +48,10 @@ pub fn beginning(
 
 /// Sets an engine's next boundary.
 pub fn wake_at(calendar: &mut Calendar, engine: u32, at: SimTime) {
-    if calendar.wakes[engine as usize] != at {
-        calendar.wakes[engine as usize] = at;
+    if calendar.next_boundaries[engine as usize] != at {
+        calendar.next_boundaries[engine as usize] = at;
         if at != SimTime::NEVER && calendar.coupling == Coupling::Tight {
-            calendar.boundaries.push(Reverse((at, engine)));
+            calendar.event_queue.push(Reverse((at, engine)));
         }
     }
 }
@@ -60,13 +60,13 @@ pub fn wake_at(calendar: &mut Calendar, engine: u32, at: SimTime) {
 /// is once a window.
 pub fn next_boundary(calendar: &mut Calendar) -> SimTime {
     if calendar.coupling == Coupling::Loose {
-        return calendar.wakes.iter().copied().min().unwrap_or(SimTime::NEVER);
+        return calendar.next_boundaries.iter().copied().min().unwrap_or(SimTime::NEVER);
     }
-    while let Some(&Reverse((at, engine))) = calendar.boundaries.peek() {
-        if calendar.wakes[engine as usize] == at {
+    while let Some(&Reverse((at, engine))) = calendar.event_queue.peek() {
+        if calendar.next_boundaries[engine as usize] == at {
             return at;
         }
-        calendar.boundaries.pop();
+        calendar.event_queue.pop();
     }
     SimTime::NEVER
 }
@@ -87,8 +87,8 @@ pub fn advance(calendar: &mut Calendar) {
     }
     calendar.now = next;
     while next_boundary(calendar) == next {
-        let Some(Reverse((at, engine))) = calendar.boundaries.pop() else { break };
-        calendar.wakes[engine as usize] = SimTime::NEVER;
+        let Some(Reverse((at, engine))) = calendar.event_queue.pop() else { break };
+        calendar.next_boundaries[engine as usize] = SimTime::NEVER;
         calendar.due.push((at, engine));
     }
 }
@@ -96,8 +96,8 @@ pub fn advance(calendar: &mut Calendar) {
 /// Lists the engines with a boundary within the window.
 pub fn advance_within_window(calendar: &mut Calendar) {
     let until = calendar.window.min(calendar.horizon);
-    let Calendar { wakes, due, .. } = calendar;
-    for (wake, engine) in wakes.iter_mut().zip(0..) {
+    let Calendar { next_boundaries, due, .. } = calendar;
+    for (wake, engine) in next_boundaries.iter_mut().zip(0..) {
         if *wake <= until && *wake != SimTime::NEVER {
             due.push((*wake, engine));
             *wake = SimTime::NEVER;
