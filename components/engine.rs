@@ -148,7 +148,7 @@ pub struct Epoch {
     /// How many of them will run.
     pub steps: usize,
     /// Most steps computed ahead.
-    pub horizon_steps: usize,
+    pub steps_ahead: usize,
     /// Where else it is cut.
     pub cuts: EpochCuts,
 }

@@ -17,11 +17,11 @@ use crate::world::calendar::{next_arrival, wake_at};
 use run_ahead::{CostingParts, next_event, run_ahead};
 
 /// Steps ahead after an arrival has cut an epoch; doubled each time one runs out uncut.
-const FIRST_HORIZON_STEPS: usize = 16;
+const FIRST_STEPS_AHEAD: usize = 16;
 /// Most steps of an epoch that is cut at random.
 const MOST_STEPS_BETWEEN_CUTS: usize = 7;
 /// Most steps ahead.
-const LAST_HORIZON_STEPS: usize = 4096;
+const MOST_STEPS_AHEAD: usize = 4096;
 
 /// Prices the batches that were formed in this tick.
 pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) {
@@ -46,11 +46,11 @@ pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) 
 }
 
 /// Adapts how far an engine runs ahead to whether its last epoch was cut.
-pub fn adapt_horizon(epoch: &mut Epoch) {
-    epoch.horizon_steps = match epoch.cuts {
-        EpochCuts::AsNeeded if epoch.steps < epoch.step_ends.len() => FIRST_HORIZON_STEPS,
-        EpochCuts::AsNeeded if epoch.steps == epoch.horizon_steps => (epoch.horizon_steps * 2).min(LAST_HORIZON_STEPS),
-        EpochCuts::AsNeeded => epoch.horizon_steps,
+pub fn adapt_steps_ahead(epoch: &mut Epoch) {
+    epoch.steps_ahead = match epoch.cuts {
+        EpochCuts::AsNeeded if epoch.steps < epoch.step_ends.len() => FIRST_STEPS_AHEAD,
+        EpochCuts::AsNeeded if epoch.steps == epoch.steps_ahead => (epoch.steps_ahead * 2).min(MOST_STEPS_AHEAD),
+        EpochCuts::AsNeeded => epoch.steps_ahead,
         EpochCuts::EveryStep => 1,
         EpochCuts::AtRandom(state) => {
             // A congruential generator's upper bits (Knuth's MMIX).
@@ -64,6 +64,6 @@ pub fn adapt_horizon(epoch: &mut Epoch) {
 /// An engine that runs nothing yet.
 #[must_use]
 pub fn no_epoch(cuts: EpochCuts) -> Epoch {
-    let horizon_steps = if cuts == EpochCuts::AsNeeded { FIRST_HORIZON_STEPS } else { 1 };
-    Epoch { horizon_steps, cuts, ..Epoch::default() }
+    let steps_ahead = if cuts == EpochCuts::AsNeeded { FIRST_STEPS_AHEAD } else { 1 };
+    Epoch { steps_ahead, cuts, ..Epoch::default() }
 }

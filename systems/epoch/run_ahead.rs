@@ -58,7 +58,7 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let standing = parts.plan.standing;
     let most_steps = if parts.plan.chunks.is_empty() && !first_tokens {
         let until_finish = next_finish(running).saturating_sub(parts.clock.steps);
-        until_finish.min(epoch.horizon_steps as u64).min(standing.steps)
+        until_finish.min(epoch.steps_ahead as u64).min(standing.steps)
     } else {
         1
     };

@@ -14,7 +14,7 @@ use oracle_components::sequence::Sequence;
 use super::intervals::book_past_intervals;
 use super::remote;
 use super::remove::{Departure, leave};
-use crate::epoch::adapt_horizon;
+use crate::epoch::adapt_steps_ahead;
 use crate::kv;
 use crate::running::{blocks_over, finishes_at, start_decoding};
 use crate::series::EngineAmounts;
@@ -60,7 +60,7 @@ pub fn end_steps(
             finished.push((id, entity));
         }
     }
-    adapt_horizon(parts.epoch);
+    adapt_steps_ahead(parts.epoch);
     parts.epoch.steps = 0;
     steps as u64
 }
