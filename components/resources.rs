@@ -14,10 +14,10 @@ use crate::time::SimTime;
 pub enum Coupling {
     /// What one engine does may touch another at once: a follow-up, a load that the router looks at, a link that whole
     /// responses queue on. They meet at every boundary.
-    Tight,
+    Lockstep,
     /// Nothing passes between engines but the arrivals, whose order is known beforehand. Each goes its own way through a
     /// window of arrivals, a boundary of each a tick.
-    Loose,
+    Windowed,
 }
 
 /// Simulated time: what is now, what comes next, what has been.
@@ -29,7 +29,7 @@ pub struct Calendar {
     pub due: Vec<(SimTime, u32)>,
     /// Whether engines may be ahead of each other.
     pub coupling: Coupling,
-    /// If engines are loose: everything that arrives up to here is in, and they may come this far.
+    /// If engines are windowed: everything that arrives up to here is in, and they may come this far.
     pub window: SimTime,
     /// Width of the intervals of the time series.
     pub series_interval: SimTime,
@@ -43,7 +43,7 @@ pub struct Calendar {
     pub stopped: bool,
     /// Each engine's next boundary; [`SimTime::NEVER`] if it has none.
     pub next_boundaries: Vec<SimTime>,
-    /// The same as a queue of events, if engines are tight; entries that differ from `next_boundaries` are stale.
+    /// The same as a queue of events, if engines run in lockstep; entries that differ from `next_boundaries` are stale.
     pub event_queue: BinaryHeap<Reverse<(SimTime, u32)>>,
     /// The last arrival that is in.
     pub last_arrival: SimTime,

@@ -46,7 +46,7 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
     let shared = &mut *shared;
     shared.calendar.due.clear();
     match shared.calendar.coupling {
-        Coupling::Tight => {
+        Coupling::Lockstep => {
             let mut arrivals = 0;
             while arrivals < TICK_ARRIVALS && next_arrival(&shared.calendar) <= next_boundary(&mut shared.calendar) {
                 match route_next_arrival(shared, &mut network) {
@@ -65,7 +65,7 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
                 shared.calendar.stopped = next == SimTime::NEVER || next > shared.calendar.horizon;
             }
         }
-        Coupling::Loose => {
+        Coupling::Windowed => {
             let mut feed = std::mem::take(&mut shared.feed);
             shared.calendar.next_id += feed.len() as u64;
             feed.drain(..).for_each(|routed| reception.take_in(routed, shared));

@@ -54,7 +54,7 @@ fn write(calendar: &mut Calendar, ports: &mut Ports, mut record: RequestRecord, 
     }
     calendar.ended[record.status as usize] += 1;
     calendar.last_completion = calendar.last_completion.max(record.completion);
-    if calendar.coupling == Coupling::Loose {
+    if calendar.coupling == Coupling::Windowed {
         ports.places.push(place);
     }
     ports.hand_over(&record);

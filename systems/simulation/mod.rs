@@ -23,7 +23,7 @@ use oracle_components::scenario::{Role, Scenario};
 use self::shard::{PHASES, Shard};
 use self::spawn::{Blueprint, entrances, prices, spawn_links};
 use self::stop::{stop_at, stop_links_at};
-use self::windows::Loose;
+use self::windows::Windowed;
 use crate::ports::{Promises, RecordSink, RequestSource};
 use crate::routing::Router;
 use crate::routing::{RoutingPolicy, Wants};
@@ -47,7 +47,7 @@ pub struct Progress {
 pub struct Simulation<K> {
     blueprint: Blueprint,
     router: Router,
-    tightly_coupled: bool,
+    in_lockstep: bool,
     runner: Runner,
     sink: PhantomData<K>,
 }
@@ -57,9 +57,9 @@ enum Runner {
     /// Not built yet.
     Parts(Option<(Box<dyn RequestSource>, Box<dyn RecordSink>)>),
     /// All engines in one world.
-    Tight(Box<Shard>),
+    Lockstep(Box<Shard>),
     /// Engines that go their own ways.
-    Loose(Box<Loose>),
+    Windowed(Box<Windowed>),
 }
 
 impl<K: RecordSink + 'static> Simulation<K> {
@@ -71,7 +71,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
         let prices = prices(&scenario);
         let (rules, epoch_cuts, profiled) = (shipped(), EpochCuts::AsNeeded, false);
         let blueprint = Blueprint { scenario, prices, rules, epoch_cuts, profiled };
-        Self { blueprint, router, tightly_coupled: false, runner, sink: PhantomData }
+        Self { blueprint, router, in_lockstep: false, runner, sink: PhantomData }
     }
 
     /// Measures how long each phase takes, at the price of two looks at the clock a phase and tick.
@@ -83,8 +83,8 @@ impl<K: RecordSink + 'static> Simulation<K> {
 
     /// Makes engines meet at every boundary even where they need not: slower, with the same result.
     #[must_use]
-    pub fn tightly_coupled(self) -> Self {
-        Self { tightly_coupled: true, ..self }
+    pub fn in_lockstep(self) -> Self {
+        Self { in_lockstep: true, ..self }
     }
 
     /// Routes arrivals by a policy of one's own in place of the scenario's.
@@ -124,8 +124,8 @@ impl<K: RecordSink + 'static> Simulation<K> {
             cut_short.is_none()
         };
         match &mut self.runner {
-            Runner::Tight(shard) => run_tight(shard, &mut go_on),
-            Runner::Loose(loose) => loose.run(go_on),
+            Runner::Lockstep(shard) => run_lockstep(shard, &mut go_on),
+            Runner::Windowed(windowed) => windowed.run(go_on),
             Runner::Parts(..) => unreachable!("it has just been built"),
         }
         let horizon = if cut_short.is_some() { Some(self.horizon()) } else { self.blueprint.scenario.horizon };
@@ -133,11 +133,11 @@ impl<K: RecordSink + 'static> Simulation<K> {
         let stop = cut_short.unwrap_or(if drained { Stop::Drained } else { Stop::Horizon });
         let end = horizon.unwrap_or_else(|| self.end());
         match &mut self.runner {
-            Runner::Tight(shard) => {
+            Runner::Lockstep(shard) => {
                 stop_at(&mut shard.world, end);
                 stop_links_at(&mut shard.world, end);
             }
-            Runner::Loose(loose) => loose.stop_at(end),
+            Runner::Windowed(windowed) => windowed.stop_at(end),
             Runner::Parts(..) => unreachable!("it has run"),
         }
         self.outcome(stop, end)
@@ -155,10 +155,10 @@ impl<K: RecordSink + 'static> Simulation<K> {
             prompt_bytes_per_token: blueprint.scenario.prompt_bytes_per_token,
         };
         self.runner = match coupling {
-            Coupling::Loose if !self.tightly_coupled => {
-                Runner::Loose(Box::new(Loose::new(blueprint, source, dispatch, sink)))
+            Coupling::Windowed if !self.in_lockstep => {
+                Runner::Windowed(Box::new(Windowed::new(blueprint, source, dispatch, sink)))
             }
-            _ => Runner::Tight(Box::new(tight(blueprint, source, dispatch, sink))),
+            _ => Runner::Lockstep(Box::new(lockstep_world(blueprint, source, dispatch, sink))),
         };
     }
 
@@ -186,8 +186,8 @@ impl<K: RecordSink + 'static> Simulation<K> {
     pub fn into_sink(self) -> K {
         let sink: Box<dyn Any> = match self.runner {
             Runner::Parts(parts) => parts.expect("a simulation that was not built has its parts").1,
-            Runner::Tight(shard) => shard.into_sink(),
-            Runner::Loose(loose) => loose.into_sink(),
+            Runner::Lockstep(shard) => shard.into_sink(),
+            Runner::Windowed(windowed) => windowed.into_sink(),
         };
         *sink.downcast::<K>().expect("the sink is of the type it came in as")
     }
@@ -195,8 +195,8 @@ impl<K: RecordSink + 'static> Simulation<K> {
     fn shards(&self) -> &[Shard] {
         match &self.runner {
             Runner::Parts(..) => &[],
-            Runner::Tight(shard) => std::slice::from_ref(shard),
-            Runner::Loose(loose) => loose.shards(),
+            Runner::Lockstep(shard) => std::slice::from_ref(shard),
+            Runner::Windowed(windowed) => windowed.shards(),
         }
     }
 
@@ -204,8 +204,8 @@ impl<K: RecordSink + 'static> Simulation<K> {
     fn front(&self) -> &Shared {
         match &self.runner {
             Runner::Parts(..) => unreachable!("it has been built"),
-            Runner::Tight(shard) => shard.shared(),
-            Runner::Loose(loose) => loose.front(),
+            Runner::Lockstep(shard) => shard.shared(),
+            Runner::Windowed(windowed) => windowed.front(),
         }
     }
 
@@ -235,12 +235,12 @@ impl<K: RecordSink + 'static> Simulation<K> {
         }
         let (links, ended): (Vec<LinkTotals>, _) = match &self.runner {
             Runner::Parts(..) => unreachable!("it has run"),
-            Runner::Tight(shard) => {
+            Runner::Lockstep(shard) => {
                 let links = shard.shared().links.iter();
                 let totals = links.filter_map(|&link| Some(shard.world.get::<Link>(link)?.totals.clone()));
                 (totals.collect(), shard.shared().calendar.ended)
             }
-            Runner::Loose(loose) => (loose.link_totals(), loose.ended()),
+            Runner::Windowed(windowed) => (windowed.link_totals(), windowed.ended()),
         };
         let engines = self.shards().iter().flat_map(Shard::engine_totals).collect();
         let ticks = self.shards().iter().map(Shard::ticks).sum();
@@ -249,7 +249,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
 }
 
 /// A world with all engines, the links, and the ports.
-fn tight(
+fn lockstep_world(
     blueprint: &Blueprint,
     mut source: Box<dyn RequestSource>,
     dispatch: Dispatch,
@@ -258,7 +258,7 @@ fn tight(
     let scenario = &blueprint.scenario;
     let engines = 0..scenario.engines.len();
     let first = source.next_request();
-    let calendar = beginning(Coupling::Tight, scenario, engines.clone(), first);
+    let calendar = beginning(Coupling::Lockstep, scenario, engines.clone(), first);
     let shared = Shared { dispatch: Some(dispatch), ..Shared::new(calendar, Ports::new(source, sink)) };
     let mut shard = Shard::new(blueprint, engines, shared);
     let links = spawn_links(&mut shard.world, scenario);
@@ -266,9 +266,9 @@ fn tight(
     shard
 }
 
-/// Runs a world of tight engines. `go_on` is asked now and then; if it says no, nothing happens beyond what the engine that is
-/// furthest has done and the last request that is in.
-fn run_tight(shard: &mut Shard, go_on: &mut impl FnMut(SimTime, u64, bool) -> bool) {
+/// Runs a world of engines in lockstep. `go_on` is asked now and then; if it says no, nothing happens beyond what the
+/// engine that is furthest has done and the last request that is in.
+fn run_lockstep(shard: &mut Shard, go_on: &mut impl FnMut(SimTime, u64, bool) -> bool) {
     let (mut since_report, mut cut_short) = (0, false);
     while shard.tick() {
         let shared = shard.shared();
@@ -292,5 +292,5 @@ fn coupling(scenario: &Scenario, promises: Promises, wants: Wants) -> Coupling {
     let has_pools = scenario.engines.iter().any(|engine| engine.role != Role::Both);
     let at_once = !promises.no_follow_ups || !promises.streams_only || has_pools;
     let lookahead = if at_once { SimTime::ZERO } else { wants.lookahead() };
-    if lookahead == SimTime::NEVER { Coupling::Loose } else { Coupling::Tight }
+    if lookahead == SimTime::NEVER { Coupling::Windowed } else { Coupling::Lockstep }
 }

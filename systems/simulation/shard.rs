@@ -1,5 +1,4 @@
-//! A world with some engines of a scenario, and the schedule of its tick: all of them where engines are tight, a few where
-//! they are loose.
+//! A world with some engines of a scenario, and the schedule of its tick: all of them in lockstep, a few in windows.
 //!
 //! [`tick`] reads as a table of contents of what happens.
 

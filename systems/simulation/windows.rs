@@ -1,5 +1,5 @@
-//! Loose engines: nothing passes between them but the arrivals. They are divided into shards, each a world of its own, which
-//! go through a window of arrivals on as many threads as there are.
+//! Windowed engines: nothing passes between them but the arrivals. They are divided into shards, each a world of its
+//! own, which go through a window of arrivals on as many threads as there are.
 //!
 //! The front takes in the arrivals of a window, routes them, and sends them over their links. While the shards are busy with
 //! one window, the front prepares the next and hands over what the last one brought, in the order that a single world would
@@ -39,8 +39,8 @@ const WINDOW_ARRIVALS_AN_ENGINE: usize = 8;
 /// Longest window, in intervals of the time series.
 const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
 
-/// The simulation of loose engines.
-pub struct Loose {
+/// The simulation of windowed engines.
+pub struct Windowed {
     front: Front,
     shards: Vec<Shard>,
     /// Engines of a shard, but perhaps for the last.
@@ -83,7 +83,7 @@ impl RequestSource for Fed {
     }
 }
 
-impl Loose {
+impl Windowed {
     /// Builds the worlds of a scenario.
     pub fn new(
         blueprint: &Blueprint,
@@ -93,7 +93,7 @@ impl Loose {
     ) -> Self {
         let scenario = &blueprint.scenario;
         let shard = |engines: Range<usize>| {
-            let calendar = beginning(Coupling::Loose, scenario, engines.clone(), None);
+            let calendar = beginning(Coupling::Windowed, scenario, engines.clone(), None);
             let ports = Ports::new(Box::new(Fed), Box::new(Output::default()));
             Shard::new(blueprint, engines, Shared::new(calendar, ports))
         };
@@ -222,7 +222,7 @@ impl Front {
         let mut world = World::new();
         let links = spawn_links(&mut world, scenario);
         let first = source.next_request();
-        let calendar = beginning(Coupling::Loose, scenario, 0..scenario.engines.len(), first);
+        let calendar = beginning(Coupling::Windowed, scenario, 0..scenario.engines.len(), first);
         let ports = Ports::new(source, Box::new(Output::default()));
         world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(calendar, ports) });
         let state = SystemState::new(&mut world);

@@ -46,8 +46,8 @@ pub fn transfer(
             }
         }
     }
-    // Loose engines share links with those of other worlds; their traffic is booked when all are through the window.
-    if calendar.coupling == Coupling::Tight {
+    // Windowed engines share links with those of other worlds; their traffic is booked when all are through the window.
+    if calendar.coupling == Coupling::Lockstep {
         network.book(traffic, links, &mut ports.rows);
     }
     if !ports.rows.0.is_empty() {

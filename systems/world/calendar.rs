@@ -1,8 +1,8 @@
 //! The clock: which engine is due next, and the move to the next event.
 //!
 //! At one instant requests arrive first; then each engine that is due ends its steps and schedules. So a tick takes in all
-//! that arrives up to the next boundary, and moves the clock there. Where engines are loose a whole window of arrivals is in
-//! beforehand, and each engine goes through it at its own time.
+//! that arrives up to the next boundary, and moves the clock there. Where engines are windowed a whole window of
+//! arrivals is in beforehand, and each engine goes through it at its own time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -50,16 +50,16 @@ pub fn beginning(
 pub fn wake_at(calendar: &mut Calendar, engine: u32, at: SimTime) {
     if calendar.next_boundaries[engine as usize] != at {
         calendar.next_boundaries[engine as usize] = at;
-        if at != SimTime::NEVER && calendar.coupling == Coupling::Tight {
+        if at != SimTime::NEVER && calendar.coupling == Coupling::Lockstep {
             calendar.event_queue.push(Reverse((at, engine)));
         }
     }
 }
 
-/// The next boundary of any engine; [`SimTime::NEVER`] if there is none. Looks at every engine if they are loose, which
-/// is once a window.
+/// The next boundary of any engine; [`SimTime::NEVER`] if there is none. Looks at every engine if they are windowed,
+/// which is once a window.
 pub fn next_boundary(calendar: &mut Calendar) -> SimTime {
-    if calendar.coupling == Coupling::Loose {
+    if calendar.coupling == Coupling::Windowed {
         return calendar.next_boundaries.iter().copied().min().unwrap_or(SimTime::NEVER);
     }
     while let Some(&Reverse((at, engine))) = calendar.event_queue.peek() {

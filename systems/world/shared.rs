@@ -28,7 +28,7 @@ pub struct Shared {
     pub links: Vec<Entity>,
     /// Traffic of steps that is not on the links yet.
     pub traffic: Vec<Booking>,
-    /// If engines are loose: requests that arrive within the window, routed.
+    /// If engines are windowed: requests that arrive within the window, routed.
     pub feed: Vec<Routed>,
     /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
     pub vacant: Vec<Entity>,
@@ -48,7 +48,7 @@ pub struct Ports {
     pub sink: Box<dyn RecordSink>,
     /// The sink can take no more.
     pub closed: bool,
-    /// If engines are loose, where each record belongs: its instant, then arrivals before engines by index.
+    /// If engines are windowed, where each record belongs: its instant, then arrivals before engines by index.
     pub places: Vec<Place>,
     /// Rows of the time series whose intervals have passed, on their way to the sink.
     pub rows: FinishedRows,

@@ -145,7 +145,7 @@ fn engines_of_later_shards_are_told_apart() {
     };
     for horizon in [None, Some(60), Some(90)] {
         let case = Case { horizon, ..clockwork(engines.clone(), (0..200).map(streamed).collect()) };
-        assert!(case.is_loose());
+        assert!(case.is_windowed());
         compared(&case);
     }
 }
@@ -156,7 +156,7 @@ fn who_is_refused_comes_before_who_ends_at_the_same_instant() {
     let engines = vec![EngineCase { model_len: 50, ..engine(600) }; 2];
     let streamed = |gap, new_tokens| SessionCase { streaming: true, ..session(gap, Tail::Nameless, new_tokens, 3) };
     let case = clockwork(engines, vec![streamed(0, 5), streamed(0, 5), streamed(3, 60), streamed(0, 60)]);
-    assert!(case.is_loose());
+    assert!(case.is_windowed());
     compared(&case);
     let naive = naive::run(&case.scenario(), &mut case.source());
     let ended: Vec<_> = naive.records.iter().map(|record| (record.request, record.completion.0 / 1_000_000)).collect();

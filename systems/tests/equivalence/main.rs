@@ -27,7 +27,7 @@ use naive::cases::{Case, EngineCase, SHORT_INTERVAL};
 use naive::coverage::Coverage;
 use naive::search::{cases_asked_for, search};
 use naive::strategy::{Size, case};
-use series::{in_order, same_rows, same_rows_if_tight, sums_up};
+use series::{in_order, same_rows, same_rows_in_lockstep, sums_up};
 
 /// How many small cases there are unless `PROPTEST_CASES` says otherwise.
 const SMALL_CASES: u32 = 3000;
@@ -91,13 +91,13 @@ fn run(mut simulation: Simulation<Ledger>) -> (Outcome, Ledger) {
 
 /// Engines that may be ahead of each other leave the same records, and rows of the time series, as when they may not; also
 /// where epochs cross the ends of many intervals.
-fn same_if_tight(case: &Case) -> Result<(), TestCaseError> {
+fn same_in_lockstep(case: &Case) -> Result<(), TestCaseError> {
     for (series_interval, with_links) in [(LONG_INTERVAL, true), (SHORT_INTERVAL, false)] {
         let scenario = Scenario { series_interval, ..case.scenario() };
         let simulation = || Simulation::new(scenario.clone(), Box::new(case.source()), Ledger::default());
-        let ((_, loose), (_, tight)) = (run(simulation()), run(simulation().tightly_coupled()));
-        same("records, tightly coupled", &loose.records, &tight.records)?;
-        same_rows_if_tight(&loose.rows, &tight.rows, with_links)?;
+        let ((_, windowed), (_, lockstep)) = (run(simulation()), run(simulation().in_lockstep()));
+        same("records, in lockstep", &windowed.records, &lockstep.records)?;
+        same_rows_in_lockstep(&windowed.rows, &lockstep.rows, with_links)?;
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
     let scenario = case.scenario();
     let naive = naive::run(&scenario, &mut case.source());
     coverage.borrow_mut().add(&naive.coverage);
-    if case.is_loose() {
+    if case.is_windowed() {
         coverage.borrow_mut().note("engines go their own ways");
     }
     if scenario.engines.windows(2).any(|two| two[0].gpus == two[1].gpus) {
@@ -116,8 +116,8 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
 
     let (outcome, fast) = run(Simulation::new(scenario.clone(), Box::new(case.source()), Ledger::default()));
     same("violations", &Vec::new(), &violations(&scenario, &outcome))?;
-    if case.is_loose() {
-        same_if_tight(case)?;
+    if case.is_windowed() {
+        same_in_lockstep(case)?;
     }
 
     for (at, (naive, fast)) in naive.records.iter().zip(&fast.records).enumerate() {

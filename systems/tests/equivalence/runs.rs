@@ -115,7 +115,7 @@ fn engines_meet_where_they_are_told_to() {
         simulation.run(|_| ControlFlow::Continue(())).ticks
     };
     let simulation = || Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
-    let (apart, together) = (ticks(simulation()), ticks(simulation().tightly_coupled()));
+    let (apart, together) = (ticks(simulation()), ticks(simulation().in_lockstep()));
     assert!(apart > 2 * together, "{apart} ticks apart, {together} together");
 }
 
@@ -124,8 +124,8 @@ fn engines_meet_where_they_are_told_to() {
 fn a_profile_has_every_phase_once() {
     let case = many(400, 3);
     let simulation = || Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
-    for tight in [false, true] {
-        let simulation = || if tight { simulation().tightly_coupled() } else { simulation() };
+    for lockstep in [false, true] {
+        let simulation = || if lockstep { simulation().in_lockstep() } else { simulation() };
         let (mut plain, mut profiled) = (simulation(), simulation().profiled());
         let outcomes = [&mut plain, &mut profiled].map(|simulation| simulation.run(|_| ControlFlow::Continue(())));
         assert_eq!(outcomes[0], outcomes[1]);
@@ -173,7 +173,7 @@ fn assert_cut_short(case: &Case, outcome: &Outcome, records: &[RequestRecord]) {
 fn an_interrupted_run_ends_whole() {
     let case = many(20_000, 2);
     let simulation = || Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
-    for mut simulation in [simulation(), simulation().tightly_coupled()] {
+    for mut simulation in [simulation(), simulation().in_lockstep()] {
         let asked = Cell::new(0);
         let outcome = simulation.run(|_| {
             asked.set(asked.get() + 1);
@@ -211,7 +211,7 @@ fn a_closed_sink_stops_the_run() {
     let case = many(20_000, 2);
     let simulation =
         || Simulation::new(case.scenario(), Box::new(case.source()), Full { room: 700, records: Vec::new() });
-    for mut simulation in [simulation(), simulation().tightly_coupled()] {
+    for mut simulation in [simulation(), simulation().in_lockstep()] {
         let outcome = simulation.run(|_| ControlFlow::Continue(()));
         assert_eq!(outcome.stop, Stop::SinkClosed);
         let records = simulation.into_sink().records;

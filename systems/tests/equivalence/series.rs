@@ -188,13 +188,17 @@ pub fn sums_up(scenario: &Scenario, outcome: &Outcome, rows: &[IntervalRow]) -> 
 
 /// The rows of two runs of the fast engine are alike. KV use alone is a mean over an epoch, and epochs end at other steps. Where
 /// intervals are short, links are not compared: they keep no more than some open, and book late what queues for longer.
-pub fn same_rows_if_tight(loose: &[IntervalRow], tight: &[IntervalRow], with_links: bool) -> Result<(), TestCaseError> {
+pub fn same_rows_in_lockstep(
+    windowed: &[IntervalRow],
+    lockstep: &[IntervalRow],
+    with_links: bool,
+) -> Result<(), TestCaseError> {
     let compared = |rows: &[IntervalRow]| merged(rows.iter().filter(|row| with_links || !is_link(row)));
-    let (loose, tight) = (compared(loose), compared(tight));
-    same("rows, tightly coupled", &loose.keys().collect::<Vec<_>>(), &tight.keys().collect())?;
-    for (one, other) in loose.values().zip(tight.values()) {
+    let (windowed, lockstep) = (compared(windowed), compared(lockstep));
+    same("rows, in lockstep", &windowed.keys().collect::<Vec<_>>(), &lockstep.keys().collect())?;
+    for (one, other) in windowed.values().zip(lockstep.values()) {
         if !alike(one, other, true) {
-            same("a row, tightly coupled", other, one)?;
+            same("a row, in lockstep", other, one)?;
         }
     }
     Ok(())

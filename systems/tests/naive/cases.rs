@@ -329,7 +329,7 @@ impl Case {
     }
 
     /// Whether nothing but arrivals passes between its engines.
-    pub fn is_loose(&self) -> bool {
+    pub fn is_windowed(&self) -> bool {
         self.engines.len() > 1
             && self.pools().is_none()
             && self.routing != Routing::LeastLoaded

@@ -177,10 +177,10 @@ fn session(size: Size) -> impl Strategy<Value = SessionCase> {
 /// Cases of a size; in one of eight, long prompts in small chunks contend for a pool that holds little more than one; in
 /// one of two there are no follow-ups, and in half of these all is streamed, so that engines may be ahead of each other.
 pub fn case(size: Size) -> impl Strategy<Value = Case> {
-    (any_case(size), prop::bool::weighted(0.125), 0..4_u32).prop_map(|(mut case, contend, loose)| {
+    (any_case(size), prop::bool::weighted(0.125), 0..4_u32).prop_map(|(mut case, contend, windowed)| {
         for session in &mut case.sessions {
-            session.turns.truncate(if loose < 2 { 4 } else { 1 });
-            session.streaming |= loose == 3;
+            session.turns.truncate(if windowed < 2 { 4 } else { 1 });
+            session.streaming |= windowed == 3;
         }
         if contend {
             for engine in &mut case.engines {
