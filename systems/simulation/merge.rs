@@ -6,7 +6,7 @@ use crate::world::{Place, Shared};
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_components::work::Booking;
-/// What a world brought in a window: the sink of shards and of the front.
+/// What a world brought in a window: the sink of shards and of the dispatcher.
 #[derive(Default)]
 pub struct Output {
     pub records: Vec<RequestRecord>,

@@ -201,28 +201,28 @@ impl<K: RecordSink + 'static> Simulation<K> {
     }
 
     /// Where arrivals come in.
-    fn front(&self) -> &Shared {
+    fn dispatcher(&self) -> &Shared {
         match &self.runner {
             Runner::Parts(..) => unreachable!("it has been built"),
             Runner::Lockstep(shard) => shard.shared(),
-            Runner::Windowed(windowed) => windowed.front(),
+            Runner::Windowed(windowed) => windowed.dispatcher(),
         }
     }
 
     /// After which nothing happened.
     fn horizon(&self) -> SimTime {
-        self.front().calendar.horizon
+        self.dispatcher().calendar.horizon
     }
 
     /// The last boundary or completion.
     fn end(&self) -> SimTime {
         let shards = self.shards().iter().map(|shard| shard.latest().max(shard.shared().calendar.last_completion));
-        shards.fold(self.front().calendar.last_completion, SimTime::max)
+        shards.fold(self.dispatcher().calendar.last_completion, SimTime::max)
     }
 
     /// Whether every request has ended and none is to come.
     fn is_drained(&self) -> bool {
-        let calendar = &self.front().calendar;
+        let calendar = &self.dispatcher().calendar;
         let none_to_come = calendar.next_request.is_none() && calendar.follow_ups.is_empty();
         none_to_come && self.shards().iter().all(|shard| shard.shared().calendar.loads.iter().all(|&load| load == 0))
     }
@@ -244,7 +244,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
         };
         let engines = self.shards().iter().flat_map(Shard::engine_totals).collect();
         let ticks = self.shards().iter().map(Shard::ticks).sum();
-        Outcome { stop, end, ticks, arrived: self.front().calendar.next_id, ended, engines, gpus, links }
+        Outcome { stop, end, ticks, arrived: self.dispatcher().calendar.next_id, ended, engines, gpus, links }
     }
 }
 

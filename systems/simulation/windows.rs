@@ -1,9 +1,10 @@
 //! Windowed engines: nothing passes between them but the arrivals. They are divided into shards, each a world of its
 //! own, which go through a window of arrivals on as many threads as there are.
 //!
-//! The front takes in the arrivals of a window, routes them, and sends them over their links. While the shards are busy with
-//! one window, the front prepares the next and hands over what the last one brought, in the order that a single world would
-//! have left it in. How engines are divided does not depend on the number of threads, nor does anything else that shows.
+//! The dispatcher takes in the arrivals of a window, routes them, and sends them over their links. While the shards are
+//! busy with one window, the dispatcher prepares the next and hands over what the last one brought, in the order that a
+//! single world would have left it in. How engines are divided does not depend on the number of threads, nor does
+//! anything else that shows.
 
 use std::ops::Range;
 
@@ -41,11 +42,11 @@ const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
 
 /// The simulation of windowed engines.
 pub struct Windowed {
-    front: Front,
+    dispatcher: Dispatcher,
     shards: Vec<Shard>,
     /// Engines of a shard, but perhaps for the last.
     shard_engines: usize,
-    /// What the shards brought in the last window; that of the front is last.
+    /// What the shards brought in the last window; that of the dispatcher is last.
     outputs: Vec<Output>,
     /// Empty ones, for the next window.
     spares: Vec<Output>,
@@ -54,7 +55,7 @@ pub struct Windowed {
 }
 
 /// Where arrivals come in: the source, the router, and the links.
-struct Front {
+struct Dispatcher {
     world: World,
     state: SystemState<(ResMut<'static, Shared>, Network<'static, 'static>)>,
     span: SimTime,
@@ -101,8 +102,8 @@ impl Windowed {
         let shard_engines = engines.div_ceil(LEAST_SHARDS).clamp(1, SHARD_ENGINES);
         let starts = (0..engines).step_by(shard_engines);
         let shards = starts.map(|start| shard(start..engines.min(start + shard_engines))).collect();
-        let front = Front::new(scenario, source, dispatch);
-        Self { front, shards, shard_engines, outputs: Vec::new(), spares: Vec::new(), sink, closed: false }
+        let dispatcher = Dispatcher::new(scenario, source, dispatch);
+        Self { dispatcher, shards, shard_engines, outputs: Vec::new(), spares: Vec::new(), sink, closed: false }
     }
 
     /// Runs until nothing is left to happen. After each window `go_on` is asked, with the present and whether the sink is
@@ -113,20 +114,20 @@ impl Windowed {
         while let Some(window) = prepared.take().or_else(|| self.next_window()) {
             let Window { until, routed, output } = window;
             self.feed(routed);
-            let Self { front, shards, outputs, spares, sink, closed, .. } = self;
+            let Self { dispatcher, shards, outputs, spares, sink, closed, .. } = self;
             let run_shards = || shards.par_iter_mut().for_each(|shard| shard.run_window(until));
-            let run_front = || {
-                front.book_traffic(outputs);
+            let run_dispatcher = || {
+                dispatcher.book_traffic(outputs);
                 *closed = *closed || hand_over(outputs, &mut **sink).is_err();
                 outputs.iter_mut().for_each(Output::clear);
                 spares.append(outputs);
-                front.window_after(until, spares.pop().unwrap_or_default())
+                dispatcher.window_after(until, spares.pop().unwrap_or_default())
             };
-            let ((), next) = rayon::join(run_shards, run_front);
+            let ((), next) = rayon::join(run_shards, run_dispatcher);
             prepared = next;
             self.take_outputs();
             self.outputs.push(output);
-            let now = until.min(self.latest().max(self.front.shared().calendar.last_arrival));
+            let now = until.min(self.latest().max(self.dispatcher.shared().calendar.last_arrival));
             if !cut_short && !go_on(now, self.ended().iter().sum(), self.closed) {
                 cut_short = true;
                 self.cut_short();
@@ -136,13 +137,13 @@ impl Windowed {
 
     /// Ends everything at `stop`.
     pub fn stop_at(&mut self, stop: SimTime) {
-        self.front.book_traffic(&self.outputs);
+        self.dispatcher.book_traffic(&self.outputs);
         self.hand_over();
         self.shards.par_iter_mut().for_each(|shard| stop_at(&mut shard.world, stop));
         self.take_outputs();
-        self.front.book_traffic(&self.outputs);
-        stop_links_at(&mut self.front.world, stop);
-        self.outputs.push(Output::of(self.front.shared_mut(), Output::default()));
+        self.dispatcher.book_traffic(&self.outputs);
+        stop_links_at(&mut self.dispatcher.world, stop);
+        self.outputs.push(Output::of(self.dispatcher.shared_mut(), Output::default()));
         self.hand_over();
     }
 
@@ -162,9 +163,10 @@ impl Windowed {
     fn next_window(&mut self) -> Option<Window> {
         let next_boundaries = self.shards.iter().flat_map(|shard| &shard.shared().calendar.next_boundaries);
         let boundary = next_boundaries.copied().min().unwrap_or(SimTime::NEVER);
-        let calendar = &self.front.shared().calendar;
+        let calendar = &self.dispatcher.shared().calendar;
         let first = next_arrival(calendar).min(boundary);
-        (first != SimTime::NEVER && first <= calendar.horizon).then(|| self.front.window_from(first, Output::default()))
+        (first != SimTime::NEVER && first <= calendar.horizon)
+            .then(|| self.dispatcher.window_from(first, Output::default()))
     }
 
     /// Gives each shard its part of a window.
@@ -177,9 +179,9 @@ impl Windowed {
 
     /// Lets nothing happen beyond what the engine that is furthest has done and the last request that is in.
     fn cut_short(&mut self) {
-        let present = self.latest().max(self.front.shared().calendar.last_arrival);
+        let present = self.latest().max(self.dispatcher.shared().calendar.last_arrival);
         let of_worlds = self.shards.iter_mut().map(Shard::shared_mut);
-        for shared in of_worlds.chain([self.front.shared_mut()]) {
+        for shared in of_worlds.chain([self.dispatcher.shared_mut()]) {
             shared.calendar.horizon = shared.calendar.horizon.min(present);
         }
     }
@@ -191,13 +193,13 @@ impl Windowed {
 
     /// Requests that ended, by status.
     pub fn ended(&self) -> [u64; 4] {
-        let of_worlds = self.shards.iter().map(Shard::shared).chain([self.front.shared()]);
+        let of_worlds = self.shards.iter().map(Shard::shared).chain([self.dispatcher.shared()]);
         of_worlds.fold([0; 4], |sum, shared| std::array::from_fn(|status| sum[status] + shared.calendar.ended[status]))
     }
 
-    /// The front's view of what the worlds share.
-    pub fn front(&self) -> &Shared {
-        self.front.shared()
+    /// The dispatcher's view of what the worlds share.
+    pub fn dispatcher(&self) -> &Shared {
+        self.dispatcher.shared()
     }
 
     /// The shards, in the order of their engines.
@@ -207,8 +209,13 @@ impl Windowed {
 
     /// The totals of all links.
     pub fn link_totals(&self) -> Vec<LinkTotals> {
-        let world = &self.front.world;
-        self.front.shared().links.iter().filter_map(|&link| Some(world.get::<Link>(link)?.totals.clone())).collect()
+        let world = &self.dispatcher.world;
+        self.dispatcher
+            .shared()
+            .links
+            .iter()
+            .filter_map(|&link| Some(world.get::<Link>(link)?.totals.clone()))
+            .collect()
     }
 
     /// The sink.
@@ -217,7 +224,7 @@ impl Windowed {
     }
 }
 
-impl Front {
+impl Dispatcher {
     fn new(scenario: &Scenario, mut source: Box<dyn RequestSource>, dispatch: Dispatch) -> Self {
         let mut world = World::new();
         let links = spawn_links(&mut world, scenario);
