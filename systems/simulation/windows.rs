@@ -71,10 +71,10 @@ struct Window {
     output: Output,
 }
 
-/// A source of nothing: shards are fed.
-struct Fed;
+/// A source of nothing: requests are injected into shards.
+struct NoSource;
 
-impl RequestSource for Fed {
+impl RequestSource for NoSource {
     fn next_request(&mut self) -> Option<RequestSpec> {
         None
     }
@@ -95,7 +95,7 @@ impl Windowed {
         let scenario = &blueprint.scenario;
         let shard = |engines: Range<usize>| {
             let calendar = beginning(Coupling::Windowed, scenario, engines.clone(), None);
-            let ports = Ports::new(Box::new(Fed), Box::new(Output::default()));
+            let ports = Ports::new(Box::new(NoSource), Box::new(Output::default()));
             Shard::new(blueprint, engines, Shared::new(calendar, ports))
         };
         let engines = scenario.engines.len();
