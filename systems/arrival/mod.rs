@@ -66,10 +66,10 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
             }
         }
         Coupling::Windowed => {
-            let mut feed = std::mem::take(&mut shared.feed);
-            shared.calendar.next_id += feed.len() as u64;
-            feed.drain(..).for_each(|routed| reception.take_in(routed, shared));
-            shared.feed = feed;
+            let mut routed = std::mem::take(&mut shared.routed);
+            shared.calendar.next_id += routed.len() as u64;
+            routed.drain(..).for_each(|routed| reception.take_in(routed, shared));
+            shared.routed = routed;
             advance_within_window(&mut shared.calendar);
             shared.calendar.stopped = shared.calendar.due.is_empty();
         }

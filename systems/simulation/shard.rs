@@ -96,15 +96,16 @@ impl Shard {
     pub fn run_window(&mut self, until: SimTime) {
         let shared = self.shared_mut();
         shared.calendar.window = until;
-        let nothing_to_do = shared.feed.is_empty() && shared.calendar.next_boundaries.iter().all(|&wake| wake > until);
+        let nothing_to_do =
+            shared.routed.is_empty() && shared.calendar.next_boundaries.iter().all(|&wake| wake > until);
         if !nothing_to_do {
             while self.tick() {}
         }
     }
 
     /// Puts a request among those that arrive in the next window.
-    pub fn feed(&mut self, routed: Routed) {
-        self.shared_mut().feed.push(routed);
+    pub fn inject(&mut self, routed: Routed) {
+        self.shared_mut().routed.push(routed);
     }
 
     /// What the world shares.

@@ -113,7 +113,7 @@ impl Windowed {
         let mut cut_short = false;
         while let Some(window) = prepared.take().or_else(|| self.next_window()) {
             let Window { until, routed, output } = window;
-            self.feed(routed);
+            self.inject(routed);
             let Self { dispatcher, shards, outputs, spares, sink, closed, .. } = self;
             let run_shards = || shards.par_iter_mut().for_each(|shard| shard.run_window(until));
             let run_dispatcher = || {
@@ -170,10 +170,10 @@ impl Windowed {
     }
 
     /// Gives each shard its part of a window.
-    fn feed(&mut self, routed: Vec<Routed>) {
+    fn inject(&mut self, routed: Vec<Routed>) {
         for routed in routed {
             let shard = routed.request.engine as usize / self.shard_engines;
-            self.shards[shard].feed(routed);
+            self.shards[shard].inject(routed);
         }
     }
 

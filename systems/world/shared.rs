@@ -29,7 +29,7 @@ pub struct Shared {
     /// Traffic of steps that is not on the links yet.
     pub traffic: Vec<Booking>,
     /// If engines are windowed: requests that arrive within the window, routed.
-    pub feed: Vec<Routed>,
+    pub routed: Vec<Routed>,
     /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
     pub vacant: Vec<Entity>,
     /// Raised when there is something to carry.
@@ -67,7 +67,7 @@ impl Shared {
             dispatch: None,
             links: Vec::new(),
             traffic: Vec::new(),
-            feed: Vec::new(),
+            routed: Vec::new(),
             vacant: Vec::new(),
             transfer_flag: WorkFlag::default(),
             completion_flag: WorkFlag::default(),
