@@ -11,7 +11,7 @@ use oracle_components::resources::{Calendar, Coupling, FollowUp};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 
-use crate::world::{Dispatch, Place, Ports, Shared};
+use crate::world::{Dispatch, Ports, RecordKey, Shared};
 
 impl Shared {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
@@ -39,14 +39,14 @@ impl Shared {
 
     /// Writes the record of a request that the stop has ended, behind all others.
     pub fn write_last(&mut self, record: RequestRecord) {
-        let place = (SimTime::NEVER, record.request);
-        write(&mut self.calendar, &mut self.ports, record, place);
+        let key = (SimTime::NEVER, record.request);
+        write(&mut self.calendar, &mut self.ports, record, key);
     }
 }
 
-/// Writes a record; what would end after the horizon is incomplete at the horizon. `place` is its place in the order of
+/// Writes a record; what would end after the horizon is incomplete at the horizon. `key` is its place in the order of
 /// records: the instant, then arrivals before engines by index.
-fn write(calendar: &mut Calendar, ports: &mut Ports, mut record: RequestRecord, place: Place) -> RequestRecord {
+fn write(calendar: &mut Calendar, ports: &mut Ports, mut record: RequestRecord, key: RecordKey) -> RequestRecord {
     if record.completion > calendar.horizon {
         record.completion = calendar.horizon;
         record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
@@ -55,7 +55,7 @@ fn write(calendar: &mut Calendar, ports: &mut Ports, mut record: RequestRecord, 
     calendar.ended[record.status as usize] += 1;
     calendar.last_completion = calendar.last_completion.max(record.completion);
     if calendar.coupling == Coupling::Windowed {
-        ports.places.push(place);
+        ports.record_order.push(key);
     }
     ports.hand_over(&record);
     record

@@ -2,7 +2,7 @@
 
 use super::shard::sink_of;
 use crate::ports::{RecordSink, SinkClosed};
-use crate::world::{Place, Shared};
+use crate::world::{RecordKey, Shared};
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_components::work::Booking;
@@ -10,7 +10,7 @@ use oracle_components::work::Booking;
 #[derive(Default)]
 pub struct Output {
     pub records: Vec<RequestRecord>,
-    pub places: Vec<Place>,
+    pub record_order: Vec<RecordKey>,
     pub rows: Vec<IntervalRow>,
     pub traffic: Vec<Booking>,
     /// Spans of steps: their beginning, how many they are, and how many sequences gained a token in each.
@@ -45,14 +45,14 @@ impl Output {
     /// Takes what a world has left, and leaves it an empty output.
     pub fn of(shared: &mut Shared, empty: Self) -> Self {
         let mut output = std::mem::replace(sink_of::<Self>(&mut shared.ports), empty);
-        std::mem::swap(&mut output.places, &mut shared.ports.places);
+        std::mem::swap(&mut output.record_order, &mut shared.ports.record_order);
         std::mem::swap(&mut output.traffic, &mut shared.traffic);
         output
     }
 
     pub fn clear(&mut self) {
         self.records.clear();
-        self.places.clear();
+        self.record_order.clear();
         self.rows.clear();
         self.traffic.clear();
         self.spans.clear();
@@ -62,9 +62,9 @@ impl Output {
 
 /// Hands what worlds have brought to the sink: records in their order, the rest world by world.
 pub fn hand_over(outputs: &[Output], sink: &mut dyn RecordSink) -> Result<(), SinkClosed> {
-    let mut order: Vec<(Place, u32, u32)> = Vec::new();
+    let mut order: Vec<(RecordKey, u32, u32)> = Vec::new();
     for (output, world) in outputs.iter().zip(0..) {
-        order.extend(output.places.iter().zip(0..).map(|(&place, position)| (place, world, position)));
+        order.extend(output.record_order.iter().zip(0..).map(|(&key, position)| (key, world, position)));
     }
     order.sort_unstable();
     for (_, world, position) in order {

@@ -9,4 +9,4 @@ mod shared;
 
 pub use dispatch::{Dispatch, Entrance};
 pub use engine::{EngineParts, EngineView};
-pub use shared::{Place, Ports, Shared, WorkFlag};
+pub use shared::{Ports, RecordKey, Shared, WorkFlag};

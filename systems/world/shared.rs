@@ -49,13 +49,13 @@ pub struct Ports {
     /// The sink can take no more.
     pub closed: bool,
     /// If engines are windowed, where each record belongs: its instant, then arrivals before engines by index.
-    pub places: Vec<Place>,
+    pub record_order: Vec<RecordKey>,
     /// Rows of the time series whose intervals have passed, on their way to the sink.
     pub rows: FinishedRows,
 }
 
-/// The place of a record among those of all engines.
-pub type Place = (SimTime, u64);
+/// What puts a record in its place among those of all engines.
+pub type RecordKey = (SimTime, u64);
 
 impl Shared {
     /// A world in which nothing has happened yet.
@@ -80,7 +80,7 @@ impl Ports {
     /// No request has come, no record has gone.
     #[must_use]
     pub fn new(source: Box<dyn RequestSource>, sink: Box<dyn RecordSink>) -> Self {
-        Self { source, sink, closed: false, places: Vec::new(), rows: FinishedRows::default() }
+        Self { source, sink, closed: false, record_order: Vec::new(), rows: FinishedRows::default() }
     }
 
     /// Hands a record to the sink.
