@@ -49,7 +49,7 @@ pub struct Windowed {
     /// What the shards brought in the last window; that of the dispatcher is last.
     outputs: Vec<Output>,
     /// Empty ones, for the next window.
-    spares: Vec<Output>,
+    free_buffers: Vec<Output>,
     sink: Box<dyn RecordSink>,
     closed: bool,
 }
@@ -103,7 +103,7 @@ impl Windowed {
         let starts = (0..engines).step_by(shard_engines);
         let shards = starts.map(|start| shard(start..engines.min(start + shard_engines))).collect();
         let dispatcher = Dispatcher::new(scenario, source, dispatch);
-        Self { dispatcher, shards, shard_engines, outputs: Vec::new(), spares: Vec::new(), sink, closed: false }
+        Self { dispatcher, shards, shard_engines, outputs: Vec::new(), free_buffers: Vec::new(), sink, closed: false }
     }
 
     /// Runs until nothing is left to happen. After each window `go_on` is asked, with the present and whether the sink is
@@ -114,14 +114,14 @@ impl Windowed {
         while let Some(window) = prepared.take().or_else(|| self.next_window()) {
             let Window { until, routed, output } = window;
             self.inject(routed);
-            let Self { dispatcher, shards, outputs, spares, sink, closed, .. } = self;
+            let Self { dispatcher, shards, outputs, free_buffers, sink, closed, .. } = self;
             let run_shards = || shards.par_iter_mut().for_each(|shard| shard.run_window(until));
             let run_dispatcher = || {
                 dispatcher.book_traffic(outputs);
                 *closed = *closed || hand_over(outputs, &mut **sink).is_err();
                 outputs.iter_mut().for_each(Output::clear);
-                spares.append(outputs);
-                dispatcher.window_after(until, spares.pop().unwrap_or_default())
+                free_buffers.append(outputs);
+                dispatcher.window_after(until, free_buffers.pop().unwrap_or_default())
             };
             let ((), next) = rayon::join(run_shards, run_dispatcher);
             prepared = next;
@@ -149,8 +149,10 @@ impl Windowed {
 
     /// Takes what the shards have brought.
     fn take_outputs(&mut self) {
-        let Self { shards, outputs, spares, .. } = self;
-        outputs.extend(shards.iter_mut().map(|shard| Output::of(shard.shared_mut(), spares.pop().unwrap_or_default())));
+        let Self { shards, outputs, free_buffers, .. } = self;
+        outputs.extend(
+            shards.iter_mut().map(|shard| Output::of(shard.shared_mut(), free_buffers.pop().unwrap_or_default())),
+        );
     }
 
     /// Hands over what there is.
