@@ -8,7 +8,7 @@ use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_components::work::Booking;
 /// What a world brought in a window: the sink of shards and of the dispatcher.
 #[derive(Default)]
-pub struct Output {
+pub struct WindowOutput {
     pub records: Vec<RequestRecord>,
     pub record_order: Vec<RecordKey>,
     pub rows: Vec<IntervalRow>,
@@ -19,7 +19,7 @@ pub struct Output {
     step_ends: Vec<SimTime>,
 }
 
-impl RecordSink for Output {
+impl RecordSink for WindowOutput {
     fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
         self.records.push(record.clone());
         Ok(())
@@ -41,7 +41,7 @@ impl RecordSink for Output {
     }
 }
 
-impl Output {
+impl WindowOutput {
     /// Takes what a world has left, and leaves it an empty output.
     pub fn of(shared: &mut Shared, empty: Self) -> Self {
         let mut output = std::mem::replace(sink_of::<Self>(&mut shared.ports), empty);
@@ -61,7 +61,7 @@ impl Output {
 }
 
 /// Hands what worlds have brought to the sink: records in their order, the rest world by world.
-pub fn hand_over(outputs: &[Output], sink: &mut dyn RecordSink) -> Result<(), SinkClosed> {
+pub fn hand_over(outputs: &[WindowOutput], sink: &mut dyn RecordSink) -> Result<(), SinkClosed> {
     let mut order: Vec<(RecordKey, u32, u32)> = Vec::new();
     for (output, world) in outputs.iter().zip(0..) {
         order.extend(output.record_order.iter().zip(0..).map(|(&key, position)| (key, world, position)));

@@ -18,7 +18,7 @@ use oracle_components::resources::Coupling;
 use oracle_components::scenario::Scenario;
 use rayon::prelude::*;
 
-use super::merge::{Output, hand_over};
+use super::merge::{WindowOutput, hand_over};
 use super::shard::Shard;
 use super::spawn::{Blueprint, spawn_links};
 use super::stop::{stop_at, stop_links_at};
@@ -47,9 +47,9 @@ pub struct Windowed {
     /// Engines of a shard, but perhaps for the last.
     shard_engines: usize,
     /// What the shards brought in the last window; that of the dispatcher is last.
-    outputs: Vec<Output>,
+    outputs: Vec<WindowOutput>,
     /// Empty ones, for the next window.
-    free_buffers: Vec<Output>,
+    free_buffers: Vec<WindowOutput>,
     sink: Box<dyn RecordSink>,
     closed: bool,
 }
@@ -68,7 +68,7 @@ struct Window {
     until: SimTime,
     routed: Vec<Routed>,
     /// Refusals and rows of links.
-    output: Output,
+    output: WindowOutput,
 }
 
 /// A source of nothing: requests are injected into shards.
@@ -95,7 +95,7 @@ impl Windowed {
         let scenario = &blueprint.scenario;
         let shard = |engines: Range<usize>| {
             let calendar = beginning(Coupling::Windowed, scenario, engines.clone(), None);
-            let ports = Ports::new(Box::new(NoSource), Box::new(Output::default()));
+            let ports = Ports::new(Box::new(NoSource), Box::new(WindowOutput::default()));
             Shard::new(blueprint, engines, Shared::new(calendar, ports))
         };
         let engines = scenario.engines.len();
@@ -119,7 +119,7 @@ impl Windowed {
             let run_dispatcher = || {
                 dispatcher.book_traffic(outputs);
                 *closed = *closed || hand_over(outputs, &mut **sink).is_err();
-                outputs.iter_mut().for_each(Output::clear);
+                outputs.iter_mut().for_each(WindowOutput::clear);
                 free_buffers.append(outputs);
                 dispatcher.window_after(until, free_buffers.pop().unwrap_or_default())
             };
@@ -143,7 +143,7 @@ impl Windowed {
         self.take_outputs();
         self.dispatcher.book_traffic(&self.outputs);
         stop_links_at(&mut self.dispatcher.world, stop);
-        self.outputs.push(Output::of(self.dispatcher.shared_mut(), Output::default()));
+        self.outputs.push(WindowOutput::of(self.dispatcher.shared_mut(), WindowOutput::default()));
         self.hand_over();
     }
 
@@ -151,7 +151,7 @@ impl Windowed {
     fn take_outputs(&mut self) {
         let Self { shards, outputs, free_buffers, .. } = self;
         outputs.extend(
-            shards.iter_mut().map(|shard| Output::of(shard.shared_mut(), free_buffers.pop().unwrap_or_default())),
+            shards.iter_mut().map(|shard| WindowOutput::of(shard.shared_mut(), free_buffers.pop().unwrap_or_default())),
         );
     }
 
@@ -168,7 +168,7 @@ impl Windowed {
         let calendar = &self.dispatcher.shared().calendar;
         let first = next_arrival(calendar).min(boundary);
         (first != SimTime::NEVER && first <= calendar.horizon)
-            .then(|| self.dispatcher.window_from(first, Output::default()))
+            .then(|| self.dispatcher.window_from(first, WindowOutput::default()))
     }
 
     /// Gives each shard its part of a window.
@@ -232,7 +232,7 @@ impl Dispatcher {
         let links = spawn_links(&mut world, scenario);
         let first = source.next_request();
         let calendar = beginning(Coupling::Windowed, scenario, 0..scenario.engines.len(), first);
-        let ports = Ports::new(source, Box::new(Output::default()));
+        let ports = Ports::new(source, Box::new(WindowOutput::default()));
         world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(calendar, ports) });
         let state = SystemState::new(&mut world);
         let span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
@@ -249,7 +249,7 @@ impl Dispatcher {
     }
 
     /// The next window, if the next arrival follows soon enough on the end of the last for that to be known.
-    fn window_after(&mut self, last: SimTime, empty: Output) -> Option<Window> {
+    fn window_after(&mut self, last: SimTime, empty: WindowOutput) -> Option<Window> {
         let calendar = &self.shared().calendar;
         let next = next_arrival(calendar);
         let soon = next != SimTime::NEVER && next <= calendar.horizon.min(last.saturating_add(self.span));
@@ -257,7 +257,7 @@ impl Dispatcher {
     }
 
     /// The window of arrivals from `first` on.
-    fn window_from(&mut self, first: SimTime, empty: Output) -> Window {
+    fn window_from(&mut self, first: SimTime, empty: WindowOutput) -> Window {
         let last = first.saturating_add(self.span);
         let (mut shared, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
         let shared = &mut *shared;
@@ -281,11 +281,11 @@ impl Dispatcher {
         let next = next_arrival(&shared.calendar);
         let until = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
         shared.ports.hand_over_rows();
-        Window { until, routed, output: Output::of(shared, empty) }
+        Window { until, routed, output: WindowOutput::of(shared, empty) }
     }
 
     /// Books what shards have sent over links.
-    fn book_traffic(&mut self, outputs: &[Output]) {
+    fn book_traffic(&mut self, outputs: &[WindowOutput]) {
         let (mut shared, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
         let Shared { ports, links, traffic, .. } = &mut *shared;
         traffic.extend(outputs.iter().flat_map(|output| &output.traffic));
