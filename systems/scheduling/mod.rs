@@ -33,7 +33,7 @@ pub use queue::empty_queues;
 pub use remote::load_blocks;
 pub use remove::{Departure, leave};
 use step_end::let_finished_go;
-pub use step_end::{Finished, end_steps};
+pub use step_end::{Finished, apply_steps};
 
 /// Ends the steps of the engines that are due, and forms their next batches.
 pub fn schedule_batches(
@@ -49,7 +49,7 @@ pub fn schedule_batches(
         let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");
         let mut parts = parts.open();
         let policy = &mut *policy;
-        policy.advance(end_steps(&mut parts, &mut sequences, ports, &mut finished));
+        policy.advance(apply_steps(&mut parts, &mut sequences, ports, &mut finished));
         let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
         if parts.remote.is_some() {
             remote::pass_boundary(&mut parts, &mut sequences, now);

@@ -25,7 +25,7 @@ use crate::world::{EngineView, Ports};
 pub type Finished = Vec<(RequestId, Entity)>;
 
 /// Brings an engine to the end of the steps that its epoch ran, and lists who has finished: how many steps these were.
-pub fn end_steps(
+pub fn apply_steps(
     parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     ports: &mut Ports,

@@ -10,7 +10,7 @@ use oracle_components::sequence::{Phase, Sequence};
 use crate::completion::record_of;
 use crate::kv;
 use crate::running::blocks_needed;
-use crate::scheduling::{Departure, Finished, end_steps, leave, seen_until};
+use crate::scheduling::{Departure, Finished, apply_steps, leave, seen_until};
 use crate::transfer::{Network, book};
 use crate::world::{EngineParts, Shared};
 use oracle_components::hardware::Gpu;
@@ -43,7 +43,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
         let over = parts.epoch.step_ends[..planned].partition_point(|&end| end <= stop);
         parts.epoch.steps = over;
         if over > 0 {
-            end_steps(&mut parts, &mut sequences, ports, &mut Finished::default());
+            apply_steps(&mut parts, &mut sequences, ports, &mut Finished::default());
             // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
             let boundary = seen_until(&parts, parts.clock.boundary);
             let delivered = parts.queues.inbox.partition_point(|&(delivered, _)| delivered <= boundary) as u64;
