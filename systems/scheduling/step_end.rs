@@ -38,7 +38,7 @@ pub fn apply_steps(
         return 0;
     }
     let decodes = parts.running.decodes;
-    let mut amounts = bring(parts, ports);
+    let mut amounts = advance_decodes(parts, ports);
     send_flows(parts, sequences);
     let (prefilled, emitted) = end_chunks(parts, sequences, ports);
     if parts.remote.is_some() {
@@ -67,7 +67,7 @@ pub fn apply_steps(
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work. What is over before the last interval of the
 /// time series is booked; the amounts are those of the rest.
-fn bring(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
+fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
