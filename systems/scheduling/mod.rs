@@ -32,7 +32,7 @@ pub(crate) use policies::{Rules, shipped};
 pub use queue::empty_queues;
 pub use remote::load_blocks;
 pub use remove::{Departure, leave};
-use step_end::let_finished_go;
+use step_end::remove_finished;
 pub use step_end::{Finished, apply_steps};
 
 /// Ends the steps of the engines that are due, and forms their next batches.
@@ -50,7 +50,7 @@ pub fn schedule_batches(
         let mut parts = parts.open();
         let policy = &mut *policy;
         policy.advance(apply_steps(&mut parts, &mut sequences, ports, &mut finished));
-        let_finished_go(&mut parts, &mut sequences, &requests, &mut finished);
+        remove_finished(&mut parts, &mut sequences, &requests, &mut finished);
         if parts.remote.is_some() {
             remote::pass_boundary(&mut parts, &mut sequences, now);
         }

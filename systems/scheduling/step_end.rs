@@ -139,7 +139,7 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
 }
 
 /// Takes the sequences that have finished off the engine, by request id.
-pub fn let_finished_go(
+pub fn remove_finished(
     parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,
