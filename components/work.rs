@@ -32,9 +32,9 @@ impl std::ops::AddAssign for StepWork {
     }
 }
 
-/// What the steps that ended at a boundary brought, from scheduling, which ends them, to completion, which reports.
+/// What came of the steps that ended at a boundary, from scheduling, which ends them, to completion, which reports.
 #[derive(Component, Default)]
-pub struct Brought {
+pub struct StepOutput {
     /// Steps that were over before the last interval of the time series that these steps reached.
     pub past: Vec<Stretch>,
     /// Start of the first of the others.

@@ -9,7 +9,7 @@ use bevy_ecs::prelude::*;
 
 use oracle_components::request::Request;
 use oracle_components::sequence::Sequence;
-use oracle_components::work::Brought;
+use oracle_components::work::StepOutput;
 
 use crate::world::Shared;
 
@@ -18,7 +18,7 @@ pub use finish::record_of;
 /// Ends the requests that the engines that are due have brought to an end.
 pub fn complete(
     mut shared: ResMut<Shared>,
-    mut engines: Query<&mut Brought>,
+    mut engines: Query<&mut StepOutput>,
     sequences: Query<&Sequence>,
     requests: Query<&Request>,
 ) {
@@ -26,8 +26,8 @@ pub fn complete(
     for position in 0..shared.calendar.due.len() {
         let (at, index) = shared.calendar.due[position];
         let engine = shared.calendar.engines[index as usize];
-        let mut brought = engines.get_mut(engine).expect("engines live as long as the world");
-        for (entity, end) in brought.ended.drain(..) {
+        let mut step_output = engines.get_mut(engine).expect("engines live as long as the world");
+        for (entity, end) in step_output.ended.drain(..) {
             let sequence = sequences.get(entity).expect("vacant only when it is complete");
             let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             shared.end_sequence(entity, sequence, request, end, at);

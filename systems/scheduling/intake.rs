@@ -60,6 +60,6 @@ pub fn expire(
         };
         leave(parts, &mut sequence, entity, requests, Departure::Ended);
         let end = End { completion: deadline, status: Status::Timeout, reason, whole_response_tokens: None };
-        parts.brought.ended.push((entity, end));
+        parts.step_output.ended.push((entity, end));
     }
 }

@@ -28,14 +28,14 @@ pub fn book_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> Eng
         let (mut amounts, work) = of_steps(parts, done..next);
         amounts.preemptions = std::mem::take(&mut preemptions);
         if next == steps {
-            parts.brought.from = from;
-            parts.brought.steps = (next - done) as u64;
-            parts.brought.work = Some(work);
+            parts.step_output.from = from;
+            parts.step_output.steps = (next - done) as u64;
+            parts.step_output.work = Some(work);
             return amounts;
         }
         let to = parts.epoch.step_ends[next - 1];
         parts.series.book(from, to, amounts, parts.hardware, &mut ports.rows);
-        parts.brought.past.push(Stretch { from, to, steps: (next - done) as u64, work });
+        parts.step_output.past.push(Stretch { from, to, steps: (next - done) as u64, work });
         done = next;
     }
 }

@@ -68,12 +68,12 @@ pub fn schedule_batches(
             handover_flag.raise();
         }
         let idle = parts.running.count == 0;
-        if !keep(parts.brought, parts.engine, calendar.series_interval) || idle {
+        if !keep(parts.step_output, parts.engine, calendar.series_interval) || idle {
             transfer_flag.raise();
         }
-        if !parts.brought.ended.is_empty() {
+        if !parts.step_output.ended.is_empty() {
             completion_flag.raise();
-            if parts.brought.ended.iter().any(|(_, end)| end.whole_response_tokens.is_some()) {
+            if parts.step_output.ended.iter().any(|(_, end)| end.whole_response_tokens.is_some()) {
                 transfer_flag.raise();
             }
         }

@@ -31,8 +31,8 @@ pub fn apply_steps(
     ports: &mut Ports,
     finished: &mut Finished,
 ) -> u64 {
-    parts.brought.work = None;
-    parts.brought.streams = false;
+    parts.step_output.work = None;
+    parts.step_output.streams = false;
     let steps = parts.epoch.steps;
     if steps == 0 {
         return 0;
@@ -50,7 +50,7 @@ pub fn apply_steps(
     ledger.steps += steps as u64;
     ledger.output_tokens += u64::from(decodes) * steps as u64 + emitted;
     ledger.prefill_tokens += prefilled;
-    parts.series.book(parts.brought.from, parts.brought.to, amounts, parts.hardware, &mut ports.rows);
+    parts.series.book(parts.step_output.from, parts.step_output.to, amounts, parts.hardware, &mut ports.rows);
     while let Some(&Reverse((step, id, entity))) = parts.running.finishes.peek() {
         if step > parts.clock.steps {
             break;
@@ -86,7 +86,7 @@ fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmoun
     parts.clock.last_step = if steps > 1 { ends[steps - 2] } else { from };
     parts.clock.boundary = to;
     parts.running.decode_context += u64::from(decodes) * steps as u64;
-    parts.brought.to = to;
+    parts.step_output.to = to;
     amounts
 }
 
@@ -101,8 +101,8 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     }
     let ends = &parts.epoch.step_ends[..parts.epoch.steps];
     let bytes = f64::from(sequences) * parts.engine.response_bytes_per_token;
-    parts.brought.flow_bytes = bytes;
-    parts.brought.streams = true;
+    parts.step_output.flow_bytes = bytes;
+    parts.step_output.streams = true;
     stream(parts.engine, parts.clock, bytes, ends);
 }
 
@@ -154,6 +154,6 @@ pub fn remove_finished(
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
         let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
         let end = End { completion, status: Status::Success, reason, whole_response_tokens };
-        parts.brought.ended.push((entity, end));
+        parts.step_output.ended.push((entity, end));
     }
 }

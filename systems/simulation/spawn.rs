@@ -11,7 +11,7 @@ use oracle_components::hardware::{EngineGpu, EngineHardware, Gpu, Link};
 use oracle_components::pools::Remote;
 use oracle_components::record::{GpuTotals, LinkTotals};
 use oracle_components::scenario::{EngineIndex, EngineSpec, GpuIndex, LinkIndex, Role, Scenario};
-use oracle_components::work::Brought;
+use oracle_components::work::StepOutput;
 
 use crate::costing::{CostModel, PricedBatch, Prices, StepCost, peak_flops};
 use crate::epoch::no_epoch;
@@ -160,7 +160,7 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
         EngineLedger::default(),
         EngineSeries::new(scenario.series_interval),
         CostModel { prices, batch: PricedBatch::DecodeOnly(0) },
-        Brought::default(),
+        StepOutput::default(),
         hardware,
     ));
     let entity = entity.id();

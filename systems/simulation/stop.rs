@@ -55,7 +55,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
                 kv::allocate(parts.pool, u64::from(blocks));
             }
         }
-        book(parts.brought, parts.engine, parts.hardware, &mut gpus, traffic);
+        book(parts.step_output, parts.engine, parts.hardware, &mut gpus, traffic);
         parts.series.flush(stop, parts.hardware, &mut ports.rows);
     }
     ports.hand_over_rows();

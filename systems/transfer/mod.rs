@@ -12,7 +12,7 @@ use bevy_ecs::prelude::*;
 use oracle_components::engine::{Engine, Running};
 use oracle_components::hardware::{EngineHardware, Gpu};
 use oracle_components::resources::Coupling;
-use oracle_components::work::Brought;
+use oracle_components::work::StepOutput;
 
 use crate::world::Shared;
 
@@ -21,7 +21,7 @@ pub use posting::{book, keep};
 pub use stream::stream;
 
 /// What transfer sees of an engine.
-pub type TransferParts = (&'static Engine, &'static mut Brought, &'static EngineHardware, &'static Running);
+pub type TransferParts = (&'static Engine, &'static mut StepOutput, &'static EngineHardware, &'static Running);
 
 /// Carries what the steps that ended have sent.
 pub fn transfer(
@@ -33,13 +33,13 @@ pub fn transfer(
     let Shared { calendar, ports, links, traffic, completion_flag, .. } = &mut *shared;
     for &(_, index) in &calendar.due {
         let entity = calendar.engines[index as usize];
-        let (engine, mut brought, hardware, running) =
+        let (engine, mut step_output, hardware, running) =
             engines.get_mut(entity).expect("engines live as long as the world");
-        let brought = &mut *brought;
-        if brought.work.is_some() || running.count == 0 {
-            book(brought, engine, hardware, &mut gpus, traffic);
+        let step_output = &mut *step_output;
+        if step_output.work.is_some() || running.count == 0 {
+            book(step_output, engine, hardware, &mut gpus, traffic);
         }
-        for (_, end) in &mut brought.ended {
+        for (_, end) in &mut step_output.ended {
             if let Some(tokens) = end.whole_response_tokens {
                 let bytes = f64::from(tokens) * engine.response_bytes_per_token;
                 end.completion = network.send(&engine.egress, links, bytes, end.completion, &mut ports.rows);

@@ -4,33 +4,33 @@ use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
 use oracle_components::engine::Engine;
 use oracle_components::hardware::{EngineHardware, Gpu};
-use oracle_components::work::{Booking, Brought, StepWork, Stretch, Unbooked};
+use oracle_components::work::{Booking, StepOutput, StepWork, Stretch, Unbooked};
 /// Keeps what the steps that ended did until their interval is over. False if they go beyond it, or beyond that of what is
 /// kept already: then transfer has to book it.
 #[inline]
-pub fn keep(brought: &mut Brought, engine: &Engine, interval: SimTime) -> bool {
-    let Some(work) = brought.work else { return true };
-    if !brought.past.is_empty() {
+pub fn keep(step_output: &mut StepOutput, engine: &Engine, interval: SimTime) -> bool {
+    let Some(work) = step_output.work else { return true };
+    if !step_output.past.is_empty() {
         return false;
     }
-    let flows = flows(brought, brought.steps);
-    let unbooked = &mut brought.unbooked;
+    let flows = flows(step_output, step_output.steps);
+    let unbooked = &mut step_output.unbooked;
     if is_empty(unbooked) {
-        unbooked.from = brought.from;
-        unbooked.to = brought.from;
-        unbooked.until = SimTime(brought.from.0 - brought.from.0 % interval.0).saturating_add(interval);
+        unbooked.from = step_output.from;
+        unbooked.to = step_output.from;
+        unbooked.until = SimTime(step_output.from.0 - step_output.from.0 % interval.0).saturating_add(interval);
     }
-    if brought.to > unbooked.until {
+    if step_output.to > unbooked.until {
         return false;
     }
-    add(unbooked, brought.to, work, flows, engine);
-    brought.work = None;
+    add(unbooked, step_output.to, work, flows, engine);
+    step_output.work = None;
     true
 }
 
 /// Bytes and number of the flows that so many of the steps sent.
-fn flows(brought: &Brought, steps: u64) -> (f64, u64) {
-    (brought.flow_bytes, if brought.streams { steps } else { 0 })
+fn flows(step_output: &StepOutput, steps: u64) -> (f64, u64) {
+    (step_output.flow_bytes, if step_output.streams { steps } else { 0 })
 }
 
 fn is_empty(unbooked: &Unbooked) -> bool {
@@ -55,23 +55,23 @@ fn add(unbooked: &mut Unbooked, to: SimTime, work: StepWork, (flow_bytes, flows)
 
 /// Books all that an engine's steps did on its GPUs, and notes their traffic.
 pub fn book(
-    brought: &mut Brought,
+    step_output: &mut StepOutput,
     engine: &Engine,
     hardware: &EngineHardware,
     gpus: &mut Query<&mut Gpu>,
     traffic: &mut Vec<Booking>,
 ) {
-    book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
-    let Some(work) = brought.work.take() else { return };
-    let last = Stretch { from: brought.from, to: brought.to, steps: brought.steps, work };
-    let mut past = std::mem::take(&mut brought.past);
+    book_kept(&mut step_output.unbooked, engine, hardware, gpus, traffic);
+    let Some(work) = step_output.work.take() else { return };
+    let last = Stretch { from: step_output.from, to: step_output.to, steps: step_output.steps, work };
+    let mut past = std::mem::take(&mut step_output.past);
     for Stretch { from, to, steps, work } in past.drain(..).chain([last]) {
-        let flows = flows(brought, steps);
-        brought.unbooked.from = from;
-        add(&mut brought.unbooked, to, work, flows, engine);
-        book_kept(&mut brought.unbooked, engine, hardware, gpus, traffic);
+        let flows = flows(step_output, steps);
+        step_output.unbooked.from = from;
+        add(&mut step_output.unbooked, to, work, flows, engine);
+        book_kept(&mut step_output.unbooked, engine, hardware, gpus, traffic);
     }
-    brought.past = past;
+    step_output.past = past;
 }
 
 fn book_kept(

@@ -8,7 +8,7 @@ use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Runni
 use oracle_components::hardware::EngineHardware;
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
-use oracle_components::work::Brought;
+use oracle_components::work::StepOutput;
 
 /// All of an engine.
 #[derive(QueryData)]
@@ -34,8 +34,8 @@ pub struct EngineParts {
     pub series: &'static mut EngineSeries,
     /// Prices.
     pub cost: &'static mut CostModel,
-    /// What the last steps brought.
-    pub brought: &'static mut Brought,
+    /// What came of the last steps.
+    pub step_output: &'static mut StepOutput,
     /// What it runs on.
     pub hardware: &'static EngineHardware,
     /// What is between it and engines of another role, unless it serves whole requests.
@@ -64,8 +64,8 @@ pub struct EngineView<'a> {
     pub series: &'a mut EngineSeries,
     /// Prices.
     pub cost: &'a mut CostModel,
-    /// What the last steps brought.
-    pub brought: &'a mut Brought,
+    /// What came of the last steps.
+    pub step_output: &'a mut StepOutput,
     /// What it runs on.
     pub hardware: &'a EngineHardware,
     /// What is between it and engines of another role, unless it serves whole requests.
@@ -96,7 +96,7 @@ impl<'a> EnginePartsItem<'a, '_> {
             ledger: self.ledger.into_inner(),
             series: self.series.into_inner(),
             cost: self.cost.into_inner(),
-            brought: self.brought.into_inner(),
+            step_output: self.step_output.into_inner(),
             hardware: self.hardware,
             remote: self.remote.map(Mut::into_inner),
         }
