@@ -36,7 +36,7 @@ impl std::ops::AddAssign for StepWork {
 #[derive(Component, Default)]
 pub struct StepOutput {
     /// Steps that were over before the last interval of the time series that these steps reached.
-    pub past: Vec<Stretch>,
+    pub past: Vec<StepSpan>,
     /// Start of the first of the others.
     pub from: SimTime,
     /// End of the last.
@@ -57,7 +57,7 @@ pub struct StepOutput {
 
 /// Consecutive steps of an engine in one interval of the time series, or one that crosses the end of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Stretch {
+pub struct StepSpan {
     /// Start of the first.
     pub from: SimTime,
     /// End of the last.

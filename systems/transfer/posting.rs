@@ -4,7 +4,7 @@ use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
 use oracle_components::engine::Engine;
 use oracle_components::hardware::{EngineHardware, Gpu};
-use oracle_components::work::{Booking, StepOutput, StepWork, Stretch, Unbooked};
+use oracle_components::work::{Booking, StepOutput, StepSpan, StepWork, Unbooked};
 /// Keeps what the steps that ended did until their interval is over. False if they go beyond it, or beyond that of what is
 /// kept already: then transfer has to book it.
 #[inline]
@@ -63,9 +63,9 @@ pub fn book(
 ) {
     book_kept(&mut step_output.unbooked, engine, hardware, gpus, traffic);
     let Some(work) = step_output.work.take() else { return };
-    let last = Stretch { from: step_output.from, to: step_output.to, steps: step_output.steps, work };
+    let last = StepSpan { from: step_output.from, to: step_output.to, steps: step_output.steps, work };
     let mut past = std::mem::take(&mut step_output.past);
-    for Stretch { from, to, steps, work } in past.drain(..).chain([last]) {
+    for StepSpan { from, to, steps, work } in past.drain(..).chain([last]) {
         let flows = flows(step_output, steps);
         step_output.unbooked.from = from;
         add(&mut step_output.unbooked, to, work, flows, engine);
