@@ -50,7 +50,7 @@ pub struct StepOutput {
     /// Whether each step sent such a flow.
     pub streams: bool,
     /// What earlier steps did that has not been booked yet.
-    pub unbooked: Unbooked,
+    pub accrued: Accrued,
     /// Sequences that have ended, in order.
     pub ended: Vec<(Entity, End)>,
 }
@@ -70,7 +70,7 @@ pub struct StepSpan {
 
 /// What an engine's steps did within one interval of the time series. It is booked on GPUs and links when that is over.
 #[derive(Clone, Debug, Default)]
-pub struct Unbooked {
+pub struct Accrued {
     /// Start of the first of these steps.
     pub from: SimTime,
     /// End of the last.

@@ -21,7 +21,7 @@ use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::running;
-use crate::transfer::keep;
+use crate::transfer::accrue;
 use crate::world::{EngineParts, EngineView, Shared};
 
 pub use boundary::{Boundary, Candidate};
@@ -68,7 +68,7 @@ pub fn schedule_batches(
             handover_flag.raise();
         }
         let idle = parts.running.count == 0;
-        if !keep(parts.step_output, parts.engine, calendar.series_interval) || idle {
+        if !accrue(parts.step_output, parts.engine, calendar.series_interval) || idle {
             transfer_flag.raise();
         }
         if !parts.step_output.ended.is_empty() {

@@ -17,7 +17,7 @@ use oracle_components::work::StepOutput;
 use crate::world::Shared;
 
 pub use links::Network;
-pub use posting::{book, keep};
+pub use posting::{accrue, book};
 pub use stream::stream;
 
 /// What transfer sees of an engine.

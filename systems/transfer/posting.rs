@@ -4,26 +4,26 @@ use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
 use oracle_components::engine::Engine;
 use oracle_components::hardware::{EngineHardware, Gpu};
-use oracle_components::work::{Booking, StepOutput, StepSpan, StepWork, Unbooked};
-/// Keeps what the steps that ended did until their interval is over. False if they go beyond it, or beyond that of what is
-/// kept already: then transfer has to book it.
+use oracle_components::work::{Accrued, Booking, StepOutput, StepSpan, StepWork};
+/// Accrues what the steps that ended did until their interval is over. False if they go beyond it, or beyond that of
+/// what has accrued already: then transfer has to post it.
 #[inline]
-pub fn keep(step_output: &mut StepOutput, engine: &Engine, interval: SimTime) -> bool {
+pub fn accrue(step_output: &mut StepOutput, engine: &Engine, interval: SimTime) -> bool {
     let Some(work) = step_output.work else { return true };
     if !step_output.past.is_empty() {
         return false;
     }
     let flows = flows(step_output, step_output.steps);
-    let unbooked = &mut step_output.unbooked;
-    if is_empty(unbooked) {
-        unbooked.from = step_output.from;
-        unbooked.to = step_output.from;
-        unbooked.until = SimTime(step_output.from.0 - step_output.from.0 % interval.0).saturating_add(interval);
+    let accrued = &mut step_output.accrued;
+    if is_empty(accrued) {
+        accrued.from = step_output.from;
+        accrued.to = step_output.from;
+        accrued.until = SimTime(step_output.from.0 - step_output.from.0 % interval.0).saturating_add(interval);
     }
-    if step_output.to > unbooked.until {
+    if step_output.to > accrued.until {
         return false;
     }
-    add(unbooked, step_output.to, work, flows, engine);
+    add(accrued, step_output.to, work, flows, engine);
     step_output.work = None;
     true
 }
@@ -33,21 +33,21 @@ fn flows(step_output: &StepOutput, steps: u64) -> (f64, u64) {
     (step_output.flow_bytes, if step_output.streams { steps } else { 0 })
 }
 
-fn is_empty(unbooked: &Unbooked) -> bool {
-    unbooked.from == unbooked.to
+fn is_empty(accrued: &Accrued) -> bool {
+    accrued.from == accrued.to
 }
 
 /// Adds what steps did to what is kept.
 #[inline]
-fn add(unbooked: &mut Unbooked, to: SimTime, work: StepWork, (flow_bytes, flows): (f64, u64), engine: &Engine) {
-    unbooked.to = to;
-    unbooked.work += work;
+fn add(accrued: &mut Accrued, to: SimTime, work: StepWork, (flow_bytes, flows): (f64, u64), engine: &Engine) {
+    accrued.to = to;
+    accrued.work += work;
     if flows == 0 {
         return;
     }
-    unbooked.streamed_bytes += flow_bytes * flows as f64;
-    unbooked.streaming.resize(engine.egress_rates.len(), SimTime::ZERO);
-    for (busy, &(bytes_per_s, _)) in unbooked.streaming.iter_mut().zip(&engine.egress_rates) {
+    accrued.streamed_bytes += flow_bytes * flows as f64;
+    accrued.streaming.resize(engine.egress_rates.len(), SimTime::ZERO);
+    for (busy, &(bytes_per_s, _)) in accrued.streaming.iter_mut().zip(&engine.egress_rates) {
         let flow = SimTime::from_secs_f64(flow_bytes / bytes_per_s);
         *busy += SimTime(flow.0.saturating_mul(flows));
     }
@@ -61,31 +61,31 @@ pub fn book(
     gpus: &mut Query<&mut Gpu>,
     traffic: &mut Vec<Booking>,
 ) {
-    book_kept(&mut step_output.unbooked, engine, hardware, gpus, traffic);
+    post_accrued(&mut step_output.accrued, engine, hardware, gpus, traffic);
     let Some(work) = step_output.work.take() else { return };
     let last = StepSpan { from: step_output.from, to: step_output.to, steps: step_output.steps, work };
     let mut past = std::mem::take(&mut step_output.past);
     for StepSpan { from, to, steps, work } in past.drain(..).chain([last]) {
         let flows = flows(step_output, steps);
-        step_output.unbooked.from = from;
-        add(&mut step_output.unbooked, to, work, flows, engine);
-        book_kept(&mut step_output.unbooked, engine, hardware, gpus, traffic);
+        step_output.accrued.from = from;
+        add(&mut step_output.accrued, to, work, flows, engine);
+        post_accrued(&mut step_output.accrued, engine, hardware, gpus, traffic);
     }
     step_output.past = past;
 }
 
-fn book_kept(
-    unbooked: &mut Unbooked,
+fn post_accrued(
+    accrued: &mut Accrued,
     engine: &Engine,
     hardware: &EngineHardware,
     gpus: &mut Query<&mut Gpu>,
     traffic: &mut Vec<Booking>,
 ) {
-    if is_empty(unbooked) {
+    if is_empty(accrued) {
         return;
     }
-    let span = (unbooked.from, unbooked.to);
-    let work = std::mem::take(&mut unbooked.work);
+    let span = (accrued.from, accrued.to);
+    let work = std::mem::take(&mut accrued.work);
     let busy_s = span.1.since(span.0).as_secs_f64() * hardware.gpu_share;
     for gpu in &hardware.gpus {
         let mut gpu = gpus.get_mut(gpu.entity).expect("GPUs live as long as the world");
@@ -93,9 +93,9 @@ fn book_kept(
         gpu.totals.flops += work.flops_per_gpu;
         gpu.totals.bytes += work.memory_bytes_per_gpu;
     }
-    let streamed_bytes = std::mem::take(&mut unbooked.streamed_bytes);
+    let streamed_bytes = std::mem::take(&mut accrued.streamed_bytes);
     if streamed_bytes > 0.0 {
-        for (&link, busy) in engine.egress.iter().zip(&mut unbooked.streaming) {
+        for (&link, busy) in engine.egress.iter().zip(&mut accrued.streaming) {
             traffic.push(Booking { link, span, busy: std::mem::take(busy), bytes: streamed_bytes });
         }
     }
@@ -110,5 +110,5 @@ fn book_kept(
             Booking { link, span, busy, bytes }
         }));
     }
-    unbooked.from = unbooked.to;
+    accrued.from = accrued.to;
 }
