@@ -49,7 +49,7 @@ pub struct StepOutput {
     pub flow_bytes: f64,
     /// Whether each step sent such a flow.
     pub streams: bool,
-    /// What earlier steps did that has not been booked yet.
+    /// What earlier steps did that has not been posted yet.
     pub accrued: Accrued,
     /// Sequences that have ended, in order.
     pub ended: Vec<(Entity, End)>,
@@ -68,7 +68,7 @@ pub struct StepSpan {
     pub work: StepWork,
 }
 
-/// What an engine's steps did within one interval of the time series. It is booked on GPUs and links when that is over.
+/// What an engine's steps did within one interval of the time series. It is posted to GPUs and links when that is over.
 #[derive(Clone, Debug, Default)]
 pub struct Accrued {
     /// Start of the first of these steps.

@@ -79,8 +79,8 @@ fn lanes(scenario: &Scenario) -> Vec<u64> {
     lanes
 }
 
-/// No link carries for longer than its lanes could. Traffic is booked when it is reserved, so this holds only of runs in
-/// which everything that was sent had arrived by the end.
+/// No link carries for longer than its lanes could. Traffic is posted when it is reserved, so this holds only of runs
+/// in which everything that was sent had arrived by the end.
 fn check_link_totals(scenario: &Scenario, outcome: &Outcome, found: &mut Findings) {
     let given_up = outcome.ended[Status::Timeout as usize] + outcome.ended[Status::Incomplete as usize];
     if outcome.stop != Stop::Drained || given_up > 0 {

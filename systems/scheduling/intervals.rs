@@ -7,13 +7,14 @@ use crate::world::{EngineView, Ports};
 use oracle_components::SimTime;
 use oracle_components::work::{StepSpan, StepWork};
 use std::ops::Range;
-/// Books the steps of the epoch by intervals of the time series: those that end in one together, one that crosses the end of
-/// one alone, evenly. So it does not show where an epoch began and ended. The last of these spans is left to be booked.
-pub fn book_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
+/// Posts the steps of the epoch by intervals of the time series: those that end in one together, one that crosses the
+/// end of one alone, evenly. So it does not show where an epoch began and ended. The last of these spans is left to be
+/// posted.
+pub fn post_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let preempted = parts.ledger.0.preemptions;
-    let mut preemptions = (preempted - parts.series.preemptions_booked) as f64;
-    parts.series.preemptions_booked = preempted;
+    let mut preemptions = (preempted - parts.series.preemptions_posted) as f64;
+    parts.series.preemptions_posted = preempted;
     let mut done = 0;
     loop {
         let from = start_of(parts, done);
@@ -34,7 +35,7 @@ pub fn book_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> Eng
             return amounts;
         }
         let to = parts.epoch.step_ends[next - 1];
-        parts.series.book(from, to, amounts, parts.hardware, &mut ports.rows);
+        parts.series.post(from, to, amounts, parts.hardware, &mut ports.rows);
         parts.step_output.past.push(StepSpan { from, to, steps: (next - done) as u64, work });
         done = next;
     }

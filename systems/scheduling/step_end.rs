@@ -11,7 +11,7 @@ use oracle_components::request::{Request, RequestId};
 use oracle_components::scenario::Role;
 use oracle_components::sequence::Sequence;
 
-use super::intervals::book_past_intervals;
+use super::intervals::post_past_intervals;
 use super::remote;
 use super::remove::{Departure, leave};
 use crate::epoch::adapt_steps_ahead;
@@ -50,7 +50,7 @@ pub fn apply_steps(
     ledger.steps += steps as u64;
     ledger.output_tokens += u64::from(decodes) * steps as u64 + emitted;
     ledger.prefill_tokens += prefilled;
-    parts.series.book(parts.step_output.from, parts.step_output.to, amounts, parts.hardware, &mut ports.rows);
+    parts.series.post(parts.step_output.from, parts.step_output.to, amounts, parts.hardware, &mut ports.rows);
     while let Some(&Reverse((step, id, entity))) = parts.running.finishes.peek() {
         if step > parts.clock.steps {
             break;
@@ -66,7 +66,7 @@ pub fn apply_steps(
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work. What is over before the last interval of the
-/// time series is booked; the amounts are those of the rest.
+/// time series is posted; the amounts are those of the rest.
 fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
@@ -77,7 +77,7 @@ fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmoun
     if emitting > 0 {
         ports.sink.token_gaps(from, ends, u64::from(emitting));
     }
-    let amounts = book_past_intervals(parts, ports);
+    let amounts = post_past_intervals(parts, ports);
     let ends = &parts.epoch.step_ends[..steps];
     // The first step's were taken when it was scheduled.
     kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));

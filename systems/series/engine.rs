@@ -67,15 +67,15 @@ impl EngineAmounts {
 pub struct EngineSeries {
     interval: Interval,
     amounts: Option<EngineAmounts>,
-    /// Preemptions of the engine that have been booked.
-    pub preemptions_booked: u64,
+    /// Preemptions of the engine that have been posted.
+    pub preemptions_posted: u64,
 }
 
 impl EngineSeries {
     /// An empty series with intervals of `width`.
     #[must_use]
     pub fn new(width: SimTime) -> Self {
-        Self { interval: Interval { start: SimTime::ZERO, width }, amounts: None, preemptions_booked: 0 }
+        Self { interval: Interval { start: SimTime::ZERO, width }, amounts: None, preemptions_posted: 0 }
     }
 
     /// The end of the interval that holds what begins at `from`.
@@ -86,7 +86,7 @@ impl EngineSeries {
     }
 
     /// Adds what happened from `from` to `to`, evenly.
-    pub fn book(
+    pub fn post(
         &mut self,
         from: SimTime,
         to: SimTime,

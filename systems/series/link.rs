@@ -5,7 +5,7 @@ use bevy_ecs::prelude::Component;
 use oracle_components::SimTime;
 use oracle_components::record::{FinishedRows, IntervalRow, Subject};
 use std::collections::VecDeque;
-/// Intervals of a link that are open at once: bookings may come this much out of order.
+/// Intervals of a link that are open at once: postings may come this much out of order.
 pub const OPEN_INTERVALS: usize = 64;
 
 /// Traffic of a link in an interval.
@@ -33,7 +33,7 @@ impl LinkSeries {
 
     /// Adds traffic that was under way from `from` to `to`, spread evenly, over the last intervals that may be open at once if
     /// it took longer. What comes too late for its interval counts in the oldest open one.
-    pub fn book(&mut self, from: SimTime, to: SimTime, busy: SimTime, bytes: f64, rows: &mut FinishedRows) {
+    pub fn post(&mut self, from: SimTime, to: SimTime, busy: SimTime, bytes: f64, rows: &mut FinishedRows) {
         let longest = SimTime(self.width.0.saturating_mul(OPEN_INTERVALS as u64 / 2));
         let mut from = from.max(to.since(longest));
         let (busy_s, span) = (busy.as_secs_f64(), to.since(from).0 as f64);

@@ -11,7 +11,7 @@ use crate::completion::record_of;
 use crate::kv;
 use crate::running::blocks_needed;
 use crate::scheduling::{Departure, Finished, apply_steps, leave, seen_until};
-use crate::transfer::{Network, book};
+use crate::transfer::{Network, post};
 use crate::world::{EngineParts, Shared};
 use oracle_components::hardware::Gpu;
 
@@ -21,12 +21,12 @@ pub fn stop_at(world: &mut World, stop: SimTime) {
     end_all_requests(world, stop);
 }
 
-/// Books what is left of the traffic on the links of a world, and ends their intervals.
+/// Posts what is left of the traffic to the links of a world, and ends their intervals.
 pub fn stop_links_at(world: &mut World, stop: SimTime) {
     let mut state = SystemState::<(ResMut<Shared>, Network)>::new(world);
     let (mut shared, mut network) = state.get_mut(world).expect("the world has all of it");
     let Shared { ports, links, traffic, .. } = &mut *shared;
-    network.book(traffic, links, &mut ports.rows);
+    network.post(traffic, links, &mut ports.rows);
     network.flush(stop, &mut ports.rows);
     ports.hand_over_rows();
 }
@@ -55,7 +55,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
                 kv::allocate(parts.pool, u64::from(blocks));
             }
         }
-        book(parts.step_output, parts.engine, parts.hardware, &mut gpus, traffic);
+        post(parts.step_output, parts.engine, parts.hardware, &mut gpus, traffic);
         parts.series.flush(stop, parts.hardware, &mut ports.rows);
     }
     ports.hand_over_rows();

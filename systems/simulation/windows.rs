@@ -117,7 +117,7 @@ impl Windowed {
             let Self { dispatcher, shards, outputs, free_buffers, sink, closed, .. } = self;
             let run_shards = || shards.par_iter_mut().for_each(|shard| shard.run_window(until));
             let run_dispatcher = || {
-                dispatcher.book_traffic(outputs);
+                dispatcher.post_traffic(outputs);
                 *closed = *closed || hand_over(outputs, &mut **sink).is_err();
                 outputs.iter_mut().for_each(WindowOutput::clear);
                 free_buffers.append(outputs);
@@ -137,11 +137,11 @@ impl Windowed {
 
     /// Ends everything at `stop`.
     pub fn stop_at(&mut self, stop: SimTime) {
-        self.dispatcher.book_traffic(&self.outputs);
+        self.dispatcher.post_traffic(&self.outputs);
         self.hand_over();
         self.shards.par_iter_mut().for_each(|shard| stop_at(&mut shard.world, stop));
         self.take_outputs();
-        self.dispatcher.book_traffic(&self.outputs);
+        self.dispatcher.post_traffic(&self.outputs);
         stop_links_at(&mut self.dispatcher.world, stop);
         self.outputs.push(WindowOutput::of(self.dispatcher.shared_mut(), WindowOutput::default()));
         self.hand_over();
@@ -284,14 +284,14 @@ impl Dispatcher {
         Window { until, routed, output: WindowOutput::of(shared, empty) }
     }
 
-    /// Books what shards have sent over links.
-    fn book_traffic(&mut self, outputs: &[WindowOutput]) {
+    /// Posts to the links what shards have sent over them.
+    fn post_traffic(&mut self, outputs: &[WindowOutput]) {
         let (mut shared, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
         let Shared { ports, links, traffic, .. } = &mut *shared;
         traffic.extend(outputs.iter().flat_map(|output| &output.traffic));
         // Stable, and in the order of engines at one instant.
         traffic.sort_by_key(|booking| booking.span.1);
-        network.book(traffic, links, &mut ports.rows);
+        network.post(traffic, links, &mut ports.rows);
         ports.hand_over_rows();
     }
 }

@@ -1,4 +1,4 @@
-//! The links of the world: transfers that queue on them, and the traffic of steps that is booked on them.
+//! The links of the world: transfers that queue on them, and the traffic of steps that is posted to them.
 
 use crate::series::LinkSeries;
 use bevy_ecs::prelude::{Entity, Query};
@@ -33,7 +33,7 @@ impl Network<'_, '_> {
             link.totals.transfers += 1;
             link.totals.busy += serialisation;
             link.totals.bytes += bytes;
-            series.book(SimTime(out.0 - serialisation.0), out, serialisation, bytes, rows);
+            series.post(SimTime(out.0 - serialisation.0), out, serialisation, bytes, rows);
             out + link.latency
         })
     }
@@ -58,21 +58,21 @@ impl Network<'_, '_> {
             link.totals.transfers += 1;
             link.totals.busy += serialisation;
             link.totals.bytes += bytes;
-            series.book(start, start + serialisation, serialisation, bytes, rows);
+            series.post(start, start + serialisation, serialisation, bytes, rows);
             slowest = slowest.max(serialisation);
             latency += link.latency;
         }
         start + slowest + latency
     }
 
-    /// Books the traffic of steps on its links.
-    pub fn book(&mut self, traffic: &mut Vec<Booking>, links: &[Entity], rows: &mut FinishedRows) {
+    /// Posts the traffic of steps to its links.
+    pub fn post(&mut self, traffic: &mut Vec<Booking>, links: &[Entity], rows: &mut FinishedRows) {
         for Booking { link, span: (from, to), busy, bytes } in traffic.drain(..) {
             let (mut link, mut series) =
                 self.links.get_mut(links[link as usize]).expect("links live as long as the world");
             link.totals.busy += busy;
             link.totals.bytes += bytes;
-            series.book(from, to, busy, bytes, rows);
+            series.post(from, to, busy, bytes, rows);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Prompts and whole responses queue on a link one behind the other. Streamed tokens go as one flow a step on a lane of
 //! their engine's own: packets of a stream interleave with other traffic instead of queueing behind it. Collectives and
-//! pipeline activations are part of a step's price; here their bytes are booked on the links between the ranks.
+//! pipeline activations are part of a step's price; here their bytes are posted to the links between the ranks.
 
 mod links;
 mod posting;
@@ -17,7 +17,7 @@ use oracle_components::work::StepOutput;
 use crate::world::Shared;
 
 pub use links::Network;
-pub use posting::{accrue, book};
+pub use posting::{accrue, post};
 pub use stream::stream;
 
 /// What transfer sees of an engine.
@@ -37,7 +37,7 @@ pub fn transfer(
             engines.get_mut(entity).expect("engines live as long as the world");
         let step_output = &mut *step_output;
         if step_output.work.is_some() || running.count == 0 {
-            book(step_output, engine, hardware, &mut gpus, traffic);
+            post(step_output, engine, hardware, &mut gpus, traffic);
         }
         for (_, end) in &mut step_output.ended {
             if let Some(tokens) = end.whole_response_tokens {
@@ -46,9 +46,9 @@ pub fn transfer(
             }
         }
     }
-    // Windowed engines share links with those of other worlds; their traffic is booked when all are through the window.
+    // Windowed engines share links with those of other worlds; their traffic is posted when all are through the window.
     if calendar.coupling == Coupling::Lockstep {
-        network.book(traffic, links, &mut ports.rows);
+        network.post(traffic, links, &mut ports.rows);
     }
     if !ports.rows.0.is_empty() {
         completion_flag.raise();

@@ -53,8 +53,8 @@ fn add(accrued: &mut Accrued, to: SimTime, work: StepWork, (flow_bytes, flows): 
     }
 }
 
-/// Books all that an engine's steps did on its GPUs, and notes their traffic.
-pub fn book(
+/// Posts all that an engine's steps did to its GPUs, and notes their traffic.
+pub fn post(
     step_output: &mut StepOutput,
     engine: &Engine,
     hardware: &EngineHardware,

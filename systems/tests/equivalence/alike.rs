@@ -64,7 +64,8 @@ fn within(roundings: u64, expected: SimTime, found: SimTime) -> SimTime {
     if expected.0.abs_diff(found.0) <= roundings { expected } else { found }
 }
 
-/// GPUs do the same work. The time of one that is shared is rounded with every booking, and a booking holds a step or more.
+/// GPUs do the same work. The time of one that is shared is rounded with every posting, and a posting holds a step or
+/// more.
 pub fn same_gpu(index: usize, expected: &GpuTotals, found: &GpuTotals, bookings: u64) -> Result<(), TestCaseError> {
     let found = GpuTotals {
         busy: within(bookings, expected.busy, found.busy),
@@ -74,7 +75,8 @@ pub fn same_gpu(index: usize, expected: &GpuTotals, found: &GpuTotals, bookings:
     same(&format!("GPU {index}"), expected, &found)
 }
 
-/// Links carry the same. The time for what ranks exchange is rounded with every booking, and a booking holds a step or more.
+/// Links carry the same. The time for what ranks exchange is rounded with every posting, and a posting holds a step or
+/// more.
 pub fn same_link(index: usize, expected: &LinkTotals, found: &LinkTotals, bookings: u64) -> Result<(), TestCaseError> {
     let found = LinkTotals {
         busy: within(bookings, expected.busy, found.busy),
@@ -84,7 +86,7 @@ pub fn same_link(index: usize, expected: &LinkTotals, found: &LinkTotals, bookin
     same(&format!("link {index}"), expected, &found)
 }
 
-/// How often the time of each GPU is rounded if every step is booked alone; 0 where nothing is rounded.
+/// How often the time of each GPU is rounded if every step is posted alone; 0 where nothing is rounded.
 pub fn gpu_bookings(scenario: &Scenario, steps: &[u64]) -> Vec<u64> {
     let mut bookings = vec![0; scenario.gpus.len()];
     for (engine, steps) in scenario.engines.iter().zip(steps).filter(|(engine, _)| engine.gpu_share < 1.0) {

@@ -19,7 +19,7 @@ use crate::naive::scenes::{ROOMY, Ranks, add_engine, empty_scenario, link};
 /// Intervals of a link that are open at once (`systems/series.rs`).
 const OPEN_INTERVALS: u64 = 64;
 
-/// What the roundings of a link's bookings in an interval come to.
+/// What the roundings of what is posted to a link in an interval come to.
 const ROUNDING_S: f64 = 20e-9;
 
 /// KV use is a mean over the steps of an epoch in an interval, and not over their time: where steps are not alike it may be off by so
@@ -187,7 +187,7 @@ pub fn sums_up(scenario: &Scenario, outcome: &Outcome, rows: &[IntervalRow]) -> 
 }
 
 /// The rows of two runs of the fast engine are alike. KV use alone is a mean over an epoch, and epochs end at other steps. Where
-/// intervals are short, links are not compared: they keep no more than some open, and book late what queues for longer.
+/// intervals are short, links are not compared: they keep no more than some open, and post late what queues for longer.
 pub fn same_rows_in_lockstep(
     windowed: &[IntervalRow],
     lockstep: &[IntervalRow],
