@@ -87,7 +87,7 @@ pub struct Accrued {
 
 /// Bytes that kept a link busy for a part of a span of time.
 #[derive(Clone, Copy, Debug)]
-pub struct Booking {
+pub struct LinkUsage {
     /// Which link.
     pub link: LinkIndex,
     /// From when to when.

@@ -5,14 +5,14 @@ use crate::ports::{RecordSink, SinkClosed};
 use crate::world::{RecordKey, Shared};
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord};
-use oracle_components::work::Booking;
+use oracle_components::work::LinkUsage;
 /// What a world brought in a window: the sink of shards and of the dispatcher.
 #[derive(Default)]
 pub struct WindowOutput {
     pub records: Vec<RequestRecord>,
     pub record_order: Vec<RecordKey>,
     pub rows: Vec<IntervalRow>,
-    pub traffic: Vec<Booking>,
+    pub traffic: Vec<LinkUsage>,
     /// Spans of steps: their beginning, how many they are, and how many sequences gained a token in each.
     spans: Vec<(SimTime, usize, u64)>,
     /// The ends of those steps.

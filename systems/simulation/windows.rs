@@ -290,7 +290,7 @@ impl Dispatcher {
         let Shared { ports, links, traffic, .. } = &mut *shared;
         traffic.extend(outputs.iter().flat_map(|output| &output.traffic));
         // Stable, and in the order of engines at one instant.
-        traffic.sort_by_key(|booking| booking.span.1);
+        traffic.sort_by_key(|usage| usage.span.1);
         network.post(traffic, links, &mut ports.rows);
         ports.hand_over_rows();
     }

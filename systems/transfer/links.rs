@@ -7,7 +7,7 @@ use oracle_components::SimTime;
 use oracle_components::hardware::Link;
 use oracle_components::record::FinishedRows;
 use oracle_components::scenario::LinkIndex;
-use oracle_components::work::Booking;
+use oracle_components::work::LinkUsage;
 /// The links of the world.
 #[derive(SystemParam)]
 pub struct Network<'w, 's> {
@@ -66,8 +66,8 @@ impl Network<'_, '_> {
     }
 
     /// Posts the traffic of steps to its links.
-    pub fn post(&mut self, traffic: &mut Vec<Booking>, links: &[Entity], rows: &mut FinishedRows) {
-        for Booking { link, span: (from, to), busy, bytes } in traffic.drain(..) {
+    pub fn post(&mut self, traffic: &mut Vec<LinkUsage>, links: &[Entity], rows: &mut FinishedRows) {
+        for LinkUsage { link, span: (from, to), busy, bytes } in traffic.drain(..) {
             let (mut link, mut series) =
                 self.links.get_mut(links[link as usize]).expect("links live as long as the world");
             link.totals.busy += busy;

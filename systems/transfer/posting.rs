@@ -4,7 +4,7 @@ use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
 use oracle_components::engine::Engine;
 use oracle_components::hardware::{EngineHardware, Gpu};
-use oracle_components::work::{Accrued, Booking, StepOutput, StepSpan, StepWork};
+use oracle_components::work::{Accrued, LinkUsage, StepOutput, StepSpan, StepWork};
 /// Accrues what the steps that ended did until their interval is over. False if they go beyond it, or beyond that of
 /// what has accrued already: then transfer has to post it.
 #[inline]
@@ -59,7 +59,7 @@ pub fn post(
     engine: &Engine,
     hardware: &EngineHardware,
     gpus: &mut Query<&mut Gpu>,
-    traffic: &mut Vec<Booking>,
+    traffic: &mut Vec<LinkUsage>,
 ) {
     post_accrued(&mut step_output.accrued, engine, hardware, gpus, traffic);
     let Some(work) = step_output.work.take() else { return };
@@ -79,7 +79,7 @@ fn post_accrued(
     engine: &Engine,
     hardware: &EngineHardware,
     gpus: &mut Query<&mut Gpu>,
-    traffic: &mut Vec<Booking>,
+    traffic: &mut Vec<LinkUsage>,
 ) {
     if is_empty(accrued) {
         return;
@@ -96,7 +96,7 @@ fn post_accrued(
     let streamed_bytes = std::mem::take(&mut accrued.streamed_bytes);
     if streamed_bytes > 0.0 {
         for (&link, busy) in engine.egress.iter().zip(&mut accrued.streaming) {
-            traffic.push(Booking { link, span, busy: std::mem::take(busy), bytes: streamed_bytes });
+            traffic.push(LinkUsage { link, span, busy: std::mem::take(busy), bytes: streamed_bytes });
         }
     }
     for (path, bytes) in [
@@ -107,7 +107,7 @@ fn post_accrued(
         let path = path.iter().filter(|_| bytes > 0.0);
         traffic.extend(path.map(|&(link, bytes_per_s)| {
             let busy = SimTime::from_secs_f64(bytes / bytes_per_s);
-            Booking { link, span, busy, bytes }
+            LinkUsage { link, span, busy, bytes }
         }));
     }
     accrued.from = accrued.to;

@@ -7,7 +7,7 @@ use oracle_components::SimTime;
 use oracle_components::record::{FinishedRows, RequestRecord};
 use oracle_components::request::Routed;
 use oracle_components::resources::Calendar;
-use oracle_components::work::Booking;
+use oracle_components::work::LinkUsage;
 
 use super::Dispatch;
 use crate::ports::{RecordSink, RequestSource};
@@ -27,7 +27,7 @@ pub struct Shared {
     /// Links, by index, if this is the world that they are in.
     pub links: Vec<Entity>,
     /// Traffic of steps that is not on the links yet.
-    pub traffic: Vec<Booking>,
+    pub traffic: Vec<LinkUsage>,
     /// If engines are windowed: requests that arrive within the window, routed.
     pub routed: Vec<Routed>,
     /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
