@@ -2,7 +2,7 @@
 
 use crate::kv;
 use crate::running::{blocks_over, summed_context};
-use crate::series::EngineAmounts;
+use crate::series::IntervalSums;
 use crate::world::{EngineView, Ports};
 use oracle_components::SimTime;
 use oracle_components::work::{StepSpan, StepWork};
@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Posts the steps of the epoch by intervals of the time series: those that end in one together, one that crosses the
 /// end of one alone, evenly. So it does not show where an epoch began and ended. The last of these spans is left to be
 /// posted.
-pub fn post_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
+pub fn post_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> IntervalSums {
     let steps = parts.epoch.steps;
     let preempted = parts.ledger.0.preemptions;
     let mut preemptions = (preempted - parts.series.preemptions_posted) as f64;
@@ -26,16 +26,16 @@ pub fn post_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> Eng
             ends.partition_point(|&end| end <= interval_end)
         };
         let next = done + whole.max(1);
-        let (mut amounts, work) = of_steps(parts, done..next);
-        amounts.preemptions = std::mem::take(&mut preemptions);
+        let (mut sums, work) = of_steps(parts, done..next);
+        sums.preemptions = std::mem::take(&mut preemptions);
         if next == steps {
             parts.step_output.from = from;
             parts.step_output.steps = (next - done) as u64;
             parts.step_output.work = Some(work);
-            return amounts;
+            return sums;
         }
         let to = parts.epoch.step_ends[next - 1];
-        parts.series.post(from, to, amounts, parts.hardware, &mut ports.rows);
+        parts.series.post(from, to, sums, parts.hardware, &mut ports.rows);
         parts.step_output.past.push(StepSpan { from, to, steps: (next - done) as u64, work });
         done = next;
     }
@@ -47,7 +47,7 @@ fn start_of(parts: &EngineView<'_>, step: usize) -> SimTime {
 }
 
 /// What happens in some steps of an epoch that is still to be brought to its end, and the work in it.
-fn of_steps(parts: &EngineView<'_>, steps: Range<usize>) -> (EngineAmounts, StepWork) {
+fn of_steps(parts: &EngineView<'_>, steps: Range<usize>) -> (IntervalSums, StepWork) {
     let (from, to) = (start_of(parts, steps.start), start_of(parts, steps.end));
     let (first, count, until) = (steps.start as u64, steps.len() as u64, steps.end as u64);
     let taken = |steps: u64| blocks_over(parts.running, parts.clock.steps + 1, steps);
@@ -58,15 +58,15 @@ fn of_steps(parts: &EngineView<'_>, steps: Range<usize>) -> (EngineAmounts, Step
     // Those that were delivered while the steps ran wait too, though only the boundary sees them.
     let delivered = parts.queues.inbox.iter().map(|&(delivered, _)| delivered).take_while(|&delivered| delivered <= to);
     let delivered_s: f64 = delivered.map(|delivered| to.since(delivered.max(from)).as_secs_f64()).sum();
-    let mut amounts = EngineAmounts {
+    let mut sums = IntervalSums {
         running_s: f64::from(parts.running.count) * span_s,
         waiting_s: f64::from(parts.waiting_or_loading()) * span_s + delivered_s,
         kv_use_s: held / parts.pool.total as f64 * span_s,
         steps: count as f64,
         output_tokens: f64::from(parts.running.decodes) * count as f64,
         busy_s: span_s,
-        ..EngineAmounts::default()
+        ..IntervalSums::default()
     };
-    amounts.add_work(&work);
-    (amounts, work)
+    sums.add_work(&work);
+    (sums, work)
 }

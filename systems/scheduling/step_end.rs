@@ -17,7 +17,7 @@ use super::remove::{Departure, leave};
 use crate::epoch::adapt_steps_ahead;
 use crate::kv;
 use crate::running::{blocks_over, finishes_at, start_decoding};
-use crate::series::EngineAmounts;
+use crate::series::IntervalSums;
 use crate::transfer::stream;
 use crate::world::{EngineView, Ports};
 
@@ -38,19 +38,19 @@ pub fn apply_steps(
         return 0;
     }
     let decodes = parts.running.decodes;
-    let mut amounts = advance_decodes(parts, ports);
+    let mut sums = advance_decodes(parts, ports);
     send_flows(parts, sequences);
     let (prefilled, emitted) = end_chunks(parts, sequences, ports);
     if parts.remote.is_some() {
         remote::emit_first_tokens(parts, sequences);
     }
-    amounts.prefill_tokens += prefilled as f64;
-    amounts.output_tokens += emitted as f64;
+    sums.prefill_tokens += prefilled as f64;
+    sums.output_tokens += emitted as f64;
     let ledger = &mut parts.ledger.0;
     ledger.steps += steps as u64;
     ledger.output_tokens += u64::from(decodes) * steps as u64 + emitted;
     ledger.prefill_tokens += prefilled;
-    parts.series.post(parts.step_output.from, parts.step_output.to, amounts, parts.hardware, &mut ports.rows);
+    parts.series.post(parts.step_output.from, parts.step_output.to, sums, parts.hardware, &mut ports.rows);
     while let Some(&Reverse((step, id, entity))) = parts.running.finishes.peek() {
         if step > parts.clock.steps {
             break;
@@ -66,8 +66,8 @@ pub fn apply_steps(
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work. What is over before the last interval of the
-/// time series is posted; the amounts are those of the rest.
-fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmounts {
+/// time series is posted; the sums are those of the rest.
+fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> IntervalSums {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
@@ -77,7 +77,7 @@ fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmoun
     if emitting > 0 {
         ports.sink.token_gaps(from, ends, u64::from(emitting));
     }
-    let amounts = post_past_intervals(parts, ports);
+    let sums = post_past_intervals(parts, ports);
     let ends = &parts.epoch.step_ends[..steps];
     // The first step's were taken when it was scheduled.
     kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));
@@ -87,7 +87,7 @@ fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> EngineAmoun
     parts.clock.boundary = to;
     parts.running.decode_context += u64::from(decodes) * steps as u64;
     parts.step_output.to = to;
-    amounts
+    sums
 }
 
 /// The flows of streamed tokens that the steps sent.

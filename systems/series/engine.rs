@@ -8,7 +8,7 @@ use oracle_components::record::{FinishedRows, IntervalRow, Subject};
 use oracle_components::work::StepWork;
 /// What happened in a span of an engine's time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct EngineAmounts {
+pub struct IntervalSums {
     /// Sequences running × seconds.
     pub running_s: f64,
     /// Requests waiting × seconds.
@@ -31,8 +31,8 @@ pub struct EngineAmounts {
     pub bytes: f64,
 }
 
-impl EngineAmounts {
-    /// All amounts, for arithmetic.
+impl IntervalSums {
+    /// All sums, for arithmetic.
     fn fields(&mut self) -> [&mut f64; 10] {
         [
             &mut self.running_s,
@@ -66,7 +66,7 @@ impl EngineAmounts {
 #[derive(Component, Debug)]
 pub struct EngineSeries {
     interval: Interval,
-    amounts: Option<EngineAmounts>,
+    sums: Option<IntervalSums>,
     /// Preemptions of the engine that have been posted.
     pub preemptions_posted: u64,
 }
@@ -75,7 +75,7 @@ impl EngineSeries {
     /// An empty series with intervals of `width`.
     #[must_use]
     pub fn new(width: SimTime) -> Self {
-        Self { interval: Interval { start: SimTime::ZERO, width }, amounts: None, preemptions_posted: 0 }
+        Self { interval: Interval { start: SimTime::ZERO, width }, sums: None, preemptions_posted: 0 }
     }
 
     /// The end of the interval that holds what begins at `from`.
@@ -90,7 +90,7 @@ impl EngineSeries {
         &mut self,
         from: SimTime,
         to: SimTime,
-        amounts: EngineAmounts,
+        sums: IntervalSums,
         hardware: &EngineHardware,
         rows: &mut FinishedRows,
     ) {
@@ -100,19 +100,19 @@ impl EngineSeries {
             if from < self.interval.end() {
                 let end = self.interval.end();
                 let share = end.since(from).0 as f64 / span;
-                self.amounts.get_or_insert_default().add(amounts, share);
+                self.sums.get_or_insert_default().add(sums, share);
                 from = end;
             }
             self.flush(SimTime::NEVER, hardware, rows);
             self.interval = Interval::containing(from, self.interval.width);
         }
         let share = if span > 0.0 { to.since(from).0 as f64 / span } else { 1.0 };
-        self.amounts.get_or_insert_default().add(amounts, share);
+        self.sums.get_or_insert_default().add(sums, share);
     }
 
     /// Ends the open interval, or cuts it at `stop`.
     pub fn flush(&mut self, stop: SimTime, hardware: &EngineHardware, rows: &mut FinishedRows) {
-        let Some(amounts) = self.amounts.take() else {
+        let Some(sums) = self.sums.take() else {
             return;
         };
         let length = self.interval.length(stop);
@@ -120,24 +120,24 @@ impl EngineSeries {
         if seconds == 0.0 {
             return;
         }
-        let row = |subject| IntervalRow::new(subject, self.interval.start, length, amounts.busy_s / seconds);
+        let row = |subject| IntervalRow::new(subject, self.interval.start, length, sums.busy_s / seconds);
         rows.0.push(IntervalRow {
-            running: Some(amounts.running_s / seconds),
-            waiting: Some(amounts.waiting_s / seconds),
-            kv_use: Some(amounts.kv_use_s / seconds),
-            steps: Some(amounts.steps),
-            prefill_tokens: Some(amounts.prefill_tokens),
-            output_tokens: Some(amounts.output_tokens),
-            preemptions: Some(amounts.preemptions),
-            flops: Some(amounts.flops),
+            running: Some(sums.running_s / seconds),
+            waiting: Some(sums.waiting_s / seconds),
+            kv_use: Some(sums.kv_use_s / seconds),
+            steps: Some(sums.steps),
+            prefill_tokens: Some(sums.prefill_tokens),
+            output_tokens: Some(sums.output_tokens),
+            preemptions: Some(sums.preemptions),
+            flops: Some(sums.flops),
             ..row(Subject::Engine(hardware.engine))
         });
         for gpu in &hardware.gpus {
             rows.0.push(IntervalRow {
-                busy: amounts.busy_s * hardware.gpu_share / seconds,
-                mfu: Some(amounts.flops / (gpu.peak_flops * seconds)),
-                mbu: Some(amounts.bytes / (gpu.peak_bytes_per_s * seconds)),
-                bytes: Some(amounts.bytes),
+                busy: sums.busy_s * hardware.gpu_share / seconds,
+                mfu: Some(sums.flops / (gpu.peak_flops * seconds)),
+                mbu: Some(sums.bytes / (gpu.peak_bytes_per_s * seconds)),
+                bytes: Some(sums.bytes),
                 ..row(Subject::Gpu(gpu.index))
             });
         }

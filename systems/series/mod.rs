@@ -8,7 +8,7 @@ mod link;
 
 use oracle_components::SimTime;
 
-pub use engine::{EngineAmounts, EngineSeries};
+pub use engine::{EngineSeries, IntervalSums};
 pub use link::{LinkSeries, OPEN_INTERVALS};
 
 /// The interval that something is in.
