@@ -63,7 +63,7 @@ pub fn schedule_batches(
             expire(&mut parts, &mut sequences, &requests, now);
             form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
         }
-        forget_those_gone(&mut parts, &sequences);
+        drop_stale_heads(&mut parts, &sequences);
         if remote::is_to_be_handed_over(&parts) {
             handover_flag.raise();
         }
@@ -110,7 +110,7 @@ fn form_batch(
 }
 
 /// Drops sequences that have left from the head of what costing looks at: who finishes next, and whose deadline is next.
-fn forget_those_gone(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
+fn drop_stale_heads(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     while let Some(&Reverse(finish)) = parts.running.finishes.peek() {
         if running::finishes_at(sequences, finish) {
             break;
