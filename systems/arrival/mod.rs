@@ -52,7 +52,7 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
                 match route_next_arrival(shared, &mut network) {
                     Arrival::None => break,
                     Arrival::Refused => {}
-                    Arrival::Routed(routed) => reception.take_in(routed, shared),
+                    Arrival::Routed(routed) => reception.enter_transit(routed, shared),
                 }
                 arrivals += 1;
             }
@@ -68,7 +68,7 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
         Coupling::Windowed => {
             let mut routed = std::mem::take(&mut shared.routed);
             shared.calendar.next_id += routed.len() as u64;
-            routed.drain(..).for_each(|routed| reception.take_in(routed, shared));
+            routed.drain(..).for_each(|routed| reception.enter_transit(routed, shared));
             shared.routed = routed;
             advance_within_window(&mut shared.calendar);
             shared.calendar.stopped = shared.calendar.due.is_empty();
@@ -105,7 +105,7 @@ pub fn route_next_arrival(shared: &mut Shared, network: &mut Network) -> Arrival
 
 impl Reception<'_, '_> {
     /// Takes in a request that is on its way to an engine of this world.
-    fn take_in(&mut self, routed: Routed, shared: &mut Shared) {
+    fn enter_transit(&mut self, routed: Routed, shared: &mut Shared) {
         let Routed { request, target_tokens } = routed;
         let delivered = request.delivered;
         let index = request.engine - shared.calendar.first_engine;

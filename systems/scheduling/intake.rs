@@ -18,7 +18,7 @@ pub fn seen_until(parts: &EngineView<'_>, now: SimTime) -> SimTime {
 }
 
 /// Moves what has been delivered by `until` to the waiting queue.
-pub fn take_in(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
+pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
     let queues = &mut *parts.queues;
     while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= until) {
         queues.inbox.pop_front();

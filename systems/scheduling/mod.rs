@@ -26,7 +26,7 @@ use crate::world::{EngineParts, EngineView, Shared};
 
 pub use boundary::{Boundary, Candidate};
 pub use intake::seen_until;
-use intake::{expire, take_in};
+use intake::{enqueue_delivered, expire};
 pub use policies::{BatchPolicy, EnginePolicy, Vllm, exceeds_context, exceeds_pool};
 pub(crate) use policies::{Rules, shipped};
 pub use queue::empty_queues;
@@ -55,11 +55,11 @@ pub fn schedule_batches(
             remote::pass_boundary(&mut parts, &mut sequences, now);
         }
         let until = seen_until(&parts, now);
-        take_in(&mut parts, &sequences, until);
+        enqueue_delivered(&mut parts, &sequences, until);
         expire(&mut parts, &mut sequences, &requests, now);
         form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
         if until < now && parts.running.count == 0 {
-            take_in(&mut parts, &sequences, now);
+            enqueue_delivered(&mut parts, &sequences, now);
             expire(&mut parts, &mut sequences, &requests, now);
             form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
         }

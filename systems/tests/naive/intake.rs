@@ -16,7 +16,7 @@ impl Engine {
     }
 
     /// Requests that have been delivered by `until` join the waiting queue.
-    pub fn take_in(&mut self, until: SimTime) {
+    pub fn enqueue_delivered(&mut self, until: SimTime) {
         while let Some(first) = self.in_transit.front()
             && first.delivered <= until
         {

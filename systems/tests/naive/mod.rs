@@ -174,7 +174,7 @@ impl<'a> World<'a> {
 
     /// Intake of what has been delivered by `until`, expiry, and the next step.
     fn schedule_with(&mut self, index: usize, until: SimTime) {
-        self.engines[index].take_in(until);
+        self.engines[index].enqueue_delivered(until);
         while let Some(ended) = self.engines[index].expire_one(self.now) {
             self.close(ended);
         }
