@@ -34,7 +34,7 @@ pub enum Arrival {
 
 /// What an arrival touches.
 #[derive(SystemParam)]
-pub struct Reception<'w, 's> {
+pub struct ArrivalParams<'w, 's> {
     engines: Query<'w, 's, ArrivalParts>,
     sequences: Query<'w, 's, &'static mut Sequence>,
     requests: Query<'w, 's, &'static mut Request>,
@@ -42,7 +42,7 @@ pub struct Reception<'w, 's> {
 }
 
 /// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
-pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: Reception) {
+pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut params: ArrivalParams) {
     let shared = &mut *shared;
     shared.calendar.due.clear();
     match shared.calendar.coupling {
@@ -52,7 +52,7 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
                 match route_next_arrival(shared, &mut network) {
                     Arrival::None => break,
                     Arrival::Refused => {}
-                    Arrival::Routed(routed) => reception.enter_transit(routed, shared),
+                    Arrival::Routed(routed) => params.enter_transit(routed, shared),
                 }
                 arrivals += 1;
             }
@@ -68,7 +68,7 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut reception: R
         Coupling::Windowed => {
             let mut routed = std::mem::take(&mut shared.routed);
             shared.calendar.next_id += routed.len() as u64;
-            routed.drain(..).for_each(|routed| reception.enter_transit(routed, shared));
+            routed.drain(..).for_each(|routed| params.enter_transit(routed, shared));
             shared.routed = routed;
             advance_within_window(&mut shared.calendar);
             shared.calendar.stopped = shared.calendar.due.is_empty();
@@ -103,7 +103,7 @@ pub fn route_next_arrival(shared: &mut Shared, network: &mut Network) -> Arrival
     Arrival::Routed(Routed { request: Request { id, spec, engine, delivered }, target_tokens })
 }
 
-impl Reception<'_, '_> {
+impl ArrivalParams<'_, '_> {
     /// Takes in a request that is on its way to an engine of this world.
     fn enter_transit(&mut self, routed: Routed, shared: &mut Shared) {
         let Routed { request, target_tokens } = routed;
