@@ -57,9 +57,9 @@ pub enum Waiting {
 #[derive(Component, Clone, Debug)]
 pub struct Queues {
     /// On the way to the engine: (delivered, sequence), in order.
-    pub inbox: VecDeque<(SimTime, Entity)>,
+    pub in_transit: VecDeque<(SimTime, Entity)>,
     /// Those among them with a deadline.
-    pub inbox_with_deadline: u32,
+    pub in_transit_with_deadline: u32,
     /// Delivered and not running.
     pub waiting: Waiting,
     /// How many wait.

@@ -1,7 +1,8 @@
 //! Arrival: requests that are due come in, are routed to an engine, and start on its ingress links.
 //!
-//! Owns the order of arrivals and the requests' numbers. May touch an engine's inbox, and cut its epoch at the end of the
-//! step that runs when the prompt gets there. Moves the clock: past the arrivals, to the next boundary.
+//! Owns the order of arrivals and the requests' numbers. May touch what is in transit to an engine, and cut its epoch
+//! at the end of the step that runs when the prompt gets there. Moves the clock: past the arrivals, to the next
+//! boundary.
 
 mod wake;
 

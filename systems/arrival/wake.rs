@@ -27,8 +27,8 @@ impl ArrivalPartsItem<'_, '_> {
         (delivered, deadline): (SimTime, SimTime),
         calendar: &mut Calendar,
     ) {
-        self.queues.inbox.push_back((delivered, sequence));
-        self.queues.inbox_with_deadline += u32::from(deadline != SimTime::NEVER);
+        self.queues.in_transit.push_back((delivered, sequence));
+        self.queues.in_transit_with_deadline += u32::from(deadline != SimTime::NEVER);
         self.look_up_at(
             position,
             if self.plan.standing.sees_deliveries { delivered } else { deadline.max(delivered) },

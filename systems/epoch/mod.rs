@@ -33,7 +33,7 @@ pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) 
         let mut parts = engines.get_mut(calendar.engines[index as usize]).expect("engines live as long as the world");
         parts.epoch.steps = 0;
         let wake = if parts.running.count == 0 {
-            let delivery = parts.queues.inbox.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
+            let delivery = parts.queues.in_transit.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
             delivery
                 .min(parts.plan.standing.until)
                 .min(parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary)))

@@ -63,8 +63,8 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
         1
     };
     debug_assert!(most_steps > 0, "a sequence that has its target has left");
-    let look_out = parts.queues.inbox_with_deadline > 0 || standing.sees_deliveries;
-    let front = parts.queues.inbox.front().filter(|_| look_out);
+    let look_out = parts.queues.in_transit_with_deadline > 0 || standing.sees_deliveries;
+    let front = parts.queues.in_transit.front().filter(|_| look_out);
     let deliveries = front.map_or(SimTime::NEVER, |&(delivered, _)| delivered);
     let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
     let next_load = parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary));

@@ -96,7 +96,10 @@ impl<'w> EngineView<'w> {
     /// In transit, waiting, loading and running.
     fn requests(&self) -> u64 {
         let loading = self.remote.map_or(0, |remote| remote.loading.len() as u64);
-        self.queues.inbox.len() as u64 + u64::from(self.queues.waiting_count) + loading + u64::from(self.running.count)
+        self.queues.in_transit.len() as u64
+            + u64::from(self.queues.waiting_count)
+            + loading
+            + u64::from(self.running.count)
     }
 
     fn check(&self, world: &World) {
@@ -112,7 +115,10 @@ impl<'w> EngineView<'w> {
 
     fn check_queues(&self) {
         let queues = self.queues;
-        assert!(queues.inbox_with_deadline as usize <= queues.inbox.len(), "those with a deadline are among all");
+        assert!(
+            queues.in_transit_with_deadline as usize <= queues.in_transit.len(),
+            "those with a deadline are among all"
+        );
         match &queues.waiting {
             Waiting::Priority(waiting) => {
                 assert_eq!(waiting.len(), queues.waiting_count as usize, "who waits is counted")

@@ -20,11 +20,11 @@ pub fn seen_until(parts: &EngineView<'_>, now: SimTime) -> SimTime {
 /// Moves what has been delivered by `until` to the waiting queue.
 pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
     let queues = &mut *parts.queues;
-    while let Some(&(_, entity)) = queues.inbox.front().filter(|&&(delivered, _)| delivered <= until) {
-        queues.inbox.pop_front();
+    while let Some(&(_, entity)) = queues.in_transit.front().filter(|&&(delivered, _)| delivered <= until) {
+        queues.in_transit.pop_front();
         let sequence = sequences.get(entity).expect("a delivered sequence lives");
         if sequence.deadline != SimTime::NEVER {
-            queues.inbox_with_deadline -= 1;
+            queues.in_transit_with_deadline -= 1;
             queues.deadlines.push(Reverse((sequence.deadline, sequence.id, entity)));
         }
         queue::join(queues, sequence, entity, queue::Place::Back);

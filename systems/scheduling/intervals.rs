@@ -56,7 +56,8 @@ fn of_steps(parts: &EngineView<'_>, steps: Range<usize>) -> (IntervalSums, StepW
     let work = parts.cost.price().work_over(count, context);
     let span_s = to.since(from).as_secs_f64();
     // Those that were delivered while the steps ran wait too, though only the boundary sees them.
-    let delivered = parts.queues.inbox.iter().map(|&(delivered, _)| delivered).take_while(|&delivered| delivered <= to);
+    let delivered =
+        parts.queues.in_transit.iter().map(|&(delivered, _)| delivered).take_while(|&delivered| delivered <= to);
     let delivered_s: f64 = delivered.map(|delivered| to.since(delivered.max(from)).as_secs_f64()).sum();
     let mut sums = IntervalSums {
         running_s: f64::from(parts.running.count) * span_s,

@@ -15,7 +15,13 @@ pub fn empty_queues(policy: QueuePolicy) -> Queues {
         QueuePolicy::Fcfs => Waiting::Fcfs(VecDeque::new()),
         QueuePolicy::Priority => Waiting::Priority(BTreeMap::new()),
     };
-    Queues { inbox: VecDeque::new(), inbox_with_deadline: 0, waiting, waiting_count: 0, deadlines: BinaryHeap::new() }
+    Queues {
+        in_transit: VecDeque::new(),
+        in_transit_with_deadline: 0,
+        waiting,
+        waiting_count: 0,
+        deadlines: BinaryHeap::new(),
+    }
 }
 
 /// Where a sequence joins a queue in order of arrival.
