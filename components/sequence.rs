@@ -19,7 +19,7 @@ pub enum Phase {
     Prefill,
     /// Running, one token a step.
     Decode,
-    /// Its request has ended: the entity is vacant, or will be once completion has written the record.
+    /// Its request has ended: the entity is free, or will be once completion has written the record.
     Ended,
 }
 

@@ -114,10 +114,10 @@ impl ArrivalParams<'_, '_> {
         shared.calendar.loads[index as usize] += 1;
         let sequence = new_sequence(&request, target_tokens);
         let deadline = sequence.deadline;
-        let sequence = settle_in(
+        let sequence = reuse_or_spawn(
             request,
             sequence,
-            &mut shared.vacant,
+            &mut shared.free_entities,
             (&mut self.requests, &mut self.sequences),
             &mut self.commands,
         );
@@ -126,15 +126,15 @@ impl ArrivalParams<'_, '_> {
     }
 }
 
-/// Puts a request and its sequence into vacant entities, or spawns them. Returns the sequence's.
-fn settle_in(
+/// Puts a request and its sequence into free entities, or spawns them. Returns the sequence's.
+fn reuse_or_spawn(
     request: Request,
     sequence: Sequence,
-    vacant: &mut Vec<Entity>,
+    free_entities: &mut Vec<Entity>,
     (requests, sequences): (&mut Query<&mut Request>, &mut Query<&mut Sequence>),
     commands: &mut Commands,
 ) -> Entity {
-    let Some(entity) = vacant.pop() else {
+    let Some(entity) = free_entities.pop() else {
         let request = commands.spawn(request).id();
         return commands.spawn(Sequence { request, ..sequence }).id();
     };

@@ -1,5 +1,5 @@
-//! The end of a request: its record, its follow-up, and the vacancy of its entities. Arrival uses this for refusals, completion
-//! for all that scheduling has taken off an engine, and the stop for what is left.
+//! The end of a request: its record, its follow-up, and the release of its entities. Arrival uses this for refusals,
+//! completion for all that scheduling has taken off an engine, and the stop for what is left.
 
 use std::cmp::Reverse;
 
@@ -14,16 +14,16 @@ use oracle_components::sequence::Sequence;
 use crate::world::{Dispatch, Ports, RecordKey, Shared};
 
 impl Shared {
-    /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, vacancy. The sequence holds no
-    /// blocks any more, and `sequence.generated` is up to date.
+    /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, release of the entities.
+    /// The sequence holds no blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
-        let Self { calendar, ports, dispatch, vacant, .. } = self;
+        let Self { calendar, ports, dispatch, free_entities, .. } = self;
         let record = write(calendar, ports, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
         calendar.loads[(sequence.engine - calendar.first_engine) as usize] -= 1;
         tell_router(dispatch, &record, at);
         let follow_up = ports.source.follow_up(&request.spec, &record);
         expect(calendar, follow_up);
-        vacant.push(entity);
+        free_entities.push(entity);
     }
 
     /// Ends a request that never got as far as having a sequence.

@@ -1,4 +1,4 @@
-//! Completion: requests that have ended are recorded and followed up, and their entities are vacant.
+//! Completion: requests that have ended are recorded and followed up, and their entities are free.
 //!
 //! Owns the end of a request, whatever brought it: scheduling has taken its sequence off the engine, transfer has carried
 //! its answer. A sequence that goes on is not touched.
@@ -28,7 +28,7 @@ pub fn complete(
         let engine = shared.calendar.engines[index as usize];
         let mut step_output = engines.get_mut(engine).expect("engines live as long as the world");
         for (entity, end) in step_output.ended.drain(..) {
-            let sequence = sequences.get(entity).expect("vacant only when it is complete");
+            let sequence = sequences.get(entity).expect("free only when it is complete");
             let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             shared.end_sequence(entity, sequence, request, end, at);
         }

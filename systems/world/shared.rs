@@ -31,7 +31,7 @@ pub struct Shared {
     /// If engines are windowed: requests that arrive within the window, routed.
     pub routed: Vec<Routed>,
     /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
-    pub vacant: Vec<Entity>,
+    pub free_entities: Vec<Entity>,
     /// Raised when there is something to carry.
     pub transfer_flag: WorkFlag,
     /// Raised when something has ended.
@@ -68,7 +68,7 @@ impl Shared {
             links: Vec::new(),
             traffic: Vec::new(),
             routed: Vec::new(),
-            vacant: Vec::new(),
+            free_entities: Vec::new(),
             transfer_flag: WorkFlag::default(),
             completion_flag: WorkFlag::default(),
             handover_flag: WorkFlag::default(),
