@@ -12,7 +12,7 @@ use oracle_components::request::Request;
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
 
-use super::remove::{Departure, leave};
+use super::remove::{Removal, remove};
 use super::{queue, remote};
 use crate::kv::{self, Hit, Names, names};
 use crate::running;
@@ -291,7 +291,7 @@ impl Boundary<'_, '_> {
             _ => self.parts.plan.chunks.iter().any(|chunk| chunk.sequence == who),
         };
         assert!(!in_batch, "who is in the batch is not preempted");
-        leave(self.parts, &mut sequence, who, self.requests, Departure::Preempted);
+        remove(self.parts, &mut sequence, who, self.requests, Removal::Preempted);
         self.preempted = true;
     }
 

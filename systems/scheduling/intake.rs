@@ -1,6 +1,6 @@
 //! What comes in at a boundary, and who has given up by then.
 
-use super::remove::{Departure, leave};
+use super::remove::{Removal, remove};
 use super::{queue, remote};
 use crate::world::EngineView;
 use bevy_ecs::prelude::Query;
@@ -58,7 +58,7 @@ pub fn expire(
             Phase::Prefill | Phase::Decode => Reason::TimeoutRunning,
             Phase::Ended => continue,
         };
-        leave(parts, &mut sequence, entity, requests, Departure::Ended);
+        remove(parts, &mut sequence, entity, requests, Removal::Ended);
         let end = End { completion: deadline, status: Status::Timeout, reason, whole_response_tokens: None };
         parts.step_output.ended.push((entity, end));
     }

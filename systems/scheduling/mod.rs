@@ -31,7 +31,7 @@ pub use policies::{BatchPolicy, EnginePolicy, Vllm, exceeds_context, exceeds_poo
 pub(crate) use policies::{Rules, shipped};
 pub use queue::empty_queues;
 pub use remote::load_blocks;
-pub use remove::{Departure, leave};
+pub use remove::{Removal, remove};
 use step_end::remove_finished;
 pub use step_end::{Finished, apply_steps};
 

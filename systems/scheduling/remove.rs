@@ -13,7 +13,7 @@ use crate::{kv, running};
 
 /// Why a sequence leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
+pub enum Removal {
     /// It has ended, one way or another.
     Ended,
     /// It makes room, and will be back.
@@ -24,12 +24,12 @@ pub enum Departure {
 
 /// A sequence leaves at the boundary `parts.clock.boundary`: its counts are brought up to date, its blocks released, its
 /// place given up. A preempted one goes back to the queue.
-pub fn leave(
+pub fn remove(
     parts: &mut EngineView<'_>,
     sequence: &mut Sequence,
     entity: Entity,
     requests: &Query<&'static Request>,
-    departure: Departure,
+    removal: Removal,
 ) {
     let scheduler = &parts.engine.scheduler;
     let running = &mut *parts.running;
@@ -53,7 +53,7 @@ pub fn leave(
         Phase::Decode => stop_decoding(running, parts.clock, parts.clock.boundary, sequence),
     }
     running::forget(running, sequence, scheduler.policy);
-    if departure == Departure::Stopped {
+    if removal == Removal::Stopped {
         return;
     }
     if scheduler.prefix_caching == PrefixCaching::Off {
@@ -62,13 +62,13 @@ pub fn leave(
     } else {
         let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
-        if departure == Departure::Preempted {
+        if removal == Removal::Preempted {
             names = names.findable_by(sequence.id);
         }
         kv::release(parts.pool, &names, sequence.computed);
     }
     sequence.phase = Phase::Ended;
-    if departure == Departure::Preempted {
+    if removal == Removal::Preempted {
         sequence.phase = Phase::Waiting;
         sequence.high_water = sequence.high_water.max(sequence.computed);
         sequence.computed = 0;

@@ -13,7 +13,7 @@ use oracle_components::sequence::Sequence;
 
 use super::intervals::post_past_intervals;
 use super::remote;
-use super::remove::{Departure, leave};
+use super::remove::{Removal, remove};
 use crate::epoch::adapt_steps_ahead;
 use crate::kv;
 use crate::running::{blocks_over, finishes_at, start_decoding};
@@ -149,7 +149,7 @@ pub fn remove_finished(
     finished.dedup();
     for (_, entity) in finished.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("a finished sequence lives");
-        leave(parts, &mut sequence, entity, requests, Departure::Ended);
+        remove(parts, &mut sequence, entity, requests, Removal::Ended);
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
         let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);

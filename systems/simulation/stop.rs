@@ -10,7 +10,7 @@ use oracle_components::sequence::{Phase, Sequence};
 use crate::completion::record_of;
 use crate::kv;
 use crate::running::blocks_needed;
-use crate::scheduling::{Departure, Finished, apply_steps, leave, seen_until};
+use crate::scheduling::{Finished, Removal, apply_steps, remove, seen_until};
 use crate::transfer::{Network, post};
 use crate::world::{EngineParts, Shared};
 use oracle_components::hardware::Gpu;
@@ -78,7 +78,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         let mut parts = engines.get_mut(engine).expect("engines live as long as the world").open();
         let waiting = matches!(sequence.phase, Phase::Waiting | Phase::Loading);
         if !waiting {
-            leave(&mut parts, &mut sequence, entity, &requests, Departure::Stopped);
+            remove(&mut parts, &mut sequence, entity, &requests, Removal::Stopped);
         }
         let end = if sequence.deadline <= stop {
             let reason = if waiting { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
