@@ -144,7 +144,7 @@ pub struct RemotePrefill {
 
 /// How a request ends.
 #[derive(Clone, Copy, Debug)]
-pub struct End {
+pub struct Ending {
     /// When.
     pub completion: SimTime,
     /// How.

@@ -2,7 +2,7 @@
 
 use bevy_ecs::prelude::*;
 
-use crate::record::End;
+use crate::record::Ending;
 use crate::scenario::LinkIndex;
 use crate::time::SimTime;
 
@@ -52,7 +52,7 @@ pub struct StepOutput {
     /// What earlier steps did that has not been posted yet.
     pub accrued: Accrued,
     /// Sequences that have ended, in order.
-    pub ended: Vec<(Entity, End)>,
+    pub ended: Vec<(Entity, Ending)>,
 }
 
 /// Consecutive steps of an engine in one interval of the time series, or one that crosses the end of it.

@@ -9,7 +9,7 @@ mod wake;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
-use oracle_components::record::{End, PrefixEvent, Status};
+use oracle_components::record::{Ending, PrefixEvent, Status};
 use oracle_components::request::{Request, RequestSpec, Routed};
 use oracle_components::resources::{Calendar, Coupling};
 use oracle_components::sequence::{Phase, Sequence};
@@ -97,7 +97,7 @@ pub fn route_next_arrival(shared: &mut Shared, network: &mut Network) -> Arrival
     let delivered = network.send(ingress, links, bytes, spec.arrival, &mut ports.rows);
     let target_tokens = spec.output_tokens.min(limits.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
     if let Some(reason) = refusal(&spec, target_tokens, limits) {
-        let end = End { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
+        let end = Ending { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
         shared.refuse(id, &spec, engine, end);
         return Arrival::Refused;
     }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use bevy_ecs::prelude::Entity;
 use oracle_components::SimTime;
-use oracle_components::record::{End, PrefixEvent, Reason, RequestRecord, Status};
+use oracle_components::record::{Ending, PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
 use oracle_components::resources::{Calendar, Coupling, FollowUp};
 use oracle_components::scenario::EngineIndex;
@@ -16,7 +16,7 @@ use crate::world::{Dispatch, Ports, RecordKey, Shared};
 impl Shared {
     /// Ends, at its engine's boundary `at`, a request that has a sequence: record, follow-up, release of the entities.
     /// The sequence holds no blocks any more, and `sequence.generated` is up to date.
-    pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: End, at: SimTime) {
+    pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: Ending, at: SimTime) {
         let Self { calendar, ports, dispatch, free_entities, .. } = self;
         let record = write(calendar, ports, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
         calendar.loads[(sequence.engine - calendar.first_engine) as usize] -= 1;
@@ -27,7 +27,7 @@ impl Shared {
     }
 
     /// Ends a request that never got as far as having a sequence.
-    pub fn refuse(&mut self, id: RequestId, spec: &RequestSpec, engine: EngineIndex, end: End) {
+    pub fn refuse(&mut self, id: RequestId, spec: &RequestSpec, engine: EngineIndex, end: Ending) {
         let Self { calendar, ports, dispatch, .. } = self;
         let record = unserved(id, spec, engine, end.completion, end);
         // Arrivals of an instant come before its boundaries.
@@ -80,7 +80,7 @@ fn expect(calendar: &mut Calendar, follow_up: Option<RequestSpec>) {
 }
 
 /// The record of a request of which nothing was served.
-fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: SimTime, end: End) -> RequestRecord {
+fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: SimTime, end: Ending) -> RequestRecord {
     RequestRecord {
         request: id,
         profile: spec.profile,
@@ -111,7 +111,7 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
 }
 
 /// The record of a request that has a sequence.
-pub fn record_of(request: &Request, sequence: &Sequence, end: End) -> RequestRecord {
+pub fn record_of(request: &Request, sequence: &Sequence, end: Ending) -> RequestRecord {
     RequestRecord {
         output_tokens: sequence.generated,
         scheduled: sequence.scheduled,

@@ -5,7 +5,7 @@ use super::{queue, remote};
 use crate::world::EngineView;
 use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
-use oracle_components::record::{End, Reason, Status};
+use oracle_components::record::{Ending, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 use std::cmp::Reverse;
@@ -59,7 +59,7 @@ pub fn expire(
             Phase::Ended => continue,
         };
         remove(parts, &mut sequence, entity, requests, Removal::Ended);
-        let end = End { completion: deadline, status: Status::Timeout, reason, whole_response_tokens: None };
+        let end = Ending { completion: deadline, status: Status::Timeout, reason, whole_response_tokens: None };
         parts.step_output.ended.push((entity, end));
     }
 }

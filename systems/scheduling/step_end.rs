@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use bevy_ecs::prelude::*;
 use oracle_components::engine::Chunk;
-use oracle_components::record::{End, Reason, Status};
+use oracle_components::record::{Ending, Reason, Status};
 use oracle_components::request::{Request, RequestId};
 use oracle_components::scenario::Role;
 use oracle_components::sequence::Sequence;
@@ -153,7 +153,7 @@ pub fn remove_finished(
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
         let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
-        let end = End { completion, status: Status::Success, reason, whole_response_tokens };
+        let end = Ending { completion, status: Status::Success, reason, whole_response_tokens };
         parts.step_output.ended.push((entity, end));
     }
 }

@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use oracle_components::SimTime;
-use oracle_components::record::{End, Reason, Status};
+use oracle_components::record::{Ending, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 
@@ -82,10 +82,10 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         }
         let end = if sequence.deadline <= stop {
             let reason = if waiting { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
-            End { completion: sequence.deadline, status: Status::Timeout, reason, whole_response_tokens: None }
+            Ending { completion: sequence.deadline, status: Status::Timeout, reason, whole_response_tokens: None }
         } else {
             let reason = if waiting { Reason::EndedWaiting } else { Reason::EndedRunning };
-            End { completion: stop, status: Status::Incomplete, reason, whole_response_tokens: None }
+            Ending { completion: stop, status: Status::Incomplete, reason, whole_response_tokens: None }
         };
         let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
