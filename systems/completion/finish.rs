@@ -22,7 +22,7 @@ impl Shared {
         calendar.loads[(sequence.engine - calendar.first_engine) as usize] -= 1;
         tell_router(dispatch, &record, at);
         let follow_up = ports.source.follow_up(&request.spec, &record);
-        expect(calendar, follow_up);
+        schedule_follow_up(calendar, follow_up);
         free_entities.push(entity);
     }
 
@@ -34,7 +34,7 @@ impl Shared {
         let record = write(calendar, ports, record, (spec.arrival, 0));
         tell_router(dispatch, &record, spec.arrival);
         let follow_up = ports.source.follow_up(spec, &record);
-        expect(calendar, follow_up);
+        schedule_follow_up(calendar, follow_up);
     }
 
     /// Writes the record of a request that the stop has ended, behind all others.
@@ -71,7 +71,7 @@ fn tell_router(dispatch: &mut Option<Dispatch>, record: &RequestRecord, at: SimT
 }
 
 /// Puts a follow-up among the arrivals. Those of this instant are in already, so it comes after it.
-fn expect(calendar: &mut Calendar, follow_up: Option<RequestSpec>) {
+fn schedule_follow_up(calendar: &mut Calendar, follow_up: Option<RequestSpec>) {
     let Some(mut spec) = follow_up else { return };
     spec.arrival = spec.arrival.max(calendar.now + SimTime(1));
     let order = calendar.follow_ups_returned;
