@@ -30,8 +30,8 @@ pub struct Remote {
     pub started: Vec<Entity>,
     /// Decode: sequences that ended at the present boundary without having been loaded.
     pub given_up: Vec<Entity>,
-    /// Decode: sequences that hold blocks and have no seat, by (end of the load, id).
+    /// Decode: sequences that hold blocks and have no slot, by (end of the load, id).
     pub loading: BTreeMap<(SimTime, RequestId), Entity>,
-    /// Decode: sequences that were given a seat at the present boundary; the next step brings their first tokens.
+    /// Decode: sequences that were given a slot at the present boundary; the next step brings their first tokens.
     pub joined: Vec<Entity>,
 }

@@ -12,8 +12,8 @@ use crate::time::SimTime;
 pub enum Phase {
     /// In transit to the engine or in its waiting queue; holds no KV blocks.
     Waiting,
-    /// Between a prefill engine, which has computed its prompt, and a seat on a decode engine, where it holds blocks once it
-    /// has started to load its KV cache.
+    /// Between a prefill engine, which has computed its prompt, and a slot on a decode engine, where it holds blocks
+    /// once it has started to load its KV cache.
     Loading,
     /// Running, with known tokens not yet in the KV cache.
     Prefill,

@@ -135,7 +135,7 @@ impl<'w> EngineView<'w> {
         assert_eq!(running.count as usize, running.decodes as usize + running.prefills.len(), "who runs is counted");
         assert_eq!(running.residues.iter().sum::<u32>(), running.decodes, "every decode is in one class of blocks");
         assert!(running.streaming_decodes <= running.decodes, "streaming ones are among all");
-        assert!(running.count <= self.scheduler.max_num_seqs, "no more sequences than seats");
+        assert!(running.count <= self.scheduler.max_num_seqs, "no more sequences than slots");
         let tokens =
             u64::from(running.decodes) + self.plan.chunks.iter().map(|chunk| u64::from(chunk.tokens)).sum::<u64>();
         assert!(tokens <= u64::from(self.scheduler.max_num_batched_tokens), "no more tokens than the budget");

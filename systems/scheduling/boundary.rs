@@ -271,11 +271,11 @@ impl Boundary<'_, '_> {
     }
 
     /// Sequences whose KV caches are loaded get slots, in order of loading, while there are any and the budget lasts.
-    pub fn seat_loaded(&mut self) {
+    pub fn admit_loaded(&mut self) {
         let most = self.budget.min(self.slots_left());
-        let seated = remote::seat_loaded(self.parts, &mut self.sequences, self.now, most);
-        self.budget -= seated;
-        self.entries_left -= seated;
+        let admitted = remote::admit_loaded(self.parts, &mut self.sequences, self.now, most);
+        self.budget -= admitted;
+        self.entries_left -= admitted;
     }
 
     /// No more than `most` enter at this boundary from here on: with it a policy gates another that it calls.

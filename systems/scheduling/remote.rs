@@ -1,5 +1,5 @@
 //! What a boundary does on engines of prefill and decode pools beside the rest: prompts that are computed leave, holds end,
-//! KV caches start to load, and what is loaded gets a seat.
+//! KV caches start to load, and what is loaded gets a slot.
 //!
 //! What passes between engines is done by `handover`, once all that are due have been here.
 
@@ -59,7 +59,7 @@ pub fn give_up(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity) 
     }
 }
 
-/// A loaded sequence that never had a seat gives its blocks back.
+/// A loaded sequence that never had a slot gives its blocks back.
 pub fn drop_loaded(parts: &mut EngineView<'_>, sequence: &Sequence) {
     let loaded = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded).expect("only what is loaded is dropped");
     let remote = parts.remote.as_mut().expect("only decode engines load");
@@ -98,13 +98,13 @@ pub fn is_to_be_handed_over(parts: &EngineView<'_>) -> bool {
     !(remote.computed.is_empty() && remote.started.is_empty() && remote.given_up.is_empty())
 }
 
-/// Gives seats to `most` loaded sequences, or as many as there are: how many. Their next step computes the last token of the
-/// prompt, whose block they have.
-pub fn seat_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime, most: u32) -> u32 {
+/// Gives slots to `most` loaded sequences, or as many as there are: how many. Their next step computes the last token
+/// of the prompt, whose block they have.
+pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime, most: u32) -> u32 {
     let scheduler = &parts.engine.scheduler;
     let Some(remote) = &mut parts.remote else { return 0 };
-    let mut seated = 0;
-    while seated < most {
+    let mut admitted = 0;
+    while admitted < most {
         let Some(first) = remote.loading.first_entry().filter(|first| first.key().0 <= now) else { break };
         let entity = first.remove();
         let mut sequence = sequences.get_mut(entity).expect("a loaded sequence lives");
@@ -112,16 +112,16 @@ pub fn seat_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequen
         running::enter(parts.running, &mut sequence, entity, scheduler.policy);
         running::start_decoding(parts.running, parts.clock, &mut sequence, entity);
         remote.joined.push(entity);
-        seated += 1;
+        admitted += 1;
     }
-    seated
+    admitted
 }
 
-/// The step that has ended brought the first tokens of those that were seated before it.
+/// The step that has ended brought the first tokens of those that were admitted before it.
 pub fn emit_first_tokens(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>) {
     let Some(remote) = &mut parts.remote else { return };
     for entity in remote.joined.drain(..) {
-        let mut sequence = sequences.get_mut(entity).expect("a seated sequence lives");
+        let mut sequence = sequences.get_mut(entity).expect("an admitted sequence lives");
         let clock = &parts.clock;
         sequence.first_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });
     }

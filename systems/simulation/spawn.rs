@@ -44,11 +44,11 @@ pub fn prices(scenario: &Scenario) -> Vec<Arc<Prices>> {
     let engines = scenario.engines.iter().zip(StepCost::of_all(scenario));
     engines
         .map(|(engine, step)| {
-            let seats = engine.scheduler.max_num_seqs;
-            if let Some(prices) = known.iter().find(|prices| prices.are_of(&step, seats)) {
+            let slots = engine.scheduler.max_num_seqs;
+            if let Some(prices) = known.iter().find(|prices| prices.are_of(&step, slots)) {
                 return Arc::clone(prices);
             }
-            known.push(Arc::new(Prices::new(step, seats)));
+            known.push(Arc::new(Prices::new(step, slots)));
             Arc::clone(&known[known.len() - 1])
         })
         .collect()

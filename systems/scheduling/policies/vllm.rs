@@ -33,7 +33,7 @@ impl BatchPolicy for Vllm {
         let admitted = if boundary.has_preempted() {
             Admitted::All
         } else {
-            boundary.seat_loaded();
+            boundary.admit_loaded();
             admit(boundary)
         };
         standing(boundary, admitted)

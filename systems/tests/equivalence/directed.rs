@@ -12,7 +12,7 @@ use crate::naive::coverage::Coverage;
 /// One GPU without links; limits that limit nothing.
 pub fn engine(pool_tokens: u32) -> EngineCase {
     EngineCase {
-        seats: 64,
+        slots: 64,
         budget: 512,
         block: 1,
         pool_tokens,
@@ -70,7 +70,7 @@ fn compared(case: &Case) -> Coverage {
 /// is room for the request's first chunk, though no sequence has left.
 #[test]
 fn a_hit_that_lapses_makes_room_for_a_chunk() {
-    let engine = EngineCase { seats: 4, budget: 64, threshold: Some(8), min_cached: 26, ..engine(135) };
+    let engine = EngineCase { slots: 4, budget: 64, threshold: Some(8), min_cached: 26, ..engine(135) };
     let sessions =
         vec![session(0, Tail::Common, 60, 1), session(20, Tail::Nameless, 70, 60), session(20, Tail::Common, 60, 1)];
     let case = clockwork(vec![engine], sessions);
@@ -126,10 +126,10 @@ fn a_crowd_arrives_at_a_boundary() {
     }
 }
 
-/// Engines whose steps cost the same share prices, each with as many seats as it has.
+/// Engines whose steps cost the same share prices, each with as many slots as it has.
 #[test]
 fn a_larger_engine_shares_the_prices_of_a_smaller_one() {
-    let engines = [2, 3, 40].map(|seats| EngineCase { seats, ..engine(600) }).to_vec();
+    let engines = [2, 3, 40].map(|slots| EngineCase { slots, ..engine(600) }).to_vec();
     let sessions = (0..120).map(|at| session(0, Tail::Nameless, 5, 5 + at % 7));
     compared(&clockwork(engines, sessions.collect()));
 }
@@ -137,7 +137,7 @@ fn a_larger_engine_shares_the_prices_of_a_smaller_one() {
 /// More engines than there are shards, so that a shard has several of them and is not the first; what is in flight at the end is, too.
 #[test]
 fn engines_of_later_shards_are_told_apart() {
-    let engines = vec![EngineCase { seats: 3, ..engine(100) }; 20];
+    let engines = vec![EngineCase { slots: 3, ..engine(100) }; 20];
     let streamed = |at: u64| SessionCase {
         streaming: true,
         timeout: at.is_multiple_of(5).then_some(40),

@@ -42,7 +42,7 @@ fn ticks_of(scenario: &Scenario, decode_steps: u32) -> u64 {
 }
 
 /// A batch that stays as it is takes an epoch a tick: 16 steps, then twice as many each time, 4096 at most. A batch that fills
-/// seats and budget is no exception.
+/// slots and budget is no exception.
 #[test]
 fn a_batch_that_stays_takes_few_ticks() {
     let full = SchedulerSpec { max_num_seqs: 1, max_num_batched_tokens: 1, ..ROOMY };
@@ -78,13 +78,14 @@ fn an_epoch_that_was_cut_is_followed_by_short_ones() {
     assert!((DOUBLINGS - 2..=DOUBLINGS + 2).contains(&(cut - not_cut)), "{cut} ticks, {not_cut} without a cut");
 }
 
-/// Who cannot be admitted before somebody leaves cuts no epoch: there is no seat, or somebody waits for blocks before it.
+/// Who cannot be admitted before somebody leaves cuts no epoch: there is no slot, or somebody waits for blocks before
+/// it.
 #[test]
 fn arrivals_that_have_to_wait_cut_no_epoch() {
-    let one_seat = one_engine(SchedulerSpec { max_num_seqs: 1, ..ROOMY }, 2000);
+    let one_slot = one_engine(SchedulerSpec { max_num_seqs: 1, ..ROOMY }, 2000);
     // Half a pool of 17,600 tokens does not hold the prompt.
     let no_blocks = one_engine(ROOMY, 1100);
-    for (scenario, waiting_prompt) in [(one_seat, 1), (no_blocks, 9500)] {
+    for (scenario, waiting_prompt) in [(one_slot, 1), (no_blocks, 9500)] {
         let long = request(SimTime::ZERO, 1, 2 * UNTIL_LONGEST);
         let alone = run_to_end(&scenario, vec![long.clone()]);
         let scenario = Scenario { horizon: Some(SimTime(alone.end.0 - 1)), ..scenario };
@@ -98,7 +99,7 @@ fn arrivals_that_have_to_wait_cut_no_epoch() {
 
 /// Twenty engines, each a request of so many tokens every millisecond, streamed.
 fn many(requests: u64, output: u32) -> Case {
-    let engines = vec![EngineCase { seats: 16, ..engine(600) }; 20];
+    let engines = vec![EngineCase { slots: 16, ..engine(600) }; 20];
     let streamed = |at: u64| SessionCase {
         streaming: true,
         ..session(u64::from(at.is_multiple_of(20)), Tail::Nameless, 1 + at as u32 % 3, output)

@@ -21,7 +21,7 @@ pub const SHORT_INTERVAL: SimTime = SimTime(7_000_000);
 /// An engine of a case.
 #[derive(Clone, Debug)]
 pub struct EngineCase {
-    pub seats: u32,
+    pub slots: u32,
     pub budget: u32,
     pub block: u32,
     pub pool_tokens: u32,
@@ -303,7 +303,7 @@ impl EngineCase {
 
     fn scheduler(&self) -> (SchedulerSpec, u64) {
         let scheduler = SchedulerSpec {
-            max_num_seqs: self.seats.min(self.budget),
+            max_num_seqs: self.slots.min(self.budget),
             max_num_batched_tokens: self.budget,
             block_tokens: self.block,
             chunked_prefill: self.chunked,

@@ -58,8 +58,8 @@ fn a_prefill_engine_holds_a_prompts_blocks_until_they_are_loaded() {
 
 #[test]
 fn a_load_takes_blocks_but_no_seat() {
-    let one_seat = SchedulerSpec { max_num_seqs: 1, ..ROOMY };
-    let scenario = pools((ROOMY, 10), (one_seat, 2));
+    let one_slot = SchedulerSpec { max_num_seqs: 1, ..ROOMY };
+    let scenario = pools((ROOMY, 10), (one_slot, 2));
     let requests = vec![request(SimTime::ZERO, 10, 1), request(SimTime::ZERO, 10, 2), request(SimTime::ZERO, 10, 1)];
     let outcome = simulate(&scenario, requests);
     let started = step(&scenario, &[], &[(0, 10); 3], 3) + TICK;

@@ -43,7 +43,7 @@ impl Engine {
             return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
         }
         if let Some(at) = self.remote.loading.iter().position(|other| other.id() == id) {
-            self.coverage.note("timeout of a loaded sequence without a seat");
+            self.coverage.note("timeout of a loaded sequence without a slot");
             let mut sequence = self.remote.loading.remove(at);
             self.release(&mut sequence, Leaving::ForGood);
             return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));

@@ -46,7 +46,8 @@ impl RequestSource for Poisson {
     }
 }
 
-/// One seat and equal steps make an engine an M/D/1 queue: the mean wait is ρ/(2(1 − ρ)) services (Pollaczek, Khinchine).
+/// One slot and equal steps make an engine an M/D/1 queue: the mean wait is ρ/(2(1 − ρ)) services (Pollaczek,
+/// Khinchine).
 #[test]
 fn one_seat_waits_as_pollaczek_and_khinchine_say() {
     let mut scenario = empty_scenario();

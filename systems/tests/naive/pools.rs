@@ -28,7 +28,7 @@ pub struct Remote {
     pub computed: Vec<Sequence>,
     /// Prefill: what it holds.
     pub held: Vec<Hold>,
-    /// Decode: loading sequences, and loaded ones without a seat, in the order in which they started.
+    /// Decode: loading sequences, and loaded ones without a slot, in the order in which they started.
     pub loading: Vec<Sequence>,
     /// Decode: what it will never load.
     pub given_up: Vec<(EngineIndex, RequestId)>,
@@ -46,12 +46,12 @@ impl Remote {
         self.loading.iter().chain(self.held.iter().map(|hold| &hold.sequence))
     }
 
-    /// Whether a loaded sequence has no seat.
+    /// Whether a loaded sequence has no slot.
     pub fn is_ready(&self, now: SimTime) -> bool {
         self.next_ready(now).is_some()
     }
 
-    /// Where the loaded sequence is that is the next to get a seat.
+    /// Where the loaded sequence is that is the next to get a slot.
     pub fn next_ready(&self, now: SimTime) -> Option<usize> {
         let places = (0..self.loading.len()).filter_map(|at| {
             let sequence = &self.loading[at];
@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// The loaded sequence at `at` starts to run: it computes the last token of its prompt, whose block it has.
-    pub fn seat_loaded(&mut self, at: usize) -> (RequestId, Work) {
+    pub fn admit_loaded(&mut self, at: usize) -> (RequestId, Work) {
         let mut sequence = self.remote.loading.remove(at);
         sequence.computed = sequence.known() - 1;
         sequence.loaded_in_residence = true;

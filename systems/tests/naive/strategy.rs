@@ -16,7 +16,7 @@ pub struct Size {
     /// Fewest sessions.
     pub least_sessions: usize,
     /// Most sequences in a batch.
-    pub seats: u32,
+    pub slots: u32,
     /// Bounds of the KV pool, in tokens.
     pub pool_tokens: (u32, u32),
     /// Most tokens of an output.
@@ -28,11 +28,11 @@ pub struct Size {
 impl Size {
     /// Many sessions at once on pools that are too small for them.
     pub const SMALL: Self =
-        Self { sessions: 40, least_sessions: 1, seats: 16, pool_tokens: (40, 600), output: 60, gap: 40 };
+        Self { sessions: 40, least_sessions: 1, slots: 16, pool_tokens: (40, 600), output: 60, gap: 40 };
 
     /// Some 2,000 requests in bigger batches that stay as they are for many steps.
     pub const LONG: Self =
-        Self { sessions: 1300, least_sessions: 1100, seats: 64, pool_tokens: (400, 3000), output: 200, gap: 60 };
+        Self { sessions: 1300, least_sessions: 1100, slots: 64, pool_tokens: (400, 3000), output: 200, gap: 60 };
 }
 
 const LINKS: usize = 3;
@@ -64,7 +64,7 @@ fn sharing() -> impl Strategy<Value = Sharing> {
 
 fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
     let limits = (
-        prop_oneof![1..=size.seats.min(4), 1..=size.seats],
+        prop_oneof![1..=size.slots.min(4), 1..=size.slots],
         prop_oneof![4..=32_u32, 4..=128_u32, 4..=512_u32],
         select(vec![1_u32, 4, 16]),
         prop_oneof![size.pool_tokens.0..=size.pool_tokens.1, size.pool_tokens.0..=size.pool_tokens.1 / 3,],
@@ -91,7 +91,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop::bool::weighted(0.25),
     );
     (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
-        seats: limits.0,
+        slots: limits.0,
         // Without chunks most prompts have to fit.
         budget: if limits.4 { limits.1 } else { (limits.1 * 4).min(512) },
         block: limits.2,
@@ -186,7 +186,7 @@ pub fn case(size: Size) -> impl Strategy<Value = Case> {
             for engine in &mut case.engines {
                 engine.budget = engine.budget.max(64);
                 engine.threshold = Some(engine.threshold.unwrap_or(8).min(16));
-                engine.seats = engine.seats.max(2);
+                engine.slots = engine.slots.max(2);
                 engine.chunked = true;
                 engine.pool_tokens = 130 + engine.pool_tokens % 64;
                 engine.model_len = 100_000;

@@ -36,7 +36,7 @@ pub fn prefills(boundary: &mut Boundary<'_, '_>) {
 /// Admits, unless somebody was preempted, for as long as whole prompts have room; `first_chunk` of so many tokens at most.
 pub fn admissions(boundary: &mut Boundary<'_, '_>, mut first_chunk: impl FnMut(&Candidate, u32) -> u32) -> Standing {
     if !boundary.has_preempted() {
-        boundary.seat_loaded();
+        boundary.admit_loaded();
         while boundary.budget() > 0 && boundary.slots_left() > 0 {
             let Some(head) = boundary.head() else { break };
             if head.is_to_load {

@@ -40,7 +40,7 @@ pub fn form(engine: &mut Engine, now: SimTime) -> Vec<(RequestId, Work)> {
     batch.take_decodes();
     batch.take_prefills();
     if batch.engine.totals.preemptions == preempted_before {
-        while batch.seat_loaded() {}
+        while batch.admit_loaded() {}
         while batch.admit_head() {}
     }
     batch.work
@@ -72,7 +72,7 @@ impl Batch<'_> {
         for position in 0..self.engine.running.len() {
             if self.engine.running[position].decodes() {
                 self.work.push(self.engine.decode(position));
-                self.budget = self.budget.checked_sub(1).expect("seats within the budget");
+                self.budget = self.budget.checked_sub(1).expect("slots within the budget");
             }
         }
     }
@@ -124,16 +124,16 @@ impl Batch<'_> {
         self.engine.running.len() < self.engine.scheduler.max_num_seqs as usize && self.budget > 0
     }
 
-    /// Gives the next loaded sequence a seat, if there is one and it may run.
-    fn seat_loaded(&mut self) -> bool {
+    /// Gives the next loaded sequence a slot, if there is one and it may run.
+    fn admit_loaded(&mut self) -> bool {
         let Some(at) = self.engine.remote.next_ready(self.now) else {
             return false;
         };
         if !self.has_seat_and_budget() {
-            self.engine.coverage.note("loaded sequence waits for a seat");
+            self.engine.coverage.note("loaded sequence waits for a slot");
             return false;
         }
-        self.work.push(self.engine.seat_loaded(at));
+        self.work.push(self.engine.admit_loaded(at));
         self.budget -= 1;
         true
     }
