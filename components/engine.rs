@@ -121,7 +121,7 @@ pub struct Standing {
 
 /// The batch of the step that is about to run.
 #[derive(Component, Clone, Debug)]
-pub struct Plan {
+pub struct Batch {
     /// Chunks of prompts, in order.
     pub chunks: Vec<Chunk>,
     /// For how long it stands.

@@ -4,7 +4,7 @@ use crate::world::calendar::wake_at;
 use bevy_ecs::prelude::Entity;
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
-use oracle_components::engine::{Engine, Epoch, Plan, Queues};
+use oracle_components::engine::{Batch, Engine, Epoch, Queues};
 use oracle_components::resources::Calendar;
 /// What an arrival sees of an engine.
 #[derive(QueryData)]
@@ -13,7 +13,7 @@ pub struct ArrivalParts {
     /// Its limits.
     pub engine: &'static Engine,
     queues: &'static mut Queues,
-    plan: &'static Plan,
+    batch: &'static Batch,
     epoch: &'static mut Epoch,
 }
 
@@ -31,7 +31,7 @@ impl ArrivalPartsItem<'_, '_> {
         self.queues.in_transit_with_deadline += u32::from(deadline != SimTime::NEVER);
         self.look_up_at(
             position,
-            if self.plan.standing.sees_deliveries { delivered } else { deadline.max(delivered) },
+            if self.batch.standing.sees_deliveries { delivered } else { deadline.max(delivered) },
             delivered,
             calendar,
         );

@@ -35,7 +35,7 @@ pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) 
         let wake = if parts.running.count == 0 {
             let delivery = parts.queues.in_transit.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
             delivery
-                .min(parts.plan.standing.until)
+                .min(parts.batch.standing.until)
                 .min(parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary)))
         } else {
             run_ahead(&mut parts, next_delivery);

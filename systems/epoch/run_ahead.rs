@@ -5,7 +5,7 @@ use crate::kv;
 use crate::running::{classes_from, next_finish};
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
-use oracle_components::engine::{Epoch, Plan, Queues, Running, StepClock};
+use oracle_components::engine::{Batch, Epoch, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
 use std::cmp::Reverse;
@@ -17,7 +17,7 @@ pub struct CostingParts {
     pub queues: &'static Queues,
     pub running: &'static Running,
     pub pool: &'static KvPool,
-    pub plan: &'static Plan,
+    pub batch: &'static Batch,
     pub epoch: &'static mut Epoch,
     pub cost: &'static mut CostModel,
     pub remote: Option<&'static Remote>,
@@ -30,7 +30,7 @@ fn shape(parts: &CostingPartsItem<'_, '_>) -> StepShape {
         sampled_rows: parts.running.decodes,
         ..StepShape::default()
     };
-    for chunk in &parts.plan.chunks {
+    for chunk in &parts.batch.chunks {
         let (tokens, context) = (u64::from(chunk.tokens), u64::from(chunk.context));
         shape.prefill_tokens += chunk.tokens;
         shape.prefill_sequences += 1;
@@ -44,7 +44,7 @@ fn shape(parts: &CostingPartsItem<'_, '_>) -> StepShape {
 
 /// Prices the batch and computes the ends of its steps.
 pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
-    parts.cost.batch = if parts.plan.chunks.is_empty() {
+    parts.cost.batch = if parts.batch.chunks.is_empty() {
         PricedBatch::DecodeOnly(parts.running.decodes)
     } else {
         PricedBatch::Mixed(parts.cost.prices.step.prepare(&shape(parts)))
@@ -55,8 +55,8 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let epoch = &mut *parts.epoch;
     epoch.step_ends.clear();
     let first_tokens = parts.remote.is_some_and(|remote| !remote.joined.is_empty());
-    let standing = parts.plan.standing;
-    let most_steps = if parts.plan.chunks.is_empty() && !first_tokens {
+    let standing = parts.batch.standing;
+    let most_steps = if parts.batch.chunks.is_empty() && !first_tokens {
         let until_finish = next_finish(running).saturating_sub(parts.clock.steps);
         until_finish.min(epoch.steps_ahead as u64).min(standing.steps)
     } else {

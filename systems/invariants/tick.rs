@@ -5,7 +5,7 @@ use crate::kv;
 use crate::world::Shared;
 use bevy_ecs::prelude::{Component, Entity, World};
 use oracle_components::SimTime;
-use oracle_components::engine::{Engine, EngineLedger, Plan, Queues, Running, StepClock, Waiting};
+use oracle_components::engine::{Batch, Engine, EngineLedger, Queues, Running, StepClock, Waiting};
 use oracle_components::hardware::{EngineHardware, Gpu};
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
@@ -68,7 +68,7 @@ struct EngineView<'w> {
     clock: &'w StepClock,
     queues: &'w Queues,
     running: &'w Running,
-    plan: &'w Plan,
+    batch: &'w Batch,
     pool: &'w KvPool,
     totals: &'w EngineTotals,
     remote: Option<&'w Remote>,
@@ -85,7 +85,7 @@ impl<'w> EngineView<'w> {
             clock: part(world, entity),
             queues: part(world, entity),
             running: part(world, entity),
-            plan: part(world, entity),
+            batch: part(world, entity),
             pool: part(world, entity),
             totals: &part::<EngineLedger>(world, entity).0,
             remote: world.get(entity),
@@ -137,7 +137,7 @@ impl<'w> EngineView<'w> {
         assert!(running.streaming_decodes <= running.decodes, "streaming ones are among all");
         assert!(running.count <= self.scheduler.max_num_seqs, "no more sequences than slots");
         let tokens =
-            u64::from(running.decodes) + self.plan.chunks.iter().map(|chunk| u64::from(chunk.tokens)).sum::<u64>();
+            u64::from(running.decodes) + self.batch.chunks.iter().map(|chunk| u64::from(chunk.tokens)).sum::<u64>();
         assert!(tokens <= u64::from(self.scheduler.max_num_batched_tokens), "no more tokens than the budget");
     }
 

@@ -78,7 +78,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
         requests: &'a Query<'a, 'a, &'static Request>,
         now: SimTime,
     ) -> Self {
-        parts.plan.chunks.clear();
+        parts.batch.chunks.clear();
         let budget = parts.engine.scheduler.max_num_batched_tokens;
         Self { parts, sequences, requests, now, budget, entries_left: u32::MAX, preempted: false, decodes_taken: false }
     }
@@ -87,7 +87,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
     pub(super) fn is_to_be_formed_again(&self) -> bool {
         let decodes = self.parts.running.decodes;
         assert!(decodes == 0 || self.decodes_taken, "a policy leaves no decode out of the batch");
-        decodes == 0 && self.parts.plan.chunks.is_empty() && self.preempted
+        decodes == 0 && self.parts.batch.chunks.is_empty() && self.preempted
     }
 }
 
@@ -155,7 +155,7 @@ impl<'a> Boundary<'a, '_> {
 
     /// Running prefills that are not in the batch yet, in order of admission.
     pub fn prefills(&self) -> impl Iterator<Item = Candidate> {
-        let running = &self.parts.running.prefills[self.parts.plan.chunks.len()..];
+        let running = &self.parts.running.prefills[self.parts.batch.chunks.len()..];
         running.iter().map(|&who| Candidate::of(who, self.sequences.get(who).expect("a running sequence lives")))
     }
 
@@ -233,7 +233,7 @@ impl Boundary<'_, '_> {
 
     /// The first of [`Self::prefills`] takes `tokens`, with their blocks.
     pub fn chunk(&mut self, prefill: &Candidate, tokens: u32) {
-        let next = self.parts.running.prefills.get(self.parts.plan.chunks.len());
+        let next = self.parts.running.prefills.get(self.parts.batch.chunks.len());
         assert!(next == Some(&prefill.who), "running prefills take their chunks in order of admission");
         assert!(0 < tokens && tokens <= self.budget.min(prefill.left()), "a chunk is within the budget and the prompt");
         assert!(self.chunk_blocks(prefill, tokens) <= self.free_blocks(), "a chunk has its blocks");
@@ -245,7 +245,7 @@ impl Boundary<'_, '_> {
         let scheduler = *self.limits();
         assert!(self.slots_left() > 0, "who is admitted gets a slot");
         assert!(
-            self.parts.plan.chunks.len() == self.parts.running.prefills.len(),
+            self.parts.batch.chunks.len() == self.parts.running.prefills.len(),
             "running prefills take their chunks before anybody is admitted"
         );
         let cached = hit.blocks() * scheduler.block_tokens;
@@ -288,7 +288,7 @@ impl Boundary<'_, '_> {
         let mut sequence = self.sequences.get_mut(who).expect("a running sequence lives");
         let in_batch = match sequence.phase {
             Phase::Decode => self.decodes_taken,
-            _ => self.parts.plan.chunks.iter().any(|chunk| chunk.sequence == who),
+            _ => self.parts.batch.chunks.iter().any(|chunk| chunk.sequence == who),
         };
         assert!(!in_batch, "who is in the batch is not preempted");
         remove(self.parts, &mut sequence, who, self.requests, Removal::Preempted);
@@ -307,7 +307,7 @@ impl Boundary<'_, '_> {
             kv::extend(self.parts.pool, &names, computed, tokens);
         }
         let completes = computed + tokens == candidate.known;
-        self.parts.plan.chunks.push(Chunk { sequence: candidate.who, tokens, context: computed, completes });
+        self.parts.batch.chunks.push(Chunk { sequence: candidate.who, tokens, context: computed, completes });
         self.budget -= tokens;
     }
 }

@@ -100,7 +100,7 @@ fn form_batch(
             standing.steps > 0 && standing.until > now,
             "a batch stands for a step, and a policy's timer lies ahead"
         );
-        parts.plan.standing = standing;
+        parts.batch.standing = standing;
         if !again {
             break;
         }

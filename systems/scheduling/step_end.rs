@@ -94,7 +94,7 @@ fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> IntervalSum
 fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
     let emits = |chunk: &&Chunk| chunk.completes && parts.engine.role != Role::Prefill && streams(chunk.sequence);
-    let chunks = parts.plan.chunks.iter().filter(emits).count();
+    let chunks = parts.batch.chunks.iter().filter(emits).count();
     let sequences = parts.running.streaming_decodes + chunks as u32;
     if sequences == 0 {
         return;
@@ -110,8 +110,8 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
 fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, ports: &mut Ports) -> (u64, u64) {
     let end = parts.clock.boundary;
     let (mut prefilled, mut emitted) = (0, 0);
-    for chunk in &parts.plan.chunks {
-        let mut sequence = sequences.get_mut(chunk.sequence).expect("a planned sequence lives");
+    for chunk in &parts.batch.chunks {
+        let mut sequence = sequences.get_mut(chunk.sequence).expect("a sequence of the batch lives");
         sequence.computed += chunk.tokens;
         sequence.prefilled_tokens += chunk.tokens;
         prefilled += u64::from(chunk.tokens);
@@ -133,7 +133,7 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
         start_decoding(parts.running, parts.clock, &mut sequence, chunk.sequence);
     }
     // Chunks follow the order of the running prefills, of which they are the first.
-    let mut chunks = parts.plan.chunks.iter();
+    let mut chunks = parts.batch.chunks.iter();
     parts.running.prefills.retain(|_| !chunks.next().is_some_and(|chunk| chunk.completes));
     (prefilled, emitted)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::{AdmissionLimits, Engine, EngineLedger, EpochCuts, Plan, Standing, StepClock};
+use oracle_components::engine::{AdmissionLimits, Batch, Engine, EngineLedger, EpochCuts, Standing, StepClock};
 use oracle_components::hardware::{EngineGpu, EngineHardware, Gpu, Link};
 use oracle_components::pools::Remote;
 use oracle_components::record::{GpuTotals, LinkTotals};
@@ -154,7 +154,7 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
         empty_queues(spec.scheduler.policy),
         nothing_running(spec.scheduler.block_tokens),
         kv::new_pool(spec.kv_blocks),
-        Plan { chunks: Vec::new(), standing: NOTHING_STANDS },
+        Batch { chunks: Vec::new(), standing: NOTHING_STANDS },
         no_epoch(blueprint.epoch_cuts),
         Arc::clone(&blueprint.rules).at_work(),
         EngineLedger::default(),

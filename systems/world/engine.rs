@@ -4,7 +4,7 @@ use crate::costing::CostModel;
 use crate::series::EngineSeries;
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
-use oracle_components::engine::{Engine, EngineLedger, Epoch, Plan, Queues, Running, StepClock};
+use oracle_components::engine::{Batch, Engine, EngineLedger, Epoch, Queues, Running, StepClock};
 use oracle_components::hardware::EngineHardware;
 use oracle_components::kv::KvPool;
 use oracle_components::pools::Remote;
@@ -25,7 +25,7 @@ pub struct EngineParts {
     /// Its KV blocks.
     pub pool: &'static mut KvPool,
     /// The batch.
-    pub plan: &'static mut Plan,
+    pub batch: &'static mut Batch,
     /// The steps it runs for.
     pub epoch: &'static mut Epoch,
     /// Totals.
@@ -55,7 +55,7 @@ pub struct EngineView<'a> {
     /// Its KV blocks.
     pub pool: &'a mut KvPool,
     /// The batch.
-    pub plan: &'a mut Plan,
+    pub batch: &'a mut Batch,
     /// The steps it runs for.
     pub epoch: &'a mut Epoch,
     /// Totals.
@@ -91,7 +91,7 @@ impl<'a> EnginePartsItem<'a, '_> {
             queues: self.queues.into_inner(),
             running: self.running.into_inner(),
             pool: self.pool.into_inner(),
-            plan: self.plan.into_inner(),
+            batch: self.batch.into_inner(),
             epoch: self.epoch.into_inner(),
             ledger: self.ledger.into_inner(),
             series: self.series.into_inner(),
