@@ -79,11 +79,11 @@ pub struct Running {
     pub streaming_decodes: u32,
     /// Tokens in the KV cache of the decoding ones, at the last boundary.
     pub decode_context: u64,
-    /// Decoding ones by (tokens in the KV cache − steps) mod block: those of class c take a block in step s when
-    /// c + s is divisible by the block.
+    /// Blocks by phase: decoding ones by (tokens in the KV cache − steps) mod block. Those of class c take a block in
+    /// step s when c + s is divisible by the block.
     pub residues: Vec<u32>,
     /// (step count at which it has generated its target, id, sequence) of the decoding ones; stale entries are skipped.
-    pub finishes: BinaryHeap<Reverse<(u64, RequestId, Entity)>>,
+    pub last_token_queue: BinaryHeap<Reverse<(u64, RequestId, Entity)>>,
     /// Running prefills, in order of admission.
     pub prefills: Vec<Entity>,
     /// Running sequences by admission number, from `first_admission`; gaps where they left.

@@ -22,7 +22,7 @@ pub fn nothing_running(block_tokens: u32) -> Running {
         streaming_decodes: 0,
         decode_context: 0,
         residues: vec![0; block_tokens as usize],
-        finishes: BinaryHeap::new(),
+        last_token_queue: BinaryHeap::new(),
         prefills: Vec::new(),
         admitted: VecDeque::new(),
         first_admission: 0,
@@ -97,7 +97,7 @@ pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut S
     let class = residue(running, sequence.computed, clock.steps);
     running.residues[class] += 1;
     let finish = clock.steps + u64::from(sequence.target_tokens - sequence.generated);
-    running.finishes.push(Reverse((finish, sequence.id, entity)));
+    running.last_token_queue.push(Reverse((finish, sequence.id, entity)));
 }
 
 /// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
@@ -152,7 +152,7 @@ pub fn classes_from(running: &Running, step: u64) -> impl Iterator<Item = &u32> 
 
 /// The step count at which the next decoding sequence has its target; `u64::MAX` without one.
 pub fn next_finish(running: &Running) -> u64 {
-    running.finishes.peek().map_or(u64::MAX, |&Reverse((step, ..))| step)
+    running.last_token_queue.peek().map_or(u64::MAX, |&Reverse((step, ..))| step)
 }
 
 /// KV tokens that decodes attend to in the `steps` steps after the last boundary, summed: each step one more a decode.

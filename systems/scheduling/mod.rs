@@ -111,11 +111,11 @@ fn form_batch(
 
 /// Drops sequences that have left from the head of what costing looks at: who finishes next, and whose deadline is next.
 fn drop_stale_heads(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
-    while let Some(&Reverse(finish)) = parts.running.finishes.peek() {
+    while let Some(&Reverse(finish)) = parts.running.last_token_queue.peek() {
         if running::finishes_at(sequences, finish) {
             break;
         }
-        parts.running.finishes.pop();
+        parts.running.last_token_queue.pop();
     }
     let lives =
         |id, entity| sequences.get(entity).is_ok_and(|sequence| sequence.id == id && sequence.phase != Phase::Ended);

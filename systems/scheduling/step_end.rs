@@ -51,11 +51,11 @@ pub fn apply_steps(
     ledger.output_tokens += u64::from(decodes) * steps as u64 + emitted;
     ledger.prefill_tokens += prefilled;
     parts.series.post(parts.step_output.from, parts.step_output.to, sums, parts.hardware, &mut ports.rows);
-    while let Some(&Reverse((step, id, entity))) = parts.running.finishes.peek() {
+    while let Some(&Reverse((step, id, entity))) = parts.running.last_token_queue.peek() {
         if step > parts.clock.steps {
             break;
         }
-        parts.running.finishes.pop();
+        parts.running.last_token_queue.pop();
         if finishes_at(sequences, (step, id, entity)) {
             finished.push((id, entity));
         }
