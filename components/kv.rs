@@ -53,7 +53,7 @@ pub struct Tail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// Nobody will ask for these blocks again.
-    Nameless {
+    Anonymous {
         /// How many.
         blocks: u32,
     },

@@ -13,7 +13,7 @@ use oracle_components::scenario::{EngineIndex, KvPaths, Role, Scenario};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::arrival::ArrivalParts;
-use crate::kv::names;
+use crate::kv::block_keys;
 use crate::memory::kv_bytes_per_token;
 use crate::routing::Router;
 use crate::scheduling::load_blocks;
@@ -111,8 +111,8 @@ impl Desk<'_, '_> {
         let engine = self.shared.calendar.engines[prefill as usize];
         let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a prefill engine holds");
         let scheduler = &parts.engine.scheduler;
-        let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
-        let (prefix, tail_key) = (names.segments.to_vec(), names.tail_key);
+        let keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
+        let (prefix, tail_key) = (keys.segments.to_vec(), keys.tail_key);
         remote.holds.insert((until, sequence.id), Hold { tokens: sequence.prompt_tokens, prefix, tail_key });
         parts.look_up_at(prefill, until, until, &mut self.shared.calendar);
     }

@@ -61,9 +61,9 @@ fn evict(pool: &mut KvPool, blocks: u64) {
     while wanted > 0 {
         let entry = *pool.queue.front().expect("evictable blocks are in the queue");
         let (taken, named, used_up) = match entry.owner {
-            Owner::Nameless { blocks } => {
+            Owner::Anonymous { blocks } => {
                 let taken = blocks.min(wanted);
-                pool.queue[0].owner = Owner::Nameless { blocks: blocks - taken };
+                pool.queue[0].owner = Owner::Anonymous { blocks: blocks - taken };
                 (taken, 0, blocks == taken)
             }
             Owner::Tail(key) => evict_tail(&mut pool.tails, key, entry.stamp, wanted),
@@ -152,7 +152,7 @@ pub(super) fn sweep(pool: &mut KvPool) {
     }
     let (tails, segments) = (&pool.tails, &pool.segments);
     pool.queue.retain(|entry| match entry.owner {
-        Owner::Nameless { .. } => true,
+        Owner::Anonymous { .. } => true,
         Owner::Tail(key) => tails.get(&key).is_some_and(|tail| tail.stamp == entry.stamp),
         Owner::Segment(key) => {
             segments.get(&key).is_some_and(|segment| segment.free_runs.iter().any(|&(_, stamp)| stamp == entry.stamp))

@@ -5,9 +5,9 @@ use oracle_components::kv::{FreeEntry, KvPool, Owner, Segment, Tail};
 use oracle_components::request::{PrefixSegment, Request, RequestId};
 use oracle_components::scenario::PrefixCaching;
 
-/// What names the blocks of a sequence.
+/// What the blocks of a sequence are found by.
 #[derive(Clone, Copy, Debug)]
-pub struct Names<'a> {
+pub struct BlockKeys<'a> {
     /// Shared segments at the beginning of the prompt.
     pub segments: &'a [PrefixSegment],
     /// Key of what follows; 0 if nobody can ask for it.
@@ -44,7 +44,7 @@ fn own_key(id: RequestId) -> u64 {
     z ^ (z >> 31)
 }
 
-impl<'a> Names<'a> {
+impl<'a> BlockKeys<'a> {
     /// The same for a request that has been preempted: it finds its own blocks again though nobody else can ask for them.
     #[must_use]
     pub fn findable_by(self, id: RequestId) -> Self {
@@ -74,20 +74,20 @@ impl<'a> Names<'a> {
     }
 }
 
-/// What names a sequence's KV blocks on an engine.
+/// What a sequence's KV blocks are found by on an engine.
 #[must_use]
-pub fn names<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32) -> Names<'a> {
+pub fn block_keys<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32) -> BlockKeys<'a> {
     let segments: &[_] = if caching == PrefixCaching::Full { &request.spec.prefix } else { &[] };
-    Names { segments, tail_key: request.spec.tail_key, block_tokens }
+    BlockKeys { segments, tail_key: request.spec.tail_key, block_tokens }
 }
 
 /// The longest run of cached blocks that a sequence of `known` tokens begins with; the block of its last token is never
 /// part of it, so that at least one token is computed.
 #[must_use]
-pub fn look_up(pool: &KvPool, names: &Names<'_>, known: u32) -> Hit {
-    let cap = (known - 1) / names.block_tokens;
+pub fn look_up(pool: &KvPool, keys: &BlockKeys<'_>, known: u32) -> Hit {
+    let cap = (known - 1) / keys.block_tokens;
     let mut hit = Hit::default();
-    for (key, start, end) in names.ranges() {
+    for (key, start, end) in keys.ranges() {
         if start == end {
             continue;
         }
@@ -101,18 +101,18 @@ pub fn look_up(pool: &KvPool, names: &Names<'_>, known: u32) -> Hit {
             return hit;
         }
     }
-    if let Some(tail) = pool.tails.get(&names.tail_key) {
-        hit.tail_blocks = tail.full.min(cap.saturating_sub(names.tail_start()));
+    if let Some(tail) = pool.tails.get(&keys.tail_key) {
+        hit.tail_blocks = tail.full.min(cap.saturating_sub(keys.tail_start()));
         hit.free_blocks += hit.tail_blocks;
     }
     hit
 }
 
 /// Gives the blocks of a hit to a sequence.
-pub fn take_hit(pool: &mut KvPool, names: &Names<'_>, hit: Hit) {
+pub fn take_hit(pool: &mut KvPool, keys: &BlockKeys<'_>, hit: Hit) {
     pool.allocated += u64::from(hit.blocks());
     let mut left = hit.segment_blocks;
-    for (key, start, end) in names.ranges() {
+    for (key, start, end) in keys.ranges() {
         let depth = left.min(end - start);
         if depth > 0 {
             let segment = pool.segments.get_mut(&key).expect("a hit segment is cached");
@@ -123,7 +123,7 @@ pub fn take_hit(pool: &mut KvPool, names: &Names<'_>, hit: Hit) {
         left -= depth;
     }
     if hit.tail_blocks > 0 {
-        take_tail(pool, names.tail_key, hit.tail_blocks);
+        take_tail(pool, keys.tail_key, hit.tail_blocks);
     }
     note_peak(pool);
 }
@@ -138,18 +138,18 @@ fn take_tail(pool: &mut KvPool, key: u64, blocks: u32) {
     } else {
         let position =
             pool.queue.binary_search_by_key(&tail.stamp, |entry| entry.stamp).expect("a cached tail is in the queue");
-        pool.queue[position].owner = Owner::Nameless { blocks: left };
+        pool.queue[position].owner = Owner::Anonymous { blocks: left };
     }
 }
 
 /// Allocates the blocks of a chunk that takes a sequence from `computed` to `computed + tokens` tokens in the cache, and
 /// names those of shared segments that it fills. Where another sequence has computed a segment's block already, that one
 /// is held instead.
-pub fn extend(pool: &mut KvPool, names: &Names<'_>, computed: u32, tokens: u32) {
-    let block = names.block_tokens;
+pub fn extend(pool: &mut KvPool, keys: &BlockKeys<'_>, computed: u32, tokens: u32) {
+    let block = keys.block_tokens;
     let (full_before, full_after) = (computed / block, (computed + tokens) / block);
     let mut fresh = further_blocks(computed, tokens, block);
-    for (key, start, end) in names.ranges() {
+    for (key, start, end) in keys.ranges() {
         let (from, to) = (full_before.clamp(start, end) - start, full_after.clamp(start, end) - start);
         if from == to {
             continue;
@@ -215,16 +215,16 @@ fn let_go(segment: &mut Segment, depth: u32) {
 }
 
 /// Takes back the blocks of a sequence with `computed` tokens in the cache, last block first. They stay findable.
-pub fn release(pool: &mut KvPool, names: &Names<'_>, computed: u32) {
-    let block = names.block_tokens;
+pub fn release(pool: &mut KvPool, keys: &BlockKeys<'_>, computed: u32) {
+    let block = keys.block_tokens;
     let (held, full) = (computed.div_ceil(block), computed / block);
     pool.freed += u64::from(held);
-    let tail_start = names.tail_start();
+    let tail_start = keys.tail_start();
     let tail_blocks = held - full.min(tail_start);
     if tail_blocks > 0 {
-        release_tail(pool, names.tail_key, tail_blocks, full.saturating_sub(tail_start));
+        release_tail(pool, keys.tail_key, tail_blocks, full.saturating_sub(tail_start));
     }
-    for (key, start, end) in names.ranges().rev() {
+    for (key, start, end) in keys.ranges().rev() {
         let depth = full.clamp(start, end) - start;
         if depth == 0 {
             continue;
@@ -245,10 +245,10 @@ pub fn release(pool: &mut KvPool, names: &Names<'_>, computed: u32) {
 fn release_tail(pool: &mut KvPool, key: u64, blocks: u32, full: u32) {
     pool.evictable += u64::from(blocks);
     if key == 0 || full == 0 || pool.tails.contains_key(&key) {
-        // Nobody asks for nameless blocks one by one, so neighbours are one entry.
+        // Nobody asks for anonymous blocks one by one, so neighbours are one entry.
         match pool.queue.back_mut() {
-            Some(FreeEntry { owner: Owner::Nameless { blocks: others }, .. }) => *others += blocks,
-            _ => push(pool, Owner::Nameless { blocks }),
+            Some(FreeEntry { owner: Owner::Anonymous { blocks: others }, .. }) => *others += blocks,
+            _ => push(pool, Owner::Anonymous { blocks }),
         }
     } else {
         pool.tails.insert(key, Tail { stamp: pool.next_stamp, blocks, full });

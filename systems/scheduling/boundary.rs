@@ -14,7 +14,7 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use super::remove::{Removal, remove};
 use super::{queue, remote};
-use crate::kv::{self, Hit, Names, names};
+use crate::kv::{self, BlockKeys, Hit, block_keys};
 use crate::running;
 use crate::world::EngineView;
 
@@ -207,7 +207,7 @@ impl<'a> Boundary<'a, '_> {
             return Hit::default();
         }
         let request = self.request(head);
-        let hit = kv::look_up(self.parts.pool, &waiting_names(head, request, scheduler), head.known);
+        let hit = kv::look_up(self.parts.pool, &waiting_keys(head, request, scheduler), head.known);
         let first = request.spec.turn == 0 && head.preemptions == 0;
         let too_short = hit.blocks() * scheduler.block_tokens < scheduler.min_cached_prefix_tokens;
         if first && too_short { Hit::default() } else { hit }
@@ -254,7 +254,7 @@ impl Boundary<'_, '_> {
         assert!(u64::from(blocks) <= self.free_blocks(), "who is admitted gets its blocks");
         let request = self.request(head);
         if hit.blocks() > 0 {
-            kv::take_hit(self.parts.pool, &waiting_names(head, request, &scheduler), hit);
+            kv::take_hit(self.parts.pool, &waiting_keys(head, request, &scheduler), hit);
         }
         self.entries_left -= 1;
         queue::pop_head(self.parts.queues);
@@ -303,8 +303,8 @@ impl Boundary<'_, '_> {
             let blocks = kv::further_blocks(computed, tokens, block_tokens);
             kv::allocate(self.parts.pool, u64::from(blocks));
         } else {
-            let names = names(self.request(candidate), caching, block_tokens);
-            kv::extend(self.parts.pool, &names, computed, tokens);
+            let keys = block_keys(self.request(candidate), caching, block_tokens);
+            kv::extend(self.parts.pool, &keys, computed, tokens);
         }
         let completes = computed + tokens == candidate.known;
         self.parts.batch.chunks.push(Chunk { sequence: candidate.who, tokens, context: computed, completes });
@@ -313,9 +313,9 @@ impl Boundary<'_, '_> {
 }
 
 /// What names the blocks of a waiting sequence: one that was preempted finds its own.
-fn waiting_names<'a>(candidate: &Candidate, request: &'a Request, scheduler: &SchedulerSpec) -> Names<'a> {
-    let names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
-    if candidate.preemptions > 0 { names.findable_by(candidate.key.2) } else { names }
+fn waiting_keys<'a>(candidate: &Candidate, request: &'a Request, scheduler: &SchedulerSpec) -> BlockKeys<'a> {
+    let keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
+    if candidate.preemptions > 0 { keys.findable_by(candidate.key.2) } else { keys }
 }
 
 /// An admitted sequence's own books.

@@ -12,7 +12,7 @@ use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::queue;
-use crate::kv::{self, Names};
+use crate::kv::{self, BlockKeys};
 use crate::running;
 use crate::world::EngineView;
 
@@ -34,8 +34,8 @@ pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
         if parts.engine.scheduler.prefix_caching == PrefixCaching::Off {
             kv::release_empty(parts.pool, u64::from(hold.tokens.div_ceil(block_tokens)));
         } else {
-            let names = Names { segments: &hold.prefix, tail_key: hold.tail_key, block_tokens };
-            kv::release(parts.pool, &names, hold.tokens);
+            let keys = BlockKeys { segments: &hold.prefix, tail_key: hold.tail_key, block_tokens };
+            kv::release(parts.pool, &keys, hold.tokens);
         }
     }
 }

@@ -6,7 +6,7 @@ use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::{queue, remote};
-use crate::kv::names;
+use crate::kv::block_keys;
 use crate::running::stop_decoding;
 use crate::world::EngineView;
 use crate::{kv, running};
@@ -61,11 +61,11 @@ pub fn remove(
         kv::release_empty(parts.pool, u64::from(blocks));
     } else {
         let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-        let mut names = names(request, scheduler.prefix_caching, scheduler.block_tokens);
+        let mut keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
         if removal == Removal::Preempted {
-            names = names.findable_by(sequence.id);
+            keys = keys.findable_by(sequence.id);
         }
-        kv::release(parts.pool, &names, sequence.computed);
+        kv::release(parts.pool, &keys, sequence.computed);
     }
     sequence.phase = Phase::Ended;
     if removal == Removal::Preempted {

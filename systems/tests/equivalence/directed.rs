@@ -72,7 +72,7 @@ fn compared(case: &Case) -> Coverage {
 fn a_hit_that_lapses_makes_room_for_a_chunk() {
     let engine = EngineCase { slots: 4, budget: 64, threshold: Some(8), min_cached: 26, ..engine(135) };
     let sessions =
-        vec![session(0, Tail::Common, 60, 1), session(20, Tail::Nameless, 70, 60), session(20, Tail::Common, 60, 1)];
+        vec![session(0, Tail::Common, 60, 1), session(20, Tail::Anonymous, 70, 60), session(20, Tail::Common, 60, 1)];
     let case = clockwork(vec![engine], sessions);
     compared(&case);
     let naive = naive::run(&case.scenario(), &mut case.source());
@@ -85,7 +85,7 @@ fn a_hit_that_lapses_makes_room_for_a_chunk() {
 /// Requests that nobody else can ask for are preempted several at a time: each finds what it left itself, and nothing of others.
 #[test]
 fn preempted_requests_without_a_tail_key_find_their_own_blocks() {
-    let sessions = (0..60).map(|at| session(0, Tail::Nameless, 6 + at % 5, 8 + at * 11 % 30));
+    let sessions = (0..60).map(|at| session(0, Tail::Anonymous, 6 + at % 5, 8 + at * 11 % 30));
     let case = clockwork(vec![engine(300)], sessions.collect());
     let coverage = compared(&case);
     let hits = coverage.count("hit of its own blocks after a preemption");
@@ -103,10 +103,10 @@ fn a_queue_that_is_swept_keeps_those_who_have_not_moved_on() {
     sessions.push(talker);
     for at in 0..700_u32 {
         // Three prompts take turns: all that two of them begin with, and one whose tail is found, too.
-        let shared = SessionCase { path: vec![(at % 2) as u8], ..session(4, Tail::Nameless, 0, 1) };
+        let shared = SessionCase { path: vec![(at % 2) as u8], ..session(4, Tail::Anonymous, 0, 1) };
         sessions.push(if at.is_multiple_of(3) { session(4, Tail::Common, 40, 1) } else { shared });
         if at % 100 == 99 {
-            sessions.push(session(1, Tail::Nameless, 500, 2));
+            sessions.push(session(1, Tail::Anonymous, 500, 2));
         }
     }
     let case = Case { segment_tokens: [[30, 50], [1, 1], [1, 1]], ..clockwork(vec![engine(900)], sessions) };
@@ -119,8 +119,8 @@ fn a_queue_that_is_swept_keeps_those_who_have_not_moved_on() {
 /// More arrive at an instant than a tick takes in, at a boundary of the engine that they go to.
 #[test]
 fn a_crowd_arrives_at_a_boundary() {
-    let crowd = (0..1100).map(|at| session(if at == 0 { 5 } else { 0 }, Tail::Nameless, 2, 1));
-    let sessions: Vec<_> = [session(0, Tail::Nameless, 10, 20)].into_iter().chain(crowd).collect();
+    let crowd = (0..1100).map(|at| session(if at == 0 { 5 } else { 0 }, Tail::Anonymous, 2, 1));
+    let sessions: Vec<_> = [session(0, Tail::Anonymous, 10, 20)].into_iter().chain(crowd).collect();
     for horizon in [None, Some(5), Some(20)] {
         compared(&Case { horizon, ..clockwork(vec![engine(600)], sessions.clone()) });
     }
@@ -130,7 +130,7 @@ fn a_crowd_arrives_at_a_boundary() {
 #[test]
 fn a_larger_engine_shares_the_prices_of_a_smaller_one() {
     let engines = [2, 3, 40].map(|slots| EngineCase { slots, ..engine(600) }).to_vec();
-    let sessions = (0..120).map(|at| session(0, Tail::Nameless, 5, 5 + at % 7));
+    let sessions = (0..120).map(|at| session(0, Tail::Anonymous, 5, 5 + at % 7));
     compared(&clockwork(engines, sessions.collect()));
 }
 
@@ -141,7 +141,7 @@ fn engines_of_later_shards_are_told_apart() {
     let streamed = |at: u64| SessionCase {
         streaming: true,
         timeout: at.is_multiple_of(5).then_some(40),
-        ..session(at % 2, Tail::Nameless, 5 + at as u32 % 30, 5 + at as u32 % 40)
+        ..session(at % 2, Tail::Anonymous, 5 + at as u32 % 30, 5 + at as u32 % 40)
     };
     for horizon in [None, Some(60), Some(90)] {
         let case = Case { horizon, ..clockwork(engines.clone(), (0..200).map(streamed).collect()) };
@@ -154,7 +154,7 @@ fn engines_of_later_shards_are_told_apart() {
 #[test]
 fn who_is_refused_comes_before_who_ends_at_the_same_instant() {
     let engines = vec![EngineCase { model_len: 50, ..engine(600) }; 2];
-    let streamed = |gap, new_tokens| SessionCase { streaming: true, ..session(gap, Tail::Nameless, new_tokens, 3) };
+    let streamed = |gap, new_tokens| SessionCase { streaming: true, ..session(gap, Tail::Anonymous, new_tokens, 3) };
     let case = clockwork(engines, vec![streamed(0, 5), streamed(0, 5), streamed(3, 60), streamed(0, 60)]);
     assert!(case.is_windowed());
     compared(&case);
@@ -182,7 +182,7 @@ fn who_comes_after_the_horizon_keeps_the_run_from_draining() {
     let later_turn = TurnCase { think: 500, new_tokens: 1, output: 1 };
     let short = || session(0, Tail::Own, 5, 3);
     let two_turns = SessionCase { turns: vec![short().turns[0].clone(), later_turn], ..short() };
-    let late = session(500, Tail::Nameless, 5, 3);
+    let late = session(500, Tail::Anonymous, 5, 3);
     for sessions in [vec![short(), late.clone()], vec![two_turns.clone()], vec![two_turns, late]] {
         compared(&Case { horizon: Some(50), ..clockwork(vec![engine(600)], sessions) });
     }

@@ -75,7 +75,7 @@ const CORNERS: [&str; 44] = [
     "ranks have whole experts",
     "ranks share a KV cache",
     "ranks share norms",
-    "tail left nameless, another is cached",
+    "tail left anonymous, another is cached",
     "batch gone before the next was seen",
     "timeout of a loaded sequence without a slot",
     "timeout while running",

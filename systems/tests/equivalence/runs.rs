@@ -102,7 +102,7 @@ fn many(requests: u64, output: u32) -> Case {
     let engines = vec![EngineCase { slots: 16, ..engine(600) }; 20];
     let streamed = |at: u64| SessionCase {
         streaming: true,
-        ..session(u64::from(at.is_multiple_of(20)), Tail::Nameless, 1 + at as u32 % 3, output)
+        ..session(u64::from(at.is_multiple_of(20)), Tail::Anonymous, 1 + at as u32 % 3, output)
     };
     clockwork(engines, (0..requests).map(streamed).collect())
 }

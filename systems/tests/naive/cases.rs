@@ -71,7 +71,7 @@ pub struct TurnCase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// None.
-    Nameless,
+    Anonymous,
     /// The session's own.
     Own,
     /// That of every session with the same segments that says so too.
@@ -371,7 +371,7 @@ impl RequestSource for CaseSource {
             },
             prefix,
             tail_key: match session.tail {
-                Tail::Nameless => 0,
+                Tail::Anonymous => 0,
                 Tail::Own => 1_000_000 + index as u64,
                 Tail::Common => 2_000_000 + path_key,
             },

@@ -153,7 +153,7 @@ fn session(size: Size) -> impl Strategy<Value = SessionCase> {
     (
         prop_oneof![2 => Just(0_u64), 3 => 0..=size.gap],
         prop_oneof![1 => Just(Vec::new()), 2 => vec(0..2_u8, 0..=3)],
-        select(vec![Tail::Nameless, Tail::Own, Tail::Own, Tail::Common]),
+        select(vec![Tail::Anonymous, Tail::Own, Tail::Own, Tail::Common]),
         -1..=2_i32,
         any::<bool>(),
         prop_oneof![

@@ -129,7 +129,7 @@ impl Pool {
         self.names.get(&name).copied()
     }
 
-    /// Names a nameless block.
+    /// Names an anonymous block.
     pub fn name(&mut self, id: BlockId, name: BlockName) {
         assert_eq!(self.blocks[id].name, None, "block {id} has a name");
         let other = self.names.insert(name, id);

@@ -145,7 +145,7 @@ impl Engine {
             return;
         }
         if !self.pool.of_chain(chain).is_empty() {
-            self.coverage.note("tail left nameless, another is cached");
+            self.coverage.note("tail left anonymous, another is cached");
             return;
         }
         self.coverage.note("tail left in the cache");
