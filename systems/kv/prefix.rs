@@ -179,7 +179,7 @@ fn depth_held(segment: &Segment) -> u32 {
 /// queue, and how many of the queue's entries.
 fn hold(segment: &mut Segment, from: u32, to: u32) -> (u32, usize) {
     let held_before = depth_held(segment);
-    let_go(segment, from);
+    release_depth(segment, from);
     match segment.holders.binary_search_by_key(&to, |&(depth, _)| depth) {
         Ok(at) => segment.holders[at].1 += 1,
         Err(at) => segment.holders.insert(at, (to, 1)),
@@ -202,7 +202,7 @@ fn hold(segment: &mut Segment, from: u32, to: u32) -> (u32, usize) {
 }
 
 /// One sequence's hold on the first `depth` blocks ends.
-fn let_go(segment: &mut Segment, depth: u32) {
+fn release_depth(segment: &mut Segment, depth: u32) {
     if depth == 0 {
         return;
     }
@@ -230,7 +230,7 @@ pub fn release(pool: &mut KvPool, keys: &BlockKeys<'_>, computed: u32) {
             continue;
         }
         let segment = pool.segments.get_mut(&key).expect("a held segment is cached");
-        let_go(segment, depth);
+        release_depth(segment, depth);
         let still_held = depth_held(segment);
         if still_held < depth {
             segment.free_runs.insert(0, (still_held, pool.next_stamp));
