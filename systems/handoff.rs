@@ -1,4 +1,5 @@
-//! Handover: what passes between prefill and decode engines at an instant, once all that are due then have had their boundaries.
+//! Handoff: what passes between prefill and decode engines at an instant, once all that are due then have had their
+//! boundaries.
 //!
 //! Loads that were started are booked on the links, and with their ends the prefill engines' holds; then prompts that were
 //! computed go to decode engines. What an engine sees of it comes 1 ns later at the earliest, so that the order of engines
@@ -37,25 +38,25 @@ impl Pools {
     #[must_use]
     pub fn of(scenario: &Scenario) -> Option<Self> {
         scenario.engines.iter().any(|engine| engine.role != Role::Both).then(|| Self {
-            router: Router::of_handovers(scenario),
+            router: Router::of_handoffs(scenario),
             flows: scenario.kv_paths.clone(),
             kv_bytes_per_token: scenario.engines.iter().map(|engine| kv_bytes_per_token(&engine.model)).collect(),
         })
     }
 }
 
-/// Hands over what the engines that are due have for each other.
-pub fn hand_over(mut desk: Desk) {
+/// Passes on what the engines that are due have for each other.
+pub fn hand_off(mut desk: Desk) {
     for position in 0..desk.shared.calendar.due.len() {
         desk.book_loads(position);
     }
     for position in 0..desk.shared.calendar.due.len() {
-        desk.hand_over_computed(position);
+        desk.hand_off_computed(position);
     }
     desk.shared.ports.hand_over_rows();
 }
 
-/// What a handover touches.
+/// What a handoff touches.
 #[derive(SystemParam)]
 pub struct Desk<'w, 's> {
     shared: ResMut<'w, Shared>,
@@ -118,7 +119,7 @@ impl Desk<'_, '_> {
     }
 
     /// Sends the requests whose prompts a prefill engine has computed to decode engines.
-    fn hand_over_computed(&mut self, position: usize) {
+    fn hand_off_computed(&mut self, position: usize) {
         let (now, prefill) = self.shared.calendar.due[position];
         let entity = self.shared.calendar.engines[prefill as usize];
         let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };

@@ -26,8 +26,8 @@ pub use weighted_random::WeightedRandom;
 
 /// Mixed into the master seed, so that routing draws are a stream of their own.
 const ROUTING_STREAM: u64 = 0x726f_7574_696e_6721;
-/// The same for the draws of handovers.
-const HANDOVER_STREAM: u64 = 0x6861_6e64_6f76_6572;
+/// The same for the draws of handoffs.
+const HANDOFF_STREAM: u64 = 0x6861_6e64_6f76_6572;
 
 /// A routing policy.
 pub trait RoutingPolicy: Send + Sync {
@@ -133,8 +133,8 @@ impl Router {
 
     /// The router of requests whose prompts a prefill engine has computed: to the decode engines.
     #[must_use]
-    pub fn of_handovers(scenario: &Scenario) -> Self {
-        Self::shipped(scenario.decode_routing, scenario, |role| role == Role::Decode, HANDOVER_STREAM)
+    pub fn of_handoffs(scenario: &Scenario) -> Self {
+        Self::shipped(scenario.decode_routing, scenario, |role| role == Role::Decode, HANDOFF_STREAM)
     }
 
     fn shipped(routing: Routing, scenario: &Scenario, takes_part: impl Fn(Role) -> bool, stream: u64) -> Self {

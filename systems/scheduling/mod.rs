@@ -43,7 +43,7 @@ pub fn schedule_batches(
     requests: Query<&'static Request>,
     mut finished: Local<Finished>,
 ) {
-    let Shared { calendar, ports, transfer_flag, completion_flag, handover_flag, .. } = &mut *shared;
+    let Shared { calendar, ports, transfer_flag, completion_flag, handoff_flag, .. } = &mut *shared;
     for &(now, index) in &calendar.due {
         let engine = calendar.engines[index as usize];
         let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");
@@ -64,8 +64,8 @@ pub fn schedule_batches(
             form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
         }
         drop_stale_heads(&mut parts, &sequences);
-        if remote::is_to_be_handed_over(&parts) {
-            handover_flag.raise();
+        if remote::is_to_be_handed_off(&parts) {
+            handoff_flag.raise();
         }
         let idle = parts.running.count == 0;
         if !accrue(parts.step_output, parts.engine, calendar.series_interval) || idle {

@@ -1,7 +1,7 @@
 //! What a boundary does on engines of prefill and decode pools beside the rest: prompts that are computed leave, holds end,
 //! KV caches start to load, and what is loaded gets a slot.
 //!
-//! What passes between engines is done by `handover`, once all that are due have been here.
+//! What passes between engines is done by `handoff`, once all that are due have been here.
 
 use std::cmp::Reverse;
 
@@ -43,7 +43,7 @@ pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
 /// Whether a sequence that loads may expire, listed for `listed`: not before it is loaded, and as if its deadline were then.
 pub fn may_expire(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity, listed: SimTime) -> bool {
     let Some(loaded) = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded) else {
-        // It is about to be handed over; the decode engine will look.
+        // It is about to be handed off; the decode engine will look.
         return false;
     };
     if loaded > listed {
@@ -93,7 +93,7 @@ pub fn start_to_load(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
 }
 
 /// Whether it has something for engines of the other role.
-pub fn is_to_be_handed_over(parts: &EngineView<'_>) -> bool {
+pub fn is_to_be_handed_off(parts: &EngineView<'_>) -> bool {
     let Some(remote) = &parts.remote else { return false };
     !(remote.computed.is_empty() && remote.started.is_empty() && remote.given_up.is_empty())
 }

@@ -22,7 +22,7 @@ use super::spawn::{Blueprint, spawn_engines};
 use crate::arrival::arrive;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
-use crate::handoff::{Pools, hand_over};
+use crate::handoff::{Pools, hand_off};
 use crate::invariants::InvariantMonitor;
 use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
@@ -43,7 +43,7 @@ fn tick(has_pools: bool) -> Schedule {
     // The executor applies each system's commands itself.
     schedule.add_systems((arrive, schedule_batches, cost_steps, transfer, complete).chain_ignore_deferred());
     if has_pools {
-        schedule.add_systems(hand_over.after_ignore_deferred(complete));
+        schedule.add_systems(hand_off.after_ignore_deferred(complete));
     }
     schedule
 }
@@ -70,7 +70,7 @@ impl Shard {
         let pools = Pools::of(&blueprint.scenario);
         let mut schedule = tick(pools.is_some());
         if let Some(pools) = pools {
-            flags.push(shared.handover_flag.clone());
+            flags.push(shared.handoff_flag.clone());
             world.insert_resource(pools);
         }
         let (engines, gpus) = spawn_engines(&mut world, blueprint, engines);

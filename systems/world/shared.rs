@@ -37,7 +37,7 @@ pub struct Shared {
     /// Raised when something has ended.
     pub completion_flag: WorkFlag,
     /// Raised when engines of pools have something for each other.
-    pub handover_flag: WorkFlag,
+    pub handoff_flag: WorkFlag,
 }
 
 /// The ports of the world: where requests come from, and where records go.
@@ -71,7 +71,7 @@ impl Shared {
             free_entities: Vec::new(),
             transfer_flag: WorkFlag::default(),
             completion_flag: WorkFlag::default(),
-            handover_flag: WorkFlag::default(),
+            handoff_flag: WorkFlag::default(),
         }
     }
 }

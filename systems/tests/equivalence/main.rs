@@ -69,7 +69,7 @@ const CORNERS: [&str; 44] = [
     "prefill preempted for a decode",
     "prefill preempted for a prefill",
     "prefill preempted itself",
-    "prompt handed over",
+    "prompt handed off",
     "prompt_exceeds_max_model_len",
     "prompt_exceeds_token_budget",
     "ranks have whole experts",

@@ -25,10 +25,10 @@ fn scenario(engines: &[(Role, f64)], policy: Routing, seed: u64) -> Scenario {
     scenario
 }
 
-/// Where the router of arrivals sends so many requests, and where that of handovers does.
+/// Where the router of arrivals sends so many requests, and where that of handoffs does.
 fn draws(scenario: &Scenario, times: u32) -> [Vec<EngineIndex>; 2] {
     let loads = vec![0; scenario.engines.len()];
-    [Router::of_arrivals(scenario), Router::of_handovers(scenario)]
+    [Router::of_arrivals(scenario), Router::of_handoffs(scenario)]
         .map(|mut router| (0..times).map(|_| decide(&mut router, 0, &loads)).collect())
 }
 
@@ -56,26 +56,26 @@ proptest! {
         }
         let scenario = scenario(&engines, policy, 1);
         let mut arrivals = (NaiveRouter::of_arrivals(&scenario), Router::of_arrivals(&scenario));
-        let mut handovers = (NaiveRouter::of_handovers(&scenario), Router::of_handovers(&scenario));
+        let mut handoffs = (NaiveRouter::of_handoffs(&scenario), Router::of_handoffs(&scenario));
         for (session, loads) in requests {
             let loads = &loads[..engines.len()];
             prop_assert_eq!(arrivals.0.route(session, loads), decide(&mut arrivals.1, session, loads));
-            prop_assert_eq!(handovers.0.route(session, loads), decide(&mut handovers.1, session, loads));
+            prop_assert_eq!(handoffs.0.route(session, loads), decide(&mut handoffs.1, session, loads));
         }
     }
 }
 
 /// Of prefill, decode and other engines: each that takes arrivals gets an equal share of them, and none of the others any; the same of
-/// handovers.
+/// handoffs.
 #[test]
 fn random_gives_equal_shares_to_those_who_take_part() {
     let roles = [Role::Decode, Role::Prefill, Role::Both, Role::Decode, Role::Prefill].map(|role| (role, 1.0));
-    let [arrivals, handovers] = draws(&scenario(&roles, Routing::Random, 1), DRAWS);
+    let [arrivals, handoffs] = draws(&scenario(&roles, Routing::Random, 1), DRAWS);
     for engine in [1, 2, 4] {
         assert_share(&arrivals, engine, 1.0 / 3.0);
     }
     for engine in [0, 3] {
-        assert_share(&handovers, engine, 1.0 / 2.0);
+        assert_share(&handoffs, engine, 1.0 / 2.0);
     }
 }
 
@@ -85,11 +85,11 @@ fn weighted_random_gives_shares_by_weight() {
     let both = |weight| (Role::Both, weight);
     for unit in [0.001, 1.0, 70.0] {
         let engines = [both(1.0 * unit), (Role::Decode, 9.0 * unit), both(3.0 * unit), both(4.0 * unit)];
-        let [arrivals, handovers] = draws(&scenario(&engines, Routing::WeightedRandom, 2), DRAWS);
+        let [arrivals, handoffs] = draws(&scenario(&engines, Routing::WeightedRandom, 2), DRAWS);
         for (engine, weight) in [(0, 1.0), (2, 3.0), (3, 4.0)] {
             assert_share(&arrivals, engine, weight / 8.0);
         }
-        assert!(handovers.iter().all(|&engine| engine == 1), "the only one that decodes");
+        assert!(handoffs.iter().all(|&engine| engine == 1), "the only one that decodes");
     }
 }
 
@@ -107,7 +107,8 @@ fn draws_are_independent_of_each_other() {
     }
 }
 
-/// Draws depend on the seed, on each bit of it, and on nothing else; those of arrivals and of handovers are not the same.
+/// Draws depend on the seed, on each bit of it, and on nothing else; those of arrivals and of handoffs are not the
+/// same.
 #[test]
 fn draws_are_streams_of_their_own() {
     let engines = [(Role::Prefill, 1.0), (Role::Prefill, 1.0), (Role::Decode, 1.0), (Role::Decode, 1.0)];
@@ -115,12 +116,12 @@ fn draws_are_streams_of_their_own() {
         let scenario = scenario(&engines, Routing::Random, seed);
         draws(&scenario, 64)
     };
-    let [arrivals, handovers] = of_seed(0);
-    assert_eq!([arrivals.clone(), handovers.clone()], of_seed(0));
+    let [arrivals, handoffs] = of_seed(0);
+    assert_eq!([arrivals.clone(), handoffs.clone()], of_seed(0));
     for bit in 0..64 {
         let [other_arrivals, other_handovers] = of_seed(1 << bit);
         assert_ne!(arrivals, other_arrivals, "bit {bit}");
-        assert_ne!(handovers, other_handovers, "bit {bit}");
+        assert_ne!(handoffs, other_handovers, "bit {bit}");
         let places = |engines: &[EngineIndex]| engines.iter().map(|engine| engine % 2).collect::<Vec<_>>();
         assert_ne!(places(&other_arrivals), places(&other_handovers), "seed 2^{bit}");
     }

@@ -106,7 +106,7 @@ impl<'a> World<'a> {
             now: SimTime::ZERO,
             last_boundary: SimTime::ZERO,
             router: NaiveRouter::of_arrivals(scenario),
-            decode_router: NaiveRouter::of_handovers(scenario),
+            decode_router: NaiveRouter::of_handoffs(scenario),
             engines: scenario.engines.iter().map(|engine| Engine::new(engine, scenario)).collect(),
             gpus: vec![GpuTotals::default(); scenario.gpus.len()],
             links: scenario.links.iter().map(|link| Link::new(link, scenario.series_interval)).collect(),
@@ -157,7 +157,7 @@ impl<'a> World<'a> {
             }
         }
         self.book_loads();
-        self.hand_over();
+        self.hand_off();
     }
 
     fn pass_boundary(&mut self, index: usize) {

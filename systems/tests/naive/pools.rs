@@ -1,4 +1,4 @@
-//! Prefill and decode pools: prompts handed over, KV caches held until they are loaded, loads on the way.
+//! Prefill and decode pools: prompts handed off, KV caches held until they are loaded, loads on the way.
 
 use oracle_components::SimTime;
 use oracle_components::record::RemotePrefill;
@@ -153,13 +153,13 @@ impl World<'_> {
     }
 
     /// Sends requests whose prompts were computed now to decode engines.
-    pub fn hand_over(&mut self) {
+    pub fn hand_off(&mut self) {
         let mut computed: Vec<Sequence> = Vec::new();
         for engine in &mut self.engines {
             computed.append(&mut engine.remote.computed);
         }
         for mut sequence in computed {
-            self.coverage.note("prompt handed over");
+            self.coverage.note("prompt handed off");
             let loads: Vec<u32> = self.engines.iter().map(Engine::load).collect();
             let index = self.decode_router.route(sequence.spec.session, &loads);
             let bytes = f64::from(sequence.spec.prompt_tokens) * self.scenario.prompt_bytes_per_token;

@@ -15,7 +15,7 @@ pub fn decide(router: &mut Router, session: u64, loads: &[u32]) -> EngineIndex {
     router.route(&request, loads, SimTime::ZERO)
 }
 
-/// A router: of requests that arrive, or of prompts that are handed over.
+/// A router: of requests that arrive, or of prompts that are handed off.
 pub struct NaiveRouter {
     policy: Routing,
     /// Those to choose among, the next in turn first.
@@ -34,9 +34,9 @@ impl NaiveRouter {
     }
 
     /// Prompts that are computed go to engines that decode.
-    pub fn of_handovers(scenario: &Scenario) -> Self {
+    pub fn of_handoffs(scenario: &Scenario) -> Self {
         let decodes = |role| matches!(role, Role::Decode);
-        Self::new(scenario.decode_routing, scenario, decodes, Router::of_handovers(scenario))
+        Self::new(scenario.decode_routing, scenario, decodes, Router::of_handoffs(scenario))
     }
 
     fn new(policy: Routing, scenario: &Scenario, is_candidate: fn(Role) -> bool, drawn: Router) -> Self {
