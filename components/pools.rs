@@ -21,7 +21,7 @@ pub struct Hold {
 
 /// What is between an engine and those of the other role.
 #[derive(Component, Clone, Debug, Default)]
-pub struct Remote {
+pub struct Handoffs {
     /// Prefill: sequences whose prompts were computed by the present boundary, in the order of ids.
     pub computed: Vec<(RequestId, Entity)>,
     /// Prefill: holds whose ends are known, by (end, id): when the KV cache has been loaded, or been given up.

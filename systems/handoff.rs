@@ -8,7 +8,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
-use oracle_components::pools::{Hold, Remote};
+use oracle_components::pools::{Handoffs, Hold};
 use oracle_components::request::Request;
 use oracle_components::scenario::{EngineIndex, KvPaths, Role, Scenario};
 use oracle_components::sequence::{Phase, Sequence};
@@ -61,7 +61,7 @@ pub fn hand_off(mut desk: Desk) {
 pub struct Desk<'w, 's> {
     shared: ResMut<'w, Shared>,
     pools: ResMut<'w, Pools>,
-    engines: Query<'w, 's, (ArrivalParts, &'static mut Remote)>,
+    engines: Query<'w, 's, (ArrivalParts, &'static mut Handoffs)>,
     sequences: Query<'w, 's, &'static mut Sequence>,
     requests: Query<'w, 's, &'static Request>,
     network: Network<'w, 's>,
@@ -72,9 +72,9 @@ impl Desk<'_, '_> {
     fn book_loads(&mut self, position: usize) {
         let (now, decode) = self.shared.calendar.due[position];
         let entity = self.shared.calendar.engines[decode as usize];
-        let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };
-        let given_up = std::mem::take(&mut remote.given_up);
-        let started = std::mem::take(&mut remote.started);
+        let Ok((_, mut handoffs)) = self.engines.get_mut(entity) else { return };
+        let given_up = std::mem::take(&mut handoffs.given_up);
+        let started = std::mem::take(&mut handoffs.started);
         for sequence in given_up {
             self.end_hold(sequence, now + NEXT_INSTANT);
         }
@@ -88,7 +88,7 @@ impl Desk<'_, '_> {
     fn load(&mut self, entity: Entity, decode: EngineIndex, now: SimTime) -> SimTime {
         let Shared { calendar, ports, links, .. } = &mut *self.shared;
         let engine = calendar.engines[decode as usize];
-        let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a decode engine has loads");
+        let (mut parts, mut handoffs) = self.engines.get_mut(engine).expect("a decode engine has loads");
         let mut sequence = self.sequences.get_mut(entity).expect("a loading sequence lives");
         let id = sequence.id;
         let block_tokens = parts.engine.scheduler.block_tokens;
@@ -99,7 +99,7 @@ impl Desk<'_, '_> {
         let arrivals = flows.iter().map(|path| self.network.send_through(path, links, bytes, now, &mut ports.rows));
         let loaded = arrivals.fold(now + NEXT_INSTANT, SimTime::max);
         prefill.loaded = Some(loaded);
-        remote.loading.insert((loaded, id), entity);
+        handoffs.loading.insert((loaded, id), entity);
         parts.look_up_at(decode, loaded, loaded, calendar);
         loaded
     }
@@ -110,11 +110,11 @@ impl Desk<'_, '_> {
         let prefill = sequence.prefill.as_ref().expect("its prompt was computed elsewhere").engine;
         let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let engine = self.shared.calendar.engines[prefill as usize];
-        let (mut parts, mut remote) = self.engines.get_mut(engine).expect("a prefill engine holds");
+        let (mut parts, mut handoffs) = self.engines.get_mut(engine).expect("a prefill engine holds");
         let scheduler = &parts.engine.scheduler;
         let keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
         let (prefix, tail_key) = (keys.segments.to_vec(), keys.tail_key);
-        remote.holds.insert((until, sequence.id), Hold { tokens: sequence.prompt_tokens, prefix, tail_key });
+        handoffs.holds.insert((until, sequence.id), Hold { tokens: sequence.prompt_tokens, prefix, tail_key });
         parts.look_up_at(prefill, until, until, &mut self.shared.calendar);
     }
 
@@ -122,8 +122,8 @@ impl Desk<'_, '_> {
     fn hand_off_computed(&mut self, position: usize) {
         let (now, prefill) = self.shared.calendar.due[position];
         let entity = self.shared.calendar.engines[prefill as usize];
-        let Ok((_, mut remote)) = self.engines.get_mut(entity) else { return };
-        for (_, entity) in std::mem::take(&mut remote.computed) {
+        let Ok((_, mut handoffs)) = self.engines.get_mut(entity) else { return };
+        for (_, entity) in std::mem::take(&mut handoffs.computed) {
             let mut sequence = self.sequences.get_mut(entity).expect("a computed sequence lives");
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             let Shared { calendar, ports, dispatch, links, .. } = &mut *self.shared;

@@ -36,7 +36,7 @@ pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) 
             let delivery = parts.queues.in_transit.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
             delivery
                 .min(parts.batch.standing.until)
-                .min(parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary)))
+                .min(parts.handoffs.map_or(SimTime::NEVER, |handoffs| next_event(handoffs, parts.clock.boundary)))
         } else {
             run_ahead(&mut parts, next_delivery);
             parts.epoch.step_ends[parts.epoch.steps - 1]

@@ -7,7 +7,7 @@ use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
 use oracle_components::engine::{Batch, Epoch, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
-use oracle_components::pools::Remote;
+use oracle_components::pools::Handoffs;
 use std::cmp::Reverse;
 /// What costing sees of an engine.
 #[derive(QueryData)]
@@ -20,7 +20,7 @@ pub struct CostingParts {
     pub batch: &'static Batch,
     pub epoch: &'static mut Epoch,
     pub cost: &'static mut CostModel,
-    pub remote: Option<&'static Remote>,
+    pub handoffs: Option<&'static Handoffs>,
 }
 
 /// The shape of the batch, and what its decodes attend to in the first step.
@@ -54,7 +54,7 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let decodes = u64::from(running.decodes);
     let epoch = &mut *parts.epoch;
     epoch.step_ends.clear();
-    let first_tokens = parts.remote.is_some_and(|remote| !remote.joined.is_empty());
+    let first_tokens = parts.handoffs.is_some_and(|handoffs| !handoffs.joined.is_empty());
     let standing = parts.batch.standing;
     let most_steps = if parts.batch.chunks.is_empty() && !first_tokens {
         let until_finish = next_finish(running).saturating_sub(parts.clock.steps);
@@ -67,7 +67,7 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let front = parts.queues.in_transit.front().filter(|_| look_out);
     let deliveries = front.map_or(SimTime::NEVER, |&(delivered, _)| delivered);
     let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
-    let next_load = parts.remote.map_or(SimTime::NEVER, |remote| next_event(remote, parts.clock.boundary));
+    let next_load = parts.handoffs.map_or(SimTime::NEVER, |handoffs| next_event(handoffs, parts.clock.boundary));
     let look_up_at = deliveries.min(next_delivery).min(next_deadline(parts.queues)).min(next_load).min(standing.until);
     let mut free = kv::free_blocks(parts.pool);
     let mut context = running.decode_context + decodes;
@@ -98,8 +98,8 @@ fn next_deadline(queues: &Queues) -> SimTime {
 }
 
 /// When the next load or hold ends after `boundary`.
-pub fn next_event(remote: &Remote, boundary: SimTime) -> SimTime {
-    let load = remote.loading.range((boundary + SimTime(1), 0)..).next().map(|(&(loaded, _), _)| loaded);
-    let hold = remote.holds.first_key_value().map(|(&(until, _), _)| until);
+pub fn next_event(handoffs: &Handoffs, boundary: SimTime) -> SimTime {
+    let load = handoffs.loading.range((boundary + SimTime(1), 0)..).next().map(|(&(loaded, _), _)| loaded);
+    let hold = handoffs.holds.first_key_value().map(|(&(until, _), _)| until);
     load.into_iter().chain(hold).min().unwrap_or(SimTime::NEVER)
 }

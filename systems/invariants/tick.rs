@@ -8,7 +8,7 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Batch, Engine, EngineLedger, Queues, Running, StepClock, Waiting};
 use oracle_components::hardware::{EngineHardware, Gpu};
 use oracle_components::kv::KvPool;
-use oracle_components::pools::Remote;
+use oracle_components::pools::Handoffs;
 use oracle_components::record::EngineTotals;
 use oracle_components::resources::{Calendar, Coupling};
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
@@ -71,7 +71,7 @@ struct EngineView<'w> {
     batch: &'w Batch,
     pool: &'w KvPool,
     totals: &'w EngineTotals,
-    remote: Option<&'w Remote>,
+    handoffs: Option<&'w Handoffs>,
     hardware: &'w EngineHardware,
 }
 
@@ -88,14 +88,14 @@ impl<'w> EngineView<'w> {
             batch: part(world, entity),
             pool: part(world, entity),
             totals: &part::<EngineLedger>(world, entity).0,
-            remote: world.get(entity),
+            handoffs: world.get(entity),
             hardware: part(world, entity),
         }
     }
 
     /// In transit, waiting, loading and running.
     fn requests(&self) -> u64 {
-        let loading = self.remote.map_or(0, |remote| remote.loading.len() as u64);
+        let loading = self.handoffs.map_or(0, |handoffs| handoffs.loading.len() as u64);
         self.queues.in_transit.len() as u64
             + u64::from(self.queues.waiting_count)
             + loading
@@ -153,6 +153,6 @@ impl<'w> EngineView<'w> {
             assert!(given >= held, "held blocks were given");
         }
         // Engines of pools hold blocks of sequences that are under way between them.
-        assert!(self.running.count > 0 || self.remote.is_some() || held == 0, "nobody runs, so nobody holds blocks");
+        assert!(self.running.count > 0 || self.handoffs.is_some() || held == 0, "nobody runs, so nobody holds blocks");
     }
 }

@@ -51,7 +51,7 @@ pub fn schedule_batches(
         let policy = &mut *policy;
         policy.advance(apply_steps(&mut parts, &mut sequences, ports, &mut finished));
         remove_finished(&mut parts, &mut sequences, &requests, &mut finished);
-        if parts.remote.is_some() {
+        if parts.handoffs.is_some() {
             remote::pass_boundary(&mut parts, &mut sequences, now);
         }
         let until = seen_until(&parts, now);

@@ -18,9 +18,9 @@ use crate::world::EngineView;
 
 /// Lets the sequences go whose prompts are computed, and releases what need not be held any longer.
 pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
-    let Some(remote) = &mut parts.remote else { return };
-    remote.computed.sort_unstable();
-    for &(_, entity) in &remote.computed {
+    let Some(handoffs) = &mut parts.handoffs else { return };
+    handoffs.computed.sort_unstable();
+    for &(_, entity) in &handoffs.computed {
         let mut sequence = sequences.get_mut(entity).expect("a computed sequence lives");
         running::forget(parts.running, &sequence, parts.engine.scheduler.policy);
         sequence.phase = Phase::Loading;
@@ -29,7 +29,7 @@ pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
         sequence.prefill = Some(Box::new(RemotePrefill { engine, end: now, load_started: None, loaded: None }));
     }
     let block_tokens = parts.engine.scheduler.block_tokens;
-    while let Some(first) = remote.holds.first_entry().filter(|first| first.key().0 <= now) {
+    while let Some(first) = handoffs.holds.first_entry().filter(|first| first.key().0 <= now) {
         let hold = first.remove();
         if parts.engine.scheduler.prefix_caching == PrefixCaching::Off {
             kv::release_empty(parts.pool, u64::from(hold.tokens.div_ceil(block_tokens)));
@@ -54,16 +54,16 @@ pub fn may_expire(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entit
 
 /// Notes that a waiting sequence ends without having loaded its KV cache, if a prefill engine holds that.
 pub fn give_up(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity) {
-    if let Some(remote) = parts.remote.as_mut().filter(|_| is_to_load(sequence)) {
-        remote.given_up.push(entity);
+    if let Some(handoffs) = parts.handoffs.as_mut().filter(|_| is_to_load(sequence)) {
+        handoffs.given_up.push(entity);
     }
 }
 
 /// A loaded sequence that never had a slot gives its blocks back.
 pub fn drop_loaded(parts: &mut EngineView<'_>, sequence: &Sequence) {
     let loaded = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded).expect("only what is loaded is dropped");
-    let remote = parts.remote.as_mut().expect("only decode engines load");
-    remote.loading.remove(&(loaded, sequence.id));
+    let handoffs = parts.handoffs.as_mut().expect("only decode engines load");
+    handoffs.loading.remove(&(loaded, sequence.id));
     kv::release_empty(parts.pool, load_blocks(sequence, parts.engine.scheduler.block_tokens));
 }
 
@@ -88,30 +88,30 @@ pub fn start_to_load(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
     queue::pop_head(parts.queues);
     sequence.phase = Phase::Loading;
     sequence.prefill.as_mut().expect("its prompt was computed elsewhere").load_started = Some(parts.clock.boundary);
-    parts.remote.as_mut().expect("only decode engines load").started.push(head);
+    parts.handoffs.as_mut().expect("only decode engines load").started.push(head);
     true
 }
 
 /// Whether it has something for engines of the other role.
 pub fn is_to_be_handed_off(parts: &EngineView<'_>) -> bool {
-    let Some(remote) = &parts.remote else { return false };
-    !(remote.computed.is_empty() && remote.started.is_empty() && remote.given_up.is_empty())
+    let Some(handoffs) = &parts.handoffs else { return false };
+    !(handoffs.computed.is_empty() && handoffs.started.is_empty() && handoffs.given_up.is_empty())
 }
 
 /// Gives slots to `most` loaded sequences, or as many as there are: how many. Their next step computes the last token
 /// of the prompt, whose block they have.
 pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime, most: u32) -> u32 {
     let scheduler = &parts.engine.scheduler;
-    let Some(remote) = &mut parts.remote else { return 0 };
+    let Some(handoffs) = &mut parts.handoffs else { return 0 };
     let mut admitted = 0;
     while admitted < most {
-        let Some(first) = remote.loading.first_entry().filter(|first| first.key().0 <= now) else { break };
+        let Some(first) = handoffs.loading.first_entry().filter(|first| first.key().0 <= now) else { break };
         let entity = first.remove();
         let mut sequence = sequences.get_mut(entity).expect("a loaded sequence lives");
         sequence.computed = sequence.prompt_tokens - 1;
         running::enter(parts.running, &mut sequence, entity, scheduler.policy);
         running::start_decoding(parts.running, parts.clock, &mut sequence, entity);
-        remote.joined.push(entity);
+        handoffs.joined.push(entity);
         admitted += 1;
     }
     admitted
@@ -119,8 +119,8 @@ pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
 
 /// The step that has ended brought the first tokens of those that were admitted before it.
 pub fn emit_first_tokens(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>) {
-    let Some(remote) = &mut parts.remote else { return };
-    for entity in remote.joined.drain(..) {
+    let Some(handoffs) = &mut parts.handoffs else { return };
+    for entity in handoffs.joined.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("an admitted sequence lives");
         let clock = &parts.clock;
         sequence.first_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });

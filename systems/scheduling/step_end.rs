@@ -41,7 +41,7 @@ pub fn apply_steps(
     let mut sums = advance_decodes(parts, ports);
     send_flows(parts, sequences);
     let (prefilled, emitted) = end_chunks(parts, sequences, ports);
-    if parts.remote.is_some() {
+    if parts.handoffs.is_some() {
         remote::emit_first_tokens(parts, sequences);
     }
     sums.prefill_tokens += prefilled as f64;
@@ -73,7 +73,7 @@ fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> IntervalSum
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
     let decodes = parts.running.decodes;
     // First tokens end no gap.
-    let emitting = decodes - parts.remote.as_ref().map_or(0, |remote| remote.joined.len() as u32);
+    let emitting = decodes - parts.handoffs.as_ref().map_or(0, |handoffs| handoffs.joined.len() as u32);
     if emitting > 0 {
         ports.sink.token_gaps(from, ends, u64::from(emitting));
     }
@@ -118,8 +118,8 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
         if !chunk.completes {
             continue;
         }
-        if let Some(remote) = parts.remote.as_mut().filter(|_| parts.engine.role == Role::Prefill) {
-            remote.computed.push((sequence.id, chunk.sequence));
+        if let Some(handoffs) = parts.handoffs.as_mut().filter(|_| parts.engine.role == Role::Prefill) {
+            handoffs.computed.push((sequence.id, chunk.sequence));
             continue;
         }
         emitted += 1;

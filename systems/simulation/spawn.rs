@@ -8,7 +8,7 @@ use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{AdmissionLimits, Batch, Engine, EngineLedger, EpochCuts, Standing, StepClock};
 use oracle_components::hardware::{EngineGpu, EngineHardware, Gpu, Link};
-use oracle_components::pools::Remote;
+use oracle_components::pools::Handoffs;
 use oracle_components::record::{GpuTotals, LinkTotals};
 use oracle_components::scenario::{EngineIndex, EngineSpec, GpuIndex, LinkIndex, Role, Scenario};
 use oracle_components::work::StepOutput;
@@ -165,7 +165,7 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
     ));
     let entity = entity.id();
     if spec.role != Role::Both {
-        world.entity_mut(entity).insert(Remote::default());
+        world.entity_mut(entity).insert(Handoffs::default());
     }
     entity
 }

@@ -98,7 +98,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
     );
     for mut parts in &mut engines {
         let pool = &*parts.pool;
-        let none_held = none_in_flight && parts.remote.as_ref().is_none_or(|remote| remote.holds.is_empty());
+        let none_held = none_in_flight && parts.handoffs.as_ref().is_none_or(|handoffs| handoffs.holds.is_empty());
         debug_assert!(!none_held || kv::held_blocks(pool) == 0, "nobody runs, so nobody holds blocks");
         debug_assert!(!none_held || pool.allocated == pool.freed, "blocks given are blocks taken back");
         kv::release_all(&mut parts.pool);

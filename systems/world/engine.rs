@@ -7,7 +7,7 @@ use bevy_ecs::query::QueryData;
 use oracle_components::engine::{Batch, Engine, EngineLedger, Epoch, Queues, Running, StepClock};
 use oracle_components::hardware::EngineHardware;
 use oracle_components::kv::KvPool;
-use oracle_components::pools::Remote;
+use oracle_components::pools::Handoffs;
 use oracle_components::work::StepOutput;
 
 /// All of an engine.
@@ -39,7 +39,7 @@ pub struct EngineParts {
     /// What it runs on.
     pub hardware: &'static EngineHardware,
     /// What is between it and engines of another role, unless it serves whole requests.
-    pub remote: Option<&'static mut Remote>,
+    pub handoffs: Option<&'static mut Handoffs>,
 }
 
 /// All of an engine, open: changes are not tracked, since nobody asks.
@@ -69,7 +69,7 @@ pub struct EngineView<'a> {
     /// What it runs on.
     pub hardware: &'a EngineHardware,
     /// What is between it and engines of another role, unless it serves whole requests.
-    pub remote: Option<&'a mut Remote>,
+    pub handoffs: Option<&'a mut Handoffs>,
 }
 
 impl EngineView<'_> {
@@ -77,7 +77,7 @@ impl EngineView<'_> {
     #[must_use]
     pub fn waiting_or_loading(&self) -> u32 {
         self.queues.waiting_count
-            + self.remote.as_ref().map_or(0, |remote| (remote.loading.len() + remote.started.len()) as u32)
+            + self.handoffs.as_ref().map_or(0, |handoffs| (handoffs.loading.len() + handoffs.started.len()) as u32)
     }
 }
 
@@ -98,7 +98,7 @@ impl<'a> EnginePartsItem<'a, '_> {
             cost: self.cost.into_inner(),
             step_output: self.step_output.into_inner(),
             hardware: self.hardware,
-            remote: self.remote.map(Mut::into_inner),
+            handoffs: self.handoffs.map(Mut::into_inner),
         }
     }
 }

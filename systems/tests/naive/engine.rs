@@ -13,7 +13,7 @@ use super::boundary::Work;
 use super::coverage::Coverage;
 use super::kv::pool::Pool;
 use super::policies::vllm;
-use super::pools::Remote;
+use super::pools::Handoffs;
 use super::sequence::Sequence;
 use super::series::Series;
 
@@ -42,7 +42,7 @@ pub struct Engine {
     /// What runs, in order of admission.
     pub running: Vec<Sequence>,
     /// What is between it and engines of the other role.
-    pub remote: Remote,
+    pub handoffs: Handoffs,
     /// The step that is running, if any.
     pub step: Option<Step>,
     /// When the last step that ended began.
@@ -71,7 +71,7 @@ impl Engine {
             in_transit: VecDeque::new(),
             waiting: VecDeque::new(),
             running: Vec::new(),
-            remote: Remote::default(),
+            handoffs: Handoffs::default(),
             step: None,
             last_step: SimTime::ZERO,
             lane_free: SimTime::ZERO,
@@ -91,7 +91,7 @@ impl Engine {
 
     /// What has been delivered and does not run.
     pub fn waiting_or_loading(&self) -> usize {
-        self.waiting.len() + self.remote.loading.len()
+        self.waiting.len() + self.handoffs.loading.len()
     }
 
     /// Looks at how many wait.
@@ -102,7 +102,7 @@ impl Engine {
     /// When it wakes, if it is idle and does.
     pub fn wakes_at(&self) -> Option<SimTime> {
         let delivery = self.in_transit.front().map(|first| first.delivered);
-        delivery.into_iter().chain(self.remote.next_time()).min()
+        delivery.into_iter().chain(self.handoffs.next_time()).min()
     }
 
     /// Tokens a block.
@@ -132,9 +132,9 @@ impl Engine {
             }
             if self.totals.preemptions == preempted_before {
                 assert!(self.running.is_empty(), "idle with sequences running");
-                let blocks_come_back = !self.remote.loading.is_empty() || !self.remote.held.is_empty();
+                let blocks_come_back = !self.handoffs.loading.is_empty() || !self.handoffs.held.is_empty();
                 assert!(self.waiting.is_empty() || blocks_come_back, "idle with requests waiting");
-                assert!(!self.remote.is_ready(now), "idle with a sequence that could run");
+                assert!(!self.handoffs.is_ready(now), "idle with a sequence that could run");
                 return;
             }
             // The only prefill that could have run preempted itself; with its blocks back, others can.
@@ -180,7 +180,7 @@ impl Engine {
 
     /// Conservation: blocks are free or held by those who say so, and a sequence holds what its tokens need.
     pub fn check(&self) {
-        let held = self.running.iter().chain(self.remote.holders());
+        let held = self.running.iter().chain(self.handoffs.holders());
         self.pool.check(held.flat_map(|sequence| &sequence.blocks));
         for sequence in &self.running {
             let scheduled = self.step.as_ref().map_or(0, |step| {

@@ -27,7 +27,7 @@ impl Engine {
 
     /// The next waiting or running request whose client has given up, in order of deadline and id.
     pub fn expire_one(&mut self, now: SimTime) -> Option<Ended> {
-        let ready = self.remote.loading.iter().filter(|sequence| sequence.loaded().is_some_and(|at| at <= now));
+        let ready = self.handoffs.loading.iter().filter(|sequence| sequence.loaded().is_some_and(|at| at <= now));
         // A loaded sequence could not have been looked at before.
         let ready = ready.map(|sequence| (sequence.deadline().max(sequence.loaded().unwrap_or_default()), sequence));
         let others = self.waiting.iter().chain(&self.running).map(|sequence| (sequence.deadline(), sequence));
@@ -38,13 +38,13 @@ impl Engine {
             let sequence = self.waiting.remove(at)?;
             if sequence.is_remote() {
                 self.coverage.note("KV cache given up before it was loaded");
-                self.remote.given_up.extend(sequence.record.prefill.as_ref().map(|prefill| (prefill.engine, id)));
+                self.handoffs.given_up.extend(sequence.record.prefill.as_ref().map(|prefill| (prefill.engine, id)));
             }
             return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
         }
-        if let Some(at) = self.remote.loading.iter().position(|other| other.id() == id) {
+        if let Some(at) = self.handoffs.loading.iter().position(|other| other.id() == id) {
             self.coverage.note("timeout of a loaded sequence without a slot");
-            let mut sequence = self.remote.loading.remove(at);
+            let mut sequence = self.handoffs.loading.remove(at);
             self.release(&mut sequence, Leaving::ForGood);
             return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
         }

@@ -23,7 +23,7 @@ pub struct Hold {
 
 /// What is between an engine and those of the other role.
 #[derive(Default)]
-pub struct Remote {
+pub struct Handoffs {
     /// Prefill: sequences whose prompts were computed at this instant.
     pub computed: Vec<Sequence>,
     /// Prefill: what it holds.
@@ -34,7 +34,7 @@ pub struct Remote {
     pub given_up: Vec<(EngineIndex, RequestId)>,
 }
 
-impl Remote {
+impl Handoffs {
     /// When a load or a hold ends, the first of them.
     pub fn next_time(&self) -> Option<SimTime> {
         let loads = self.loading.iter().filter_map(Sequence::loaded);
@@ -65,10 +65,10 @@ impl Engine {
     /// Releases what need not be held any longer.
     pub fn end_holds(&mut self, now: SimTime) {
         let over = |hold: &Hold| hold.until.filter(|&until| until <= now).map(|until| (until, hold.sequence.id()));
-        while let Some(first) = self.remote.held.iter().filter_map(over).min() {
+        while let Some(first) = self.handoffs.held.iter().filter_map(over).min() {
             let at =
-                self.remote.held.iter().position(|hold| over(hold) == Some(first)).expect("the first is one of them");
-            let mut sequence = self.remote.held.remove(at).sequence;
+                self.handoffs.held.iter().position(|hold| over(hold) == Some(first)).expect("the first is one of them");
+            let mut sequence = self.handoffs.held.remove(at).sequence;
             self.coverage.note("held blocks released");
             self.release(&mut sequence, Leaving::ForGood);
         }
@@ -82,8 +82,8 @@ impl Engine {
         gone.blocks.clear();
         gone.computed = 0;
         gone.record.prefill = Some(Box::new(RemotePrefill { engine: index, end, load_started: None, loaded: None }));
-        self.remote.computed.push(gone);
-        self.remote.held.push(Hold { until: None, sequence: held });
+        self.handoffs.computed.push(gone);
+        self.handoffs.held.push(Hold { until: None, sequence: held });
     }
 
     /// The waiting sequence at `head` takes its blocks and starts to load its KV cache, if there are as many.
@@ -97,13 +97,13 @@ impl Engine {
         let mut sequence = self.waiting.remove(head).expect("the head waits");
         sequence.blocks = (0..blocks).map(|_| self.pool.allocate()).collect();
         sequence.record.prefill.as_mut().expect("its prompt was computed elsewhere").load_started = Some(now);
-        self.remote.loading.push(sequence);
+        self.handoffs.loading.push(sequence);
         true
     }
 
     /// The loaded sequence at `at` starts to run: it computes the last token of its prompt, whose block it has.
     pub fn admit_loaded(&mut self, at: usize) -> (RequestId, Work) {
-        let mut sequence = self.remote.loading.remove(at);
+        let mut sequence = self.handoffs.loading.remove(at);
         sequence.computed = sequence.known() - 1;
         sequence.loaded_in_residence = true;
         let id = sequence.id();
@@ -116,11 +116,11 @@ impl World<'_> {
     /// Books the loads that were started now, and ends the holds of KV caches that nobody will load.
     pub fn book_loads(&mut self) {
         for index in 0..self.engines.len() {
-            for (prefill, id) in std::mem::take(&mut self.engines[index].remote.given_up) {
+            for (prefill, id) in std::mem::take(&mut self.engines[index].handoffs.given_up) {
                 self.end_hold(prefill, id, self.now + SimTime(1));
             }
-            let remote = &mut self.engines[index].remote;
-            let mut loading = std::mem::take(&mut remote.loading);
+            let handoffs = &mut self.engines[index].handoffs;
+            let mut loading = std::mem::take(&mut handoffs.loading);
             for sequence in loading.iter_mut().filter(|sequence| sequence.loaded().is_none()) {
                 let loaded = self.load(index as EngineIndex, sequence);
                 let prefill = sequence.record.prefill.as_mut().expect("its prompt was computed elsewhere");
@@ -128,7 +128,7 @@ impl World<'_> {
                 let (engine, id) = (prefill.engine, sequence.id());
                 self.end_hold(engine, id, loaded);
             }
-            self.engines[index].remote.loading = loading;
+            self.engines[index].handoffs.loading = loading;
         }
     }
 
@@ -147,7 +147,7 @@ impl World<'_> {
     }
 
     fn end_hold(&mut self, prefill: EngineIndex, id: RequestId, until: SimTime) {
-        let held = &mut self.engines[prefill as usize].remote.held;
+        let held = &mut self.engines[prefill as usize].handoffs.held;
         let hold = held.iter_mut().find(|hold| hold.sequence.id() == id).expect("held until it is loaded");
         hold.until = Some(until);
     }
@@ -156,7 +156,7 @@ impl World<'_> {
     pub fn hand_off(&mut self) {
         let mut computed: Vec<Sequence> = Vec::new();
         for engine in &mut self.engines {
-            computed.append(&mut engine.remote.computed);
+            computed.append(&mut engine.handoffs.computed);
         }
         for mut sequence in computed {
             self.coverage.note("prompt handed off");

@@ -17,11 +17,11 @@ impl World<'_> {
         for engine in &mut self.engines {
             let not_running = engine.in_transit.drain(..).chain(engine.waiting.drain(..));
             rest.extend(not_running.map(|sequence| (sequence, Where::Waiting)));
-            for mut sequence in std::mem::take(&mut engine.remote.loading) {
+            for mut sequence in std::mem::take(&mut engine.handoffs.loading) {
                 engine.release(&mut sequence, Leaving::ForGood);
                 rest.push((sequence, Where::Waiting));
             }
-            for mut hold in std::mem::take(&mut engine.remote.held) {
+            for mut hold in std::mem::take(&mut engine.handoffs.held) {
                 engine.release(&mut hold.sequence, Leaving::ForGood);
             }
             // The step that is cut off leaves nothing computed, but its blocks are given back like the others.

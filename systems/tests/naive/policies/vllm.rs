@@ -126,7 +126,7 @@ impl Batch<'_> {
 
     /// Gives the next loaded sequence a slot, if there is one and it may run.
     fn admit_loaded(&mut self) -> bool {
-        let Some(at) = self.engine.remote.next_ready(self.now) else {
+        let Some(at) = self.engine.handoffs.next_ready(self.now) else {
             return false;
         };
         if !self.has_seat_and_budget() {
@@ -161,7 +161,7 @@ impl Batch<'_> {
         let reserved = if self.engine.scheduler.reserve_full_prompt { sequence.known() } else { hit + chunk };
         let whole = self.engine.blocks_for(sequence.known()) - hit_blocks.len() as u64;
         if self.engine.blocks_for(reserved) - hit_blocks.len() as u64 > room {
-            self.engine.coverage.note(match self.engine.remote.held.is_empty() {
+            self.engine.coverage.note(match self.engine.handoffs.held.is_empty() {
                 true => "head waits for blocks",
                 false => "head waits for held blocks",
             });
