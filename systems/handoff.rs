@@ -26,15 +26,15 @@ const NEXT_INSTANT: SimTime = SimTime(1);
 
 /// How pools are connected.
 #[derive(Resource)]
-pub struct Pools {
+pub struct HandoffRouting {
     router: Router,
     flows: KvPaths,
     /// By engine.
     kv_bytes_per_token: Vec<f64>,
 }
 
-impl Pools {
-    /// The pools of a scenario, if it has any.
+impl HandoffRouting {
+    /// That of a scenario, if it has pools.
     #[must_use]
     pub fn of(scenario: &Scenario) -> Option<Self> {
         scenario.engines.iter().any(|engine| engine.role != Role::Both).then(|| Self {
@@ -60,7 +60,7 @@ pub fn hand_off(mut desk: Desk) {
 #[derive(SystemParam)]
 pub struct Desk<'w, 's> {
     shared: ResMut<'w, Shared>,
-    pools: ResMut<'w, Pools>,
+    routing: ResMut<'w, HandoffRouting>,
     engines: Query<'w, 's, (ArrivalParts, &'static mut Handoffs)>,
     sequences: Query<'w, 's, &'static mut Sequence>,
     requests: Query<'w, 's, &'static Request>,
@@ -94,8 +94,8 @@ impl Desk<'_, '_> {
         let block_tokens = parts.engine.scheduler.block_tokens;
         let tokens = load_blocks(&sequence, block_tokens) as f64 * f64::from(block_tokens);
         let prefill = sequence.prefill.as_mut().expect("its prompt was computed elsewhere");
-        let flows = &self.pools.flows[&(prefill.engine, decode)];
-        let bytes = tokens * self.pools.kv_bytes_per_token[decode as usize] / flows.len() as f64;
+        let flows = &self.routing.flows[&(prefill.engine, decode)];
+        let bytes = tokens * self.routing.kv_bytes_per_token[decode as usize] / flows.len() as f64;
         let arrivals = flows.iter().map(|path| self.network.send_through(path, links, bytes, now, &mut ports.rows));
         let loaded = arrivals.fold(now + NEXT_INSTANT, SimTime::max);
         prefill.loaded = Some(loaded);
@@ -128,7 +128,7 @@ impl Desk<'_, '_> {
             let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             let Shared { calendar, ports, dispatch, links, .. } = &mut *self.shared;
             let dispatch = dispatch.as_mut().expect("pools are where requests arrive");
-            let decode = self.pools.router.route(&request.spec, &calendar.loads, now);
+            let decode = self.routing.router.route(&request.spec, &calendar.loads, now);
             calendar.loads[prefill as usize] -= 1;
             dispatch.router.left(prefill, now);
             calendar.loads[decode as usize] += 1;

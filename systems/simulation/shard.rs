@@ -22,7 +22,7 @@ use super::spawn::{Blueprint, spawn_engines};
 use crate::arrival::arrive;
 use crate::completion::complete;
 use crate::epoch::cost_steps;
-use crate::handoff::{Pools, hand_off};
+use crate::handoff::{HandoffRouting, hand_off};
 use crate::invariants::InvariantMonitor;
 use crate::ports::RecordSink;
 use crate::scheduling::schedule_batches;
@@ -67,11 +67,11 @@ impl Shard {
     pub fn new(blueprint: &Blueprint, engines: Range<usize>, mut shared: Shared) -> Self {
         let mut world = World::new();
         let mut flags = vec![shared.transfer_flag.clone(), shared.completion_flag.clone()];
-        let pools = Pools::of(&blueprint.scenario);
-        let mut schedule = tick(pools.is_some());
-        if let Some(pools) = pools {
+        let routing = HandoffRouting::of(&blueprint.scenario);
+        let mut schedule = tick(routing.is_some());
+        if let Some(routing) = routing {
             flags.push(shared.handoff_flag.clone());
-            world.insert_resource(pools);
+            world.insert_resource(routing);
         }
         let (engines, gpus) = spawn_engines(&mut world, blueprint, engines);
         shared.calendar.engines = engines;
