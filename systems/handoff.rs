@@ -46,19 +46,19 @@ impl HandoffRouting {
 }
 
 /// Passes on what the engines that are due have for each other.
-pub fn hand_off(mut desk: Desk) {
-    for position in 0..desk.shared.calendar.due.len() {
-        desk.book_loads(position);
+pub fn hand_off(mut params: HandoffParams) {
+    for position in 0..params.shared.calendar.due.len() {
+        params.book_loads(position);
     }
-    for position in 0..desk.shared.calendar.due.len() {
-        desk.hand_off_computed(position);
+    for position in 0..params.shared.calendar.due.len() {
+        params.hand_off_computed(position);
     }
-    desk.shared.ports.hand_over_rows();
+    params.shared.ports.hand_over_rows();
 }
 
 /// What a handoff touches.
 #[derive(SystemParam)]
-pub struct Desk<'w, 's> {
+pub struct HandoffParams<'w, 's> {
     shared: ResMut<'w, Shared>,
     routing: ResMut<'w, HandoffRouting>,
     engines: Query<'w, 's, (ArrivalParts, &'static mut Handoffs)>,
@@ -67,7 +67,7 @@ pub struct Desk<'w, 's> {
     network: Network<'w, 's>,
 }
 
-impl Desk<'_, '_> {
+impl HandoffParams<'_, '_> {
     /// Books the loads that a decode engine has started, and ends the holds of what it will load or has given up.
     fn book_loads(&mut self, position: usize) {
         let (now, decode) = self.shared.calendar.due[position];
