@@ -24,14 +24,14 @@ pub struct Hold {
 pub struct Handoffs {
     /// Prefill: sequences whose prompts were computed by the present boundary, in the order of ids.
     pub computed: Vec<(RequestId, Entity)>,
-    /// Prefill: holds whose ends are known, by (end, id): when the KV cache has been loaded, or been given up.
+    /// Prefill: holds whose ends are known, by (end, id): when the KV cache has been loaded, or been abandoned.
     pub holds: BTreeMap<(SimTime, RequestId), Hold>,
     /// Decode: loads that were started at the present boundary, in order.
     pub started: Vec<Entity>,
     /// Decode: sequences that ended at the present boundary without having been loaded.
-    pub given_up: Vec<Entity>,
+    pub abandoned: Vec<Entity>,
     /// Decode: sequences that hold blocks and have no slot, by (end of the load, id).
     pub loading: BTreeMap<(SimTime, RequestId), Entity>,
     /// Decode: sequences that were given a slot at the present boundary; the next step brings their first tokens.
-    pub joined: Vec<Entity>,
+    pub first_step: Vec<Entity>,
 }

@@ -68,14 +68,14 @@ pub struct HandoffParams<'w, 's> {
 }
 
 impl HandoffParams<'_, '_> {
-    /// Books the loads that a decode engine has started, and ends the holds of what it will load or has given up.
+    /// Books the loads that a decode engine has started, and ends the holds of what it will load or has abandoned.
     fn book_loads(&mut self, position: usize) {
         let (now, decode) = self.shared.calendar.due[position];
         let entity = self.shared.calendar.engines[decode as usize];
         let Ok((_, mut handoffs)) = self.engines.get_mut(entity) else { return };
-        let given_up = std::mem::take(&mut handoffs.given_up);
+        let abandoned = std::mem::take(&mut handoffs.abandoned);
         let started = std::mem::take(&mut handoffs.started);
-        for sequence in given_up {
+        for sequence in abandoned {
             self.end_hold(sequence, now + NEXT_INSTANT);
         }
         for entity in started {

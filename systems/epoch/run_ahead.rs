@@ -54,7 +54,7 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let decodes = u64::from(running.decodes);
     let epoch = &mut *parts.epoch;
     epoch.step_ends.clear();
-    let first_tokens = parts.handoffs.is_some_and(|handoffs| !handoffs.joined.is_empty());
+    let first_tokens = parts.handoffs.is_some_and(|handoffs| !handoffs.first_step.is_empty());
     let standing = parts.batch.standing;
     let most_steps = if parts.batch.chunks.is_empty() && !first_tokens {
         let until_finish = next_finish(running).saturating_sub(parts.clock.steps);

@@ -53,9 +53,9 @@ pub fn may_expire(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entit
 }
 
 /// Notes that a waiting sequence ends without having loaded its KV cache, if a prefill engine holds that.
-pub fn give_up(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity) {
+pub fn abandon(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity) {
     if let Some(handoffs) = parts.handoffs.as_mut().filter(|_| is_to_load(sequence)) {
-        handoffs.given_up.push(entity);
+        handoffs.abandoned.push(entity);
     }
 }
 
@@ -95,7 +95,7 @@ pub fn start_to_load(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequ
 /// Whether it has something for engines of the other role.
 pub fn is_to_be_handed_off(parts: &EngineView<'_>) -> bool {
     let Some(handoffs) = &parts.handoffs else { return false };
-    !(handoffs.computed.is_empty() && handoffs.started.is_empty() && handoffs.given_up.is_empty())
+    !(handoffs.computed.is_empty() && handoffs.started.is_empty() && handoffs.abandoned.is_empty())
 }
 
 /// Gives slots to `most` loaded sequences, or as many as there are: how many. Their next step computes the last token
@@ -111,7 +111,7 @@ pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
         sequence.computed = sequence.prompt_tokens - 1;
         running::enter(parts.running, &mut sequence, entity, scheduler.policy);
         running::start_decoding(parts.running, parts.clock, &mut sequence, entity);
-        handoffs.joined.push(entity);
+        handoffs.first_step.push(entity);
         admitted += 1;
     }
     admitted
@@ -120,7 +120,7 @@ pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
 /// The step that has ended brought the first tokens of those that were admitted before it.
 pub fn emit_first_tokens(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>) {
     let Some(handoffs) = &mut parts.handoffs else { return };
-    for entity in handoffs.joined.drain(..) {
+    for entity in handoffs.first_step.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("an admitted sequence lives");
         let clock = &parts.clock;
         sequence.first_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });

@@ -36,7 +36,7 @@ pub fn remove(
     match sequence.phase {
         Phase::Waiting => {
             queue::drop_waiting(parts.queues, sequence);
-            remote::give_up(parts, sequence, entity);
+            remote::abandon(parts, sequence, entity);
             sequence.phase = Phase::Ended;
             return;
         }

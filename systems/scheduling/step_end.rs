@@ -73,7 +73,7 @@ fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> IntervalSum
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
     let decodes = parts.running.decodes;
     // First tokens end no gap.
-    let emitting = decodes - parts.handoffs.as_ref().map_or(0, |handoffs| handoffs.joined.len() as u32);
+    let emitting = decodes - parts.handoffs.as_ref().map_or(0, |handoffs| handoffs.first_step.len() as u32);
     if emitting > 0 {
         ports.sink.token_gaps(from, ends, u64::from(emitting));
     }

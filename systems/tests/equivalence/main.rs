@@ -37,7 +37,7 @@ const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each many times.
 const CORNERS: [&str; 44] = [
-    "KV cache given up before it was loaded",
+    "KV cache abandoned before it was loaded",
     "KV cache waits for blocks to be loaded into",
     "cached block evicted",
     "cached block taken while computing",

@@ -37,8 +37,8 @@ impl Engine {
             self.coverage.note("timeout while waiting");
             let sequence = self.waiting.remove(at)?;
             if sequence.is_remote() {
-                self.coverage.note("KV cache given up before it was loaded");
-                self.handoffs.given_up.extend(sequence.record.prefill.as_ref().map(|prefill| (prefill.engine, id)));
+                self.coverage.note("KV cache abandoned before it was loaded");
+                self.handoffs.abandoned.extend(sequence.record.prefill.as_ref().map(|prefill| (prefill.engine, id)));
             }
             return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
         }

@@ -31,7 +31,7 @@ pub struct Handoffs {
     /// Decode: loading sequences, and loaded ones without a slot, in the order in which they started.
     pub loading: Vec<Sequence>,
     /// Decode: what it will never load.
-    pub given_up: Vec<(EngineIndex, RequestId)>,
+    pub abandoned: Vec<(EngineIndex, RequestId)>,
 }
 
 impl Handoffs {
@@ -116,7 +116,7 @@ impl World<'_> {
     /// Books the loads that were started now, and ends the holds of KV caches that nobody will load.
     pub fn book_loads(&mut self) {
         for index in 0..self.engines.len() {
-            for (prefill, id) in std::mem::take(&mut self.engines[index].handoffs.given_up) {
+            for (prefill, id) in std::mem::take(&mut self.engines[index].handoffs.abandoned) {
                 self.end_hold(prefill, id, self.now + SimTime(1));
             }
             let handoffs = &mut self.engines[index].handoffs;
