@@ -52,7 +52,7 @@ pub fn schedule_batches(
         policy.advance(apply_steps(&mut parts, &mut sequences, ports, &mut finished));
         remove_finished(&mut parts, &mut sequences, &requests, &mut finished);
         if parts.handoffs.is_some() {
-            remote::pass_boundary(&mut parts, &mut sequences, now);
+            remote::release_handed_off(&mut parts, &mut sequences, now);
         }
         let until = seen_until(&parts, now);
         enqueue_delivered(&mut parts, &sequences, until);

@@ -17,7 +17,7 @@ use crate::running;
 use crate::world::EngineView;
 
 /// Lets the sequences go whose prompts are computed, and releases what need not be held any longer.
-pub fn pass_boundary(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
+pub fn release_handed_off(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
     let Some(handoffs) = &mut parts.handoffs else { return };
     handoffs.computed.sort_unstable();
     for &(_, entity) in &handoffs.computed {
