@@ -2,18 +2,18 @@
 //!
 //! Invariant: nothing here knows a file format, a command line or a policy; behaviour is in `oracle-systems`.
 
+pub mod calendar;
 pub mod collectives;
 pub mod device;
+pub mod disaggregation;
 pub mod efficiency;
 pub mod engine;
 pub mod hardware;
 pub mod kernel_times;
 pub mod kv;
 pub mod model;
-pub mod pools;
 pub mod record;
 pub mod request;
-pub mod resources;
 pub mod scenario;
 pub mod sequence;
 pub mod time;

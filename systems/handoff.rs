@@ -8,7 +8,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
-use oracle_components::pools::{Handoffs, Hold};
+use oracle_components::disaggregation::{Handoffs, Hold};
 use oracle_components::request::Request;
 use oracle_components::scenario::{EngineIndex, KvPaths, Role, Scenario};
 use oracle_components::sequence::{Phase, Sequence};

@@ -9,9 +9,9 @@ mod wake;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
+use oracle_components::calendar::{Calendar, Coupling};
 use oracle_components::record::{Ending, PrefixEvent, Status};
 use oracle_components::request::{Request, RequestSpec, Routed};
-use oracle_components::resources::{Calendar, Coupling};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::transfer::Network;

@@ -4,8 +4,8 @@ use crate::world::calendar::wake_at;
 use bevy_ecs::prelude::Entity;
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
+use oracle_components::calendar::Calendar;
 use oracle_components::engine::{Batch, Engine, Epoch, Queues};
-use oracle_components::resources::Calendar;
 /// What an arrival sees of an engine.
 #[derive(QueryData)]
 #[query_data(mutable)]

@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 
 use bevy_ecs::prelude::Entity;
 use oracle_components::SimTime;
+use oracle_components::calendar::{Calendar, Coupling, FollowUp};
 use oracle_components::record::{Ending, PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
-use oracle_components::resources::{Calendar, Coupling, FollowUp};
 use oracle_components::scenario::EngineIndex;
 use oracle_components::sequence::Sequence;
 

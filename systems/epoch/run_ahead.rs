@@ -5,9 +5,9 @@ use crate::kv;
 use crate::running::{classes_from, next_finish};
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
+use oracle_components::disaggregation::Handoffs;
 use oracle_components::engine::{Batch, Epoch, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
-use oracle_components::pools::Handoffs;
 use std::cmp::Reverse;
 /// What costing sees of an engine.
 #[derive(QueryData)]

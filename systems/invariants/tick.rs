@@ -5,12 +5,12 @@ use crate::kv;
 use crate::world::Shared;
 use bevy_ecs::prelude::{Component, Entity, World};
 use oracle_components::SimTime;
+use oracle_components::calendar::{Calendar, Coupling};
+use oracle_components::disaggregation::Handoffs;
 use oracle_components::engine::{Batch, Engine, EngineLedger, Queues, Running, StepClock, Waiting};
 use oracle_components::hardware::{EngineHardware, Gpu};
 use oracle_components::kv::KvPool;
-use oracle_components::pools::Handoffs;
 use oracle_components::record::EngineTotals;
-use oracle_components::resources::{Calendar, Coupling};
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 /// Engines whose loads are summed up a tick, on average.
 const LOADS_A_TICK: usize = 64;

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oracle_components::SimTime;
+use oracle_components::calendar::Coupling;
 use oracle_components::engine::EpochCuts;
 use oracle_components::hardware::Link;
 use oracle_components::record::{GpuTotals, LinkTotals, Outcome, Stop};
-use oracle_components::resources::Coupling;
 use oracle_components::scenario::{Role, Scenario};
 
 use self::shard::{PHASES, Shard};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
+use oracle_components::disaggregation::Handoffs;
 use oracle_components::engine::{AdmissionLimits, Batch, Engine, EngineLedger, EpochCuts, Standing, StepClock};
 use oracle_components::hardware::{EngineGpu, EngineHardware, Gpu, Link};
-use oracle_components::pools::Handoffs;
 use oracle_components::record::{GpuTotals, LinkTotals};
 use oracle_components::scenario::{EngineIndex, EngineSpec, GpuIndex, LinkIndex, Role, Scenario};
 use oracle_components::work::StepOutput;

@@ -11,10 +11,10 @@ use std::ops::Range;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemState;
 use oracle_components::SimTime;
+use oracle_components::calendar::Coupling;
 use oracle_components::hardware::Link;
 use oracle_components::record::{LinkTotals, RequestRecord};
 use oracle_components::request::{RequestSpec, Routed};
-use oracle_components::resources::Coupling;
 use oracle_components::scenario::Scenario;
 use rayon::prelude::*;
 

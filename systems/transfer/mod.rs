@@ -9,9 +9,9 @@ mod posting;
 mod stream;
 
 use bevy_ecs::prelude::*;
+use oracle_components::calendar::Coupling;
 use oracle_components::engine::{Engine, Running};
 use oracle_components::hardware::{EngineHardware, Gpu};
-use oracle_components::resources::Coupling;
 use oracle_components::work::StepOutput;
 
 use crate::world::Shared;

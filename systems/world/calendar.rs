@@ -9,8 +9,8 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use oracle_components::SimTime;
+use oracle_components::calendar::{Calendar, Coupling};
 use oracle_components::request::RequestSpec;
-use oracle_components::resources::{Calendar, Coupling};
 use oracle_components::scenario::{EngineIndex, Scenario};
 
 /// The beginning of a world with these engines of a scenario: nothing has happened, and `first` is the first to arrive.

@@ -4,10 +4,10 @@ use crate::costing::CostModel;
 use crate::series::EngineSeries;
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
+use oracle_components::disaggregation::Handoffs;
 use oracle_components::engine::{Batch, Engine, EngineLedger, Epoch, Queues, Running, StepClock};
 use oracle_components::hardware::EngineHardware;
 use oracle_components::kv::KvPool;
-use oracle_components::pools::Handoffs;
 use oracle_components::work::StepOutput;
 
 /// All of an engine.

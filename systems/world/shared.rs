@@ -4,9 +4,9 @@
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
+use oracle_components::calendar::Calendar;
 use oracle_components::record::{FinishedRows, RequestRecord};
 use oracle_components::request::Routed;
-use oracle_components::resources::Calendar;
 use oracle_components::work::LinkUsage;
 
 use super::Dispatch;
