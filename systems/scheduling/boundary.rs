@@ -13,7 +13,7 @@ use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::remove::{Removal, remove};
-use super::{queue, remote};
+use super::{handoffs, queue};
 use crate::kv::{self, BlockKeys, Hit, block_keys};
 use crate::running;
 use crate::world::EngineView;
@@ -44,7 +44,7 @@ impl Candidate {
             computed: sequence.computed,
             preemptions: sequence.preemptions,
             key: running::priority_key(sequence),
-            is_to_load: remote::is_to_load(sequence),
+            is_to_load: handoffs::is_to_load(sequence),
             request: sequence.request,
         }
     }
@@ -267,13 +267,13 @@ impl Boundary<'_, '_> {
 
     /// The head of the queue takes blocks and starts to load its KV cache, if there are as many: whether it does.
     pub fn start_load(&mut self, head: &Candidate) -> bool {
-        remote::start_to_load(self.parts, &mut self.sequences, head.who)
+        handoffs::start_to_load(self.parts, &mut self.sequences, head.who)
     }
 
     /// Sequences whose KV caches are loaded get slots, in order of loading, while there are any and the budget lasts.
     pub fn admit_loaded(&mut self) {
         let most = self.budget.min(self.slots_left());
-        let admitted = remote::admit_loaded(self.parts, &mut self.sequences, self.now, most);
+        let admitted = handoffs::admit_loaded(self.parts, &mut self.sequences, self.now, most);
         self.budget -= admitted;
         self.entries_left -= admitted;
     }

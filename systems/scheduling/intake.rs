@@ -1,7 +1,7 @@
 //! What comes in at a boundary, and who has given up by then.
 
 use super::remove::{Removal, remove};
-use super::{queue, remote};
+use super::{handoffs, queue};
 use crate::world::EngineView;
 use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
@@ -49,7 +49,7 @@ pub fn expire(
         if sequence.id != id || sequence.engine != parts.hardware.engine {
             continue;
         }
-        if sequence.phase == Phase::Loading && !remote::may_expire(parts, &sequence, entity, deadline) {
+        if sequence.phase == Phase::Loading && !handoffs::may_expire(parts, &sequence, entity, deadline) {
             continue;
         }
         let deadline = sequence.deadline;

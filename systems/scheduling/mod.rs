@@ -5,11 +5,11 @@
 //! sequences: they are counted by the block position that they are at.
 
 mod boundary;
+mod handoffs;
 mod intake;
 mod intervals;
 mod policies;
 mod queue;
-mod remote;
 mod remove;
 mod step_end;
 
@@ -25,12 +25,12 @@ use crate::transfer::accrue;
 use crate::world::{EngineParts, EngineView, Shared};
 
 pub use boundary::{Boundary, Candidate};
+pub use handoffs::load_blocks;
 pub use intake::seen_until;
 use intake::{enqueue_delivered, expire};
 pub use policies::{BatchPolicy, EnginePolicy, Vllm, exceeds_context, exceeds_pool};
 pub(crate) use policies::{Rules, shipped};
 pub use queue::empty_queues;
-pub use remote::load_blocks;
 pub use remove::{Removal, remove};
 use step_end::remove_finished;
 pub use step_end::{Finished, apply_steps};
@@ -52,7 +52,7 @@ pub fn schedule_batches(
         policy.advance(apply_steps(&mut parts, &mut sequences, ports, &mut finished));
         remove_finished(&mut parts, &mut sequences, &requests, &mut finished);
         if parts.handoffs.is_some() {
-            remote::release_handed_off(&mut parts, &mut sequences, now);
+            handoffs::release_handed_off(&mut parts, &mut sequences, now);
         }
         let until = seen_until(&parts, now);
         enqueue_delivered(&mut parts, &sequences, until);
@@ -64,7 +64,7 @@ pub fn schedule_batches(
             form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
         }
         drop_stale_heads(&mut parts, &sequences);
-        if remote::is_to_be_handed_off(&parts) {
+        if handoffs::is_to_be_handed_off(&parts) {
             handoff_flag.raise();
         }
         let idle = parts.running.count == 0;

@@ -5,7 +5,7 @@ use oracle_components::request::Request;
 use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
-use super::{queue, remote};
+use super::{handoffs, queue};
 use crate::kv::block_keys;
 use crate::running::stop_decoding;
 use crate::world::EngineView;
@@ -36,12 +36,12 @@ pub fn remove(
     match sequence.phase {
         Phase::Waiting => {
             queue::drop_waiting(parts.queues, sequence);
-            remote::abandon(parts, sequence, entity);
+            handoffs::abandon(parts, sequence, entity);
             sequence.phase = Phase::Ended;
             return;
         }
         Phase::Loading => {
-            remote::drop_loaded(parts, sequence);
+            handoffs::drop_loaded(parts, sequence);
             sequence.phase = Phase::Ended;
             return;
         }

@@ -11,8 +11,8 @@ use oracle_components::request::{Request, RequestId};
 use oracle_components::scenario::Role;
 use oracle_components::sequence::Sequence;
 
+use super::handoffs;
 use super::intervals::post_past_intervals;
-use super::remote;
 use super::remove::{Removal, remove};
 use crate::epoch::adapt_steps_ahead;
 use crate::kv;
@@ -42,7 +42,7 @@ pub fn apply_steps(
     send_flows(parts, sequences);
     let (prefilled, emitted) = end_chunks(parts, sequences, ports);
     if parts.handoffs.is_some() {
-        remote::emit_first_tokens(parts, sequences);
+        handoffs::emit_first_tokens(parts, sequences);
     }
     sums.prefill_tokens += prefilled as f64;
     sums.output_tokens += emitted as f64;
