@@ -54,14 +54,15 @@ pub fn schedule_batches(
         if parts.handoffs.is_some() {
             handoffs::release_handed_off(&mut parts, &mut sequences, now);
         }
-        let until = seen_until(&parts, now);
-        enqueue_delivered(&mut parts, &sequences, until);
-        expire(&mut parts, &mut sequences, &requests, now);
-        form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
-        if until < now && parts.running.count == 0 {
-            enqueue_delivered(&mut parts, &sequences, now);
+        let mut until = seen_until(&parts, now);
+        loop {
+            enqueue_delivered(&mut parts, &sequences, until);
             expire(&mut parts, &mut sequences, &requests, now);
             form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
+            if until == now || parts.running.count > 0 {
+                break;
+            }
+            until = now;
         }
         drop_stale_heads(&mut parts, &sequences);
         if handoffs::is_to_be_handed_off(&parts) {
