@@ -113,7 +113,8 @@ pub struct Chunk {
 pub struct Standing {
     /// So many steps at least, if nothing happens. One is always right.
     pub steps: u64,
-    /// A timer of the policy's own; [`SimTime::NEVER`] without.
+    /// A timer of the policy's own, later than now; [`SimTime::NEVER`] without. It wakes an idle engine too, so a policy sets it only
+    /// while somebody waits for it.
     pub until: SimTime,
     /// A delivery is looked at, at the next boundary. False: nobody can be admitted before somebody leaves.
     pub sees_deliveries: bool,

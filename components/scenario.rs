@@ -251,3 +251,14 @@ pub enum Routing {
     /// A session's first turn in turn, its later turns to the same engine.
     SessionAffinity,
 }
+
+impl Routing {
+    /// All of them, with their names in configurations.
+    pub const NAMED: [(&'static str, Self); 5] = [
+        ("round_robin", Self::RoundRobin),
+        ("random", Self::Random),
+        ("weighted_random", Self::WeightedRandom),
+        ("least_loaded", Self::LeastLoaded),
+        ("session_affinity", Self::SessionAffinity),
+    ];
+}

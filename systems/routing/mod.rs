@@ -96,7 +96,7 @@ impl FleetView<'_> {
     }
 }
 
-/// The shipped policies, in one place: the policy of a configuration, over candidates of these weights.
+/// The policy that a configuration names ([`Routing::NAMED`]), over candidates of these weights.
 fn shipped(routing: Routing, weights: &[f64], random: Xoshiro256PlusPlus) -> Box<dyn RoutingPolicy> {
     match routing {
         Routing::RoundRobin => Box::new(RoundRobin::default()),

@@ -96,6 +96,34 @@ macro_rules! names {
             const VALUES: &'static [Self] = &[ $($value),+ ];
         }
 
+        $crate::config::declare::names!(@decode $type);
+    };
+    // Names that the type has already: a list of (name, value).
+    ($type:ty as in $list:expr) => {
+        impl $crate::config::declare::Named for $type {
+            const NAMES: &'static [&'static str] = &{
+                let mut names = [""; $list.len()];
+                let mut position = 0;
+                while position < names.len() {
+                    names[position] = $list[position].0;
+                    position += 1;
+                }
+                names
+            };
+            const VALUES: &'static [Self] = &{
+                let mut values = [$list[0].1; $list.len()];
+                let mut position = 0;
+                while position < values.len() {
+                    values[position] = $list[position].1;
+                    position += 1;
+                }
+                values
+            };
+        }
+
+        $crate::config::declare::names!(@decode $type);
+    };
+    (@decode $type:ty) => {
         impl $crate::config::declare::Decode for $type {
             const SHAPE: &'static $crate::config::declare::Shape =
                 &$crate::config::declare::Shape::Choice(<Self as $crate::config::declare::Named>::NAMES);

@@ -10,13 +10,7 @@ use crate::config::declare::{
 };
 use crate::workload::{Arrivals, TraceFormat};
 
-names!(Routing {
-    "round_robin" => Routing::RoundRobin,
-    "random" => Routing::Random,
-    "weighted_random" => Routing::WeightedRandom,
-    "least_loaded" => Routing::LeastLoaded,
-    "session_affinity" => Routing::SessionAffinity,
-});
+names!(Routing as in Routing::NAMED);
 names!(Arrivals { "mixed" => Arrivals::Mixed, "independent" => Arrivals::Independent });
 names!(TraceFormat {
     "detect" => TraceFormat::Detect,

@@ -117,13 +117,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
 }
 
 fn routing() -> impl Strategy<Value = Routing> {
-    select(vec![
-        Routing::RoundRobin,
-        Routing::Random,
-        Routing::WeightedRandom,
-        Routing::LeastLoaded,
-        Routing::SessionAffinity,
-    ])
+    select(Routing::NAMED.map(|(_, routing)| routing).to_vec())
 }
 
 fn pools() -> impl Strategy<Value = PoolsCase> {
