@@ -79,3 +79,7 @@ pub struct Routed {
     /// Output tokens within the engine's limit.
     pub target_tokens: u32,
 }
+
+/// Every request in flight has one: what only some need goes behind one `Option<Box<_>>`.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<RequestSpec>() == 88);

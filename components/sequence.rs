@@ -80,3 +80,7 @@ pub struct Sequence {
     /// Times it was preempted.
     pub preemptions: u32,
 }
+
+/// Every request in flight has one: what only some need goes behind one `Option<Box<_>>`.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Sequence>() == 168);
