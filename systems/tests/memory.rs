@@ -143,3 +143,30 @@ fn a_shared_cache_has_room_for_more_tokens() {
     assert_eq!(pool(2).block_bytes * 2, pool(1).block_bytes);
     assert_eq!(pool(2).blocks / 2, pool(1).blocks);
 }
+
+/// Only a pool that lacks a byte is too small; a stage without layers has room for any number of blocks.
+#[test]
+fn the_last_byte_counts() {
+    let model = llama31_8b();
+    let whole = PoolRequest { gpu_memory_utilization: 1.0, ..request(80 * GIB) };
+    let needed =
+        kv_pool(&model, &whole).map(|pool| pool.weight_bytes + pool.activation_bytes + pool.block_bytes).unwrap();
+    assert_eq!(kv_pool(&model, &PoolRequest { memory_bytes: needed, ..whole }).unwrap().blocks, 1);
+    let missing = kv_pool(&model, &PoolRequest { memory_bytes: needed - 1, ..whole }).unwrap_err();
+    assert_eq!(missing.missing_bytes, 1);
+
+    let one_layer = ModelArchitecture { layers: 1, ..llama31_8b() };
+    let stages = kv_pool(&one_layer, &PoolRequest { pipeline_parallel: 2, ..whole }).unwrap();
+    assert!(stages.block_bytes > 0 && stages.blocks < u64::MAX, "{stages:?}");
+}
+
+#[test]
+fn what_is_missing_is_said_with_the_share_of_the_gpu_and_in_digits_that_can_be_read() {
+    let small = ModelArchitecture { layers: 1, ..llama31_8b() };
+    let whole = PoolRequest { gpu_memory_utilization: 1.0, ..request(123_456) };
+    let text = kv_pool(&small, &whole).unwrap_err().to_string();
+    assert!(text.contains("(123,456 bytes)") && !text.contains("share"), "{text}");
+    let halved = PoolRequest { gpu_share: 0.5, ..whole };
+    let text = kv_pool(&small, &halved).unwrap_err().to_string();
+    assert!(text.contains(" × share 0.5 of the GPU"), "{text}");
+}

@@ -2,6 +2,7 @@
 
 mod curves;
 mod experts;
+mod golden;
 mod laws;
 mod parallel;
 mod prices;

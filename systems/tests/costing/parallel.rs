@@ -26,7 +26,7 @@ fn shared_experts(tensor: u32, engines: u32, exchange: ExpertExchange, imbalance
 }
 
 /// Two protocols for 2 ranks and for 8; half the latency for small all-reduces.
-fn fabric() -> Fabric {
+pub(super) fn fabric() -> Fabric {
     let table = |latency_us: f64| {
         let entry = |ranks: u32, share: f64| RankProtocols {
             ranks,

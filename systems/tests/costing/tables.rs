@@ -27,7 +27,7 @@ const FLOPS_PER_S: f64 = 312e12;
 const FASTEST_FLOPS_PER_S: f64 = 624e12;
 const ROWS: [u32; 7] = [1, 8, 100, 128, 512, 2000, 4096];
 
-fn by_table(mut scenario: Scenario, curves: &Arc<EfficiencyCurves>, times: KernelTimes) -> Scenario {
+pub(super) fn by_table(mut scenario: Scenario, curves: &Arc<EfficiencyCurves>, times: KernelTimes) -> Scenario {
     let efficiency = Efficiency::Table(Arc::clone(curves), Arc::new(times));
     for gpu in &mut scenario.gpus {
         gpu.efficiency = efficiency.clone();
@@ -125,7 +125,7 @@ fn side() -> impl Strategy<Value = u32> {
 }
 
 /// Any times of a model's kernels, impossible ones among them.
-fn any_times(model: &ModelArchitecture, scale: &[f64]) -> KernelTimes {
+pub(super) fn any_times(model: &ModelArchitecture, scale: &[f64]) -> KernelTimes {
     let seconds = |rows: u32, at: usize| scale[at % scale.len()] * 1e-6 * f64::from(rows);
     let by_rows = products(model)
         .iter()
