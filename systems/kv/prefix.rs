@@ -23,7 +23,7 @@ pub struct Hit {
     pub segment_blocks: u32,
     /// Blocks of the tail behind them.
     pub tail_blocks: u32,
-    /// Those among both that no sequence holds.
+    /// Those among [`Self::blocks`] that no sequence holds: to take the hit takes so many from the free ones.
     pub free_blocks: u32,
 }
 

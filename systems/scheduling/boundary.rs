@@ -183,8 +183,9 @@ impl<'a> Boundary<'a, '_> {
         running::victim(self.parts.running, policy)
     }
 
-    /// The running sequences in order of admission (by priority under that policy), the decodes among them up to date. Takes a
-    /// look at each, so a policy that needs it at every boundary is slow.
+    /// The running sequences in order of admission (by priority under that policy), with their tokens as of the last step: after
+    /// [`Self::decode_all`] or [`Self::chunk`] the blocks of this step are taken, its tokens not counted. Takes a look at each, so a
+    /// policy that needs it at every boundary is slow.
     pub fn all_running(&self) -> impl Iterator<Item = Candidate> {
         let running = &self.parts.running;
         let by_admission = running.admitted.iter().flatten();

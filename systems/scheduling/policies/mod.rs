@@ -40,7 +40,9 @@ pub trait BatchPolicy: Send + Sync + 'static {
         exceeds_context(request, limits).or_else(|| exceeds_pool(request, target_tokens, limits))
     }
 
-    /// The batch from this boundary on, by the verbs of `boundary`; and for how long it stands.
+    /// The batch from this boundary on, by the verbs of `boundary`; and for how long it stands. Every decode is in it:
+    /// [`Boundary::decode_all`] is called once. On an engine of a decode pool, queued heads that are to load
+    /// ([`Boundary::start_load`]) and those that have ([`Boundary::admit_loaded`]) wait until they are asked in.
     fn form(&self, memory: &mut Self::Memory, boundary: &mut Boundary<'_, '_>) -> Standing;
 
     /// So many steps of the last batch have run. In closed form: steps are many.

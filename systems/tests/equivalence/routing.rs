@@ -119,11 +119,11 @@ fn draws_are_streams_of_their_own() {
     let [arrivals, handoffs] = of_seed(0);
     assert_eq!([arrivals.clone(), handoffs.clone()], of_seed(0));
     for bit in 0..64 {
-        let [other_arrivals, other_handovers] = of_seed(1 << bit);
+        let [other_arrivals, other_handoffs] = of_seed(1 << bit);
         assert_ne!(arrivals, other_arrivals, "bit {bit}");
-        assert_ne!(handoffs, other_handovers, "bit {bit}");
+        assert_ne!(handoffs, other_handoffs, "bit {bit}");
         let places = |engines: &[EngineIndex]| engines.iter().map(|engine| engine % 2).collect::<Vec<_>>();
-        assert_ne!(places(&other_arrivals), places(&other_handovers), "seed 2^{bit}");
+        assert_ne!(places(&other_arrivals), places(&other_handoffs), "seed 2^{bit}");
     }
     let mut quiet = Router::of_arrivals(&scenario(&engines, Routing::Random, 0));
     let among_others: Vec<EngineIndex> = (0..64).map(|at| decide(&mut quiet, at, &[at as u32, 7, 0, 1])).collect();

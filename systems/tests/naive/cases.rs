@@ -12,6 +12,7 @@ use oracle_components::scenario::{
     Scenario, SchedulerSpec,
 };
 use oracle_systems::ports::{Promises, RequestSource};
+use oracle_systems::routing::Router;
 
 use super::scenes::{Ranks, add_engine, empty_scenario, link, made_up_curves, tiny_experts};
 
@@ -332,7 +333,7 @@ impl Case {
     pub fn is_windowed(&self) -> bool {
         self.engines.len() > 1
             && self.pools().is_none()
-            && self.routing != Routing::LeastLoaded
+            && Router::of_arrivals(&self.scenario()).wants().lookahead() == SimTime::NEVER
             && self.promises() == Promises { no_follow_ups: true, streams_only: true }
     }
 }

@@ -1,7 +1,8 @@
 //! The stutter test: a batch policy's promises, held against nothing but itself. Random scenarios run as they run, with epochs of
 //! one step, and cut at random boundaries; every record in its order, every gap between tokens and every total must agree.
 //!
-//! A policy of one's own is tested by calling [`agree_however_cut`] with it. `wrong` shows for each promise what breaks it.
+//! A policy of one's own is tested by calling [`agree_on_many`] with it, as `vllm_agrees_on_small_cases` and
+//! `vllm_agrees_on_long_cases` do, with `PROPTEST_CASES=20000`. `wrong` shows for each promise what breaks it.
 //! `PROPTEST_CASES` and `PROPTEST_RNG_SEED` widen the search, and `PROPTEST_MAX_SHRINK_ITERS=0` has it fail at once.
 
 #[path = "../equivalence/alike.rs"]
