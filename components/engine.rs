@@ -39,10 +39,16 @@ pub struct StepClock {
     pub lane_free: SimTime,
     /// When the client has received the flow of the last step that sent one.
     pub flow_received: SimTime,
+    /// The batch of this boundary was formed when the step that has ended began, as asynchronous scheduling does.
+    pub scheduled_ahead: bool,
 }
 
-/// Key of a waiting sequence under the priority policy.
+/// Key of a waiting sequence under the priority policy: the smallest is admitted first.
 pub type PriorityKey = (i32, SimTime, RequestId);
+
+/// Key of a running sequence under the priority policy, (priority, arrival, admission): the largest is preempted first, and among
+/// equals in (priority, arrival) the first admitted.
+pub type VictimKey = (i32, SimTime, Reverse<u64>);
 
 /// The waiting queue. Under fcfs it may hold sequences that have timed out; they are skipped.
 #[derive(Clone, Debug)]
@@ -84,14 +90,16 @@ pub struct Running {
     pub residues: Vec<u32>,
     /// (step count at which it has generated its target, id, sequence) of the decoding ones; stale entries are skipped.
     pub last_token_queue: BinaryHeap<Reverse<(u64, RequestId, Entity)>>,
-    /// Running prefills, in order of admission.
-    pub prefills: Vec<Entity>,
+    /// Running prefills and paused decodes: (admission number, sequence), ascending.
+    pub prefills: Vec<(u64, Entity)>,
+    /// Those that have ended at this boundary, and keep slot and blocks until the batch is formed.
+    pub leaving: Vec<Entity>,
     /// Running sequences by admission number, from `first_admission`; gaps where they left.
     pub admitted: VecDeque<Option<Entity>>,
     /// Admission number of the front of `admitted`.
     pub first_admission: u64,
-    /// Running sequences by key, kept under the priority policy only.
-    pub by_priority: BTreeMap<PriorityKey, Entity>,
+    /// Running sequences by whom to preempt, kept under the priority policy only.
+    pub by_priority: BTreeMap<VictimKey, Entity>,
 }
 
 /// A chunk of a prompt in a step.
@@ -105,6 +113,8 @@ pub struct Chunk {
     pub context: u32,
     /// It computes the last known token, so the step emits one.
     pub completes: bool,
+    /// It is the one token of a paused decode, and priced as such.
+    pub is_decode: bool,
 }
 
 /// For how long a batch stands: what has to happen before it may change, beside what always ends an epoch (a last token, a
@@ -123,10 +133,21 @@ pub struct Standing {
 /// The batch of the step that is about to run.
 #[derive(Component, Clone, Debug)]
 pub struct Batch {
-    /// Chunks of prompts, in order.
+    /// Chunks of prompts and paused decodes, in order.
     pub chunks: Vec<Chunk>,
+    /// Those of sequences that have ended since: computed, for nobody.
+    pub orphans: Vec<Chunk>,
     /// For how long it stands.
     pub standing: Standing,
+}
+
+impl Batch {
+    /// KV tokens that decodes attend to in the step, of those that are not counted with the others.
+    #[must_use]
+    pub fn decode_context_apart(&self) -> u64 {
+        let apart = self.chunks.iter().chain(&self.orphans).filter(|chunk| chunk.is_decode);
+        apart.map(|chunk| u64::from(chunk.context) + 1).sum()
+    }
 }
 
 /// Where epochs are cut though they need not be, which changes nothing that shows.

@@ -204,6 +204,14 @@ pub struct SchedulerSpec {
     pub reserve_full_prompt: bool,
     /// Most prompt tokens of one sequence a step, if limited.
     pub long_prefill_token_threshold: Option<u32>,
+    /// The threshold is no less than so many tokens over the number of running and waiting requests.
+    pub threshold_share_tokens: Option<u32>,
+    /// Blocks that stay free when a request is admitted beside others.
+    pub watermark_blocks: u32,
+    /// Prompts are computed in every so manieth step at most while others decode; 1: in any.
+    pub prefill_schedule_interval: u32,
+    /// What differs between versions of the engine.
+    pub rules: SchedulerRules,
     /// Order of the waiting queue, and who is preempted.
     pub policy: QueuePolicy,
     /// Longest context, prompt and output together.
@@ -215,6 +223,23 @@ pub struct SchedulerSpec {
     /// The next step is scheduled when this one starts, not when it ends: the host works while the GPU does, and a new
     /// request waits a step longer.
     pub async_scheduling: bool,
+}
+
+/// Rules of vLLM's scheduler that came with a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedulerRules {
+    /// A request that is alone is not held to `long_prefill_token_threshold`.
+    pub lone_request_is_unlimited: bool,
+    /// Blocks that nobody can find, a partly filled one for example, are the next to be allocated, not the last.
+    pub unnamed_blocks_first: bool,
+    /// Under the priority policy a sequence that has preempted itself is passed over; without this rule the step ends with it.
+    pub self_preempted_is_passed_over: bool,
+}
+
+impl SchedulerRules {
+    /// Those of the newest version that is known, vLLM 0.33.
+    pub const NEWEST: Self =
+        Self { lone_request_is_unlimited: true, unnamed_blocks_first: true, self_preempted_is_passed_over: true };
 }
 
 /// Order of the waiting queue.

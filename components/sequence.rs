@@ -17,8 +17,12 @@ pub enum Phase {
     Loading,
     /// Running, with known tokens not yet in the KV cache.
     Prefill,
-    /// Running, one token a step.
+    /// Running, one token a step, counted with the other decodes.
     Decode,
+    /// Running, its next token alone to be computed, but apart from the other decodes: a step left it out, or its end is known.
+    Paused,
+    /// Has its last token, and keeps its slot and blocks until the next batch is formed.
+    Leaving,
     /// Its request has ended: the entity is free, or will be once completion has written the record.
     Ended,
 }

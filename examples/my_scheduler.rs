@@ -51,7 +51,7 @@ impl BatchPolicy for ByRequest {
             }
         }
         boundary.limit_entries(next.to_enter);
-        let standing = Vllm.form(&mut (), boundary);
+        let standing = Vllm.form(&mut Default::default(), boundary);
         // Prompts that a step's budget of tokens had no room for enter with the next; who finds no KV blocks waits for the next batch.
         let goes_on = boundary.budget() == 0 && !boundary.has_preempted();
         next.to_enter = if goes_on { next.to_enter - (waiting - boundary.queued()) } else { 0 };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::engine::{PriorityKey, Running, StepClock};
+use oracle_components::engine::{PriorityKey, Running, StepClock, VictimKey};
 use oracle_components::request::RequestId;
 use oracle_components::scenario::QueuePolicy;
 use oracle_components::sequence::{Phase, Sequence};
@@ -24,46 +24,44 @@ pub fn nothing_running(block_tokens: u32) -> Running {
         residues: vec![0; block_tokens as usize],
         last_token_queue: BinaryHeap::new(),
         prefills: Vec::new(),
+        leaving: Vec::new(),
         admitted: VecDeque::new(),
         first_admission: 0,
         by_priority: BTreeMap::new(),
     }
 }
 
-/// A sequence's place under the priority policy.
+/// A sequence's place in the queue under the priority policy.
 pub fn priority_key(sequence: &Sequence) -> PriorityKey {
     (sequence.priority, sequence.arrival, sequence.id)
+}
+
+/// A sequence's place among those that may be preempted under the priority policy.
+fn victim_key(sequence: &Sequence) -> VictimKey {
+    (sequence.priority, sequence.arrival, Reverse(sequence.admission))
 }
 
 /// A sequence starts to run.
 pub fn enter(running: &mut Running, sequence: &mut Sequence, entity: Entity, policy: QueuePolicy) {
     running.count += 1;
-    match policy {
-        QueuePolicy::Fcfs => {
-            sequence.admission = running.first_admission + running.admitted.len() as u64;
-            running.admitted.push_back(Some(entity));
-        }
-        QueuePolicy::Priority => {
-            running.by_priority.insert(priority_key(sequence), entity);
-        }
+    sequence.admission = running.first_admission + running.admitted.len() as u64;
+    running.admitted.push_back(Some(entity));
+    if policy == QueuePolicy::Priority {
+        running.by_priority.insert(victim_key(sequence), entity);
     }
 }
 
 /// A running sequence's place in the order of admission is free.
 pub fn forget(running: &mut Running, sequence: &Sequence, policy: QueuePolicy) {
     running.count -= 1;
-    match policy {
-        QueuePolicy::Fcfs => {
-            let position = (sequence.admission - running.first_admission) as usize;
-            running.admitted[position] = None;
-            while running.admitted.front().is_some_and(Option::is_none) {
-                running.admitted.pop_front();
-                running.first_admission += 1;
-            }
-        }
-        QueuePolicy::Priority => {
-            running.by_priority.remove(&priority_key(sequence));
-        }
+    let position = (sequence.admission - running.first_admission) as usize;
+    running.admitted[position] = None;
+    while running.admitted.front().is_some_and(Option::is_none) {
+        running.admitted.pop_front();
+        running.first_admission += 1;
+    }
+    if policy == QueuePolicy::Priority {
+        running.by_priority.remove(&victim_key(sequence));
     }
 }
 
@@ -114,6 +112,25 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime
         sequence.last_emission = Some(boundary);
         sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { boundary });
     }
+}
+
+/// A decode goes on apart from the others, as of the last boundary.
+pub fn pause(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
+    stop_decoding(running, clock, clock.boundary, sequence);
+    sequence.phase = Phase::Paused;
+    list_prefill(running, sequence, entity);
+}
+
+/// A running sequence computes known tokens, or goes on apart from the decodes.
+pub fn list_prefill(running: &mut Running, sequence: &Sequence, entity: Entity) {
+    let at = running.prefills.partition_point(|&(admission, _)| admission < sequence.admission);
+    running.prefills.insert(at, (sequence.admission, entity));
+}
+
+/// It does so no longer.
+pub fn unlist_prefill(running: &mut Running, sequence: &Sequence) {
+    let at = running.prefills.binary_search_by_key(&sequence.admission, |&(admission, _)| admission);
+    running.prefills.remove(at.expect("a running prefill is listed"));
 }
 
 /// Whether a sequence still decodes, and has its target at the step count for which it was listed.

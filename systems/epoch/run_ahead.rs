@@ -30,24 +30,29 @@ fn shape(parts: &CostingPartsItem<'_, '_>) -> StepShape {
         sampled_rows: parts.running.decodes,
         ..StepShape::default()
     };
-    for chunk in &parts.batch.chunks {
+    for chunk in parts.batch.chunks.iter().chain(&parts.batch.orphans) {
+        shape.sampled_rows += u32::from(chunk.completes);
+        if chunk.is_decode {
+            shape.decode_sequences += 1;
+            continue;
+        }
         let (tokens, context) = (u64::from(chunk.tokens), u64::from(chunk.context));
         shape.prefill_tokens += chunk.tokens;
         shape.prefill_sequences += 1;
         shape.prefill_pairs += tokens * context + tokens * (tokens + 1) / 2;
         shape.prefill_context_tokens += context + tokens;
         shape.prefill_longest_context = shape.prefill_longest_context.max(chunk.context + chunk.tokens);
-        shape.sampled_rows += u32::from(chunk.completes);
     }
     shape
 }
 
 /// Prices the batch and computes the ends of its steps.
 pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
-    parts.cost.batch = if parts.batch.chunks.is_empty() {
-        PricedBatch::DecodeOnly(parts.running.decodes)
-    } else {
+    let has_chunks = !(parts.batch.chunks.is_empty() && parts.batch.orphans.is_empty());
+    parts.cost.batch = if has_chunks {
         PricedBatch::Mixed(parts.cost.prices.step.prepare(&shape(parts)))
+    } else {
+        PricedBatch::DecodeOnly(parts.running.decodes)
     };
     let price = parts.cost.price();
     let running = parts.running;
@@ -56,7 +61,7 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     epoch.step_ends.clear();
     let first_tokens = parts.handoffs.is_some_and(|handoffs| !handoffs.first_step.is_empty());
     let standing = parts.batch.standing;
-    let most_steps = if parts.batch.chunks.is_empty() && !first_tokens {
+    let most_steps = if !has_chunks && !first_tokens {
         let until_finish = next_finish(running).saturating_sub(parts.clock.steps);
         until_finish.min(epoch.steps_ahead as u64).min(standing.steps)
     } else {
@@ -68,9 +73,10 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let deliveries = front.map_or(SimTime::NEVER, |&(delivered, _)| delivered);
     let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
     let next_load = parts.handoffs.map_or(SimTime::NEVER, |handoffs| next_event(handoffs, parts.clock.boundary));
-    let look_up_at = deliveries.min(next_delivery).min(next_deadline(parts.queues)).min(next_load).min(standing.until);
+    let look_up_at = deliveries.min(next_delivery).min(next_load).min(standing.until);
+    let next_deadline = next_deadline(parts.queues);
     let mut free = kv::free_blocks(parts.pool);
-    let mut context = running.decode_context + decodes;
+    let mut context = running.decode_context + decodes + parts.batch.decode_context_apart();
     let mut end = parts.clock.boundary;
     let mut classes = classes_from(running, parts.clock.steps + 1);
     for step in 0..most_steps {
@@ -81,10 +87,15 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
             }
             free -= need;
         }
-        end += price.duration(context);
+        let step_end = end + price.duration(context);
+        // The step in which somebody gives up is an epoch of its own: its token does not come.
+        if step > 0 && step_end >= next_deadline {
+            break;
+        }
+        end = step_end;
         epoch.step_ends.push(end);
         context += decodes;
-        if end >= look_up_at {
+        if end >= look_up_at.min(next_deadline) {
             break;
         }
     }

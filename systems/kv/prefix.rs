@@ -214,13 +214,28 @@ fn release_depth(segment: &mut Segment, depth: u32) {
     }
 }
 
-/// Takes back the blocks of a sequence with `computed` tokens in the cache, last block first. They stay findable.
-pub fn release(pool: &mut KvPool, keys: &BlockKeys<'_>, computed: u32) {
+/// Tokens that a sequence which lets go of its blocks has blocks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// All of them.
+    pub tokens: u32,
+    /// Those in blocks that have names once they are full.
+    pub named: u32,
+    /// Blocks without a name are the next to be allocated, not the last.
+    pub unnamed_first: bool,
+}
+
+/// Takes back the blocks of a sequence, last block first. Those with names stay findable.
+pub fn release(pool: &mut KvPool, keys: &BlockKeys<'_>, held: Held) {
     let block = keys.block_tokens;
-    let (held, full) = (computed.div_ceil(block), computed / block);
-    pool.freed += u64::from(held);
+    let (blocks, full) = (held.tokens.div_ceil(block), held.named / block);
+    pool.freed += u64::from(blocks);
     let tail_start = keys.tail_start();
-    let tail_blocks = held - full.min(tail_start);
+    let mut tail_blocks = blocks - full.min(tail_start);
+    if held.unnamed_first {
+        pool.empty += u64::from(blocks - full);
+        tail_blocks -= blocks - full;
+    }
     if tail_blocks > 0 {
         release_tail(pool, keys.tail_key, tail_blocks, full.saturating_sub(tail_start));
     }

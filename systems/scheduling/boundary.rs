@@ -13,7 +13,7 @@ use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::remove::{Removal, remove};
-use super::{handoffs, queue};
+use super::{handoffs, queue, seen_until};
 use crate::kv::{self, BlockKeys, Hit, block_keys};
 use crate::running;
 use crate::world::EngineView;
@@ -31,18 +31,27 @@ pub struct Candidate {
     pub preemptions: u32,
     /// Its place under the priority policy: (priority, arrival, number).
     pub key: PriorityKey,
+    /// It has all of its tokens but the next in the KV cache, after one that it generated since it was admitted.
+    pub is_decode: bool,
     /// A prefill engine has computed its prompt, whose KV cache has to be loaded.
     pub is_to_load: bool,
     request: Entity,
 }
 
 impl Candidate {
-    fn of(who: Entity, sequence: &Sequence) -> Self {
+    /// A sequence, at an engine that has ended so many steps.
+    fn of(who: Entity, sequence: &Sequence, steps: u64) -> Self {
+        let decoded = if sequence.phase == Phase::Decode { (steps - sequence.entered_step) as u32 } else { 0 };
+        let computed = sequence.computed + decoded;
+        let is_decode = matches!(sequence.phase, Phase::Decode | Phase::Paused);
+        // Of a client that has given up, the scheduler does not know it: a token is on its way.
+        let known = (sequence.prompt_tokens + sequence.generated + decoded).max(computed + u32::from(is_decode));
         Self {
             who,
-            known: sequence.prompt_tokens + sequence.generated,
-            computed: sequence.computed,
+            known,
+            computed,
             preemptions: sequence.preemptions,
+            is_decode,
             key: running::priority_key(sequence),
             is_to_load: handoffs::is_to_load(sequence),
             request: sequence.request,
@@ -68,6 +77,12 @@ pub struct Boundary<'a, 'w> {
     entries_left: u32,
     preempted: bool,
     decodes_taken: bool,
+    /// Admission number of the next running sequence to look at.
+    next: u64,
+    /// The one that was looked at last, until it is in the batch.
+    looked_at: Option<Entity>,
+    /// Decodes that are in the batch one by one.
+    decodes_apart: u32,
 }
 
 impl<'a, 'w> Boundary<'a, 'w> {
@@ -79,8 +94,22 @@ impl<'a, 'w> Boundary<'a, 'w> {
         now: SimTime,
     ) -> Self {
         parts.batch.chunks.clear();
+        parts.batch.orphans.clear();
         let budget = parts.engine.scheduler.max_num_batched_tokens;
-        Self { parts, sequences, requests, now, budget, entries_left: u32::MAX, preempted: false, decodes_taken: false }
+        let next = parts.running.first_admission;
+        Self {
+            parts,
+            sequences,
+            requests,
+            now,
+            budget,
+            entries_left: u32::MAX,
+            preempted: false,
+            decodes_taken: false,
+            next,
+            looked_at: None,
+            decodes_apart: 0,
+        }
     }
 
     /// Whether the batch is empty although something was preempted: with the blocks that are back, it can be formed again.
@@ -117,7 +146,13 @@ impl<'a> Boundary<'a, '_> {
         (self.parts.engine.scheduler.max_num_seqs - self.parts.running.count).min(self.entries_left)
     }
 
-    /// Sequences that run.
+    /// Running sequences that decode all at once, a token each ([`Self::decode_all`]).
+    #[must_use]
+    pub fn decodes(&self) -> u32 {
+        self.parts.running.decodes
+    }
+
+    /// Sequences that run, those included that have ended and whose slots are not free yet.
     #[must_use]
     pub fn running(&self) -> u32 {
         self.parts.running.count
@@ -153,16 +188,52 @@ impl<'a> Boundary<'a, '_> {
         self.parts.waiting_or_loading()
     }
 
-    /// Running prefills that are not in the batch yet, in order of admission.
+    /// Running prefills that are not in the batch yet, and decodes that a step has left out, in order of admission.
     pub fn prefills(&self) -> impl Iterator<Item = Candidate> {
-        let running = &self.parts.running.prefills[self.parts.batch.chunks.len()..];
-        running.iter().map(|&who| Candidate::of(who, self.sequences.get(who).expect("a running sequence lives")))
+        let prefills = &self.parts.running.prefills;
+        let next = prefills.partition_point(|&(admission, _)| admission < self.next);
+        prefills[next..].iter().map(|&(_, who)| self.candidate(who))
     }
 
     /// The first of [`Self::prefills`], whose turn it is.
     #[must_use]
     pub fn next_prefill(&self) -> Option<Candidate> {
         self.prefills().next()
+    }
+
+    /// Whether the batch has a chunk of a prompt.
+    #[must_use]
+    pub fn has_prompt_chunks(&self) -> bool {
+        self.parts.batch.chunks.iter().any(|chunk| !chunk.is_decode)
+    }
+
+    /// Whether a running sequence is not in the batch.
+    #[must_use]
+    pub fn leaves_some_out(&self) -> bool {
+        self.parts.running.prefills.len() > self.parts.batch.chunks.len()
+    }
+
+    /// How many running sequences have known tokens to compute, beside the one that each decode generates.
+    #[must_use]
+    pub fn computing(&self) -> u32 {
+        self.prefills().filter(|prefill| !prefill.is_decode).count() as u32
+    }
+
+    /// Whether a sequence that decodes was admitted after one that does not.
+    #[must_use]
+    pub fn decodes_behind_prefills(&self) -> bool {
+        let running = &self.parts.running;
+        let Some(&(first, _)) = running.prefills.first() else { return false };
+        let behind = running.admitted.range((first - running.first_admission) as usize..).flatten();
+        behind.copied().any(|who| self.sequence(who).phase == Phase::Decode)
+    }
+
+    fn candidate(&self, who: Entity) -> Candidate {
+        Candidate::of(who, self.sequence(who), self.parts.clock.steps)
+    }
+
+    fn sequence(&self, who: Entity) -> &Sequence {
+        self.sequences.get(who).expect("a sequence of an engine lives")
     }
 
     /// Blocks that a running prefill needs for a chunk of `tokens`, beside those that it holds.
@@ -174,7 +245,7 @@ impl<'a> Boundary<'a, '_> {
     /// The head of the waiting queue.
     pub fn head(&mut self) -> Option<Candidate> {
         let who = queue::head(self.parts.queues, &self.sequences)?;
-        Some(Candidate::of(who, self.sequences.get(who).expect("the head of the queue lives")))
+        Some(self.candidate(who))
     }
 
     /// The running sequence that the queue's policy preempts first: the last admitted, or that of the highest priority number.
@@ -183,21 +254,11 @@ impl<'a> Boundary<'a, '_> {
         running::victim(self.parts.running, policy)
     }
 
-    /// The running sequences in order of admission (by priority under that policy), with their tokens as of the last step: after
-    /// [`Self::decode_all`] or [`Self::chunk`] the blocks of this step are taken, its tokens not counted. Takes a look at each, so a
-    /// policy that needs it at every boundary is slow.
+    /// The running sequences in order of admission, with their tokens as of the last step: after [`Self::decode_all`] or
+    /// [`Self::chunk`] the blocks of this step are taken, its tokens not counted. Takes a look at each, so a policy that needs it
+    /// at every boundary is slow.
     pub fn all_running(&self) -> impl Iterator<Item = Candidate> {
-        let running = &self.parts.running;
-        let by_admission = running.admitted.iter().flatten();
-        by_admission.chain(running.by_priority.values()).map(|&who| {
-            let sequence = self.sequences.get(who).expect("a running sequence lives");
-            let decoded = match sequence.phase {
-                Phase::Decode => (self.parts.clock.steps - sequence.entered_step) as u32,
-                _ => 0,
-            };
-            let seen = Candidate::of(who, sequence);
-            Candidate { known: seen.known + decoded, computed: seen.computed + decoded, ..seen }
-        })
+        self.parts.running.admitted.iter().flatten().map(|&who| self.candidate(who))
     }
 
     /// The cached prefix that counts for the head of the queue.
@@ -228,29 +289,82 @@ impl Boundary<'_, '_> {
         let blocks = self.decode_blocks();
         assert!(blocks <= self.free_blocks(), "decodes take a token only if their blocks are free");
         kv::allocate(self.parts.pool, blocks);
+        assert!(self.parts.running.decodes <= self.budget, "decodes take a token only within the budget");
         self.budget -= self.parts.running.decodes;
         self.decodes_taken = true;
     }
 
     /// The first of [`Self::prefills`] takes `tokens`, with their blocks.
     pub fn chunk(&mut self, prefill: &Candidate, tokens: u32) {
-        let next = self.parts.running.prefills.get(self.parts.batch.chunks.len());
-        assert!(next == Some(&prefill.who), "running prefills take their chunks in order of admission");
-        assert!(0 < tokens && tokens <= self.budget.min(prefill.left()), "a chunk is within the budget and the prompt");
-        assert!(self.chunk_blocks(prefill, tokens) <= self.free_blocks(), "a chunk has its blocks");
-        self.take_chunk(prefill, prefill.computed, tokens);
+        assert!(
+            self.next_prefill().is_some_and(|next| next.who == prefill.who),
+            "running prefills take their chunks in order of admission"
+        );
+        self.next = self.sequence(prefill.who).admission + 1;
+        self.take_chunk(prefill, tokens);
+    }
+
+    /// The first of [`Self::prefills`] is not in this step.
+    pub fn pass_over(&mut self, prefill: &Candidate) {
+        self.next = self.sequence(prefill.who).admission + 1;
+    }
+
+    /// The next running sequence in order of admission, to be taken by [`Self::take`], or preempted, or passed over if it does not
+    /// decode. With it a policy goes through all that run, one by one, in place of [`Self::decode_all`] and [`Self::chunk`];
+    /// [`Self::leave_out_rest`] is the end of it.
+    pub fn next_running(&mut self) -> Option<Candidate> {
+        loop {
+            let running = &self.parts.running;
+            let place = running.admitted.get((self.next.max(running.first_admission) - running.first_admission) as usize)?;
+            self.next = self.next.max(running.first_admission) + 1;
+            let Some(who) = *place else { continue };
+            if self.sequence(who).phase != Phase::Leaving {
+                self.looked_at = Some(who);
+                return Some(self.candidate(who));
+            }
+        }
+    }
+
+    /// The sequence that [`Self::next_running`] gave takes `tokens`, with their blocks.
+    pub fn take(&mut self, candidate: &Candidate, tokens: u32) {
+        assert!(self.looked_at == Some(candidate.who), "running sequences are taken in order of admission");
+        self.looked_at = None;
+        if self.sequence(candidate.who).phase != Phase::Decode {
+            self.take_chunk(candidate, tokens);
+            return;
+        }
+        assert!(tokens == 1 && self.budget > 0, "a decode takes a token, within the budget");
+        let blocks = self.chunk_blocks(candidate, 1);
+        assert!(blocks <= self.free_blocks(), "a decode takes a token only if its block is free");
+        kv::allocate(self.parts.pool, blocks);
+        self.budget -= 1;
+        self.decodes_apart += 1;
+    }
+
+    /// The decodes that [`Self::next_running`] has not come to, and the last that it has given, are not in this step.
+    pub fn leave_out_rest(&mut self) {
+        let running = &self.parts.running;
+        let next = (self.next.max(running.first_admission) - running.first_admission) as usize;
+        let rest = running.admitted.range(next.min(running.admitted.len())..).flatten().copied();
+        let rest: Vec<Entity> = self.looked_at.into_iter().chain(rest).collect();
+        for who in rest {
+            let mut sequence = self.sequences.get_mut(who).expect("a running sequence lives");
+            if sequence.phase == Phase::Decode {
+                running::pause(self.parts.running, self.parts.clock, &mut sequence, who);
+            }
+        }
+        self.looked_at = None;
+        assert!(self.decodes_apart == self.parts.running.decodes, "a decode that was looked at is in the batch");
+        self.decodes_taken = true;
     }
 
     /// The head of the queue gets a slot and the blocks of its cached prefix, and takes `tokens` behind that.
     pub fn admit(&mut self, head: &Candidate, hit: Hit, tokens: u32) {
         let scheduler = *self.limits();
         assert!(self.slots_left() > 0, "who is admitted gets a slot");
-        assert!(
-            self.parts.batch.chunks.len() == self.parts.running.prefills.len(),
-            "running prefills take their chunks before anybody is admitted"
-        );
         let cached = hit.blocks() * scheduler.block_tokens;
-        assert!(0 < tokens && tokens <= self.budget && cached + tokens <= head.known, "a chunk is within the budget");
+        debug_assert!(queue::head(self.parts.queues, &self.sequences) == Some(head.who), "the head of the queue is admitted");
+        debug_assert!(hit.blocks() == 0 || self.look_up(head) == hit, "the hit is what the cache has now");
         let blocks = kv::further_blocks(cached, tokens, scheduler.block_tokens) + hit.free_blocks;
         assert!(u64::from(blocks) <= self.free_blocks(), "who is admitted gets its blocks");
         let request = self.request(head);
@@ -262,8 +376,9 @@ impl Boundary<'_, '_> {
         let mut sequence = self.sequences.get_mut(head.who).expect("the head of the queue lives");
         start_running(&mut sequence, request.spec.turn, cached, head.known, self.now, &scheduler);
         running::enter(self.parts.running, &mut sequence, head.who, scheduler.policy);
-        self.parts.running.prefills.push(head.who);
-        self.take_chunk(head, cached, tokens);
+        running::list_prefill(self.parts.running, &sequence, head.who);
+        self.next = sequence.admission + 1;
+        self.take_chunk(&Candidate { computed: cached, ..*head }, tokens);
     }
 
     /// The head of the queue takes blocks and starts to load its KV cache, if there are as many: whether it does.
@@ -274,7 +389,8 @@ impl Boundary<'_, '_> {
     /// Sequences whose KV caches are loaded get slots, in order of loading, while there are any and the budget lasts.
     pub fn admit_loaded(&mut self) {
         let most = self.budget.min(self.slots_left());
-        let admitted = handoffs::admit_loaded(self.parts, &mut self.sequences, self.now, most);
+        let seen = seen_until(self.parts.clock, self.now);
+        let admitted = handoffs::admit_loaded(self.parts, &mut self.sequences, seen, most);
         self.budget -= admitted;
         self.entries_left -= admitted;
     }
@@ -284,20 +400,34 @@ impl Boundary<'_, '_> {
         self.entries_left = most;
     }
 
-    /// A running sequence goes back to the queue; its blocks are free, and what was computed is computed again.
+    /// A running sequence goes back to the queue; its blocks are free, and what was computed is computed again. What it has taken
+    /// of this step goes back to the budget.
     pub fn preempt(&mut self, who: Entity) {
+        let chunks = &mut self.parts.batch.chunks;
         let mut sequence = self.sequences.get_mut(who).expect("a running sequence lives");
-        let in_batch = match sequence.phase {
-            Phase::Decode => self.decodes_taken,
-            _ => self.parts.batch.chunks.iter().any(|chunk| chunk.sequence == who),
+        let chunk = chunks.iter().position(|chunk| chunk.sequence == who).map(|at| chunks.remove(at));
+        let walked_past = sequence.admission < self.next && self.looked_at != Some(who);
+        let taken = match sequence.phase {
+            Phase::Decode if self.decodes_taken || walked_past => 1,
+            _ => chunk.map_or(0, |chunk| chunk.tokens),
         };
-        assert!(!in_batch, "who is in the batch is not preempted");
-        remove(self.parts, &mut sequence, who, self.requests, Removal::Preempted);
+        if sequence.phase == Phase::Decode && !self.decodes_taken {
+            self.decodes_apart -= taken;
+        }
+        if self.looked_at == Some(who) {
+            self.looked_at = None;
+        }
+        self.budget += taken;
+        handoffs::keep(self.parts, who);
+        remove(self.parts, &mut sequence, who, self.requests, Removal::Preempted { taken });
         self.preempted = true;
     }
 
-    /// Adds the chunk of a running prefill that has `computed` tokens in the KV cache.
-    fn take_chunk(&mut self, candidate: &Candidate, computed: u32, tokens: u32) {
+    /// Adds a chunk of a running prefill.
+    fn take_chunk(&mut self, candidate: &Candidate, tokens: u32) {
+        let &Candidate { who: sequence, known, computed, is_decode, .. } = candidate;
+        assert!(0 < tokens && tokens <= self.budget.min(candidate.left()), "a chunk is within the budget and the prompt");
+        assert!(self.chunk_blocks(candidate, tokens) <= self.free_blocks(), "a chunk has its blocks");
         let scheduler = self.limits();
         let (caching, block_tokens) = (scheduler.prefix_caching, scheduler.block_tokens);
         if caching == PrefixCaching::Off {
@@ -307,8 +437,8 @@ impl Boundary<'_, '_> {
             let keys = block_keys(self.request(candidate), caching, block_tokens);
             kv::extend(self.parts.pool, &keys, computed, tokens);
         }
-        let completes = computed + tokens == candidate.known;
-        self.parts.batch.chunks.push(Chunk { sequence: candidate.who, tokens, context: computed, completes });
+        let completes = computed + tokens == known;
+        self.parts.batch.chunks.push(Chunk { sequence, tokens, context: computed, completes, is_decode });
         self.budget -= tokens;
     }
 }

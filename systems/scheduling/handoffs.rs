@@ -12,13 +12,15 @@ use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::queue;
-use crate::kv::{self, BlockKeys};
+use crate::kv::{self, BlockKeys, Held};
 use crate::running;
 use crate::world::EngineView;
 
 /// Lets the sequences go whose prompts are computed, and releases what need not be held any longer.
-pub fn release_handed_off(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
-    let Some(handoffs) = &mut parts.handoffs else { return };
+/// Whether anything changed.
+pub fn release_handed_off(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) -> bool {
+    let Some(handoffs) = &mut parts.handoffs else { return false };
+    let mut any = !handoffs.computed.is_empty();
     handoffs.computed.sort_unstable();
     for &(_, entity) in &handoffs.computed {
         let mut sequence = sequences.get_mut(entity).expect("a computed sequence lives");
@@ -31,13 +33,16 @@ pub fn release_handed_off(parts: &mut EngineView<'_>, sequences: &mut Query<&mut
     let block_tokens = parts.engine.scheduler.block_tokens;
     while let Some(first) = handoffs.holds.first_entry().filter(|first| first.key().0 <= now) {
         let hold = first.remove();
+        any = true;
         if parts.engine.scheduler.prefix_caching == PrefixCaching::Off {
             kv::release_empty(parts.pool, u64::from(hold.tokens.div_ceil(block_tokens)));
         } else {
             let keys = BlockKeys { segments: &hold.prefix, tail_key: hold.tail_key, block_tokens };
-            kv::release(parts.pool, &keys, hold.tokens);
+            let unnamed_first = parts.engine.scheduler.rules.unnamed_blocks_first;
+            kv::release(parts.pool, &keys, Held { tokens: hold.tokens, named: hold.tokens, unnamed_first });
         }
     }
+    any
 }
 
 /// Whether a sequence that loads may expire, listed for `listed`: not before it is loaded, and as if its deadline were then.
@@ -115,6 +120,14 @@ pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
         admitted += 1;
     }
     admitted
+}
+
+/// A sequence of which the last step computed the whole prompt is not handed off after all.
+pub fn keep(parts: &mut EngineView<'_>, entity: Entity) {
+    if let Some(handoffs) = &mut parts.handoffs {
+        handoffs.computed.retain(|&(_, computed)| computed != entity);
+        handoffs.first_step.retain(|&first| first != entity);
+    }
 }
 
 /// The step that has ended brought the first tokens of those that were admitted before it.

@@ -5,16 +5,15 @@ use super::{handoffs, queue};
 use crate::world::EngineView;
 use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
+use oracle_components::engine::StepClock;
 use oracle_components::record::{Ending, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 use std::cmp::Reverse;
-/// By when a request has to be delivered to be seen at the boundary `now`: the next step of a batch that goes on was
-/// scheduled when the last one began, if scheduling is asynchronous.
+/// By when a request has to be delivered to be seen at the boundary `now`, at which the clock stands.
 #[must_use]
-pub fn seen_until(parts: &EngineView<'_>, now: SimTime) -> SimTime {
-    let goes_on = parts.engine.scheduler.async_scheduling && parts.running.count > 0;
-    if goes_on { parts.clock.last_step } else { now }
+pub fn seen_until(clock: &StepClock, now: SimTime) -> SimTime {
+    if clock.scheduled_ahead { clock.last_step } else { now }
 }
 
 /// Moves what has been delivered by `until` to the waiting queue.
@@ -32,16 +31,17 @@ pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequ
     parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.waiting_or_loading()));
 }
 
-/// Takes the waiting and running sequences whose clients have given up off the engine.
+/// Takes the waiting and running sequences whose clients have given up by `now` off the engine: whether there were any.
 pub fn expire(
     parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,
     now: SimTime,
-) {
+) -> bool {
+    let mut any = false;
     while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek() {
         if deadline > now {
-            return;
+            break;
         }
         parts.queues.deadlines.pop();
         let mut sequence = sequences.get_mut(entity).expect("sequences live as long as the world");
@@ -55,11 +55,13 @@ pub fn expire(
         let deadline = sequence.deadline;
         let reason = match sequence.phase {
             Phase::Waiting | Phase::Loading => Reason::TimeoutWaiting,
-            Phase::Prefill | Phase::Decode => Reason::TimeoutRunning,
+            Phase::Prefill | Phase::Decode | Phase::Paused | Phase::Leaving => Reason::TimeoutRunning,
             Phase::Ended => continue,
         };
         remove(parts, &mut sequence, entity, requests, Removal::Ended);
         let end = Ending { completion: deadline, status: Status::Timeout, reason, whole_response_tokens: None };
         parts.step_output.ended.push((entity, end));
+        any = true;
     }
+    any
 }

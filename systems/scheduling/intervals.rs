@@ -52,7 +52,9 @@ fn of_steps(parts: &EngineView<'_>, steps: Range<usize>) -> (IntervalSums, StepW
     let (first, count, until) = (steps.start as u64, steps.len() as u64, steps.end as u64);
     let taken = |steps: u64| blocks_over(parts.running, parts.clock.steps + 1, steps);
     let held = kv::held_blocks(parts.pool) as f64 + (taken(first) + taken(until - 1)) as f64 / 2.0;
-    let context = summed_context(parts.running, until) - summed_context(parts.running, first);
+    // Epochs with sequences apart are single steps.
+    let apart = if first == 0 { parts.batch.decode_context_apart() } else { 0 };
+    let context = summed_context(parts.running, until) - summed_context(parts.running, first) + apart;
     let work = parts.cost.price().work_over(count, context);
     let span_s = to.since(from).as_secs_f64();
     // Those that were delivered while the steps ran wait too, though only the boundary sees them.

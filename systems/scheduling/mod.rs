@@ -32,8 +32,8 @@ pub use policies::{BatchPolicy, EnginePolicy, Vllm, exceeds_context, exceeds_poo
 pub(crate) use policies::{Rules, shipped};
 pub use queue::empty_queues;
 pub use remove::{Removal, remove};
-use step_end::remove_finished;
 pub use step_end::{Finished, apply_steps};
+use step_end::{end_finished, mute_expired, release_leaving};
 
 /// Ends the steps of the engines that are due, and forms their next batches.
 pub fn schedule_batches(
@@ -49,20 +49,16 @@ pub fn schedule_batches(
         let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");
         let mut parts = parts.open();
         let policy = &mut *policy;
+        mute_expired(&mut parts, &mut sequences);
         policy.advance(apply_steps(&mut parts, &mut sequences, ports, &mut finished));
-        remove_finished(&mut parts, &mut sequences, &requests, &mut finished);
-        if parts.handoffs.is_some() {
+        end_finished(&mut parts, &mut sequences, &requests, &mut finished);
+        if parts.clock.scheduled_ahead {
+            form_ahead(&mut parts, policy, &mut sequences, &requests, now);
+        } else {
             handoffs::release_handed_off(&mut parts, &mut sequences, now);
-        }
-        let mut until = seen_until(&parts, now);
-        loop {
-            enqueue_delivered(&mut parts, &sequences, until);
+            enqueue_delivered(&mut parts, &sequences, now);
             expire(&mut parts, &mut sequences, &requests, now);
             form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
-            if until == now || parts.running.count > 0 {
-                break;
-            }
-            until = now;
         }
         drop_stale_heads(&mut parts, &sequences);
         if handoffs::is_to_be_handed_off(&parts) {
@@ -84,6 +80,38 @@ pub fn schedule_batches(
     }
 }
 
+/// The batch of the step that starts at `now`, as it was formed when the step that has ended began: who has ended since has
+/// slot and blocks in it. If nothing runs on, it is formed anew with all that is known now.
+fn form_ahead(
+    parts: &mut EngineView<'_>,
+    policy: &mut EnginePolicy,
+    sequences: &mut Query<'_, '_, &'static mut Sequence>,
+    requests: &Query<'_, '_, &'static Request>,
+    now: SimTime,
+) {
+    let until = seen_until(parts.clock, now);
+    enqueue_delivered(parts, sequences, until);
+    expire(parts, sequences, requests, until);
+    form_once(parts, policy, sequences.reborrow(), requests, now);
+    let is_empty = parts.running.decodes == 0 && parts.batch.chunks.is_empty();
+    let left = release_leaving(parts, sequences, requests);
+    let handed_off = handoffs::release_handed_off(parts, sequences, now);
+    let expired = expire(parts, sequences, requests, now);
+    if is_empty {
+        parts.clock.scheduled_ahead = false;
+        enqueue_delivered(parts, sequences, now);
+        expire(parts, sequences, requests, now);
+        form_batch(parts, policy, sequences.reborrow(), requests, now);
+    } else if left || handed_off || expired {
+        // What they gave back, the next boundary can give.
+        let standing = &mut parts.batch.standing;
+        standing.sees_deliveries = true;
+        if parts.queues.waiting_count > 0 || parts.handoffs.is_some() {
+            parts.batch.standing.steps = 1;
+        }
+    }
+}
+
 /// The batch of the step that starts at `now`, as the engine's policy will have it.
 fn form_batch(
     parts: &mut EngineView<'_>,
@@ -92,22 +120,26 @@ fn form_batch(
     requests: &Query<'_, '_, &'static Request>,
     now: SimTime,
 ) {
+    while form_once(parts, policy, sequences.reborrow(), requests, now) {}
+}
+
+/// Forms the batch: whether it is empty although something was preempted, so that another try finds blocks.
+fn form_once(
+    parts: &mut EngineView<'_>,
+    policy: &mut EnginePolicy,
+    sequences: Query<'_, '_, &'static mut Sequence>,
+    requests: &Query<'_, '_, &'static Request>,
+    now: SimTime,
+) -> bool {
     parts.clock.boundary = now;
-    loop {
-        let mut boundary = Boundary::new(parts, sequences.reborrow(), requests, now);
-        let standing = policy.form(&mut boundary);
-        let again = boundary.is_to_be_formed_again();
-        assert!(
-            standing.steps > 0 && standing.until > now,
-            "a batch stands for a step, and a policy's timer lies ahead"
-        );
-        parts.batch.standing = standing;
-        if !again {
-            break;
-        }
-    }
+    let mut boundary = Boundary::new(parts, sequences, requests, now);
+    let standing = policy.form(&mut boundary);
+    let again = boundary.is_to_be_formed_again();
+    assert!(standing.steps > 0 && standing.until > now, "a batch stands for a step, and a policy's timer lies ahead");
+    parts.batch.standing = standing;
     let ledger = &mut parts.ledger.0;
     ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
+    again
 }
 
 /// Drops sequences that have left from the head of what costing looks at: who finishes next, and whose deadline is next.

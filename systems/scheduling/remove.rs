@@ -1,12 +1,13 @@
 //! How a sequence leaves the engine's running set or its queue: its counts, its KV blocks, its place.
 
 use bevy_ecs::prelude::*;
+use oracle_components::engine::Batch;
 use oracle_components::request::Request;
 use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::{handoffs, queue};
-use crate::kv::block_keys;
+use crate::kv::{Held, block_keys};
 use crate::running::stop_decoding;
 use crate::world::EngineView;
 use crate::{kv, running};
@@ -16,8 +17,11 @@ use crate::{kv, running};
 pub enum Removal {
     /// It has ended, one way or another.
     Ended,
-    /// It makes room, and will be back.
-    Preempted,
+    /// It makes room, and will be back; the batch that is being formed had so many of its tokens.
+    Preempted {
+        /// Those.
+        taken: u32,
+    },
     /// The simulation has stopped; its blocks go back with those of the step that was cut off, all at once.
     Stopped,
 }
@@ -31,8 +35,8 @@ pub fn remove(
     requests: &Query<&'static Request>,
     removal: Removal,
 ) {
-    let scheduler = &parts.engine.scheduler;
     let running = &mut *parts.running;
+    let phase = sequence.phase;
     match sequence.phase {
         Phase::Waiting => {
             queue::drop_waiting(parts.queues, sequence);
@@ -46,29 +50,22 @@ pub fn remove(
             return;
         }
         Phase::Ended => unreachable!("a sequence ends once"),
-        Phase::Prefill => {
-            let position = running.prefills.iter().position(|&prefill| prefill == entity);
-            running.prefills.remove(position.expect("a running prefill is listed"));
-        }
+        Phase::Prefill | Phase::Paused => running::unlist_prefill(running, sequence),
         Phase::Decode => stop_decoding(running, parts.clock, parts.clock.boundary, sequence),
+        Phase::Leaving => {}
     }
+    let scheduler = &parts.engine.scheduler;
     running::forget(running, sequence, scheduler.policy);
     if removal == Removal::Stopped {
         return;
     }
-    if scheduler.prefix_caching == PrefixCaching::Off {
-        let blocks = sequence.computed.div_ceil(scheduler.block_tokens);
-        kv::release_empty(parts.pool, u64::from(blocks));
-    } else {
-        let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
-        let mut keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
-        if removal == Removal::Preempted {
-            keys = keys.findable_by(sequence.id);
-        }
-        kv::release(parts.pool, &keys, sequence.computed);
-    }
+    let taken = match removal {
+        Removal::Preempted { taken } => taken,
+        _ => orphan_chunk(parts.batch, entity),
+    };
+    release_blocks(parts, sequence, phase, requests, (removal, taken));
     sequence.phase = Phase::Ended;
-    if removal == Removal::Preempted {
+    if removal != Removal::Ended {
         sequence.phase = Phase::Waiting;
         sequence.high_water = sequence.high_water.max(sequence.computed);
         sequence.computed = 0;
@@ -77,4 +74,42 @@ pub fn remove(
         queue::join(parts.queues, sequence, entity, queue::Place::Front);
         parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.waiting_or_loading()));
     }
+}
+
+/// What the batch has of a sequence that has ended is computed for nobody: how many tokens.
+pub fn orphan_chunk(batch: &mut Batch, entity: Entity) -> u32 {
+    let Some(at) = batch.chunks.iter().position(|chunk| chunk.sequence == entity) else { return 0 };
+    let chunk = batch.chunks.remove(at);
+    batch.orphans.push(chunk);
+    chunk.tokens
+}
+
+/// The blocks of a sequence that was in this phase, and of the tokens that the batch has taken of it.
+fn release_blocks(
+    parts: &mut EngineView<'_>,
+    sequence: &Sequence,
+    phase: Phase,
+    requests: &Query<&'static Request>,
+    (removal, taken): (Removal, u32),
+) {
+    let scheduler = &parts.engine.scheduler;
+    let tokens = sequence.computed + taken;
+    if scheduler.prefix_caching == PrefixCaching::Off {
+        kv::release_empty(parts.pool, u64::from(tokens.div_ceil(scheduler.block_tokens)));
+        return;
+    }
+    let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+    let mut keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
+    if removal != Removal::Ended {
+        keys = keys.findable_by(sequence.id);
+    }
+    // A block has its name when the tokens in it are known, and a token is when its step has ended.
+    let named = match phase {
+        Phase::Prefill => tokens,
+        _ if !parts.clock.scheduled_ahead || phase == Phase::Leaving => tokens,
+        _ if taken > 0 || sequence.entered_step == parts.clock.steps => sequence.computed,
+        _ => sequence.computed - 1,
+    };
+    let unnamed_first = scheduler.rules.unnamed_blocks_first;
+    kv::release(parts.pool, &keys, Held { tokens, named, unnamed_first });
 }

@@ -9,14 +9,14 @@ use oracle_components::engine::Chunk;
 use oracle_components::record::{Ending, Reason, Status};
 use oracle_components::request::{Request, RequestId};
 use oracle_components::scenario::Role;
-use oracle_components::sequence::Sequence;
+use oracle_components::sequence::{Phase, Sequence};
 
 use super::handoffs;
 use super::intervals::post_past_intervals;
-use super::remove::{Removal, remove};
+use super::remove::{Removal, orphan_chunk, remove};
 use crate::epoch::adapt_steps_ahead;
 use crate::kv;
-use crate::running::{blocks_over, finishes_at, start_decoding};
+use crate::running::{self, blocks_over, finishes_at, start_decoding};
 use crate::series::IntervalSums;
 use crate::transfer::stream;
 use crate::world::{EngineView, Ports};
@@ -34,6 +34,7 @@ pub fn apply_steps(
     parts.step_output.work = None;
     parts.step_output.streams = false;
     let steps = parts.epoch.steps;
+    parts.clock.scheduled_ahead = steps > 0 && parts.engine.scheduler.async_scheduling;
     if steps == 0 {
         return 0;
     }
@@ -108,38 +109,103 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on. Tokens computed, and emitted.
 fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, ports: &mut Ports) -> (u64, u64) {
-    let end = parts.clock.boundary;
     let (mut prefilled, mut emitted) = (0, 0);
-    for chunk in &parts.batch.chunks {
+    for chunk in parts.batch.orphans.drain(..).filter(|chunk| !chunk.is_decode) {
+        prefilled += u64::from(chunk.tokens);
+    }
+    let mut chunks = std::mem::take(&mut parts.batch.chunks);
+    for chunk in &chunks {
         let mut sequence = sequences.get_mut(chunk.sequence).expect("a sequence of the batch lives");
         sequence.computed += chunk.tokens;
-        sequence.prefilled_tokens += chunk.tokens;
-        prefilled += u64::from(chunk.tokens);
+        if !chunk.is_decode {
+            sequence.prefilled_tokens += chunk.tokens;
+            prefilled += u64::from(chunk.tokens);
+        }
         if !chunk.completes {
             continue;
         }
+        running::unlist_prefill(parts.running, &sequence);
         if let Some(handoffs) = parts.handoffs.as_mut().filter(|_| parts.engine.role == Role::Prefill) {
+            sequence.phase = Phase::Leaving;
             handoffs.computed.push((sequence.id, chunk.sequence));
             continue;
         }
         emitted += 1;
-        if let Some(last) = sequence.last_emission {
-            ports.sink.token_gap(end, end - last, 1);
-        }
-        sequence.generated += 1;
-        if sequence.first_token.is_none() {
-            sequence.first_token = Some(if sequence.streaming { parts.clock.flow_received } else { end });
-        }
+        emit(parts, &mut sequence, ports);
         start_decoding(parts.running, parts.clock, &mut sequence, chunk.sequence);
     }
-    // Chunks follow the order of the running prefills, of which they are the first.
-    let mut chunks = parts.batch.chunks.iter();
-    parts.running.prefills.retain(|_| !chunks.next().is_some_and(|chunk| chunk.completes));
+    chunks.clear();
+    parts.batch.chunks = chunks;
     (prefilled, emitted)
 }
 
-/// Takes the sequences that have finished off the engine, by request id.
-pub fn remove_finished(
+/// A sequence generates a token of its own at the end of a step.
+fn emit(parts: &EngineView<'_>, sequence: &mut Sequence, ports: &mut Ports) {
+    let end = parts.clock.boundary;
+    if let Some(last) = sequence.last_emission {
+        ports.sink.token_gap(end, end - last, 1);
+    }
+    sequence.generated += 1;
+    if sequence.first_token.is_none() {
+        sequence.first_token = Some(if sequence.streaming { parts.clock.flow_received } else { end });
+    }
+}
+
+/// Of sequences whose clients give up by the end of the step that is about to end, no token comes of it.
+///
+/// vLLM handles aborts that came in during a step before the step's output (`EngineCore._process_aborts_queue`).
+pub fn mute_expired(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>) {
+    let &[end] = &parts.epoch.step_ends[..parts.epoch.steps] else { return };
+    let mut listed = Vec::new();
+    while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek()
+        && deadline <= end
+    {
+        listed.push(Reverse((deadline, id, entity)));
+        parts.queues.deadlines.pop();
+    }
+    for &Reverse((_, id, entity)) in &listed {
+        let mut sequence = sequences.get_mut(entity).expect("sequences live as long as the world");
+        if sequence.id == id && sequence.engine == parts.hardware.engine {
+            mute(parts, &mut sequence, entity);
+        }
+    }
+    parts.queues.deadlines.extend(listed);
+}
+
+/// What the step computes of a sequence is for nobody. It keeps its slot, as a decode that is apart from the others.
+fn mute(parts: &mut EngineView<'_>, sequence: &mut Sequence, entity: Entity) {
+    let completes = match sequence.phase {
+        Phase::Decode => {
+            running::pause(parts.running, parts.clock, sequence, entity);
+            let context = sequence.computed;
+            let chunk = Chunk { sequence: entity, tokens: 1, context, completes: true, is_decode: true };
+            parts.batch.orphans.push(chunk);
+            sequence.computed += 1;
+            true
+        }
+        Phase::Prefill | Phase::Paused => {
+            let tokens = orphan_chunk(parts.batch, entity);
+            sequence.computed += tokens;
+            if sequence.phase == Phase::Prefill {
+                sequence.prefilled_tokens += tokens;
+            }
+            tokens > 0 && sequence.computed == sequence.prompt_tokens + sequence.generated
+        }
+        _ => return,
+    };
+    handoffs::keep(parts, entity);
+    let has_last_token = parts.engine.role == Role::Prefill || sequence.generated + 1 >= sequence.target_tokens;
+    if completes && has_last_token {
+        running::unlist_prefill(parts.running, sequence);
+        sequence.phase = Phase::Leaving;
+    } else if completes {
+        sequence.phase = Phase::Paused;
+    }
+}
+
+/// Ends the sequences that have finished, by request id. They leave at once, or where the next batch has been formed
+/// without knowing, when it is ([`release_leaving`]).
+pub fn end_finished(
     parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,
@@ -149,11 +215,36 @@ pub fn remove_finished(
     finished.dedup();
     for (_, entity) in finished.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("a finished sequence lives");
-        remove(parts, &mut sequence, entity, requests, Removal::Ended);
+        if parts.clock.scheduled_ahead {
+            let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+            running::pause(parts.running, parts.clock, &mut sequence, entity);
+            // Only an end that the scheduler could foresee keeps it from computing one more token.
+            if sequence.length_limited || sequence.generated >= request.spec.max_output_tokens {
+                running::unlist_prefill(parts.running, &sequence);
+                sequence.phase = Phase::Leaving;
+            }
+            parts.running.leaving.push(entity);
+        } else {
+            remove(parts, &mut sequence, entity, requests, Removal::Ended);
+        }
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
         let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
         let end = Ending { completion, status: Status::Success, reason, whole_response_tokens };
         parts.step_output.ended.push((entity, end));
     }
+}
+
+/// Those that have ended give up their slots and blocks: whether there were any.
+pub fn release_leaving(
+    parts: &mut EngineView<'_>,
+    sequences: &mut Query<&mut Sequence>,
+    requests: &Query<&'static Request>,
+) -> bool {
+    let leaving = std::mem::take(&mut parts.running.leaving);
+    for &entity in &leaving {
+        let mut sequence = sequences.get_mut(entity).expect("a sequence that has ended leaves once");
+        remove(parts, &mut sequence, entity, requests, Removal::Ended);
+    }
+    !leaving.is_empty()
 }

@@ -130,6 +130,7 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
         steps: 0,
         lane_free: SimTime::ZERO,
         flow_received: SimTime::ZERO,
+        scheduled_ahead: false,
     };
     let gpu = |&index: &GpuIndex| {
         let device = &scenario.gpus[index as usize].device;
@@ -154,7 +155,7 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
         empty_queues(spec.scheduler.policy),
         nothing_running(spec.scheduler.block_tokens),
         kv::new_pool(spec.kv_blocks),
-        Batch { chunks: Vec::new(), standing: NOTHING_STANDS },
+        Batch { chunks: Vec::new(), orphans: Vec::new(), standing: NOTHING_STANDS },
         no_epoch(blueprint.epoch_cuts),
         Arc::clone(&blueprint.rules).at_work(),
         EngineLedger::default(),

@@ -45,7 +45,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
         if over > 0 {
             apply_steps(&mut parts, &mut sequences, ports, &mut Finished::default());
             // Who was delivered by the last boundary waits, though only the next that matters would have seen it.
-            let boundary = seen_until(&parts, parts.clock.boundary);
+            let boundary = seen_until(parts.clock, parts.clock.boundary);
             let delivered = parts.queues.in_transit.partition_point(|&(delivered, _)| delivered <= boundary) as u64;
             let waiting = u64::from(parts.waiting_or_loading()) + delivered;
             parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(waiting);

@@ -14,7 +14,7 @@ use oracle_components::record::{
 };
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
-    Scenario, SchedulerSpec,
+    Scenario, SchedulerRules, SchedulerSpec,
 };
 use oracle_systems::ports::RecordSink;
 use rand::{Rng, RngExt, SeedableRng};
@@ -87,6 +87,10 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
             chunked_prefill: true,
             reserve_full_prompt: true,
             long_prefill_token_threshold: None,
+            threshold_share_tokens: None,
+            watermark_blocks: 0,
+            prefill_schedule_interval: 1,
+            rules: SchedulerRules::NEWEST,
             policy: QueuePolicy::Fcfs,
             max_model_len: 8192,
             prefix_caching: PrefixCaching::Full,

@@ -131,8 +131,18 @@ section! {
         enable_chunked_prefill: Set<bool> = default(Literal::Flag(true)).example("true");
         /// Most prompt tokens of one sequence a step.
         prefill_chunk_size: Field<u32> = optional("no limit").unit("tokens").at_least(1.0);
-        /// vLLM's name of `prefill_chunk_size`.
-        long_prefill_token_threshold: Field<u32> = optional("no limit").unit("tokens").at_least(1.0);
+        /// vLLM's name of `prefill_chunk_size`; 0: no limit.
+        long_prefill_token_threshold: Field<u32> = optional("no limit").unit("tokens");
+        /// Hold `long_prefill_token_threshold` no lower than `max_num_batched_tokens` over the number of waiting and running requests.
+        long_prefill_token_threshold_adaptive: Set<bool> = default(Literal::Flag(false));
+        /// Tokens a step that are scheduled, where that is less than `max_num_batched_tokens`.
+        max_num_scheduled_tokens: Field<u32> = optional("max_num_batched_tokens").unit("tokens").range(1.0, 1e8);
+        /// Sequences that run at once, where that is less than `max_num_seqs`.
+        max_num_active_seqs: Field<u32> = optional("max_num_seqs").at_least(1.0);
+        /// Share of the KV blocks that stay free when a request is admitted beside others.
+        watermark: Set<f64> = default(Literal::Number(0.0)).range(0.0, 1.0);
+        /// While others decode, prompts are computed in every so manieth step at most, unless one has left requests waiting.
+        prefill_schedule_interval: Set<u32> = default(Literal::Integer(1)).at_least(1.0);
         /// Host time a step that the GPU waits for.
         scheduler_iteration_delay_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
         /// Another name of `scheduler_iteration_delay_s`.
@@ -168,8 +178,8 @@ section! {
         store_prefix_tokens: Field<bool> = optional("the KV pool bounds the cache");
         /// Share of the GPU's memory that weights, activations and KV cache may take.
         gpu_memory_utilization: Set<f64> = default(Literal::Number(0.9)).share().example("0.9");
-        /// KV blocks, in place of what memory allows.
-        num_gpu_blocks_override: Field<u64> = optional("what memory allows").unit("blocks").range(1.0, 1e12);
+        /// KV blocks, in place of what memory allows. As in vLLM, one of them is the null block, which no request gets.
+        num_gpu_blocks_override: Field<u64> = optional("what memory allows").unit("blocks").range(2.0, 1e12);
         /// Longest context, prompt and output together.
         max_model_len: Field<u32> = optional("the model's, held to the KV pool").unit("tokens").at_least(1.0);
         /// Order of the waiting queue: `fcfs` or `priority`.

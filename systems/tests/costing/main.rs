@@ -16,7 +16,7 @@ use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
-    Scenario, SchedulerSpec,
+    Scenario, SchedulerRules, SchedulerSpec,
 };
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
 
@@ -113,6 +113,10 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
             chunked_prefill: true,
             reserve_full_prompt: true,
             long_prefill_token_threshold: None,
+            threshold_share_tokens: None,
+            watermark_blocks: 0,
+            prefill_schedule_interval: 1,
+            rules: SchedulerRules::NEWEST,
             policy: QueuePolicy::Fcfs,
             max_model_len: 4096,
             prefix_caching: PrefixCaching::Off,

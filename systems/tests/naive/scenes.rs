@@ -11,7 +11,7 @@ use oracle_components::efficiency::{
 use oracle_components::model::{DenseShape, MixtureOfExperts, ModelArchitecture};
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
-    Scenario, SchedulerSpec,
+    Scenario, SchedulerRules, SchedulerSpec,
 };
 
 /// Two layers, 64 wide.
@@ -141,6 +141,10 @@ pub const ROOMY: SchedulerSpec = SchedulerSpec {
     chunked_prefill: true,
     reserve_full_prompt: true,
     long_prefill_token_threshold: None,
+    threshold_share_tokens: None,
+    watermark_blocks: 0,
+    prefill_schedule_interval: 1,
+    rules: SchedulerRules::NEWEST,
     policy: QueuePolicy::Fcfs,
     max_model_len: 1 << 20,
     prefix_caching: PrefixCaching::Off,

@@ -50,7 +50,7 @@ impl BatchPolicy for Windows {
         let window = boundary.now().0 / WINDOW.0;
         let is_open = window.is_multiple_of(2) || boundary.running() == 0;
         boundary.limit_entries(if is_open { u32::MAX } else { 0 });
-        let standing = Vllm.form(&mut (), boundary);
+        let standing = Vllm.form(&mut Default::default(), boundary);
         let knows_when = self.0 == Kept && boundary.running() > 0;
         Standing { until: if knows_when { SimTime((window + 1) * WINDOW.0) } else { SimTime::NEVER }, ..standing }
     }
@@ -120,7 +120,7 @@ impl BatchPolicy for EveryEighth {
         let past = *steps % 8;
         let is_open = past == 0 || boundary.running() == 0;
         boundary.limit_entries(if is_open { u32::MAX } else { 0 });
-        let standing = Vllm.form(&mut (), boundary);
+        let standing = Vllm.form(&mut Default::default(), boundary);
         let late = if self.0 == Broken { 3 } else { 0 };
         Standing { steps: standing.steps.min(8 - past + late), ..standing }
     }

@@ -61,8 +61,9 @@ pub(super) fn kv_blocks(
     let pool = kv_pool(plan.model.as_deref()?, &request);
     let given = plan.config.num_gpu_blocks_override.value;
     match (given, pool) {
-        (Some(blocks), _) => Some(blocks),
-        (None, Ok(pool)) => Some(pool.blocks),
+        // vLLM's pool has a block that no request gets: its null block.
+        (Some(blocks), _) => Some(blocks - 1),
+        (None, Ok(pool)) => Some(pool.blocks - 1),
         (None, Err(error)) => {
             let is_idle = plan.severity() == Severity::Warning;
             let note = is_idle.then(|| "it takes no requests, so it is not simulated".to_owned());

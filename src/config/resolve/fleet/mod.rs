@@ -152,6 +152,7 @@ fn draft(
     let (max_num_batched_tokens, max_num_seqs) = vllm::step_limits(plan, &devices, diagnostics);
     let model = Arc::clone(plan.model.as_ref()?);
     let kv_blocks = kv_blocks(plan, layout, &devices, (max_num_batched_tokens, max_num_seqs), gpu_share, diagnostics)?;
+    let scheduler = vllm::within(limits, config, (max_num_batched_tokens, max_num_seqs), kv_blocks);
     let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
     let role = plan.role().unwrap_or_default();
     let prefix_caching = if role == Role::Decode { PrefixCaching::Off } else { limits.prefix_caching };
@@ -172,7 +173,7 @@ fn draft(
         stage_paths: wiring.stage_paths,
         efficiency: efficiency.clone(),
         gpu_share,
-        scheduler: SchedulerSpec { max_num_seqs, max_num_batched_tokens, max_model_len, prefix_caching, ..limits },
+        scheduler: SchedulerSpec { max_model_len, prefix_caching, ..scheduler },
         kv_blocks,
         kernel_launch: kernel_launch.clone(),
         step_overhead_s,

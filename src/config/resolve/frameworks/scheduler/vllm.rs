@@ -1,6 +1,6 @@
 //! vLLM's V1 scheduler: its keys, its defaults, and what is said of keys that have no effect on it.
 
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerSpec};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerRules, SchedulerSpec};
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::FrameworkConfig;
@@ -23,6 +23,10 @@ pub(in crate::config::resolve) fn scheduler(config: &FrameworkConfig, diagnostic
         chunked_prefill: config.enable_chunked_prefill.value,
         reserve_full_prompt: config.scheduler_reserve_full_isl.value,
         long_prefill_token_threshold: prefill_limit(config, diagnostics),
+        threshold_share_tokens: None,
+        watermark_blocks: 0,
+        prefill_schedule_interval: config.prefill_schedule_interval.value,
+        rules: SchedulerRules::NEWEST,
         policy: queue_policy(config, diagnostics),
         max_model_len: u32::MAX,
         prefix_caching: prefix_caching(config, diagnostics),
@@ -50,6 +54,26 @@ pub(in crate::config::resolve) fn step_limits(
         diagnostics.warn(&seqs.at, message);
     }
     (tokens, seqs.value.min(tokens))
+}
+
+/// The scheduler within these tokens and sequences a step, and so many KV blocks.
+pub(in crate::config::resolve) fn within(
+    scheduler: SchedulerSpec,
+    config: &FrameworkConfig,
+    (max_num_batched_tokens, max_num_seqs): (u32, u32),
+    kv_blocks: u64,
+) -> SchedulerSpec {
+    let scheduled = config.max_num_scheduled_tokens.value.unwrap_or(u32::MAX);
+    let active = config.max_num_active_seqs.value.unwrap_or(u32::MAX);
+    // Of all blocks, the null block included.
+    let watermark_blocks = (config.watermark.value * (kv_blocks + 1) as f64) as u32;
+    SchedulerSpec {
+        max_num_seqs: max_num_seqs.min(active),
+        max_num_batched_tokens: max_num_batched_tokens.min(scheduled),
+        threshold_share_tokens: config.long_prefill_token_threshold_adaptive.value.then_some(max_num_batched_tokens),
+        watermark_blocks,
+        ..scheduler
+    }
 }
 
 /// The waiting queue's order.
@@ -103,5 +127,6 @@ fn prefill_limit(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Opt
         let message = "long_prefill_token_threshold is given too and counts";
         diagnostics.warn(&config.prefill_chunk_size.at, message);
     }
-    config.long_prefill_token_threshold.value.or(config.prefill_chunk_size.value)
+    let threshold = config.long_prefill_token_threshold.value.or(config.prefill_chunk_size.value);
+    threshold.filter(|&tokens| tokens > 0)
 }
