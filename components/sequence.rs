@@ -49,7 +49,7 @@ pub struct Sequence {
     pub generated: u32,
     /// Tokens in the KV cache.
     pub computed: u32,
-    /// The engine's step count at the entry into decode.
+    /// The engine's step count at the entry into decode; of a paused or leaving one, at the end of the last step in which it decoded.
     pub entered_step: u64,
     /// The most tokens that were ever in the KV cache before a preemption.
     pub high_water: u32,

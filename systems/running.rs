@@ -31,6 +31,12 @@ pub fn nothing_running(block_tokens: u32) -> Running {
     }
 }
 
+/// By when a request has to be delivered to be seen at the boundary `now`, at which the clock stands.
+#[must_use]
+pub fn seen_until(clock: &StepClock, now: SimTime) -> SimTime {
+    if clock.scheduled_ahead { clock.last_step } else { now }
+}
+
 /// A sequence's place in the queue under the priority policy.
 pub fn priority_key(sequence: &Sequence) -> PriorityKey {
     (sequence.priority, sequence.arrival, sequence.id)

@@ -32,7 +32,8 @@ pub fn cost_steps(mut shared: ResMut<Shared>, mut engines: Query<CostingParts>) 
         let (_, index) = calendar.due[position];
         let mut parts = engines.get_mut(calendar.engines[index as usize]).expect("engines live as long as the world");
         parts.epoch.steps = 0;
-        let wake = if parts.running.count == 0 {
+        let is_idle = parts.running.count == 0 && parts.batch.orphans.is_empty();
+        let wake = if is_idle {
             let delivery = parts.queues.in_transit.front().map_or(SimTime::NEVER, |&(delivered, _)| delivered);
             delivery
                 .min(parts.batch.standing.until)

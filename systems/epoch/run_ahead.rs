@@ -2,7 +2,7 @@
 
 use crate::costing::{CostModel, PricedBatch, StepShape};
 use crate::kv;
-use crate::running::{classes_from, next_finish};
+use crate::running::{classes_from, next_finish, seen_until};
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
 use oracle_components::disaggregation::Handoffs;
@@ -72,7 +72,8 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let front = parts.queues.in_transit.front().filter(|_| look_out);
     let deliveries = front.map_or(SimTime::NEVER, |&(delivered, _)| delivered);
     let next_delivery = if look_out { next_delivery } else { SimTime::NEVER };
-    let next_load = parts.handoffs.map_or(SimTime::NEVER, |handoffs| next_event(handoffs, parts.clock.boundary));
+    let seen = seen_until(parts.clock, parts.clock.boundary);
+    let next_load = parts.handoffs.map_or(SimTime::NEVER, |handoffs| next_event(handoffs, seen));
     let look_up_at = deliveries.min(next_delivery).min(next_load).min(standing.until);
     let next_deadline = next_deadline(parts.queues);
     let mut free = kv::free_blocks(parts.pool);
@@ -108,9 +109,9 @@ fn next_deadline(queues: &Queues) -> SimTime {
     queues.deadlines.peek().map_or(SimTime::NEVER, |&Reverse((deadline, ..))| deadline)
 }
 
-/// When the next load or hold ends after `boundary`.
-pub fn next_event(handoffs: &Handoffs, boundary: SimTime) -> SimTime {
-    let load = handoffs.loading.range((boundary + SimTime(1), 0)..).next().map(|(&(loaded, _), _)| loaded);
+/// When the next load or hold ends that was not seen, being later than `seen`.
+pub fn next_event(handoffs: &Handoffs, seen: SimTime) -> SimTime {
+    let load = handoffs.loading.range((seen + SimTime(1), 0)..).next().map(|(&(loaded, _), _)| loaded);
     let hold = handoffs.holds.first_key_value().map(|(&(until, _), _)| until);
     load.into_iter().chain(hold).min().unwrap_or(SimTime::NEVER)
 }

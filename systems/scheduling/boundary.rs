@@ -13,7 +13,7 @@ use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::remove::{Removal, remove};
-use super::{handoffs, queue, seen_until};
+use super::{handoffs, queue};
 use crate::kv::{self, BlockKeys, Hit, block_keys};
 use crate::running;
 use crate::world::EngineView;
@@ -389,7 +389,7 @@ impl Boundary<'_, '_> {
     /// Sequences whose KV caches are loaded get slots, in order of loading, while there are any and the budget lasts.
     pub fn admit_loaded(&mut self) {
         let most = self.budget.min(self.slots_left());
-        let seen = seen_until(self.parts.clock, self.now);
+        let seen = running::seen_until(self.parts.clock, self.now);
         let admitted = handoffs::admit_loaded(self.parts, &mut self.sequences, seen, most);
         self.budget -= admitted;
         self.entries_left -= admitted;
@@ -403,6 +403,10 @@ impl Boundary<'_, '_> {
     /// A running sequence goes back to the queue; its blocks are free, and what was computed is computed again. What it has taken
     /// of this step goes back to the budget.
     pub fn preempt(&mut self, who: Entity) {
+        if !self.decodes_taken && self.decodes_apart == 0 && self.decode_blocks() > self.free_blocks() {
+            // Decodes before it have taken all that there are.
+            self.parts.pool.peak = self.parts.pool.total;
+        }
         let chunks = &mut self.parts.batch.chunks;
         let mut sequence = self.sequences.get_mut(who).expect("a running sequence lives");
         let chunk = chunks.iter().position(|chunk| chunk.sequence == who).map(|at| chunks.remove(at));

@@ -45,16 +45,19 @@ pub fn release_handed_off(parts: &mut EngineView<'_>, sequences: &mut Query<&mut
     any
 }
 
+/// When a sequence's KV cache is loaded, if that is booked.
+pub fn loaded_here(sequence: &Sequence) -> Option<SimTime> {
+    sequence.prefill.as_ref().and_then(|prefill| prefill.loaded)
+}
+
+/// Whether it has started to load its KV cache.
+pub fn loads_here(sequence: &Sequence) -> bool {
+    sequence.prefill.as_ref().is_some_and(|prefill| prefill.load_started.is_some())
+}
+
 /// Whether a sequence that loads may expire, listed for `listed`: not before it is loaded, and as if its deadline were then.
-pub fn may_expire(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity, listed: SimTime) -> bool {
-    let Some(loaded) = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded) else {
-        // It is about to be handed off; the decode engine will look.
-        return false;
-    };
-    if loaded > listed {
-        parts.queues.deadlines.push(Reverse((loaded, sequence.id, entity)));
-    }
-    loaded <= listed
+pub fn may_expire(sequence: &Sequence, listed: SimTime) -> bool {
+    loaded_here(sequence).is_some_and(|loaded| loaded <= listed)
 }
 
 /// Notes that a waiting sequence ends without having loaded its KV cache, if a prefill engine holds that.
@@ -126,8 +129,15 @@ pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
 pub fn keep(parts: &mut EngineView<'_>, entity: Entity) {
     if let Some(handoffs) = &mut parts.handoffs {
         handoffs.computed.retain(|&(_, computed)| computed != entity);
-        handoffs.first_step.retain(|&first| first != entity);
     }
+    forget_first_step(parts, entity);
+}
+
+/// The next step brings no first token of a sequence: whether it would have.
+pub fn forget_first_step(parts: &mut EngineView<'_>, entity: Entity) -> bool {
+    let Some(handoffs) = &mut parts.handoffs else { return false };
+    let at = handoffs.first_step.iter().position(|&first| first == entity);
+    at.map(|at| handoffs.first_step.remove(at)).is_some()
 }
 
 /// The step that has ended brought the first tokens of those that were admitted before it.

@@ -5,17 +5,10 @@ use super::{handoffs, queue};
 use crate::world::EngineView;
 use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
-use oracle_components::engine::StepClock;
 use oracle_components::record::{Ending, Reason, Status};
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 use std::cmp::Reverse;
-/// By when a request has to be delivered to be seen at the boundary `now`, at which the clock stands.
-#[must_use]
-pub fn seen_until(clock: &StepClock, now: SimTime) -> SimTime {
-    if clock.scheduled_ahead { clock.last_step } else { now }
-}
-
 /// Moves what has been delivered by `until` to the waiting queue.
 pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
     let queues = &mut *parts.queues;
@@ -39,6 +32,7 @@ pub fn expire(
     now: SimTime,
 ) -> bool {
     let mut any = false;
+    let mut loading = Vec::new();
     while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek() {
         if deadline > now {
             break;
@@ -49,7 +43,13 @@ pub fn expire(
         if sequence.id != id || sequence.engine != parts.hardware.engine {
             continue;
         }
-        if sequence.phase == Phase::Loading && !handoffs::may_expire(parts, &sequence, entity, deadline) {
+        if sequence.phase == Phase::Loading && !handoffs::may_expire(&sequence, deadline) {
+            match handoffs::loaded_here(&sequence) {
+                Some(loaded) => parts.queues.deadlines.push(Reverse((loaded, id, entity))),
+                None if handoffs::loads_here(&sequence) => loading.push(Reverse((deadline, id, entity))),
+                // It is about to be handed off; the decode engine will look.
+                None => {}
+            }
             continue;
         }
         let deadline = sequence.deadline;
@@ -63,5 +63,6 @@ pub fn expire(
         parts.step_output.ended.push((entity, end));
         any = true;
     }
+    parts.queues.deadlines.extend(loading);
     any
 }

@@ -41,6 +41,16 @@ pub fn post_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> Int
     }
 }
 
+/// Posts the preemptions of a boundary after which the engine is idle: no step will.
+pub fn post_preemptions(parts: &mut EngineView<'_>, now: SimTime, ports: &mut Ports) {
+    let preempted = parts.ledger.0.preemptions - parts.series.preemptions_posted;
+    if preempted > 0 {
+        parts.series.preemptions_posted += preempted;
+        let sums = IntervalSums { preemptions: preempted as f64, ..IntervalSums::default() };
+        parts.series.post(now, now, sums, parts.hardware, &mut ports.rows);
+    }
+}
+
 /// When a step of the epoch begins, counted from 0.
 fn start_of(parts: &EngineView<'_>, step: usize) -> SimTime {
     if step == 0 { parts.clock.boundary } else { parts.epoch.step_ends[step - 1] }

@@ -26,13 +26,13 @@ use crate::world::{EngineParts, EngineView, Shared};
 
 pub use boundary::{Boundary, Candidate};
 pub use handoffs::load_blocks;
-pub use intake::seen_until;
 use intake::{enqueue_delivered, expire};
 pub use policies::{BatchPolicy, EnginePolicy, Vllm, exceeds_context, exceeds_pool};
 pub(crate) use policies::{Rules, shipped};
 pub use queue::empty_queues;
 pub use remove::{Removal, remove};
 pub use step_end::{Finished, apply_steps};
+use intervals::post_preemptions;
 use step_end::{end_finished, mute_expired, release_leaving};
 
 /// Ends the steps of the engines that are due, and forms their next batches.
@@ -65,6 +65,9 @@ pub fn schedule_batches(
             handoff_flag.raise();
         }
         let idle = parts.running.count == 0;
+        if idle && parts.batch.orphans.is_empty() {
+            post_preemptions(&mut parts, now, ports);
+        }
         if !accrue(parts.step_output, parts.engine, calendar.series_interval) || idle {
             transfer_flag.raise();
         }
@@ -89,7 +92,7 @@ fn form_ahead(
     requests: &Query<'_, '_, &'static Request>,
     now: SimTime,
 ) {
-    let until = seen_until(parts.clock, now);
+    let until = running::seen_until(parts.clock, now);
     enqueue_delivered(parts, sequences, until);
     expire(parts, sequences, requests, until);
     form_once(parts, policy, sequences.reborrow(), requests, now);

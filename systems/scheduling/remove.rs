@@ -1,7 +1,7 @@
 //! How a sequence leaves the engine's running set or its queue: its counts, its KV blocks, its place.
 
 use bevy_ecs::prelude::*;
-use oracle_components::engine::Batch;
+use oracle_components::engine::{Batch, Chunk};
 use oracle_components::request::Request;
 use oracle_components::scenario::PrefixCaching;
 use oracle_components::sequence::{Phase, Sequence};
@@ -51,11 +51,18 @@ pub fn remove(
         }
         Phase::Ended => unreachable!("a sequence ends once"),
         Phase::Prefill | Phase::Paused => running::unlist_prefill(running, sequence),
-        Phase::Decode => stop_decoding(running, parts.clock, parts.clock.boundary, sequence),
+        Phase::Decode => {
+            stop_decoding(running, parts.clock, parts.clock.boundary, sequence);
+            if removal == Removal::Ended && handoffs::forget_first_step(parts, entity) {
+                let context = sequence.computed;
+                let chunk = Chunk { sequence: entity, tokens: 1, context, completes: true, is_decode: true };
+                parts.batch.chunks.push(chunk);
+            }
+        }
         Phase::Leaving => {}
     }
     let scheduler = &parts.engine.scheduler;
-    running::forget(running, sequence, scheduler.policy);
+    running::forget(parts.running, sequence, scheduler.policy);
     if removal == Removal::Stopped {
         return;
     }
@@ -104,11 +111,15 @@ fn release_blocks(
         keys = keys.findable_by(sequence.id);
     }
     // A block has its name when the tokens in it are known, and a token is when its step has ended.
+    let decoded_last = match phase {
+        Phase::Decode => sequence.entered_step < parts.clock.steps,
+        _ => sequence.entered_step == parts.clock.steps,
+    };
     let named = match phase {
+        _ if !parts.clock.scheduled_ahead => tokens,
         Phase::Prefill => tokens,
-        _ if !parts.clock.scheduled_ahead || phase == Phase::Leaving => tokens,
-        _ if taken > 0 || sequence.entered_step == parts.clock.steps => sequence.computed,
-        _ => sequence.computed - 1,
+        _ if removal != Removal::Ended && taken == 0 && decoded_last => tokens - 1,
+        _ => sequence.computed,
     };
     let unnamed_first = scheduler.rules.unnamed_blocks_first;
     kv::release(parts.pool, &keys, Held { tokens, named, unnamed_first });

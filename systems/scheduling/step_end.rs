@@ -177,6 +177,7 @@ fn mute(parts: &mut EngineView<'_>, sequence: &mut Sequence, entity: Entity) {
     let completes = match sequence.phase {
         Phase::Decode => {
             running::pause(parts.running, parts.clock, sequence, entity);
+            sequence.entered_step = parts.clock.steps + 1;
             let context = sequence.computed;
             let chunk = Chunk { sequence: entity, tokens: 1, context, completes: true, is_decode: true };
             parts.batch.orphans.push(chunk);
@@ -188,6 +189,9 @@ fn mute(parts: &mut EngineView<'_>, sequence: &mut Sequence, entity: Entity) {
             sequence.computed += tokens;
             if sequence.phase == Phase::Prefill {
                 sequence.prefilled_tokens += tokens;
+                sequence.entered_step = u64::MAX;
+            } else if tokens > 0 {
+                sequence.entered_step = parts.clock.steps + 1;
             }
             tokens > 0 && sequence.computed == sequence.prompt_tokens + sequence.generated
         }
@@ -217,7 +221,9 @@ pub fn end_finished(
         let mut sequence = sequences.get_mut(entity).expect("a finished sequence lives");
         if parts.clock.scheduled_ahead {
             let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+            let decoded = sequence.entered_step < parts.clock.steps;
             running::pause(parts.running, parts.clock, &mut sequence, entity);
+            sequence.entered_step = if decoded { parts.clock.steps } else { u64::MAX };
             // Only an end that the scheduler could foresee keeps it from computing one more token.
             if sequence.length_limited || sequence.generated >= request.spec.max_output_tokens {
                 running::unlist_prefill(parts.running, &sequence);

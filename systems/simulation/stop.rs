@@ -9,8 +9,8 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use crate::completion::record_of;
 use crate::kv;
-use crate::running::blocks_needed;
-use crate::scheduling::{Finished, Removal, apply_steps, remove, seen_until};
+use crate::running::{blocks_needed, seen_until};
+use crate::scheduling::{Finished, Removal, apply_steps, remove};
 use crate::transfer::{Network, post};
 use crate::world::{EngineParts, Shared};
 use oracle_components::hardware::Gpu;

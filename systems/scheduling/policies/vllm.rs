@@ -88,7 +88,7 @@ fn limit(boundary: &Boundary<'_, '_>) -> u32 {
     if scheduler.rules.lone_request_is_unlimited && requests <= 1 {
         return u32::MAX;
     }
-    scheduler.threshold_share_tokens.map_or(threshold, |tokens| threshold.max(tokens / requests))
+    scheduler.threshold_share_tokens.map_or(threshold, |tokens| threshold.max(tokens / requests.max(1)))
 }
 
 /// What holds for the whole of a step.
@@ -118,14 +118,13 @@ impl Step {
             blocks += boundary.chunk_blocks(&prefill, tokens);
             budget -= tokens;
         }
-        let rules = boundary.limits().rules;
         let is_short = blocks > boundary.free_blocks();
-        let yields_in_turn = rules.self_preempted_is_passed_over || boundary.limits().policy == QueuePolicy::Fcfs;
-        is_short && (any || !yields_in_turn) || budget_binds && boundary.decodes_behind_prefills()
+        let last_yields = boundary.limits().policy == QueuePolicy::Fcfs;
+        is_short && (any || !last_yields) || budget_binds && boundary.decodes_behind_prefills()
     }
 
-    /// One token of each decode, then a chunk of each running prefill. Where decodes alone find no blocks, those yield whose turn
-    /// it is until the others do.
+    /// One token of each decode, then a chunk of each running prefill. Where decodes find no blocks, the last of them yield until the
+    /// others do.
     fn take_running(&self, boundary: &mut Boundary<'_, '_>) {
         while boundary.decode_blocks() > boundary.free_blocks() {
             let victim = boundary.victim();

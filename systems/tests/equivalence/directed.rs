@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, Routing};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy, Routing, SchedulerRules};
 
 use crate::compare;
 use crate::naive;
@@ -18,6 +18,10 @@ pub fn engine(pool_tokens: u32) -> EngineCase {
         pool_tokens,
         chunked: true,
         reserve: false,
+        adaptive: false,
+        watermark: 0,
+        interval: 1,
+        rules: SchedulerRules::NEWEST,
         threshold: None,
         policy: QueuePolicy::Fcfs,
         caching: PrefixCaching::Full,

@@ -36,20 +36,22 @@ const SMALL_CASES: u32 = 3000;
 const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 44] = [
+const CORNERS: [&str; 51] = [
     "KV cache abandoned before it was loaded",
     "KV cache waits for blocks to be loaded into",
     "cached block evicted",
     "cached block taken while computing",
     "cached tail block beyond a hit forgotten",
     "completion beyond the horizon",
+    "decode left out of a step",
     "decode preempted for a decode",
+    "decode preempted for a prefill",
+    "decode preempted itself",
     "empty step, scheduled again",
     "engines go their own ways",
     "engines share GPUs",
     "engines share experts",
     "exceeds_kv_cache",
-    "finished after its deadline, before it was looked at",
     "first chunk fits, the prompt does not",
     "flow waits for its lane",
     "follow-up due before it was known",
@@ -69,7 +71,9 @@ const CORNERS: [&str; 44] = [
     "prefill preempted for a decode",
     "prefill preempted for a prefill",
     "prefill preempted itself",
+    "preempted though it has its last token",
     "prompt handed off",
+    "prompt waits for its interval",
     "prompt_exceeds_max_model_len",
     "prompt_exceeds_token_budget",
     "ranks have whole experts",
@@ -80,6 +84,9 @@ const CORNERS: [&str; 44] = [
     "timeout of a loaded sequence without a slot",
     "timeout while running",
     "timeout while waiting",
+    "token for nobody",
+    "token of a client that has given up",
+    "tokens of a victim go back to the budget",
     "whole prompt waits for budget",
 ];
 

@@ -19,6 +19,16 @@ pub enum Work {
     Chunk(u64),
 }
 
+impl Work {
+    /// Tokens of the budget.
+    pub fn tokens(self) -> u64 {
+        match self {
+            Self::Decode => 1,
+            Self::Chunk(tokens) => tokens,
+        }
+    }
+}
+
 impl Engine {
     /// The running sequence at `position` computes its newest token, with a block where that begins one.
     pub fn decode(&mut self, position: usize) -> (RequestId, Work) {
@@ -73,10 +83,13 @@ impl Engine {
         };
     }
 
-    /// The running sequence at `position` makes room: it goes to the front of the queue, and will be computed again.
-    pub fn preempt(&mut self, position: usize) {
+    /// The running sequence at `position` makes room: it goes to the front of the queue, and will be computed again, the `taken` tokens
+    /// of this step too.
+    pub fn preempt(&mut self, position: usize, taken: u64) {
         let mut sequence = self.running.remove(position);
-        self.release(&mut sequence, Leaving::ToComeBack);
+        self.release(&mut sequence, Leaving::ToComeBack { taken });
+        sequence.withheld = false;
+        sequence.is_done = false;
         sequence.high_water = sequence.high_water.max(sequence.computed);
         sequence.computed = 0;
         sequence.generated_in_residence = 0;

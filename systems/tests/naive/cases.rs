@@ -9,7 +9,7 @@ use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
 use oracle_components::scenario::{
     EngineSpec, ExpertExchange, ExpertParallel, KernelLaunch, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing,
-    Scenario, SchedulerSpec,
+    Scenario, SchedulerRules, SchedulerSpec,
 };
 use oracle_systems::ports::{Promises, RequestSource};
 use oracle_systems::routing::Router;
@@ -29,6 +29,10 @@ pub struct EngineCase {
     pub chunked: bool,
     pub reserve: bool,
     pub threshold: Option<u32>,
+    pub adaptive: bool,
+    pub watermark: u32,
+    pub interval: u32,
+    pub rules: SchedulerRules,
     pub policy: QueuePolicy,
     pub caching: PrefixCaching,
     pub min_cached: u32,
@@ -310,6 +314,10 @@ impl EngineCase {
             chunked_prefill: self.chunked,
             reserve_full_prompt: self.reserve,
             long_prefill_token_threshold: self.threshold,
+            threshold_share_tokens: self.adaptive.then_some(self.budget),
+            watermark_blocks: self.watermark,
+            prefill_schedule_interval: self.interval,
+            rules: self.rules,
             policy: self.policy,
             max_model_len: self.model_len,
             prefix_caching: self.caching,

@@ -47,6 +47,16 @@ pub struct Engine {
     pub step: Option<Step>,
     /// When the last step that ended began.
     pub last_step: SimTime,
+    /// The last boundary.
+    pub boundary: SimTime,
+    /// The batch of that boundary was formed when the step that ended there began.
+    pub formed_ahead: bool,
+    /// Steps that had prompts in them, and the others.
+    pub steps_formed: u64,
+    /// The last of them with a prompt, counted from 1.
+    pub last_prefill_step: Option<u64>,
+    /// The last step that could admit left requests waiting.
+    pub is_full: bool,
     /// When the lane of streamed tokens is free.
     pub lane_free: SimTime,
     /// Sums over the run.
@@ -74,6 +84,11 @@ impl Engine {
             handoffs: Handoffs::default(),
             step: None,
             last_step: SimTime::ZERO,
+            boundary: SimTime::ZERO,
+            formed_ahead: false,
+            steps_formed: 0,
+            last_prefill_step: None,
+            is_full: false,
             lane_free: SimTime::ZERO,
             totals: EngineTotals::default(),
             series: Series::default(),
@@ -119,6 +134,14 @@ impl Engine {
     pub fn position(&self, id: RequestId) -> usize {
         let found = self.running.iter().position(|other| other.id() == id);
         found.expect("work is done for running sequences only")
+    }
+
+    /// Forms the next step and starts it, as it was formed when the last one began; none if there is nothing to do.
+    pub fn schedule_ahead(&mut self, now: SimTime) {
+        let work = vllm::form(self, now);
+        if !work.is_empty() {
+            self.start(now, work);
+        }
     }
 
     /// Forms the next step and starts it; none if there is nothing to do.
@@ -170,6 +193,7 @@ impl Engine {
             }
         }
         assert!(tokens <= u64::from(self.scheduler.max_num_batched_tokens));
+        self.steps_formed += 1;
         assert!(self.running.len() <= self.scheduler.max_num_seqs as usize);
         self.totals.running_peak = self.totals.running_peak.max(self.running.len() as u64);
         let price = self.cost.prepare(&shape);
@@ -185,10 +209,7 @@ impl Engine {
         for sequence in &self.running {
             let scheduled = self.step.as_ref().map_or(0, |step| {
                 let mine = step.work.iter().find(|(id, _)| *id == sequence.id());
-                mine.map_or(0, |(_, work)| match work {
-                    Work::Decode => 1,
-                    Work::Chunk(chunk) => *chunk,
-                })
+                mine.map_or(0, |(_, work)| work.tokens())
             });
             let tokens = sequence.computed + scheduled;
             assert_eq!(sequence.blocks.len() as u64, self.blocks_for(tokens));

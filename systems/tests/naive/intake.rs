@@ -8,11 +8,9 @@ use super::kv::prefix::Leaving;
 use super::sequence::Ended;
 
 impl Engine {
-    /// By when a request has to be delivered to be seen at a boundary: the next step of a batch that goes on was
-    /// scheduled when the last one began, if scheduling is asynchronous.
+    /// By when a request has to be delivered to be seen at a boundary.
     pub fn seen_until(&self, now: SimTime) -> SimTime {
-        let goes_on = self.scheduler.async_scheduling && !self.running.is_empty();
-        if goes_on { self.last_step } else { now }
+        if self.formed_ahead { self.last_step } else { now }
     }
 
     /// Requests that have been delivered by `until` join the waiting queue.
@@ -25,12 +23,17 @@ impl Engine {
         self.note_waiting();
     }
 
-    /// The next waiting or running request whose client has given up, in order of deadline and id.
-    pub fn expire_one(&mut self, now: SimTime) -> Option<Ended> {
+    /// The waiting and running requests whose clients have given up by `now`, in order of deadline and id.
+    pub fn expire(&mut self, now: SimTime) -> Vec<Ended> {
+        std::iter::from_fn(|| self.expire_one(now)).collect()
+    }
+
+    fn expire_one(&mut self, now: SimTime) -> Option<Ended> {
         let ready = self.handoffs.loading.iter().filter(|sequence| sequence.loaded().is_some_and(|at| at <= now));
         // A loaded sequence could not have been looked at before.
         let ready = ready.map(|sequence| (sequence.deadline().max(sequence.loaded().unwrap_or_default()), sequence));
-        let others = self.waiting.iter().chain(&self.running).map(|sequence| (sequence.deadline(), sequence));
+        let running = self.running.iter().filter(|sequence| sequence.leaving.is_none());
+        let others = self.waiting.iter().chain(running).map(|sequence| (sequence.deadline(), sequence));
         let all = ready.chain(others).filter(|&(at, _)| at <= now);
         let (_, id, deadline) = all.map(|(at, sequence)| (at, sequence.id(), sequence.deadline())).min()?;
         if let Some(at) = self.waiting.iter().position(|other| other.id() == id) {

@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use oracle_components::SimTime;
 use oracle_components::record::{EngineTotals, GpuTotals, IntervalRow, LinkTotals, RequestRecord, Stop};
 use oracle_components::request::{RequestId, RequestSpec};
-use oracle_components::scenario::Scenario;
+use oracle_components::scenario::{EngineIndex, Scenario};
 use oracle_systems::ports::RequestSource;
 
 use coverage::Coverage;
@@ -149,6 +149,7 @@ impl<'a> World<'a> {
             let engine = &self.engines[index];
             let ends = engine.step.as_ref().is_some_and(|step| step.end == now);
             let wakes = engine.step.is_none() && engine.wakes_at().is_some_and(|at| at <= now);
+            self.engines[index].formed_ahead = ends && self.scenario.engines[index].scheduler.async_scheduling;
             if ends {
                 self.end_step(index);
             }
@@ -162,22 +163,46 @@ impl<'a> World<'a> {
 
     fn pass_boundary(&mut self, index: usize) {
         self.last_boundary = self.now;
-        self.engines[index].end_holds(self.now);
-        let until = self.engines[index].seen_until(self.now);
-        self.schedule_with(index, until);
-        // Nothing runs on after all; so all that has come is seen.
-        if until < self.now && self.engines[index].step.is_none() {
+        self.engines[index].boundary = self.now;
+        if self.engines[index].formed_ahead {
+            self.pass_ahead(index);
+        } else {
+            self.let_go(index);
+            self.schedule_with_all(index);
+        }
+        self.engines[index].note_idle_preemptions(self.scenario.series_interval);
+    }
+
+    /// A boundary whose step was formed when the last one began: who has ended since has a slot and blocks in it.
+    fn pass_ahead(&mut self, index: usize) {
+        let until = self.engines[index].last_step;
+        self.engines[index].enqueue_delivered(until);
+        let expired = self.engines[index].expire(until);
+        self.engines[index].schedule_ahead(self.now);
+        self.let_go(index);
+        let late = self.engines[index].expire(self.now);
+        expired.into_iter().chain(late).for_each(|ended| self.close(ended));
+        if self.engines[index].step.is_none() {
             self.coverage.note("batch gone before the next was seen");
-            self.schedule_with(index, self.now);
+            self.engines[index].formed_ahead = false;
+            self.schedule_with_all(index);
         }
     }
 
-    /// Intake of what has been delivered by `until`, expiry, and the next step.
-    fn schedule_with(&mut self, index: usize, until: SimTime) {
-        self.engines[index].enqueue_delivered(until);
-        while let Some(ended) = self.engines[index].expire_one(self.now) {
-            self.close(ended);
-        }
+    /// Those that have ended, or are handed off, give up slots and blocks; so do holds that are over.
+    fn let_go(&mut self, index: usize) {
+        self.let_go_of_finished(index);
+        let now = self.now;
+        let engine = &mut self.engines[index];
+        engine.let_go_of_computed(index as EngineIndex, now);
+        engine.end_holds(now);
+    }
+
+    /// Intake of what has been delivered by now, expiry, and the next step.
+    fn schedule_with_all(&mut self, index: usize) {
+        self.engines[index].enqueue_delivered(self.now);
+        let expired = self.engines[index].expire(self.now);
+        expired.into_iter().for_each(|ended| self.close(ended));
         self.engines[index].schedule(self.now);
     }
 }

@@ -3,7 +3,7 @@
 use oracle_components::SimTime;
 use oracle_components::record::RemotePrefill;
 use oracle_components::request::RequestId;
-use oracle_components::scenario::EngineIndex;
+use oracle_components::scenario::{EngineIndex, Role};
 use oracle_systems::memory::kv_bytes_per_token;
 
 use super::World;
@@ -74,16 +74,25 @@ impl Engine {
         }
     }
 
-    /// A sequence whose prompt was computed leaves; its blocks are held.
-    pub fn let_go_of_computed(&mut self, id: RequestId, index: EngineIndex, end: SimTime) {
-        let at = self.position(id);
-        let held = self.running.remove(at);
-        let mut gone = held.clone();
-        gone.blocks.clear();
-        gone.computed = 0;
-        gone.record.prefill = Some(Box::new(RemotePrefill { engine: index, end, load_started: None, loaded: None }));
-        self.handoffs.computed.push(gone);
-        self.handoffs.held.push(Hold { until: None, sequence: held });
+    /// Sequences whose prompts were computed leave, in order of ids; their blocks are held.
+    pub fn let_go_of_computed(&mut self, index: EngineIndex, end: SimTime) {
+        if self.role != Role::Prefill {
+            return;
+        }
+        let is_computed = |sequence: &&Sequence| sequence.is_done && !sequence.withheld;
+        let mut computed: Vec<RequestId> = self.running.iter().filter(is_computed).map(Sequence::id).collect();
+        computed.sort_unstable();
+        for id in computed {
+            let at = self.position(id);
+            let mut held = self.running.remove(at);
+            held.is_done = false;
+            let mut gone = held.clone();
+            gone.blocks.clear();
+            gone.computed = 0;
+            gone.record.prefill = Some(Box::new(RemotePrefill { engine: index, end, load_started: None, loaded: None }));
+            self.handoffs.computed.push(gone);
+            self.handoffs.held.push(Hold { until: None, sequence: held });
+        }
     }
 
     /// The waiting sequence at `head` takes its blocks and starts to load its KV cache, if there are as many.

@@ -32,6 +32,14 @@ pub struct Sequence {
     pub blocks: Vec<BlockId>,
     /// End of the step that generated its last token.
     pub last_token_step: Option<SimTime>,
+    /// End of the last step in which it computed a generated token.
+    pub last_decode: Option<SimTime>,
+    /// Its client has given up, and the token that a step has computed since is withheld.
+    pub withheld: bool,
+    /// It has its last token, or that is on its way: it keeps its slot, and takes no more tokens.
+    pub is_done: bool,
+    /// How it ends, if it has and only keeps its slot.
+    pub leaving: Option<(SimTime, Reason)>,
 }
 
 impl Sequence {
@@ -76,6 +84,10 @@ impl Sequence {
             high_water: 0,
             blocks: Vec::new(),
             last_token_step: None,
+            last_decode: None,
+            withheld: false,
+            is_done: false,
+            leaving: None,
         }
     }
 
@@ -89,14 +101,14 @@ impl Sequence {
         self.spec.arrival.saturating_add(self.spec.timeout)
     }
 
-    /// Prompt and generated tokens.
+    /// Prompt and generated tokens, and one that is withheld.
     pub fn known(&self) -> u64 {
-        u64::from(self.spec.prompt_tokens) + self.generated
+        u64::from(self.spec.prompt_tokens) + self.generated + u64::from(self.withheld)
     }
 
     /// Whether only its newest token is to be computed, after one it generated here or a KV cache that it loaded.
     pub fn decodes(&self) -> bool {
-        let started = self.generated_in_residence > 0 || self.loaded_in_residence;
+        let started = self.generated_in_residence > 0 || self.loaded_in_residence || self.withheld;
         started && self.computed == self.known() - 1
     }
 
@@ -115,7 +127,7 @@ impl Sequence {
         self.record.preemptions > 0
     }
 
-    /// Its place in the order of service: the smallest is admitted first, the largest preempted first.
+    /// Its place in the order of service: the smallest is admitted first.
     pub fn priority_key(&self) -> (i32, SimTime, RequestId) {
         (self.spec.priority, self.spec.arrival, self.id())
     }

@@ -3,7 +3,7 @@
 use oracle_components::SimTime;
 use oracle_components::record::{Reason, Status};
 use oracle_components::request::RequestId;
-use oracle_components::scenario::{EngineIndex, Role};
+use oracle_components::scenario::Role;
 
 use super::World;
 use super::boundary::Work;
@@ -14,6 +14,16 @@ use super::sequence::Sequence;
 use super::series::Amounts;
 
 impl Engine {
+    /// Adds preemptions of a boundary after which it is idle to the time series: no step will.
+    pub fn note_idle_preemptions(&mut self, width: SimTime) {
+        let preempted = self.totals.preemptions - self.preemptions_in_series;
+        if self.step.is_none() && preempted > 0 {
+            self.preemptions_in_series += preempted;
+            let amounts = Amounts { preemptions: preempted as f64, ..Amounts::default() };
+            self.series.add(self.boundary, self.boundary, width, &amounts);
+        }
+    }
+
     /// What happened in the step that ends now, but for its tokens. Nobody has come or gone since it began; who was delivered in the
     /// meantime waits, though only the boundary sees it.
     fn happened_in(&mut self, step: &Step) -> Amounts {
@@ -48,21 +58,31 @@ impl World<'_> {
         let happened = engine.happened_in(&step);
         let (prefilled, emitted) = (engine.totals.prefill_tokens, engine.totals.output_tokens);
 
-        let (mut emitters, mut computed) = (Vec::new(), Vec::new());
+        let mut emitters = Vec::new();
         for &(id, work) in &step.work {
-            let at = engine.position(id);
+            let chunk = if let Work::Chunk(chunk) = work { chunk } else { 0 };
+            engine.totals.prefill_tokens += chunk;
+            let Some(at) = engine.running.iter().position(|sequence| sequence.id() == id) else {
+                self.coverage.note("token for nobody");
+                continue;
+            };
             let sequence = &mut engine.running[at];
-            match work {
-                Work::Decode => sequence.computed += 1,
-                Work::Chunk(chunk) => {
-                    sequence.computed += chunk;
-                    sequence.record.prefilled_tokens += chunk as u32;
-                    engine.totals.prefill_tokens += chunk;
-                }
+            sequence.computed += work.tokens();
+            sequence.record.prefilled_tokens += chunk as u32;
+            if work == Work::Decode {
+                sequence.last_decode = Some(step.end);
             }
-            if sequence.computed == sequence.known() && engine.role == Role::Prefill {
-                computed.push(id);
-            } else if sequence.computed == sequence.known() {
+            if sequence.computed < sequence.known() {
+                continue;
+            }
+            let is_last = engine.role == Role::Prefill || sequence.generated + 1 >= sequence.target;
+            if sequence.deadline() <= step.end {
+                self.coverage.note("token of a client that has given up");
+                sequence.withheld = true;
+                sequence.is_done = is_last;
+            } else if engine.role == Role::Prefill {
+                sequence.is_done = true;
+            } else {
                 sequence.generated += 1;
                 sequence.generated_in_residence += 1;
                 engine.totals.output_tokens += 1;
@@ -98,10 +118,6 @@ impl World<'_> {
             sequence.record.last_token = Some(at_client);
         }
         self.count_work(index, &step);
-        computed.sort_unstable();
-        for id in computed {
-            self.engines[index].let_go_of_computed(id, index as EngineIndex, self.now);
-        }
         self.finish_sequences(index);
         self.engines[index].check();
     }
@@ -127,17 +143,17 @@ impl World<'_> {
         }
     }
 
+    /// Those that have their last token have ended, by request id. They keep slots and blocks until they are let go of.
     fn finish_sequences(&mut self, index: usize) {
         let spec = &self.scenario.engines[index];
-        let done = |sequence: &&Sequence| sequence.generated == sequence.target;
+        let done = |sequence: &&Sequence| sequence.generated == sequence.target && spec.role != Role::Prefill;
         let finished = self.engines[index].running.iter().filter(done);
         let mut finished: Vec<RequestId> = finished.map(Sequence::id).collect();
         finished.sort_unstable();
         for id in finished {
             let engine = &mut self.engines[index];
             let at = engine.position(id);
-            let mut sequence = engine.running.remove(at);
-            engine.release(&mut sequence, Leaving::ForGood);
+            let sequence = &mut engine.running[at];
             let completion = if sequence.spec.streaming {
                 sequence.record.last_token.expect("it generated a token")
             } else {
@@ -150,9 +166,31 @@ impl World<'_> {
             } else {
                 Reason::Finished
             };
-            if sequence.deadline() <= self.now {
-                self.coverage.note("finished after its deadline, before it was looked at");
-            }
+            // Only an end that can be foreseen keeps the next step from computing one more token.
+            sequence.is_done =
+                reason == Reason::LengthLimit || sequence.generated >= u64::from(sequence.spec.max_output_tokens);
+            sequence.leaving = Some((completion, reason));
+        }
+    }
+
+    /// Those that have ended leave, by request id.
+    pub fn let_go_of_finished(&mut self, index: usize) {
+        let engine = &mut self.engines[index];
+        let everyone = engine.running.iter().chain(&engine.waiting);
+        let mut leaving: Vec<RequestId> =
+            everyone.filter(|sequence| sequence.leaving.is_some()).map(Sequence::id).collect();
+        leaving.sort_unstable();
+        for id in leaving {
+            let engine = &mut self.engines[index];
+            let mut sequence = match engine.waiting.iter().position(|sequence| sequence.id() == id) {
+                Some(at) => engine.waiting.remove(at).expect("it was found there"),
+                None => {
+                    let at = engine.position(id);
+                    engine.running.remove(at)
+                }
+            };
+            engine.release(&mut sequence, Leaving::ForGood);
+            let (completion, reason) = sequence.leaving.expect("it is one of them");
             self.close(sequence.end(completion, Status::Success, reason));
         }
     }

@@ -1,6 +1,6 @@
 //! The proptest strategy over [`Case`]s. Everything is made of small ranges, so that a failing case shrinks.
 
-use oracle_components::scenario::{ExpertExchange, PrefixCaching, QueuePolicy, Role, Routing};
+use oracle_components::scenario::{ExpertExchange, PrefixCaching, QueuePolicy, Role, Routing, SchedulerRules};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -79,6 +79,14 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         any::<bool>(),
         prop::bool::weighted(0.7),
     );
+    let settings = (
+        prop::bool::weighted(0.2),
+        prop_oneof![4 => Just(0_u32), 1 => 1..=8_u32],
+        prop_oneof![4 => Just(1_u32), 1 => 2..=6_u32],
+        prop::bool::weighted(0.8),
+        prop::bool::weighted(0.8),
+        prop::bool::weighted(0.8),
+    );
     let place = (
         prop_oneof![4 => Just(1_u32), 1 => Just(2)],
         prop_oneof![4 => Just(1_u32), 1 => Just(2)],
@@ -90,7 +98,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         sharing(),
         prop::bool::weighted(0.25),
     );
-    (limits, caching, place).prop_map(|(limits, caching, place)| EngineCase {
+    (limits, caching, place, settings).prop_map(|(limits, caching, place, settings)| EngineCase {
         slots: limits.0,
         // Without chunks most prompts have to fit.
         budget: if limits.4 { limits.1 } else { (limits.1 * 4).min(512) },
@@ -99,6 +107,14 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         chunked: limits.4,
         reserve: caching.4,
         threshold: limits.5,
+        adaptive: settings.0,
+        watermark: settings.1,
+        interval: settings.2,
+        rules: SchedulerRules {
+            lone_request_is_unlimited: settings.3,
+            unnamed_blocks_first: settings.4,
+            self_preempted_is_passed_over: settings.5,
+        },
         policy: limits.6,
         caching: caching.0,
         min_cached: caching.1,

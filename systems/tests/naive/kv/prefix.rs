@@ -11,8 +11,11 @@ use crate::naive::sequence::Sequence;
 pub enum Leaving {
     /// It has ended.
     ForGood,
-    /// It was preempted and waits again.
-    ToComeBack,
+    /// It was preempted and waits again; the step that is being formed had so many of its tokens.
+    ToComeBack {
+        /// Those.
+        taken: u64,
+    },
 }
 
 fn is_segment(name: BlockName) -> bool {
@@ -120,31 +123,30 @@ impl Engine {
         }
     }
 
-    /// The sequence lets go of its blocks, the last one first; its tail is left for whoever may continue it.
+    /// The sequence lets go of its blocks, the last one first; its tail is left for whoever may continue it. Blocks without a name are
+    /// the next to be allocated.
     pub fn release(&mut self, sequence: &mut Sequence, leaving: Leaving) {
-        for &block in sequence.blocks.iter().rev() {
-            self.pool.let_go(block);
-        }
         let blocks = std::mem::take(&mut sequence.blocks);
         let chain = sequence.tail_chain();
         let nobody_asks = matches!(chain, Chain::Request(_)) && leaving == Leaving::ForGood;
-        if !self.caches() || nobody_asks {
+        let full = if self.caches() { (self.named_tokens(sequence, leaving) / self.block_tokens()) as usize } else { 0 };
+        let others_cached = !self.pool.of_chain(chain).is_empty();
+        let mut tail = Vec::new();
+        for (index, &block) in blocks.iter().enumerate().rev() {
+            if index >= full && self.scheduler.rules.unnamed_blocks_first && self.caches() {
+                self.pool.give_up(block);
+                continue;
+            }
+            self.pool.let_go(block);
+            let name = sequence.block_name(index as u64, &self.scheduler);
+            if index < full && !is_segment(name) {
+                tail.push((block, name));
+            }
+        }
+        if nobody_asks || tail.is_empty() {
             return;
         }
-        let full = (sequence.computed / self.block_tokens()) as usize;
-        let tail: Vec<(BlockId, BlockName)> = blocks[..full]
-            .iter()
-            .enumerate()
-            .map(|(index, &block)| {
-                let name = sequence.block_name(index as u64, &self.scheduler);
-                (block, name)
-            })
-            .filter(|&(_, name)| !is_segment(name))
-            .collect();
-        if tail.is_empty() {
-            return;
-        }
-        if !self.pool.of_chain(chain).is_empty() {
+        if others_cached {
             self.coverage.note("tail left anonymous, another is cached");
             return;
         }
@@ -152,5 +154,20 @@ impl Engine {
         for (block, name) in tail {
             self.pool.name(block, name);
         }
+    }
+
+    /// Tokens in blocks that have their names once they are full: a generated one is known when its step has ended.
+    fn named_tokens(&self, sequence: &Sequence, leaving: Leaving) -> u64 {
+        let step = self.step.iter().flat_map(|step| &step.work);
+        let in_step = step.filter(|(id, _)| *id == sequence.id()).map(|(_, work)| work.tokens()).sum();
+        let (taken, preempted) = match leaving {
+            Leaving::ToComeBack { taken } => (taken, true),
+            Leaving::ForGood => (in_step, false),
+        };
+        if !self.formed_ahead || !sequence.decodes() {
+            return sequence.computed + taken;
+        }
+        let decoded_last = sequence.last_decode == Some(self.boundary);
+        sequence.computed - u64::from(preempted && taken == 0 && decoded_last)
     }
 }

@@ -1,5 +1,5 @@
-//! vLLM V1's scheduler (`v1/core/sched/scheduler.py`): decodes first, then running prefills, then admissions, within a budget
-//! of tokens. Who is in the batch, who makes room, how long a chunk is, whose head is next; and who is refused at once.
+//! vLLM V1's scheduler (`v1/core/sched/scheduler.py`): the running in order of admission, then admissions, within a budget of
+//! tokens. Who is in the batch, who makes room, how long a chunk is, whose head is next; and who is refused at once.
 
 use oracle_components::SimTime;
 use oracle_components::record::Reason;
@@ -36,14 +36,46 @@ pub fn refusal(spec: &RequestSpec, target: u64, engine: &EngineSpec, scenario: &
 pub fn form(engine: &mut Engine, now: SimTime) -> Vec<(RequestId, Work)> {
     let preempted_before = engine.totals.preemptions;
     let budget = u64::from(engine.scheduler.max_num_batched_tokens);
-    let mut batch = Batch { engine, now, budget, work: Vec::new() };
-    batch.take_decodes();
-    batch.take_prefills();
+    let limit = chunk_limit(engine);
+    let holds_prompts = holds_prompts(engine);
+    let mut batch = Batch { engine, now, budget, limit, holds_prompts, computes_prompts: false, work: Vec::new() };
+    batch.take_running();
     if batch.engine.totals.preemptions == preempted_before {
         while batch.admit_loaded() {}
         while batch.admit_head() {}
+        if !holds_prompts {
+            batch.engine.is_full = !batch.engine.waiting.is_empty();
+        }
     }
-    batch.work
+    let Batch { computes_prompts, work, .. } = batch;
+    if computes_prompts {
+        engine.last_prefill_step = Some(engine.steps_formed + 1);
+    }
+    work
+}
+
+/// The most tokens of a sequence that a step may prefill.
+fn chunk_limit(engine: &Engine) -> u64 {
+    let scheduler = &engine.scheduler;
+    let Some(threshold) = scheduler.long_prefill_token_threshold else {
+        return u64::MAX;
+    };
+    let requests = (engine.running.len() + engine.waiting_or_loading()) as u64;
+    if scheduler.rules.lone_request_is_unlimited && requests <= 1 {
+        return u64::MAX;
+    }
+    let share = scheduler.threshold_share_tokens.map_or(0, |tokens| u64::from(tokens) / requests.max(1));
+    u64::from(threshold).max(share)
+}
+
+/// Whether prompts wait since the last was computed a short while ago and others decode.
+fn holds_prompts(engine: &Engine) -> bool {
+    let interval = u64::from(engine.scheduler.prefill_schedule_interval);
+    let Some(last) = engine.last_prefill_step.filter(|_| interval > 1 && !engine.is_full) else {
+        return false;
+    };
+    let computes_prompt = |sequence: &Sequence| !sequence.is_done && !sequence.decodes();
+    engine.steps_formed + 1 - last < interval && !engine.running.iter().all(computes_prompt)
 }
 
 /// The batch under construction.
@@ -52,72 +84,99 @@ struct Batch<'a> {
     now: SimTime,
     /// Tokens that the step may still take.
     budget: u64,
+    /// Most tokens of one sequence.
+    limit: u64,
+    /// No prompt is computed, save the last token of one.
+    holds_prompts: bool,
+    /// One is.
+    computes_prompts: bool,
     work: Vec<(RequestId, Work)>,
 }
 
 impl Batch<'_> {
-    /// One token of each decode. Where there are not blocks enough, somebody makes room first.
-    fn take_decodes(&mut self) {
-        let block_tokens = self.engine.block_tokens();
-        let needs_block = |sequence: &&Sequence| sequence.decodes() && sequence.computed.is_multiple_of(block_tokens);
-        while self.engine.running.iter().filter(needs_block).count() as u64 > self.engine.pool.free_blocks() {
-            let everyone = 0..self.engine.running.len();
-            let victim = self.victim_among(everyone);
-            self.engine.coverage.note(match self.engine.running[victim].decodes() {
-                true => "decode preempted for a decode",
-                false => "prefill preempted for a decode",
-            });
-            self.engine.preempt(victim);
-        }
-        for position in 0..self.engine.running.len() {
-            if self.engine.running[position].decodes() {
-                self.work.push(self.engine.decode(position));
-                self.budget = self.budget.checked_sub(1).expect("slots within the budget");
-            }
-        }
-    }
-
-    /// The next chunk of each running prefill, in order of admission.
-    fn take_prefills(&mut self) {
+    /// Each running sequence in order of admission, whatever it does. Where there are not blocks enough, somebody makes room first.
+    fn take_running(&mut self) {
         let mut position = 0;
-        while position < self.engine.running.len() {
+        while position < self.engine.running.len() && self.budget > 0 {
             let sequence = &self.engine.running[position];
-            if sequence.decodes() {
+            let decodes = sequence.decodes();
+            if sequence.is_done || self.holds_prompts && !decodes {
                 position += 1;
                 continue;
             }
-            let limit = chunk_limit(sequence, &self.engine.scheduler);
-            let chunk = (sequence.known() - sequence.computed).min(limit).min(self.budget);
-            if chunk == 0 {
-                self.engine.coverage.note("running prefill without budget");
-                return;
+            let id = sequence.id();
+            let tokens = (sequence.known() - sequence.computed).min(self.limit).min(self.budget);
+            if self.make_room(&mut position, tokens) {
+                self.take(position, tokens, decodes);
+                position += 1;
+                continue;
             }
-            let held = sequence.blocks.len() as u64;
-            let more = self.engine.blocks_for(sequence.computed + chunk) - held;
-            while more > self.engine.pool.free_blocks() {
-                let running = &self.engine.running;
-                let not_yet_served: Vec<_> = (position..running.len()).filter(|&at| !running[at].decodes()).collect();
-                let victim = self.victim_among(not_yet_served.into_iter());
-                self.engine.preempt(victim);
-                if victim == position {
-                    self.engine.coverage.note("prefill preempted itself");
-                    return;
-                }
-                self.engine.coverage.note("prefill preempted for a prefill");
+            self.engine.coverage.note(match decodes {
+                true => "decode preempted itself",
+                false => "prefill preempted itself",
+            });
+            let is_passed_over = self.engine.scheduler.rules.self_preempted_is_passed_over;
+            assert!(self.engine.running.iter().all(|sequence| sequence.id() != id));
+            if !is_passed_over {
+                break;
             }
-            self.work.push(self.engine.extend(position, chunk));
-            self.budget -= chunk;
-            position += 1;
         }
+        let rest = self.engine.running.iter().skip(position).filter(|sequence| sequence.decodes() && !sequence.is_done);
+        let left_out = rest.count() as u64;
+        self.engine.coverage.note_times("decode left out of a step", left_out);
     }
 
-    /// Which of `candidates` (positions in the running list, which is in order of admission) is preempted.
-    fn victim_among(&self, candidates: impl Iterator<Item = usize>) -> usize {
-        let victim = match self.engine.scheduler.policy {
-            QueuePolicy::Fcfs => candidates.max(),
-            QueuePolicy::Priority => candidates.max_by_key(|&at| self.engine.running[at].priority_key()),
-        };
-        victim.expect("somebody holds the blocks that are not free")
+    /// Preempts until there are blocks for `tokens` more of the sequence at `position`; false if that was its own turn.
+    fn make_room(&mut self, position: &mut usize, tokens: u64) -> bool {
+        let sequence = &self.engine.running[*position];
+        let (id, decodes) = (sequence.id(), sequence.decodes());
+        let more = self.engine.blocks_for(sequence.computed + tokens) - sequence.blocks.len() as u64;
+        while more > self.engine.pool.free_blocks() {
+            let victim = self.victim();
+            let sequence = &self.engine.running[victim];
+            let victim_id = sequence.id();
+            if victim_id != id {
+                self.engine.coverage.note(match (sequence.is_done, sequence.decodes(), decodes) {
+                    (true, ..) => "preempted though it has its last token",
+                    (_, true, true) => "decode preempted for a decode",
+                    (_, false, true) => "prefill preempted for a decode",
+                    (_, true, false) => "decode preempted for a prefill",
+                    (_, false, false) => "prefill preempted for a prefill",
+                });
+            }
+            let at = self.work.iter().position(|(other, _)| *other == victim_id);
+            let taken = at.map_or(0, |at| self.work.remove(at).1.tokens());
+            if taken > 0 {
+                self.engine.coverage.note("tokens of a victim go back to the budget");
+            }
+            self.budget += taken;
+            self.engine.preempt(victim, taken);
+            if victim_id == id {
+                return false;
+            }
+            if victim < *position {
+                *position -= 1;
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, position: usize, tokens: u64, decodes: bool) {
+        self.computes_prompts |= !decodes;
+        let work = if decodes { self.engine.decode(position) } else { self.engine.extend(position, tokens) };
+        self.work.push(work);
+        self.budget -= tokens;
+    }
+
+    /// Who is preempted: the last admitted, or the first admitted of those with the largest (priority, arrival).
+    fn victim(&self) -> usize {
+        let running = &self.engine.running;
+        let last = running.len() - 1;
+        let key = |at: &usize| (running[*at].spec.priority, running[*at].spec.arrival);
+        match self.engine.scheduler.policy {
+            QueuePolicy::Fcfs => last,
+            QueuePolicy::Priority => (0..=last).rev().max_by_key(key).expect("somebody holds the blocks"),
+        }
     }
 
     fn has_seat_and_budget(&self) -> bool {
@@ -126,7 +185,7 @@ impl Batch<'_> {
 
     /// Gives the next loaded sequence a slot, if there is one and it may run.
     fn admit_loaded(&mut self) -> bool {
-        let Some(at) = self.engine.handoffs.next_ready(self.now) else {
+        let Some(at) = self.engine.handoffs.next_ready(self.engine.seen_until(self.now)) else {
             return false;
         };
         if !self.has_seat_and_budget() {
@@ -150,14 +209,23 @@ impl Batch<'_> {
         let hit_blocks = self.engine.cached_prefix(&self.engine.waiting[head]);
         let sequence = &self.engine.waiting[head];
         let hit = hit_blocks.len() as u64 * self.engine.block_tokens();
-        let mut chunk = (sequence.known() - hit).min(chunk_limit(sequence, &self.engine.scheduler));
+        let is_last_token = hit + 1 == sequence.known();
+        if self.holds_prompts && !is_last_token {
+            self.engine.coverage.note("prompt waits for its interval");
+            return false;
+        }
+        let mut chunk = (sequence.known() - hit).min(self.limit);
         if is_prefilled_whole(sequence, &self.engine.scheduler) && chunk > self.budget {
             self.engine.coverage.note("whole prompt waits for budget");
             return false;
         }
         chunk = chunk.min(self.budget);
         let free_hits = hit_blocks.iter().filter(|&&id| self.engine.pool.is_free(id));
-        let room = self.engine.pool.free_blocks() - free_hits.count() as u64;
+        let watermark = match self.engine.running.is_empty() {
+            true => 0,
+            false => u64::from(self.engine.scheduler.watermark_blocks),
+        };
+        let room = self.engine.pool.free_blocks().saturating_sub(free_hits.count() as u64 + watermark);
         let reserved = if self.engine.scheduler.reserve_full_prompt { sequence.known() } else { hit + chunk };
         let whole = self.engine.blocks_for(sequence.known()) - hit_blocks.len() as u64;
         if self.engine.blocks_for(reserved) - hit_blocks.len() as u64 > room {
@@ -173,6 +241,7 @@ impl Batch<'_> {
         if head > 0 {
             self.engine.coverage.note("head by priority, not by arrival");
         }
+        self.computes_prompts |= !is_last_token;
         let position = self.engine.admit(head, hit_blocks, self.now);
         self.work.push(self.engine.extend(position, chunk));
         self.budget -= chunk;
@@ -188,14 +257,6 @@ impl Batch<'_> {
                 (0..waiting.len()).min_by_key(|&at| waiting[at].priority_key()).expect("somebody waits")
             }
         }
-    }
-}
-
-/// The most tokens of a sequence that a step may prefill.
-fn chunk_limit(sequence: &Sequence, scheduler: &SchedulerSpec) -> u64 {
-    match scheduler.long_prefill_token_threshold {
-        Some(limit) if scheduler.chunked_prefill || sequence.was_preempted() => u64::from(limit),
-        _ => u64::MAX,
     }
 }
 
