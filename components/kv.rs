@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use bevy_ecs::prelude::*;
+use smallvec::SmallVec;
 
 /// Hashes keys that are hashes already (prefix keys): one multiplication spreads them over the table.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,16 +27,42 @@ impl Hasher for KeyHasher {
 /// A map from prefix keys. Never iterated where order could show.
 pub type KeyMap<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
 
-/// A shared segment of prompts, of which the first `cached` blocks are in the cache. Those that some sequence holds are
-/// the first `max(depth)`; the rest is free, in runs that were let go at different times, the deepest first.
+/// A shared segment of prompts. A sequence that computes blocks of it which the cache has already makes a copy of these.
 #[derive(Clone, Debug, Default)]
 pub struct Segment {
-    /// Blocks in the cache, from the segment's first.
-    pub cached: u32,
-    /// How many sequences hold the first `depth` blocks: (depth, sequences), ascending, depth > 0.
+    /// What is in the cache, by (copy, first block). Of several blocks with an index, that of the first copy is found.
+    pub runs: SmallVec<[Run; 1]>,
+    /// Copies that were made so far, the original included.
+    pub copies: u32,
+}
+
+/// Consecutive blocks of a copy. Those that some sequence holds are the first of them; the rest is free, in stretches that were
+/// let go at different times, the deepest first. Blocks are counted from the segment's first.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Number of the copy, 0 for the original.
+    pub copy: u32,
+    /// Its first block.
+    pub first: u32,
+    /// The block behind its last.
+    pub end: u32,
+    /// How many sequences hold it up to which block: (the block behind, sequences), ascending.
     pub holders: Vec<(u32, u32)>,
-    /// Free blocks: (first block, stamp), ascending by block; each run reaches to the next or to `cached`.
-    pub free_runs: Vec<(u32, u64)>,
+    /// Free blocks: (first block, stamp), ascending by block; each stretch reaches to the next or to `end`.
+    pub free: Vec<(u32, u64)>,
+}
+
+/// Blocks of a segment that a sequence holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The segment's key.
+    pub key: u64,
+    /// The copy.
+    pub copy: u32,
+    /// The first block.
+    pub first: u32,
+    /// The block behind the last.
+    pub end: u32,
 }
 
 /// The blocks of a released sequence beyond its shared segments, findable by its tail key.
@@ -59,7 +86,7 @@ pub enum Owner {
     },
     /// The tail with this key, if its stamp agrees.
     Tail(u64),
-    /// The free run of this segment with this stamp, if there is one.
+    /// The free stretch of this segment with this stamp, if there is one. A run that was divided may have two parts of it.
     Segment(u64),
 }
 
@@ -89,6 +116,8 @@ pub struct KvPool {
     pub segments: KeyMap<Segment>,
     /// Tails with blocks in the cache.
     pub tails: KeyMap<Tail>,
+    /// By request, what is held of segments other than the original from its first block on; by segment, ascending.
+    pub holdings: KeyMap<Vec<Holding>>,
     /// The next stamp.
     pub next_stamp: u64,
     /// Blocks handed to sequences so far.

@@ -6,6 +6,7 @@
 
 mod pool;
 mod prefix;
+mod segment;
 
 pub use pool::{allocate, free_blocks, further_blocks, held_blocks, new_pool, release_all, release_empty};
 pub use prefix::{BlockKeys, Held, Hit, block_keys, extend, look_up, release, take_hit};

@@ -1,6 +1,8 @@
 //! Blocks: who has them, the queue of free ones, and eviction from its front.
 
-use oracle_components::kv::{FreeEntry, KeyMap, KvPool, Owner, Segment, Tail};
+use oracle_components::kv::{FreeEntry, KeyMap, KvPool, Owner, Tail};
+
+use super::segment;
 
 /// Stale entries that the queue may hold before it is swept.
 const STALE_ENTRIES_KEPT: usize = 256;
@@ -16,6 +18,7 @@ pub fn new_pool(total: u64) -> KvPool {
         live_entries: 0,
         segments: KeyMap::default(),
         tails: KeyMap::default(),
+        holdings: KeyMap::default(),
         next_stamp: 0,
         allocated: 0,
         freed: 0,
@@ -67,7 +70,7 @@ fn evict(pool: &mut KvPool, blocks: u64) {
                 (taken, 0, blocks == taken)
             }
             Owner::Tail(key) => evict_tail(&mut pool.tails, key, entry.stamp, wanted),
-            Owner::Segment(key) => evict_segment(&mut pool.segments, key, entry.stamp, wanted),
+            Owner::Segment(key) => segment::evict(&mut pool.segments, key, entry.stamp, wanted),
         };
         pool.evicted += u64::from(named);
         if taken > 0 && used_up {
@@ -95,29 +98,6 @@ fn evict_tail(tails: &mut KeyMap<Tail>, key: u64, stamp: u64, wanted: u32) -> (u
         tails.remove(&key);
     }
     (taken, named, used_up)
-}
-
-/// Takes up to `wanted` blocks from the end of a segment's deepest free run, likewise.
-fn evict_segment(segments: &mut KeyMap<Segment>, key: u64, stamp: u64, wanted: u32) -> (u32, u32, bool) {
-    let Some(segment) = segments.get_mut(&key) else {
-        return (0, 0, true);
-    };
-    let Some(&(first, run_stamp)) = segment.free_runs.last() else {
-        return (0, 0, true);
-    };
-    if run_stamp != stamp {
-        return (0, 0, true);
-    }
-    let taken = (segment.cached - first).min(wanted);
-    segment.cached -= taken;
-    let used_up = segment.cached == first;
-    if used_up {
-        segment.free_runs.pop();
-    }
-    if segment.cached == 0 && segment.holders.is_empty() {
-        segments.remove(&key);
-    }
-    (taken, taken, used_up)
 }
 
 /// Blocks that a sequence with `computed` tokens in the cache has to be given for `tokens` more.
@@ -154,9 +134,7 @@ pub(super) fn sweep(pool: &mut KvPool) {
     pool.queue.retain(|entry| match entry.owner {
         Owner::Anonymous { .. } => true,
         Owner::Tail(key) => tails.get(&key).is_some_and(|tail| tail.stamp == entry.stamp),
-        Owner::Segment(key) => {
-            segments.get(&key).is_some_and(|segment| segment.free_runs.iter().any(|&(_, stamp)| stamp == entry.stamp))
-        }
+        Owner::Segment(key) => segments.get(&key).is_some_and(|segment| segment::has_stamp(segment, entry.stamp)),
     });
     debug_assert_eq!(pool.queue.len(), pool.live_entries, "live entries of the free queue are counted");
 }

@@ -1,7 +1,8 @@
 //! What names blocks, and how a prompt finds those that are cached.
 
 use super::pool::{allocate, further_blocks, note_peak, push, sweep};
-use oracle_components::kv::{FreeEntry, KvPool, Owner, Segment, Tail};
+use super::segment::{self, Unfreed};
+use oracle_components::kv::{FreeEntry, Holding, KvPool, Owner, Tail};
 use oracle_components::request::{PrefixSegment, Request, RequestId};
 use oracle_components::scenario::PrefixCaching;
 
@@ -14,6 +15,8 @@ pub struct BlockKeys<'a> {
     pub tail_key: u64,
     /// Tokens a block.
     pub block_tokens: u32,
+    /// The request whose blocks they are.
+    pub holder: RequestId,
 }
 
 /// A run of cached blocks that a prompt begins with.
@@ -78,7 +81,7 @@ impl<'a> BlockKeys<'a> {
 #[must_use]
 pub fn block_keys<'a>(request: &'a Request, caching: PrefixCaching, block_tokens: u32) -> BlockKeys<'a> {
     let segments: &[_] = if caching == PrefixCaching::Full { &request.spec.prefix } else { &[] };
-    BlockKeys { segments, tail_key: request.spec.tail_key, block_tokens }
+    BlockKeys { segments, tail_key: request.spec.tail_key, block_tokens, holder: request.id }
 }
 
 /// The longest run of cached blocks that a sequence of `known` tokens begins with; the block of its last token is never
@@ -94,9 +97,12 @@ pub fn look_up(pool: &KvPool, keys: &BlockKeys<'_>, known: u32) -> Hit {
         let Some(segment) = pool.segments.get(&key).filter(|_| start < cap) else {
             return hit;
         };
-        let depth = segment.cached.min(end - start).min(cap - start);
+        let mut depth = 0;
+        for (at, from, to) in segment::find(segment, (end - start).min(cap - start)) {
+            depth = to;
+            hit.free_blocks += to.saturating_sub(from.max(segment::held_to(&segment.runs[at])));
+        }
         hit.segment_blocks += depth;
-        hit.free_blocks += depth.saturating_sub(depth_held(segment));
         if depth < end - start {
             return hit;
         }
@@ -115,10 +121,9 @@ pub fn take_hit(pool: &mut KvPool, keys: &BlockKeys<'_>, hit: Hit) {
     for (key, start, end) in keys.ranges() {
         let depth = left.min(end - start);
         if depth > 0 {
-            let segment = pool.segments.get_mut(&key).expect("a hit segment is cached");
-            let (unfreed, entries) = hold(segment, 0, depth);
-            pool.evictable -= u64::from(unfreed);
-            pool.live_entries -= entries;
+            let unfreed = take_segment(pool, keys.holder, key, depth);
+            pool.evictable -= u64::from(unfreed.blocks);
+            pool.live_entries -= unfreed.entries;
         }
         left -= depth;
     }
@@ -142,75 +147,50 @@ fn take_tail(pool: &mut KvPool, key: u64, blocks: u32) {
     }
 }
 
+/// A sequence takes the first `depth` blocks of a segment that are found.
+fn take_segment(pool: &mut KvPool, holder: RequestId, key: u64, depth: u32) -> Unfreed {
+    let segment = pool.segments.get_mut(&key).expect("a hit segment is cached");
+    let original = &segment.runs[0];
+    if original.copy == 0 && original.first == 0 && original.end >= depth {
+        return segment::hold(segment, 0, depth);
+    }
+    let mut all = Unfreed::default();
+    let mut taken = 0;
+    while taken < depth {
+        let found = segment::find(segment, depth).find(|&(_, _, to)| to > taken);
+        let (mut at, from, to) = found.expect("a hit is cached");
+        if segment.runs[at].first < from {
+            segment::divide(segment, at, from);
+            at += 1;
+        }
+        let copy = segment.runs[at].copy;
+        pool.holdings.entry(holder).or_default().push(Holding { key, copy, first: from, end: to });
+        let unfreed = segment::hold(segment, at, to);
+        all.blocks += unfreed.blocks;
+        all.entries += unfreed.entries;
+        taken = to;
+    }
+    all
+}
+
 /// Allocates the blocks of a chunk that takes a sequence from `computed` to `computed + tokens` tokens in the cache, and
-/// names those of shared segments that it fills. Where another sequence has computed a segment's block already, that one
-/// is held instead.
+/// names those of shared segments that it fills.
 pub fn extend(pool: &mut KvPool, keys: &BlockKeys<'_>, computed: u32, tokens: u32) {
     let block = keys.block_tokens;
+    allocate(pool, u64::from(further_blocks(computed, tokens, block)));
     let (full_before, full_after) = (computed / block, (computed + tokens) / block);
-    let mut fresh = further_blocks(computed, tokens, block);
     for (key, start, end) in keys.ranges() {
         let (from, to) = (full_before.clamp(start, end) - start, full_after.clamp(start, end) - start);
         if from == to {
             continue;
         }
         let segment = pool.segments.entry(key).or_default();
-        let shared = segment.cached.min(to).saturating_sub(from);
-        let (unfreed, entries) = hold(segment, from, to);
-        segment.cached = segment.cached.max(to);
-        pool.evictable -= u64::from(unfreed);
-        pool.live_entries -= entries;
-        // The block that an earlier chunk began to fill goes back if its name is cached by now.
-        let returned = u32::from(shared > 0 && !computed.is_multiple_of(block) && start + from == full_before);
-        pool.allocated += u64::from(shared);
-        pool.freed += u64::from(returned);
-        pool.empty += u64::from(returned);
-        fresh -= shared - returned;
-    }
-    allocate(pool, u64::from(fresh));
-}
-
-/// How many of a segment's first blocks are held.
-fn depth_held(segment: &Segment) -> u32 {
-    segment.holders.last().map_or(0, |&(depth, _)| depth)
-}
-
-/// One sequence's hold on a segment grows from `from` to `to` blocks: how many cached blocks this takes out of the free
-/// queue, and how many of the queue's entries.
-fn hold(segment: &mut Segment, from: u32, to: u32) -> (u32, usize) {
-    let held_before = depth_held(segment);
-    release_depth(segment, from);
-    match segment.holders.binary_search_by_key(&to, |&(depth, _)| depth) {
-        Ok(at) => segment.holders[at].1 += 1,
-        Err(at) => segment.holders.insert(at, (to, 1)),
-    }
-    let unfreed = segment.cached.min(to).saturating_sub(held_before);
-    let mut entries = 0;
-    while let Some(&(first, _)) = segment.free_runs.first() {
-        let end = segment.free_runs.get(1).map_or(segment.cached, |&(next, _)| next);
-        if first >= to {
-            break;
+        let apart = pool.holdings.get(&keys.holder);
+        let is_plain = apart.is_none_or(|apart| apart.iter().all(|holding| holding.key != key));
+        if is_plain && segment::extend_original(segment, from, to) {
+            continue;
         }
-        if end > to {
-            segment.free_runs[0].0 = to;
-            break;
-        }
-        segment.free_runs.remove(0);
-        entries += 1;
-    }
-    (unfreed, entries)
-}
-
-/// One sequence's hold on the first `depth` blocks ends.
-fn release_depth(segment: &mut Segment, depth: u32) {
-    if depth == 0 {
-        return;
-    }
-    let at =
-        segment.holders.binary_search_by_key(&depth, |&(depth, _)| depth).expect("a sequence lets go of what it holds");
-    segment.holders[at].1 -= 1;
-    if segment.holders[at].1 == 0 {
-        segment.holders.remove(at);
+        segment::name(segment, key, (from, to), pool.holdings.entry(keys.holder).or_default());
     }
 }
 
@@ -239,21 +219,32 @@ pub fn release(pool: &mut KvPool, keys: &BlockKeys<'_>, held: Held) {
     if tail_blocks > 0 {
         release_tail(pool, keys.tail_key, tail_blocks, full.saturating_sub(tail_start));
     }
+    let holdings = pool.holdings.remove(&keys.holder).unwrap_or_default();
     for (key, start, end) in keys.ranges().rev() {
         let depth = full.clamp(start, end) - start;
-        if depth == 0 {
-            continue;
-        }
-        let segment = pool.segments.get_mut(&key).expect("a held segment is cached");
-        release_depth(segment, depth);
-        let still_held = depth_held(segment);
-        if still_held < depth {
-            segment.free_runs.insert(0, (still_held, pool.next_stamp));
-            pool.evictable += u64::from(depth - still_held);
-            push(pool, Owner::Segment(key));
+        let mut apart = holdings.iter().filter(|holding| holding.key == key).rev().peekable();
+        if apart.peek().is_some() {
+            apart.for_each(|&holding| release_holding(pool, holding));
+        } else if depth > 0 {
+            release_holding(pool, Holding { key, copy: 0, first: 0, end: depth });
         }
     }
     sweep(pool);
+}
+
+fn release_holding(pool: &mut KvPool, holding: Holding) {
+    let segment = pool.segments.get_mut(&holding.key).expect("a held segment is cached");
+    let mut stamp = pool.next_stamp;
+    let mut freed = 0;
+    segment::release(segment, holding.copy, (holding.first, holding.end), |blocks| {
+        freed += blocks;
+        stamp += 1;
+        stamp - 1
+    });
+    pool.evictable += u64::from(freed);
+    while pool.next_stamp < stamp {
+        push(pool, Owner::Segment(holding.key));
+    }
 }
 
 /// Puts a tail into the queue: under its key, if that is free.

@@ -83,6 +83,8 @@ pub struct Boundary<'a, 'w> {
     looked_at: Option<Entity>,
     /// Decodes that are in the batch one by one.
     decodes_apart: u32,
+    /// Blocks that decodes have taken before others were preempted.
+    taken_ahead: u64,
 }
 
 impl<'a, 'w> Boundary<'a, 'w> {
@@ -109,6 +111,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
             next,
             looked_at: None,
             decodes_apart: 0,
+            taken_ahead: 0,
         }
     }
 
@@ -164,10 +167,12 @@ impl<'a> Boundary<'a, '_> {
         kv::free_blocks(self.parts.pool)
     }
 
-    /// Blocks that the decodes need for this step, one for each that starts one.
+    /// Blocks that the decodes need for this step, one for each that starts one, beside those that the first of them have taken
+    /// before somebody was preempted.
     #[must_use]
     pub fn decode_blocks(&self) -> u64 {
-        u64::from(running::blocks_needed(self.parts.running, self.parts.clock.steps))
+        let all = running::blocks_needed(self.parts.running, self.parts.clock.steps);
+        u64::from(all).saturating_sub(self.taken_ahead)
     }
 
     /// Whether somebody was preempted at this boundary.
@@ -289,6 +294,8 @@ impl Boundary<'_, '_> {
         let blocks = self.decode_blocks();
         assert!(blocks <= self.free_blocks(), "decodes take a token only if their blocks are free");
         kv::allocate(self.parts.pool, blocks);
+        let needed = running::blocks_needed(self.parts.running, self.parts.clock.steps);
+        kv::release_empty(self.parts.pool, self.taken_ahead.saturating_sub(u64::from(needed)));
         assert!(self.parts.running.decodes <= self.budget, "decodes take a token only within the budget");
         self.budget -= self.parts.running.decodes;
         self.decodes_taken = true;
@@ -315,7 +322,8 @@ impl Boundary<'_, '_> {
     pub fn next_running(&mut self) -> Option<Candidate> {
         loop {
             let running = &self.parts.running;
-            let place = running.admitted.get((self.next.max(running.first_admission) - running.first_admission) as usize)?;
+            let place =
+                running.admitted.get((self.next.max(running.first_admission) - running.first_admission) as usize)?;
             self.next = self.next.max(running.first_admission) + 1;
             let Some(who) = *place else { continue };
             if self.sequence(who).phase != Phase::Leaving {
@@ -363,7 +371,10 @@ impl Boundary<'_, '_> {
         let scheduler = *self.limits();
         assert!(self.slots_left() > 0, "who is admitted gets a slot");
         let cached = hit.blocks() * scheduler.block_tokens;
-        debug_assert!(queue::head(self.parts.queues, &self.sequences) == Some(head.who), "the head of the queue is admitted");
+        debug_assert!(
+            queue::head(self.parts.queues, &self.sequences) == Some(head.who),
+            "the head of the queue is admitted"
+        );
         debug_assert!(hit.blocks() == 0 || self.look_up(head) == hit, "the hit is what the cache has now");
         let blocks = kv::further_blocks(cached, tokens, scheduler.block_tokens) + hit.free_blocks;
         assert!(u64::from(blocks) <= self.free_blocks(), "who is admitted gets its blocks");
@@ -403,9 +414,11 @@ impl Boundary<'_, '_> {
     /// A running sequence goes back to the queue; its blocks are free, and what was computed is computed again. What it has taken
     /// of this step goes back to the budget.
     pub fn preempt(&mut self, who: Entity) {
-        if !self.decodes_taken && self.decodes_apart == 0 && self.decode_blocks() > self.free_blocks() {
+        if !self.decodes_taken && self.looked_at.is_none() && self.decode_blocks() > self.free_blocks() {
             // Decodes before it have taken all that there are.
-            self.parts.pool.peak = self.parts.pool.total;
+            let taken = self.free_blocks();
+            kv::allocate(self.parts.pool, taken);
+            self.taken_ahead += taken;
         }
         let chunks = &mut self.parts.batch.chunks;
         let mut sequence = self.sequences.get_mut(who).expect("a running sequence lives");
@@ -422,7 +435,7 @@ impl Boundary<'_, '_> {
             self.looked_at = None;
         }
         self.budget += taken;
-        handoffs::keep(self.parts, who);
+        handoffs::forget_first_step(self.parts, who);
         remove(self.parts, &mut sequence, who, self.requests, Removal::Preempted { taken });
         self.preempted = true;
     }
@@ -430,7 +443,10 @@ impl Boundary<'_, '_> {
     /// Adds a chunk of a running prefill.
     fn take_chunk(&mut self, candidate: &Candidate, tokens: u32) {
         let &Candidate { who: sequence, known, computed, is_decode, .. } = candidate;
-        assert!(0 < tokens && tokens <= self.budget.min(candidate.left()), "a chunk is within the budget and the prompt");
+        assert!(
+            0 < tokens && tokens <= self.budget.min(candidate.left()),
+            "a chunk is within the budget and the prompt"
+        );
         assert!(self.chunk_blocks(candidate, tokens) <= self.free_blocks(), "a chunk has its blocks");
         let scheduler = self.limits();
         let (caching, block_tokens) = (scheduler.prefix_caching, scheduler.block_tokens);

@@ -3,8 +3,6 @@
 //!
 //! What passes between engines is done by `handoff`, once all that are due have been here.
 
-use std::cmp::Reverse;
-
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::record::RemotePrefill;
@@ -16,11 +14,9 @@ use crate::kv::{self, BlockKeys, Held};
 use crate::running;
 use crate::world::EngineView;
 
-/// Lets the sequences go whose prompts are computed, and releases what need not be held any longer.
-/// Whether anything changed.
-pub fn release_handed_off(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) -> bool {
-    let Some(handoffs) = &mut parts.handoffs else { return false };
-    let mut any = !handoffs.computed.is_empty();
+/// Lets the sequences go whose prompts are computed.
+pub fn let_go_of_computed(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
+    let Some(handoffs) = &mut parts.handoffs else { return };
     handoffs.computed.sort_unstable();
     for &(_, entity) in &handoffs.computed {
         let mut sequence = sequences.get_mut(entity).expect("a computed sequence lives");
@@ -30,15 +26,22 @@ pub fn release_handed_off(parts: &mut EngineView<'_>, sequences: &mut Query<&mut
         let engine = parts.hardware.engine;
         sequence.prefill = Some(Box::new(RemotePrefill { engine, end: now, load_started: None, loaded: None }));
     }
-    let block_tokens = parts.engine.scheduler.block_tokens;
+}
+
+/// Releases what need not be held any longer: whether there was anything.
+pub fn end_holds(parts: &mut EngineView<'_>, now: SimTime) -> bool {
+    let Some(handoffs) = &mut parts.handoffs else { return false };
+    let scheduler = &parts.engine.scheduler;
+    let block_tokens = scheduler.block_tokens;
+    let mut any = false;
     while let Some(first) = handoffs.holds.first_entry().filter(|first| first.key().0 <= now) {
-        let hold = first.remove();
+        let ((_, id), hold) = first.remove_entry();
         any = true;
-        if parts.engine.scheduler.prefix_caching == PrefixCaching::Off {
+        if scheduler.prefix_caching == PrefixCaching::Off {
             kv::release_empty(parts.pool, u64::from(hold.tokens.div_ceil(block_tokens)));
         } else {
-            let keys = BlockKeys { segments: &hold.prefix, tail_key: hold.tail_key, block_tokens };
-            let unnamed_first = parts.engine.scheduler.rules.unnamed_blocks_first;
+            let keys = BlockKeys { segments: &hold.prefix, tail_key: hold.tail_key, block_tokens, holder: id };
+            let unnamed_first = scheduler.rules.unnamed_blocks_first;
             kv::release(parts.pool, &keys, Held { tokens: hold.tokens, named: hold.tokens, unnamed_first });
         }
     }
@@ -123,14 +126,6 @@ pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
         admitted += 1;
     }
     admitted
-}
-
-/// A sequence of which the last step computed the whole prompt is not handed off after all.
-pub fn keep(parts: &mut EngineView<'_>, entity: Entity) {
-    if let Some(handoffs) = &mut parts.handoffs {
-        handoffs.computed.retain(|&(_, computed)| computed != entity);
-    }
-    forget_first_step(parts, entity);
 }
 
 /// The next step brings no first token of a sequence: whether it would have.

@@ -27,12 +27,12 @@ use crate::world::{EngineParts, EngineView, Shared};
 pub use boundary::{Boundary, Candidate};
 pub use handoffs::load_blocks;
 use intake::{enqueue_delivered, expire};
+use intervals::post_preemptions;
 pub use policies::{BatchPolicy, EnginePolicy, Vllm, exceeds_context, exceeds_pool};
 pub(crate) use policies::{Rules, shipped};
 pub use queue::empty_queues;
 pub use remove::{Removal, remove};
 pub use step_end::{Finished, apply_steps};
-use intervals::post_preemptions;
 use step_end::{end_finished, mute_expired, release_leaving};
 
 /// Ends the steps of the engines that are due, and forms their next batches.
@@ -52,10 +52,11 @@ pub fn schedule_batches(
         mute_expired(&mut parts, &mut sequences);
         policy.advance(apply_steps(&mut parts, &mut sequences, ports, &mut finished));
         end_finished(&mut parts, &mut sequences, &requests, &mut finished);
+        handoffs::let_go_of_computed(&mut parts, &mut sequences, now);
         if parts.clock.scheduled_ahead {
             form_ahead(&mut parts, policy, &mut sequences, &requests, now);
         } else {
-            handoffs::release_handed_off(&mut parts, &mut sequences, now);
+            handoffs::end_holds(&mut parts, now);
             enqueue_delivered(&mut parts, &sequences, now);
             expire(&mut parts, &mut sequences, &requests, now);
             form_batch(&mut parts, policy, sequences.reborrow(), &requests, now);
@@ -98,14 +99,14 @@ fn form_ahead(
     form_once(parts, policy, sequences.reborrow(), requests, now);
     let is_empty = parts.running.decodes == 0 && parts.batch.chunks.is_empty();
     let left = release_leaving(parts, sequences, requests);
-    let handed_off = handoffs::release_handed_off(parts, sequences, now);
+    let released = handoffs::end_holds(parts, now);
     let expired = expire(parts, sequences, requests, now);
     if is_empty {
         parts.clock.scheduled_ahead = false;
         enqueue_delivered(parts, sequences, now);
         expire(parts, sequences, requests, now);
         form_batch(parts, policy, sequences.reborrow(), requests, now);
-    } else if left || handed_off || expired {
+    } else if left || released || expired {
         // What they gave back, the next boundary can give.
         let standing = &mut parts.batch.standing;
         standing.sees_deliveries = true;

@@ -197,7 +197,7 @@ fn mute(parts: &mut EngineView<'_>, sequence: &mut Sequence, entity: Entity) {
         }
         _ => return,
     };
-    handoffs::keep(parts, entity);
+    handoffs::forget_first_step(parts, entity);
     let has_last_token = parts.engine.role == Role::Prefill || sequence.generated + 1 >= sequence.target_tokens;
     if completes && has_last_token {
         running::unlist_prefill(parts.running, sequence);

@@ -248,6 +248,8 @@ impl PoolsCase {
             engine.scheduler.block_tokens = block_tokens;
             if role == Role::Decode {
                 engine.scheduler.prefix_caching = PrefixCaching::Off;
+                // Else a first chunk is admitted, preempts itself and is admitted again until a slow load is over.
+                engine.scheduler.reserve_full_prompt = true;
             }
         }
         let engines = || (0_u32..).zip(&scenario.engines);

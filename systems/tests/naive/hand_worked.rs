@@ -224,10 +224,14 @@ fn a_prefill_that_preempts_itself_leaves_the_engine_awake() {
         block_tokens: 1,
         policy: QueuePolicy::Priority,
         long_prefill_token_threshold: Some(10),
-        rules: SchedulerRules { self_preempted_is_passed_over: false, ..SchedulerRules::NEWEST },
+        rules: SchedulerRules {
+            self_preempted_is_passed_over: false,
+            lone_request_is_unlimited: false,
+            ..SchedulerRules::NEWEST
+        },
         ..ROOMY
     };
-    let scenario = one_engine(scheduler, 65);
+    let scenario = one_engine(scheduler, 55);
     let important = RequestSpec { priority: -1, ..request(SimTime(1), 50, 2) };
     let outcome = simulate(&scenario, vec![request(SimTime::ZERO, 50, 2), important]);
     assert_eq!(outcome.coverage.count("empty step, scheduled again"), 1);

@@ -164,6 +164,7 @@ impl<'a> World<'a> {
     fn pass_boundary(&mut self, index: usize) {
         self.last_boundary = self.now;
         self.engines[index].boundary = self.now;
+        self.engines[index].let_go_of_computed(index as EngineIndex, self.now);
         if self.engines[index].formed_ahead {
             self.pass_ahead(index);
         } else {
@@ -189,13 +190,11 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Those that have ended, or are handed off, give up slots and blocks; so do holds that are over.
+    /// Those that have ended give up slots and blocks; so do holds that are over.
     fn let_go(&mut self, index: usize) {
         self.let_go_of_finished(index);
         let now = self.now;
-        let engine = &mut self.engines[index];
-        engine.let_go_of_computed(index as EngineIndex, now);
-        engine.end_holds(now);
+        self.engines[index].end_holds(now);
     }
 
     /// Intake of what has been delivered by now, expiry, and the next step.

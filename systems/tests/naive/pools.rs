@@ -89,7 +89,8 @@ impl Engine {
             let mut gone = held.clone();
             gone.blocks.clear();
             gone.computed = 0;
-            gone.record.prefill = Some(Box::new(RemotePrefill { engine: index, end, load_started: None, loaded: None }));
+            gone.record.prefill =
+                Some(Box::new(RemotePrefill { engine: index, end, load_started: None, loaded: None }));
             self.handoffs.computed.push(gone);
             self.handoffs.held.push(Hold { until: None, sequence: held });
         }

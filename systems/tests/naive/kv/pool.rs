@@ -53,7 +53,8 @@ pub struct PoolCounts {
 pub struct Pool {
     blocks: Vec<Block>,
     free: VecDeque<BlockId>,
-    names: HashMap<BlockName, BlockId>,
+    /// The blocks of each name, in the order in which they got it.
+    names: HashMap<BlockName, Vec<BlockId>>,
     /// What has happened here.
     pub counts: PoolCounts,
 }
@@ -124,29 +125,31 @@ impl Pool {
         self.blocks[id].holders == 0
     }
 
-    /// The block of that name.
+    /// The block that had that name first, of those that have it.
     pub fn find(&self, name: BlockName) -> Option<BlockId> {
-        self.names.get(&name).copied()
+        self.names.get(&name).map(|blocks| blocks[0])
     }
 
     /// Names an anonymous block.
     pub fn name(&mut self, id: BlockId, name: BlockName) {
         assert_eq!(self.blocks[id].name, None, "block {id} has a name");
-        let other = self.names.insert(name, id);
-        assert_eq!(other, None, "two blocks named {name:?}");
+        self.names.entry(name).or_default().push(id);
         self.blocks[id].name = Some(name);
     }
 
     /// Takes a block's name away, if it has one.
     pub fn forget(&mut self, id: BlockId) {
-        if let Some(name) = self.blocks[id].name.take() {
+        let Some(name) = self.blocks[id].name.take() else { return };
+        let blocks = self.names.get_mut(&name).expect("a name leads to its blocks");
+        blocks.retain(|&other| other != id);
+        if blocks.is_empty() {
             self.names.remove(&name);
         }
     }
 
     /// The cached blocks of a chain.
     pub fn of_chain(&self, chain: Chain) -> Vec<BlockId> {
-        self.names.iter().filter(|(name, _)| name.chain == chain).map(|(_, &id)| id).collect()
+        self.names.iter().filter(|(name, _)| name.chain == chain).flat_map(|(_, ids)| ids.iter().copied()).collect()
     }
 
     /// Each block is free or held, exactly one of them, by as many as say so; names lead to their blocks and back.
@@ -164,13 +167,13 @@ impl Pool {
             let expected = u32::from(block.holders == 0);
             assert_eq!(queued[id], expected, "block {id} in the free queue");
             if let Some(name) = block.name {
-                assert_eq!(self.names.get(&name), Some(&id), "name of block {id}");
+                assert!(self.names[&name].contains(&id), "name of block {id}");
                 let private = !matches!(name.chain, Chain::Segment(_));
                 assert!(!private || block.holders == 0, "a cached tail block in use");
             }
         }
         let named = self.blocks.iter().filter(|block| block.name.is_some());
-        assert_eq!(self.names.len(), named.count(), "names without a block");
+        assert_eq!(self.names.values().map(Vec::len).sum::<usize>(), named.count(), "names without a block");
         let counts = self.counts;
         assert_eq!(counts.left_queue - counts.came_back, self.held_blocks());
     }

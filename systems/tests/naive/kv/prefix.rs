@@ -27,40 +27,22 @@ impl Engine {
         self.scheduler.prefix_caching != PrefixCaching::Off
     }
 
-    /// Gives the running sequence at `position` the blocks for its next `chunk` tokens. Blocks of shared segments that
-    /// these tokens fill get their names, or give way to the block of that name.
+    /// Gives the running sequence at `position` the blocks for its next `chunk` tokens; then blocks of shared segments that these tokens
+    /// fill get their names, whether or not others have them.
     pub fn allocate_chunk(&mut self, position: usize, chunk: u64) {
         let block_tokens = self.block_tokens();
         let sequence = &mut self.running[position];
         let end = sequence.computed + chunk;
-        for index in sequence.computed / block_tokens..end.div_ceil(block_tokens) {
-            let fills = (index + 1) * block_tokens <= end;
+        while (sequence.blocks.len() as u64) < end.div_ceil(block_tokens) {
+            sequence.blocks.push(self.pool.allocate());
+        }
+        for index in sequence.computed / block_tokens..end / block_tokens {
             let name = sequence.block_name(index, &self.scheduler);
-            let shared = (fills && is_segment(name)).then_some(name);
-            let cached = shared.and_then(|name| self.pool.find(name));
-            let own = sequence.blocks.get(index as usize).copied();
-            let block = match (cached, own) {
-                (Some(cached), own) => {
-                    // Its own block first: it never holds both.
-                    match own {
-                        Some(own) => {
-                            self.coverage.note("partly filled block given up for a cached one");
-                            self.pool.give_up(own);
-                        }
-                        None => self.coverage.note("cached block taken while computing"),
-                    }
-                    self.pool.take(cached);
-                    cached
+            if is_segment(name) {
+                if self.pool.find(name).is_some() {
+                    self.coverage.note("cached block computed again");
                 }
-                (None, Some(own)) => own,
-                (None, None) => self.pool.allocate(),
-            };
-            if let (Some(name), None) = (shared, cached) {
-                self.pool.name(block, name);
-            }
-            match own {
-                Some(_) => sequence.blocks[index as usize] = block,
-                None => sequence.blocks.push(block),
+                self.pool.name(sequence.blocks[index as usize], name);
             }
         }
     }
@@ -129,7 +111,8 @@ impl Engine {
         let blocks = std::mem::take(&mut sequence.blocks);
         let chain = sequence.tail_chain();
         let nobody_asks = matches!(chain, Chain::Request(_)) && leaving == Leaving::ForGood;
-        let full = if self.caches() { (self.named_tokens(sequence, leaving) / self.block_tokens()) as usize } else { 0 };
+        let full =
+            if self.caches() { (self.named_tokens(sequence, leaving) / self.block_tokens()) as usize } else { 0 };
         let others_cached = !self.pool.of_chain(chain).is_empty();
         let mut tail = Vec::new();
         for (index, &block) in blocks.iter().enumerate().rev() {
