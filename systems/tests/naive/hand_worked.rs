@@ -224,6 +224,7 @@ fn a_prefill_that_preempts_itself_leaves_the_engine_awake() {
         block_tokens: 1,
         policy: QueuePolicy::Priority,
         long_prefill_token_threshold: Some(10),
+        reserve_full_prompt: false,
         rules: SchedulerRules {
             self_preempted_is_passed_over: false,
             lone_request_is_unlimited: false,
