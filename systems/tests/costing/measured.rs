@@ -67,6 +67,12 @@ fn experts_are_known_by_each_of_their_sizes() {
         other[size] *= 1.25;
         assert_eq!(fills(&model, &[experts(other)]), Vec::<String>::new(), "size {size}");
     }
+    // Of another width, though a token's products and the weights come to as much.
+    for width in 0..2 {
+        let mut other = sizes.map(|size| size / 1.25);
+        (other[2], other[1 - width], other[width]) = (sizes[2], sizes[1 - width], 1.25 * sizes[width]);
+        assert_eq!(fills(&model, &[experts(other)]), Vec::<String>::new(), "width {width}");
+    }
     // Those that are measured have a gate.
     let plain = ModelArchitecture { gated_mlp: false, ..model };
     for per_token in [2.0, 2.0 * 2.0 / 3.0] {
