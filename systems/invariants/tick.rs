@@ -9,11 +9,16 @@ use oracle_components::calendar::{Calendar, Coupling};
 use oracle_components::disaggregation::Handoffs;
 use oracle_components::engine::{Batch, Engine, EngineLedger, Queues, Running, StepClock, Waiting};
 use oracle_components::hardware::{EngineHardware, Gpu};
-use oracle_components::kv::KvPool;
+use oracle_components::kv::{KvPool, Owner};
 use oracle_components::record::EngineTotals;
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 /// Engines whose loads are summed up a tick, on average.
 const LOADS_A_TICK: usize = 64;
+
+/// Stale entries of the queue of free blocks: as many as live ones, and those that are not worth a sweep (`kv/pool.rs`).
+const MOST_STALE_ENTRIES: u64 = 256;
+/// Longest queue of free blocks that is gone through after a tick.
+const LONGEST_QUEUE_LOOKED_AT: usize = 1024;
 
 /// Looks at the world after each tick.
 #[derive(Debug, Default)]
@@ -60,6 +65,28 @@ fn check_conservation(calendar: &Calendar) {
     let in_flight: u64 = calendar.loads.iter().map(|&load| u64::from(load)).sum();
     let ended: u64 = calendar.ended.iter().sum();
     assert_eq!(calendar.next_id, ended + in_flight, "a request that arrived has ended or is in flight");
+}
+
+/// The queue of free blocks has all that are evictable, counts its live entries, and is bounded by the pool. A longer one is not
+/// gone through: that would cost more than the tick.
+fn check_queue(pool: &KvPool) {
+    assert!(pool.queue.len() as u64 <= 2 * pool.total + MOST_STALE_ENTRIES, "stale entries are swept");
+    if pool.queue.len() > LONGEST_QUEUE_LOOKED_AT {
+        return;
+    }
+    let blocks = |stamp: u64, owner: Owner| match owner {
+        Owner::Anonymous { blocks } => Some(blocks),
+        Owner::Tail(key) => pool.tails.get(&key).filter(|tail| tail.stamp == stamp).map(|tail| tail.blocks),
+        Owner::Segment(key) => pool.segments.get(&key).and_then(|segment| {
+            let at = segment.free_runs.iter().position(|&(_, of_run)| of_run == stamp)?;
+            let end = segment.free_runs.get(at + 1).map_or(segment.cached, |&(next, _)| next);
+            Some(end - segment.free_runs[at].0)
+        }),
+    };
+    let live: Vec<u32> = pool.queue.iter().filter_map(|entry| blocks(entry.stamp, entry.owner)).collect();
+    assert_eq!(live.len(), pool.live_entries, "live entries are counted");
+    assert!(!live.contains(&0), "a live entry has blocks");
+    assert_eq!(live.into_iter().map(u64::from).sum::<u64>(), pool.evictable, "evictable blocks are in the queue");
 }
 
 /// An engine as it is between two ticks.
@@ -152,6 +179,7 @@ impl<'w> EngineView<'w> {
             // Several sequences hold a shared block, which is one.
             assert!(given >= held, "held blocks were given");
         }
+        check_queue(pool);
         // Engines of pools hold blocks of sequences that are under way between them.
         assert!(self.running.count > 0 || self.handoffs.is_some() || held == 0, "nobody runs, so nobody holds blocks");
     }

@@ -10,7 +10,9 @@ use oracle_components::efficiency::{
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
 use oracle_systems::costing::StepShape;
-use oracle_systems::costing::curves::{DecodeAttention, Gemm, Peaks, decode_attention, gemm_s, mixed_decodes};
+use oracle_systems::costing::curves::{
+    DecodeAttention, Gemm, Peaks, decode_attention, gemm_s, mixed_decodes, routed_tokens,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -262,6 +264,29 @@ proptest! {
         });
         let more_s = launch_us * 1e-6 + head_ns * 1e-9 * sequences * kv_heads;
         prop_assert!((narrow[0] - wide[0] - more_s).abs() < 1e-12 && (narrow[1] - wide[1] - more_s).abs() < 1e-12);
+    }
+
+    /// Kernels whose decodes are tiles of their own have a floor of their own, and passes where a cache keeps what they read.
+    #[test]
+    fn decodes_beside_prompts_are_as_alone_unless_their_kernels_are_others(
+        curve in decode_curves(), (sequences, kv_heads) in (1..300_u32, 1..64_u32), is_kv_narrow: bool,
+    ) {
+        let curve = DecodeAttentionCurve { mixed_head_ns: 0.0, mixed_block_ns: 0.0, mixed_kept_mb: 0.0, ..curve };
+        let peaks = Peaks { flops_per_s: 312e12, bytes_per_s: 2e12, processors: 8.0 };
+        let [sequences, kv_heads] = [sequences, kv_heads].map(f64::from);
+        let work = DecodeAttention { sequences, kv_heads, query_heads: 4.0 * kv_heads, is_kv_narrow };
+        let alone = decode_attention(&curve, &peaks, &work);
+        let mixed = mixed_decodes(&curve, &work, &alone, 1000.0, peaks.processors);
+        prop_assert_eq!((mixed.floor_s, mixed.passes), (alone.floor_s, 1.0));
+        prop_assert_eq!(mixed.passes_s(1.0, alone.s_per_byte), 1.0);
+    }
+
+    /// The first token reaches its experts however the others are routed.
+    #[test]
+    fn tokens_count_for_no_more_than_they_are(share in 0.0..=1.0_f64, tokens in 0.0..1000.0_f64, few in 0.0..=1.0_f64) {
+        prop_assert_eq!(routed_tokens(share, few), few);
+        let counted = routed_tokens(share, tokens);
+        prop_assert!(counted <= tokens && counted >= tokens.min(1.0));
     }
 
     #[test]

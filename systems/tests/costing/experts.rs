@@ -6,6 +6,7 @@ use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
 use proptest::prelude::*;
 
 use crate::curves::{by_curve, curves, expert_curves};
+use crate::tables::some_curves;
 use crate::{assert_near, cost, mixtral_8x7b, prefill, scenario, seconds};
 
 const PEAKS: Peaks = Peaks { flops_per_s: 312e12, bytes_per_s: 2e12, processors: 108.0 };
@@ -75,6 +76,34 @@ proptest! {
         prop_assert!(time(Dtype::Fp16, &[[8, 7168]]) != time(Dtype::Fp16, &[]));
         prop_assert_eq!(time(Dtype::Int4, &[[8, 7168]]), time(Dtype::Int4, &[]));
     }
+}
+
+/// Products and weights add up, and nothing else counts.
+#[test]
+fn eight_bit_experts_multiply_at_their_own_rate_by_curve() {
+    let experts = ExpertsCurve {
+        compute_share: 1.0,
+        memory_share: 1.0,
+        overlap_exponent: 1.0,
+        launch_us: 0.0,
+        routing_share: 1.0,
+        vector_ps: 0.0,
+        untuned_factor: 0.0,
+        cached_mb: 0.0,
+        uncached_slowdown: 0.0,
+    };
+    let curves = EfficiencyCurves { experts, experts_8bit: experts, ..EfficiencyCurves::clone(&some_curves()) };
+    let time = |weights: Dtype| {
+        let model = mixtral_8x7b();
+        let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(weights), ..moe });
+        let scenario = by_curve(scenario(ModelArchitecture { moe, ..model }, 1, 1, 1), curves.clone());
+        seconds(&cost(&scenario).prepare(&prefill(8192)), 0)
+    };
+    // Two of eight experts of 3 matrices a token, all of which are read.
+    let expert = 3.0 * 4096.0 * 14336.0;
+    let flops = 2.0 * 8192.0 * 2.0 * expert;
+    let saved_s = flops / 312e12 - flops / 624e12 + 8.0 * expert / 2039e9;
+    assert_near(time(Dtype::Fp16) - time(Dtype::Int8), 32.0 * saved_s, 1e-6);
 }
 
 /// Products alone count, and activations find room in L2.

@@ -4,8 +4,10 @@ mod curves;
 mod experts;
 mod golden;
 mod laws;
+mod measured;
 mod parallel;
 mod prices;
+mod stages;
 mod tables;
 mod weights;
 

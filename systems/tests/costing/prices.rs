@@ -139,6 +139,7 @@ fn the_slowest_rank_the_share_and_the_overhead_count() {
     assert_eq!(cost(&uneven).prepare(&decode(8)).duration(9), cost(&even).prepare(&decode(8)).duration(9));
     let mut idle = scenario(llama2_13b(), 1, 1, 1);
     assert_eq!(cost(&idle).prepare(&StepShape::default()).duration(0), SimTime(1));
+    assert_eq!(prepare(llama2_13b(), 2, 1, 1, &StepShape::default()).duration(0), SimTime(1));
     idle.engines[0].step_overhead_s = 1e-3;
     assert_eq!(cost(&idle).prepare(&StepShape::default()).duration(0), SimTime(1_000_000));
 }
@@ -189,4 +190,25 @@ fn a_sliding_window_bounds_the_cache_that_is_read() {
     // Half of the layers see all 2000 tokens, half of them 2 · 100.
     let bytes = step.work(2000).memory_bytes_per_gpu - step.work(0).memory_bytes_per_gpu;
     assert_eq!(bytes, 20.0 * 20_480.0 * (2000.0 + 200.0));
+}
+
+/// Each step of three decodes attends to three more tokens than the one before, and each of them to its last hundred in half
+/// of the layers.
+#[test]
+fn work_of_many_steps_is_the_sum_of_the_steps_however_many_are_within_the_window() {
+    let window = SlidingWindow { window_tokens: 100, layers: 20 };
+    let model = ModelArchitecture { sliding_window: Some(window), ..llama2_13b() };
+    let step = prepare(model.clone(), 1, 1, 1, &decode(3));
+    for first in [200, 240, 271, 273, 297, 300, 301, 500] {
+        let contexts = || (0..20).map(|at| first + 3 * at);
+        let attended: u64 = contexts().map(|context| context + context.min(3 * 100)).sum();
+        let at_once =
+            step.work_over(20, contexts().sum()).memory_bytes_per_gpu - 20.0 * step.work(0).memory_bytes_per_gpu;
+        assert_near(at_once, 20.0 * 20_480.0 * attended as f64, 1e-9);
+    }
+    // Without decodes or steps there is nothing to attend to.
+    let prompt = prepare(model, 1, 1, 1, &prefill(500));
+    assert_eq!(prompt.work_over(3, 0).flops_per_gpu, 3.0 * prompt.work(0).flops_per_gpu);
+    assert!(prompt.work(0).flops_per_gpu > 0.0);
+    assert_eq!(step.work_over(0, 0).flops_per_gpu, 0.0);
 }

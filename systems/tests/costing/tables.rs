@@ -22,7 +22,7 @@ use crate::laws::{models, shapes};
 use crate::{assert_near, cost, decode, llama, prefill, scenario, seconds};
 
 /// Of 16-bit products.
-const FLOPS_PER_S: f64 = 312e12;
+pub(super) const FLOPS_PER_S: f64 = 312e12;
 /// Of 8-bit ones, which no price beats either.
 const FASTEST_FLOPS_PER_S: f64 = 624e12;
 const ROWS: [u32; 7] = [1, 8, 100, 128, 512, 2000, 4096];
@@ -40,7 +40,7 @@ fn lasting(curves: EfficiencyCurves) -> Arc<EfficiencyCurves> {
     Arc::new(EfficiencyCurves { sustained: ProductShares::default(), ..curves })
 }
 
-fn small() -> ModelArchitecture {
+pub(super) fn small() -> ModelArchitecture {
     llama(2, 2048, 16, 4, 5632, 32000)
 }
 
@@ -61,7 +61,7 @@ fn head(model: &ModelArchitecture) -> (u32, u32) {
     (model.vocab, model.hidden)
 }
 
-fn product(weight_bytes: f64, (columns, depth): (u32, u32), seconds: Vec<(u32, f64)>) -> RowTimes {
+pub(super) fn product(weight_bytes: f64, (columns, depth): (u32, u32), seconds: Vec<(u32, f64)>) -> RowTimes {
     RowTimes { kernel: RowKernel::Product { columns: columns.into(), depth: depth.into(), weight_bytes }, seconds }
 }
 
@@ -70,7 +70,7 @@ fn heads(model: &ModelArchitecture) -> Heads {
     Heads { query, kv, width, is_kv_narrow: false }
 }
 
-fn curve_gemm_s(curves: &EfficiencyCurves, (columns, depth): (u32, u32), rows: u32) -> f64 {
+pub(super) fn curve_gemm_s(curves: &EfficiencyCurves, (columns, depth): (u32, u32), rows: u32) -> f64 {
     let peaks = Peaks { flops_per_s: FLOPS_PER_S, bytes_per_s: BYTES_PER_S, processors: curves.processors };
     let [rows, columns, depth] = [rows, columns, depth].map(f64::from);
     let bytes = 2.0 * (columns * depth + rows * (columns + depth));
@@ -229,7 +229,7 @@ proptest! {
 }
 
 /// Curves whose coefficients do not matter.
-fn some_curves() -> Arc<EfficiencyCurves> {
+pub(super) fn some_curves() -> Arc<EfficiencyCurves> {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     lasting(curves().new_tree(&mut TestRunner::deterministic()).expect("there are curves").current())

@@ -97,6 +97,19 @@ fn gpt_oss_20b() -> ModelArchitecture {
 }
 
 #[test]
+fn a_further_expert_has_a_row_of_the_router_and_its_own_biases() {
+    let with = |experts, all_biases| {
+        let model = mixtral_8x7b();
+        let moe = model.moe.map(|moe| MixtureOfExperts { experts, ..moe });
+        parameters(&ModelArchitecture { moe, all_biases, ..model })
+    };
+    let matrices = 32 * (4096 + 3 * 4096 * 14336);
+    assert_eq!(with(9, false) - with(8, false), matrices);
+    // A bias of the router's row, of gate, up and down.
+    assert_eq!(with(9, true) - with(8, true), matrices + 32 * (1 + 2 * 14336 + 4096));
+}
+
+#[test]
 fn experts_have_a_width_of_their_own() {
     let model = gpt_oss_20b();
     // 24 layers · 32 experts · 3 matrices of 2880² at 17/32 B; q, k, v and o of (64 + 8 + 8 + 64) heads · 64 · 2880, router,

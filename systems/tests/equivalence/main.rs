@@ -11,6 +11,7 @@ mod naive;
 mod routing;
 mod runs;
 mod series;
+mod verbs;
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;

@@ -160,6 +160,23 @@ fn control_is_asked_now_and_then() {
     assert!(outcome.arrived < 2000, "{} arrived", outcome.arrived);
 }
 
+/// Long after the last arrival, what is told of the present is how far the engines are.
+#[test]
+fn control_is_told_how_far_engines_have_come() {
+    let case = many(400, 300);
+    let mut simulation = Simulation::new(case.scenario(), Box::new(case.source()), Ledger::default());
+    let told = Cell::new(SimTime::ZERO);
+    simulation.run(|progress| {
+        told.set(told.get().max(progress.now));
+        ControlFlow::Continue(())
+    });
+    let records = simulation.into_sink().records;
+    let last = |time: fn(&RequestRecord) -> SimTime| records.iter().map(time).max().expect("there are records");
+    let (arrival, completion) = (last(|record| record.arrival), last(|record| record.completion));
+    assert!(completion.0 > 5 * arrival.0, "{arrival} and {completion}");
+    assert_eq!(told.get(), completion);
+}
+
 /// What a run of many engines was cut short to is whole: a record for each request that arrived, none before its arrival,
 /// all blocks back. Much of what would have come has not.
 #[track_caller]
