@@ -6,17 +6,21 @@ use oracle_components::scenario::Scenario;
 use serde_json::{Map, Value, json};
 
 use super::Options;
-use super::defaults::{SEQUENCE_OVERHEAD_S, STEP_OVERHEAD_S, Version, batch_limits};
+use super::defaults::{SEQUENCE_OVERHEAD_S, STEP_OVERHEAD_S, batch_limits};
 use super::device::RunDevice;
 use super::problem::{Problem, Problems};
 use super::run_file::{Instance, Run};
 use crate::catalog::{Catalog, load_hf_config, question};
+use crate::config::versions::{Version, since};
 use crate::config::{Diagnostic, Resolved, load_value};
 
 /// What messages call the configuration that a run becomes.
 const ORIGIN: &str = "run.json, as a configuration";
 /// How many catalog names a message offers.
 const NAMES_OFFERED: usize = 3;
+
+/// What a run is taken to be that does not say: one of the first half of 2026.
+const UNKNOWN_VERSION: Version = Version::FIRST_HALF_OF_2026;
 
 /// What a run does not say of its deployment.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +102,7 @@ impl<'a> Draft<'a> {
         let mut warnings = run.warnings.clone();
         let model = model(run, folder, &file, options, &mut warnings)?;
         let device = RunDevice::of_run(run, &file, &mut warnings)?;
-        let version = run.engine.version.as_deref().and_then(Version::parse).unwrap_or(Version::UNKNOWN);
+        let version = version(run, &mut warnings);
         let experts = experts(&model);
         Ok(Self { run, model, experts, device, version, warnings })
     }
@@ -124,7 +128,7 @@ impl<'a> Draft<'a> {
 
     /// Time that neither the GPU nor the scheduler spends.
     fn host_keys(&self) -> Map<String, Value> {
-        let is_async = self.run.engine.async_scheduling.unwrap_or_else(|| self.version.async_scheduling());
+        let is_async = self.run.engine.async_scheduling.unwrap_or_else(|| self.version.has(since::ASYNC_SCHEDULING));
         let keys = [
             ("sequence_overhead_s", json!(SEQUENCE_OVERHEAD_S)),
             ("async_scheduling", json!(is_async)),
@@ -180,6 +184,7 @@ impl<'a> Draft<'a> {
         json!({
             "name": format!("vllm_{group}"),
             "type": if ranks == 1 { "VLLM" } else { "ParallelVLLM" },
+            "version": self.version.to_string(),
             "role": instance.role.key(),
             "replicas": copies,
             "config": config,
@@ -199,7 +204,6 @@ impl<'a> Draft<'a> {
         set("block_size", json!(flags.block_size.unwrap_or(16)));
         set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
         set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
-        set("scheduler_reserve_full_isl", json!(self.version.reserves_full_prompt()));
         set("step_overhead_s", json!(STEP_OVERHEAD_S));
         set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
         if let Some(disabled) = flags.disable_custom_all_reduce {
@@ -219,6 +223,21 @@ impl<'a> Draft<'a> {
         }
         config
     }
+}
+
+/// The release of vLLM of a run, or the nearest one that is known.
+fn version(run: &Run, warnings: &mut Vec<String>) -> Version {
+    let stated = run.engine.version.as_deref();
+    let Some(version) = stated.and_then(Version::parse) else {
+        let said = stated.map_or_else(|| "is not recorded".to_owned(), |text| format!("{text:?} is no release"));
+        warnings.push(format!("engine.version {said}: rules and defaults are those of vLLM {UNKNOWN_VERSION}"));
+        return UNKNOWN_VERSION;
+    };
+    let known = version.clamp(Version::OLDEST, Version::NEWEST);
+    if let Some((message, _)) = version.unknown() {
+        warnings.push(format!("engine.version: {message}: those of {known} are taken"));
+    }
+    known
 }
 
 /// Routed experts of a layer of a model of the catalog, or of a file; 0 without.

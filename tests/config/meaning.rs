@@ -53,6 +53,21 @@ fn defaults_are_those_of_the_reference() {
     assert_eq!(large.scenario.engines[0].scheduler.max_num_batched_tokens, 8192);
 }
 
+/// YAML reads 0.30 as 0.3: no release may be taken for another.
+#[test]
+fn a_version_brings_its_rules_and_is_never_taken_for_another() {
+    let version = |text: &str| {
+        let set = format!("frameworks_to_test[0].version={text}");
+        with_set(&[&set]).map(|resolved| resolved.scenario.engines[0].scheduler.reserve_full_prompt)
+    };
+    for (text, reserves) in [("0.33", true), ("'0.19.1'", true), ("'0.20'", true), ("0.18", false), ("v0.11.2", false)]
+    {
+        assert_eq!(version(text).ok(), Some(reserves), "{text}");
+    }
+    let told = ["0.30", "0.10.2", "0.34", "nightly", "33"].map(|text| lines(&version(text).expect_err(text)));
+    insta::assert_snapshot!(told.concat());
+}
+
 #[test]
 fn efficiency_is_a_curve_only_where_nothing_else_is_said() {
     let gpu = "hardware_profile.compute_devices[0]";

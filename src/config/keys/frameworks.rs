@@ -7,6 +7,7 @@ use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
+use crate::config::versions::Version;
 
 names!(FrameworkKind { "VLLM" => FrameworkKind::Vllm, "ParallelVLLM" => FrameworkKind::ParallelVllm });
 names!(Strategy {
@@ -98,6 +99,9 @@ section! {
         name: Field<String> = required().example("vllm_0");
         /// `VLLM` on one GPU, `ParallelVLLM` on several.
         kind: Field<FrameworkKind> = required().named("type").example("VLLM");
+        /// The release of vLLM whose rules and defaults hold.
+        version: Field<Version> = optional("0.33, the newest that is known").example("\"0.33\"")
+            .also_called(&["vllm_version", "engine_version", "backend_version"]);
         /// Whether it takes requests. Those that do not are checked but not simulated.
         is_target_for_workload: Set<bool> = default(Literal::Flag(true)).example("true");
         /// `prefill`: computes prompts, whose KV caches go to frameworks that only `decode`, over the links between their GPUs;
@@ -144,9 +148,9 @@ section! {
         front_end_delay: Field<FrontEndDelay> = optional("what is usual for `front_end`");
         /// Host time of each sequence in a step, beside `step_overhead_s`.
         sequence_overhead_s: Set<f64> = default(Literal::Number(0.0)).unit("s").range(0.0, 1.0);
-        /// Admit a request only where the KV cache has room for all of its prompt (vLLM's default from 0.19 on), not for its
-        /// first chunk alone: then a prompt that finds no room for the rest is preempted.
-        scheduler_reserve_full_isl: Set<bool> = default(Literal::Flag(true));
+        /// Admit a request only where the KV cache has room for all of its prompt, not for its first chunk alone: then a
+        /// prompt that finds no room for the rest is preempted.
+        scheduler_reserve_full_isl: Field<bool> = optional("true from vLLM 0.19 on, before false");
         /// Schedule the next step while the GPU computes this one (vLLM's default from 0.14 on): the host's time hides
         /// behind the GPU's, and a new request waits a step longer.
         async_scheduling: Set<bool> = default(Literal::Flag(false));

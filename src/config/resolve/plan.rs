@@ -8,6 +8,7 @@ use oracle_components::scenario::Role;
 
 use crate::config::diagnostic::{At, Severity};
 use crate::config::keys::{Framework, FrameworkConfig};
+use crate::config::versions::Version;
 
 /// A framework on its own.
 #[derive(Debug)]
@@ -51,6 +52,11 @@ impl Layout {
 }
 
 impl FrameworkPlan<'_> {
+    /// The release of vLLM whose rules and defaults hold.
+    pub(super) fn version(&self) -> Version {
+        self.keys.version.value.unwrap_or(Version::NEWEST)
+    }
+
     /// What of a request's life it serves; `None` if it takes no requests.
     pub(super) fn role(&self) -> Option<Role> {
         self.keys.is_target_for_workload.value.then(|| self.keys.role.value.unwrap_or_default())

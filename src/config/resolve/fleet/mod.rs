@@ -135,7 +135,7 @@ fn draft(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<EngineSpec>> {
     let config = plan.config;
-    let limits = vllm::scheduler(config, diagnostics);
+    let limits = vllm::scheduler(plan, diagnostics);
     let step_overhead_s = vllm::step_overhead_s(config, diagnostics);
     let layout = plan.layout.as_ref()?;
     let has_data_sheets = devices(layout, hardware).is_some();

@@ -6,6 +6,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::FrameworkConfig;
 use crate::config::resolve::devices::Device;
 use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::versions::since;
 
 /// vLLM's default token budget on GPUs of the H100's size and on smaller ones.
 const BATCHED_TOKENS_LARGE_GPU: u32 = 8192;
@@ -15,13 +16,17 @@ const LARGE_GPU_BYTES: u64 = 70 << 30;
 const LARGE_GPU_FP16_FLOPS: f64 = 500e12;
 
 /// The scheduler, but for what depends on devices and memory.
-pub(in crate::config::resolve) fn scheduler(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> SchedulerSpec {
+pub(in crate::config::resolve) fn scheduler(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) -> SchedulerSpec {
+    let (config, version) = (plan.config, plan.version());
     SchedulerSpec {
         max_num_seqs: config.max_num_seqs.value,
         max_num_batched_tokens: config.max_num_batched_tokens.value.unwrap_or(u32::MAX),
         block_tokens: config.block_size.value,
         chunked_prefill: config.enable_chunked_prefill.value,
-        reserve_full_prompt: config.scheduler_reserve_full_isl.value,
+        reserve_full_prompt: config
+            .scheduler_reserve_full_isl
+            .value
+            .unwrap_or_else(|| version.has(since::FULL_PROMPT_RESERVED)),
         long_prefill_token_threshold: prefill_limit(config, diagnostics),
         policy: queue_policy(config, diagnostics),
         max_model_len: u32::MAX,
