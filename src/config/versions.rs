@@ -43,6 +43,8 @@ pub mod since {
     pub const HUGE_GPUS: Version = Version(0, 28);
     /// `max_num_queued_reqs`, `max_num_queued_tokens`.
     pub const QUEUE_LIMITS: Version = Version(0, 29);
+    /// fp8 experts whose blocks do not divide among the ranks are given smaller ones (`refine_fp8_moe_block_shape`).
+    pub const REFINED_EXPERT_BLOCKS: Version = Version(0, 29);
     /// A lone request is not held to `long_prefill_token_threshold`.
     pub const LONE_REQUEST_WITHOUT_THRESHOLD: Version = Version(0, 31);
     /// `long_prefill_token_threshold_adaptive`.
