@@ -80,6 +80,19 @@ fn every_default_that_is_taken_is_told_with_its_reason() {
     assert_eq!(taken(&given), "");
 }
 
+/// There a law can be held to the nanosecond: nothing is modelled but what is asked for.
+#[test]
+fn a_device_that_is_written_out_has_no_host() {
+    let bare = engine("H100", &["gpu_id=gpu2", "max_model_len=auto"]);
+    assert_eq!((bare.step_overhead_s, bare.sequence_overhead_s), (0.0, 0.0));
+    let catalog = engine("H100", &[]);
+    assert_eq!((catalog.step_overhead_s, catalog.sequence_overhead_s), (1.1e-3, 45e-6));
+    let served = engine("H100", &["gpu_id=gpu2", "max_model_len=auto", "front_end=http"]);
+    assert_eq!(bare.ingress.len() + 1, served.ingress.len(), "no front end either");
+    let host = engine("H100", &["gpu_id=gpu2", "max_model_len=auto", "step_overhead_s=0.002"]);
+    assert_eq!((host.step_overhead_s, host.sequence_overhead_s), (0.002, 0.0));
+}
+
 /// A file of the predecessor is known by its database of models; one that names a release is not of its time.
 #[test]
 fn a_file_of_the_predecessor_keeps_its_defaults() {

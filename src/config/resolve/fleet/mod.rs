@@ -6,7 +6,7 @@ pub(super) mod replicas;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use oracle_components::device::{DeviceSpec, Efficiency};
+use oracle_components::device::Efficiency;
 use oracle_components::scenario::{
     EngineIndex, EngineSpec, GpuSpec, KvPaths, LinkSpec, PrefixCaching, Role, Routing, SchedulerSpec,
 };
@@ -147,8 +147,7 @@ fn draft<'a>(
     }
     let devices = devices(layout, hardware)?;
     let gpu_share = gpu_share(plan, layout, tenants, diagnostics);
-    let specs: Vec<&DeviceSpec> = devices.iter().filter_map(|device| device.spec.as_deref()).collect();
-    let (settings, defaults) = defaults::settle(plan, &specs);
+    let (settings, defaults) = defaults::settle(plan, &devices);
     let settings = vllm::check_settings(plan, settings, diagnostics);
     let Settings { max_num_batched_tokens, max_num_seqs, .. } = settings;
     let model = Arc::clone(plan.model.as_ref()?);

@@ -4,10 +4,11 @@
 //! Each default that is taken goes into a ledger, for `summary.json` and `-l debug`. A file of the predecessor keeps the
 //! predecessor's.
 
-use oracle_components::device::DeviceSpec;
+use oracle_components::device::{DeviceSpec, Efficiency};
 
 use crate::config::declare::Field;
 use crate::config::keys::FrontEnd;
+use crate::config::resolve::devices::Device;
 use crate::config::resolve::plan::FrameworkPlan;
 use crate::config::versions::{Version, since};
 use crate::output::TakenDefault;
@@ -30,6 +31,11 @@ const IN_PROCESS_LIMITS: (u32, u32) = (2_048, 128);
 const PREDECESSOR_SEQS: u32 = 256;
 const PREDECESSOR_UTILIZATION: f64 = 0.9;
 const PREDECESSOR_LARGE_GPU_FP16_FLOPS: f64 = 500e12;
+
+/// Why the host takes its time, and why it takes none.
+const MEASURED_HOST: &str = "what vLLM's host was measured to take, docs/defaults.md";
+const NOTHING_UNASKED: &str =
+    "at constant efficiency on a device that is written out nothing is modelled but what is asked for";
 
 /// Settings of a framework, as given or by default.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +72,7 @@ impl Ledger {
 /// The settings of a framework on its GPUs, all of whose first rank's kind, and the defaults among them.
 pub(in crate::config::resolve) fn settle(
     plan: &FrameworkPlan<'_>,
-    devices: &[&DeviceSpec],
+    devices: &[&Device],
 ) -> (Settings, Vec<TakenDefault>) {
     let mut ledger = Ledger { framework: plan.name.clone(), taken: Vec::new() };
     let settings = if plan.is_of_predecessor {
@@ -78,17 +84,21 @@ pub(in crate::config::resolve) fn settle(
 }
 
 /// What vLLM takes, and its host and front end.
-fn of_vllm(plan: &FrameworkPlan<'_>, devices: &[&DeviceSpec], ledger: &mut Ledger) -> Settings {
+fn of_vllm(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Ledger) -> Settings {
     let (config, version) = (plan.config, plan.version());
     if !plan.keys.version.given {
         ledger.settle(&plan.keys.version, version, version, "the newest release that is known");
     }
-    let front_end = ledger.settle(&config.front_end, FrontEnd::Http, "http", "vLLM's API server");
+    let is_real = devices.iter().any(|device| is_real(device));
+    let (front_end, name) = if is_real { (FrontEnd::Http, "http") } else { (FrontEnd::None, "none") };
+    let (why_front_end, host) =
+        if is_real { ("vLLM's API server", MEASURED_HOST) } else { (NOTHING_UNASKED, NOTHING_UNASKED) };
+    let front_end = ledger.settle(&config.front_end, front_end, name, why_front_end);
+    let (step_s, sequence_s) = if is_real { (STEP_OVERHEAD_S, SEQUENCE_OVERHEAD_S) } else { (0.0, 0.0) };
     let (max_num_batched_tokens, max_num_seqs) = step_limits(plan, devices, front_end, ledger);
     let utilization = version.gpu_memory_utilization();
     let (is_async, why_async) = async_scheduling(plan);
     let reserves = version.has(since::FULL_PROMPT_RESERVED);
-    let host = "what vLLM's host was measured to take, docs/defaults.md";
     let step = if config.step_overhead_s.given { &config.step_overhead_s } else { &config.scheduler_iteration_delay_s };
     let step = if step.given { step } else { &config.step_overhead_s };
     Settings {
@@ -107,21 +117,21 @@ fn of_vllm(plan: &FrameworkPlan<'_>, devices: &[&DeviceSpec], ledger: &mut Ledge
             reserves,
             format!("vLLM {version}'s"),
         ),
-        step_overhead_s: ledger.settle(step, STEP_OVERHEAD_S, STEP_OVERHEAD_S, host),
-        sequence_overhead_s: ledger.settle(&config.sequence_overhead_s, SEQUENCE_OVERHEAD_S, SEQUENCE_OVERHEAD_S, host),
+        step_overhead_s: ledger.settle(step, step_s, step_s, host),
+        sequence_overhead_s: ledger.settle(&config.sequence_overhead_s, sequence_s, sequence_s, host),
         front_end,
     }
 }
 
+/// Whether it is a device of the catalog, or priced by a curve: one that has a host.
+fn is_real(device: &Device) -> bool {
+    device.catalog.is_some() || !matches!(device.efficiency, Efficiency::Constant { .. })
+}
+
 /// Tokens and sequences a step (`EngineArgs._set_default_max_num_seqs_and_batched_tokens_args`).
-fn step_limits(
-    plan: &FrameworkPlan<'_>,
-    devices: &[&DeviceSpec],
-    front_end: FrontEnd,
-    ledger: &mut Ledger,
-) -> (u32, u32) {
+fn step_limits(plan: &FrameworkPlan<'_>, devices: &[&Device], front_end: FrontEnd, ledger: &mut Ledger) -> (u32, u32) {
     let (config, version) = (plan.config, plan.version());
-    let Some(device) = devices.first() else { return IN_PROCESS_LIMITS };
+    let Some(device) = devices.first().and_then(|device| device.spec.as_deref()) else { return IN_PROCESS_LIMITS };
     let ((mut tokens, mut seqs), who) = if front_end == FrontEnd::InProcess {
         (IN_PROCESS_LIMITS, "an engine called in process".to_owned())
     } else {
@@ -176,10 +186,10 @@ fn async_scheduling(plan: &FrameworkPlan<'_>) -> (bool, String) {
 }
 
 /// What the predecessor took: no host, no front end, no step ahead.
-fn of_predecessor(plan: &FrameworkPlan<'_>, devices: &[&DeviceSpec], ledger: &mut Ledger) -> Settings {
+fn of_predecessor(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Ledger) -> Settings {
     let config = plan.config;
     let why = "the predecessor's: the file names a model_characteristics_db_path, and no version";
-    let is_large = devices.iter().all(|spec| {
+    let is_large = devices.iter().filter_map(|device| device.spec.as_deref()).all(|spec| {
         let flops = spec.peak_flops.fp16.or(spec.peak_flops.bf16).unwrap_or(0.0);
         spec.memory_bytes >= LARGE_GPU_BYTES && flops >= PREDECESSOR_LARGE_GPU_FP16_FLOPS
     });
