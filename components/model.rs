@@ -128,6 +128,8 @@ pub struct ModelArchitecture {
     pub max_position_embeddings: u32,
     /// Element type of the weights.
     pub weight_dtype: Dtype,
+    /// Side of the square blocks of weights that share a scale, of checkpoints quantised by blocks.
+    pub weight_block: Option<u32>,
     /// Element type of activations, in which GEMMs run when weights are narrower integers.
     pub activation_dtype: Dtype,
     /// Element type of the KV cache.
@@ -177,6 +179,7 @@ impl ModelArchitecture {
             norms_per_layer: 2,
             max_position_embeddings: 131_072,
             weight_dtype: Dtype::Bf16,
+            weight_block: None,
             activation_dtype: Dtype::Bf16,
             kv_dtype: Dtype::Bf16,
         }

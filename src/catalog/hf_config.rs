@@ -112,6 +112,7 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
         norms_per_layer: family.norms_per_layer,
         max_position_embeddings,
         weight_dtype: dtypes.weight,
+        weight_block: dtypes.weight_block,
         activation_dtype: dtypes.activation,
         kv_dtype: dtypes.kv,
     }

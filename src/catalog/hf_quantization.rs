@@ -9,6 +9,8 @@ use super::nearest::did_you_mean;
 /// Element types of a model's parts.
 pub(super) struct Dtypes {
     pub(super) weight: Dtype,
+    /// Side of the blocks of weights that share a scale.
+    pub(super) weight_block: Option<u32>,
     pub(super) activation: Dtype,
     pub(super) kv: Dtype,
     /// Of the experts, where it is another than `weight`.
@@ -18,7 +20,7 @@ pub(super) struct Dtypes {
 /// Reads the element types. A checkpoint in fp32 is served in bf16, as vLLM does by default.
 pub(super) fn dtypes(fields: &mut Fields<'_>, has_experts: bool) -> Dtypes {
     let activation = activation(fields);
-    let mut dtypes = Dtypes { weight: activation, activation, kv: activation, expert: None };
+    let mut dtypes = Dtypes { weight: activation, weight_block: None, activation, kv: activation, expert: None };
     let Some(value) = fields.value("quantization_config").or_else(|| fields.value("compression_config")) else {
         return dtypes;
     };
@@ -31,6 +33,7 @@ pub(super) fn dtypes(fields: &mut Fields<'_>, has_experts: bool) -> Dtypes {
     if keeps_fp8_cache(config) {
         dtypes.kv = Dtype::Fp8;
     }
+    dtypes.weight_block = weight_block(config);
     match weight(fields, config) {
         // gpt-oss quantises its experts alone; attention, router and embeddings stay as they are.
         Some(Dtype::Mxfp4) if has_experts && word(config, "quant_method") == Some("mxfp4") => {
@@ -98,6 +101,15 @@ fn of_groups(config: &Map<String, Value>) -> Option<Dtype> {
     let groups = config.get("config_groups")?.as_object()?;
     let weights = groups.values().find_map(|group| group.get("weights")?.as_object())?;
     of_bits(weights.get("num_bits")?.as_u64(), word(weights, "type") == Some("float"))
+}
+
+/// fp8's `weight_block_size`, or compressed-tensors' `block_structure`: rows and columns, which are as many.
+fn weight_block(config: &Map<String, Value>) -> Option<u32> {
+    let groups = config.get("config_groups").and_then(Value::as_object);
+    let of_group = |group: &Value| group.get("weights")?.get("block_structure").cloned();
+    let of_groups = || groups.into_iter().flat_map(Map::values).find_map(of_group);
+    let sides = config.get("weight_block_size").cloned().or_else(of_groups)?;
+    u32::try_from(sides.get(0)?.as_u64()?).ok().filter(|side| *side > 0)
 }
 
 fn of_bits(bits: Option<u64>, float: bool) -> Option<Dtype> {

@@ -105,6 +105,7 @@ impl Catalog {
         let (base, dtype) = quantised_name(name)?;
         let mut architecture = ModelArchitecture::clone(&self.model(&base)?.architecture);
         architecture.weight_dtype = dtype;
+        architecture.weight_block = is_of_blocks(name).then_some(WEIGHT_BLOCK);
         let name = name.trim();
         architecture.name = name.rsplit_once('/').map_or(name, |(_, name)| name).to_owned();
         Some(Arc::new(architecture))
@@ -212,6 +213,16 @@ const MAKERS: [&str; 7] = ["nvidia-", "amd-", "intel-", "google-", "geforce-", "
 /// Names as they are compared: `RTX 4090` and `rtx_4090` are `rtx-4090`.
 fn key(name: &str) -> String {
     name.trim().to_lowercase().replace([' ', '_'], "-")
+}
+
+/// Side of the blocks of the weights that Qwen quantises to fp8 itself, as of DeepSeek's.
+const WEIGHT_BLOCK: u32 = 128;
+
+/// Whether a checkpoint's fp8 weights have a scale a block: Qwen 3's by its makers. Others' have one a row.
+fn is_of_blocks(name: &str) -> bool {
+    let key = key(name);
+    let (owner, name) = key.rsplit_once('/').unwrap_or(("qwen", &key));
+    owner == "qwen" && name.starts_with("qwen3") && name.ends_with("-fp8")
 }
 
 /// How checkpoints with quantised weights are named, longest endings first.

@@ -79,6 +79,7 @@ struct ModelFile {
     norms_per_layer: u32,
     #[serde(default = "bf16")]
     weight_dtype: Dtype,
+    weight_block: Option<u32>,
     #[serde(default = "bf16")]
     activation_dtype: Dtype,
     /// The activations' if left out.
@@ -159,6 +160,7 @@ pub(super) fn parse(text: &str) -> Result<CatalogModel, serde_saphyr::Error> {
         norms_per_layer: file.norms_per_layer,
         max_position_embeddings: file.context_tokens,
         weight_dtype: file.weight_dtype,
+        weight_block: file.weight_block,
         activation_dtype: file.activation_dtype,
         kv_dtype: file.kv_dtype.unwrap_or(file.activation_dtype),
     };

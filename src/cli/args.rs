@@ -71,6 +71,9 @@ pub struct Changes {
     /// Memory bandwidth utilisation of memory-bound kernels, of every framework.
     #[arg(long)]
     pub mbu: Option<f64>,
+    /// Simulate what vLLM refuses all the same, with a warning.
+    #[arg(long)]
+    pub force: bool,
     /// Price kernels by your own measurements: a key of efficiency_table, of every device, such as gemm=FILE or
     /// layers=[FOLDER] with layers_model=NAME.
     #[arg(long, value_name = "KEY=VALUE")]

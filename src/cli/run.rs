@@ -13,7 +13,7 @@ use super::args::{Changes, Format, LogLevel, Run};
 use super::progress::Bar;
 use super::{Failure, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, TraceRun, from_trace, load};
-use crate::output::{RunWriter, Summary};
+use crate::output::{RunWriter, Summary, TakenDefault};
 use crate::workload::WorkloadFacts;
 
 /// Runs the command.
@@ -24,6 +24,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     }
     if log_level == LogLevel::Debug {
         print_engines(&resolved);
+        print_defaults(&resolved);
     }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     // Before there are files, so that a signal finds none unmarked.
@@ -124,6 +125,7 @@ pub fn overrides(changes: &Changes) -> Overrides {
         seed: changes.seed,
         mfu: changes.mfu,
         mbu: changes.mbu,
+        force: changes.force,
         ..Overrides::default()
     }
 }
@@ -145,6 +147,13 @@ fn print_engines(resolved: &Resolved) {
             scheduler.max_num_seqs,
             scheduler.max_num_batched_tokens,
         ));
+    }
+}
+
+/// Says what the configuration left to defaults, and why these.
+fn print_defaults(resolved: &Resolved) {
+    for TakenDefault { framework, key, value, reason } in &resolved.output.defaults {
+        tell(&format!("debug: {framework}: {key} {value}: {reason}"));
     }
 }
 

@@ -132,6 +132,7 @@ pub struct Diagnostics {
     errors: usize,
     warnings: usize,
     warned_once: HashSet<String>,
+    is_forced: bool,
     path_of_key: fn(&str) -> Option<String>,
 }
 
@@ -145,6 +146,7 @@ impl Diagnostics {
             errors: 0,
             warnings: 0,
             warned_once: HashSet::new(),
+            is_forced: false,
             path_of_key: |_| None,
         }
     }
@@ -202,6 +204,22 @@ impl Diagnostics {
     /// Adds an error, or a warning where the part of the configuration it is about is not simulated.
     pub fn report(&mut self, severity: Severity, at: &At, message: impl Into<String>, suggestion: Option<String>) {
         self.push(severity, at, message.into(), suggestion);
+    }
+
+    /// Whether what vLLM refuses is only warned of.
+    pub fn force(&mut self, is_forced: bool) {
+        self.is_forced = is_forced;
+    }
+
+    /// Adds what vLLM refuses to start, with the way out: an error unless it is forced, or warned of anyway.
+    pub fn refuse(&mut self, severity: Severity, at: &At, reason: impl fmt::Display, way_out: &str) {
+        let message = format!("vLLM refuses this: {reason}");
+        match severity {
+            Severity::Error if !self.is_forced => {
+                self.error_with(at, message, format!("{way_out}; --force simulates it all the same"));
+            }
+            _ => self.warn_with(at, message, way_out),
+        }
     }
 
     /// Adds a finding about another file.

@@ -20,6 +20,7 @@ mod overrides;
 mod resolve;
 mod trace_run;
 mod tree;
+pub mod versions;
 
 use std::io::Read;
 use std::path::Path;

@@ -22,6 +22,8 @@ pub struct Overrides {
     pub output_directory: Option<PathBuf>,
     /// `--name`: of the run.
     pub name: Option<String>,
+    /// `--force`: simulate what vLLM refuses all the same.
+    pub force: bool,
 }
 
 /// Longer paths lead nowhere, and every step is a level of recursion.
@@ -44,6 +46,7 @@ impl Overrides {
         if root.is_null() {
             root.value = Value::Mapping(Vec::new());
         }
+        diagnostics.force(self.force);
         for (index, text) in self.set.iter().enumerate() {
             let mark = Mark { origin: Origin::Set(index + 1), line: 0, column: 0 };
             apply_set(text, mark, root, diagnostics);

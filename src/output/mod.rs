@@ -37,7 +37,7 @@ mod writer;
 pub use distribution::Statistics;
 pub(crate) use energy::energy;
 pub use error::OutputError;
-pub use plan::{HostSpec, OutputPlan};
+pub use plan::{HostSpec, OutputPlan, TakenDefault};
 pub use run_files::WriterClock;
 pub use summary::{
     CostSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary,

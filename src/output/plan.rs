@@ -27,6 +27,21 @@ pub struct OutputPlan {
     pub warm_up: SimTime,
     /// What its GPUs are plugged into.
     pub host: HostSpec,
+    /// What the configuration left to defaults, for the summary.
+    pub defaults: Vec<TakenDefault>,
+}
+
+/// A setting that a configuration left out.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct TakenDefault {
+    /// Whose setting.
+    pub framework: String,
+    /// Its key.
+    pub key: String,
+    /// What holds.
+    pub value: String,
+    /// Why that.
+    pub reason: String,
 }
 
 /// A server without its GPUs.

@@ -64,6 +64,7 @@ impl Inputs<'_> {
             energy: energy(self.scenario, self.outcome, self.plan.host),
             cost: cost(self.scenario, self.outcome),
             per_profile: self.profiles(),
+            defaults: self.plan.defaults.clone(),
             files: Vec::new(),
         }
     }

@@ -13,6 +13,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::TakenDefault;
 use super::distribution::Statistics;
 
 /// A map that keeps its order.
@@ -65,6 +66,8 @@ pub struct Summary {
     pub cost: Option<CostSummary>,
     /// By client profile.
     pub per_profile: Named<ProfileSummary>,
+    /// What the configuration left to defaults, and why these.
+    pub defaults: Vec<TakenDefault>,
     /// The files of the run, for the terminal only: what is in them does not depend on where they lie.
     #[serde(skip)]
     pub files: Vec<std::path::PathBuf>,

@@ -6,17 +6,20 @@ use oracle_components::scenario::Scenario;
 use serde_json::{Map, Value, json};
 
 use super::Options;
-use super::defaults::{SEQUENCE_OVERHEAD_S, STEP_OVERHEAD_S, Version, batch_limits};
 use super::device::RunDevice;
 use super::problem::{Problem, Problems};
 use super::run_file::{Instance, Run};
 use crate::catalog::{Catalog, load_hf_config, question};
-use crate::config::{Diagnostic, Resolved, load_value};
+use crate::config::versions::Version;
+use crate::config::{Diagnostic, Overrides, Resolved, load_value};
 
 /// What messages call the configuration that a run becomes.
 const ORIGIN: &str = "run.json, as a configuration";
 /// How many catalog names a message offers.
 const NAMES_OFFERED: usize = 3;
+
+/// What a run is taken to be that does not say: one of the first half of 2026.
+const UNKNOWN_VERSION: Version = Version::FIRST_HALF_OF_2026;
 
 /// What a run does not say of its deployment.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +35,15 @@ pub(super) struct Keys {
     pub(super) device: Map<String, Value>,
     /// Of the framework.
     pub(super) engine: Map<String, Value>,
+}
+
+impl Keys {
+    /// With what followed from the run's release, which a configuration need not name.
+    fn completed_by(mut self, resolved: &Resolved) -> Self {
+        let is_async = resolved.scenario.engines.first().map(|engine| engine.scheduler.async_scheduling);
+        self.engine.insert("async_scheduling".to_owned(), json!(is_async));
+        self
+    }
 }
 
 /// A deployment, ready to simulate.
@@ -52,16 +64,20 @@ impl Deployment {
         let mut draft = Draft::new(run, folder, options)?;
         let mut config = draft.config();
         let keys = draft.keys();
-        let predicted = load_value(&config, ORIGIN, &options.overrides);
+        // vLLM has run it: what it would refuse, it did not.
+        let overrides = Overrides { force: true, ..options.overrides.clone() };
+        let predicted = load_value(&config, ORIGIN, &overrides);
         let measured = run.engine.num_gpu_blocks.map(u64::from);
         let Some(blocks) = measured else {
             let resolved = predicted.map_err(Problems::Deployment)?;
+            let keys = keys.completed_by(&resolved);
             let kv_blocks = (first_pool(&resolved), None);
             return Ok(Self { resolved, kv_blocks, warnings: draft.warnings, keys });
         };
         let frameworks = config["frameworks_to_test"].as_array_mut().into_iter().flatten();
         frameworks.for_each(|framework| framework["config"]["num_gpu_blocks_override"] = blocks.into());
-        let resolved = load_value(&config, ORIGIN, &options.overrides).map_err(Problems::Deployment)?;
+        let resolved = load_value(&config, ORIGIN, &overrides).map_err(Problems::Deployment)?;
+        let keys = keys.completed_by(&resolved);
         let kv_blocks = (predicted.ok().as_ref().and_then(first_pool), measured);
         Ok(Self { resolved, kv_blocks, warnings: draft.warnings, keys })
     }
@@ -98,7 +114,7 @@ impl<'a> Draft<'a> {
         let mut warnings = run.warnings.clone();
         let model = model(run, folder, &file, options, &mut warnings)?;
         let device = RunDevice::of_run(run, &file, &mut warnings)?;
-        let version = run.engine.version.as_deref().and_then(Version::parse).unwrap_or(Version::UNKNOWN);
+        let version = version(run, &mut warnings);
         let experts = experts(&model);
         Ok(Self { run, model, experts, device, version, warnings })
     }
@@ -124,13 +140,12 @@ impl<'a> Draft<'a> {
 
     /// Time that neither the GPU nor the scheduler spends.
     fn host_keys(&self) -> Map<String, Value> {
-        let is_async = self.run.engine.async_scheduling.unwrap_or_else(|| self.version.async_scheduling());
-        let keys = [
-            ("sequence_overhead_s", json!(SEQUENCE_OVERHEAD_S)),
-            ("async_scheduling", json!(is_async)),
-            ("front_end", json!(self.run.front_end.key())),
-        ];
-        keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        let mut keys = Map::new();
+        keys.insert("front_end".to_owned(), json!(self.run.front_end.key()));
+        if let Some(is_async) = self.run.engine.async_scheduling {
+            keys.insert("async_scheduling".to_owned(), json!(is_async));
+        }
+        keys
     }
 
     fn devices(&self, id: &str, count: u32) -> Value {
@@ -180,6 +195,7 @@ impl<'a> Draft<'a> {
         json!({
             "name": format!("vllm_{group}"),
             "type": if ranks == 1 { "VLLM" } else { "ParallelVLLM" },
+            "version": self.version.to_string(),
             "role": instance.role.key(),
             "replicas": copies,
             "config": config,
@@ -189,19 +205,21 @@ impl<'a> Draft<'a> {
     /// What all instances share.
     fn engine_config(&mut self) -> Map<String, Value> {
         let flags = &self.run.engine;
-        let (tokens, seqs) = batch_limits(self.run.front_end, &self.device);
-        let tokens = flags.max_num_batched_tokens.unwrap_or(tokens);
         let mut config = self.host_keys();
         let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
         set("model_profile_id", json!(self.model));
-        set("max_num_batched_tokens", json!(tokens));
-        set("max_num_seqs", json!(flags.max_num_seqs.unwrap_or(seqs).min(tokens)));
         set("block_size", json!(flags.block_size.unwrap_or(16)));
         set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
         set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
-        set("scheduler_reserve_full_isl", json!(self.version.reserves_full_prompt()));
-        set("step_overhead_s", json!(STEP_OVERHEAD_S));
-        set("gpu_memory_utilization", json!(self.version.gpu_memory_utilization()));
+        for (key, count) in [
+            ("max_num_batched_tokens", flags.max_num_batched_tokens),
+            ("max_num_seqs", flags.max_num_seqs),
+            ("max_model_len", flags.max_model_len),
+        ] {
+            if let Some(count) = count {
+                set(key, json!(count));
+            }
+        }
         if let Some(disabled) = flags.disable_custom_all_reduce {
             set("disable_custom_all_reduce", json!(disabled));
         }
@@ -211,14 +229,26 @@ impl<'a> Draft<'a> {
         if let Some(dtype) = &flags.kv_cache_dtype {
             set("kv_cache_dtype", json!(dtype));
         }
-        if let Some(tokens) = flags.max_model_len {
-            set("max_model_len", json!(tokens));
-        }
         if let Some(dtype) = weight_dtype(self.run.dtype.as_deref(), &mut self.warnings) {
             set("weight_dtype", json!(dtype));
         }
         config
     }
+}
+
+/// The release of vLLM of a run, or the nearest one that is known.
+fn version(run: &Run, warnings: &mut Vec<String>) -> Version {
+    let stated = run.engine.version.as_deref();
+    let Some(version) = stated.and_then(Version::parse) else {
+        let said = stated.map_or_else(|| "is not recorded".to_owned(), |text| format!("{text:?} is no release"));
+        warnings.push(format!("engine.version {said}: rules and defaults are those of vLLM {UNKNOWN_VERSION}"));
+        return UNKNOWN_VERSION;
+    };
+    let known = version.clamp(Version::OLDEST, Version::NEWEST);
+    if let Some((message, _)) = version.unknown() {
+        warnings.push(format!("engine.version: {message}: those of {known} are taken"));
+    }
+    known
 }
 
 /// Routed experts of a layer of a model of the catalog, or of a file; 0 without.

@@ -50,10 +50,6 @@ const BUS_WORDS: [&str; 4] = ["pcie", "sxm", "sxm5", "oam"];
 /// A run's device as a configuration has it.
 #[derive(Clone, Debug)]
 pub(super) struct RunDevice {
-    /// The catalog's, or the nearest relation.
-    pub(super) catalog: &'static CatalogDevice,
-    /// As it counts.
-    pub(super) memory_bytes: u64,
     /// The keys of a configuration, but for the id.
     pub(super) keys: Map<String, Value>,
 }
@@ -106,12 +102,11 @@ impl RunDevice {
             keys.insert("memory_gbps".to_owned(), json!(gb_per_s));
         }
         let own_gib = catalog.spec.memory_bytes as f64 / BYTES_PER_GIB;
-        let mut memory_bytes = catalog.spec.memory_bytes;
         if let Some(gib) = differing(figures.memory_gib, own_gib, SAME_MEMORY, "GiB") {
-            memory_bytes = (gib * REPORTED_SHARE_OF_LABEL * BYTES_PER_GIB) as u64;
+            let memory_bytes = (gib * REPORTED_SHARE_OF_LABEL * BYTES_PER_GIB) as u64;
             keys.insert("memory_capacity_bytes".to_owned(), json!(memory_bytes));
         }
-        Self { catalog, memory_bytes, keys }
+        Self { keys }
     }
 }
 

@@ -9,7 +9,6 @@ mod benchmark;
 mod calibration;
 mod closed_loop;
 mod comparison;
-mod defaults;
 mod deployment;
 mod device;
 mod fields;

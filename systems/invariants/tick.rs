@@ -78,9 +78,15 @@ fn check_queue(pool: &KvPool) {
         Owner::Anonymous { blocks } => Some(blocks),
         Owner::Tail(key) => pool.tails.get(&key).filter(|tail| tail.stamp == stamp).map(|tail| tail.blocks),
         Owner::Segment(key) => pool.segments.get(&key).and_then(|segment| {
-            let at = segment.free_runs.iter().position(|&(_, of_run)| of_run == stamp)?;
-            let end = segment.free_runs.get(at + 1).map_or(segment.cached, |&(next, _)| next);
-            Some(end - segment.free_runs[at].0)
+            let stretches = segment.runs.iter().flat_map(|run| {
+                let ends = run.free.iter().skip(1).map(|&(next, _)| next).chain([run.end]);
+                run.free
+                    .iter()
+                    .zip(ends)
+                    .filter(|((_, of_run), _)| *of_run == stamp)
+                    .map(|(&(first, _), end)| end - first)
+            });
+            Some(stretches.sum()).filter(|&blocks: &u32| blocks > 0)
         }),
     };
     let live: Vec<u32> = pool.queue.iter().filter_map(|entry| blocks(entry.stamp, entry.owner)).collect();

@@ -23,7 +23,7 @@ frameworks_to_test:
   - name: vllm
     type: VLLM
     replicas: 70
-    config: {model_profile_id: Llama3.2-3B, gpu_id: gpu, num_gpu_blocks_override: 200}
+    config: {model_profile_id: Llama3.2-3B, gpu_id: gpu, num_gpu_blocks_override: 200, max_model_len: auto}
 ";
 
 /// Engines that depend on each other at every boundary.

@@ -1,11 +1,13 @@
 //! Configurations as a user writes them: what resolves, what each mistake says, and what no text may do.
 
+mod defaults;
 mod files;
 mod flags;
 mod meaning;
 mod messages;
 mod parallel;
 mod pools;
+mod refusals;
 mod robustness;
 
 use std::path::{Path, PathBuf};

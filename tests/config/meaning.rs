@@ -25,8 +25,8 @@ fn bandwidth_is_in_bits_and_links_have_a_way_back() {
     let declared = "latency_s: 0.001}\n    - {link_id: down, source_id: gpu0, dest_id: client_node_0, bandwidth_bps: 16, latency_s: 0}";
     let resolved = good(&replaced("latency_s: 0.001}", declared));
     assert!(!resolved.scenario.links.iter().any(|link| link.id == "uplink:reverse"), "the declared one counts");
-    let egress = &resolved.scenario.engines[0].egress;
-    assert_eq!(resolved.scenario.links[egress[0] as usize].id, "down");
+    let way_out = resolved.scenario.engines[0].egress.last().expect("it leads to the client");
+    assert_eq!(resolved.scenario.links[*way_out as usize].id, "down");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn defaults_are_those_of_the_reference() {
     assert!(scheduler.chunked_prefill);
     assert_eq!(scheduler.policy, QueuePolicy::Fcfs);
     assert_eq!(scheduler.prefix_caching, PrefixCaching::Full);
-    assert_eq!((engine.step_overhead_s, engine.gpu_share, engine.efficiency.is_none()), (0.0, 1.0, true));
+    assert_eq!((engine.step_overhead_s, engine.gpu_share, engine.efficiency.is_none()), (1.1e-3, 1.0, true));
     let Efficiency::Curve(curves) = &resolved.scenario.gpus[0].efficiency else { panic!("a catalog GPU has a curve") };
     assert_eq!(curves, &Catalog::builtin().device("A100-80GB").expect("a catalog name").curves.curves);
     assert_eq!(resolved.scenario.routing, Routing::RoundRobin);
@@ -51,6 +51,21 @@ fn defaults_are_those_of_the_reference() {
     assert_eq!(resolved.profile_names, ["chat"]);
     let large = with_set(&["hardware_profile.compute_devices[0].device=H100-SXM-80GB"]).expect("resolves");
     assert_eq!(large.scenario.engines[0].scheduler.max_num_batched_tokens, 8192);
+}
+
+/// YAML reads 0.30 as 0.3: no release may be taken for another.
+#[test]
+fn a_version_brings_its_rules_and_is_never_taken_for_another() {
+    let version = |text: &str| {
+        let set = format!("frameworks_to_test[0].version={text}");
+        with_set(&[&set]).map(|resolved| resolved.scenario.engines[0].scheduler.reserve_full_prompt)
+    };
+    for (text, reserves) in [("0.33", true), ("'0.19.1'", true), ("'0.20'", true), ("0.18", false), ("v0.11.2", false)]
+    {
+        assert_eq!(version(text).ok(), Some(reserves), "{text}");
+    }
+    let told = ["0.30", "0.10.2", "0.34", "nightly", "33"].map(|text| lines(&version(text).expect_err(text)));
+    insta::assert_snapshot!(told.concat());
 }
 
 #[test]
@@ -145,8 +160,10 @@ fn a_narrower_cache_holds_more_and_narrower_weights_leave_more() {
 }
 
 #[test]
-fn a_context_is_held_to_the_pool() {
-    let resolved = with_set(&["frameworks_to_test[*].config.num_gpu_blocks_override=100"]).expect("resolves");
+fn a_context_is_held_to_the_pool_where_that_is_asked_for() {
+    let set =
+        ["num_gpu_blocks_override=100", "max_model_len=auto"].map(|key| format!("frameworks_to_test[*].config.{key}"));
+    let resolved = with_set(&set.each_ref().map(String::as_str)).expect("resolves");
     let engine = &resolved.scenario.engines[0];
     assert_eq!((engine.kv_blocks, engine.scheduler.max_model_len), (100, 1600));
 }
@@ -192,7 +209,7 @@ fn a_replica_is_a_clone_on_clones() {
         let link = |path: &[u32]| scenario.links[path[0] as usize].id.clone();
         assert_eq!(link(&engine.rings[0][0]), format!("bridge{suffix}"));
         assert_eq!(link(&engine.ingress), format!("uplink{suffix}"));
-        assert_eq!(link(&engine.egress), format!("uplink:reverse{suffix}"));
+        assert_eq!(link(&engine.egress[1..]), format!("uplink:reverse{suffix}"), "behind the front end");
     }
 }
 
@@ -222,6 +239,6 @@ fn two_engines_on_a_gpu_share_it() {
 fn the_entry_serves_engines_without_a_link_of_their_own() {
     let resolved = good(&replaced("dest_id: gpu0, bandwidth", "dest_id: framework_entry_0, bandwidth"));
     let engine = &resolved.scenario.engines[0];
-    assert_eq!((engine.ingress.len(), engine.egress.len()), (1, 1));
+    assert_eq!((engine.ingress.len(), engine.egress.len()), (2, 2), "the entry, and the front end");
     assert_eq!(resolved.scenario.links[engine.ingress[0] as usize].destination, "framework_entry_0");
 }

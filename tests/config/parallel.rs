@@ -37,13 +37,17 @@ fn a_preset_writes_devices_and_links() {
     let resolved = good(&with("{topology: {preset: DGX-H100}}", &tensor("Llama3.1-70B", 8)));
     assert!(resolved.warnings.is_empty(), "{}", lines(&resolved.warnings));
     let scenario = &resolved.scenario;
-    assert_eq!((scenario.gpus.len(), scenario.links.len()), (8, 2 * 8 + 2));
+    assert_eq!(
+        (scenario.gpus.len(), scenario.links.len()),
+        (8, 2 * 8 + 2 + 2),
+        "GPUs, client and front end, there and back"
+    );
     assert!(scenario.gpus.iter().all(|gpu| gpu.device.name == "H100-SXM-80GB"));
     let engine = &scenario.engines[0];
     assert_eq!(ids(&resolved, &engine.rings[0][7]), ["gpu7_to_nvswitch0", "nvswitch0_to_gpu0"]);
     assert!(links(&resolved, &engine.rings[0][0]).iter().all(|link| link.bytes_per_s == 450e9));
-    assert_eq!(ids(&resolved, &engine.ingress), ["client_node_0_to_framework_entry_0"]);
-    assert_eq!(engine.egress.len(), 1);
+    assert_eq!(ids(&resolved, &engine.ingress), ["client_node_0_to_framework_entry_0", "first:front_end"]);
+    assert_eq!(engine.egress.len(), 2);
     let fabric = engine.fabrics[0].as_ref().expect("NVLink was measured");
     assert_eq!((fabric.local.name.as_str(), fabric.custom_all_reduce, &fabric.across), ("nvlink-h100", true, &None));
 }
@@ -74,7 +78,7 @@ fn servers_take_any_device_and_as_many_as_they_hold() {
         "network_links: [{link_id: up, source_id: client_node_0, dest_id: gpu0, bandwidth_bps: 8e9, latency_s: 0}]";
     let hardware = format!("{{topology: {{preset: DGX-H100, nodes: 2, gpus_per_node: 1}}, {link}}}");
     let resolved = good(&with(&hardware, &tensor("Llama3.1-8B", 2)));
-    assert_eq!(ids(&resolved, &resolved.scenario.engines[0].ingress), ["up"]);
+    assert_eq!(ids(&resolved, &resolved.scenario.engines[0].ingress), ["up", "first:front_end"]);
     let fabric = resolved.scenario.engines[0].fabrics[0].clone().expect("InfiniBand is known");
     assert_eq!(fabric.across.map(|(nodes, _)| nodes), Some(2));
 }

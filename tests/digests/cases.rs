@@ -92,7 +92,7 @@ fn requests(count: &str) -> String {
 fn scenario(path: &Path, suffix: &str, more: &[&str]) -> Case {
     let file = path.file_name().and_then(|name| name.to_str()).expect("names are text").to_owned();
     let name = format!("scenario-{}{suffix}", file.trim_end_matches(".yaml"));
-    let arguments = ["run", &file, "--log-level", "warning", "--threads", "2"];
+    let arguments = ["run", &file, "--force", "--log-level", "warning", "--threads", "2"];
     let arguments = arguments.iter().chain(more).map(|&word| word.to_owned()).collect();
     Case { name, files: vec![(file, fs::read_to_string(path).expect("it can be read"))], arguments }
 }

@@ -66,7 +66,7 @@ fn of_file(draw: &mut Draw, number: u64, name: String) -> Case {
         metrics(draw, &deployment, &amount),
     );
     files.push(("case.yaml".to_owned(), text));
-    Case { name, files, arguments: words("run case.yaml") }
+    Case { name, files, arguments: words("run case.yaml --force") }
 }
 
 /// A mapping with a line a key, whose values may be lists with a line an item.
@@ -151,7 +151,8 @@ fn of_flags(draw: &mut Draw, name: String) -> Case {
     let replicas = draw.between(1, 3);
     let amount = Amount::draw(draw, replicas);
     let (file, text) = draw.one_of(&Layout::ALL).file(draw, amount.requests / 2, 1 + 1000 / amount.per_s);
-    let mut arguments = words(&format!("run --trace {file} --model {model} --device {device} --replicas {replicas}"));
+    let mut arguments =
+        words(&format!("run --force --trace {file} --model {model} --device {device} --replicas {replicas}"));
     for (percent, choice) in [(30, "--tp 2"), (30, "--pp 2"), (30, "--rate-scale 2.5"), (30, "--max-requests 200")] {
         if draw.chance(percent) {
             arguments.extend(words(choice));

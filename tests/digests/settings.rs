@@ -23,7 +23,7 @@ fn scheduler(draw: &mut Draw, keys: &mut Mapping) {
     let limit = draw.one_of(&["long_prefill_token_threshold", "prefill_chunk_size"]);
     keys.maybe(draw, 25, limit, &["48", "128", "300", "1024"]);
     keys.maybe(draw, 25, "scheduler_reserve_full_isl", &["false"]);
-    keys.maybe(draw, 40, "async_scheduling", &["true"]);
+    keys.maybe(draw, 60, "async_scheduling", &["true", "false"]);
     keys.maybe(draw, 35, "scheduling_policy", &["priority"]);
     keys.maybe(draw, 15, "max_model_len", &["700", "1500", "2000"]);
 }
@@ -43,9 +43,9 @@ fn cache(draw: &mut Draw, keys: &mut Mapping) {
 
 fn host(draw: &mut Draw, keys: &mut Mapping) {
     let delay = draw.one_of(&["step_overhead_s", "scheduler_iteration_delay_s"]);
-    keys.maybe(draw, 25, delay, &["0.0005", "0.002", "0.015"]);
+    keys.maybe(draw, 50, delay, &["0", "0.0005", "0.002", "0.015"]);
     keys.maybe(draw, 20, "sequence_overhead_s", &["0.00001", "0.0002"]);
-    keys.maybe(draw, 25, "front_end", &["in_process", "http"]);
+    keys.maybe(draw, 60, "front_end", &["in_process", "http", "none"]);
     let delay = Mapping::default().with("request_s", 0.002).with("response_token_s", 0.00005);
     keys.maybe(draw, 10, "front_end_delay", &[&delay.to_string()]);
     keys.maybe(draw, 15, "bytes_per_token_estimate_for_network", &["0", "4", "300"]);

@@ -116,8 +116,9 @@ frameworks_to_test:
     config:
       model_profile_id: Llama3-8B
       num_gpu_blocks_override: 60
+      max_model_len: auto
       max_num_seqs: 8
-      max_num_batched_tokens: 512
+      max_num_batched_tokens: 1024
       enable_chunked_prefill: false
       parallelism: {strategy: TP_PP, tp_degree: 2, pp_stages: 2, gpu_ids: [gpu0, gpu1, gpu2, gpu3], num_microbatches_per_request: 3}
 ";

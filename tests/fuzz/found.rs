@@ -76,10 +76,10 @@ fn a_step_of_decodes_that_takes_days_is_refused() {
     };
     let decodes = "batch,kv_len,heads,kv_heads,head_dim,kv_dtype,latency_ms\n1,1024,32,8,128,bfloat16,30000\n1,2048,32,8,128,bfloat16,60000\n";
     let found = message("efficiency_table.decode_attention", decodes);
-    assert!(found.contains("a step of 256 sequences with ") && found.contains(" days"), "{found}");
+    assert!(found.contains("a step of 1024 sequences with ") && found.contains(" days"), "{found}");
     let curve = Catalog::builtin().curve("H100-SXM").expect("a catalog curve").yaml();
     let found = message("efficiency_curve", &curve.replacen("mixed_block_ns: ", "mixed_block_ns: 1e15 # ", 1));
-    assert!(found.contains("a step of 2048 prompt tokens and 256 sequences with "), "{found}");
+    assert!(found.contains("a step of 2048 prompt tokens and 1024 sequences with "), "{found}");
 }
 
 /// The rows of a step are in memory together.

@@ -132,6 +132,7 @@ pub fn plan(directory: &Path) -> OutputPlan {
         quantiles: vec![0.5, 0.9, 0.95, 0.99, 0.999],
         warm_up: SimTime(2_000_000_000),
         host: HostSpec::default(),
+        defaults: Vec::new(),
     }
 }
 

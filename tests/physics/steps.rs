@@ -108,7 +108,7 @@ fn weights_and_activations_take_memory_from_the_pool() {
     let memory = 80_000_000_000_u64 * 9 / 10;
     // 13,015,864,320 parameters at 2 B.
     let weights = 2 * 13_015_864_320_u64;
-    // 2,048 tokens (the default on this GPU) at 2 · 5120 + 3 · 13,824 numbers: 212 MB, more than 256 rows of logits at 22 B;
+    // 2,048 tokens at 2 · 5120 + 3 · 13,824 numbers: 212 MB, more than 256 rows of logits at 22 B;
     // and half a GiB for the runtime.
     let activations = 2048 * (2 * 5120 + 3 * 13_824) * 2_u64 + (1 << 29);
     let block = 16 * 819_200_u64;

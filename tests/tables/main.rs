@@ -28,7 +28,7 @@ workload:
       prompt_tokens_dist_config: {type: Constant, value: 300}
       max_output_tokens_dist_config: {type: Constant, value: 50}
 frameworks_to_test:
-  - {name: vllm, type: VLLM, config: {model_profile_id: Llama3.1-8B, gpu_id: gpu}}
+  - {name: vllm, type: VLLM, config: {model_profile_id: Llama3.1-8B, gpu_id: gpu, max_model_len: 32768}}
 ";
 
 impl Desk {

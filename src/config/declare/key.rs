@@ -221,7 +221,7 @@ impl Key {
     }
 
     /// Reports a value of another type.
-    pub(super) fn wrong_type(&'static self, expected: &str, node: &Node, at: &At, diagnostics: &mut Diagnostics) {
+    pub(crate) fn wrong_type(&'static self, expected: &str, node: &Node, at: &At, diagnostics: &mut Diagnostics) {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", self.unit) };
         diagnostics.error(at, format!("expected {expected}{unit}, found {}", node.value));
     }

@@ -1,12 +1,15 @@
 //! `frameworks_to_test`: serving engines.
 
 use oracle_components::model::Dtype;
-use oracle_components::scenario::{ExpertExchange, Role};
+use oracle_components::scenario::{ExpertExchange, QueuePolicy, Role};
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
-    Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
+    Decode, Field, Ignored, Key, Literal, Placed, Set, Shape, default, ignored, names, optional, required, section,
 };
+use crate::config::diagnostic::{At, Diagnostics};
+use crate::config::tree::{Node, Value};
+use crate::config::versions::Version;
 
 names!(FrameworkKind { "VLLM" => FrameworkKind::Vllm, "ParallelVLLM" => FrameworkKind::ParallelVllm });
 names!(Strategy {
@@ -22,6 +25,7 @@ names!(ExpertExchange {
     "allgather_reducescatter" => ExpertExchange::AllGather,
     "all_to_all" => ExpertExchange::AllToAll,
 });
+names!(QueuePolicy { "fcfs" => QueuePolicy::Fcfs, "priority" => QueuePolicy::Priority });
 names!(EvictionPolicy { "lru" => EvictionPolicy::Lru });
 names!(Dtype {
     "fp32" => Dtype::Fp32,
@@ -52,6 +56,45 @@ pub(crate) enum CacheDtype {
     /// The model's own.
     Model,
     Of(Dtype),
+}
+
+/// Longest context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContextLength {
+    /// As long as the KV cache allows.
+    Auto,
+    Tokens(u32),
+}
+
+impl ContextLength {
+    /// As many as are stated.
+    pub(crate) fn tokens(self) -> Option<u32> {
+        match self {
+            Self::Auto => None,
+            Self::Tokens(tokens) => Some(tokens),
+        }
+    }
+}
+
+impl Decode for ContextLength {
+    const SHAPE: &'static Shape = &Shape::Any;
+
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match &node.value {
+            // vLLM spells it -1 too.
+            Value::Integer(-1) => Some(Self::Auto),
+            Value::Text(text) if text == "auto" => Some(Self::Auto),
+            Value::Text(_) => {
+                key.wrong_type("a whole number or auto", node, at, diagnostics);
+                None
+            }
+            _ => u32::decode(node, key, at, diagnostics).map(Self::Tokens),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.tokens().map_or_else(|| "auto".into(), Into::into)
+    }
 }
 
 /// How a framework is built.
@@ -98,6 +141,9 @@ section! {
         name: Field<String> = required().example("vllm_0");
         /// `VLLM` on one GPU, `ParallelVLLM` on several.
         kind: Field<FrameworkKind> = required().named("type").example("VLLM");
+        /// The release of vLLM whose rules and defaults hold.
+        version: Field<Version> = optional("0.33, the newest that is known").example("\"0.33\"")
+            .also_called(&["vllm_version", "engine_version", "backend_version"]);
         /// Whether it takes requests. Those that do not are checked but not simulated.
         is_target_for_workload: Set<bool> = default(Literal::Flag(true)).example("true");
         /// `prefill`: computes prompts, whose KV caches go to frameworks that only `decode`, over the links between their GPUs;
@@ -120,12 +166,15 @@ section! {
         model_profile_id: Field<String> = required().example("Llama3-8B").also_called(&["model", "model_id", "model_name"]);
         /// The GPU of a framework without parallelism.
         gpu_id: Field<String> = optional("required for VLLM").example("gpu0").also_called(&["device_id", "gpu"]);
+        /// As the framework's `version`, before which it counts.
+        version: Field<Version> = optional("the framework's");
         /// Tokens of a KV block.
         block_size: Set<u32> = default(Literal::Integer(16)).unit("tokens").range(1.0, 256.0).example("16");
         /// Sequences that run at once.
-        max_num_seqs: Set<u32> = default(Literal::Integer(256)).at_least(1.0).example("256");
+        max_num_seqs: Field<u32> = optional("vLLM's: 1024 on GPUs of 70 GiB or more but the A100, else 256").at_least(1.0)
+            .example("256");
         /// Tokens a step.
-        max_num_batched_tokens: Field<u32> = optional("8192 on GPUs with 70 GiB and 500 TFLOP/s or more, else 2048")
+        max_num_batched_tokens: Field<u32> = optional("vLLM's: 16384 on GPUs of 160 GiB or more, 8192 of 70 but the A100, else 2048")
             .unit("tokens").range(1.0, 1e8);
         /// A prompt may be computed over several steps.
         enable_chunked_prefill: Set<bool> = default(Literal::Flag(true)).example("true");
@@ -144,22 +193,22 @@ section! {
         /// While others decode, prompts are computed in every so manieth step at most, unless one has left requests waiting.
         prefill_schedule_interval: Set<u32> = default(Literal::Integer(1)).at_least(1.0);
         /// Host time a step that the GPU waits for.
-        scheduler_iteration_delay_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
+        scheduler_iteration_delay_s: Field<f64> = optional("0.0011").unit("s").range(0.0, LONGEST_DELAY_S);
         /// Another name of `scheduler_iteration_delay_s`.
-        step_overhead_s: Field<f64> = optional("0").unit("s").range(0.0, LONGEST_DELAY_S);
+        step_overhead_s: Field<f64> = optional("0.0011").unit("s").range(0.0, LONGEST_DELAY_S);
         /// What a request and its answer pass between the client and the engine: `none`, which takes no time,
         /// `in_process`, a process that calls the engine, or `http`, a server that tokenizes, detokenizes and streams.
-        front_end: Set<FrontEnd> = default(Literal::Text("none"));
+        front_end: Field<FrontEnd> = optional("http");
         /// What that takes.
         front_end_delay: Field<FrontEndDelay> = optional("what is usual for `front_end`");
         /// Host time of each sequence in a step, beside `step_overhead_s`.
-        sequence_overhead_s: Set<f64> = default(Literal::Number(0.0)).unit("s").range(0.0, 1.0);
-        /// Admit a request only where the KV cache has room for all of its prompt (vLLM's default from 0.19 on), not for its
-        /// first chunk alone: then a prompt that finds no room for the rest is preempted.
-        scheduler_reserve_full_isl: Set<bool> = default(Literal::Flag(true));
-        /// Schedule the next step while the GPU computes this one (vLLM's default from 0.14 on): the host's time hides
-        /// behind the GPU's, and a new request waits a step longer.
-        async_scheduling: Set<bool> = default(Literal::Flag(false));
+        sequence_overhead_s: Field<f64> = optional("0.000045").unit("s").range(0.0, 1.0);
+        /// Admit a request only where the KV cache has room for all of its prompt, not for its first chunk alone: then a
+        /// prompt that finds no room for the rest is preempted.
+        scheduler_reserve_full_isl: Field<bool> = optional("true from vLLM 0.19 on, before false");
+        /// Schedule the next step while the GPU computes this one: the host's time hides behind the GPU's, and a new request
+        /// waits a step longer.
+        async_scheduling: Field<bool> = optional("true from vLLM 0.14 on, before false");
         /// Bytes of a streamed token on the way to the client.
         bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes")
             .range(0.0, MOST_BYTES_PER_TOKEN).example("2");
@@ -177,13 +226,13 @@ section! {
         /// Whether the predecessor kept token ids in its cache.
         store_prefix_tokens: Field<bool> = optional("the KV pool bounds the cache");
         /// Share of the GPU's memory that weights, activations and KV cache may take.
-        gpu_memory_utilization: Set<f64> = default(Literal::Number(0.9)).share().example("0.9");
+        gpu_memory_utilization: Field<f64> = optional("0.92 from vLLM 0.20 on, before 0.9").share().example("0.9");
         /// KV blocks, in place of what memory allows. As in vLLM, one of them is the null block, which no request gets.
         num_gpu_blocks_override: Field<u64> = optional("what memory allows").unit("blocks").range(2.0, 1e12);
-        /// Longest context, prompt and output together.
-        max_model_len: Field<u32> = optional("the model's, held to the KV pool").unit("tokens").at_least(1.0);
+        /// Longest context, prompt and output together. `auto`: the model's, held to what the KV cache can store.
+        max_model_len: Field<ContextLength> = optional("the model's").unit("tokens").at_least(1.0);
         /// Order of the waiting queue: `fcfs` or `priority`.
-        scheduling_policy: Field<String> = optional("fcfs").example("fcfs");
+        scheduling_policy: Set<QueuePolicy> = default(Literal::Text("fcfs")).example("fcfs").also_called(&["policy"]);
         /// Launch kernels one by one instead of as CUDA graphs.
         enforce_eager: Field<bool> = optional("graphs, on devices with an efficiency curve");
         /// Batches of up to the largest of these numbers of tokens run with as many tokens as the next of them.

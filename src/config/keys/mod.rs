@@ -10,7 +10,9 @@ mod metrics;
 mod workload;
 
 pub(crate) use distribution::{Distribution, LogNormal, Mixture};
-pub(crate) use frameworks::{CacheDtype, Framework, FrameworkConfig, FrameworkKind, FrontEnd, Parallelism, Strategy};
+pub(crate) use frameworks::{
+    CacheDtype, ContextLength, Framework, FrameworkConfig, FrameworkKind, FrontEnd, Parallelism, Strategy,
+};
 pub(crate) use hardware::{ComputeDevice, EfficiencyTable, HardwareProfile, NetworkLink, ServerTopology};
 pub(crate) use metrics::Metrics;
 pub(crate) use workload::{ClientProfile, PatternKind, PrefixPattern, Trace, Workload};

@@ -23,6 +23,7 @@ use super::Resolved;
 use super::declare::Decode;
 use super::diagnostic::Diagnostics;
 use super::keys::{Config, Simulation};
+use crate::output::OutputPlan;
 pub(super) use frameworks::check_models;
 pub(super) use run_context::RunContext;
 
@@ -70,7 +71,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         scenario,
         profile_names: workload::profile_names(&traffic),
         workload: traffic,
-        output: output?,
+        output: OutputPlan { defaults: engines.defaults, ..output? },
         warnings: Vec::new(),
         canonical: config.json(),
     })

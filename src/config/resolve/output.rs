@@ -44,6 +44,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         host: host(config),
         run_name,
         directory,
+        defaults: Vec::new(),
     })
 }
 

@@ -1,13 +1,16 @@
 //! A framework on its own, as far as it is understood: its keys, its model, and which GPUs it uses how. Below all that
 //! divides GPUs, wires them and makes engines of them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
-use oracle_components::scenario::Role;
+use oracle_components::scenario::{EngineSpec, Role};
 
-use crate::config::diagnostic::{At, Severity};
-use crate::config::keys::{Framework, FrameworkConfig};
+use crate::config::diagnostic::{At, Diagnostics, Severity};
+use crate::config::keys::{ContextLength, Framework, FrameworkConfig, FrontEnd};
+use crate::config::versions::Version;
+use crate::output::TakenDefault;
 
 /// A framework on its own.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub(super) struct FrameworkPlan<'a> {
     pub(super) keys: &'a Framework,
     pub(super) config: &'a FrameworkConfig,
     pub(super) name: String,
+    /// It is of a file of the predecessor, whose defaults hold.
+    pub(super) is_of_predecessor: bool,
     pub(super) model: Option<Arc<ModelArchitecture>>,
     /// `None` after an error.
     pub(super) layout: Option<Layout>,
@@ -36,6 +41,16 @@ pub(super) struct Layout {
     pub(super) at: At,
 }
 
+/// The engines of the first copy of a framework.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) plan: &'a FrameworkPlan<'a>,
+    pub(super) engines: Vec<EngineSpec>,
+    pub(super) front_end: FrontEnd,
+    /// What it left to defaults.
+    pub(super) defaults: Vec<TakenDefault>,
+}
+
 impl Layout {
     /// The part of one of the engines that share the experts.
     pub(super) fn engine(&self, engine: u32) -> Self {
@@ -51,9 +66,26 @@ impl Layout {
 }
 
 impl FrameworkPlan<'_> {
+    /// The release of vLLM whose rules and defaults hold.
+    pub(super) fn version(&self) -> Version {
+        self.config.version.value.or(self.keys.version.value).unwrap_or(Version::NEWEST)
+    }
+
     /// What of a request's life it serves; `None` if it takes no requests.
     pub(super) fn role(&self) -> Option<Role> {
         self.keys.is_target_for_workload.value.then(|| self.keys.role.value.unwrap_or_default())
+    }
+
+    /// Longest context before the KV pool is looked at.
+    pub(super) fn context_tokens(&self) -> u32 {
+        let own = self.model.as_ref().map_or(u32::MAX, |model| model.max_position_embeddings).max(1);
+        self.config.max_model_len.value.and_then(ContextLength::tokens).unwrap_or(own)
+    }
+
+    /// Says that vLLM does not start it so.
+    pub(super) fn refuse(&self, at: &At, reason: impl fmt::Display, way_out: &str, diagnostics: &mut Diagnostics) {
+        let severity = if self.is_of_predecessor { Severity::Warning } else { self.severity() };
+        diagnostics.refuse(severity, at, reason, way_out);
     }
 
     /// How bad it is if this framework cannot run: it matters only if it takes requests.

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use crate::config::diagnostic::{Diagnostics, Severity};
+use crate::config::keys::ContextLength;
 use crate::config::resolve::devices::Device;
+use crate::config::resolve::frameworks::defaults::Settings;
 use crate::config::resolve::plan::{FrameworkPlan, Layout};
 
 /// Target frameworks on each GPU.
@@ -41,7 +43,7 @@ pub(super) fn kv_blocks(
     plan: &FrameworkPlan<'_>,
     layout: &Layout,
     devices: &[&Device],
-    (max_num_batched_tokens, max_num_seqs): (u32, u32),
+    settings: Settings,
     gpu_share: f64,
     diagnostics: &mut Diagnostics,
 ) -> Option<u64> {
@@ -50,10 +52,10 @@ pub(super) fn kv_blocks(
         memory_bytes,
         tensor_parallel: layout.tensor_parallel,
         pipeline_parallel: layout.pipeline_parallel,
-        gpu_memory_utilization: plan.config.gpu_memory_utilization.value,
+        gpu_memory_utilization: settings.gpu_memory_utilization,
         block_tokens: plan.config.block_size.value,
-        max_num_batched_tokens,
-        max_num_seqs,
+        max_num_batched_tokens: settings.max_num_batched_tokens,
+        max_num_seqs: settings.max_num_seqs,
         gpu_share,
         expert_engines: layout.data_parallel,
         decode_context_parallel: layout.decode_context_parallel,
@@ -73,26 +75,36 @@ pub(super) fn kv_blocks(
     }
 }
 
-/// The model's longest context, held to what the pool can store for one sequence.
+/// Longest context, prompt and output together.
 pub(super) fn max_model_len(plan: &FrameworkPlan<'_>, kv_blocks: u64, diagnostics: &mut Diagnostics) -> u32 {
-    let model_tokens = plan.model.as_ref().map_or(u32::MAX, |model| model.max_position_embeddings).max(1);
+    let key = &plan.config.max_model_len;
+    let wanted = plan.context_tokens();
+    let own = plan.model.as_ref().map_or(u32::MAX, |model| model.max_position_embeddings);
     let pool_tokens = kv_blocks.saturating_mul(u64::from(plan.config.block_size.value));
     let pool_tokens = u32::try_from(pool_tokens).unwrap_or(u32::MAX);
-    let key = &plan.config.max_model_len;
-    let Some(tokens) = key.value else {
-        return model_tokens.min(pool_tokens);
-    };
-    if tokens > pool_tokens {
-        let message = format!("{tokens} tokens do not fit in the KV pool, which holds {pool_tokens}");
-        diagnostics.report(
-            plan.severity(),
-            &key.at,
-            message,
-            Some("lower it, or raise gpu_memory_utilization".to_owned()),
+    if key.value.is_some_and(|length| length.tokens().is_some_and(|tokens| tokens > own)) {
+        let reason = format!("max_model_len ({wanted}) is above the {own} tokens that the model was made for");
+        plan.refuse(&key.at, reason, &format!("set max_model_len: {own}"), diagnostics);
+    }
+    let is_fitted = key.value == Some(ContextLength::Auto) || (!key.given && plan.is_of_predecessor);
+    if !is_fitted && cache_tokens(plan, wanted) > pool_tokens {
+        let reason = format!(
+            "to serve one request of max_model_len ({wanted} tokens) takes more KV cache than there is, {pool_tokens} tokens"
         );
+        let given = plan.config.num_gpu_blocks_override.given;
+        let pool = if given { "num_gpu_blocks_override" } else { "gpu_memory_utilization" };
+        let way_out = format!("set max_model_len: {pool_tokens}, or auto, or raise {pool}");
+        plan.refuse(&key.at, reason, &way_out, diagnostics);
     }
-    if tokens > model_tokens {
-        diagnostics.warn(&key.at, format!("the model was made for {model_tokens} tokens"));
-    }
-    tokens
+    wanted.min(pool_tokens)
+}
+
+/// Tokens of KV cache in all layers that a context takes: of a sliding window no more than that and a step.
+fn cache_tokens(plan: &FrameworkPlan<'_>, context_tokens: u32) -> u32 {
+    let Some((model, window)) = plan.model.as_deref().and_then(|model| Some((model, model.sliding_window?))) else {
+        return context_tokens;
+    };
+    let windowed = context_tokens.min(window.window_tokens);
+    let spared = u64::from(context_tokens - windowed) * u64::from(window.layers) / u64::from(model.layers.max(1));
+    context_tokens - spared as u32
 }

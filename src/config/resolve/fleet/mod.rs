@@ -15,10 +15,12 @@ use crate::config::declare::Placed;
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Workload;
 use crate::config::resolve::devices::{Device, Hardware, MOST_GPUS};
+use crate::config::resolve::frameworks::defaults::{self, Settings};
 use crate::config::resolve::frameworks::scheduler::vllm;
 use crate::config::resolve::hardware::efficiency;
-use crate::config::resolve::plan::{FrameworkPlan, Layout};
+use crate::config::resolve::plan::{Draft, FrameworkPlan, Layout};
 use crate::config::resolve::wiring::{self, Wiring, catalog_links, front_end, pools};
+use crate::output::TakenDefault;
 use limits::{gpu_share, kv_blocks, max_model_len, tenants};
 use replicas::Replicas;
 
@@ -32,6 +34,7 @@ pub(super) struct Engines {
     pub(super) links: Vec<LinkSpec>,
     pub(super) engines: Vec<EngineSpec>,
     pub(super) kv_paths: KvPaths,
+    pub(super) defaults: Vec<TakenDefault>,
 }
 
 /// Builds the engines. What they need and lack is reported; the result counts only without errors.
@@ -47,12 +50,8 @@ pub(super) fn build(
     let tenants = tenants(&plans);
     let mut drafts = Vec::new();
     for plan in &plans {
-        let Some(engines) = draft(plan, &hardware, &tenants, workload, diagnostics) else {
-            continue;
-        };
-        if plan.keys.is_target_for_workload.value {
-            drafts.push((plan, engines));
-        }
+        let draft = draft(plan, &hardware, &tenants, workload, diagnostics);
+        drafts.extend(draft.filter(|_| plan.keys.is_target_for_workload.value));
     }
     if diagnostics.has_errors() {
         return None;
@@ -60,31 +59,31 @@ pub(super) fn build(
     check_size(&drafts, &hardware, diagnostics)?;
     pools::hold_prompts_to_contexts(&mut drafts, diagnostics);
     let mut topology = std::mem::take(&mut hardware.topology);
-    for (plan, engine) in drafts.iter_mut().flat_map(|(plan, engines)| engines.iter_mut().map(|engine| (*plan, engine)))
-    {
-        front_end::attach(plan, engine, workload.bytes_per_token_estimate_for_network.value, &mut topology);
+    let prompt_bytes_per_token = workload.bytes_per_token_estimate_for_network.value;
+    for Draft { plan, engines, front_end, .. } in &mut drafts {
+        for engine in engines {
+            front_end::attach(plan, *front_end, engine, prompt_bytes_per_token, &mut topology);
+        }
     }
     let links_between_pools = pools::links_between_pools(&plans, &topology);
     let mut replicas = Replicas::new(&hardware, topology, links_between_pools);
-    let mut members = Vec::new();
-    for (plan, engines) in drafts {
+    let (mut members, mut defaults) = (Vec::new(), Vec::new());
+    for Draft { plan, engines, defaults: of_draft, .. } in drafts {
+        defaults.extend(of_draft);
         let first = replicas.engines.len();
         replicas.add(plan, &engines);
         let engines = first..replicas.engines.len();
         members.extend(engines.map(|engine| pools::Member { plan, engine: engine as EngineIndex }));
     }
     let kv_paths = pools::connect(&members, (&replicas.engines, &replicas.gpus), &mut replicas.topology, diagnostics)?;
-    Some(Engines { gpus: replicas.gpus, links: replicas.topology.into_links(), engines: replicas.engines, kv_paths })
+    let (gpus, links, engines) = (replicas.gpus, replicas.topology.into_links(), replicas.engines);
+    Some(Engines { gpus, links, engines, kv_paths, defaults })
 }
 
 /// GPUs and links, copies included, must fit in memory. `None` if they do not, which has been reported.
-fn check_size(
-    drafts: &[(&FrameworkPlan<'_>, Vec<EngineSpec>)],
-    hardware: &Hardware,
-    diagnostics: &mut Diagnostics,
-) -> Option<()> {
+fn check_size(drafts: &[Draft<'_>], hardware: &Hardware, diagnostics: &mut Diagnostics) -> Option<()> {
     let (mut gpus, mut links) = (hardware.devices.len(), hardware.topology.len());
-    for (plan, _) in drafts {
+    for Draft { plan, .. } in drafts {
         let Some(layout) = &plan.layout else { continue };
         let copies = plan.keys.replicas.value as usize - 1;
         if copies == 0 {
@@ -127,16 +126,15 @@ fn check_weights(plans: &[FrameworkPlan<'_>], workload: &Workload, diagnostics: 
 }
 
 /// The engines of the first copy of a framework. `None` if something is wrong with it, which has been reported.
-fn draft(
-    plan: &FrameworkPlan<'_>,
+fn draft<'a>(
+    plan: &'a FrameworkPlan<'a>,
     hardware: &Hardware,
     tenants: &HashMap<String, u32>,
     workload: &Workload,
     diagnostics: &mut Diagnostics,
-) -> Option<Vec<EngineSpec>> {
+) -> Option<Draft<'a>> {
     let config = plan.config;
-    let limits = vllm::scheduler(config, diagnostics);
-    let step_overhead_s = vllm::step_overhead_s(config, diagnostics);
+    let limits = vllm::scheduler(plan, diagnostics);
     let layout = plan.layout.as_ref()?;
     let has_data_sheets = devices(layout, hardware).is_some();
     // Without links and with a catalog device that is unknown, the links that it would bring are not missing.
@@ -149,11 +147,14 @@ fn draft(
     }
     let devices = devices(layout, hardware)?;
     let gpu_share = gpu_share(plan, layout, tenants, diagnostics);
-    let (max_num_batched_tokens, max_num_seqs) = vllm::step_limits(plan, &devices, diagnostics);
+    let (settings, defaults) = defaults::settle(plan, &devices);
+    let settings = vllm::check_settings(plan, settings, diagnostics);
+    let Settings { max_num_batched_tokens, max_num_seqs, .. } = settings;
     let model = Arc::clone(plan.model.as_ref()?);
-    let kv_blocks = kv_blocks(plan, layout, &devices, (max_num_batched_tokens, max_num_seqs), gpu_share, diagnostics)?;
-    let scheduler = vllm::within(limits, config, (max_num_batched_tokens, max_num_seqs), kv_blocks);
+    let kv_blocks = kv_blocks(plan, layout, &devices, settings, gpu_share, diagnostics)?;
+    let scheduler = vllm::within(limits, plan, &settings, kv_blocks);
     let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
+    vllm::check_context(plan, max_model_len, max_num_batched_tokens, diagnostics);
     let role = plan.role().unwrap_or_default();
     let prefix_caching = if role == Role::Decode { PrefixCaching::Off } else { limits.prefix_caching };
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
@@ -176,8 +177,8 @@ fn draft(
         scheduler: SchedulerSpec { max_model_len, prefix_caching, ..scheduler },
         kv_blocks,
         kernel_launch: kernel_launch.clone(),
-        step_overhead_s,
-        sequence_overhead_s: config.sequence_overhead_s.value,
+        step_overhead_s: settings.step_overhead_s,
+        sequence_overhead_s: settings.sequence_overhead_s,
         ingress: wiring.ingress,
         egress: wiring.egress,
         response_bytes_per_token: config.bytes_per_token_estimate_for_network.value,
@@ -187,7 +188,8 @@ fn draft(
         sequence_parallel: sequence_parallel == Some(true) && layout.tensor_parallel > 1,
         decode_context_parallel: layout.decode_context_parallel,
     };
-    Some((0..).zip(wiring?).map(engine).collect())
+    let engines = (0..).zip(wiring?).map(engine).collect();
+    Some(Draft { plan, engines, front_end: settings.front_end, defaults })
 }
 
 /// The devices of an engine, if all have a data sheet.

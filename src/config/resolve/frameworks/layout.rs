@@ -190,18 +190,11 @@ fn check_gpu(id: &str, at: &At, hardware: &Hardware, diagnostics: &mut Diagnosti
     false
 }
 
-/// Whether layers and heads divide among stages and ranks.
-pub(super) fn check_division(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {
+/// Whether there is a layer for each stage.
+pub(super) fn check_stages(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {
     if layout.pipeline_parallel > model.layers {
         let message = format!("{} stages for the {} layers of {}", layout.pipeline_parallel, model.layers, model.name);
         diagnostics.error(&layout.at, message);
-    }
-    if !model.heads.is_multiple_of(layout.tensor_parallel) {
-        let message = format!(
-            "the {} heads of {} do not divide among {} ranks; vLLM refuses this",
-            model.heads, model.name, layout.tensor_parallel
-        );
-        diagnostics.warn(&layout.at, message);
     }
 }
 

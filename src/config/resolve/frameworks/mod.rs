@@ -1,8 +1,10 @@
 //! Frameworks one by one: model, GPUs, parallelism and the limits that depend on no other framework.
 
+pub(super) mod defaults;
 pub(super) mod experts;
 mod layout;
 mod models;
+mod refusals;
 pub(super) mod scheduler;
 
 use std::collections::HashSet;
@@ -26,6 +28,7 @@ pub(super) fn resolve<'a>(
     diagnostics: &mut Diagnostics,
 ) -> Vec<FrameworkPlan<'a>> {
     let models = Models::open(&config.model_characteristics_db_path, context, diagnostics);
+    let has_database = config.model_characteristics_db_path.given;
     let Some(frameworks) = &config.frameworks_to_test.value else {
         return Vec::new();
     };
@@ -45,12 +48,15 @@ pub(super) fn resolve<'a>(
         let model = models.model(&config.model_profile_id, diagnostics).map(|model| with_dtypes(model, config));
         let layout = hardware.and_then(|hardware| layout::resolve(keys, config, hardware, diagnostics));
         if let (Some(model), Some(layout)) = (&model, &layout) {
-            layout::check_division(model, layout, diagnostics);
+            layout::check_stages(model, layout, diagnostics);
             experts::check(config, model, layout, diagnostics);
             layout::check_context_parallel(config, model, layout, diagnostics);
         }
         let name = keys.name.value.clone().unwrap_or_default();
-        plans.push(FrameworkPlan { keys, config, name, model, layout });
+        let is_of_predecessor = has_database && !keys.version.given && !config.version.given;
+        let plan = FrameworkPlan { keys, config, name, is_of_predecessor, model, layout };
+        refusals::check(&plan, diagnostics);
+        plans.push(plan);
     }
     plans
 }
@@ -66,6 +72,7 @@ fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<M
     }
     let mut model = Arc::unwrap_or_clone(model);
     model.weight_dtype = weights.unwrap_or(model.weight_dtype);
+    model.weight_block = model.weight_block.filter(|_| weights.is_none());
     model.kv_dtype = kv_cache.unwrap_or(model.kv_dtype);
     Arc::new(model)
 }

@@ -79,13 +79,21 @@ fn catalog_device(device: &ComputeDevice, diagnostics: &mut Diagnostics) -> Opti
     named_device(device.device.value.as_deref()?, &device.device.at, diagnostics)
 }
 
+/// What a device may be. All but a CPU compute.
+const KINDS: [&str; 3] = ["GPU", "CPU", "TPU"];
+
 /// The catalog's data sheet with what the config says instead; without a catalog device, the config's alone.
 fn data_sheet(
     device: &ComputeDevice,
     catalog: Option<&CatalogDevice>,
     diagnostics: &mut Diagnostics,
 ) -> Option<DeviceSpec> {
-    let is_computing = device.device_type.value.as_deref().is_none_or(|kind| !kind.eq_ignore_ascii_case("cpu"));
+    let kind = device.device_type.value.as_deref();
+    if let Some(kind) = kind.filter(|kind| !KINDS.iter().any(|known| kind.eq_ignore_ascii_case(known))) {
+        let message = format!("{kind:?} is not one of {}", KINDS.join(", "));
+        diagnostics.unknown(&device.device_type.at, message, kind, KINDS);
+    }
+    let is_computing = kind.is_none_or(|kind| !kind.eq_ignore_ascii_case("cpu"));
     if !device.device.given && is_computing {
         report_missing(device, diagnostics);
     }

@@ -31,11 +31,12 @@ const HTTP: Delay = Delay { request_s: 0.003, prompt_token_s: 1e-6, response_s: 
 /// Puts the front end of a framework between its engine and the client, if it has one.
 pub(in crate::config::resolve) fn attach(
     plan: &FrameworkPlan<'_>,
+    kind: FrontEnd,
     engine: &mut EngineSpec,
     prompt_bytes_per_token: f64,
     topology: &mut Topology,
 ) {
-    let Some(delay) = delay(plan) else { return };
+    let Some(delay) = delay(plan, kind) else { return };
     let gpu = plan.layout.as_ref().map_or(ENTRY, |layout| layout.gpu_ids[0].as_str());
     let link = |id: String, (source, destination): (&str, &str), (latency_s, token_s), bytes_per_token| LinkSpec {
         id,
@@ -57,9 +58,9 @@ fn bandwidth(bytes_per_token: f64, token_s: f64) -> f64 {
 }
 
 /// What the front end of a framework takes; `None` if it takes no time.
-fn delay(plan: &FrameworkPlan<'_>) -> Option<Delay> {
+fn delay(plan: &FrameworkPlan<'_>, kind: FrontEnd) -> Option<Delay> {
     let own = plan.config.front_end_delay.value.as_ref();
-    let usual = match plan.config.front_end.value {
+    let usual = match kind {
         FrontEnd::None if own.is_none() => return None,
         FrontEnd::None => Delay { request_s: 0.0, prompt_token_s: 0.0, response_s: 0.0, response_token_s: 0.0 },
         FrontEnd::InProcess => IN_PROCESS,

@@ -7,7 +7,7 @@ use oracle_components::scenario::{EngineIndex, EngineSpec, GpuSpec, KvPaths, Lin
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Workload;
 use crate::config::resolve::fleet::replicas::copy_name;
-use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::resolve::plan::{Draft, FrameworkPlan};
 use crate::config::resolve::topology::{CLIENT, ENTRY, Topology, proposed_link};
 
 /// Most paths between prefill and decode engines: each may bring a link.
@@ -105,14 +105,11 @@ fn check_pair(one: &FrameworkPlan<'_>, other: &FrameworkPlan<'_>, diagnostics: &
 }
 
 /// No prompt is computed that leaves no room for an answer where it is decoded.
-pub(in crate::config::resolve) fn hold_prompts_to_contexts(
-    drafts: &mut [(&FrameworkPlan<'_>, Vec<EngineSpec>)],
-    diagnostics: &mut Diagnostics,
-) {
-    let engines = drafts.iter().flat_map(|(_, engines)| engines).filter(|engine| engine.role == Role::Decode);
+pub(in crate::config::resolve) fn hold_prompts_to_contexts(drafts: &mut [Draft<'_>], diagnostics: &mut Diagnostics) {
+    let engines = drafts.iter().flat_map(|draft| &draft.engines).filter(|engine| engine.role == Role::Decode);
     let Some(longest) = engines.map(|engine| engine.scheduler.max_model_len).min() else { return };
-    for (plan, engines) in drafts.iter_mut().filter(|(plan, _)| plan.role() == Some(Role::Prefill)) {
-        for engine in engines.iter_mut() {
+    for Draft { plan, engines, .. } in drafts.iter_mut().filter(|draft| draft.plan.role() == Some(Role::Prefill)) {
+        for engine in engines {
             let own = &mut engine.scheduler.max_model_len;
             if plan.config.max_model_len.given && *own > longest {
                 let message =

@@ -1,94 +1,108 @@
 //! vLLM's V1 scheduler: its keys, its defaults, and what is said of keys that have no effect on it.
 
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerRules, SchedulerSpec};
+use oracle_components::scenario::{PrefixCaching, SchedulerRules, SchedulerSpec};
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::FrameworkConfig;
-use crate::config::resolve::devices::Device;
+use crate::config::resolve::frameworks::defaults::Settings;
 use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::versions::{Version, since};
 
-/// vLLM's default token budget on GPUs of the H100's size and on smaller ones.
-const BATCHED_TOKENS_LARGE_GPU: u32 = 8192;
-const BATCHED_TOKENS_SMALL_GPU: u32 = 2048;
-/// vLLM's bound between the two.
-const LARGE_GPU_BYTES: u64 = 70 << 30;
-const LARGE_GPU_FP16_FLOPS: f64 = 500e12;
-
-/// The scheduler, but for what depends on devices and memory.
-pub(in crate::config::resolve) fn scheduler(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> SchedulerSpec {
+/// The scheduler, but for [`Settings`] and what depends on memory.
+pub(in crate::config::resolve) fn scheduler(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) -> SchedulerSpec {
+    let config = plan.config;
     SchedulerSpec {
-        max_num_seqs: config.max_num_seqs.value,
-        max_num_batched_tokens: config.max_num_batched_tokens.value.unwrap_or(u32::MAX),
+        max_num_seqs: u32::MAX,
+        max_num_batched_tokens: u32::MAX,
         block_tokens: config.block_size.value,
         chunked_prefill: config.enable_chunked_prefill.value,
-        reserve_full_prompt: config.scheduler_reserve_full_isl.value,
+        reserve_full_prompt: true,
         long_prefill_token_threshold: prefill_limit(config, diagnostics),
         threshold_share_tokens: None,
         watermark_blocks: 0,
         prefill_schedule_interval: config.prefill_schedule_interval.value,
-        rules: SchedulerRules::NEWEST,
-        policy: queue_policy(config, diagnostics),
+        rules: rules(plan.version()),
+        policy: config.scheduling_policy.value,
         max_model_len: u32::MAX,
         prefix_caching: prefix_caching(config, diagnostics),
         min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
-        async_scheduling: config.async_scheduling.value,
+        async_scheduling: false,
     }
 }
 
-/// Tokens and sequences a step.
-pub(in crate::config::resolve) fn step_limits(
+/// What vLLM does not take of settings that are given. Sequences beyond a step's tokens would never run.
+pub(in crate::config::resolve) fn check_settings(
     plan: &FrameworkPlan<'_>,
-    devices: &[&Device],
+    settings: Settings,
     diagnostics: &mut Diagnostics,
-) -> (u32, u32) {
-    let specs = || devices.iter().filter_map(|device| device.spec.as_ref());
-    let is_large = specs().all(|spec| {
-        let flops = spec.peak_flops.fp16.or(spec.peak_flops.bf16).unwrap_or(0.0);
-        spec.memory_bytes >= LARGE_GPU_BYTES && flops >= LARGE_GPU_FP16_FLOPS
-    });
-    let default = if is_large { BATCHED_TOKENS_LARGE_GPU } else { BATCHED_TOKENS_SMALL_GPU };
-    let tokens = plan.config.max_num_batched_tokens.value.unwrap_or(default);
-    let seqs = &plan.config.max_num_seqs;
-    if seqs.value > tokens {
-        let message = format!("{} is more than max_num_batched_tokens ({tokens}), which counts", seqs.value);
-        diagnostics.warn(&seqs.at, message);
+) -> Settings {
+    let (config, tokens, seqs) = (plan.config, settings.max_num_batched_tokens, settings.max_num_seqs);
+    if seqs > tokens {
+        let reason = format!("max_num_batched_tokens ({tokens}) must be no less than max_num_seqs ({seqs})");
+        plan.refuse(&config.max_num_seqs.at, reason, &format!("set max_num_seqs: {tokens}"), diagnostics);
     }
-    (tokens, seqs.value.min(tokens))
+    let (version, stages) = (plan.version(), plan.layout.as_ref().map_or(1, |layout| layout.pipeline_parallel));
+    if settings.async_scheduling && stages > 1 && !version.has(since::ASYNC_SCHEDULING_OF_STAGES) {
+        let reason = format!("{version} has no asynchronous scheduling with pipeline parallelism");
+        plan.refuse(&config.async_scheduling.at, reason, "leave async_scheduling out", diagnostics);
+    }
+    if config.step_overhead_s.given && config.scheduler_iteration_delay_s.given {
+        let message = "step_overhead_s is given too and counts";
+        diagnostics.warn(&config.scheduler_iteration_delay_s.at, message);
+    }
+    Settings { max_num_seqs: seqs.min(tokens), ..settings }
 }
 
-/// The scheduler within these tokens and sequences a step, and so many KV blocks.
+/// The rules of that release.
+fn rules(version: Version) -> SchedulerRules {
+    SchedulerRules {
+        lone_request_is_unlimited: version.has(since::LONE_REQUEST_WITHOUT_THRESHOLD),
+        unnamed_blocks_first: version.has(since::UNHASHED_BLOCKS_FIRST),
+        self_preempted_is_passed_over: version.has(since::SELF_PREEMPTION_PASSED_OVER),
+    }
+}
+
+/// The scheduler within these settings, and so many KV blocks.
 pub(in crate::config::resolve) fn within(
     scheduler: SchedulerSpec,
-    config: &FrameworkConfig,
-    (max_num_batched_tokens, max_num_seqs): (u32, u32),
+    plan: &FrameworkPlan<'_>,
+    settings: &Settings,
     kv_blocks: u64,
 ) -> SchedulerSpec {
-    let scheduled = config.max_num_scheduled_tokens.value.unwrap_or(u32::MAX);
-    let active = config.max_num_active_seqs.value.unwrap_or(u32::MAX);
+    let config = plan.config;
+    let tokens = settings.max_num_batched_tokens;
     // Of all blocks, the null block included.
     let watermark_blocks = (config.watermark.value * (kv_blocks + 1) as f64) as u32;
     SchedulerSpec {
-        max_num_seqs: max_num_seqs.min(active),
-        max_num_batched_tokens: max_num_batched_tokens.min(scheduled),
-        threshold_share_tokens: config.long_prefill_token_threshold_adaptive.value.then_some(max_num_batched_tokens),
+        max_num_seqs: settings.max_num_seqs.min(config.max_num_active_seqs.value.unwrap_or(u32::MAX)),
+        max_num_batched_tokens: tokens.min(config.max_num_scheduled_tokens.value.unwrap_or(u32::MAX)),
+        threshold_share_tokens: config.long_prefill_token_threshold_adaptive.value.then_some(tokens),
         watermark_blocks,
+        reserve_full_prompt: settings.reserve_full_prompt,
+        async_scheduling: settings.async_scheduling,
         ..scheduler
     }
 }
 
-/// The waiting queue's order.
-fn queue_policy(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> QueuePolicy {
-    let Some(name) = config.scheduling_policy.value.as_deref() else {
-        return QueuePolicy::Fcfs;
-    };
-    match name.to_lowercase().as_str() {
-        "fcfs" => QueuePolicy::Fcfs,
-        "priority" => QueuePolicy::Priority,
-        _ => {
-            let message = format!("{name:?} has no effect: fcfs and priority are the policies, and fcfs is used");
-            diagnostics.warn(&config.scheduling_policy.at, message);
-            QueuePolicy::Fcfs
-        }
+/// What vLLM does not take beside a context of `max_model_len`.
+pub(in crate::config::resolve) fn check_context(
+    plan: &FrameworkPlan<'_>,
+    max_model_len: u32,
+    tokens: u32,
+    diagnostics: &mut Diagnostics,
+) {
+    let config = plan.config;
+    if !config.enable_chunked_prefill.value && tokens < max_model_len {
+        let reason = format!(
+            "without chunked prefill max_num_batched_tokens ({tokens}) must be no less than max_model_len ({max_model_len})"
+        );
+        let way_out = format!("set max_model_len: {tokens}, or max_num_batched_tokens: {max_model_len}");
+        plan.refuse(&config.enable_chunked_prefill.at, reason, &way_out, diagnostics);
+    }
+    let threshold = &config.long_prefill_token_threshold;
+    if let Some(tokens) = threshold.value.filter(|tokens| *tokens > max_model_len) {
+        let reason = format!("long_prefill_token_threshold ({tokens}) is above max_model_len ({max_model_len})");
+        plan.refuse(&threshold.at, reason, "leave it out", diagnostics);
     }
 }
 
@@ -110,15 +124,6 @@ fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Pr
         (true, false) => PrefixCaching::Conversational,
         (true, true) => PrefixCaching::Full,
     }
-}
-
-/// Host time a step, in seconds.
-pub(in crate::config::resolve) fn step_overhead_s(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> f64 {
-    if config.step_overhead_s.given && config.scheduler_iteration_delay_s.given {
-        let message = "step_overhead_s is given too and counts";
-        diagnostics.warn(&config.scheduler_iteration_delay_s.at, message);
-    }
-    config.step_overhead_s.value.or(config.scheduler_iteration_delay_s.value).unwrap_or(0.0)
 }
 
 /// Most prompt tokens of one sequence a step.

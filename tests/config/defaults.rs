@@ -1,0 +1,115 @@
+//! What holds where a configuration says nothing: vLLM's defaults by release and GPU, and who is told of them.
+
+use llmperforacle::config::{Overrides, Resolved, load_text};
+use oracle_components::scenario::EngineSpec;
+
+use crate::{GOOD, lines};
+
+fn deployment(device: &str, sets: &[&str]) -> Resolved {
+    let of_config = |set: &&str| match set.strip_prefix("..") {
+        Some(rest) => format!("frameworks_to_test[0].{rest}"),
+        None => format!("frameworks_to_test[0].config.{set}"),
+    };
+    let device = format!("hardware_profile.compute_devices[0].device={device}");
+    let model = "frameworks_to_test[0].config.model_profile_id=Llama3-8B".to_owned();
+    let set = [device, model].into_iter().chain(sets.iter().map(of_config)).collect();
+    let resolved = load_text(GOOD.as_bytes(), "test.yaml", &Overrides { set, ..Overrides::default() });
+    resolved.unwrap_or_else(|found| panic!("{sets:?}: {}", lines(&found)))
+}
+
+fn engine(device: &str, sets: &[&str]) -> EngineSpec {
+    deployment(device, sets).scenario.engines.remove(0)
+}
+
+fn limits(device: &str, sets: &[&str]) -> (u32, u32) {
+    let scheduler = engine(device, sets).scheduler;
+    (scheduler.max_num_batched_tokens, scheduler.max_num_seqs)
+}
+
+/// vLLM's `get_batch_defaults` for an API server.
+#[test]
+fn a_step_is_as_large_as_vllm_has_it_by_memory_and_name() {
+    for (device, limits_now) in [
+        ("H100-SXM-80GB", (8192, 1024)),
+        ("H200-SXM-141GB", (8192, 1024)),
+        ("B200-SXM-180GB", (16384, 1024)),
+        ("A100-SXM-80GB", (2048, 256)),
+        ("RTX-4090", (2048, 256)),
+    ] {
+        let fits = &["max_model_len=auto"];
+        assert_eq!(limits(device, fits), limits_now, "{device}");
+    }
+    assert_eq!(limits("B200-SXM-180GB", &["..version='0.27'"]), (8192, 1024), "before 0.28");
+    assert_eq!(limits("H100", &["front_end=in_process"]), (2048, 128));
+    assert_eq!(limits("H100", &["max_num_batched_tokens=512"]), (512, 512), "sequences are held to tokens");
+    assert_eq!(limits("A100-80GB", &["enable_chunked_prefill=false"]), (8192, 256), "as long as a context");
+    assert_eq!(limits("H100", &["max_num_seqs=2", "max_model_len=1000"]), (2000, 2), "no more than fits two contexts");
+}
+
+#[test]
+fn memory_and_asynchronous_scheduling_go_by_the_release() {
+    let of = |version: &str| engine("H100", &[&format!("..version='{version}'")]);
+    let (old, new) = (of("0.19"), of("0.20"));
+    assert!(old.kv_blocks < new.kv_blocks, "0.9 against 0.92 of the memory");
+    assert_eq!(engine("H100", &["gpu_memory_utilization=0.9"]).kv_blocks, old.kv_blocks);
+    let is_async = ["0.13", "0.14", "0.33"].map(|version| of(version).scheduler.async_scheduling);
+    assert_eq!(is_async, [false, true, true]);
+    assert!(!engine("H100", &["async_scheduling=false"]).scheduler.async_scheduling);
+}
+
+#[test]
+fn every_default_that_is_taken_is_told_with_its_reason() {
+    let taken = |sets: &[&str]| -> String {
+        let told = deployment("H100", sets).output.defaults;
+        told.iter()
+            .map(|taken| format!("{} {} {}: {}\n", taken.framework, taken.key, taken.value, taken.reason))
+            .collect()
+    };
+    insta::assert_snapshot!(taken(&[]));
+    let given = [
+        "..version='0.30'",
+        "front_end=none",
+        "max_num_batched_tokens=4096",
+        "max_num_seqs=64",
+        "gpu_memory_utilization=0.8",
+        "async_scheduling=true",
+        "scheduler_reserve_full_isl=true",
+        "scheduler_iteration_delay_s=0.001",
+        "sequence_overhead_s=0",
+    ];
+    assert_eq!(taken(&given), "");
+}
+
+/// There a law can be held to the nanosecond: nothing is modelled but what is asked for.
+#[test]
+fn a_device_that_is_written_out_has_no_host() {
+    let bare = engine("H100", &["gpu_id=gpu2", "max_model_len=auto"]);
+    assert_eq!((bare.step_overhead_s, bare.sequence_overhead_s), (0.0, 0.0));
+    let catalog = engine("H100", &[]);
+    assert_eq!((catalog.step_overhead_s, catalog.sequence_overhead_s), (1.1e-3, 45e-6));
+    let served = engine("H100", &["gpu_id=gpu2", "max_model_len=auto", "front_end=http"]);
+    assert_eq!(bare.ingress.len() + 1, served.ingress.len(), "no front end either");
+    let host = engine("H100", &["gpu_id=gpu2", "max_model_len=auto", "step_overhead_s=0.002"]);
+    assert_eq!((host.step_overhead_s, host.sequence_overhead_s), (0.002, 0.0));
+}
+
+/// A file of the predecessor is known by its database of models; one that names a release is not of its time.
+#[test]
+fn a_file_of_the_predecessor_keeps_its_defaults() {
+    let of = |more: &str| {
+        let text =
+            format!("model_characteristics_db_path: no/such/file.json\n{GOOD}").replace("    type: VLLM\n", more);
+        load_text(text.as_bytes(), "test.yaml", &Overrides::default())
+            .unwrap_or_else(|found| panic!("{}", lines(&found)))
+            .scenario
+            .engines
+            .remove(0)
+    };
+    let old = of("    type: VLLM\n");
+    assert_eq!((old.step_overhead_s, old.sequence_overhead_s), (0.0, 0.0));
+    assert_eq!((old.scheduler.max_num_seqs, old.scheduler.async_scheduling, old.ingress.len()), (256, false, 1));
+    let new = of("    type: VLLM\n    version: '0.33'\n");
+    assert_eq!((new.step_overhead_s, new.sequence_overhead_s), (1.1e-3, 45e-6));
+    assert!(new.scheduler.async_scheduling);
+    assert_eq!(new.ingress.len(), 2, "the server stands between");
+}
