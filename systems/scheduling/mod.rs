@@ -101,7 +101,9 @@ fn form_batch(
             standing.steps > 0 && standing.until > now,
             "a batch stands for a step, and a policy's timer lies ahead"
         );
+        let hold = boundary.hold();
         parts.batch.standing = standing;
+        parts.batch.hold = hold;
         if !again {
             break;
         }

@@ -143,7 +143,7 @@ impl Batch<'_> {
         if self.engine.waiting.is_empty() || !self.has_seat_and_budget() {
             return false;
         }
-        let head = self.head();
+        let head = head(self.engine);
         if self.engine.waiting[head].is_remote() {
             return self.engine.start_to_load(head, self.now);
         }
@@ -178,17 +178,23 @@ impl Batch<'_> {
         self.budget -= chunk;
         true
     }
+}
 
-    /// Where the next to be admitted stands in the waiting queue.
-    fn head(&self) -> usize {
-        let waiting = &self.engine.waiting;
-        match self.engine.scheduler.policy {
-            QueuePolicy::Fcfs => 0,
-            QueuePolicy::Priority => {
-                (0..waiting.len()).min_by_key(|&at| waiting[at].priority_key()).expect("somebody waits")
-            }
+/// Where the next to be admitted stands in the waiting queue.
+fn head(engine: &Engine) -> usize {
+    let waiting = &engine.waiting;
+    match engine.scheduler.policy {
+        QueuePolicy::Fcfs => 0,
+        QueuePolicy::Priority => {
+            (0..waiting.len()).min_by_key(|&at| waiting[at].priority_key()).expect("somebody waits")
         }
     }
+}
+
+/// Whether the head of the queue has to be computed whole, and is longer than what is left of the budget.
+pub fn is_too_long_to_fit(engine: &Engine, budget_left: u64) -> bool {
+    let head = &engine.waiting[head(engine)];
+    is_prefilled_whole(head, &engine.scheduler) && !head.is_remote() && head.known() > budget_left
 }
 
 /// The most tokens of a sequence that a step may prefill.
