@@ -27,6 +27,21 @@ pub struct OutputPlan {
     pub warm_up: SimTime,
     /// What its GPUs are plugged into.
     pub host: HostSpec,
+    /// The load, as far as the summary tells it.
+    pub load: LoadPlan,
+    /// What to know before any figure: prices that rest on another device's, what a setting costs.
+    pub notes: Vec<String>,
+}
+
+/// A load in short.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadPlan {
+    /// In words.
+    pub description: String,
+    /// Nothing arrives at or after this, and until then something may; `None`: until the last request.
+    pub duration: Option<SimTime>,
+    /// No more requests than this.
+    pub total_requests: Option<u64>,
 }
 
 /// A server without its GPUs.
