@@ -17,17 +17,19 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     let Some((&names, figures)) = widths.split_first() else { return String::new() };
     let widest = figures.iter().max().map_or(0, |width| width + GAP);
     let all: usize = figures.iter().map(|width| width + GAP).sum();
-    let names = names.min(WIDTH.saturating_sub(all.min(WIDTH / 2).max(widest)).max(LEAST_NAME));
+    let room = WIDTH.saturating_sub(all);
+    let room = if room >= LEAST_NAME { room } else { WIDTH.saturating_sub(widest).min(WIDTH / 2) };
+    let names = names.min(room);
     let mut text = String::new();
     let mut first = 1;
     while first < columns || first == 1 {
         let last = first + fitting(&widths[first.min(columns)..], WIDTH - names);
         for row in rows {
-            let cells = row.iter().zip(&widths).take(last).skip(first);
-            let line = cells.fold(
-                padded(&shortened(row.first().map_or("", String::as_str), names), names),
-                |line, (cell, width)| line + &format!("{cell:>width$}", width = width + GAP),
-            );
+            let name = row.first().map_or("", String::as_str);
+            // What has no figures beside it needs no column.
+            let name = if row.len() == 1 { name.to_owned() } else { padded(&shortened(name, names), names) };
+            let figures = row.iter().zip(&widths).take(last).skip(first);
+            let line = figures.fold(name, |line, (cell, width)| line + &format!("{cell:>width$}", width = width + GAP));
             text.push_str(line.trim_end());
             text.push('\n');
         }
