@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use bevy_ecs::prelude::*;
 
-use crate::record::EngineTotals;
+use crate::record::{EngineTotals, Hold};
 use crate::request::RequestId;
 use crate::scenario::{LinkIndex, Role, SchedulerSpec};
 use crate::time::SimTime;
@@ -139,6 +139,8 @@ pub struct Batch {
     pub orphans: Vec<Chunk>,
     /// For how long it stands.
     pub standing: Standing,
+    /// What holds the waiting queue back meanwhile.
+    pub hold: Option<Hold>,
 }
 
 impl Batch {

@@ -305,6 +305,35 @@ impl IntervalRow {
 #[derive(Debug, Default)]
 pub struct FinishedRows(pub Vec<IntervalRow>);
 
+/// What holds the waiting queue back while a step runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// As many sequences run as may.
+    Seats,
+    /// The step's tokens are used up, or too few are left for a prompt that is computed whole.
+    TokenBudget,
+    /// There are not enough free KV blocks for the head of the queue.
+    KvCache,
+}
+
+impl Hold {
+    /// All of them, in the order in which [`EngineTotals::held`] tells them.
+    pub const ALL: [Self; 3] = [Self::Seats, Self::TokenBudget, Self::KvCache];
+}
+
+/// Steps of a kind, and what each GPU of the engine did in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepTotals {
+    /// Steps that ended.
+    pub steps: u64,
+    /// How long they took.
+    pub busy: SimTime,
+    /// FLOPs of each GPU.
+    pub flops: f64,
+    /// Bytes read and written in each GPU's memory.
+    pub bytes: f64,
+}
+
 /// Totals of an engine over the whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineTotals {
@@ -312,6 +341,12 @@ pub struct EngineTotals {
     pub steps: u64,
     /// Time with a step running.
     pub busy: SimTime,
+    /// Steps with chunks of prompts, decodes beside them included.
+    pub prefill: StepTotals,
+    /// Steps of decodes alone.
+    pub decode: StepTotals,
+    /// Time with a step running while something held the waiting queue back, in the order of [`Hold::ALL`].
+    pub held: [SimTime; Hold::ALL.len()],
     /// Prompt tokens computed, recomputation included.
     pub prefill_tokens: u64,
     /// Output tokens generated.

@@ -63,6 +63,9 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     if !command.quiet && log_level <= LogLevel::Info {
         print_speed(&outcome, started);
     }
+    if log_level == LogLevel::Debug {
+        summary.engines.utilisation().for_each(|line| tell(&format!("debug: {line}")));
+    }
     print_result(command, &summary)?;
     how_it_ended(&outcome, &facts)
 }

@@ -15,14 +15,17 @@
 //! - Memory does not grow with the number of requests: a few batches, one row group, and distributions of bounded size.
 //! - This module reads records; it may not know how the simulation makes them.
 
+mod backlog;
 mod columns;
 mod csv_file;
+mod deployment;
 mod distribution;
 mod energy;
 mod error;
 mod interval_columns;
 mod manifest;
 mod names;
+mod offered;
 mod parquet_file;
 mod plan;
 mod request_columns;
@@ -32,15 +35,21 @@ mod statistics;
 mod summarise;
 mod summary;
 mod table;
+mod text_table;
+mod verdict;
 mod writer;
 
+pub use backlog::BacklogTrend;
+pub use deployment::DeploymentSummary;
 pub use distribution::Statistics;
 pub(crate) use energy::energy;
 pub use error::OutputError;
-pub use plan::{HostSpec, OutputPlan, TakenDefault};
+pub use plan::{HostSpec, LoadPlan, OutputPlan, TakenDefault};
 pub use run_files::WriterClock;
 pub use summary::{
-    CostSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary,
-    ProfileSummary, RequestSummary, SimulationSummary, Summary, ThroughputSummary,
+    CostSummary, DrainSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary,
+    LoadSummary, Named, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, Summary,
+    ThroughputSummary,
 };
+pub use verdict::{BusiestLink, EngineTime, Ground, Limit, StepSummary, Verdict};
 pub use writer::RunWriter;

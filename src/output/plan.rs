@@ -29,6 +29,10 @@ pub struct OutputPlan {
     pub host: HostSpec,
     /// What the configuration left to defaults, for the summary.
     pub defaults: Vec<TakenDefault>,
+    /// The load, as far as the summary tells it.
+    pub load: LoadPlan,
+    /// What to know before any figure: prices that rest on another device's, what a setting costs.
+    pub notes: Vec<String>,
 }
 
 /// A setting that a configuration left out.
@@ -42,6 +46,17 @@ pub struct TakenDefault {
     pub value: String,
     /// Why that.
     pub reason: String,
+}
+
+/// A load in short.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadPlan {
+    /// In words.
+    pub description: String,
+    /// Nothing arrives at or after this, and until then something may; `None`: until the last request.
+    pub duration: Option<SimTime>,
+    /// No more requests than this.
+    pub total_requests: Option<u64>,
 }
 
 /// A server without its GPUs.

@@ -1,9 +1,12 @@
-//! What the summary needs of the requests, kept as they end. Requests that arrived during the warm-up do not count.
+//! What the summary needs of the requests, kept as they end. Requests that arrived during the warm-up do not count but for
+//! what was completed when, and how many there were.
 
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 
+use super::backlog::Backlog;
 use super::distribution::Distribution;
+use super::offered::Completions;
 use super::request_columns::queue_time;
 
 /// Latencies of successful requests.
@@ -51,32 +54,24 @@ impl Latencies {
 pub(super) struct GroupStatistics {
     /// By status, in the order of [`Status::ALL`].
     pub(super) by_status: [u64; Status::ALL.len()],
-    /// Prompt tokens of successful requests.
-    pub(super) prompt_tokens: u64,
-    /// Output tokens of successful requests.
-    pub(super) output_tokens: u64,
     pub(super) latencies: Latencies,
 }
 
 impl GroupStatistics {
     fn new() -> Self {
-        Self { by_status: [0; Status::ALL.len()], prompt_tokens: 0, output_tokens: 0, latencies: Latencies::new() }
+        Self { by_status: [0; Status::ALL.len()], latencies: Latencies::new() }
     }
 
     fn add(&mut self, other: &Self) {
         for (sum, count) in self.by_status.iter_mut().zip(other.by_status) {
             *sum += count;
         }
-        self.prompt_tokens += other.prompt_tokens;
-        self.output_tokens += other.output_tokens;
         self.latencies.add(&other.latencies);
     }
 
     fn record(&mut self, record: &RequestRecord) {
         self.by_status[record.status as usize] += 1;
         if record.status == Status::Success {
-            self.prompt_tokens += u64::from(record.prompt_tokens);
-            self.output_tokens += u64::from(record.output_tokens);
             self.latencies.record(record);
         }
     }
@@ -144,6 +139,8 @@ pub(super) struct RequestStatistics {
     /// In the order of [`Reason::ALL`].
     pub(super) by_reason: [u64; Reason::ALL.len()],
     pub(super) prefix: PrefixStatistics,
+    pub(super) completions: Completions,
+    pub(super) backlog: Backlog,
 }
 
 impl RequestStatistics {
@@ -153,10 +150,14 @@ impl RequestStatistics {
             profiles: (0..profiles).map(|_| GroupStatistics::new()).collect(),
             by_reason: [0; Reason::ALL.len()],
             prefix: PrefixStatistics::default(),
+            completions: Completions::new(warm_up, profiles),
+            backlog: Backlog::new(),
         }
     }
 
     pub(super) fn record(&mut self, record: &RequestRecord) {
+        self.completions.record(record);
+        self.backlog.record(record.arrival, record.completion);
         if record.arrival < self.warm_up {
             return;
         }

@@ -1,19 +1,22 @@
 //! How the numbers of a run become its [`Summary`].
 
 use oracle_components::SimTime;
-use oracle_components::record::{Outcome, PrefixEvent, Reason, Status, Stop};
-use oracle_components::scenario::Scenario;
+use oracle_components::record::{Hold, Outcome, PrefixEvent, Reason, Status, Stop};
+use oracle_components::scenario::{Routing, Scenario};
 use oracle_systems::costing::gpu_peak_flops;
 
 use super::OutputPlan;
+use super::deployment::deployments;
 use super::distribution::Distribution;
 use super::energy::{cost, energy, gpu_energies_j};
 use super::names::Names;
+use super::offered::{Completed, OfferedLoad};
 use super::statistics::{GroupStatistics, PrefixStatistics, RequestStatistics};
 use super::summary::{
-    EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, Named, PrefixSummary, ProfileSummary,
-    RequestSummary, SimulationSummary, Summary, ThroughputSummary,
+    DrainSummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, LoadSummary, Named, PrefixSummary,
+    ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, Summary, ThroughputSummary,
 };
+use super::verdict::{BusiestLink, LoadFigures, Verdict, step_summary, verdict};
 
 /// The word for why a simulation stopped.
 pub(super) fn stop_word(stop: Stop) -> &'static str {
@@ -40,9 +43,25 @@ impl Inputs<'_> {
     pub(super) fn summary(self, partial: bool) -> Summary {
         let end_s = self.outcome.end.as_secs_f64();
         let all = self.requests.all();
+        let offered = self.requests.completions.divided(&self.plan.load, self.outcome.end);
+        let links = self.links();
         let gpus = self.gpus();
         let busy = gpus.0.iter().map(|(id, gpu)| (id.clone(), gpu.busy));
         Summary {
+            program: ProgramSummary {
+                name: env!("CARGO_PKG_NAME"),
+                version: env!("CARGO_PKG_VERSION"),
+                seed: self.scenario.seed,
+            },
+            notes: self.plan.notes.clone(),
+            deployment: deployments(self.scenario, &self.names.engines),
+            router: router(self.scenario.routing),
+            load: LoadSummary {
+                description: self.plan.load.description.clone(),
+                offered_until_s: offered.until.as_secs_f64(),
+                requests: offered.requests,
+            },
+            verdict: self.verdict(&all, &offered, &links),
             simulation: SimulationSummary {
                 total_duration_s: end_s,
                 warm_up_duration_s: self.plan.warm_up.as_secs_f64(),
@@ -50,7 +69,8 @@ impl Inputs<'_> {
                 stop_reason: stop_word(self.outcome.stop),
             },
             requests: request_summary(&all, self.requests),
-            throughput: self.throughput(&all),
+            throughput: self.throughput(&offered, offered.all_during()),
+            drain: self.drain(&offered),
             latency: LatencySummary {
                 inter_token_latency_ms: Some(self.latency(self.token_gaps)),
                 ..self.latencies(&all)
@@ -60,10 +80,10 @@ impl Inputs<'_> {
             partial,
             engines: self.engines(),
             gpus,
-            links: self.links(),
+            links,
             energy: energy(self.scenario, self.outcome, self.plan.host),
             cost: cost(self.scenario, self.outcome),
-            per_profile: self.profiles(),
+            per_profile: self.profiles(&offered),
             defaults: self.plan.defaults.clone(),
             files: Vec::new(),
         }
@@ -77,14 +97,50 @@ impl Inputs<'_> {
         ratio(busy.as_secs_f64(), self.outcome.end.as_secs_f64())
     }
 
-    fn throughput(self, group: &GroupStatistics) -> ThroughputSummary {
-        let rate = |count: u64| ratio(count as f64, self.effective_s());
+    /// From the end of the warm-up to that of the load.
+    fn offered_s(self, offered: &OfferedLoad) -> f64 {
+        offered.until.since(self.plan.warm_up).as_secs_f64()
+    }
+
+    fn throughput(self, offered: &OfferedLoad, completed: Completed) -> ThroughputSummary {
+        let duration_s = self.offered_s(offered);
+        let rate = |count: u64| ratio(count as f64, duration_s);
         ThroughputSummary {
-            requests_per_second: rate(group.ended(Status::Success)),
-            output_tokens_per_second: rate(group.output_tokens),
-            prompt_tokens_per_second: rate(group.prompt_tokens),
-            total_tokens_per_second: rate(group.prompt_tokens + group.output_tokens),
+            duration_s,
+            requests_per_second: rate(completed.requests),
+            output_tokens_per_second: rate(completed.output_tokens),
+            prompt_tokens_per_second: rate(completed.prompt_tokens),
+            total_tokens_per_second: rate(completed.prompt_tokens + completed.output_tokens),
         }
+    }
+
+    fn drain(self, offered: &OfferedLoad) -> Option<DrainSummary> {
+        let duration_s = self.outcome.end.since(offered.until).as_secs_f64();
+        let Completed { requests, output_tokens, .. } = offered.drained;
+        (duration_s > 0.0).then(|| DrainSummary {
+            duration_s,
+            requests,
+            output_tokens,
+            requests_per_second: ratio(requests as f64, duration_s),
+            output_tokens_per_second: ratio(output_tokens as f64, duration_s),
+        })
+    }
+
+    fn verdict(self, all: &GroupStatistics, offered: &OfferedLoad, links: &Named<LinkSummary>) -> Verdict {
+        let offered_s = self.offered_s(offered);
+        let mean_ms = |distribution: &Distribution| distribution.statistics(&[]).map_or(0.0, |told| told.mean_ms);
+        let answer_s = (mean_ms(&all.latencies.e2e) - mean_ms(&all.latencies.queue)) / 1e3;
+        let load = LoadFigures {
+            offered_per_s: ratio(offered.requests as f64, offered_s),
+            completed_per_s: ratio(offered.all_during().requests as f64, offered_s),
+            gave_up: ratio(offered.gave_up as f64, offered.requests as f64),
+            answer_share: ratio(answer_s, offered.until.as_secs_f64()),
+            offered_s: offered.until.as_secs_f64(),
+        };
+        let busiest = links.0.iter().max_by(|(_, one), (_, other)| one.busy.total_cmp(&other.busy));
+        let busiest = busiest.map(|(name, link)| BusiestLink { name: name.clone(), busy: link.busy });
+        let backlog = self.requests.backlog.trend(self.plan.warm_up, offered.until);
+        verdict(self.scenario, self.outcome, load, backlog, busiest)
     }
 
     fn latencies(self, group: &GroupStatistics) -> LatencySummary {
@@ -103,9 +159,15 @@ impl Inputs<'_> {
 
     fn engines(self) -> Named<EngineSummary> {
         let engines = self.scenario.engines.iter().zip(&self.outcome.engines);
+        let end_s = self.outcome.end.as_secs_f64();
         let summaries = engines.map(|(engine, totals)| EngineSummary {
             steps: totals.steps,
             busy: self.share_of_run(totals.busy),
+            prefill: step_summary(self.scenario, engine, &totals.prefill, end_s),
+            decode: step_summary(self.scenario, engine, &totals.decode, end_s),
+            held_by_seats: self.share_of_run(totals.held[Hold::Seats as usize]),
+            held_by_token_budget: self.share_of_run(totals.held[Hold::TokenBudget as usize]),
+            held_by_kv_cache: self.share_of_run(totals.held[Hold::KvCache as usize]),
             prefill_tokens: totals.prefill_tokens,
             output_tokens: totals.output_tokens,
             preemptions: totals.preemptions,
@@ -145,15 +207,22 @@ impl Inputs<'_> {
         named(&self.names.links, summaries)
     }
 
-    fn profiles(self) -> Named<ProfileSummary> {
-        let summaries = self.requests.profiles.iter().map(|group| ProfileSummary {
+    fn profiles(self, offered: &OfferedLoad) -> Named<ProfileSummary> {
+        let groups = self.requests.profiles.iter().zip(&offered.during);
+        let summaries = groups.map(|(group, &during)| ProfileSummary {
             total: group.total(),
             successful: group.ended(Status::Success),
-            throughput: self.throughput(group),
+            throughput: self.throughput(offered, during),
             latency: self.latencies(group),
         });
         named(&self.names.profiles, summaries)
     }
+}
+
+/// A router's name in configurations.
+fn router(routing: Routing) -> &'static str {
+    let named = Routing::NAMED.iter().find(|(_, other)| *other == routing);
+    named.expect("every policy has a name").0
 }
 
 fn named<T>(names: &[String], values: impl Iterator<Item = T>) -> Named<T> {

@@ -1,8 +1,10 @@
 //! `summary.json`: what a run came to. The predecessor's structure and key names, and more keys beside them.
 //!
-//! - `requests`, `throughput`, `latency`, `prefix_caching` and `per_profile` leave out requests that arrived during the
-//!   warm-up; `inter_token_latency_ms` leaves out gaps that ended in it. Throughput and latency are those of successful
-//!   requests; throughput is over `effective_duration_s`, the time after the warm-up.
+//! - `requests`, `latency`, `prefix_caching` and `per_profile` leave out requests that arrived during the warm-up;
+//!   `inter_token_latency_ms` leaves out gaps that ended in it. Throughput and latency are those of successful requests.
+//! - `throughput` is what was completed from the end of the warm-up to the end of the load, over that time (`duration_s`),
+//!   whenever it arrived; `drain` is what came after. A load that came at one instant has no such time: then throughput is
+//!   over the whole run. `verdict` says whether the deployment keeps up, and what limits it; its module says how it is told.
 //! - `gpu_utilization`, `gpus`, `engines` and `links` are over the whole run.
 //! - `energy` and `cost` are over the whole run too; the first is absent if a GPU's draw is not known, the second if a GPU
 //!   has no price.
@@ -14,7 +16,9 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::TakenDefault;
+use super::deployment::DeploymentSummary;
 use super::distribution::Statistics;
+use super::verdict::{StepSummary, Verdict};
 
 /// A map that keeps its order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,12 +41,27 @@ impl<T: Serialize> Serialize for Named<T> {
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Summary {
+    /// What made it.
+    pub program: ProgramSummary,
+    /// What to know before any figure.
+    pub notes: Vec<String>,
+    /// What was simulated.
+    pub deployment: Vec<DeploymentSummary>,
+    /// How requests were spread over the engines, by the name in configurations.
+    pub router: &'static str,
+    /// What was asked of it.
+    pub load: LoadSummary,
+    /// Whether it keeps up, and what limits it.
+    pub verdict: Verdict,
     /// How long was simulated.
     pub simulation: SimulationSummary,
     /// How requests ended.
     pub requests: RequestSummary,
-    /// Rates of successful requests.
+    /// Rates of successful requests while the load was offered.
     pub throughput: ThroughputSummary,
+    /// What was completed afterwards; absent if the run ended with the load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainSummary>,
     /// Latencies of successful requests.
     pub latency: LatencySummary,
     /// Busy share by GPU, 0 to 1.
@@ -105,9 +124,48 @@ pub struct RequestSummary {
     pub by_reason: Named<u64>,
 }
 
-/// Rates over the effective duration.
+/// The program that made a summary, and its draws.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ProgramSummary {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// The load.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct LoadSummary {
+    /// In words.
+    pub description: String,
+    /// When it ended: the workload's duration, or its last request's arrival.
+    pub offered_until_s: f64,
+    /// Requests that arrived after the warm-up.
+    pub requests: u64,
+}
+
+/// What was completed after the end of the load.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct DrainSummary {
+    /// How long it took.
+    pub duration_s: f64,
+    /// Requests.
+    pub requests: u64,
+    /// Their output tokens.
+    pub output_tokens: u64,
+    /// Requests a second.
+    pub requests_per_second: f64,
+    /// Output tokens a second.
+    pub output_tokens_per_second: f64,
+}
+
+/// Rates while the load was offered.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ThroughputSummary {
+    /// From the end of the warm-up to the end of the load.
+    pub duration_s: f64,
     /// Successful requests.
     pub requests_per_second: f64,
     /// Their output tokens.
@@ -209,6 +267,16 @@ pub struct EngineSummary {
     pub steps: u64,
     /// Share of the time with a step running, 0 to 1.
     pub busy: f64,
+    /// Steps with chunks of prompts, decodes beside them included.
+    pub prefill: StepSummary,
+    /// Steps of decodes alone.
+    pub decode: StepSummary,
+    /// Share of the time in which as many sequences ran as may.
+    pub held_by_seats: f64,
+    /// Share of the time in which requests waited for a step's tokens.
+    pub held_by_token_budget: f64,
+    /// Share of the time in which requests waited for KV blocks.
+    pub held_by_kv_cache: f64,
     /// Prompt tokens computed, recomputation included.
     pub prefill_tokens: u64,
     /// Output tokens generated.

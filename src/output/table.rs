@@ -1,75 +1,177 @@
-//! The summary as a person reads it in a terminal: at most some twenty lines of plain text.
+//! The summary as a person reads it in a terminal: plain text, at most 100 columns wide.
 
-use std::fmt::Write as _;
+use std::cmp::Reverse;
 
 use oracle_components::record::Reason;
 
-use super::summary::{Latency, Named, Summary};
+use super::deployment::DeploymentSummary;
+use super::summary::{EngineSummary, GpuSummary, Latency, Named, Summary, ThroughputSummary};
+use super::text_table::{figure, paragraph, percent, shortened, table};
+use super::verdict::{EngineTime, Ground, Limit, StepSummary};
 
-/// GPUs and engines beyond this many are left to the files.
-const MOST_LINES_OF_A_KIND: usize = 3;
-/// Width of the column of names, unless a name is longer.
-const NAME_WIDTH: usize = 24;
+/// Columns of the words that lines begin with.
+const INDENT: usize = 12;
+/// The same of files.
+const FILES_INDENT: usize = 9;
+/// As many of a kind are all shown.
+const ALL_OF_A_KIND: usize = 8;
+/// Else so many of the busiest, and so many of the idlest.
+const ENDS_OF_A_KIND: usize = 3;
+/// Deployments that are told.
+const MOST_DEPLOYMENTS: usize = 4;
+/// Characters of a name in a line of text.
+const LONGEST_NAME: usize = 40;
 
 impl Summary {
-    /// A short table: how requests ended, rates, latencies, how busy the hardware was, where the files are.
+    /// What was run, the verdict, how requests ended, rates, latencies, how busy the hardware was, where the files are.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut table = String::new();
-        // Writing to a string cannot fail.
-        let _ = self.write_requests(&mut table);
-        let _ = self.write_latencies(&mut table);
-        let _ = self.write_hardware(&mut table);
-        let _ = self.write_files(&mut table);
-        table
+        [self.head(), self.verdict_lines(), self.requests_lines(), self.latencies(), self.hardware(), self.file_lines()]
+            .concat()
     }
 
-    fn write_requests(&self, table: &mut String) -> std::fmt::Result {
-        let (simulation, requests) = (&self.simulation, &self.requests);
-        let note = if self.partial { ", stopped early" } else { "" };
-        writeln!(table, "Simulated   {:.1} s{note}", simulation.total_duration_s)?;
-        if simulation.warm_up_duration_s > 0.0 {
-            let warm_up_s = simulation.warm_up_duration_s;
-            writeln!(table, "            without requests that arrived in the first {warm_up_s:.1} s")?;
+    /// What to know before any figure, and what was run.
+    fn head(&self) -> String {
+        let mut lines: Vec<String> = self.notes.iter().map(|note| paragraph("Note", INDENT, note)).collect();
+        let (simulation, load) = (&self.simulation, &self.load);
+        let mut deployments = self.deployment.iter();
+        for deployment in deployments.by_ref().take(MOST_DEPLOYMENTS) {
+            lines.push(paragraph("Deployment", INDENT, &described(deployment)));
+            lines.push(paragraph("", INDENT, &memory(deployment)));
         }
-        writeln!(
-            table,
-            "Requests    {}: {} succeeded ({:.1} %), {} failed, {} timed out, {} incomplete",
+        if deployments.len() > 0 {
+            lines.push(paragraph("", INDENT, &format!("and {} more kinds in summary.json", deployments.len())));
+        }
+        let text = format!(
+            "{} requests until {} s, {}; router {}, seed {}",
+            load.requests,
+            figure(load.offered_until_s, 1),
+            load.description,
+            self.router,
+            self.program.seed,
+        );
+        lines.push(paragraph("Load", INDENT, &text));
+        let mut text =
+            format!("{} s by {} {}", figure(simulation.total_duration_s, 1), self.program.name, self.program.version);
+        if self.partial {
+            text += ", stopped early";
+        }
+        if simulation.warm_up_duration_s > 0.0 {
+            let warm_up_s = figure(simulation.warm_up_duration_s, 1);
+            text += &format!("; without requests that arrived in the first {warm_up_s} s");
+        }
+        lines.push(paragraph("Simulated", INDENT, &text));
+        lines.concat()
+    }
+
+    fn verdict_lines(&self) -> String {
+        let verdict = &self.verdict;
+        let word = match verdict.keeps_up {
+            Some(true) => "keeps up",
+            Some(false) => "does NOT keep up",
+            None => "cannot be told",
+        };
+        let rates = format!(
+            "{word}: {} requests/s offered, {} completed; {}",
+            figure(verdict.offered_requests_per_s, 2),
+            figure(verdict.completed_requests_per_s, 2),
+            self.ground(),
+        );
+        let time = &verdict.engine_time;
+        let held = format!(
+            "{}; engines idle {}, queue held back by seats {}, token budget {}, KV cache {} of the time",
+            verdict.limited_by.words(),
+            percent(time.idle),
+            percent(time.seats),
+            percent(time.token_budget),
+            percent(time.kv_cache),
+        );
+        let mut bound = format!("steps are bound by {} ({})", verdict.steps_bound_by.words(), bounds(time));
+        if let Some(link) = &verdict.busiest_link {
+            bound += &format!("; busiest link {} {}", shortened(&link.name, LONGEST_NAME), percent(link.busy));
+        }
+        paragraph("Verdict", INDENT, &rates) + &paragraph("Limited by", INDENT, &held) + &paragraph("", INDENT, &bound)
+    }
+
+    /// Why the verdict is what it is.
+    fn ground(&self) -> String {
+        let verdict = &self.verdict;
+        let numbers = verdict.backlog.as_ref().map_or_else(String::new, |backlog| {
+            format!(
+                " ({} in the system at {} s, {} at {} s: {} a second ± {}, t {} of {}; return t {} of {})",
+                backlog.requests_at_start,
+                figure(backlog.from_s, 1),
+                backlog.requests_at_end,
+                figure(backlog.to_s, 1),
+                figure(backlog.growth_per_s, 2),
+                figure(backlog.growth_error_per_s, 2),
+                figure(backlog.growth_t, 2),
+                backlog.growth_t_critical,
+                figure(backlog.return_t, 2),
+                backlog.return_t_critical,
+            )
+        });
+        let because = match verdict.ground {
+            Ground::ClientsGaveUp => format!("clients gave up on {} of the requests", percent(verdict.gave_up)),
+            Ground::BacklogGrows => "the number of requests in the system grows".to_owned(),
+            Ground::StillFilling => "the system was still filling: offer the load for longer".to_owned(),
+            Ground::BacklogReturns => "the number of requests in the system returns to its mean".to_owned(),
+            Ground::SeldomHeldBack => {
+                let held = percent(verdict.engine_time.most_held_back);
+                format!("no queue was held back for more than {held} of the load")
+            }
+            Ground::TooShort => "the run is too short for this load: offer it for longer".to_owned(),
+        };
+        because + &numbers
+    }
+
+    fn requests_lines(&self) -> String {
+        let requests = &self.requests;
+        let text = format!(
+            "{}: {} succeeded ({}), {} failed, {} timed out, {} incomplete",
             requests.total,
             requests.successful,
-            requests.success_rate * 100.0,
+            percent(requests.success_rate),
             requests.failed,
             requests.timeout,
             requests.incomplete,
-        )?;
+        );
+        let mut lines = vec![paragraph("Requests", INDENT, &text)];
         for (reason, count) in &requests.by_reason.0 {
             if reason != Reason::Finished.as_str() {
-                writeln!(table, "            {count} {reason}")?;
+                lines.push(paragraph("", INDENT, &format!("{count} {reason}")));
             }
         }
-        writeln!(
-            table,
-            "Throughput  {:.2} requests/s, {:.1} output tokens/s, {:.1} tokens/s in all",
-            self.throughput.requests_per_second,
-            self.throughput.output_tokens_per_second,
-            self.throughput.total_tokens_per_second,
-        )?;
+        lines.push(paragraph("Throughput", INDENT, &throughput(&self.throughput)));
+        if let Some(drain) = &self.drain {
+            let text = format!(
+                "{} s after the load, {} completed: {} requests/s, {} output tokens/s",
+                figure(drain.duration_s, 1),
+                drain.requests,
+                figure(drain.requests_per_second, 2),
+                figure(drain.output_tokens_per_second, 1),
+            );
+            lines.push(paragraph("Drain", INDENT, &text));
+        }
         if let Some(energy) = &self.energy {
-            write!(table, "Energy      {:.4} kWh, {:.0} W on average", energy.energy_kwh, energy.mean_power_w)?;
-            let a_token = energy.joules_per_output_token;
-            a_token.map_or(Ok(()), |joules| write!(table, ", {joules:.2} J an output token"))?;
-            writeln!(table)?;
+            let (kwh, watts) = (figure(energy.energy_kwh, 4), figure(energy.mean_power_w, 0));
+            let mut text = format!("{kwh} kWh, {watts} W on average");
+            if let Some(joules) = energy.joules_per_output_token {
+                text += &format!(", {} J an output token", figure(joules, 2));
+            }
+            lines.push(paragraph("Energy", INDENT, &text));
         }
         if let Some(cost) = &self.cost {
-            write!(table, "Cost        {:.4} USD for {:.3} GPU hours", cost.usd, cost.gpu_hours)?;
-            let a_million = cost.usd_per_million_output_tokens;
-            a_million.map_or(Ok(()), |usd| write!(table, ", {usd:.3} USD a million output tokens"))?;
-            writeln!(table)?;
+            let mut text = format!("{} USD for {} GPU hours", figure(cost.usd, 4), figure(cost.gpu_hours, 3));
+            if let Some(usd) = cost.usd_per_million_output_tokens {
+                text += &format!(", {} USD a million output tokens", figure(usd, 3));
+            }
+            lines.push(paragraph("Cost", INDENT, &text));
         }
-        Ok(())
+        lines.concat()
     }
 
-    fn write_latencies(&self, table: &mut String) -> std::fmt::Result {
+    fn latencies(&self) -> String {
         let latency = &self.latency;
         let mut lines = vec![
             ("first token (TTFT)", &latency.time_to_first_token_ms),
@@ -79,80 +181,147 @@ impl Summary {
         if let Some(token_gaps) = &latency.inter_token_latency_ms {
             lines.insert(2, ("between tokens (ITL)", token_gaps));
         }
-        write!(table, "\n{:<26}{:>10}", "Latency, ms", "mean")?;
-        for name in latency.end_to_end_latency_ms.percentile_names() {
-            write!(table, "{name:>10}")?;
-        }
-        writeln!(table)?;
-        for (name, distribution) in lines {
-            write_latency(table, name, distribution)?;
-        }
-        Ok(())
+        let names = latency.end_to_end_latency_ms.percentile_names();
+        let head = ["Latency, ms".to_owned(), "mean".to_owned()].into_iter().chain(names);
+        let rows = lines.into_iter().map(|(name, told)| latency_row(name, told));
+        "\n".to_owned() + &table(&[head.collect()].into_iter().chain(rows).collect::<Vec<_>>())
     }
 
-    fn write_hardware(&self, table: &mut String) -> std::fmt::Result {
-        let names = first(&self.gpus).map(|(name, _)| name).chain(first(&self.engines).map(|(name, _)| name));
-        let width = names.map(|name| name.chars().count()).max().unwrap_or(0).max(NAME_WIDTH);
-        writeln!(table, "\n{:<head$}{:>10}{:>10}{:>10}", "GPU", "busy", "MFU", "MBU", head = width + 2)?;
-        for (name, gpu) in first(&self.gpus) {
-            let (busy, mfu, mbu) = (percent(gpu.busy), percent(gpu.mfu), percent(gpu.mbu));
-            writeln!(table, "  {name:<width$}{busy:>10}{mfu:>10}{mbu:>10}")?;
+    fn hardware(&self) -> String {
+        let gpus: Vec<&(String, GpuSummary)> = self.gpus.0.iter().filter(|(_, gpu)| gpu.busy > 0.0).collect();
+        let idle = self.gpus.0.len() - gpus.len();
+        let gpu_row = |(name, gpu): &(String, GpuSummary)| {
+            vec![format!("  {name}"), percent(gpu.busy), percent(gpu.mfu), percent(gpu.mbu)]
+        };
+        let head = ["GPU", "busy", "MFU", "MBU"];
+        let mut text = "\n".to_owned() + &busiest_and_idlest(&head, &gpus, |gpu| gpu.busy, gpu_row);
+        if idle > 0 {
+            text += &format!("  {idle} without work\n");
         }
-        write_rest(table, &self.gpus)?;
-        let head = ["KV peak", "running", "waiting", "preempted"];
-        write!(table, "{:<head$}", "Engine", head = width + 2)?;
-        head.iter().try_for_each(|head| write!(table, "{head:>10}"))?;
-        writeln!(table)?;
-        for (name, engine) in first(&self.engines) {
-            writeln!(
-                table,
-                "  {name:<width$}{:>10}{:>10}{:>10}{:>10}",
+        let engines: Vec<&(String, EngineSummary)> = self.engines.0.iter().collect();
+        let head = ["Engine", "busy", "KV peak", "most running", "most waiting", "preempted"];
+        let engine_row = |(name, engine): &(String, EngineSummary)| {
+            vec![
+                format!("  {name}"),
+                percent(engine.busy),
                 percent(engine.kv_use_peak),
-                engine.running_peak,
-                engine.waiting_peak,
-                engine.preemptions,
-            )?;
-        }
-        write_rest(table, &self.engines)
+                engine.running_peak.to_string(),
+                engine.waiting_peak.to_string(),
+                engine.preemptions.to_string(),
+            ]
+        };
+        text + &busiest_and_idlest(&head, &engines, |engine| engine.busy, engine_row)
     }
 
-    fn write_files(&self, table: &mut String) -> std::fmt::Result {
+    fn file_lines(&self) -> String {
         let Some(folder) = self.files.last().and_then(|manifest| manifest.parent()) else {
-            return Ok(());
+            return String::new();
         };
         let (inside, elsewhere): (Vec<_>, Vec<_>) = self.files.iter().partition(|file| file.starts_with(folder));
         let names = inside.iter().filter_map(|file| file.strip_prefix(folder).ok());
         let names: Vec<String> = names.map(|name| name.display().to_string()).collect();
-        writeln!(table, "\nFiles in {}/: {}", folder.display(), names.join(", "))?;
-        elsewhere.iter().try_for_each(|file| writeln!(table, "         {}", file.display()))
+        let files = paragraph(&format!("Files in {}/:", folder.display()), FILES_INDENT, &names.join(", "));
+        let elsewhere = elsewhere.iter().map(|file| format!("{:FILES_INDENT$}{}\n", "", file.display()));
+        "\n".to_owned() + &files + &elsewhere.collect::<String>()
     }
 }
 
-fn write_latency(table: &mut String, name: &str, latency: &Latency) -> std::fmt::Result {
-    write!(table, "  {name:<24}")?;
-    match &latency.statistics {
-        None => write!(table, "{:>10}", "-")?,
-        Some(statistics) => {
-            write!(table, "{:>10.2}", statistics.mean_ms)?;
-            for value in &statistics.quantiles_ms {
-                write!(table, "{value:>10.2}")?;
-            }
-        }
+/// MFU and MBU of prefill and decode, an engine a line.
+impl Named<EngineSummary> {
+    /// One line an engine.
+    pub fn utilisation(&self) -> impl Iterator<Item = String> {
+        let of = |what: &str, steps: &StepSummary| {
+            let (busy, mfu, mbu) = (percent(steps.busy), percent(steps.mfu), percent(steps.mbu));
+            format!("{} {what} steps in {busy} of the time: MFU {mfu}, MBU {mbu}", steps.steps)
+        };
+        let line = move |(name, engine): &(String, EngineSummary)| {
+            format!("{name}: {}; {}", of("prefill", &engine.prefill), of("decode", &engine.decode))
+        };
+        self.0.iter().map(line)
     }
-    writeln!(table)
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
-fn first<T>(named: &Named<T>) -> impl Iterator<Item = &(String, T)> {
-    named.0.iter().take(MOST_LINES_OF_A_KIND)
-}
-
-fn write_rest<T>(table: &mut String, named: &Named<T>) -> std::fmt::Result {
-    match named.0.len().checked_sub(MOST_LINES_OF_A_KIND) {
-        None | Some(0) => Ok(()),
-        Some(more) => writeln!(table, "  and {more} more in summary.json"),
+fn described(deployment: &DeploymentSummary) -> String {
+    let DeploymentSummary { replicas, role, gpus, tensor_parallel, pipeline_parallel, data_parallel, .. } = deployment;
+    let what = match (*role, replicas) {
+        ("both", 1) => "engine".to_owned(),
+        ("both", _) => "replicas".to_owned(),
+        (role, 1) => format!("{role} engine"),
+        (role, _) => format!("{role} engines"),
+    };
+    let mut ranks = format!("TP {tensor_parallel}, PP {pipeline_parallel}");
+    if *data_parallel > 1 {
+        ranks += &format!(", experts shared by {data_parallel}");
     }
+    if deployment.gpu_share < 1.0 {
+        ranks += &format!(", {} of each GPU", percent(deployment.gpu_share));
+    }
+    let (model, device) = (shortened(&deployment.model, LONGEST_NAME), shortened(&deployment.device, LONGEST_NAME));
+    format!("{replicas} {what} of {model}, {gpus} × {device} each ({ranks})")
+}
+
+fn memory(deployment: &DeploymentSummary) -> String {
+    format!(
+        "a GPU: KV pool {} GiB ({} tokens an engine), weights {} GiB, activations {} GiB; max_num_seqs {}, max_num_batched_tokens {}",
+        figure(deployment.kv_pool_gib_per_gpu, 2),
+        deployment.kv_pool_tokens,
+        figure(deployment.weights_gib_per_gpu, 2),
+        figure(deployment.activations_gib_per_gpu, 2),
+        deployment.max_num_seqs,
+        deployment.max_num_batched_tokens,
+    )
+}
+
+/// For what part of the time steps were bound by what.
+fn bounds(time: &EngineTime) -> String {
+    let shares = [
+        (Limit::Compute, time.compute),
+        (Limit::MemoryBandwidth, time.memory_bandwidth),
+        (Limit::Host, time.host),
+        (Limit::Latency, time.latency),
+    ];
+    let told: Vec<String> =
+        shares.iter().map(|(limit, share)| format!("{} {}", limit.words(), percent(*share))).collect();
+    told.join(", ")
+}
+
+fn throughput(throughput: &ThroughputSummary) -> String {
+    format!(
+        "{} requests/s, {} output tokens/s, {} tokens/s in all, over the {} s of the load",
+        figure(throughput.requests_per_second, 2),
+        figure(throughput.output_tokens_per_second, 1),
+        figure(throughput.total_tokens_per_second, 1),
+        figure(throughput.duration_s, 1),
+    )
+}
+
+fn latency_row(name: &str, latency: &Latency) -> Vec<String> {
+    let figures = match &latency.statistics {
+        None => vec!["-".to_owned()],
+        Some(told) => std::iter::once(&told.mean_ms).chain(&told.quantiles_ms).map(|value| figure(*value, 2)).collect(),
+    };
+    std::iter::once(format!("  {name}")).chain(figures).collect()
+}
+
+/// All of a kind if they are few; else the busiest and the idlest, and how many are between.
+fn busiest_and_idlest<T>(
+    head: &[&str],
+    all: &[&(String, T)],
+    busy: impl Fn(&T) -> f64,
+    row: impl Fn(&(String, T)) -> Vec<String>,
+) -> String {
+    let head: Vec<String> = head.iter().map(|&word| word.to_owned()).collect();
+    if all.len() <= ALL_OF_A_KIND {
+        return table(&std::iter::once(head).chain(all.iter().map(|&one| row(one))).collect::<Vec<_>>());
+    }
+    let mut ranked = all.to_vec();
+    ranked.sort_by_key(|(_, one)| Reverse(busy(one).to_bits()));
+    let between = format!("  … {} between", ranked.len() - 2 * ENDS_OF_A_KIND);
+    let idlest = ranked.split_off(ranked.len() - ENDS_OF_A_KIND);
+    ranked.truncate(ENDS_OF_A_KIND);
+    let mut rows = vec![head];
+    rows.extend(ranked.into_iter().map(&row));
+    rows.push(vec![between]);
+    rows.extend(idlest.into_iter().map(&row));
+    table(&rows)
 }

@@ -42,8 +42,6 @@ pub struct TraceFacts {
     pub prompt_tokens: u64,
     /// Tokens in their answers.
     pub output_tokens: u64,
-    /// Requests in the file with 0 prompt or output tokens, which are replayed with 1.
-    pub raised_to_one: u64,
     /// Why reading stopped short.
     pub(super) failure: Failure,
 }

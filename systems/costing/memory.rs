@@ -18,6 +18,7 @@
 //! Every layer keeps the KV of the whole context, sliding windows too (vLLM without its hybrid KV manager).
 
 use oracle_components::model::{Attention, ModelArchitecture};
+use oracle_components::scenario::EngineSpec;
 
 use super::weights::{
     kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers,
@@ -108,22 +109,10 @@ pub struct PoolRequest {
 /// [`DoesNotFit`] if there is no room for one block on some stage.
 pub fn kv_pool(model: &ModelArchitecture, request: &PoolRequest) -> Result<KvPool, DoesNotFit> {
     let PoolRequest { memory_bytes, gpu_memory_utilization, gpu_share, .. } = *request;
-    let (tensor_parallel, stages) = (request.tensor_parallel.max(1), request.pipeline_parallel.max(1));
     let budget_bytes = (memory_bytes as f64 * gpu_memory_utilization * gpu_share).floor() as u64;
-    let kv_ranks = f64::from(request.decode_context_parallel.max(1));
-    let token_bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel) / kv_ranks;
-    let layer_block_bytes = token_bytes * f64::from(request.block_tokens);
-    let rows = request.max_num_seqs.min(request.max_num_batched_tokens);
     let mut fullest: Option<KvPool> = None;
-    for stage in 0..stages {
-        let weight_bytes =
-            stage_weight_bytes_with_experts(model, tensor_parallel, stages, stage, request.expert_engines);
-        let rows = if stage + 1 == stages { rows } else { 0 };
-        let activation_bytes =
-            activation_peak_bytes(model, tensor_parallel, request.max_num_batched_tokens, rows) + RUNTIME_RESERVE_BYTES;
-        let (_, layers) = stage_layers(model.layers, stages, stage);
-        // A stage without layers has no KV, but its weights must fit.
-        let block_bytes = (layer_block_bytes * f64::from(layers)).ceil() as u64;
+    for stage in 0..request.pipeline_parallel.max(1) {
+        let RankMemory { weight_bytes, activation_bytes, block_bytes } = rank_memory(model, request, stage);
         let needed_bytes = weight_bytes + activation_bytes + block_bytes;
         if needed_bytes > budget_bytes {
             return Err(DoesNotFit {
@@ -148,6 +137,58 @@ pub fn kv_pool(model: &ModelArchitecture, request: &PoolRequest) -> Result<KvPoo
         }
     }
     Ok(fullest.expect("there is at least one stage"))
+}
+
+/// What is in the memory of a rank of a stage, whatever the size of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankMemory {
+    /// Bytes of weights.
+    pub weight_bytes: u64,
+    /// Bytes of the activation peak, with the runtime's reserve.
+    pub activation_bytes: u64,
+    /// Bytes of a KV block. A stage without layers has none, but its weights must fit.
+    pub block_bytes: u64,
+}
+
+fn rank_memory(model: &ModelArchitecture, request: &PoolRequest, stage: u32) -> RankMemory {
+    let (tensor_parallel, stages) = (request.tensor_parallel.max(1), request.pipeline_parallel.max(1));
+    let kv_ranks = f64::from(request.decode_context_parallel.max(1));
+    let token_bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel) / kv_ranks;
+    let layer_block_bytes = token_bytes * f64::from(request.block_tokens);
+    let rows = request.max_num_seqs.min(request.max_num_batched_tokens);
+    let rows = if stage + 1 == stages { rows } else { 0 };
+    let (_, layers) = stage_layers(model.layers, stages, stage);
+    RankMemory {
+        weight_bytes: stage_weight_bytes_with_experts(model, tensor_parallel, stages, stage, request.expert_engines),
+        activation_bytes: activation_peak_bytes(model, tensor_parallel, request.max_num_batched_tokens, rows)
+            + RUNTIME_RESERVE_BYTES,
+        block_bytes: (layer_block_bytes * f64::from(layers)).ceil() as u64,
+    }
+}
+
+/// What is in the memory of the fullest rank of an engine.
+///
+/// # Panics
+/// Never: an engine has a stage.
+#[must_use]
+pub fn fullest_rank(engine: &EngineSpec) -> RankMemory {
+    let request = PoolRequest {
+        memory_bytes: 0,
+        gpu_memory_utilization: 0.0,
+        tensor_parallel: engine.tensor_parallel,
+        pipeline_parallel: engine.pipeline_parallel,
+        block_tokens: engine.scheduler.block_tokens,
+        max_num_batched_tokens: engine.scheduler.max_num_batched_tokens,
+        max_num_seqs: engine.scheduler.max_num_seqs,
+        gpu_share: engine.gpu_share,
+        expert_engines: engine.expert_parallel.as_ref().map_or(1, |experts| experts.data_parallel),
+        decode_context_parallel: engine.decode_context_parallel,
+    };
+    let ranks = (0..engine.pipeline_parallel.max(1)).map(|stage| rank_memory(&engine.model, &request, stage));
+    let held = |rank: &RankMemory| {
+        rank.weight_bytes + rank.activation_bytes + rank.block_bytes.saturating_mul(engine.kv_blocks)
+    };
+    ranks.max_by_key(held).expect("an engine has a stage")
 }
 
 /// Bytes that a token takes in the KV cache of all layers, on all ranks together.

@@ -40,6 +40,12 @@ fn check_engine_totals(spec: &EngineSpec, totals: &EngineTotals, end: SimTime, f
         format!("{name}: {} blocks given, {} taken back", totals.blocks_allocated, totals.blocks_freed)
     });
     found.expect(totals.busy <= end, || format!("{name}: busy for {} of {end}", totals.busy));
+    let (prefill, decode) = (&totals.prefill, &totals.decode);
+    found.expect((prefill.steps + decode.steps, prefill.busy + decode.busy) == (totals.steps, totals.busy), || {
+        format!("{name}: steps with prompts and without are {} and {} of {}", prefill.steps, decode.steps, totals.steps)
+    });
+    let held = totals.held.iter().fold(SimTime::ZERO, |sum, &held| sum + held);
+    found.expect(held <= totals.busy, || format!("{name}: the queue held back for {held} of {}", totals.busy));
     let budget = u64::from(scheduler.max_num_batched_tokens);
     let most = [
         ("blocks at once", totals.blocks_peak, spec.kv_blocks),

@@ -7,7 +7,7 @@
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Chunk, PriorityKey};
-use oracle_components::record::PrefixEvent;
+use oracle_components::record::{Hold, PrefixEvent};
 use oracle_components::request::Request;
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use oracle_components::sequence::{Phase, Sequence};
@@ -75,6 +75,7 @@ pub struct Boundary<'a, 'w> {
     budget: u32,
     /// Sequences that the policy lets enter at most, from here on.
     entries_left: u32,
+    is_gated: bool,
     preempted: bool,
     decodes_taken: bool,
     /// Admission number of the next running sequence to look at.
@@ -106,6 +107,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
             now,
             budget,
             entries_left: u32::MAX,
+            is_gated: false,
             preempted: false,
             decodes_taken: false,
             next,
@@ -113,6 +115,19 @@ impl<'a, 'w> Boundary<'a, 'w> {
             decodes_apart: 0,
             taken_ahead: 0,
         }
+    }
+
+    /// What holds the queue back while the batch stands, the same at each boundary at which it is. Why a policy lets nobody in
+    /// though it could is its own matter.
+    pub(super) fn hold(&mut self) -> Option<Hold> {
+        let limits = *self.limits();
+        if self.parts.running.count == limits.max_num_seqs {
+            return Some(Hold::Seats);
+        }
+        let head = self.head().filter(|_| !self.is_gated)?;
+        let is_computed_whole = !limits.chunked_prefill && head.preemptions == 0 && !head.is_to_load;
+        let is_out_of_budget = self.budget == 0 || (is_computed_whole && head.known > self.budget);
+        Some(if is_out_of_budget { Hold::TokenBudget } else { Hold::KvCache })
     }
 
     /// Whether the batch is empty although something was preempted: with the blocks that are back, it can be formed again.
@@ -409,6 +424,7 @@ impl Boundary<'_, '_> {
     /// No more than `most` enter at this boundary from here on: with it a policy gates another that it calls.
     pub fn limit_entries(&mut self, most: u32) {
         self.entries_left = most;
+        self.is_gated = true;
     }
 
     /// A running sequence goes back to the queue; its blocks are free, and what was computed is computed again. What it has taken

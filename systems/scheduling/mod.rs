@@ -107,6 +107,10 @@ fn form_ahead(
         expire(parts, sequences, requests, now);
         form_batch(parts, policy, sequences.reborrow(), requests, now);
     } else if left || released || expired {
+        let seats = parts.engine.scheduler.max_num_seqs;
+        if parts.queues.waiting_count == 0 && parts.running.count < seats {
+            parts.batch.hold = None;
+        }
         // What they gave back, the next boundary can give.
         let standing = &mut parts.batch.standing;
         standing.sees_deliveries = true;
@@ -140,7 +144,9 @@ fn form_once(
     let standing = policy.form(&mut boundary);
     let again = boundary.is_to_be_formed_again();
     assert!(standing.steps > 0 && standing.until > now, "a batch stands for a step, and a policy's timer lies ahead");
+    let hold = boundary.hold();
     parts.batch.standing = standing;
+    parts.batch.hold = hold;
     let ledger = &mut parts.ledger.0;
     ledger.running_peak = ledger.running_peak.max(u64::from(parts.running.count));
     again

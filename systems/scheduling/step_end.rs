@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 
 use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
 use oracle_components::engine::Chunk;
 use oracle_components::record::{Ending, Reason, Status};
 use oracle_components::request::{Request, RequestId};
@@ -79,16 +80,34 @@ fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> IntervalSum
         ports.sink.token_gaps(from, ends, u64::from(emitting));
     }
     let sums = post_past_intervals(parts, ports);
+    count_steps(parts, to.since(from));
     let ends = &parts.epoch.step_ends[..steps];
     // The first step's were taken when it was scheduled.
     kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));
-    parts.ledger.0.busy += to.since(from);
     parts.clock.steps += steps as u64;
     parts.clock.last_step = if steps > 1 { ends[steps - 2] } else { from };
     parts.clock.boundary = to;
     parts.running.decode_context += u64::from(decodes) * steps as u64;
     parts.step_output.to = to;
     sums
+}
+
+/// Adds the steps of the epoch, which took so long, to the engine's totals.
+fn count_steps(parts: &mut EngineView<'_>, busy: SimTime) {
+    let (ledger, step_output) = (&mut parts.ledger.0, &parts.step_output);
+    ledger.busy += busy;
+    if let Some(hold) = parts.batch.hold {
+        ledger.held[hold as usize] += busy;
+    }
+    let mut chunks = parts.batch.chunks.iter().chain(&parts.batch.orphans);
+    let has_prompts = chunks.any(|chunk| !chunk.is_decode);
+    let kind = if has_prompts { &mut ledger.prefill } else { &mut ledger.decode };
+    kind.steps += parts.epoch.steps as u64;
+    kind.busy += busy;
+    for work in step_output.past.iter().map(|span| &span.work).chain(&step_output.work) {
+        kind.flops += work.flops_per_gpu;
+        kind.bytes += work.memory_bytes_per_gpu;
+    }
 }
 
 /// The flows of streamed tokens that the steps sent.

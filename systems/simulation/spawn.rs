@@ -155,7 +155,7 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
         empty_queues(spec.scheduler.policy),
         nothing_running(spec.scheduler.block_tokens),
         kv::new_pool(spec.kv_blocks),
-        Batch { chunks: Vec::new(), orphans: Vec::new(), standing: NOTHING_STANDS },
+        Batch { chunks: Vec::new(), orphans: Vec::new(), standing: NOTHING_STANDS, hold: None },
         no_epoch(blueprint.epoch_cuts),
         Arc::clone(&blueprint.rules).at_work(),
         EngineLedger::default(),

@@ -4,6 +4,7 @@ mod commands;
 mod crashes;
 mod energy;
 mod mistakes;
+mod notes;
 mod overrides;
 mod pools;
 mod runs;

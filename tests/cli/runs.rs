@@ -192,9 +192,15 @@ fn a_hugging_face_configuration_is_a_model() {
     std::fs::create_dir(desk.path("mine")).expect("a folder can be made");
     let config = "{\"model_type\": \"llama\", \"hidden_size\": 2048, \"intermediate_size\": 8192, \"num_hidden_layers\": 16, \"num_attention_heads\": 32, \"num_key_value_heads\": 8, \"vocab_size\": 128256, \"max_position_embeddings\": 131072, \"torch_dtype\": \"bfloat16\", \"tie_word_embeddings\": true}";
     desk.write("mine/config.json", config);
-    let file = desk.summary("run --trace trace.csv --model mine/config.json --device L4");
-    let folder = desk.summary("run --trace trace.csv --model mine --device L4");
-    let catalog = desk.summary("run --trace trace.csv --model Llama3.2-1B --device L4");
+    let nameless = |arguments: &str| {
+        let mut summary = desk.summary(arguments);
+        let model = summary["deployment"][0]["model"].take();
+        (model, summary)
+    };
+    let (_, file) = nameless("run --trace trace.csv --model mine/config.json --device L4");
+    let (model, folder) = nameless("run --trace trace.csv --model mine --device L4");
+    let (_, catalog) = nameless("run --trace trace.csv --model Llama3.2-1B --device L4");
+    assert_eq!(model, "mine");
     assert_eq!(number(&file, "/requests/successful"), 4.0);
     assert_eq!(file, folder);
     assert_eq!(file, catalog, "it is the shape of Llama 3.2 1B");

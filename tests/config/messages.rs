@@ -124,6 +124,13 @@ fn each_mistake_in_the_workload_is_found() {
         ),
         ("no weight", replaced("profile_name: chat", "profile_name: chat\n      weight: 0")),
         ("no time between arrivals", replaced("{type: Exponential, rate: 2.0}", "{type: Constant, value: 0}")),
+        ("prompts of no tokens", with_prompt("{type: Constant, value: 0}")),
+        (
+            "some prompts of no tokens",
+            with_prompt(
+                "{type: Mixture, components: [{type: Constant, value: 9}, {type: Uniform, low: 0, high: 0.5}]}",
+            ),
+        ),
         ("unknown distribution", with_prompt("{type: Linear}")),
         ("distribution without a type", with_prompt("{value: 3}")),
         ("number for a distribution", with_prompt("100")),

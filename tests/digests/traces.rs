@@ -54,8 +54,9 @@ impl Layout {
 }
 
 fn generic(draw: &mut Draw, time_ms: u64) -> String {
-    let (prompt, output) = (draw.between(1, 900), draw.between(0, 200));
-    let most = if draw.chance(30) { (output + draw.between(0, 50)).max(1).to_string() } else { String::new() };
+    let (prompt, drawn) = (draw.between(1, 900), draw.between(0, 200));
+    let output = drawn.max(1);
+    let most = if draw.chance(30) { (drawn + draw.between(0, 50)).max(1).to_string() } else { String::new() };
     let session = if draw.chance(70) { format!("session_{}", draw.between(0, 40)) } else { String::new() };
     format!("{},{prompt},{output},{most},{session},{}", thousandths(time_ms), draw.between(0, 4))
 }
@@ -75,7 +76,7 @@ fn mooncake(draw: &mut Draw, time_ms: u64, number: u64) -> String {
         .map(|block| if block < shared { family * 10 + block } else { 1000 + number * 10 + block })
         .collect();
     let tokens = (blocks - 1) * 512 + draw.between(1, 512);
-    let output = draw.between(0, 120);
+    let output = draw.between(0, 120).max(1);
     if draw.chance(5) {
         return format!("{{\"timestamp\": {time_ms}.0, \"input_length\": {tokens}, \"output_length\": {output}}}");
     }

@@ -136,7 +136,10 @@ fn what_does_not_hold_is_found() {
     let defects: [(&str, Defect); 9] = [
         ("arrived", |outcome, _| outcome.arrived += 1),
         ("taken back", |outcome, _| outcome.engines[0].blocks_freed -= 1),
-        ("busy", |outcome, later| outcome.engines[0].busy = later),
+        ("busy", |outcome, later| {
+            let engine = &mut outcome.engines[0];
+            (engine.busy, engine.decode.busy) = (later, later - engine.prefill.busy);
+        }),
         ("running at once", |outcome, _| outcome.engines[0].running_peak = 1 << 40),
         ("prompt tokens", |outcome, _| outcome.engines[0].prefill_tokens = 1 << 60),
         ("busy", |outcome, later| outcome.gpus[0].busy = later),

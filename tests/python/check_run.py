@@ -101,15 +101,81 @@ def check_duckdb(report, path, summary):
     for status, key in [("SUCCESS", "successful"), ("FAILED", "failed"), ("TIMEOUT", "timeout"), ("INCOMPLETE", "incomplete")]:
         [(count,)] = rows(f"SELECT count(*) {counted} AND status = '{status}'")
         report.compare("duckdb", f"requests.{key}", count, summary["requests"][key])
-    [(tokens,)] = rows(f"SELECT coalesce(sum(output_tokens), 0) {success}")
-    duration = summary["simulation"]["effective_duration_s"]
-    rate = float(tokens) / duration if duration > 0 else 0.0
-    report.compare("duckdb", "output tokens a second", rate, summary["throughput"]["output_tokens_per_second"])
+    check_throughput(report, source, warm_up, summary)
     [(cached,)] = rows(f"SELECT coalesce(sum(cached_prefix_length), 0) {counted}")
     saved = summary.get("prefix_caching", {}).get("total_tokens_saved", 0)
     report.compare("duckdb", "total_tokens_saved", int(cached), saved)
     for column, key in LATENCIES.items():
         check_latency_by_duckdb(report, column, key, success, summary["latency"][key])
+
+
+def check_throughput(report, source, warm_up, summary):
+    """What was completed while the load was offered, and after it."""
+    until = summary["load"]["offered_until_s"]
+    duration = max(until - warm_up, 0)
+    told = summary["throughput"]
+    report.compare("duckdb", "throughput.duration_s", duration, told["duration_s"])
+    sums = "count(*), coalesce(sum(output_tokens), 0), coalesce(sum(prompt_tokens), 0)"
+    completed = f"SELECT {sums} FROM {source} WHERE status = 'SUCCESS' AND completion_time"
+    [values] = rows(f"{completed} BETWEEN {warm_up} AND {until}")
+    rates = [float(value) / duration if duration > 0 else 0.0 for value in values]
+    for name, rate in zip(["requests", "output_tokens", "prompt_tokens"], rates):
+        report.compare("duckdb", f"{name} a second", rate, told[f"{name}_per_second"])
+    report.compare("duckdb", "tokens a second", rates[1] + rates[2], told["total_tokens_per_second"])
+    report.compare("duckdb", "verdict.completed", rates[0], summary["verdict"]["completed_requests_per_s"])
+    [(requests, tokens, _)] = rows(f"{completed} > {max(until, warm_up)}")
+    drain = summary.get("drain", {"requests": 0, "output_tokens": 0})
+    report.compare("duckdb", "drain.requests", requests, drain["requests"])
+    report.compare("duckdb", "drain.output_tokens", int(tokens), drain["output_tokens"])
+    query = f"SELECT count(*), count(*) FILTER (WHERE status = 'TIMEOUT') FROM {source} WHERE arrival_time >= {warm_up}"
+    [(offered, gave_up)] = rows(query)
+    report.compare("duckdb", "load.requests", offered, summary["load"]["requests"])
+    rate = offered / duration if duration > 0 else 0.0
+    report.compare("duckdb", "verdict.offered", rate, summary["verdict"]["offered_requests_per_s"])
+    report.compare("duckdb", "verdict.gave_up", gave_up / offered if offered else 0.0, summary["verdict"]["gave_up"])
+
+
+def check_backlog(report, frame, summary):
+    """The number of requests in the system, and the tests on it, from nothing but arrivals and completions."""
+    told = summary["verdict"].get("backlog")
+    if told is None:
+        return
+    start, end = (round(told[key] * 1e9) for key in ("from_s", "to_s"))
+    width, rest = divmod(end - start, told["intervals"])
+    report.compare("pandas", "equal intervals", 0, rest)
+    arrivals, completions = ((frame[name] * 1e9).round().astype("int64") for name in ("arrival_time", "completion_time"))
+    edges = [start + width * number for number in range(told["intervals"] + 1)]
+    counts = pandas.Series([int((arrivals < edge).sum() - (completions < edge).sum()) for edge in edges])
+    report.compare("pandas", "backlog at the start", int(counts.iloc[0]), told["requests_at_start"])
+    report.compare("pandas", "backlog at the end", int(counts.iloc[-1]), told["requests_at_end"])
+    steps, before = counts.diff().dropna().reset_index(drop=True), counts[:-1]
+    error = steps.sem()
+    report.compare("pandas", "growth a second", steps.mean() / width * 1e9, told["growth_per_s"])
+    report.compare("pandas", "its error", error / width * 1e9, told["growth_error_per_s"])
+    if error > 0:
+        report.compare("pandas", "growth_t", steps.mean() / error, told["growth_t"])
+    variation = before.var(ddof=0) * len(before)
+    if variation > 0:
+        slope = ((before - before.mean()) * steps).sum() / variation
+        rest = steps - steps.mean() - slope * (before - before.mean())
+        slope_error = ((rest**2).sum() / (len(before) - 2) / variation) ** 0.5
+        if slope_error > 0:
+            report.compare("pandas", "return_t", slope / slope_error, told["return_t"])
+
+
+def check_engine_time(report, summary):
+    """Parts that make up a whole."""
+    engines, told = pandas.DataFrame(summary["engines"].values()), summary["verdict"]["engine_time"]
+    for kind in ("steps", "busy"):
+        parts = sum(engines[phase].map(lambda steps: steps[kind]) for phase in ("prefill", "decode"))
+        report.compare("pandas", f"{kind} of prefill and decode", float(parts.sum()), float(engines[kind].sum()))
+    for hold in ("seats", "token_budget", "kv_cache"):
+        report.compare("pandas", f"held by {hold}", engines[f"held_by_{hold}"].mean(), told[hold])
+    report.compare("pandas", "idle", 1 - engines.busy.mean(), told["idle"])
+    by_hold = told["idle"] + told["free"] + told["seats"] + told["token_budget"] + told["kv_cache"]
+    by_bound = told["idle"] + told["compute"] + told["memory_bandwidth"] + told["host"] + told["latency"]
+    report.compare("pandas", "engine time by what held the queue", 1.0, by_hold)
+    report.compare("pandas", "engine time by what bound steps", 1.0, by_bound)
 
 
 def check_latency_by_duckdb(report, column, key, success, latency):
@@ -217,6 +283,9 @@ def main(folder, consistent):
     check_duckdb(report, parquet, summary)
     check_pandas(report, "pandas", frame, summary)
     check_energy_and_cost(report, frame, summary)
+    check_backlog(report, frame, summary)
+    if consistent:
+        check_engine_time(report, summary)
     check_polars(report, parquet, len(frame))
     if (folder / "requests.csv").exists():
         check_csv(report, frame, folder / "requests.csv", summary)

@@ -50,7 +50,7 @@ fn azure_rows_are_relative_to_the_first() {
     let text = "\u{feff}TIMESTAMP,ContextTokens,GeneratedTokens\r\n\
         2023-11-16 23:59:59.5000000,374,44\r\n\
         2023-11-17 00:00:00.0000001,396,109\r\n\
-        2023-11-17 00:00:00.0000001,1,0\r\n\r\n\r\n";
+        2023-11-17 00:00:00.0000001,1,1\r\n\r\n\r\n";
     let (_folder, workload) = written("azure.csv", text);
     let specs = read(&workload);
     let expected = [(0, 374, 44), (500_000_100, 396, 109), (500_000_100, 1, 1)];
@@ -65,7 +65,7 @@ fn generic_columns_come_in_any_order_and_others_are_ignored() {
     let text = "output_tokens, note ,session_id,arrival_time,priority,prompt_tokens,max_output_tokens\n\
         10,\"a, \"\"quoted\"\"\nnote\",sess_b,5.5,2,100.0,50\n\
         20,,sess_a,5.5,-1,200,15\n\
-        0,,sess_b,1e1,,300,\n";
+        1,,sess_b,1e1,,300,\n";
     let (_folder, workload) = written("own.csv", text);
     let specs = read(&workload);
     let expected = [(0, 100, 10), (0, 200, 15), (4_500_000_000, 300, 1)];
@@ -76,7 +76,7 @@ fn generic_columns_come_in_any_order_and_others_are_ignored() {
     let facts = opened.1;
     assert_eq!(facts.profile_names, ["own"]);
     let trace = facts.trace.as_ref().expect("it is a trace");
-    assert_eq!((trace.rows, trace.requests, trace.raised_to_one), (3, 3, 1));
+    assert_eq!((trace.rows, trace.requests), (3, 3));
     assert_eq!((trace.prompt_tokens, trace.last_arrival), (600, SimTime(4_500_000_000)));
     assert!(facts.failure().is_none());
 }
@@ -185,6 +185,14 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
         b"\xef\xbb\xbf{\"timestamp\": 0, \"input_length\": 1, \"output_length\": 1}\n{\"timestamp\": 0\n",
         &["bad.jsonl:2: ", "EOF", "must look like"],
     ),
+    (
+        "answer.csv",
+        b"arrival_s,prompt_tokens,output_tokens\n1,1,1\n1,5,0\n",
+        &["answer.csv:3: output_tokens is 0", "take the line out"],
+    ),
+    ("prompt.csv", b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 23:59:59.5,0.0,4\n", &["ContextTokens is 0"]),
+    ("limit.csv", b"arrival_s,prompt_tokens,output_tokens,max_output_tokens\n1,1,1,0\n", &["max_output_tokens is 0"]),
+    ("none.jsonl", b"{\"timestamp\": 0, \"input_length\": 0, \"output_length\": 1}\n", &["input_length is 0"]),
     ("field.jsonl", b"{\"timestamp\": 0, \"input_length\": 1}\n", &["field.jsonl:1: missing field `output_length`"]),
     ("minus.jsonl", b"{\"timestamp\": 0, \"input_length\": -1, \"output_length\": 1}\n", &["-1"]),
     (

@@ -8,6 +8,7 @@ mod durations;
 mod fleet;
 mod frameworks;
 mod hardware;
+mod notes;
 mod output;
 mod plan;
 mod prefixes;
@@ -67,6 +68,8 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
     let frameworks = config.frameworks_to_test.value.as_deref().unwrap_or_default();
     durations::check(frameworks, &scenario, diagnostics);
     hardware::efficiency_table::warn_of_gaps(frameworks, &scenario, diagnostics);
+    let output =
+        output.map(|output| OutputPlan { load: output::load(&traffic), notes: notes::of(&scenario), ..output });
     Some(Resolved {
         scenario,
         profile_names: workload::profile_names(&traffic),

@@ -8,7 +8,7 @@ use super::run_context::RunContext;
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, Origin};
 use crate::config::keys::{Config, Metrics};
-use crate::output::{HostSpec, OutputPlan};
+use crate::output::{HostSpec, LoadPlan, OutputPlan};
 use crate::workload::Workload;
 
 /// Rows of the time series of one subject that a run writes by default, at most.
@@ -42,10 +42,34 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         quantiles,
         warm_up: SimTime::from_secs_f64(metrics.warm_up_duration_s.value),
         host: host(config),
+        load: LoadPlan::default(),
+        notes: Vec::new(),
         run_name,
         directory,
         defaults: Vec::new(),
     })
+}
+
+/// The load in short.
+pub(super) fn load(workload: &Workload) -> LoadPlan {
+    match workload {
+        Workload::Synthetic(synthetic) => {
+            let profiles = match &synthetic.profiles[..] {
+                [profile] => format!("profile {}", profile.name),
+                profiles => format!("{} profiles", profiles.len()),
+            };
+            LoadPlan { description: profiles, duration: synthetic.duration, total_requests: synthetic.total_requests }
+        }
+        Workload::Trace(trace) => {
+            let name = trace.path.file_name().unwrap_or_default().to_string_lossy();
+            let scale = if trace.rate_scale == 1.0 {
+                String::new()
+            } else {
+                format!(" at {} times its rate", trace.rate_scale)
+            };
+            LoadPlan { description: format!("trace {name}{scale}"), ..LoadPlan::default() }
+        }
+    }
 }
 
 /// What GPUs are plugged into.

@@ -32,19 +32,17 @@ impl Columns {
         let field = |column: usize| text(&self.names[column], &record[column]);
         let count = |column: usize| tokens(&self.names[column], field(column)?);
         let given = |column: Option<usize>| column.filter(|&column| !record[column].is_empty());
-        let (prompt_tokens, prompt_raised) = count(self.prompt_tokens)?;
-        let (output_tokens, output_raised) = count(self.output_tokens)?;
-        let limit = given(self.max_output_tokens).map(count).transpose()?;
+        let prompt_tokens = count(self.prompt_tokens)?;
+        let output_tokens = count(self.output_tokens)?;
         let rank = given(self.priority).map(|column| priority(&self.names[column], field(column)?));
         Ok(Row {
             time_ns: (self.time)(field(self.arrival)?)?,
             prompt_tokens,
             output_tokens,
-            max_output_tokens: limit.map(|(tokens, _)| tokens),
+            max_output_tokens: given(self.max_output_tokens).map(count).transpose()?,
             session: given(self.session).map(|column| hash_bytes(&record[column])),
             priority: rank.transpose()?.unwrap_or(0),
             prefix: Vec::new(),
-            raised_to_one: prompt_raised || output_raised,
         })
     }
 }

@@ -3,9 +3,8 @@
 //! Owns the timeline: arrivals are relative to the first request and divided by the rate scale, and must not decrease.
 //! The laws: whatever is wrong with a file is said by [`TraceSource::open`], before anything runs; memory holds a line
 //! and, where a trace names sessions, a few words a session. Should the file change between check and replay, the
-//! stream ends there and [`TraceSource::error`] says why. A token count of 0 is replayed as 1: an engine computes at
-//! least one token of a prompt and emits at least one of an answer. No request has a follow-up: later turns are in the
-//! file.
+//! stream ends there and [`TraceSource::error`] says why. A token count of 0 is an error: vLLM refuses an empty prompt, and
+//! an answer of no tokens. No request has a follow-up: later turns are in the file.
 
 mod azure;
 mod columns;
@@ -208,12 +207,10 @@ fn check(path: &Path, mut timeline: Timeline, limits: Limits) -> Result<(TraceFa
         last_arrival: SimTime::ZERO,
         prompt_tokens: 0,
         output_tokens: 0,
-        raised_to_one: 0,
         failure: Failure::default(),
     };
     while let Some((arrival, row)) = timeline.next()? {
         facts.rows += 1;
-        facts.raised_to_one += u64::from(row.raised_to_one);
         if arrival < limits.end && facts.requests < limits.requests {
             facts.requests += 1;
             facts.last_arrival = arrival;

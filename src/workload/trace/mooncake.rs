@@ -27,8 +27,8 @@ struct Line {
 /// The request in a line.
 pub(super) fn row(line: &[u8]) -> Result<Row, Problem> {
     let line: Line = serde_json::from_slice(line).map_err(|error| problem(&error))?;
-    let (prompt_tokens, prompt_raised) = token_count("input_length", line.input_length)?;
-    let (output_tokens, output_raised) = token_count("output_length", line.output_length)?;
+    let prompt_tokens = token_count("input_length", line.input_length)?;
+    let output_tokens = token_count("output_length", line.output_length)?;
     let time_ns = from_seconds(line.timestamp / 1e3)
         .ok_or_else(|| format!("timestamp is {}; that many milliseconds are beyond 292 years", line.timestamp))?;
     // Some traces name the blocks of the answer too; more than those means blocks of another size.
@@ -41,14 +41,7 @@ pub(super) fn row(line: &[u8]) -> Result<Row, Problem> {
             line.input_length + line.output_length
         ));
     }
-    Ok(Row {
-        time_ns,
-        prompt_tokens,
-        output_tokens,
-        prefix: segments(&line.hash_ids, prompt_tokens),
-        raised_to_one: prompt_raised || output_raised,
-        ..Row::default()
-    })
+    Ok(Row { time_ns, prompt_tokens, output_tokens, prefix: segments(&line.hash_ids, prompt_tokens), ..Row::default() })
 }
 
 fn segments(hash_ids: &[u64], prompt_tokens: u32) -> Vec<PrefixSegment> {

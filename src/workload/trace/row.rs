@@ -23,28 +23,28 @@ pub(super) struct Row {
     pub session: Option<u64>,
     pub priority: i32,
     pub prefix: Vec<PrefixSegment>,
-    /// A token count was 0.
-    pub raised_to_one: bool,
 }
 
-/// A number of tokens, held up to 1; true if it was raised.
-pub(super) fn tokens(name: &str, text: &str) -> Result<(u32, bool), Problem> {
+/// A number of tokens, 1 at least: an engine refuses an empty prompt and an answer of nothing.
+pub(super) fn tokens(name: &str, text: &str) -> Result<u32, Problem> {
     // Tables that once held a gap write whole numbers with a fraction of zeros.
     let whole = match text.split_once('.') {
         Some((whole, fraction)) if fraction.bytes().all(|byte| byte == b'0') => whole,
         _ => text,
     };
     let count: u64 = whole.parse().map_err(|_| {
-        format!("{name} is {}, but must be a whole number of tokens, 0 or more", excerpt(text.as_bytes()))
+        format!("{name} is {}, but must be a whole number of tokens, 1 or more", excerpt(text.as_bytes()))
     })?;
     token_count(name, count)
 }
 
 /// The same from a number.
-pub(super) fn token_count(name: &str, count: u64) -> Result<(u32, bool), Problem> {
+pub(super) fn token_count(name: &str, count: u64) -> Result<u32, Problem> {
+    if count == 0 {
+        return Err(format!("{name} is 0, but engines refuse a request without a token; take the line out"));
+    }
     let tokens = u32::try_from(count).ok().filter(|&n| n <= MAX_TOKENS);
-    let tokens = tokens.ok_or_else(|| format!("{name} is {count}; at most {MAX_TOKENS} tokens are possible"))?;
-    Ok((tokens.max(1), tokens == 0))
+    tokens.ok_or_else(|| format!("{name} is {count}; at most {MAX_TOKENS} tokens are possible"))
 }
 
 /// A priority.

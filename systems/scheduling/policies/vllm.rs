@@ -172,6 +172,7 @@ impl Step {
             let cached = hit.blocks() * scheduler.block_tokens;
             let is_last_token = cached + 1 == head.known;
             if self.holds_prompts && !is_last_token {
+                boundary.limit_entries(0);
                 break;
             }
             let wanted = (head.known - cached).min(self.limit);

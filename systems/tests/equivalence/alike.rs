@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use oracle_components::SimTime;
-use oracle_components::record::{GpuTotals, IntervalRow, LinkTotals, RequestRecord};
+use oracle_components::record::{EngineTotals, GpuTotals, IntervalRow, LinkTotals, RequestRecord, StepTotals};
 use oracle_components::scenario::Scenario;
 use oracle_systems::ports::{RecordSink, SinkClosed};
 use proptest::test_runner::TestCaseError;
@@ -62,6 +62,21 @@ fn near(expected: f64, found: f64) -> f64 {
 /// `found`, or `expected` if that is no more than `roundings` nanoseconds from it.
 fn within(roundings: u64, expected: SimTime, found: SimTime) -> SimTime {
     if expected.0.abs_diff(found.0) <= roundings { expected } else { found }
+}
+
+/// Engines do the same.
+pub fn same_engine(index: usize, expected: &EngineTotals, found: &EngineTotals) -> Result<(), TestCaseError> {
+    let steps = |expected: &StepTotals, found: &StepTotals| StepTotals {
+        flops: near(expected.flops, found.flops),
+        bytes: near(expected.bytes, found.bytes),
+        ..*found
+    };
+    let found = EngineTotals {
+        prefill: steps(&expected.prefill, &found.prefill),
+        decode: steps(&expected.decode, &found.decode),
+        ..found.clone()
+    };
+    same(&format!("engine {index}"), expected, &found)
 }
 
 /// GPUs do the same work. The time of one that is shared is rounded with every posting, and a posting holds a step or

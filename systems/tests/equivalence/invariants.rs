@@ -43,6 +43,7 @@ fn a_run_at_its_limits_violates_nothing_and_one_beyond_any_does() {
     let engine = &mut at_limits.engines[0];
     (engine.blocks_allocated, engine.blocks_freed, engine.blocks_peak) = (7, 7, 10);
     (engine.busy, engine.steps, engine.running_peak) = (end, 3, 64);
+    (engine.prefill.busy, engine.decode.busy, engine.held) = (SimTime::ZERO, end, [SimTime::ZERO, SimTime::ZERO, end]);
     (engine.prefill_tokens, engine.output_tokens) = (3 * 512, 3 * 64);
     let rounded_up = 1.0 + 0.9e-9;
     for (gpu, peak) in at_limits.gpus.iter_mut().zip(&peaks) {
@@ -57,7 +58,7 @@ fn a_run_at_its_limits_violates_nothing_and_one_beyond_any_does() {
     assert_eq!(violations(&scenario, &at_limits), Vec::<String>::new());
 
     type Excess = fn(&mut Outcome);
-    let excesses: [(&str, Excess); 18] = [
+    let excesses: [(&str, Excess); 20] = [
         ("a request that has not ended", |outcome| outcome.arrived += 1),
         ("a request that never arrived", |outcome| outcome.ended[0] += 1),
         ("an engine without totals", |outcome| outcome.engines.clear()),
@@ -65,7 +66,12 @@ fn a_run_at_its_limits_violates_nothing_and_one_beyond_any_does() {
         ("a link without totals", |outcome| outcome.links.truncate(3)),
         ("a block that is not given back", |outcome| outcome.engines[0].blocks_allocated += 1),
         ("a block that was not given", |outcome| outcome.engines[0].blocks_freed += 1),
-        ("an engine that is busy for too long", |outcome| outcome.engines[0].busy += SimTime(1)),
+        ("an engine that is busy for too long", |outcome| {
+            outcome.engines[0].busy += SimTime(1);
+            outcome.engines[0].decode.busy += SimTime(1);
+        }),
+        ("a step of no kind", |outcome| outcome.engines[0].decode.steps -= 1),
+        ("a queue that is held back for too long", |outcome| outcome.engines[0].held[0] += SimTime(1)),
         ("a block that does not exist", |outcome| outcome.engines[0].blocks_peak += 1),
         ("a sequence without a seat", |outcome| outcome.engines[0].running_peak += 1),
         ("a prompt's token beyond the budgets", |outcome| outcome.engines[0].prefill_tokens += 1),

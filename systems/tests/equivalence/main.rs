@@ -23,7 +23,7 @@ use oracle_systems::Simulation;
 use oracle_systems::invariants::violations;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
-use alike::{Ledger, gpu_bookings, link_bookings, same, same_gpu, same_link};
+use alike::{Ledger, gpu_bookings, link_bookings, same, same_engine, same_gpu, same_link};
 use naive::cases::{Case, EngineCase, SHORT_INTERVAL};
 use naive::coverage::Coverage;
 use naive::search::{cases_asked_for, search};
@@ -134,7 +134,7 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
     same("records", &naive.records.len(), &fast.records.len())?;
     same("gaps", &naive.gaps, &fast.gaps)?;
     for (at, (naive, fast)) in naive.engines.iter().zip(&outcome.engines).enumerate() {
-        same(&format!("engine {at}"), naive, fast)?;
+        same_engine(at, naive, fast)?;
     }
     let steps: Vec<u64> = naive.engines.iter().map(|totals| totals.steps).collect();
     let gpus = naive.gpus.iter().zip(&outcome.gpus).zip(gpu_bookings(&scenario, &steps));

@@ -57,7 +57,7 @@ where
 
     fn form(&self, steps: &mut u64, boundary: &mut Boundary<'_, '_>) -> Standing {
         self.0(*steps, boundary);
-        let standing = Vllm.form(&mut (), boundary);
+        let standing = Vllm.form(&mut Default::default(), boundary);
         self.1(*steps, boundary);
         standing
     }

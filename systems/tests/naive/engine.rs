@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use oracle_components::SimTime;
-use oracle_components::record::EngineTotals;
+use oracle_components::record::{EngineTotals, Hold};
 use oracle_components::request::RequestId;
 use oracle_components::scenario::{EngineSpec, Role, Scenario, SchedulerSpec};
 use oracle_components::work::StepWork;
@@ -27,6 +27,8 @@ pub struct Step {
     pub work: Vec<(RequestId, Work)>,
     /// What GPUs and links do for it.
     pub hardware_work: StepWork,
+    /// What holds the waiting queue back while it runs.
+    pub hold: Option<Hold>,
 }
 
 /// An engine with everything on it.
@@ -55,6 +57,8 @@ pub struct Engine {
     pub steps_formed: u64,
     /// The last of them with a prompt, counted from 1.
     pub last_prefill_step: Option<u64>,
+    /// The head of the queue waits for the interval between prompts, as of the last batch.
+    pub interval_holds_head: bool,
     /// The last step that could admit left requests waiting.
     pub is_full: bool,
     /// When the lane of streamed tokens is free.
@@ -88,6 +92,7 @@ impl Engine {
             formed_ahead: false,
             steps_formed: 0,
             last_prefill_step: None,
+            interval_holds_head: false,
             is_full: false,
             lane_free: SimTime::ZERO,
             totals: EngineTotals::default(),
@@ -198,8 +203,22 @@ impl Engine {
         self.totals.running_peak = self.totals.running_peak.max(self.running.len() as u64);
         let price = self.cost.prepare(&shape);
         let end = now + price.duration(decode_context);
-        self.step = Some(Step { start: now, end, work, hardware_work: price.work(decode_context) });
+        let hold = self.hold(u64::from(self.scheduler.max_num_batched_tokens) - tokens);
+        self.step = Some(Step { start: now, end, work, hardware_work: price.work(decode_context), hold });
         self.check();
+    }
+
+    /// What holds the waiting queue back while a step runs that leaves so much of the budget.
+    fn hold(&self, budget_left: u64) -> Option<Hold> {
+        if self.running.len() == self.scheduler.max_num_seqs as usize {
+            Some(Hold::Seats)
+        } else if self.waiting.is_empty() || self.interval_holds_head {
+            None
+        } else if budget_left == 0 || vllm::is_too_long_to_fit(self, budget_left) {
+            Some(Hold::TokenBudget)
+        } else {
+            Some(Hold::KvCache)
+        }
     }
 
     /// Conservation: blocks are free or held by those who say so, and a sequence holds what its tokens need.

@@ -183,6 +183,13 @@ impl<'a> World<'a> {
         self.let_go(index);
         let late = self.engines[index].expire(self.now);
         expired.into_iter().chain(late).for_each(|ended| self.close(ended));
+        let engine = &mut self.engines[index];
+        if engine.waiting.is_empty()
+            && engine.running.len() < engine.scheduler.max_num_seqs as usize
+            && let Some(step) = &mut engine.step
+        {
+            step.hold = None;
+        }
         if self.engines[index].step.is_none() {
             self.coverage.note("batch gone before the next was seen");
             self.engines[index].formed_ahead = false;

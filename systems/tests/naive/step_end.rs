@@ -55,6 +55,15 @@ impl World<'_> {
         engine.last_step = step.start;
         engine.totals.steps += 1;
         engine.totals.busy += step.end - step.start;
+        if let Some(hold) = step.hold {
+            engine.totals.held[hold as usize] += step.end - step.start;
+        }
+        let has_chunks = step.work.iter().any(|(_, work)| matches!(work, Work::Chunk(_)));
+        let kind = if has_chunks { &mut engine.totals.prefill } else { &mut engine.totals.decode };
+        kind.steps += 1;
+        kind.busy += step.end - step.start;
+        kind.flops += step.hardware_work.flops_per_gpu;
+        kind.bytes += step.hardware_work.memory_bytes_per_gpu;
         let happened = engine.happened_in(&step);
         let (prefilled, emitted) = (engine.totals.prefill_tokens, engine.totals.output_tokens);
 

@@ -29,7 +29,7 @@ use oracle_systems::invariants::violations;
 use oracle_systems::{BatchPolicy, EpochCuts, Simulation, Vllm};
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
-use alike::{Ledger, gpu_bookings, link_bookings, same, same_gpu, same_link};
+use alike::{Ledger, gpu_bookings, link_bookings, same, same_engine, same_gpu, same_link};
 use cases::Case;
 use search::{cases_asked_for, search};
 use strategy::{Size, case};
@@ -68,7 +68,7 @@ fn agree(scenario: &Scenario, uncut: &(Outcome, Ledger), cut: &(Outcome, Ledger)
     same("gaps", &uncut.1.gaps, &cut.1.gaps)?;
     let (uncut, cut) = (&uncut.0, &cut.0);
     for (at, (uncut, cut)) in uncut.engines.iter().zip(&cut.engines).enumerate() {
-        same(&format!("engine {at}"), uncut, cut)?;
+        same_engine(at, uncut, cut)?;
     }
     let steps: Vec<u64> = uncut.engines.iter().map(|totals| totals.steps).collect();
     let gpus = uncut.gpus.iter().zip(&cut.gpus).zip(gpu_bookings(scenario, &steps));

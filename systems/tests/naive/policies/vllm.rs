@@ -38,6 +38,7 @@ pub fn form(engine: &mut Engine, now: SimTime) -> Vec<(RequestId, Work)> {
     let budget = u64::from(engine.scheduler.max_num_batched_tokens);
     let limit = chunk_limit(engine);
     let holds_prompts = holds_prompts(engine);
+    engine.interval_holds_head = false;
     let mut batch = Batch { engine, now, budget, limit, holds_prompts, computes_prompts: false, work: Vec::new() };
     batch.take_running();
     if batch.engine.totals.preemptions == preempted_before {
@@ -202,7 +203,7 @@ impl Batch<'_> {
         if self.engine.waiting.is_empty() || !self.has_seat_and_budget() {
             return false;
         }
-        let head = self.head();
+        let head = head(self.engine);
         if self.engine.waiting[head].is_remote() {
             return self.engine.start_to_load(head, self.now);
         }
@@ -212,6 +213,7 @@ impl Batch<'_> {
         let is_last_token = hit + 1 == sequence.known();
         if self.holds_prompts && !is_last_token {
             self.engine.coverage.note("prompt waits for its interval");
+            self.engine.interval_holds_head = true;
             return false;
         }
         let mut chunk = (sequence.known() - hit).min(self.limit);
@@ -247,17 +249,23 @@ impl Batch<'_> {
         self.budget -= chunk;
         true
     }
+}
 
-    /// Where the next to be admitted stands in the waiting queue.
-    fn head(&self) -> usize {
-        let waiting = &self.engine.waiting;
-        match self.engine.scheduler.policy {
-            QueuePolicy::Fcfs => 0,
-            QueuePolicy::Priority => {
-                (0..waiting.len()).min_by_key(|&at| waiting[at].priority_key()).expect("somebody waits")
-            }
+/// Where the next to be admitted stands in the waiting queue.
+fn head(engine: &Engine) -> usize {
+    let waiting = &engine.waiting;
+    match engine.scheduler.policy {
+        QueuePolicy::Fcfs => 0,
+        QueuePolicy::Priority => {
+            (0..waiting.len()).min_by_key(|&at| waiting[at].priority_key()).expect("somebody waits")
         }
     }
+}
+
+/// Whether the head of the queue has to be computed whole, and is longer than what is left of the budget.
+pub fn is_too_long_to_fit(engine: &Engine, budget_left: u64) -> bool {
+    let head = &engine.waiting[head(engine)];
+    is_prefilled_whole(head, &engine.scheduler) && !head.is_remote() && head.known() > budget_left
 }
 
 /// Whether a prefill of a sequence has to fit in one step.

@@ -1,0 +1,143 @@
+//! What was completed while the load was offered, and what in the drain after it.
+//!
+//! The load is offered until the workload's duration is over; one that ends before (a number of requests, a trace) until
+//! its last request arrives. When that was is known only in the end; until then, what was completed after the last arrival
+//! that is known is kept one by one. Those were all in flight at that arrival, so there are no more than fit in the
+//! system.
+
+use std::ops::AddAssign;
+
+use oracle_components::SimTime;
+use oracle_components::record::{RequestRecord, Status};
+
+use super::plan::LoadPlan;
+
+/// Requests that were completed, whole answers only.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Completed {
+    pub(super) requests: u64,
+    pub(super) prompt_tokens: u64,
+    pub(super) output_tokens: u64,
+}
+
+impl AddAssign for Completed {
+    fn add_assign(&mut self, more: Self) {
+        self.requests += more.requests;
+        self.prompt_tokens += more.prompt_tokens;
+        self.output_tokens += more.output_tokens;
+    }
+}
+
+/// A completion that may be after the end of the load.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    at: SimTime,
+    profile: u16,
+    completed: Completed,
+}
+
+/// Completions by profile, before and after the end of the load. What ended in the warm-up does not count.
+#[derive(Debug)]
+pub(super) struct Completions {
+    warm_up: SimTime,
+    last_arrival: SimTime,
+    arrived: u64,
+    offered: u64,
+    gave_up: u64,
+    before: Vec<Completed>,
+    late: Vec<Late>,
+    /// So many of `late` before it is looked through again.
+    looked_through_at: usize,
+}
+
+/// The same once the end of the load is known.
+#[derive(Clone, Debug)]
+pub(super) struct OfferedLoad {
+    /// When the load ended.
+    pub(super) until: SimTime,
+    /// Requests that arrived after the warm-up.
+    pub(super) requests: u64,
+    /// Those of them whose clients gave up.
+    pub(super) gave_up: u64,
+    /// By profile, until then.
+    pub(super) during: Vec<Completed>,
+    /// All of them.
+    pub(super) drained: Completed,
+}
+
+impl OfferedLoad {
+    pub(super) fn all_during(&self) -> Completed {
+        self.during.iter().fold(Completed::default(), |mut sum, &one| {
+            sum += one;
+            sum
+        })
+    }
+}
+
+impl Completions {
+    const FEWEST_LATE: usize = 1024;
+
+    pub(super) fn new(warm_up: SimTime, profiles: usize) -> Self {
+        Self {
+            warm_up,
+            last_arrival: SimTime::ZERO,
+            arrived: 0,
+            offered: 0,
+            gave_up: 0,
+            before: vec![Completed::default(); profiles],
+            late: Vec::new(),
+            looked_through_at: Self::FEWEST_LATE,
+        }
+    }
+
+    pub(super) fn record(&mut self, record: &RequestRecord) {
+        self.last_arrival = self.last_arrival.max(record.arrival);
+        self.arrived += 1;
+        if record.arrival >= self.warm_up {
+            self.offered += 1;
+            self.gave_up += u64::from(record.status == Status::Timeout);
+        }
+        if record.status != Status::Success || record.completion < self.warm_up {
+            return;
+        }
+        let completed = Completed {
+            requests: 1,
+            prompt_tokens: u64::from(record.prompt_tokens),
+            output_tokens: u64::from(record.output_tokens),
+        };
+        self.late.push(Late { at: record.completion, profile: record.profile, completed });
+        if self.late.len() >= self.looked_through_at {
+            self.keep_after(self.last_arrival);
+            self.looked_through_at = Self::FEWEST_LATE.max(2 * self.late.len());
+        }
+    }
+
+    /// Counts what was completed until `until`, and keeps the rest.
+    fn keep_after(&mut self, until: SimTime) {
+        let before = &mut self.before;
+        self.late.retain(|late| {
+            if late.at <= until {
+                before[usize::from(late.profile)] += late.completed;
+            }
+            late.at > until
+        });
+    }
+
+    /// Divides all at the end of the load, of a run that ended at `end`.
+    pub(super) fn divided(&self, load: &LoadPlan, end: SimTime) -> OfferedLoad {
+        let used_up = load.total_requests.is_some_and(|total| self.arrived >= total);
+        let until = load.duration.filter(|_| !used_up).unwrap_or(self.last_arrival).min(end);
+        // A load that came at one instant has no rate but that of the drain.
+        let until = if until > self.warm_up { until } else { end };
+        let mut during = self.before.clone();
+        let mut drained = Completed::default();
+        for late in &self.late {
+            if late.at <= until {
+                during[usize::from(late.profile)] += late.completed;
+            } else {
+                drained += late.completed;
+            }
+        }
+        OfferedLoad { until, requests: self.offered, gave_up: self.gave_up, during, drained }
+    }
+}

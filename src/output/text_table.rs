@@ -1,0 +1,175 @@
+//! Text for a terminal of [`WIDTH`] columns: tables whose columns never run together, figures that stay short, lines that
+//! are broken at words.
+
+/// Columns of a terminal that a table is made for.
+pub(super) const WIDTH: usize = 100;
+/// Spaces between two columns.
+const GAP: usize = 2;
+/// A first column is not shortened below this.
+const LEAST_NAME: usize = 12;
+
+/// Rows of cells, the first of them the heads: names to the left, figures to the right. Columns that do not fit beside each
+/// other go below, with the names again.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| length(cell)).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let Some((&names, figures)) = widths.split_first() else { return String::new() };
+    let widest = figures.iter().max().map_or(0, |width| width + GAP);
+    let all: usize = figures.iter().map(|width| width + GAP).sum();
+    let room = WIDTH.saturating_sub(all);
+    let room = if room >= LEAST_NAME { room } else { WIDTH.saturating_sub(widest).min(WIDTH / 2) };
+    let names = names.min(room);
+    let mut text = String::new();
+    let mut first = 1;
+    while first < columns || first == 1 {
+        let last = first + fitting(&widths[first.min(columns)..], WIDTH - names);
+        for row in rows {
+            let name = row.first().map_or("", String::as_str);
+            // What has no figures beside it needs no column.
+            let name = if row.len() == 1 { name.to_owned() } else { padded(&shortened(name, names), names) };
+            let figures = row.iter().zip(&widths).take(last).skip(first);
+            let line = figures.fold(name, |line, (cell, width)| line + &format!("{cell:>width$}", width = width + GAP));
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        first = last;
+        if first == 1 {
+            break;
+        }
+    }
+    text
+}
+
+/// How many of the columns fit, one at least if there is one.
+fn fitting(widths: &[usize], room: usize) -> usize {
+    let ends = widths.iter().scan(0, |end, width| {
+        *end += width + GAP;
+        Some(*end)
+    });
+    ends.take_while(|end| *end <= room).count().max(1).min(widths.len())
+}
+
+/// Text after a head of `indent` columns, broken at words; what follows the first line stands below its beginning.
+pub(super) fn paragraph(head: &str, indent: usize, text: &str) -> String {
+    let mut lines = vec![padded(head, indent)];
+    for word in words(text) {
+        let line = lines.last_mut().expect("there is one");
+        let is_empty = length(line) <= indent;
+        if !is_empty && length(line) + 1 + length(&word) > WIDTH {
+            lines.push(" ".repeat(indent) + &word);
+        } else {
+            if !is_empty {
+                line.push(' ');
+            }
+            line.push_str(&word);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Words, a figure and its unit as one.
+fn words(text: &str) -> Vec<String> {
+    const UNITS: [&str; 3] = ["%", "GiB", "s"];
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let is_unit = UNITS.contains(&word.trim_end_matches([',', ';', ':', ')']));
+        match words.last_mut().filter(|last| is_unit && last.ends_with(|end: char| end.is_ascii_digit())) {
+            Some(figure) => *figure += &format!(" {word}"),
+            None => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
+/// A figure with `decimals`, in powers of ten where these would say nothing or the digits would not end.
+pub(super) fn figure(value: f64, decimals: usize) -> String {
+    const MOST: f64 = 1e9;
+    let least = 0.5 * 10_f64.powi(-(decimals as i32));
+    if value == 0.0 || (least..MOST).contains(&value.abs()) || !value.is_finite() {
+        format!("{value:.decimals$}")
+    } else {
+        format!("{value:.2e}")
+    }
+}
+
+/// A share as a percentage; a little of it is not nothing.
+pub(super) fn percent(share: f64) -> String {
+    const LEAST: f64 = 0.0005;
+    if share > 0.0 && share < LEAST { "<0.1 %".to_owned() } else { format!("{} %", figure(share * 100.0, 1)) }
+}
+
+/// A name of `most` characters at most, the middle left out if need be: ends tell names apart.
+pub(super) fn shortened(name: &str, most: usize) -> String {
+    let count = length(name);
+    if count <= most {
+        return name.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let head: String = name.chars().take(kept.div_ceil(2)).collect();
+    let tail: String = name.chars().skip(count - kept / 2).collect();
+    format!("{head}…{tail}")
+}
+
+fn padded(text: &str, width: usize) -> String {
+    format!("{text:<width$}")
+}
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Figures from nothing to far too much, as they may come out of a run.
+    fn any_figure() -> impl Strategy<Value = String> {
+        let magnitude =
+            prop_oneof![Just(0.0), -300.0..300.0_f64, 0.0..12.0_f64].prop_map(|power: f64| 10_f64.powf(power));
+        (magnitude, 0_usize..4).prop_map(|(value, decimals)| figure(value, decimals))
+    }
+
+    fn any_rows() -> impl Strategy<Value = Vec<Vec<String>>> {
+        (1_usize..30).prop_flat_map(|columns| {
+            let row = ("\\PC{1,90}", prop::collection::vec(any_figure(), columns));
+            let row = row.prop_map(|(name, figures)| {
+                std::iter::once(name.replace(char::is_whitespace, "_")).chain(figures).collect()
+            });
+            prop::collection::vec(row, 1..6)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn columns_never_run_together_and_fit(rows in any_rows()) {
+            let text = table(&rows);
+            let lines: Vec<&str> = text.lines().collect();
+            prop_assert!(lines.iter().all(|line| length(line) <= WIDTH), "too wide:\n{}", text);
+            // Blocks of columns below each other: the words of a row are its cells, and no more.
+            for (index, row) in rows.iter().enumerate() {
+                let words = lines.iter().skip(index).step_by(rows.len()).flat_map(|line| line.split("  ").filter(|word| !word.is_empty()).skip(1));
+                let words: Vec<&str> = words.map(str::trim).collect();
+                prop_assert_eq!(&words, &row[1..], "\n{}", text);
+            }
+        }
+
+        #[test]
+        fn paragraphs_keep_their_words_and_fit(words in prop::collection::vec("[a-z0-9%.]{1,40}", 1..40)) {
+            let text = paragraph("Verdict", 12, &words.join(" "));
+            prop_assert!(text.lines().all(|line| length(line) <= WIDTH));
+            let back: Vec<&str> = text.split_whitespace().skip(1).collect();
+            prop_assert_eq!(back, words);
+        }
+
+        #[test]
+        fn figures_are_short_and_near(value in prop_oneof![-1e300..1e300, -1e6..1e6, -1e-3..1e-3_f64], decimals in 0_usize..4) {
+            let text = figure(value, decimals);
+            prop_assert!(text.len() <= 14, "{}", text);
+            let off = (text.parse::<f64>().expect("it is a number") - value).abs();
+            prop_assert!(off <= 0.501 * 10_f64.powi(-(decimals as i32)) + 0.01 * value.abs(), "{} for {}", text, value);
+        }
+    }
+}

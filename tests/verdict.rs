@@ -1,0 +1,175 @@
+//! Whether a deployment keeps up, held to queues whose load is known: an engine of one seat, or of many, that is offered
+//! a share of what it can do.
+
+use std::fs;
+use std::ops::ControlFlow;
+
+use llmperforacle::config::{Overrides, load};
+use llmperforacle::output::{Ground, Limit, RunWriter, Summary};
+use oracle_systems::Simulation;
+
+/// An engine of `seats` and its load: `gaps` in seconds between `requests` of 512 tokens, answers of `answer`.
+struct Queue {
+    seats: u32,
+    gaps: String,
+    requests: u64,
+    answer: &'static str,
+    timeout: &'static str,
+    pool: &'static str,
+}
+
+const FIXED: &str = "{type: Constant, value: 8}";
+
+impl Queue {
+    fn of_one_seat(gaps: String, requests: u64) -> Self {
+        Self { seats: 1, gaps, requests, answer: FIXED, timeout: "", pool: "" }
+    }
+
+    fn run(&self, seed: u64) -> Summary {
+        let Self { seats, gaps, requests, answer, timeout, pool } = self;
+        let yaml = format!(
+            "simulation: {{drain: true, random_seed: {seed}}}
+hardware_profile: {{compute_devices: [{{device_id: gpu, device: H100, count: 1}}]}}
+workload:
+  total_requests_to_generate: {requests}
+{timeout}
+  client_profiles:
+    - profile_name: all
+      inter_arrival_time_dist_config: {gaps}
+      prompt_tokens_dist_config: {{type: Constant, value: 512}}
+      max_output_tokens_dist_config: {answer}
+frameworks_to_test:
+  - {{name: vllm, type: VLLM, config: {{model_profile_id: Llama3-8B, gpu_id: gpu0, max_num_seqs: {seats}{pool}}}}}
+"
+        );
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("queue.yaml");
+        fs::write(&file, yaml).expect("it can be written");
+        let overrides = Overrides { output_directory: Some(folder.path().join("out")), ..Overrides::default() };
+        let mut resolved = load(&file, &overrides).unwrap_or_else(|found| panic!("{found:?}"));
+        (resolved.output.requests_csv, resolved.output.timeseries_parquet) = (None, None);
+        let (source, _) = resolved.workload.open().expect("the workload opens");
+        let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names);
+        let writer = writer.expect("the files can be made");
+        let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
+        let outcome = simulation.run(|_| ControlFlow::Continue(()));
+        simulation.into_sink().finish(&outcome, false, resolved.canonical).expect("the files are whole")
+    }
+}
+
+/// Requests a second that an engine answers when it is never without.
+fn capacity(seats: u32, answer: &'static str) -> f64 {
+    let all_at_once =
+        Queue { seats, answer, ..Queue::of_one_seat("{type: Constant, value: 0.000001}".to_owned(), 4_000) };
+    let summary = all_at_once.run(1);
+    4_000.0 / summary.simulation.total_duration_s
+}
+
+/// The verdicts on `seeds` runs: how many keep up, do not, and cannot be told.
+fn verdicts(queue: &Queue, seeds: u64) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for seed in 0..seeds {
+        let verdict = queue.run(seed).verdict;
+        counts[match verdict.keeps_up {
+            Some(true) => 0,
+            Some(false) => 1,
+            None => 2,
+        }] += 1;
+    }
+    counts
+}
+
+fn poisson(rate: f64) -> String {
+    format!("{{type: Exponential, rate: {rate}}}")
+}
+
+#[test]
+fn an_engine_of_one_seat_is_told_by_its_load() {
+    let capacity = capacity(1, FIXED);
+    let at = |share: f64, requests: u64| verdicts(&Queue::of_one_seat(poisson(share * capacity), requests), 12);
+    assert_eq!(at(0.5, 2_000), [12, 0, 0]);
+    assert_eq!(at(0.8, 20_000), [12, 0, 0]);
+    assert_eq!(at(1.5, 2_000), [0, 12, 0]);
+    // So near to the capacity a run says nothing rather than something wrong, and more of it says more.
+    let [_, wrong, _] = at(0.95, 2_000);
+    assert_eq!(wrong, 0);
+    let [right, wrong, _] = at(0.95, 20_000);
+    assert!(right >= 9 && wrong == 0, "{right} right, {wrong} wrong");
+    let [wrong, right, _] = at(1.05, 20_000);
+    assert!(right >= 10 && wrong == 0, "{right} right, {wrong} wrong");
+}
+
+#[test]
+fn an_engine_of_many_seats_is_told_by_its_load() {
+    const MIXED: &str = "{type: Uniform, low: 20, high: 200}";
+    let capacity = capacity(32, MIXED);
+    let at = |share: f64| {
+        let queue = Queue { seats: 32, answer: MIXED, ..Queue::of_one_seat(poisson(share * capacity), 6_000) };
+        verdicts(&queue, 6)
+    };
+    assert_eq!(at(0.5), [6, 0, 0]);
+    assert_eq!(at(0.8), [6, 0, 0]);
+    assert_eq!(at(1.5), [0, 6, 0]);
+}
+
+#[test]
+fn bursts_are_no_growth() {
+    let capacity = capacity(1, FIXED);
+    // Nineteen of twenty come with the one before, so that bursts are as long as they are random.
+    let gap_s = 20.0 / (0.7 * capacity);
+    let bursts = format!(
+        "{{type: Mixture, weights: [19, 1], components: [{{type: Constant, value: 0}}, {{type: Exponential, rate: {}}}]}}",
+        1.0 / gap_s
+    );
+    let [_, wrong, _] = verdicts(&Queue::of_one_seat(bursts, 20_000), 12);
+    assert_eq!(wrong, 0);
+}
+
+#[test]
+fn what_limits_is_told_with_the_evidence() {
+    let capacity = capacity(1, FIXED);
+    let seats = Queue::of_one_seat(poisson(1.5 * capacity), 2_000).run(1);
+    assert_eq!((seats.verdict.ground, seats.verdict.limited_by), (Ground::BacklogGrows, Limit::Seats));
+    let time = seats.verdict.engine_time;
+    assert!(time.seats > 0.95, "{time:?}");
+    let parts = [
+        time.idle + time.free + time.seats + time.token_budget + time.kv_cache,
+        time.idle + time.compute + time.memory_bandwidth + time.host + time.latency,
+    ];
+    assert!(parts.iter().all(|sum| (sum - 1.0).abs() < 1e-9), "{parts:?}");
+    assert_eq!(Queue::of_one_seat(poisson(0.3 * capacity), 2_000).run(1).verdict.limited_by, Limit::ArrivalRate);
+    // 64 blocks of 16 tokens hold one prompt of 512 and its answer.
+    let blocks = Queue {
+        seats: 64,
+        pool: ", num_gpu_blocks_override: 64",
+        ..Queue::of_one_seat(poisson(1.5 * capacity), 2_000)
+    };
+    assert_eq!(blocks.run(1).verdict.limited_by, Limit::KvCache);
+    let budget =
+        Queue { seats: 64, pool: ", max_num_batched_tokens: 64", ..Queue::of_one_seat(poisson(capacity), 2_000) };
+    assert_eq!(budget.run(1).verdict.limited_by, Limit::TokenBudget);
+}
+
+#[test]
+fn who_gives_up_was_not_served() {
+    let capacity = capacity(1, FIXED);
+    let timeout = "  request_timeout_s: 1";
+    let queue = Queue { timeout, ..Queue::of_one_seat(poisson(1.5 * capacity), 4_000) };
+    let verdict = queue.run(1).verdict;
+    assert_eq!((verdict.keeps_up, verdict.ground), (Some(false), Ground::ClientsGaveUp));
+    assert!(verdict.gave_up > 0.1);
+}
+
+#[test]
+fn throughput_is_that_of_the_load_and_the_drain_is_told_apart() {
+    let capacity = capacity(1, FIXED);
+    let summary = Queue::of_one_seat(poisson(2.0 * capacity), 4_000).run(1);
+    let drain = summary.drain.as_ref().expect("half of the requests were left");
+    let told = &summary.throughput;
+    assert!((told.requests_per_second / capacity - 1.0).abs() < 0.02, "{told:?} of {capacity}");
+    assert!((summary.verdict.offered_requests_per_s / capacity - 2.0).abs() < 0.1);
+    let during = told.requests_per_second * told.duration_s;
+    assert!((during + drain.requests as f64 - 4_000.0).abs() < 1e-6);
+    assert!((told.duration_s + drain.duration_s - summary.simulation.total_duration_s).abs() < 1e-9);
+    assert!(drain.requests > 1_800);
+}
