@@ -211,7 +211,7 @@ fn the_manifest_names_files_rows_bytes_and_the_hash_of_the_config() {
     assert_eq!(manifest["files"][0], json!({"path": "requests.parquet", "rows": 100, "bytes": bytes}));
     // echo -n '{"a":[1.5,null],"b":1}' | sha256sum
     assert_eq!(manifest["config_sha256"], "cf0c4895ed707baaf7f40eaf8263541a10f2599db4d8955d035dc0a8f254ee32");
-    let text = fs::read_to_string(&folder.path().join("manifest.json")).expect("it is text");
+    let text = fs::read_to_string(folder.path().join("manifest.json")).expect("it is text");
     assert!(!text.contains(&folder.path().display().to_string()));
 }
 
