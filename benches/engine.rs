@@ -8,7 +8,7 @@ use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use llmperforacle::config::{Overrides, Resolved, load_text};
-use llmperforacle::output::RunWriter;
+use llmperforacle::output::{Overwrite, RunWriter};
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_systems::Simulation;
@@ -52,8 +52,9 @@ fn simulate(resolved: &Resolved) -> u64 {
 fn simulate_and_write(resolved: &Resolved, folder: &Path) {
     let mut plan = resolved.output.clone();
     plan.directory = folder.to_owned();
-    plan.summary_json = folder.join("summary.json");
-    plan.manifest_json = folder.join("manifest.json");
+    plan.summary_json = Some(folder.join("summary.json"));
+    plan.manifest_json = Some(folder.join("manifest.json"));
+    plan.overwrite = Overwrite::Anything;
     plan.requests_parquet = Some(folder.join("requests.parquet"));
     plan.timeseries_parquet = Some(folder.join("timeseries.parquet"));
     let (source, _) = resolved.workload.open().expect("the scenario's workload is valid");

@@ -12,7 +12,7 @@ use arrow_schema::DataType;
 use llmperforacle::output::{OutputError, RunWriter, Statistics};
 use oracle_components::SimTime;
 use oracle_components::record::{Outcome, RequestRecord, Stop};
-use oracle_systems::ports::{RecordSink, SinkClosed};
+use oracle_systems::ports::RecordSink;
 use output_support::{exponential, outcome, plan, profiles, records, scenario, write_run};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
@@ -185,7 +185,7 @@ fn an_interrupted_run_leaves_whole_files_that_say_so() {
     for record in &records {
         writer.request(record).expect("the disk has room");
     }
-    assert!(names_in(folder.path()).iter().all(|name| name.ends_with(".partial")));
+    assert!(names_in(folder.path()).iter().all(|name| name.ends_with(".partial") || name.ends_with(".lock")));
     let stopped = Outcome { stop: Stop::Interrupted, ..outcome(&records) };
     let summary = writer.finish(&stopped, true, Value::Null).expect("the disk has room");
     assert!(!names_in(folder.path()).iter().any(|name| name.ends_with(".partial")));
@@ -194,9 +194,9 @@ fn an_interrupted_run_leaves_whole_files_that_say_so() {
         let mark = notes.iter().find(|note| note.key == "partial");
         assert_eq!(mark.and_then(|note| note.value.as_deref()), Some("true"));
     }
-    assert_eq!(read_json(&plan.summary_json)["partial"], true);
-    assert_eq!(read_json(&plan.manifest_json)["partial"], true);
-    assert_eq!(read_json(&plan.manifest_json)["stop_reason"], "interrupted");
+    assert_eq!(read_json(&folder.path().join("summary.json"))["partial"], true);
+    assert_eq!(read_json(&folder.path().join("manifest.json"))["partial"], true);
+    assert_eq!(read_json(&folder.path().join("manifest.json"))["stop_reason"], "interrupted");
     assert!(summary.table().contains("stopped early"));
 }
 
@@ -205,13 +205,13 @@ fn the_manifest_names_files_rows_bytes_and_the_hash_of_the_config() {
     let folder = folder();
     let plan = plan(folder.path());
     write_run(&plan, &records(6, 100)).expect("the run is written");
-    let manifest = read_json(&plan.manifest_json);
+    let manifest = read_json(&folder.path().join("manifest.json"));
     assert_eq!(manifest["seed"], 7);
     let bytes = fs::metadata(folder.path().join("requests.parquet")).expect("it is there").len();
     assert_eq!(manifest["files"][0], json!({"path": "requests.parquet", "rows": 100, "bytes": bytes}));
     // echo -n '{"a":[1.5,null],"b":1}' | sha256sum
     assert_eq!(manifest["config_sha256"], "cf0c4895ed707baaf7f40eaf8263541a10f2599db4d8955d035dc0a8f254ee32");
-    let text = fs::read_to_string(&plan.manifest_json).expect("it is text");
+    let text = fs::read_to_string(folder.path().join("manifest.json")).expect("it is text");
     assert!(!text.contains(&folder.path().display().to_string()));
 }
 
@@ -223,7 +223,7 @@ fn the_summary_has_the_predecessors_keys_and_leaves_the_warm_up_out() {
     let summary = write_run(&plan, &records).expect("the run is written");
     let counted = records.iter().filter(|record| record.arrival >= plan.warm_up);
     assert_eq!(summary.requests.total, counted.count() as u64);
-    let json = read_json(&plan.summary_json);
+    let json = read_json(&folder.path().join("summary.json"));
     let keys = |value: &Value| -> Vec<String> { value.as_object().expect("an object").keys().cloned().collect() };
     for (section, expected) in [
         ("simulation", &["total_duration_s", "warm_up_duration_s", "effective_duration_s"][..]),
@@ -264,7 +264,7 @@ fn a_run_without_requests_divides_by_nothing() {
     let folder = folder();
     let plan = plan(folder.path());
     let summary = write_run(&plan, &[]).expect("the run is written");
-    let json = read_json(&plan.summary_json);
+    let json = read_json(&folder.path().join("summary.json"));
     assert_eq!(json["latency"]["time_to_first_token_ms"], json!({"count": 0}));
     assert_eq!(json["requests"]["success_rate"], 0.0);
     assert_eq!(json.get("prefix_caching"), None);
@@ -341,33 +341,6 @@ fn quantiles_are_within_a_twentieth_of_a_percent_for_any_number_of_values() {
 }
 
 #[test]
-fn a_full_disk_stops_the_simulation_and_is_told() {
-    for parquet in [true, false] {
-        let folder = folder();
-        let mut plan = plan(folder.path());
-        let full = Some("/dev/full".into());
-        *(if parquet { &mut plan.requests_parquet } else { &mut plan.requests_csv }) = full;
-        let mut writer = RunWriter::create(&plan, &scenario(), &profiles()).expect("it can be opened");
-        // Parquet meets the disk when the first row group is whole.
-        let records = records(8, 400_000);
-        let stopped = records.iter().try_for_each(|record| writer.request(record));
-        assert_eq!(stopped, Err(SinkClosed));
-        let outcome = outcome(&records);
-        let error = writer.finish(&outcome, false, Value::Null).expect_err("the disk is full");
-        let message = error.to_string();
-        assert!(message.contains("/dev/full") && message.contains("No space left"), "{message}");
-        let names = names_in(folder.path());
-        assert!(names.iter().all(|name| name.ends_with(".partial")), "{names:?}");
-        if !parquet {
-            // What was written until then can be read, and says that it is not all.
-            let (batches, notes) = read_parquet(&folder.path().join("requests.parquet.partial"));
-            assert!(batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 0);
-            assert!(notes.iter().any(|note| note.key == "partial" && note.value.as_deref() == Some("true")));
-        }
-    }
-}
-
-#[test]
 fn what_cannot_be_written_is_refused_before_the_run() {
     let folder = folder();
     let file = folder.path().join("file");
@@ -380,7 +353,7 @@ fn what_cannot_be_written_is_refused_before_the_run() {
     let error = create(same).expect_err("two files of one name");
     assert!(matches!(&error, OutputError::SamePath { .. }), "{error}");
     let mut occupied = plan(folder.path());
-    occupied.summary_json = folder.path().to_owned();
+    occupied.summary_json = Some(folder.path().to_owned());
     let error = create(occupied).expect_err("a folder is no file");
     assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
 }

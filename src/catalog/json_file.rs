@@ -1,13 +1,13 @@
 //! Reading a user's JSON file: bounded, with the line of each key, and an error for whatever is not such a file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::CatalogError;
+use crate::inputs;
 
 /// Levels of nesting below which lines are not recorded: no key that is checked lies deeper.
 const RECORDED_DEPTH: usize = 4;
@@ -36,14 +36,9 @@ pub(crate) fn read(path: &Path, limit_bytes: u64, holds: &str) -> Result<JsonFil
 
 fn read_text(path: &Path, limit_bytes: u64) -> Result<String, CatalogError> {
     let unreadable = |cause| CatalogError::Unreadable { path: path.into(), cause, hint: String::new() };
-    // Opening a pipe would wait for its writer.
-    let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(unreadable(std::io::Error::other("not a regular file")));
-    }
-    let file = File::open(path).map_err(unreadable)?;
+    let input = inputs::open(path).map_err(unreadable)?.into_stream();
     let mut bytes = Vec::new();
-    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    input.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit_bytes {
         return Err(CatalogError::TooLarge { path: path.into(), limit_bytes });
     }

@@ -86,43 +86,59 @@ pub struct Changes {
     override_usage = "llmperforacle run [OPTIONS] CONFIG\n       llmperforacle run [OPTIONS] --trace FILE --model NAME --device NAME"
 )]
 pub struct Run {
-    /// Configuration file, YAML or JSON.
-    #[arg(required_unless_present = "trace", conflicts_with = "trace")]
+    /// Configuration file, YAML or JSON; - for standard input.
+    #[arg(required_unless_present = "trace")]
     pub config: Option<PathBuf>,
     /// The predecessor's flag. YAML and JSON are told apart by themselves.
     #[arg(short = 'f', value_enum, hide = true)]
     pub config_format: Option<FileFormat>,
-    /// Replay this trace (Azure CSV, Mooncake JSONL or a CSV of arrival_s, prompt_tokens, output_tokens), without a file.
+    /// Replay this trace (Azure CSV, Mooncake JSONL or a CSV of arrival_s, prompt_tokens, output_tokens), without a
+    /// configuration; - for standard input.
     #[arg(long, requires_all = ["model", "device"])]
     pub trace: Option<PathBuf>,
     /// Layout of the trace, if not told by its header: azure, mooncake or generic.
-    #[arg(long, requires = "trace")]
+    #[arg(long)]
     pub trace_format: Option<String>,
     /// Model: a catalog name (see `models`), or a Hugging Face config.json.
-    #[arg(long, requires = "trace")]
+    #[arg(long)]
     pub model: Option<String>,
     /// Device: a catalog name (see `devices`).
-    #[arg(long, requires = "trace")]
+    #[arg(long)]
     pub device: Option<String>,
-    /// Data-parallel replicas.
-    #[arg(long, requires = "trace", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub replicas: u32,
-    /// Tensor-parallel ranks of a replica.
-    #[arg(long, alias = "tp", requires = "trace", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub tensor_parallel: u32,
-    /// Pipeline stages of a replica.
-    #[arg(long, alias = "pp", requires = "trace", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub pipeline_parallel: u32,
+    /// Data-parallel replicas; 1 without.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub replicas: Option<u32>,
+    /// Tensor-parallel ranks of a replica; 1 without.
+    #[arg(
+        long,
+        value_name = "N",
+        visible_aliases = ["tp", "tensor-parallel-size"],
+        aliases = ["tensor_parallel_size"],
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub tensor_parallel: Option<u32>,
+    /// Pipeline stages of a replica; 1 without.
+    #[arg(
+        long,
+        value_name = "N",
+        visible_aliases = ["pp", "pipeline-parallel-size"],
+        aliases = ["pipeline_parallel_size"],
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub pipeline_parallel: Option<u32>,
     /// Make arrivals come this many times as fast.
-    #[arg(long, requires = "trace")]
+    #[arg(long)]
     pub rate_scale: Option<f64>,
     /// Replay no more requests than this.
-    #[arg(long, requires = "trace")]
+    #[arg(long)]
     pub max_requests: Option<u64>,
-    /// Folder to write to, instead of output/<name>.
+    /// Folder to write to, instead of output/<name>; none: write no file.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
-    /// Name of the run, instead of the file's.
+    /// Replace the files of a run of another configuration.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Name of the run, instead of the file's or, of a trace, that of trace, model, device, ranks and replicas.
     #[arg(long)]
     pub name: Option<String>,
     /// Print neither progress nor the table.
@@ -145,7 +161,7 @@ pub struct Run {
 /// `validate`.
 #[derive(Debug, Args)]
 pub struct Validate {
-    /// Configuration file, YAML or JSON.
+    /// Configuration file, YAML or JSON; - for standard input.
     pub config: PathBuf,
     /// Check every model of the configuration's model_characteristics_db_path too.
     #[arg(short = 'm', long)]

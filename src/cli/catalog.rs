@@ -6,8 +6,10 @@ use serde_json::json;
 
 use super::args::{Format, Listing};
 use super::{Failure, print};
-use crate::catalog::{Catalog, CatalogDevice, CatalogModel};
+use crate::catalog::{Catalog, CatalogDevice, CatalogModel, question};
 
+/// Most names that an error offers.
+const NAMES_OFFERED: usize = 3;
 /// Bytes in a GiB.
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -20,6 +22,23 @@ fn shows(listing: &Listing, name: &str, aliases: &[String]) -> bool {
     std::iter::once(name).chain(aliases.iter().map(String::as_str)).any(|name| name.to_lowercase().contains(&filter))
 }
 
+/// A filter that nothing passes is a slip.
+fn refuse_none<'a>(
+    listing: &Listing,
+    what: &str,
+    shown: usize,
+    nearest: impl Fn(&str) -> Vec<&'a str>,
+) -> Result<(), Failure> {
+    match &listing.filter {
+        Some(filter) if shown == 0 => {
+            let near = question(&nearest(filter));
+            let message = format!("no {what} of the catalog has {filter:?} in its name{near}");
+            Err(Failure::BadInput(Some(format!("{message}; `llmperforacle {what}s` lists all"))))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prints lines, without the blanks in place of a last column that is empty.
 fn print_lines(lines: impl Iterator<Item = String>) -> Result<(), Failure> {
     print(&lines.map(|line| format!("{}\n", line.trim_end())).collect::<String>())
@@ -27,8 +46,11 @@ fn print_lines(lines: impl Iterator<Item = String>) -> Result<(), Failure> {
 
 /// Lists the models.
 pub fn models(listing: &Listing) -> Result<(), Failure> {
-    let shown = Catalog::builtin().models().iter();
-    let shown = shown.filter(|model| shows(listing, &model.architecture.name, &model.aliases));
+    let all = Catalog::builtin().models();
+    let shown = all.iter().filter(|model| shows(listing, &model.architecture.name, &model.aliases));
+    refuse_none(listing, "model", shown.clone().count(), |name| {
+        Catalog::builtin().nearest_models(name, NAMES_OFFERED)
+    })?;
     match listing.format {
         Format::Json => {
             let all: Vec<_> = shown.map(model_as_json).collect();
@@ -80,8 +102,11 @@ fn model_as_json(model: &CatalogModel) -> serde_json::Value {
 
 /// Lists the devices.
 pub fn devices(listing: &Listing) -> Result<(), Failure> {
-    let shown = Catalog::builtin().devices().iter();
-    let shown = shown.filter(|device| shows(listing, &device.spec.name, &device.aliases));
+    let all = Catalog::builtin().devices();
+    let shown = all.iter().filter(|device| shows(listing, &device.spec.name, &device.aliases));
+    refuse_none(listing, "device", shown.clone().count(), |name| {
+        Catalog::builtin().nearest_devices(name, NAMES_OFFERED)
+    })?;
     match listing.format {
         Format::Json => {
             let all: Vec<_> = shown.map(device_as_json).collect();

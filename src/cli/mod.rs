@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{Diagnostic, Severity};
+use crate::config::{Diagnostic, Severity, printable};
 use args::{Arguments, Calibrate, Command, LogLevel};
 
 /// Exit code of a run that failed or was interrupted.
@@ -35,7 +35,13 @@ enum Failure {
 /// Runs the command line and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match typed() {
+        Ok(words) => Arguments::parse_from(words),
+        Err(message) => {
+            tell(&format!("error: {message}"));
+            return ExitCode::from(BAD_INPUT);
+        }
+    };
     let log_level = arguments.log_level;
     // It fails only where a host program has made the pool already, which then rules.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.into()).build_global();
@@ -66,6 +72,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The words of the command line, vLLM's `-tp` and `-pp` as the flags that they are here.
+fn typed() -> Result<Vec<String>, String> {
+    let long = |word: String| match word.split_once('=').unwrap_or((&word, "")).0 {
+        "-tp" | "-pp" => format!("-{word}"),
+        _ => word,
+    };
+    let words = std::env::args_os().map(|word| word.into_string().map(long));
+    words.collect::<Result<_, _>>().map_err(|word| format!("{word:?} is not UTF-8, which all that is typed must be"))
+}
+
 /// Prints what was found in a configuration, as far as the log level shows it.
 fn print_diagnostics(diagnostics: &[Diagnostic], log_level: LogLevel) {
     for diagnostic in diagnostics {
@@ -78,8 +94,9 @@ fn print_diagnostics(diagnostics: &[Diagnostic], log_level: LogLevel) {
 /// Prints a line to standard error, if anybody listens there.
 fn tell(line: &str) {
     use std::io::Write;
+    let lines: Vec<String> = line.split('\n').map(printable).collect();
     // `eprintln!` would panic on a closed pipe (`2>&1 | head`).
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", lines.join("\n"));
 }
 
 /// Prints lines to standard output; a closed pipe (`| head`) is not an error.

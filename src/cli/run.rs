@@ -13,12 +13,19 @@ use super::args::{Changes, Format, LogLevel, Run};
 use super::progress::Bar;
 use super::{Failure, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, TraceRun, from_trace, load};
-use crate::output::{RunWriter, Summary, TakenDefault};
+use crate::output::{Overwrite, RunWriter, Summary, TakenDefault};
 use crate::workload::WorkloadFacts;
 
 /// Runs the command.
 pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
+    refuse_flags_of_traces(command)?;
     let mut resolved = resolve(command, log_level)?;
+    if writes_nothing(command) {
+        resolved.output.write_nothing();
+    }
+    if command.overwrite {
+        resolved.output.overwrite = Overwrite::Anything;
+    }
     if command.no_csv {
         resolved.output.requests_csv = None;
     }
@@ -34,6 +41,9 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
     let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
         .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    if let Some(warning) = writer.warning().filter(|_| log_level <= LogLevel::Warning) {
+        tell(&format!("warning: {warning}"));
+    }
     let bar = Bar::new(facts.expected_requests, resolved.scenario.horizon, command.quiet || log_level > LogLevel::Info);
     let started = Instant::now();
     let writing = writer.clock();
@@ -70,6 +80,40 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     how_it_ended(&outcome, &facts)
 }
 
+/// Whether `--output none` asks for no file.
+fn writes_nothing(command: &Run) -> bool {
+    command.output.as_ref().is_some_and(|folder| folder.as_os_str() == "none")
+}
+
+/// A configuration says by its keys what flags say of a run of a trace.
+fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
+    let Some(config) = &command.config else { return Ok(()) };
+    let text = |value: &Option<String>| value.clone();
+    let number = |value: &Option<u32>| value.map(|value| value.to_string());
+    let flags = [
+        ("--trace", "workload.trace.path", command.trace.as_ref().map(|path| path.display().to_string())),
+        ("--trace-format", "workload.trace.format", text(&command.trace_format)),
+        ("--rate-scale", "workload.trace.rate_scale", command.rate_scale.map(|value| value.to_string())),
+        ("--max-requests", "workload.trace.max_requests", command.max_requests.map(|value| value.to_string())),
+        ("--model", "frameworks_to_test[*].config.model_profile_id", text(&command.model)),
+        ("--device", "hardware_profile.compute_devices[*].device", text(&command.device)),
+        ("--replicas", "frameworks_to_test[*].replicas", number(&command.replicas)),
+        ("--tensor-parallel", "frameworks_to_test[*].config.parallelism.tp_degree", number(&command.tensor_parallel)),
+        (
+            "--pipeline-parallel",
+            "frameworks_to_test[*].config.parallelism.pp_stages",
+            number(&command.pipeline_parallel),
+        ),
+    ];
+    let given = flags.iter().filter_map(|(flag, key, value)| Some((flag, key, value.as_ref()?)));
+    let told = given.map(|(flag, key, value)| {
+        let config = config.display();
+        format!("{flag} is for a run of a trace without a configuration; with {config}, write --set '{key}={value}'")
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { Ok(()) } else { Err(Failure::BadInput(Some(told.join("\nerror: ")))) }
+}
+
 /// The configuration as the manifest tells it: without the folder of `--output`, in which the manifest lies, so that the
 /// same run into another folder gives the same bytes.
 fn config_of_manifest(mut config: serde_json::Value, command: &Run) -> serde_json::Value {
@@ -83,7 +127,7 @@ fn config_of_manifest(mut config: serde_json::Value, command: &Run) -> serde_jso
 /// The run that is asked for.
 fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
     let overrides = Overrides {
-        output_directory: command.output.clone(),
+        output_directory: command.output.clone().filter(|_| !writes_nothing(command)),
         name: command.name.clone(),
         ..overrides(&command.changes)
     };
@@ -97,9 +141,9 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
                 max_requests: command.max_requests,
                 model: model.clone(),
                 device: device.clone(),
-                replicas: command.replicas,
-                tensor_parallel: command.tensor_parallel,
-                pipeline_parallel: command.pipeline_parallel,
+                replicas: command.replicas.unwrap_or(1),
+                tensor_parallel: command.tensor_parallel.unwrap_or(1),
+                pipeline_parallel: command.pipeline_parallel.unwrap_or(1),
             },
             &overrides,
         ),

@@ -46,7 +46,7 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
+        write!(f, "{}", printable(&self.file))?;
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
@@ -280,13 +280,23 @@ impl Diagnostics {
         if !self.has_room_for(severity) {
             return;
         }
+        // What several lines say is several findings; what to do about them is said once.
+        let mut lines: Vec<&str> = message.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = lines.pop().unwrap_or(&message);
+        for line in lines {
+            self.keep(severity, at, line, None);
+        }
+        self.keep(severity, at, last, suggestion);
+    }
+
+    fn keep(&mut self, severity: Severity, at: &At, message: &str, suggestion: Option<String>) {
         let file = match at.mark.origin {
             Origin::File => self.file.clone(),
             Origin::Set(number) => format!("--set #{number}"),
             Origin::Flag(name) => name.to_owned(),
         };
         let Mark { line, column, .. } = at.mark;
-        let (key_path, message) = (shortened(&at.path), shortened(&message));
+        let (key_path, message) = (shortened(&at.path), shortened(message));
         self.list.push(Diagnostic { severity, file, line, column, key_path, message, suggestion });
     }
 }
@@ -326,10 +336,13 @@ fn shortened(text: &str) -> String {
     if characters.next().is_some() {
         shown.push('…');
     }
-    if shown.contains(char::is_control) {
-        shown = shown.replace(char::is_control, "\u{fffd}");
-    }
-    shown
+    printable(&shown)
+}
+
+/// Text with its control characters, and what stands for bytes that are no text, written out.
+pub(crate) fn printable(text: &str) -> String {
+    let is_shown = |c: char| !c.is_control() && c != char::REPLACEMENT_CHARACTER;
+    text.chars().map(|c| if is_shown(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
 }
 
 /// A number as people write it: no trailing zeros, separators of thousands for whole numbers.

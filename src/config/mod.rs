@@ -27,10 +27,12 @@ use std::path::Path;
 
 use oracle_components::scenario::Scenario;
 
+use crate::inputs;
 use crate::output::OutputPlan;
 use crate::workload::Workload;
 use declare::{Decode, required};
 pub use describe::{generate_config, generate_config_json, reference, schema};
+pub(crate) use diagnostic::printable;
 use diagnostic::{At, Diagnostics, Mark};
 pub use diagnostic::{Diagnostic, Severity};
 pub use overrides::Overrides;
@@ -63,13 +65,22 @@ pub struct Resolved {
 /// # Errors
 /// Everything that is wrong with it, in the order of the file; warnings too.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
-    let file = path.display().to_string();
+    let file = inputs::shown(path).display().to_string();
     let bytes = read(path).map_err(|error| {
         let mut diagnostics = Diagnostics::new(&file);
         diagnostics.error(&At::root(Mark::default()), format!("cannot read the file: {error}"));
         diagnostics.into_sorted()
     })?;
-    load_bytes(&bytes, &file, &context_of(path), overrides)
+    let resolved = load_bytes(&bytes, &file, &context_of(path), overrides)?;
+    match &resolved.workload {
+        Workload::Trace(trace) if inputs::is_standard_input(path) && inputs::is_standard_input(&trace.path) => {
+            let mut diagnostics = Diagnostics::new(&file);
+            let at = At::root(Mark::default()).key("workload.trace.path", Mark::default());
+            diagnostics.error_with(&at, "the configuration comes from standard input already", "name a file");
+            Err(diagnostics.into_sorted())
+        }
+        _ => Ok(resolved),
+    }
 }
 
 /// What is wrong with models of the configuration's database, those that it does not use too.
@@ -84,14 +95,15 @@ fn context_of(path: &Path) -> RunContext {
     let absolute = std::path::absolute(path).ok();
     RunContext {
         config_folder: absolute.and_then(|path| path.parent().map(Path::to_path_buf)),
-        default_name: path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned()),
+        default_name: inputs::stem(path),
     }
 }
 
 /// The bytes of a file that is not too long, whatever its length is said to be.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LONGEST_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    let input = inputs::open(path)?.into_stream();
+    input.take(LONGEST_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_FILE_BYTES {
         return Err(std::io::Error::other("longer than 64 MiB"));
     }
@@ -103,8 +115,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 /// # Errors
 /// Everything that is wrong with it, in order; warnings too.
 pub fn load_text(text: &[u8], name: &str, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
-    let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let context = RunContext { config_folder: None, default_name: stem.unwrap_or_else(|| "run".to_owned()) };
+    let context = RunContext { config_folder: None, default_name: inputs::stem(Path::new(name)) };
     load_bytes(text, name, &context, overrides)
 }
 

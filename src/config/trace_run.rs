@@ -1,16 +1,20 @@
 //! A run without a configuration file: a trace, a model, a device. It becomes the tree of the file one would have
 //! written, and goes the same way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
 use super::overrides::NOT_UTF_8;
 use super::resolve::RunContext;
 use super::tree::{Node, Value};
 use super::{Overrides, Resolved, load_tree};
+use crate::inputs;
 
 /// More GPUs than `count` allows: the tree need not hold the ids of more.
 const MOST_GPUS: u64 = 100_001;
+
+/// Characters of a run's name, at most: a file system's names have 255 bytes.
+const LONGEST_NAME: usize = 200;
 
 /// What the flags of such a run say.
 #[derive(Clone, Debug)]
@@ -40,14 +44,27 @@ pub struct TraceRun {
 /// # Errors
 /// Everything that is wrong with the flags; warnings too.
 pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
-    let stem = run.trace.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let context = RunContext { config_folder: None, default_name: stem.unwrap_or_else(|| "trace".to_owned()) };
+    let context = RunContext { config_folder: None, default_name: name(run) };
     let mut diagnostics = Diagnostics::new("command line");
     if run.trace.to_str().is_none() {
         diagnostics.error(&At::root(Mark::flag("--trace")), NOT_UTF_8);
         return Err(diagnostics.into_sorted());
     }
     load_tree(tree(run), &context, overrides, diagnostics)
+}
+
+/// Trace, model, device, ranks and replicas: runs that differ in one of them go into folders of their own.
+fn name(run: &TraceRun) -> String {
+    // Of `meta-llama/Llama-3.1-8B` and `mine/config.json` what tells them apart from others.
+    let mut model = Path::new(&run.model);
+    if model.file_name().is_some_and(|file| file == "config.json") {
+        model = model.parent().unwrap_or(model);
+    }
+    let model = model.file_name().unwrap_or_default().to_string_lossy();
+    let TraceRun { device, tensor_parallel, pipeline_parallel, replicas, .. } = run;
+    let name =
+        format!("{}-{model}-{device}-tp{tensor_parallel}-pp{pipeline_parallel}-x{replicas}", inputs::stem(&run.trace));
+    name.chars().map(|c| if c == '/' || c.is_control() { '-' } else { c }).take(LONGEST_NAME).collect()
 }
 
 fn tree(run: &TraceRun) -> Node {

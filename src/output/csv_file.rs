@@ -2,8 +2,6 @@
 //! to the nanosecond and other floats with the fewest digits that read back as the same number, so a CSV says what the
 //! Parquet says, to the last bit.
 
-use std::path::Path;
-
 use oracle_components::SimTime;
 
 use super::OutputError;
@@ -25,11 +23,11 @@ pub(super) struct CsvFile<Row: 'static> {
 }
 
 impl<Row> CsvFile<Row> {
-    pub(super) fn create(path: &Path, columns: &'static [Column<Row>]) -> Result<Self, OutputError> {
+    pub(super) fn new(file: StagedFile, columns: &'static [Column<Row>]) -> Self {
         let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
         let mut lines = names.join(",").into_bytes();
         lines.push(b'\n');
-        Ok(Self { columns, file: StagedFile::create(path)?, lines, text: String::new(), rows: 0, bytes: 0 })
+        Self { columns, file, lines, text: String::new(), rows: 0, bytes: 0 }
     }
 
     pub(super) fn write(&mut self, rows: &[Row], names: &Names) -> Result<(), OutputError> {

@@ -50,6 +50,51 @@ pub enum OutputError {
         /// Why.
         source: io::Error,
     },
+    /// Another run is writing the file.
+    #[error("{} is being written by another run; wait for its end, or write elsewhere with --output or --name", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something that is no file has the file's name.
+    #[error(
+        "{} is a link, a pipe or a device, and no output is written through one; remove it, or write elsewhere",
+        path.display()
+    )]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder holds a run that is not this one.
+    #[error(
+        "{} holds a run of another configuration ({difference}); write elsewhere with --output or --name, or replace it \
+         with --overwrite",
+        directory.display()
+    )]
+    OtherConfiguration {
+        /// The folder.
+        directory: PathBuf,
+        /// A key that tells the two apart.
+        difference: String,
+    },
+    /// The folder holds a file that may be anybody's.
+    #[error(
+        "{} is there, and no manifest says that a run of this configuration wrote it; write elsewhere with --output or \
+         --name, or replace it with --overwrite",
+        path.display()
+    )]
+    UnknownFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of an earlier run cannot be taken away.
+    #[error("cannot remove {}, which an earlier run left: {source}", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Two outputs have the same path.
     #[error("two outputs of the run have the same path, {}", path.display())]
     SamePath {

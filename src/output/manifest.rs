@@ -14,6 +14,9 @@ use super::OutputPlan;
 use super::staged::ClosedFile;
 use super::summarise::stop_word;
 
+/// By which a manifest is known as one of ours.
+pub(super) const PROGRAM: &str = env!("CARGO_PKG_NAME");
+
 /// What a manifest says of how a run ended.
 #[derive(Debug)]
 pub(super) struct Ending<'a> {
@@ -28,7 +31,7 @@ impl Ending<'_> {
     /// The manifest, with what the caller knows of the run in it.
     pub(super) fn manifest(&self, run: Value) -> Value {
         let mut manifest = json!({
-            "program": env!("CARGO_PKG_NAME"),
+            "program": PROGRAM,
             "version": env!("CARGO_PKG_VERSION"),
             "name": self.plan.run_name,
             "partial": self.partial,
@@ -64,11 +67,13 @@ impl Ending<'_> {
                 "bytes": file.bytes,
             })
         });
-        let summary = json!({
-            "path": path_from(directory, &self.plan.summary_json),
-            "bytes": self.summary_bytes,
+        let summary = self.plan.summary_json.iter().map(|path| {
+            json!({
+                "path": path_from(directory, path),
+                "bytes": self.summary_bytes,
+            })
         });
-        data_files.chain([summary]).collect()
+        data_files.chain(summary).collect()
     }
 }
 

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Laws:
-//! - A file has its final name only when it is whole; until then it is `<name>.partial` (`staged`).
+//! - A file has its final name only when it is whole; until then it is `<name>.<process>.partial` (`staged`).
+//! - A file is written by one run at a time (`lock`), and through no link, pipe or device.
+//! - Where there is a manifest, all that it lists is of its run, and nothing of another is beside it (`earlier`).
 //! - The same simulation gives the same bytes: no clock, host or absolute path is in any file.
 //! - Memory does not grow with the number of requests: a few batches, one row group, and distributions of bounded size.
 //! - This module reads records; it may not know how the simulation makes them.
@@ -20,9 +22,11 @@ mod columns;
 mod csv_file;
 mod deployment;
 mod distribution;
+mod earlier;
 mod energy;
 mod error;
 mod interval_columns;
+mod lock;
 mod manifest;
 mod names;
 mod offered;
@@ -44,7 +48,7 @@ pub use deployment::DeploymentSummary;
 pub use distribution::Statistics;
 pub(crate) use energy::energy;
 pub use error::OutputError;
-pub use plan::{HostSpec, LoadPlan, OutputPlan, TakenDefault};
+pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, TakenDefault};
 pub use run_files::WriterClock;
 pub use summary::{
     CostSummary, DrainSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary,

@@ -6,7 +6,7 @@
 //! - counts as differences too: a third less time than a dictionary, a tenth more bytes;
 //! - words by dictionary: plain words take the same time and three times the bytes.
 //!
-//! A row group of 2¹⁸ rows, some 18 MB, is what the encoder holds in memory.
+//! A row group of 2¹⁵ rows, some 2 MB, is what the encoder holds in memory, and what is lost where a disk is full.
 //!
 //! Every column carries `unit` and `comment` as Arrow field metadata (pyarrow: `schema.field(name).metadata`), and the file
 //! `unit:<column>` and `comment:<column>` as key-value metadata (DuckDB: `parquet_kv_metadata`), beside `partial`.
@@ -16,8 +16,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::BufWriter;
-use std::path::Path;
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
@@ -34,8 +33,9 @@ use super::columns::{Column, Scale, Value};
 use super::names::Names;
 use super::staged::{ClosedFile, StagedFile, cut};
 
-/// Rows of a row group: enough for DuckDB to work on several at once, few enough to hold in memory.
-const ROW_GROUP_ROWS: usize = 1 << 18;
+/// Rows of a row group: few enough that little is lost with one that is not whole, enough that its entry in the footer does not
+/// count.
+const ROW_GROUP_ROWS: usize = 1 << 15;
 const ROW_GROUP_BYTES: usize = 128 << 20;
 const PARTIAL_KEY: &str = "partial";
 
@@ -51,13 +51,12 @@ pub(super) struct ParquetFile<Row: 'static> {
 }
 
 impl<Row> ParquetFile<Row> {
-    pub(super) fn create(path: &Path, columns: &'static [Column<Row>]) -> Result<Self, OutputError> {
+    pub(super) fn create(staged: StagedFile, columns: &'static [Column<Row>]) -> Result<Self, OutputError> {
         let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<Field>>()));
         let options = ArrowWriterOptions::new().with_properties(properties(columns));
-        let staged = StagedFile::create(path)?;
         let file = staged.try_clone_file()?;
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
-            .map_err(|source| OutputError::from_parquet(path, source))?;
+            .map_err(|source| OutputError::from_parquet(staged.final_path(), source))?;
         Ok(Self { columns, schema, staged, writer, rows: 0, failed: false })
     }
 
@@ -126,25 +125,36 @@ fn partial_mark(partial: bool) -> KeyValue {
 fn keep_row_groups(staged: &StagedFile, row_groups: Vec<RowGroupMetaData>) {
     if let Ok(mut file) = staged.try_clone_file() {
         // A failure leaves what was there before: a `.partial` file without a footer.
-        let _ = write_footer(&mut file, row_groups);
+        let _ = end_after_row_groups(&mut file, row_groups);
     }
 }
 
 /// Cuts the file off after the last of `row_groups` that is in it whole, and ends it with a footer that lists them.
-fn write_footer(file: &mut File, mut row_groups: Vec<RowGroupMetaData>) -> parquet::errors::Result<()> {
+/// Where the disk has no room for that, row groups make it, the last first.
+fn end_after_row_groups(file: &mut File, mut row_groups: Vec<RowGroupMetaData>) -> parquet::errors::Result<()> {
     let length = file.metadata()?.len();
     row_groups.retain(|group| end_of(group) <= length);
-    let Some(last) = row_groups.last() else {
-        return Ok(());
-    };
-    cut(file, end_of(last))?;
+    while let Some(last) = row_groups.last() {
+        cut(file, end_of(last))?;
+        if write_footer(file, row_groups.clone()).is_ok() {
+            break;
+        }
+        row_groups.pop();
+    }
+    Ok(())
+}
+
+fn write_footer(file: &mut File, row_groups: Vec<RowGroupMetaData>) -> parquet::errors::Result<()> {
+    let last = row_groups.last().expect("it ends at least one row group");
     let schema = last.schema_descr_ptr();
     let rows = row_groups.iter().map(RowGroupMetaData::num_rows).sum();
     let version = WriterVersion::PARQUET_1_0.as_num();
     let marks = vec![partial_mark(true)];
     let file_metadata = FileMetaData::new(version, rows, None, Some(marks), schema, None);
     let metadata = ParquetMetaData::new(file_metadata, row_groups);
-    ParquetMetaDataWriter::new(BufWriter::new(file), &metadata).finish()
+    let mut footer = Vec::new();
+    ParquetMetaDataWriter::new(&mut footer, &metadata).finish()?;
+    Ok(file.write_all(&footer)?)
 }
 
 /// Where a row group ends in its file.
@@ -259,6 +269,7 @@ mod tests {
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use super::*;
+    use crate::output::staged::{Claim, partials};
 
     static COLUMNS: [Column<i64>; 1] = [Column::new("value", "", "", Value::Integer(|&row| row))];
 
@@ -267,14 +278,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("values.parquet");
         let no_names = Names::default();
-        let mut file = ParquetFile::create(&path, &COLUMNS).expect("it can be written");
+        let staged = Claim::take(&path).and_then(Claim::begin).expect("it can be written");
+        let mut file = ParquetFile::create(staged, &COLUMNS).expect("it can be written");
         let rows: Vec<i64> = (0..ROW_GROUP_ROWS as i64).collect();
         for _ in 0..3 {
             file.write(&rows, &no_names).expect("the disk has room");
         }
         file.writer.sync().expect("the disk has room");
         // As if the disk had taken only a part of the last row group.
-        let partial = folder.path().join("values.parquet.partial");
+        let partial = partials(&path).remove(0);
         let length = fs::metadata(&partial).expect("it is there").len();
         let handle = fs::OpenOptions::new().write(true).open(&partial);
         let handle = handle.expect("it is there");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use oracle_components::SimTime;
+use serde_json::Value;
 
 /// What a run writes, and where. Every path is final; writers put a file there only when it is whole.
 #[derive(Clone, Debug)]
@@ -12,7 +13,7 @@ pub struct OutputPlan {
     /// The folder of the run; created if need be.
     pub directory: PathBuf,
     /// The summary; `directory/summary.json` unless the config names another.
-    pub summary_json: PathBuf,
+    pub summary_json: Option<PathBuf>,
     /// Per-request records as Parquet.
     pub requests_parquet: Option<PathBuf>,
     /// Per-request records as CSV.
@@ -20,7 +21,9 @@ pub struct OutputPlan {
     /// The time series.
     pub timeseries_parquet: Option<PathBuf>,
     /// The manifest.
-    pub manifest_json: PathBuf,
+    pub manifest_json: Option<PathBuf>,
+    /// Whose files in the folder may be replaced.
+    pub overwrite: Overwrite,
     /// Quantiles of the summary, each 0 < q < 1.
     pub quantiles: Vec<f64>,
     /// Requests that arrive before this are left out of the summary (not of the records).
@@ -57,6 +60,36 @@ pub struct LoadPlan {
     pub duration: Option<SimTime>,
     /// No more requests than this.
     pub total_requests: Option<u64>,
+}
+
+impl OutputPlan {
+    /// Leaves every file out: the run comes to a summary and nothing else.
+    pub fn write_nothing(&mut self) {
+        (self.summary_json, self.manifest_json) = (None, None);
+        (self.requests_parquet, self.requests_csv, self.timeseries_parquet) = (None, None, None);
+    }
+
+    /// Every file that is written.
+    #[must_use]
+    pub fn files(&self) -> Vec<&PathBuf> {
+        let files = [
+            &self.manifest_json,
+            &self.summary_json,
+            &self.requests_parquet,
+            &self.requests_csv,
+            &self.timeseries_parquet,
+        ];
+        files.into_iter().flatten().collect()
+    }
+}
+
+/// Whose files in the folder of a run the run may replace.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Overwrite {
+    /// Anybody's.
+    Anything,
+    /// Those of a run of this configuration, as its manifest tells it.
+    SameConfiguration(Value),
 }
 
 /// A server without its GPUs.

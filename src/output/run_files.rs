@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
+use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
 use oracle_components::scenario::Scenario;
 
 use super::OutputError;
-use super::OutputPlan;
 use super::csv_file::CsvFile;
 use super::interval_columns::{INTERVAL_COLUMNS, SeriesRow};
 use super::names::Names;
 use super::parquet_file::ParquetFile;
 use super::request_columns::request_columns;
-use super::staged::ClosedFile;
+use super::staged::{ClosedFile, StagedFile};
 use super::statistics::RequestStatistics;
 
 /// Rows on their way to the writer thread.
@@ -44,6 +44,14 @@ impl WriterClock {
     }
 }
 
+/// The data files of a run before anything is in them.
+#[derive(Debug)]
+pub(super) struct StagedData {
+    pub(super) requests_parquet: Option<StagedFile>,
+    pub(super) requests_csv: Option<StagedFile>,
+    pub(super) timeseries_parquet: Option<StagedFile>,
+}
+
 /// The data files of a run in the making.
 #[derive(Debug)]
 pub(super) struct RunFiles {
@@ -55,18 +63,23 @@ pub(super) struct RunFiles {
 }
 
 impl RunFiles {
-    pub(super) fn create(plan: &OutputPlan, scenario: &Scenario, names: Names) -> Result<Self, OutputError> {
+    /// The files of `staged`.
+    pub(super) fn create(
+        staged: StagedData,
+        scenario: &Scenario,
+        names: Names,
+        warm_up: SimTime,
+    ) -> Result<Self, OutputError> {
         let columns = request_columns(scenario);
-        let requests_parquet = plan.requests_parquet.as_deref();
-        let requests_csv = plan.requests_csv.as_deref();
-        let timeseries_parquet = plan.timeseries_parquet.as_deref();
+        let parquet = |staged| ParquetFile::create(staged, columns);
         Ok(Self {
-            statistics: RequestStatistics::new(plan.warm_up, names.profiles.len()),
+            statistics: RequestStatistics::new(warm_up, names.profiles.len()),
             names,
-            requests_parquet: requests_parquet.map(|path| ParquetFile::create(path, columns)).transpose()?,
-            requests_csv: requests_csv.map(|path| CsvFile::create(path, columns)).transpose()?,
-            timeseries_parquet: timeseries_parquet
-                .map(|path| ParquetFile::create(path, &INTERVAL_COLUMNS))
+            requests_parquet: staged.requests_parquet.map(parquet).transpose()?,
+            requests_csv: staged.requests_csv.map(|staged| CsvFile::new(staged, columns)),
+            timeseries_parquet: staged
+                .timeseries_parquet
+                .map(|staged| ParquetFile::create(staged, &INTERVAL_COLUMNS))
                 .transpose()?,
         })
     }

@@ -1,22 +1,97 @@
-//! A file that appears under its final name only when it is whole: written as `<name>.partial` beside it, renamed at the
-//! end.
+//! A file that appears under its final name only when it is whole: written as `<name>.<process>.partial` beside it,
+//! renamed at the end.
 //!
-//! There is no fsync: a simulation can be run again, so a file need not outlive a power cut. Where the final path is
-//! something other than a regular file (`/dev/stdout`, a named pipe), bytes go straight into it.
+//! First it is claimed: nobody else writes it until this process lets it go. A final path that is something other than
+//! a regular file (a link, a pipe, a device) is refused: nothing is written through it.
+//!
+//! There is no fsync: a simulation can be run again, so a file need not outlive a power cut.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::OutputError;
+use super::lock::Lock;
+
+const PARTIAL: &str = ".partial";
+
+/// A path that is ours to write to.
+#[derive(Debug)]
+pub(super) struct Claim {
+    final_path: PathBuf,
+    lock: Lock,
+}
+
+impl Claim {
+    /// Makes the folder if need be and locks the path.
+    pub(super) fn take(final_path: &Path) -> Result<Self, OutputError> {
+        let folder = folder_of(final_path);
+        fs::create_dir_all(folder).map_err(|source| OutputError::Folder { path: folder.to_owned(), source })?;
+        match fs::symlink_metadata(final_path) {
+            Ok(known) if known.is_dir() => {
+                let source = ErrorKind::IsADirectory.into();
+                return Err(OutputError::Create { path: final_path.to_owned(), source });
+            }
+            Ok(known) if !known.is_file() => return Err(OutputError::NotAFile { path: final_path.to_owned() }),
+            _ => {}
+        }
+        Ok(Self { final_path: final_path.to_owned(), lock: Lock::take(final_path)? })
+    }
+
+    /// The path that is claimed.
+    pub(super) fn path(&self) -> &Path {
+        &self.final_path
+    }
+
+    /// Why nobody else is kept from it, if so.
+    pub(super) fn unlocked(&self) -> Option<String> {
+        let error = self.lock.refused()?;
+        let folder = folder_of(&self.final_path).display();
+        Some(format!("{folder} cannot be locked ({error}): see to it that no other run writes there"))
+    }
+
+    /// Opens the file, in place of what runs that were killed have left of it.
+    pub(super) fn begin(self) -> Result<StagedFile, OutputError> {
+        if self.lock.refused().is_none() {
+            for left in partials(&self.final_path) {
+                // What cannot be removed says by its name what it is.
+                let _ = fs::remove_file(left);
+            }
+        }
+        let mut name = self.final_path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}{PARTIAL}", std::process::id()));
+        let staging_path = self.final_path.with_file_name(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&staging_path);
+        let file = file.map_err(|source| OutputError::Create { path: self.final_path.clone(), source })?;
+        Ok(StagedFile { claim: self, staging_path, file })
+    }
+}
+
+/// What processes have left of a file that they did not finish.
+pub(super) fn partials(final_path: &Path) -> Vec<PathBuf> {
+    let name = final_path.file_name().unwrap_or_default().to_string_lossy();
+    let is_partial = |file: &str| {
+        let middle = file.strip_prefix(&*name).and_then(|rest| rest.strip_suffix(PARTIAL));
+        middle.is_some_and(|middle| {
+            middle.is_empty() || middle.strip_prefix('.').is_some_and(|process| process.parse::<u32>().is_ok())
+        })
+    };
+    let entries = fs::read_dir(folder_of(final_path)).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_partial));
+    left.map(|entry| entry.path()).collect()
+}
+
+/// The folder of a file: the current one where the path does not say.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
 
 /// A file in the making.
 #[derive(Debug)]
 pub(super) struct StagedFile {
-    final_path: PathBuf,
-    /// Where the bytes are until the end; `None` where they go straight to the final path.
-    staging_path: Option<PathBuf>,
+    claim: Claim,
+    /// Where the bytes are until the end.
+    staging_path: PathBuf,
     file: File,
 }
 
@@ -29,47 +104,32 @@ pub(super) struct ClosedFile {
 }
 
 impl StagedFile {
-    /// Makes the folder if need be and opens the file.
-    pub(super) fn create(final_path: &Path) -> Result<Self, OutputError> {
-        if let Some(folder) = final_path.parent() {
-            fs::create_dir_all(folder).map_err(|source| OutputError::Folder { path: folder.to_owned(), source })?;
-        }
-        let straight = fs::metadata(final_path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
-        let staging_path = (!straight).then(|| partial_name(final_path));
-        let path = staging_path.as_deref().unwrap_or(final_path);
-        let file = File::create(path).map_err(|source| OutputError::Create { path: final_path.to_owned(), source })?;
-        Ok(Self { final_path: final_path.to_owned(), staging_path, file })
-    }
-
     /// The path the file will have.
     pub(super) fn final_path(&self) -> &Path {
-        &self.final_path
+        self.claim.path()
     }
 
     /// Another handle to the same file.
     pub(super) fn try_clone_file(&self) -> Result<File, OutputError> {
-        self.file.try_clone().map_err(|source| OutputError::Create { path: self.final_path.clone(), source })
+        self.file.try_clone().map_err(|source| OutputError::Create { path: self.final_path().to_owned(), source })
     }
 
     /// Writes all of the bytes.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
-        self.file.write_all(bytes).map_err(|source| OutputError::Write { path: self.final_path.clone(), source })
+        let written = self.file.write_all(bytes);
+        written.map_err(|source| OutputError::Write { path: self.final_path().to_owned(), source })
     }
 
     /// Gives the file its final name, in place of one that an earlier run left there.
     pub(super) fn commit(self) -> Result<(), OutputError> {
-        let Some(from) = self.staging_path else {
-            return Ok(());
-        };
-        fs::rename(&from, &self.final_path).map_err(|source| OutputError::Rename { from, to: self.final_path, source })
+        let (from, to) = (self.staging_path, self.claim.final_path);
+        fs::rename(&from, &to).map_err(|source| OutputError::Rename { from, to, source })
     }
 
     /// Takes the file away again.
     pub(super) fn discard(self) {
-        if let Some(path) = self.staging_path {
-            // Nothing is lost if it stays: its name says what it is.
-            let _ = fs::remove_file(path);
-        }
+        // Nothing is lost if it stays: its name says what it is.
+        let _ = fs::remove_file(self.staging_path);
     }
 }
 
@@ -78,10 +138,4 @@ pub(super) fn cut(file: &mut File, bytes: u64) -> io::Result<()> {
     file.set_len(bytes)?;
     file.seek(SeekFrom::Start(bytes))?;
     Ok(())
-}
-
-fn partial_name(final_path: &Path) -> PathBuf {
-    let mut name = final_path.file_name().map(OsString::from).unwrap_or_default();
-    name.push(".partial");
-    final_path.with_file_name(name)
 }

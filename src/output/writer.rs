@@ -4,11 +4,13 @@
 //! two dozen columns) and hands full batches to one writer thread, which encodes them and keeps the statistics. The
 //! channel holds a few batches: a simulation that outruns its writer waits, so memory is bounded.
 //!
-//! Ends. A run that ends gives all files their final names, the manifest last; `partial` marks them if it was
-//! interrupted. When a write fails, the writer thread stops, the simulation learns of it by [`SinkClosed`], and
+//! Ends. A run that ends takes away the manifest of the run before, then what that wrote and this does not, and gives all
+//! files their final names, its own manifest last: whenever it is killed, no manifest vouches for files of two runs.
+//! `partial` marks files of a run that was interrupted. When a write fails, the writer thread stops, the simulation learns of it by [`SinkClosed`], and
 //! [`RunWriter::finish`] tells the error; nothing is renamed then, so an earlier run's files stay as they were, and the
 //! `.partial` files hold what could be kept: whole row groups, lines of a CSV.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -24,12 +26,13 @@ use serde_json::Value;
 use super::OutputError;
 use super::OutputPlan;
 use super::distribution::Distribution;
+use super::earlier;
 use super::energy::RowMeter;
 use super::interval_columns::SeriesRow;
 use super::manifest::{self, Ending};
 use super::names::Names;
-use super::run_files::{Batch, RunFiles, WriterClock};
-use super::staged::StagedFile;
+use super::run_files::{Batch, RunFiles, StagedData, WriterClock};
+use super::staged::{Claim, StagedFile};
 use super::summarise::Inputs;
 use super::summary::Summary;
 
@@ -53,21 +56,39 @@ pub struct RunWriter {
     emptied: Mutex<Receiver<Vec<RequestRecord>>>,
     clock: WriterClock,
     thread: JoinHandle<(RunFiles, Result<(), OutputError>)>,
-    summary_json: StagedFile,
-    manifest_json: StagedFile,
+    summary_json: Option<StagedFile>,
+    manifest_json: Option<StagedFile>,
+    /// What runs before have left in the folder.
+    earlier: Vec<PathBuf>,
+    warning: Option<String>,
 }
 
 impl RunWriter {
-    /// Makes the folder and opens every file of the plan, so that a run that cannot be written does not start.
+    /// Makes the folder, locks and opens every file of the plan, so that a run that cannot be written does not start.
     ///
     /// # Errors
-    /// A folder or file cannot be made, or two outputs have the same path.
+    /// A folder or file cannot be made, two outputs have the same path, another run is writing one, or one is there that
+    /// the plan does not replace.
     pub fn create(plan: &OutputPlan, scenario: &Scenario, profile_names: &[String]) -> Result<Self, OutputError> {
-        refuse_paths(plan)?;
+        refuse_equal_paths(plan)?;
+        // The manifest's first: it is what tells a folder in use.
+        let claims = plan.files().into_iter().map(|path| Claim::take(path)).collect::<Result<Vec<_>, _>>()?;
+        earlier::check(plan)?;
+        let earlier = earlier::files(plan);
+        let warning = claims.iter().find_map(Claim::unlocked);
+        let mut staged = begin(claims)?;
+        let mut take = |path: &Option<PathBuf>| {
+            let index = staged.iter().position(|file| Some(file.final_path()) == path.as_deref())?;
+            Some(staged.swap_remove(index))
+        };
+        let (summary_json, manifest_json) = (take(&plan.summary_json), take(&plan.manifest_json));
+        let data = StagedData {
+            requests_parquet: take(&plan.requests_parquet),
+            requests_csv: take(&plan.requests_csv),
+            timeseries_parquet: take(&plan.timeseries_parquet),
+        };
         let names = Names::new(scenario, profile_names);
-        let files = RunFiles::create(plan, scenario, names.clone())?;
-        let summary_json = StagedFile::create(&plan.summary_json)?;
-        let manifest_json = StagedFile::create(&plan.manifest_json)?;
+        let files = RunFiles::create(data, scenario, names.clone(), plan.warm_up)?;
         let (batches, full) = sync_channel(WAITING_BATCHES);
         let (give_back, emptied) = sync_channel(WAITING_BATCHES);
         let thread = thread::Builder::new().name("run-writer".to_owned());
@@ -88,7 +109,15 @@ impl RunWriter {
             thread: thread.map_err(|_| OutputError::WriterGone { directory: plan.directory.clone() })?,
             summary_json,
             manifest_json,
+            earlier,
+            warning,
         })
+    }
+
+    /// What should be known of the folder before the run starts.
+    #[must_use]
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// How long its thread has worked, to look at when the run is over.
@@ -130,18 +159,20 @@ impl RunWriter {
         let closed = match closed {
             Ok(closed) => closed,
             Err(error) => {
-                self.summary_json.discard();
-                self.manifest_json.discard();
+                [self.summary_json, self.manifest_json].into_iter().flatten().for_each(StagedFile::discard);
                 return Err(error);
             }
         };
         let summary_bytes = manifest::json_bytes(&summary);
-        self.summary_json.write_all(&summary_bytes)?;
         let ending = Ending { plan: &self.plan, outcome, partial, closed: &closed, summary_bytes: summary_bytes.len() };
-        self.manifest_json.write_all(&manifest::json_bytes(&ending.manifest(run)))?;
+        let manifest_bytes = manifest::json_bytes(&ending.manifest(run));
+        for (file, bytes) in [(&mut self.summary_json, &summary_bytes), (&mut self.manifest_json, &manifest_bytes)] {
+            file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))?;
+        }
+        remove_earlier(&self.plan, &self.earlier)?;
         let data_files = closed.into_iter().map(|file| file.staged);
         // The manifest last: where it is, the others are whole.
-        for file in data_files.chain([self.summary_json, self.manifest_json]) {
+        for file in data_files.chain(self.summary_json).chain(self.manifest_json) {
             summary.files.push(file.final_path().to_owned());
             file.commit()?;
         }
@@ -205,15 +236,40 @@ impl RecordSink for RunWriter {
     }
 }
 
-/// Refuses what would be noticed only when some files are there, or at the end of the run.
-fn refuse_paths(plan: &OutputPlan) -> Result<(), OutputError> {
-    let optional = [&plan.requests_parquet, &plan.requests_csv, &plan.timeseries_parquet];
-    let mut paths: Vec<&PathBuf> = optional.into_iter().flatten().collect();
-    paths.extend([&plan.summary_json, &plan.manifest_json]);
-    paths.sort();
-    if let Some(folder) = paths.iter().find(|path| path.is_dir()) {
-        return Err(OutputError::Create { path: folder.to_path_buf(), source: ErrorKind::IsADirectory.into() });
+/// Opens all files, or none.
+fn begin(claims: Vec<Claim>) -> Result<Vec<StagedFile>, OutputError> {
+    let mut staged = Vec::new();
+    for claim in claims {
+        match claim.begin() {
+            Ok(file) => staged.push(file),
+            Err(error) => {
+                staged.into_iter().for_each(StagedFile::discard);
+                return Err(error);
+            }
+        }
     }
+    Ok(staged)
+}
+
+/// Takes away the manifest of the run before, and what that wrote and this run does not.
+fn remove_earlier(plan: &OutputPlan, earlier: &[PathBuf]) -> Result<(), OutputError> {
+    let written = plan.files();
+    let left = earlier.iter().filter(|file| !written.contains(file));
+    for path in plan.manifest_json.iter().chain(left) {
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(OutputError::Remove { path: path.clone(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses two outputs of one path, which the lock would take for two runs.
+fn refuse_equal_paths(plan: &OutputPlan) -> Result<(), OutputError> {
+    let mut paths = plan.files();
+    paths.sort();
     match paths.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(OutputError::SamePath { path: pair[0].clone() }),
         None => Ok(()),

@@ -1,9 +1,9 @@
 //! CSV files of measurements: columns by name in any order, fields that may be empty, everything wrong with its line.
 
-use std::fs::File;
 use std::path::Path;
 
 use super::problem::{Problem, Problems};
+use crate::inputs;
 use crate::workload::MAX_TOKENS;
 
 /// Problems that are told of one file; the rest is of the same kind.
@@ -20,9 +20,8 @@ pub(super) fn read<C, T>(
     columns: impl FnOnce(&mut Header<'_>) -> C,
     mut row: impl FnMut(&mut Row<'_>, &C) -> Option<T>,
 ) -> Result<Vec<T>, Problems> {
-    let file = match File::open(path) {
-        Ok(file) if path.is_file() => file,
-        Ok(_) => return Err(Problem::of_file(path, "not a regular file").into()),
+    let file = match inputs::open(path) {
+        Ok(input) => input.into_stream(),
         Err(error) => return Err(Problem::of_file(path, format!("{error}{hint}")).into()),
     };
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(file);

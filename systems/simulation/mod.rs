@@ -135,7 +135,7 @@ impl<K: RecordSink + 'static> Simulation<K> {
         match &mut self.runner {
             Runner::Lockstep(shard) => {
                 stop_at(&mut shard.world, end);
-                stop_links_at(&mut shard.world, end);
+                stop_links_at(&mut shard.world, end, Ports::hand_over_rows);
             }
             Runner::Windowed(windowed) => windowed.stop_at(end),
             Runner::Parts(..) => unreachable!("it has run"),

@@ -12,7 +12,7 @@ use crate::kv;
 use crate::running::{blocks_needed, seen_until};
 use crate::scheduling::{Finished, Removal, apply_steps, remove};
 use crate::transfer::{Network, post};
-use crate::world::{EngineParts, Shared};
+use crate::world::{EngineParts, Ports, Shared};
 use oracle_components::hardware::Gpu;
 
 /// Ends everything at `stop`: steps that are over by then, open intervals, and requests in flight. Links are apart.
@@ -21,14 +21,18 @@ pub fn stop_at(world: &mut World, stop: SimTime) {
     end_all_requests(world, stop);
 }
 
-/// Posts what is left of the traffic to the links of a world, and ends their intervals.
-pub fn stop_links_at(world: &mut World, stop: SimTime) {
+/// Posts what is left of the traffic to the links of a world, and ends their intervals. Their rows leave by `hand_over`
+/// link by link: together they may be more than all else in memory.
+pub fn stop_links_at(world: &mut World, stop: SimTime, mut hand_over: impl FnMut(&mut Ports)) {
     let mut state = SystemState::<(ResMut<Shared>, Network)>::new(world);
     let (mut shared, mut network) = state.get_mut(world).expect("the world has all of it");
     let Shared { ports, links, traffic, .. } = &mut *shared;
     network.post(traffic, links, &mut ports.rows);
-    network.flush(stop, &mut ports.rows);
-    ports.hand_over_rows();
+    hand_over(ports);
+    network.each_series(|series| {
+        series.flush(stop, &mut ports.rows);
+        hand_over(ports);
+    });
 }
 
 /// Ends the steps that are over by `stop`.
@@ -57,8 +61,8 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
         }
         post(parts.step_output, parts.engine, parts.hardware, &mut gpus, traffic);
         parts.series.flush(stop, parts.hardware, &mut ports.rows);
+        ports.hand_over_rows();
     }
-    ports.hand_over_rows();
 }
 
 /// Ends the requests in flight at `stop`, by their numbers.

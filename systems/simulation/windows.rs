@@ -39,6 +39,9 @@ const WINDOW_ARRIVALS: usize = 1024;
 const WINDOW_ARRIVALS_AN_ENGINE: usize = 8;
 /// Longest window, in intervals of the time series.
 const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
+/// Intervals of all engines in a window, about: their rows are in memory until the next window is over. From here on, more
+/// engines make shorter windows, so that memory grows with them by what they hold themselves.
+const WINDOW_ROWS: u64 = 1 << 18;
 
 /// The simulation of windowed engines.
 pub struct Windowed {
@@ -142,9 +145,14 @@ impl Windowed {
         self.shards.par_iter_mut().for_each(|shard| stop_at(&mut shard.world, stop));
         self.take_outputs();
         self.dispatcher.post_traffic(&self.outputs);
-        stop_links_at(&mut self.dispatcher.world, stop);
         self.outputs.push(WindowOutput::of(self.dispatcher.shared_mut(), WindowOutput::default()));
         self.hand_over();
+        let Self { dispatcher, sink, closed, .. } = self;
+        stop_links_at(&mut dispatcher.world, stop, |ports| {
+            for row in ports.rows.0.drain(..) {
+                *closed = *closed || sink.interval(&row).is_err();
+            }
+        });
     }
 
     /// Takes what the shards have brought.
@@ -235,7 +243,8 @@ impl Dispatcher {
         let ports = Ports::new(source, Box::new(WindowOutput::default()));
         world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(calendar, ports) });
         let state = SystemState::new(&mut world);
-        let span = SimTime(scenario.series_interval.0.saturating_mul(WINDOW_INTERVALS));
+        let intervals = (WINDOW_ROWS / scenario.engines.len().max(1) as u64).clamp(1, WINDOW_INTERVALS);
+        let span = SimTime(scenario.series_interval.0.saturating_mul(intervals));
         let most_arrivals = WINDOW_ARRIVALS.max(scenario.engines.len() * WINDOW_ARRIVALS_AN_ENGINE);
         Self { world, state, span, most_arrivals }
     }

@@ -76,10 +76,10 @@ impl Network<'_, '_> {
         }
     }
 
-    /// Ends the open intervals of all links at `stop`.
-    pub fn flush(&mut self, stop: SimTime, rows: &mut FinishedRows) {
+    /// The open intervals of each link.
+    pub fn each_series(&mut self, mut visit: impl FnMut(&mut LinkSeries)) {
         for (_, mut series) in &mut self.links {
-            series.flush(stop, rows);
+            visit(&mut series);
         }
     }
 }

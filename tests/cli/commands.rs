@@ -30,9 +30,7 @@ fn bad_usage_is_exit_code_2_and_says_how() {
         "",
         "fly",
         "run",
-        "run small.yaml --trace trace.csv",
         "run --trace trace.csv",
-        "run small.yaml --model x",
         "run small.yaml --seed x",
         "validate",
         "models --format xml",
@@ -145,6 +143,77 @@ fn the_catalog_is_listed_by_name_and_alias() {
     let h100 = array(&desk.run("devices h100-sxm --format json").out);
     assert_eq!(h100[0]["name"], "H100-SXM-80GB");
     assert!(h100[0]["source"].as_str().is_some_and(|source| source.contains("NVIDIA")));
-    let none = desk.run("models no-such-model");
-    assert_eq!((none.code, none.out.lines().count()), (0, 1));
+}
+
+#[test]
+fn a_name_that_the_catalog_lacks_is_an_error_with_the_nearest() {
+    let desk = Desk::new();
+    for (arguments, said) in [
+        ("devices zzz", "no device of the catalog has \"zzz\" in its name; `llmperforacle devices` lists all"),
+        ("devices h1000", "did you mean H100"),
+        ("devices h1000 --format json", "did you mean H100"),
+        ("models llama3-9b", "did you mean Llama3-8B"),
+    ] {
+        let told = desk.run(arguments);
+        assert_eq!((told.code, told.out.as_str()), (2, ""), "{arguments}");
+        assert!(told.err.contains(said), "{arguments}: {}", told.err);
+    }
+}
+
+#[test]
+fn ranks_are_in_the_help_and_have_vllms_names() {
+    let desk = Desk::new();
+    let help = desk.run("run --help").out;
+    for name in ["--tp", "--pp", "--tensor-parallel-size", "--pipeline-parallel-size", "--overwrite"] {
+        assert!(help.contains(name), "no {name} in\n{help}");
+    }
+    let of = |flags: &str| {
+        desk.summary(&format!("run --trace trace.csv --model Llama3-8B --device A100 -q -o none {flags}"))
+    };
+    let (tensor, pipeline) = (of("--tensor-parallel 2"), of("--pipeline-parallel 2"));
+    assert_ne!(tensor, pipeline);
+    for flag in ["--tp 2", "--tp=2", "-tp 2", "-tp=2", "--tensor-parallel-size 2", "--tensor_parallel_size=2"] {
+        assert_eq!(of(flag), tensor, "{flag}");
+        assert_eq!(of(&flag.replace("tp", "pp").replace("tensor", "pipeline")), pipeline, "{flag}");
+    }
+}
+
+#[test]
+fn a_flag_of_trace_runs_says_which_key_to_set() {
+    let desk = Desk::new();
+    for (flag, key) in [
+        ("--trace trace.csv --model Llama3-8B --device A100", "workload.trace.path=trace.csv"),
+        ("--trace-format azure", "workload.trace.format=azure"),
+        ("--rate-scale 2", "workload.trace.rate_scale=2"),
+        ("--max-requests 5", "workload.trace.max_requests=5"),
+        ("--model Llama3-8B", "frameworks_to_test[*].config.model_profile_id=Llama3-8B"),
+        ("--device H100", "hardware_profile.compute_devices[*].device=H100"),
+        ("--replicas 2", "frameworks_to_test[*].replicas=2"),
+        ("--tp 2", "frameworks_to_test[*].config.parallelism.tp_degree=2"),
+        ("--pp 2", "frameworks_to_test[*].config.parallelism.pp_stages=2"),
+    ] {
+        let told = desk.run(&format!("run small.yaml {flag}"));
+        assert_eq!(told.code, 2, "{flag}");
+        assert!(told.err.contains(&format!("with small.yaml, write --set '{key}'")), "{flag}: {}", told.err);
+        // Such a key is there: what is said of it is no "unknown key".
+        let set = desk.run_words(&["validate", "small.yaml", "--set", key]).err;
+        assert!(!set.contains("unknown"), "{key}: {set}");
+    }
+    assert_eq!(desk.run("run small.yaml --tp 2 --replicas 2").err.lines().count(), 2);
+}
+
+#[test]
+fn the_generated_configuration_has_every_key() {
+    let desk = Desk::new();
+    let example = desk.run("generate-config -o -").out;
+    let reference = desk.run("schema --reference").out;
+    let keys = reference.lines().filter(|line| line.starts_with("| `") && !line.contains("| has no effect |"));
+    let keys: Vec<&str> = keys.filter_map(|line| line.split('`').nth(1)).filter(|key| *key != "$schema").collect();
+    assert!(keys.len() > 100, "{} keys", keys.len());
+    let is_there = |key: &str| {
+        let after = |at: usize| example[..at].chars().next_back().is_none_or(|c| [' ', '{', '\n'].contains(&c));
+        example.match_indices(&format!("{key}:")).any(|(at, _)| after(at))
+    };
+    let missing: Vec<&&str> = keys.iter().filter(|key| !is_there(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -3,6 +3,8 @@
 mod commands;
 mod crashes;
 mod energy;
+mod folders;
+mod inputs;
 mod mistakes;
 mod notes;
 mod overrides;
@@ -101,9 +103,10 @@ impl Desk {
         Told::of(&output)
     }
 
-    /// Runs the program, which must succeed, and gives what it printed as JSON.
+    /// Runs the program, which must succeed, and gives what it printed as JSON. Runs of several configurations take the same
+    /// folder here.
     fn summary(&self, arguments: &str) -> Value {
-        let told = self.run(&format!("{arguments} --format json"));
+        let told = self.run(&format!("{arguments} --format json --overwrite"));
         assert_eq!(told.code, 0, "{arguments}\n{}", told.err);
         serde_json::from_str(&told.out).expect("it prints JSON")
     }

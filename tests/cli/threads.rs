@@ -38,7 +38,7 @@ fn tight() -> String {
 fn files(desk: &Desk, config: &str, threads: &str) -> Vec<(String, Vec<u8>)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
     command.current_dir(desk.folder.path()).env("RAYON_NUM_THREADS", threads);
-    command.args(["run", config, "-q", "-o", threads]);
+    command.args(["run", config, "-q", "--overwrite", "-o", threads]);
     let has_flag = desk.run("run --help").out.contains("--threads");
     if has_flag {
         command.args(["--threads", threads]);

@@ -25,7 +25,7 @@ fn flags_go_through_the_same_checks() {
     assert_eq!(resolved.scenario.engines[0].efficiency, Some(Efficiency::Constant { mfu: 0.6, mbu: 0.8 }));
     assert_eq!(resolved.output.run_name, "night");
     assert_eq!(resolved.output.directory, Path::new("elsewhere"));
-    assert_eq!(resolved.output.summary_json, Path::new("here/s.json"), "as the command line says");
+    assert_eq!(resolved.output.summary_json.as_deref(), Some(Path::new("here/s.json")), "as the command line says");
     assert_eq!(resolved.canonical["simulation"]["random_seed"], 99);
 
     let bad = Overrides { mfu: Some(1.5), ..Overrides::default() };

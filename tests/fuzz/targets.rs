@@ -176,12 +176,7 @@ pub fn run(resolved: Resolved, writes: bool, folder: &Path) -> &'static str {
         return "many engines";
     }
     let plan = &resolved.output;
-    let paths = [&plan.requests_parquet, &plan.requests_csv, &plan.timeseries_parquet];
-    let is_inside = paths
-        .into_iter()
-        .flatten()
-        .chain([&plan.summary_json, &plan.manifest_json])
-        .all(|path| path.starts_with(folder));
+    let is_inside = plan.files().into_iter().all(|path| path.starts_with(folder));
     if writes && is_inside {
         let Ok(writer) = RunWriter::create(plan, &resolved.scenario, &resolved.profile_names) else {
             return "no files";

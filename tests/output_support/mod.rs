@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use llmperforacle::output::{HostSpec, LoadPlan, OutputError, OutputPlan, RunWriter, Summary};
+use llmperforacle::output::{HostSpec, LoadPlan, OutputError, OutputPlan, Overwrite, RunWriter, Summary};
 use oracle_components::SimTime;
 use oracle_components::device::{DevicePower, DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::{DenseShape, ModelArchitecture};
@@ -124,11 +124,12 @@ pub fn plan(directory: &Path) -> OutputPlan {
     OutputPlan {
         run_name: "test".to_owned(),
         directory: directory.to_owned(),
-        summary_json: directory.join("summary.json"),
+        summary_json: Some(directory.join("summary.json")),
         requests_parquet: Some(directory.join("requests.parquet")),
         requests_csv: Some(directory.join("requests.csv")),
         timeseries_parquet: Some(directory.join("timeseries.parquet")),
-        manifest_json: directory.join("manifest.json"),
+        manifest_json: Some(directory.join("manifest.json")),
+        overwrite: Overwrite::Anything,
         quantiles: vec![0.5, 0.9, 0.95, 0.99, 0.999],
         warm_up: SimTime(2_000_000_000),
         host: HostSpec::default(),

@@ -244,7 +244,8 @@ fn run_in(folder: TempDir, yaml: &str) -> Run {
     let outcome = simulation.run(|_| ControlFlow::Continue(()));
     assert_eq!(violations(&resolved.scenario, &outcome), Vec::<String>::new(), "{yaml}");
     let Tee { writer, records } = simulation.into_sink();
-    let summary = writer.finish(&outcome, false, resolved.canonical).expect("the files are whole");
+    let summary =
+        writer.finish(&outcome, false, serde_json::json!({"config": resolved.canonical})).expect("the files are whole");
     let engine = resolved.scenario.engines[0].clone();
     Run { records, outcome, summary, engine, folder }
 }

@@ -221,7 +221,7 @@ fn what_is_not_a_file_is_refused() {
     let missing = TraceSource::open(&replay(folder.path().join("no.csv"))).err();
     assert!(missing.expect("none").to_string().contains("no.csv"));
     let no_file = TraceSource::open(&replay(folder.path().into())).err();
-    assert!(no_file.expect("a folder").to_string().contains("not a regular file"));
+    assert!(no_file.expect("a folder").to_string().contains("is a directory"));
 }
 
 #[test]

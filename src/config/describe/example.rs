@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::{need_words, sentence, type_words};
-use crate::config::declare::{Decode, Key, Need, Section, Shape};
+use crate::config::declare::{Decode, Key, Need, Section, Shape, Variants};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::Config;
 use crate::config::tree::{self, Value};
@@ -11,11 +11,11 @@ use crate::config::tree::{self, Value};
 /// Columns of the example, comments included.
 const WIDTH: usize = 110;
 
-/// An annotated example configuration in YAML, which validates without a warning. Keys that are not needed are comments
-/// with their default.
+/// An annotated example configuration in YAML, which validates without a warning and has every key that has an effect.
+/// Keys that are not needed are comments with their default, as are sections that the example does without.
 #[must_use]
 pub fn generate_config() -> String {
-    let mut example = Example { text: String::new() };
+    let mut example = Example { text: String::new(), commented: None, told: Vec::new() };
     example.text.push_str("# An LLMPerfOracle configuration. Keys in comments show what holds without them.\n");
     let Shape::Section(root) = Config::SHAPE else { unreachable!("the root is a section") };
     example.section(root, 0);
@@ -45,6 +45,10 @@ fn json(value: &Value) -> Json {
 
 struct Example {
     text: String,
+    /// Columns before the `#` of a section that is a comment as a whole.
+    commented: Option<usize>,
+    /// Variants that have been told of.
+    told: Vec<&'static str>,
 }
 
 impl Example {
@@ -61,21 +65,57 @@ impl Example {
     fn key(&mut self, key: &'static Key, depth: usize) {
         let indent = "  ".repeat(depth);
         let name = key.name;
-        if let Some(yaml) = key.example {
-            self.line(&format!("{indent}{name}: {yaml}"));
+        match (key.example, key.shape) {
+            (Some(yaml), _) => self.line(&format!("{indent}{name}: {yaml}")),
+            (
+                None,
+                Shape::Section(inner) | Shape::List(Shape::Section(inner)) | Shape::Names(Shape::Section(inner)),
+            ) => {
+                self.nested(key, inner, depth);
+            }
+            _ => {
+                let hash = if self.commented.is_some() { "" } else { "# " };
+                self.line(&format!("{indent}{hash}{name}: {}", absent(key)));
+            }
+        }
+        if let Some(variants) = variants_of(key.shape) {
+            self.variants(variants, depth);
+        }
+    }
+
+    /// A section or a list of sections below a key.
+    fn nested(&mut self, key: &'static Key, inner: &'static Section, depth: usize) {
+        let outer = self.commented;
+        if !has_example(inner) {
+            self.commented = outer.or(Some(2 * depth));
+        }
+        self.line(&format!("{}{}:", "  ".repeat(depth), key.name));
+        match key.shape {
+            Shape::List(_) => self.item(inner, depth + 1),
+            Shape::Names(_) => {
+                self.line(&format!("{}NAME:", "  ".repeat(depth + 1)));
+                self.section(inner, depth + 2);
+            }
+            _ => self.section(inner, depth + 1),
+        }
+        self.commented = outer;
+    }
+
+    /// What else a value may be that is told apart by its type: where it can first be.
+    fn variants(&mut self, variants: &'static Variants, depth: usize) {
+        if self.told.contains(&variants.name) {
             return;
         }
-        match key.shape {
-            Shape::Section(inner) if has_example(inner) => {
-                self.line(&format!("{indent}{name}:"));
-                self.section(inner, depth + 1);
-            }
-            Shape::List(Shape::Section(inner)) if has_example(inner) => {
-                self.line(&format!("{indent}{name}:"));
-                self.item(inner, depth + 1);
-            }
-            _ => self.line(&format!("{indent}# {name}: {}", absent(key))),
+        self.told.push(variants.name);
+        let outer = self.commented;
+        self.commented = outer.or(Some(2 * depth));
+        self.line(&format!("{}{}:", "  ".repeat(depth), variants.name));
+        for (name, section) in variants.of {
+            let keys = section.keys.iter().filter(|key| key.name != "type" && !matches!(key.need, Need::Ignored));
+            let keys: String = keys.map(|key| format!(", {}: …", key.name)).collect();
+            self.line(&format!("{}{{type: {name}{keys}}}", "  ".repeat(depth + 1)));
         }
+        self.commented = outer;
     }
 
     /// A list of one item: its dash stands on a line of its own, so that every key may have a comment.
@@ -106,7 +146,10 @@ impl Example {
     }
 
     fn line(&mut self, line: &str) {
-        self.text.push_str(line);
+        match self.commented {
+            Some(column) => self.text.push_str(&format!("{}# {}", &line[..column], &line[column..])),
+            None => self.text.push_str(line),
+        }
         self.text.push('\n');
     }
 }
@@ -119,6 +162,14 @@ fn has_example(section: &'static Section) -> bool {
                 _ => false,
             }
     })
+}
+
+fn variants_of(shape: &'static Shape) -> Option<&'static Variants> {
+    match shape {
+        Shape::Variants(variants) => Some(variants()),
+        Shape::List(inner) | Shape::Names(inner) => variants_of(inner),
+        _ => None,
+    }
 }
 
 /// What a key that is not in the example would hold.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use oracle_components::SimTime;
 
 use super::run_context::RunContext;
-use crate::config::declare::Field;
+use crate::config::declare::{Decode, Field};
 use crate::config::diagnostic::{Diagnostics, Origin};
 use crate::config::keys::{Config, Metrics};
-use crate::output::{HostSpec, LoadPlan, OutputPlan};
+use crate::output::{HostSpec, LoadPlan, OutputPlan, Overwrite};
 use crate::workload::Workload;
 
 /// Rows of the time series of one subject that a run writes by default, at most.
@@ -34,11 +34,12 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
     quantiles.sort_by(f64::total_cmp);
     quantiles.dedup();
     Some(OutputPlan {
-        summary_json: file(&metrics.output_summary_json_path, "summary.json"),
+        summary_json: Some(file(&metrics.output_summary_json_path, "summary.json")),
         requests_parquet: Some(file(&metrics.output_requests_parquet_path, "requests.parquet")),
         requests_csv: metrics.write_csv.value.then_some(requests_csv),
         timeseries_parquet: Some(file(&metrics.output_timeseries_parquet_path, "timeseries.parquet")),
-        manifest_json: directory.join("manifest.json"),
+        manifest_json: Some(directory.join("manifest.json")),
+        overwrite: Overwrite::SameConfiguration(config.json()),
         quantiles,
         warm_up: SimTime::from_secs_f64(metrics.warm_up_duration_s.value),
         host: host(config),

@@ -1,6 +1,7 @@
 //! The workload: profiles or a trace.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use oracle_components::SimTime;
 use rand::SeedableRng;
@@ -11,6 +12,7 @@ use super::run_context::RunContext;
 use crate::config::declare::Field;
 use crate::config::diagnostic::{At, Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
+use crate::inputs;
 use crate::workload::{Arrivals, Distribution, Profile, Sampler, SyntheticWorkload, TraceWorkload, Workload};
 
 /// The predecessor's pause before a follow-up turn without a distribution, in seconds.
@@ -78,7 +80,8 @@ fn resolve_trace(
     diagnostics: &mut Diagnostics,
 ) -> Option<Workload> {
     let name = trace.path.value.as_deref()?;
-    let Some(path) = context.find(name) else {
+    let standard_input = Some(PathBuf::from(name)).filter(|path| inputs::is_standard_input(path));
+    let Some(path) = standard_input.or_else(|| context.find(name)) else {
         diagnostics.error(&trace.path.at, format!("no file {name}"));
         return None;
     };

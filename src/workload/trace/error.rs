@@ -16,12 +16,6 @@ pub enum TraceError {
         /// What the system says.
         source: io::Error,
     },
-    /// A folder, a pipe, a device.
-    #[error("the trace {} is not a regular file (it is read twice, so a pipe will not do)", .path.display())]
-    NotAFile {
-        /// What was named.
-        path: PathBuf,
-    },
     /// Not text.
     #[error("the trace {} is {what}; unpack or export it to CSV or JSON lines in UTF-8", .path.display())]
     Binary {
@@ -122,12 +116,22 @@ pub enum TraceError {
     },
 }
 
+/// Bytes as text; those that are none as `\xff`.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
+}
+
 /// Some of a line for an error message: one line, printable, quoted, no longer than a terminal is wide.
 pub(super) fn excerpt(text: &[u8]) -> String {
     const MOST_CHARACTERS: usize = 60;
     // Four bytes are the longest character.
     let head = &text[..text.len().min(4 * (MOST_CHARACTERS + 1))];
-    let head = String::from_utf8_lossy(head);
+    let head = text_of(head);
     match head.char_indices().nth(MOST_CHARACTERS) {
         None => format!("{head:?}"),
         Some((cut, _)) => format!("{:?}…", &head[..cut]),

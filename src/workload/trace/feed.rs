@@ -6,15 +6,16 @@
 //! A record may be as long as the file, where a quote lacks its partner; so the feed ends with an error when a single
 //! record has taken more than its share.
 
-use std::fs::File;
 use std::io::{self, Read};
+
+use super::replay::Replay;
 
 /// Longest record, in bytes.
 const MOST_RECORD_BYTES: u64 = 1 << 22;
 
 /// A file without carriage returns.
 pub(super) struct Feed {
-    file: File,
+    file: Replay,
     /// Bytes handed on.
     bytes: u64,
     ends_with_newline: bool,
@@ -24,11 +25,11 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Hands on `file` from where it is.
-    pub fn new(file: File) -> Self {
+    pub fn new(file: Replay) -> Self {
         Self { file, bytes: 0, ends_with_newline: false, allowance: MOST_RECORD_BYTES }
     }
 
-    pub fn into_file(self) -> File {
+    pub fn into_file(self) -> Replay {
         self.file
     }
 

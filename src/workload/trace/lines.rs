@@ -1,9 +1,9 @@
 //! Lines of JSON: one at a time, blank ones skipped, of bounded length.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::mooncake;
+use super::replay::Replay;
 use super::row::{Problem, Row};
 
 /// Longest line: a prompt of a hundred million tokens has some 200,000 block ids.
@@ -11,7 +11,7 @@ const MOST_LINE_BYTES: usize = 1 << 22;
 
 /// A file of JSON lines.
 pub(super) struct JsonLines {
-    reader: BufReader<File>,
+    reader: BufReader<Replay>,
     buffer: Vec<u8>,
     /// Number of the line in `buffer`, from 1.
     line: u64,
@@ -19,13 +19,13 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     /// Starts at the beginning of `file`.
-    pub fn new(mut file: File) -> io::Result<Self> {
+    pub fn new(mut file: Replay) -> io::Result<Self> {
         file.rewind()?;
         Ok(Self { reader: BufReader::new(file), buffer: Vec::new(), line: 0 })
     }
 
     /// The file, wherever it has been read to.
-    pub fn into_file(self) -> File {
+    pub fn into_file(self) -> Replay {
         self.reader.into_inner()
     }
 

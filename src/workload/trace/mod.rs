@@ -1,4 +1,5 @@
-//! Recorded workloads: a file is read through once to check it, then replayed lazily, a request at a time.
+//! Recorded workloads: a file is read through once to check it, then replayed lazily, a request at a time. What comes
+//! through a pipe is kept for that.
 //!
 //! Owns the timeline: arrivals are relative to the first request and divided by the rate scale, and must not decrease.
 //! The laws: whatever is wrong with a file is said by [`TraceSource::open`], before anything runs; memory holds a line
@@ -13,13 +14,13 @@ mod feed;
 mod generic;
 mod lines;
 mod mooncake;
+mod replay;
 mod row;
 mod rows;
 mod table;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::path::Path;
 
 use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
@@ -30,6 +31,7 @@ pub use error::TraceError;
 
 use super::facts::{Failure, TraceFacts, WorkloadFacts};
 use super::spec::TraceWorkload;
+use crate::inputs;
 use row::Row;
 use rows::Rows;
 
@@ -80,12 +82,12 @@ impl TraceSource {
             requests: workload.total_requests.unwrap_or(u64::MAX),
         };
         let timeline = Timeline::new(Rows::open(path, workload.format)?, workload.rate_scale);
-        let (facts, timeline) = check(path, timeline, limits)?;
+        let (facts, timeline) = check(timeline, limits)?;
         Ok(Self {
             timeline,
             sessions: Sessions::default(),
             facts,
-            profile_name: profile_name(path),
+            profile_name: inputs::stem(path),
             limits,
             streaming: workload.streaming,
             timeout,
@@ -200,7 +202,7 @@ impl Timeline {
 }
 
 /// Reads the file to its end; gives back what it holds and the timeline at its beginning.
-fn check(path: &Path, mut timeline: Timeline, limits: Limits) -> Result<(TraceFacts, Timeline), TraceError> {
+fn check(mut timeline: Timeline, limits: Limits) -> Result<(TraceFacts, Timeline), TraceError> {
     let mut facts = TraceFacts {
         rows: 0,
         requests: 0,
@@ -219,7 +221,7 @@ fn check(path: &Path, mut timeline: Timeline, limits: Limits) -> Result<(TraceFa
         }
     }
     if facts.rows == 0 {
-        return Err(TraceError::NoRequests { path: path.to_owned() });
+        return Err(TraceError::NoRequests { path: timeline.rows.path().to_owned() });
     }
     let rows = timeline.rows.rewind()?;
     Ok((facts, Timeline::new(rows, timeline.rate_scale)))
@@ -254,9 +256,4 @@ impl Sessions {
             }
         }
     }
-}
-
-fn profile_name(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default();
-    stem.to_string_lossy().into_owned()
 }

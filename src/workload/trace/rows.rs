@@ -1,14 +1,15 @@
 //! A file as a sequence of rows: tells what kind of file it is, and puts path, line and text to what is wrong with it.
 //! Knows layouts, not what rows mean.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::error::{TraceError, excerpt};
 use super::lines::{JsonLines, without_byte_order_mark};
+use super::replay::Replay;
 use super::row::{NS_PER_S, Row};
 use super::table::{HeaderProblem, Table, TableError};
+use crate::inputs;
 use crate::workload::spec::TraceFormat;
 
 /// Bytes looked at to tell what a file is.
@@ -29,12 +30,10 @@ enum Layout {
 impl Rows {
     /// Opens `path` at its first row.
     pub fn open(path: &Path, format: TraceFormat) -> Result<Self, TraceError> {
+        let opened = Replay::open(path);
+        let path = inputs::shown(path);
         let read = |source| read_error(path, source);
-        // Opening a pipe would wait for its writer.
-        if !std::fs::metadata(path).map_err(read)?.is_file() {
-            return Err(TraceError::NotAFile { path: path.into() });
-        }
-        let mut file = File::open(path).map_err(read)?;
+        let mut file = opened.map_err(read)?;
         let mut head = Vec::new();
         let sniffed = (&mut file).take(SNIFF_BYTES).read_to_end(&mut head);
         sniffed.map_err(read)?;
@@ -55,6 +54,11 @@ impl Rows {
             if is_json { Layout::Json(JsonLines::new(file).map_err(read)?) } else { open_table(path, file, format)? };
         let path = path.into();
         Ok(Self { path, format, layout })
+    }
+
+    /// What messages call the file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Goes back to the first row of the same open file.
@@ -95,7 +99,8 @@ impl Rows {
 
     /// The error for the row read last, which comes `earlier_ns` before the one above it.
     pub fn out_of_order(&self, earlier_ns: u64) -> TraceError {
-        let file = self.path.display();
+        let file = if self.path == Path::new(inputs::STANDARD_INPUT) { Path::new("FILE") } else { &*self.path };
+        let file = file.display();
         let command = match &self.layout {
             Layout::Json(_) => format!("jq -s -c 'sort_by(.timestamp)[]' '{file}' > sorted.jsonl"),
             Layout::Table(table) => {
@@ -123,7 +128,7 @@ impl Rows {
     }
 }
 
-fn open_table(path: &Path, file: File, format: TraceFormat) -> Result<Layout, TraceError> {
+fn open_table(path: &Path, file: Replay, format: TraceFormat) -> Result<Layout, TraceError> {
     let error = match Table::new(file, format) {
         Ok(table) => return Ok(Layout::Table(Box::new(table))),
         Err(error) => error,

@@ -1,12 +1,13 @@
 //! What the CSV formats share: a header that says which column holds what, and rows read by it, one at a time.
 
-use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 
 use csv::ByteRecord;
 
 use super::columns::Columns;
+use super::error::text_of;
 use super::feed::Feed;
+use super::replay::Replay;
 use super::row::{Problem, Row};
 use super::{azure, generic};
 use crate::workload::spec::TraceFormat;
@@ -51,7 +52,7 @@ pub(super) enum HeaderProblem {
 
 impl Table {
     /// Starts at the beginning of `file` and reads its header.
-    pub fn new(mut file: File, format: TraceFormat) -> Result<Self, TableError> {
+    pub fn new(mut file: Replay, format: TraceFormat) -> Result<Self, TableError> {
         file.rewind().map_err(TableError::Read)?;
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
@@ -64,7 +65,7 @@ impl Table {
         if !table.advance().map_err(TableError::Read)? {
             return Err(TableError::Empty);
         }
-        let names: Vec<String> = table.record.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let names: Vec<String> = table.record.iter().map(text_of).collect();
         table.columns = columns(format, names).map_err(|problem| TableError::Header {
             line: table.line(),
             text: table.text(),
@@ -74,7 +75,7 @@ impl Table {
     }
 
     /// The file, wherever it has been read to.
-    pub fn into_file(self) -> File {
+    pub fn into_file(self) -> Replay {
         self.reader.into_inner().into_file()
     }
 

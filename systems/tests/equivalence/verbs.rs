@@ -123,16 +123,19 @@ fn no_more_enter_than_a_policy_lets_in() {
     }
 }
 
+/// Who is preempted with its token in the batch gives it back: the budget, and the block that it would start.
 #[test]
-#[should_panic(expected = "who is in the batch is not preempted")]
-fn a_decode_that_has_its_token_is_not_preempted() {
+fn a_token_of_a_victim_goes_back() {
     let after = |steps: u64, boundary: &mut Boundary<'_, '_>| {
         if steps == 5 {
+            let (budget, running) = (boundary.budget(), boundary.running());
             let victim = boundary.victim();
             boundary.preempt(victim);
+            assert_eq!((boundary.budget(), boundary.running()), (budget + 1, running - 1));
         }
     };
-    run(engines(ROOMY, &[Role::Both]), 3, Looks(|_, _: &mut Boundary<'_, '_>| (), after));
+    let records = run(engines(ROOMY, &[Role::Both]), 3, Looks(|_, _: &mut Boundary<'_, '_>| (), after));
+    assert_eq!(records.iter().map(|record| record.preemptions).sum::<u32>(), 1);
 }
 
 /// Every request takes what all begin with out of the queue of free blocks, and leaves an entry there that is nobody's; blocks

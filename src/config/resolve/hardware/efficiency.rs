@@ -12,6 +12,7 @@ use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, NAMES_OFFERED, offer};
 use crate::config::keys::{ComputeDevice, FrameworkConfig};
 use crate::config::resolve::run_context::RunContext;
+use crate::inputs;
 
 /// The predecessor's constants, which hold wherever one of the two is given.
 const PREDECESSOR_MFU: f64 = 0.5;
@@ -68,14 +69,16 @@ fn named_curve(
     if let Some(curve) = Catalog::builtin().curve(name) {
         return Some(curve.curves.clone());
     }
-    let Some(path) = context.find(name).filter(|path| path.is_file()) else {
+    let Some(path) = context.find(name).filter(|path| !path.is_dir()) else {
         let names: Vec<&str> = Catalog::builtin().curves().iter().map(|curve| curve.name.as_str()).collect();
         let near = offer(name, &crate::catalog::nearest(name, names.iter().copied(), NAMES_OFFERED));
         let suggestion = near.unwrap_or_else(|| format!("known are {}", names.join(", ")));
         diagnostics.error_with(&key.at, format!("{name:?} is neither a curve of the catalog nor a file"), suggestion);
         return None;
     };
-    let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+    let read = inputs::open(&path)
+        .and_then(|input| std::io::read_to_string(input.into_stream()))
+        .map_err(|error| error.to_string());
     match read.and_then(|text| CurveFile::parse(&text)) {
         Ok(file) => Some(file.curves),
         Err(error) => {

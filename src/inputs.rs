@@ -1,0 +1,77 @@
+//! Files that users name: regular files, pipes (also `/dev/stdin` and a shell's process substitution), and `-` for standard
+//! input. A folder, a device and a socket are refused before they are opened.
+
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+/// What messages call standard input.
+pub(crate) const STANDARD_INPUT: &str = "standard input";
+
+/// Something that can be read, once.
+pub(crate) type Stream = Box<dyn Read + Send + Sync>;
+
+/// An input that is open.
+pub(crate) enum Input {
+    /// A file that can be read again.
+    File(File),
+    /// What comes once.
+    Pipe(Stream),
+}
+
+/// Opens an input. A pipe is waited for until somebody writes to it.
+pub(crate) fn open(path: &Path) -> io::Result<Input> {
+    if is_standard_input(path) {
+        return Ok(Input::Pipe(Box::new(io::stdin())));
+    }
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_file() {
+        return Ok(Input::File(File::open(path)?));
+    }
+    if metadata.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if !is_pipe(&metadata) {
+        return Err(io::Error::other("not a regular file and no pipe"));
+    }
+    Ok(Input::Pipe(Box::new(File::open(path)?)))
+}
+
+/// Whether `-` is meant.
+pub(crate) fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// What messages call an input.
+pub(crate) fn shown(path: &Path) -> &Path {
+    if is_standard_input(path) { Path::new(STANDARD_INPUT) } else { path }
+}
+
+/// What is named after an input: its name without the extension. The system's names of pipes (`/dev/fd/63`) are of no run.
+pub(crate) fn stem(path: &Path) -> String {
+    if is_standard_input(path) || path.starts_with("/dev") || path.starts_with("/proc") {
+        return "stdin".to_owned();
+    }
+    path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+impl Input {
+    /// The bytes, once.
+    pub(crate) fn into_stream(self) -> Stream {
+        match self {
+            Self::File(file) => Box::new(file),
+            Self::Pipe(stream) => stream,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_pipe(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    metadata.file_type().is_fifo()
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_metadata: &Metadata) -> bool {
+    false
+}

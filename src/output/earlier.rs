@@ -1,0 +1,91 @@
+//! What an earlier run has left in the folder: whether it may be replaced, and what of it must not stay behind.
+//!
+//! An earlier run is known by its manifest, also by one that it did not live to give its final name.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
+
+use super::OutputError;
+use super::manifest::PROGRAM;
+use super::plan::{OutputPlan, Overwrite};
+use super::staged::partials;
+
+/// Files of earlier runs in the folder, as their manifests list them.
+pub(super) fn files(plan: &OutputPlan) -> Vec<PathBuf> {
+    let manifests = manifests(plan);
+    let listed = manifests.iter().filter_map(|manifest| manifest["files"].as_array()).flatten();
+    let names = listed.filter_map(|file| file["path"].as_str()).map(Path::new);
+    // A manifest that somebody has changed must not lead out of the folder.
+    let is_name = |name: &&Path| matches!(name.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
+    names.filter(is_name).map(|name| plan.directory.join(name)).collect()
+}
+
+/// Whether this run may replace what is in the folder.
+pub(super) fn check(plan: &OutputPlan) -> Result<(), OutputError> {
+    let Overwrite::SameConfiguration(config) = &plan.overwrite else { return Ok(()) };
+    let in_folder = plan.files().into_iter().filter(|file| file.parent() == Some(&plan.directory));
+    let Some(file) =
+        in_folder.filter(|file| file.exists()).max_by_key(|file| plan.manifest_json.as_ref() == Some(*file))
+    else {
+        return Ok(());
+    };
+    let differences = manifests(plan).into_iter().map(|manifest| difference(&manifest["config"], config, ""));
+    // A run that was killed between two renames has left its files and a manifest without its final name.
+    match differences.collect::<Vec<_>>().as_slice() {
+        [] => Err(OutputError::UnknownFile { path: file.clone() }),
+        found if found.contains(&None) => Ok(()),
+        [found, ..] => Err(OutputError::OtherConfiguration {
+            directory: plan.directory.clone(),
+            difference: found.clone().unwrap_or_default(),
+        }),
+    }
+}
+
+/// The manifest in the folder, else those of runs that were killed.
+fn manifests(plan: &OutputPlan) -> Vec<Value> {
+    let Some(path) = &plan.manifest_json else { return Vec::new() };
+    let paths = if path.exists() { vec![path.clone()] } else { partials(path) };
+    let texts = paths.iter().filter_map(|path| fs::read(path).ok());
+    let manifests = texts.filter_map(|text| serde_json::from_slice::<Value>(&text).ok());
+    manifests.filter(|manifest| manifest["program"] == PROGRAM).collect()
+}
+
+/// The first key whose value is another, in words. The folder itself is none: it may be named by a flag.
+fn difference(theirs: &Value, ours: &Value, path: &str) -> Option<String> {
+    if path == "metrics_config.output_directory" || theirs == ours {
+        return None;
+    }
+    let empty = serde_json::Map::new();
+    let objects = match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => Some((theirs, ours)),
+        (Value::Object(theirs), Value::Null) => Some((theirs, &empty)),
+        (Value::Null, Value::Object(ours)) => Some((&empty, ours)),
+        _ => None,
+    };
+    if let Some((theirs, ours)) = objects {
+        let added = ours.keys().filter(|key| !theirs.contains_key(*key));
+        let value = |map: &serde_json::Map<String, Value>, key| map.get(key).cloned().unwrap_or_default();
+        let below = |key: &String| if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let mut found =
+            theirs.keys().chain(added).map(|key| difference(&value(theirs, key), &value(ours, key), &below(key)));
+        return found.find_map(|found| found);
+    }
+    if let (Value::Array(theirs), Value::Array(ours)) = (theirs, ours)
+        && theirs.len() == ours.len()
+    {
+        let mut items = theirs.iter().zip(ours).enumerate();
+        return items.find_map(|(index, (theirs, ours))| difference(theirs, ours, &format!("{path}[{index}]")));
+    }
+    Some(format!("{path} is {} there and {} here", words(theirs), words(ours)))
+}
+
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "not given".to_owned(),
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(_) => "a mapping".to_owned(),
+        plain => plain.to_string(),
+    }
+}
