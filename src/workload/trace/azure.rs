@@ -25,6 +25,7 @@ pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
         max_output_tokens: None,
         session: None,
         priority: None,
+        abort: None,
         sort_modifier: "",
         time: |text| {
             timestamp(text).ok_or_else(|| {

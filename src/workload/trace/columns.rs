@@ -17,7 +17,8 @@ pub(super) struct Columns {
     pub max_output_tokens: Option<usize>,
     pub session: Option<usize>,
     pub priority: Option<usize>,
-    /// Reads the arrival column, in nanoseconds.
+    pub abort: Option<usize>,
+    /// Reads a time, in nanoseconds.
     pub time: fn(&str) -> Result<i64, Problem>,
     /// How `sort` must read the arrival column: a modifier of its key.
     pub sort_modifier: &'static str,
@@ -35,8 +36,12 @@ impl Columns {
         let prompt_tokens = count(self.prompt_tokens)?;
         let output_tokens = count(self.output_tokens)?;
         let rank = given(self.priority).map(|column| priority(&self.names[column], field(column)?));
+        let time_ns = (self.time)(field(self.arrival)?)?;
+        let abort =
+            given(self.abort).map(|column| patience(&self.names[column], time_ns, (self.time)(field(column)?)?));
         Ok(Row {
-            time_ns: (self.time)(field(self.arrival)?)?,
+            time_ns,
+            patience_ns: abort.transpose()?,
             prompt_tokens,
             output_tokens,
             max_output_tokens: given(self.max_output_tokens).map(count).transpose()?,
@@ -58,6 +63,7 @@ impl Default for Columns {
             max_output_tokens: None,
             session: None,
             priority: None,
+            abort: None,
             time: |_| Ok(0),
             sort_modifier: "",
         }
@@ -67,6 +73,14 @@ impl Default for Columns {
 /// The first column of that name, in whatever case.
 pub(super) fn find(names: &[String], name: &str) -> Option<usize> {
     names.iter().position(|n| n.eq_ignore_ascii_case(name))
+}
+
+/// How long after its arrival a client gives up.
+fn patience(name: &str, arrival_ns: i64, abort_ns: i64) -> Result<u64, Problem> {
+    let patience = abort_ns.checked_sub(arrival_ns).and_then(|ns| u64::try_from(ns).ok());
+    patience
+        .filter(|&ns| ns > 0)
+        .ok_or_else(|| format!("{name} is not after the arrival; leave it empty where nobody gives up"))
 }
 
 fn text<'a>(name: &str, field: &'a [u8]) -> Result<&'a str, Problem> {

@@ -1,5 +1,5 @@
 //! Any table of requests: `arrival_s` (or `arrival_time`), `prompt_tokens`, `output_tokens`, and if it likes
-//! `max_output_tokens`, `session_id`, `priority`, in any order. Other columns are ignored, so a run's own
+//! `max_output_tokens`, `session_id`, `priority`, `abort_s` (when the client gives up, by the clock of the arrivals), in any order. Other columns are ignored, so a run's own
 //! `requests.csv`, sorted by arrival, is a trace.
 
 use super::columns::{Columns, find};
@@ -12,6 +12,7 @@ const OUTPUT_TOKENS: &str = "output_tokens";
 const MAX_OUTPUT_TOKENS: &str = "max_output_tokens";
 const SESSION_ID: &str = "session_id";
 const PRIORITY: &str = "priority";
+const ABORT: [&str; 2] = ["abort_s", "abort_time"];
 
 /// Whether a header is of this format: a column that it needs is enough to tell.
 pub(super) fn recognises(names: &[String]) -> bool {
@@ -29,10 +30,11 @@ pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
         max_output_tokens: find(&names, MAX_OUTPUT_TOKENS),
         session: find(&names, SESSION_ID),
         priority: find(&names, PRIORITY),
+        abort: ABORT.into_iter().find_map(|name| find(&names, name)),
         sort_modifier: "g",
         time: |text| {
             decimal_seconds(text)
-                .ok_or_else(|| format!("the arrival is {}, but must be a number of seconds", excerpt(text.as_bytes())))
+                .ok_or_else(|| format!("the time is {}, but must be a number of seconds", excerpt(text.as_bytes())))
         },
         names,
     })

@@ -128,7 +128,7 @@ impl TraceSource {
             output_tokens: row.output_tokens.min(max_output_tokens),
             priority: row.priority,
             streaming: self.streaming,
-            timeout: self.timeout,
+            timeout: row.patience_ns.map_or(self.timeout, |ns| self.timeout.min(SimTime(ns))),
             prefix: row.prefix,
             // A session column says who asks, not that a prompt holds the turns before it.
             tail_key: 0,

@@ -22,6 +22,8 @@ pub(super) struct Row {
     /// Hash of the session's name.
     pub session: Option<u64>,
     pub priority: i32,
+    /// The client gives up so many nanoseconds after the arrival, at whatever rate the trace is replayed.
+    pub patience_ns: Option<u64>,
     pub prefix: Vec<PrefixSegment>,
 }
 

@@ -1,0 +1,259 @@
+//! What vLLM's own scheduler did with requests, to the nanosecond.
+//!
+//! A recording is a folder of settings, requests and what vLLM's unmodified V1 scheduler made of them, with steps of one length:
+//! when each request was scheduled, first answered and finished, how often it was preempted, how much of its prompt was cached.
+//! Those in `recordings/` were made with vLLM 0.33.0 and 0.19.1; there are more beside the repository.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use llmperforacle::config::{Overrides, load_value};
+use oracle_components::SimTime;
+use oracle_components::record::{RequestRecord, Status};
+use oracle_components::request::{PrefixSegment, RequestSpec};
+use oracle_systems::Simulation;
+use oracle_systems::ports::RequestSource;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// How a recording was made.
+#[derive(Deserialize)]
+struct Settings {
+    vllm_version: String,
+    step_s: f64,
+    usable_kv_blocks: u64,
+    settings: Map<String, Value>,
+    /// Kinds of layers, if there are several.
+    layers: Option<Value>,
+}
+
+/// A request as it was asked.
+#[derive(Deserialize)]
+struct Asked {
+    id: u64,
+    arrival_ns: u64,
+    prompt_tokens: u32,
+    output_tokens: u32,
+    priority: i32,
+    session: Option<u64>,
+    turn: Option<u32>,
+    abort_ns: Option<u64>,
+    lora: Option<u32>,
+    segments: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+struct Served {
+    id: u64,
+    scheduled_ns: Option<u64>,
+    first_token_ns: Option<u64>,
+    finish_ns: Option<u64>,
+    preemptions: u32,
+    cached_tokens: u32,
+    generated_tokens: Option<u32>,
+}
+
+/// What is not modelled of a recording.
+fn lacks(settings: &Settings, asked: &[Asked]) -> Option<&'static str> {
+    let given = |key: &str| settings.settings.get(key).is_some_and(|value| !value.is_null());
+    if settings.layers.is_some() {
+        return Some("several kinds of KV cache blocks");
+    }
+    if asked.iter().any(|request| request.lora.is_some()) {
+        return Some("LoRA adapters");
+    }
+    if given("speculative_config") {
+        return Some("speculative decoding");
+    }
+    given("kv_transfer_config").then_some("prefill or decode alone")
+}
+
+/// The engine of a recording: steps of one length, whatever is in them.
+fn config(settings: &Settings) -> Value {
+    let mut engine = Map::new();
+    let context = settings.settings["max_model_len"].as_u64().expect("a number");
+    let block = settings.settings["block_size"].as_u64().expect("a number");
+    for (name, value) in &settings.settings {
+        let name = match name.as_str() {
+            "policy" => "scheduling_policy",
+            "num_gpu_blocks" => "num_gpu_blocks_override",
+            name => name,
+        };
+        if !value.is_null() {
+            engine.insert(name.to_owned(), value.clone());
+        }
+    }
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schedules/model");
+    engine.insert("max_model_len".to_owned(), json!(context.min(settings.usable_kv_blocks * block)));
+    engine.insert("model_profile_id".to_owned(), json!(model));
+    engine.insert("gpu_id".to_owned(), json!("gpu0"));
+    engine.insert("step_overhead_s".to_owned(), json!(settings.step_s));
+    let flops = json!({"fp16": 1e9, "bf16": 1e9});
+    let device = json!({
+        "device_id": "gpu0", "device_type": "GPU", "peak_tflops": flops,
+        "memory_capacity_bytes": 1_000_000_000_000_000_u64, "memory_gbps": 1e9, "mfu": 1.0, "mbu": 1.0,
+    });
+    let lengths = json!({"type": "Constant", "value": 1});
+    let profile = json!({
+        "profile_name": "unused", "prompt_tokens_dist_config": lengths, "max_output_tokens_dist_config": lengths,
+        "inter_arrival_time_dist_config": {"type": "Exponential", "rate": 1},
+    });
+    json!({
+        "simulation": {"drain": true},
+        "hardware_profile": {"compute_devices": [device]},
+        "workload": {"total_requests_to_generate": 1, "client_profiles": [profile]},
+        "frameworks_to_test": [
+            {"name": "engine", "type": "VLLM", "version": settings.vllm_version, "config": engine},
+        ],
+    })
+}
+
+/// The requests, as they came.
+struct Requests(std::vec::IntoIter<RequestSpec>);
+
+impl RequestSource for Requests {
+    fn next_request(&mut self) -> Option<RequestSpec> {
+        self.0.next()
+    }
+
+    fn follow_up(&mut self, _: &RequestSpec, _: &RequestRecord) -> Option<RequestSpec> {
+        None
+    }
+}
+
+/// A number for the content of a prompt up to the end of a segment.
+fn content(before: u64, key: &str) -> u64 {
+    key.bytes().fold(before ^ 0x9e37_79b9, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)) | 1
+}
+
+/// What others may share of a prompt. A conversation's own turns are the tail.
+fn prefix(request: &Asked) -> Vec<PrefixSegment> {
+    let mut hash = 0;
+    let shared = request.segments.as_deref().unwrap_or_default().split(';').filter(|part| !part.is_empty());
+    let shared = shared.filter(|part| !part.starts_with(['u', 'a'])).map(|part| {
+        let (key, tokens) = part.rsplit_once(':').expect("key:tokens");
+        hash = content(hash, key);
+        PrefixSegment { key: hash, tokens: tokens.parse().expect("a number of tokens") }
+    });
+    shared.collect()
+}
+
+fn request(asked: &Asked) -> RequestSpec {
+    let arrival = SimTime(asked.arrival_ns);
+    RequestSpec {
+        arrival,
+        profile: 0,
+        client: 0,
+        session: asked.session.unwrap_or(asked.id),
+        turn: asked.turn.unwrap_or(0),
+        prompt_tokens: asked.prompt_tokens,
+        max_output_tokens: asked.output_tokens,
+        output_tokens: asked.output_tokens,
+        priority: asked.priority,
+        streaming: true,
+        timeout: asked.abort_ns.map_or(SimTime::NEVER, |abort| SimTime(abort) - arrival),
+        prefix: prefix(asked),
+        tail_key: asked.session.map_or(0, |session| session + 1),
+    }
+}
+
+/// What the simulator makes of the requests of a recording.
+fn simulate(settings: &Settings, mut asked: Vec<Asked>) -> Vec<Served> {
+    let resolved = load_value(&config(settings), "recording", &Overrides::default())
+        .unwrap_or_else(|found| panic!("{}", found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+    asked.sort_by_key(|request| request.arrival_ns);
+    let has_aborts = asked.iter().any(|request| request.abort_ns.is_some());
+    let specs: Vec<RequestSpec> = asked.iter().map(request).collect();
+    let requests = Box::new(Requests(specs.into_iter()));
+    let mut simulation = Simulation::new(resolved.scenario, requests, Vec::new());
+    simulation.run(|_| ControlFlow::Continue(()));
+    let mut served: Vec<Served> = simulation
+        .into_sink()
+        .iter()
+        .map(|record: &RequestRecord| Served {
+            id: asked[record.request as usize].id,
+            scheduled_ns: record.scheduled.map(|time| time.0),
+            first_token_ns: record.first_token.map(|time| time.0),
+            finish_ns: (record.status == Status::Success).then_some(record.completion.0),
+            preemptions: record.preemptions,
+            cached_tokens: record.cached_tokens,
+            generated_tokens: has_aborts.then_some(record.output_tokens),
+        })
+        .collect();
+    served.sort_by_key(|served| served.id);
+    served
+}
+
+fn rows<Row: for<'a> Deserialize<'a>>(path: &Path) -> Vec<Row> {
+    let mut reader = csv::Reader::from_path(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    reader.deserialize().collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What a recording has that the simulator does otherwise.
+fn differences(folder: &Path) -> Result<(), String> {
+    let settings = fs::read(folder.join("settings.json")).expect("a recording has settings");
+    let settings: Settings = serde_json::from_slice(&settings).expect("a recording's settings");
+    let asked: Vec<Asked> = rows(&folder.join("requests.csv"));
+    if let Some(what) = lacks(&settings, &asked) {
+        return Err(format!("lacks {what}"));
+    }
+    let vllm: Vec<Served> = rows(&folder.join("vllm.csv"));
+    let ours = simulate(&settings, asked);
+    let wrong: Vec<_> = vllm.iter().zip(&ours).filter(|(vllm, ours)| vllm != ours).collect();
+    match wrong.first() {
+        Some((vllm, ours)) => {
+            Err(format!("{} of {} differ\n  vLLM {vllm:?}\n  ours {ours:?}", wrong.len(), vllm.len()))
+        }
+        None if vllm.len() == ours.len() => Ok(()),
+        None => Err(format!("{} requests, not {}", ours.len(), vllm.len())),
+    }
+}
+
+/// The recordings below a folder, `version/name`.
+fn recordings(root: &Path) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for version in fs::read_dir(root).into_iter().flatten().flatten() {
+        for folder in fs::read_dir(version.path()).into_iter().flatten().flatten() {
+            let name = format!("{}/{}", version.file_name().display(), folder.file_name().display());
+            found.insert(name, folder.path());
+        }
+    }
+    found
+}
+
+/// All recordings of a folder that can be replayed are exact: how many these are, and how many lack something.
+fn replay(root: &Path) -> (usize, usize) {
+    let (mut exact, mut lacking) = (0, 0);
+    let mut wrong = Vec::new();
+    for (name, folder) in recordings(root) {
+        match differences(&folder) {
+            Ok(()) => exact += 1,
+            Err(what) if what.starts_with("lacks") => lacking += 1,
+            Err(what) => wrong.push(format!("{name}: {what}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{} recordings differ:\n{}", wrong.len(), wrong.join("\n"));
+    (exact, lacking)
+}
+
+#[test]
+fn every_request_goes_as_in_vllm() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schedules/recordings");
+    let (exact, lacking) = replay(&root);
+    assert!(exact == 36 && lacking == 0, "{exact} recordings are exact, {lacking} lack something");
+}
+
+#[test]
+fn so_it_does_in_the_other_recordings() {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let shared = std::env::var_os("LLMPERFORACLE_SHARED").map_or(beside, PathBuf::from).join("data/vllm-scheduler");
+    if !shared.is_dir() {
+        eprintln!("skipped: no {}; set LLMPERFORACLE_SHARED", shared.display());
+        return;
+    }
+    let (exact, lacking) = replay(&shared);
+    println!("{exact} recordings are exact; {lacking} need what is not modelled");
+}
