@@ -141,7 +141,7 @@ fn what_limits_is_told_with_the_evidence() {
     // 64 blocks of 16 tokens hold one prompt of 512 and its answer.
     let blocks = Queue {
         seats: 64,
-        pool: ", num_gpu_blocks_override: 64",
+        pool: ", num_gpu_blocks_override: 65, max_model_len: 1024",
         ..Queue::of_one_seat(poisson(1.5 * capacity), 2_000)
     };
     assert_eq!(blocks.run(1).verdict.limited_by, Limit::KvCache);

@@ -152,7 +152,8 @@ fn a_narrower_cache_holds_more_and_narrower_weights_leave_more() {
     let plain = good(GOOD).scenario.engines[0].kv_blocks;
     assert_eq!(engine("kv_cache_dtype=auto").kv_blocks, plain);
     let fp8 = engine("kv_cache_dtype=fp8_e4m3");
-    assert_eq!((fp8.kv_blocks / 2, fp8.model.kv_dtype), (plain, Dtype::Fp8));
+    // All blocks, the null block included.
+    assert_eq!(((fp8.kv_blocks + 1) / 2, fp8.model.kv_dtype), (plain + 1, Dtype::Fp8));
     let quantised = engine("model_profile_id=TheBloke/Llama-2-7B-AWQ");
     assert_eq!(quantised.model.weight_dtype, Dtype::Int4);
     assert_eq!(quantised.kv_blocks, engine("weight_dtype=int4").kv_blocks);
@@ -165,7 +166,7 @@ fn a_context_is_held_to_the_pool_where_that_is_asked_for() {
         ["num_gpu_blocks_override=100", "max_model_len=auto"].map(|key| format!("frameworks_to_test[*].config.{key}"));
     let resolved = with_set(&set.each_ref().map(String::as_str)).expect("resolves");
     let engine = &resolved.scenario.engines[0];
-    assert_eq!((engine.kv_blocks, engine.scheduler.max_model_len), (100, 1600));
+    assert_eq!((engine.kv_blocks, engine.scheduler.max_model_len), (99, 1584), "one is the null block");
 }
 
 #[test]

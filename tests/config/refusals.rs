@@ -38,8 +38,8 @@ fn limits_that_vllm_refuses_are_errors_unless_forced() {
         &["max_num_batched_tokens=128", "max_num_seqs=256"],
         &["enable_chunked_prefill=false", "max_num_batched_tokens=4096"],
         &["max_model_len=8193"],
-        &["num_gpu_blocks_override=100"],
-        &["num_gpu_blocks_override=100", "max_model_len=1601"],
+        &["num_gpu_blocks_override=101"],
+        &["num_gpu_blocks_override=101", "max_model_len=1601"],
         &["long_prefill_token_threshold=8193"],
         &["..version=0.14", "max_model_len=4096", "num_gpu_blocks_override=255"],
     ];
@@ -57,13 +57,13 @@ fn limits_that_vllm_refuses_are_errors_unless_forced() {
         &["enable_chunked_prefill=false", "max_num_batched_tokens=8192"],
         &["enable_chunked_prefill=false", "max_model_len=2048", "max_num_batched_tokens=2048"],
         &["max_model_len=8192"],
-        &["num_gpu_blocks_override=100", "max_model_len=1600"],
-        &["num_gpu_blocks_override=100", "max_model_len=auto"],
+        &["num_gpu_blocks_override=101", "max_model_len=1600"],
+        &["num_gpu_blocks_override=101", "max_model_len=auto"],
     ];
     for sets in taken {
         deployment(sets, false).unwrap_or_else(|found| panic!("{sets:?}: {}", lines(&found)));
     }
-    let fitted = deployment(&["num_gpu_blocks_override=100", "max_model_len=-1"], false).expect("it resolves");
+    let fitted = deployment(&["num_gpu_blocks_override=101", "max_model_len=-1"], false).expect("it resolves");
     assert_eq!(fitted.scenario.engines[0].scheduler.max_model_len, 1600);
 }
 

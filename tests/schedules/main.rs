@@ -204,8 +204,8 @@ fn differences(folder: &Path) -> Result<(), String> {
     let ours = simulate(&settings, asked);
     let wrong: Vec<_> = vllm.iter().zip(&ours).filter(|(vllm, ours)| vllm != ours).collect();
     match wrong.first() {
-        Some((vllm, ours)) => {
-            Err(format!("{} of {} differ\n  vLLM {vllm:?}\n  ours {ours:?}", wrong.len(), vllm.len()))
+        Some((first, our)) => {
+            Err(format!("{} of {} differ\n  vLLM {first:?}\n  ours {our:?}", wrong.len(), vllm.len()))
         }
         None if vllm.len() == ours.len() => Ok(()),
         None => Err(format!("{} requests, not {}", ours.len(), vllm.len())),

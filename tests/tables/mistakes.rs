@@ -91,7 +91,7 @@ fn slower_measurements_make_a_slower_run_in_a_file_and_by_flag() {
     desk.write("gemm.csv", "m,n,k,latency_ms\n1,6144,4096,1\n4096,6144,4096,5\n");
     desk.check("{gemm: gemm.csv}");
     let e2e = |arguments: &str| {
-        let told = desk.run(&format!("run config.yaml --no-csv --format json {arguments}"));
+        let told = desk.run(&format!("run config.yaml --output none --format json {arguments}"));
         assert_eq!(told.code, 0, "{}", told.err);
         let summary: serde_json::Value = serde_json::from_str(&told.out).expect("it prints JSON");
         summary.pointer("/latency/end_to_end_latency_ms/mean").and_then(serde_json::Value::as_f64).expect("a number")

@@ -27,7 +27,7 @@ pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
         priority: None,
         abort: None,
         sort_modifier: "",
-        time: |text| {
+        time: |_, text| {
             timestamp(text).ok_or_else(|| {
                 format!("{TIMESTAMP} is {}, but must look like 2023-11-16 18:17:03.9799600", excerpt(text.as_bytes()))
             })

@@ -18,8 +18,8 @@ pub(super) struct Columns {
     pub session: Option<usize>,
     pub priority: Option<usize>,
     pub abort: Option<usize>,
-    /// Reads a time, in nanoseconds.
-    pub time: fn(&str) -> Result<i64, Problem>,
+    /// Reads a time, in nanoseconds: what it is, for messages, and its text.
+    pub time: fn(&str, &str) -> Result<i64, Problem>,
     /// How `sort` must read the arrival column: a modifier of its key.
     pub sort_modifier: &'static str,
 }
@@ -36,9 +36,11 @@ impl Columns {
         let prompt_tokens = count(self.prompt_tokens)?;
         let output_tokens = count(self.output_tokens)?;
         let rank = given(self.priority).map(|column| priority(&self.names[column], field(column)?));
-        let time_ns = (self.time)(field(self.arrival)?)?;
-        let abort =
-            given(self.abort).map(|column| patience(&self.names[column], time_ns, (self.time)(field(column)?)?));
+        let time_ns = (self.time)("the arrival", field(self.arrival)?)?;
+        let abort = given(self.abort).map(|column| {
+            let name = &self.names[column];
+            patience(name, time_ns, (self.time)(name, field(column)?)?)
+        });
         Ok(Row {
             time_ns,
             patience_ns: abort.transpose()?,
@@ -64,7 +66,7 @@ impl Default for Columns {
             session: None,
             priority: None,
             abort: None,
-            time: |_| Ok(0),
+            time: |_, _| Ok(0),
             sort_modifier: "",
         }
     }

@@ -32,9 +32,9 @@ pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
         priority: find(&names, PRIORITY),
         abort: ABORT.into_iter().find_map(|name| find(&names, name)),
         sort_modifier: "g",
-        time: |text| {
+        time: |what, text| {
             decimal_seconds(text)
-                .ok_or_else(|| format!("the time is {}, but must be a number of seconds", excerpt(text.as_bytes())))
+                .ok_or_else(|| format!("{what} is {}, but must be a number of seconds", excerpt(text.as_bytes())))
         },
         names,
     })
