@@ -104,6 +104,13 @@ pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut S
     running.last_token_queue.push(Reverse((finish, sequence.id, entity)));
 }
 
+/// A sequence that starts to decode has done so in the step that has just ended: the same, told from there.
+pub fn date_back(sequence: &mut Sequence) {
+    sequence.entered_step -= 1;
+    sequence.computed -= 1;
+    sequence.generated -= 1;
+}
+
 /// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
 pub fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime, sequence: &mut Sequence) {
     let class = residue(running, sequence.computed, sequence.entered_step);

@@ -178,6 +178,9 @@ fn take_segment(pool: &mut KvPool, holder: RequestId, key: u64, depth: u32) -> U
 pub fn extend(pool: &mut KvPool, keys: &BlockKeys<'_>, computed: u32, tokens: u32) {
     let block = keys.block_tokens;
     allocate(pool, u64::from(further_blocks(computed, tokens, block)));
+    if keys.segments.is_empty() {
+        return;
+    }
     let (full_before, full_after) = (computed / block, (computed + tokens) / block);
     for (key, start, end) in keys.ranges() {
         let (from, to) = (full_before.clamp(start, end) - start, full_after.clamp(start, end) - start);
@@ -218,6 +221,10 @@ pub fn release(pool: &mut KvPool, keys: &BlockKeys<'_>, held: Held) {
     }
     if tail_blocks > 0 {
         release_tail(pool, keys.tail_key, tail_blocks, full.saturating_sub(tail_start));
+    }
+    if keys.segments.is_empty() {
+        sweep(pool);
+        return;
     }
     let holdings = pool.holdings.remove(&keys.holder).unwrap_or_default();
     for (key, start, end) in keys.ranges().rev() {

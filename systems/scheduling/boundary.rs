@@ -84,6 +84,8 @@ pub struct Boundary<'a, 'w> {
     looked_at: Option<Entity>,
     /// Decodes that are in the batch one by one.
     decodes_apart: u32,
+    /// Decodes that start a block.
+    starting_blocks: u64,
     /// Blocks that decodes have taken before others were preempted.
     taken_ahead: u64,
 }
@@ -100,6 +102,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
         parts.batch.orphans.clear();
         let budget = parts.engine.scheduler.max_num_batched_tokens;
         let next = parts.running.first_admission;
+        let starting_blocks = u64::from(running::blocks_needed(parts.running, parts.clock.steps));
         Self {
             parts,
             sequences,
@@ -113,6 +116,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
             next,
             looked_at: None,
             decodes_apart: 0,
+            starting_blocks,
             taken_ahead: 0,
         }
     }
@@ -124,7 +128,10 @@ impl<'a, 'w> Boundary<'a, 'w> {
         if self.parts.running.count == limits.max_num_seqs {
             return Some(Hold::Seats);
         }
-        let head = self.head().filter(|_| !self.is_gated)?;
+        if self.is_gated || self.queued() == 0 {
+            return None;
+        }
+        let head = self.head()?;
         let is_computed_whole = !limits.chunked_prefill && head.preemptions == 0 && !head.is_to_load;
         let is_out_of_budget = self.budget == 0 || (is_computed_whole && head.known > self.budget);
         Some(if is_out_of_budget { Hold::TokenBudget } else { Hold::KvCache })
@@ -186,8 +193,7 @@ impl<'a> Boundary<'a, '_> {
     /// before somebody was preempted.
     #[must_use]
     pub fn decode_blocks(&self) -> u64 {
-        let all = running::blocks_needed(self.parts.running, self.parts.clock.steps);
-        u64::from(all).saturating_sub(self.taken_ahead)
+        self.starting_blocks.saturating_sub(self.taken_ahead)
     }
 
     /// Whether somebody was preempted at this boundary.
@@ -219,6 +225,12 @@ impl<'a> Boundary<'a, '_> {
     #[must_use]
     pub fn next_prefill(&self) -> Option<Candidate> {
         self.prefills().next()
+    }
+
+    /// Whether there are any of [`Self::prefills`].
+    #[must_use]
+    pub fn has_prefills(&self) -> bool {
+        self.parts.running.prefills.last().is_some_and(|&(admission, _)| admission >= self.next)
     }
 
     /// Whether the batch has a chunk of a prompt.
@@ -309,8 +321,9 @@ impl Boundary<'_, '_> {
         let blocks = self.decode_blocks();
         assert!(blocks <= self.free_blocks(), "decodes take a token only if their blocks are free");
         kv::allocate(self.parts.pool, blocks);
-        let needed = running::blocks_needed(self.parts.running, self.parts.clock.steps);
-        kv::release_empty(self.parts.pool, self.taken_ahead.saturating_sub(u64::from(needed)));
+        if self.taken_ahead > self.starting_blocks {
+            kv::release_empty(self.parts.pool, self.taken_ahead - self.starting_blocks);
+        }
         assert!(self.parts.running.decodes <= self.budget, "decodes take a token only within the budget");
         self.budget -= self.parts.running.decodes;
         self.decodes_taken = true;
@@ -365,6 +378,7 @@ impl Boundary<'_, '_> {
     }
 
     /// The decodes that [`Self::next_running`] has not come to, and the last that it has given, are not in this step.
+    #[inline(never)]
     pub fn leave_out_rest(&mut self) {
         let running = &self.parts.running;
         let next = (self.next.max(running.first_admission) - running.first_admission) as usize;
@@ -429,6 +443,7 @@ impl Boundary<'_, '_> {
 
     /// A running sequence goes back to the queue; its blocks are free, and what was computed is computed again. What it has taken
     /// of this step goes back to the budget.
+    #[inline(never)]
     pub fn preempt(&mut self, who: Entity) {
         if !self.decodes_taken && self.looked_at.is_none() && self.decode_blocks() > self.free_blocks() {
             // Decodes before it have taken all that there are.
@@ -453,6 +468,7 @@ impl Boundary<'_, '_> {
         self.budget += taken;
         handoffs::forget_first_step(self.parts, who);
         remove(self.parts, &mut sequence, who, self.requests, Removal::Preempted { taken });
+        self.starting_blocks = running::blocks_needed(self.parts.running, self.parts.clock.steps).into();
         self.preempted = true;
     }
 

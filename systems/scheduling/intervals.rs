@@ -42,6 +42,7 @@ pub fn post_past_intervals(parts: &mut EngineView<'_>, ports: &mut Ports) -> Int
 }
 
 /// Posts the preemptions of a boundary after which the engine is idle: no step will.
+#[cold]
 pub fn post_preemptions(parts: &mut EngineView<'_>, now: SimTime, ports: &mut Ports) {
     let preempted = parts.ledger.0.preemptions - parts.series.preemptions_posted;
     if preempted > 0 {

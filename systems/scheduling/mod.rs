@@ -66,7 +66,8 @@ pub fn schedule_batches(
             handoff_flag.raise();
         }
         let idle = parts.running.count == 0;
-        if idle && parts.batch.orphans.is_empty() {
+        let is_posted = parts.ledger.0.preemptions == parts.series.preemptions_posted;
+        if idle && !is_posted && parts.batch.orphans.is_empty() {
             post_preemptions(&mut parts, now, ports);
         }
         if !accrue(parts.step_output, parts.engine, calendar.series_interval) || idle {
@@ -86,6 +87,7 @@ pub fn schedule_batches(
 
 /// The batch of the step that starts at `now`, as it was formed when the step that has ended began: who has ended since has
 /// slot and blocks in it. If nothing runs on, it is formed anew with all that is known now.
+#[inline(never)]
 fn form_ahead(
     parts: &mut EngineView<'_>,
     policy: &mut EnginePolicy,

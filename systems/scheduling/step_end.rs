@@ -152,6 +152,9 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
         emitted += 1;
         emit(parts, &mut sequence, ports);
         start_decoding(parts.running, parts.clock, &mut sequence, chunk.sequence);
+        if chunk.is_decode {
+            running::date_back(&mut sequence);
+        }
     }
     chunks.clear();
     parts.batch.chunks = chunks;
@@ -175,6 +178,13 @@ fn emit(parts: &EngineView<'_>, sequence: &mut Sequence, ports: &mut Ports) {
 /// vLLM handles aborts that came in during a step before the step's output (`EngineCore._process_aborts_queue`).
 pub fn mute_expired(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>) {
     let &[end] = &parts.epoch.step_ends[..parts.epoch.steps] else { return };
+    if parts.queues.deadlines.peek().is_some_and(|&Reverse((deadline, ..))| deadline <= end) {
+        mute_expired_by(parts, sequences, end);
+    }
+}
+
+#[cold]
+fn mute_expired_by(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, end: SimTime) {
     let mut listed = Vec::new();
     while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek()
         && deadline <= end

@@ -110,17 +110,18 @@ impl Step {
     fn order_shows(&self, boundary: &Boundary<'_, '_>) -> bool {
         let Some(mut budget) = boundary.budget().checked_sub(boundary.decodes()) else { return true };
         let mut blocks = boundary.decode_blocks();
-        let (mut any, mut budget_binds) = (false, false);
+        let last_yields = boundary.limits().policy == QueuePolicy::Fcfs;
+        if !boundary.has_prefills() {
+            return !last_yields && blocks > boundary.free_blocks();
+        }
+        let mut budget_binds = false;
         for prefill in boundary.prefills() {
-            any = true;
             let tokens = self.tokens(&prefill, budget);
             budget_binds |= tokens < self.tokens(&prefill, u32::MAX);
             blocks += boundary.chunk_blocks(&prefill, tokens);
             budget -= tokens;
         }
-        let is_short = blocks > boundary.free_blocks();
-        let last_yields = boundary.limits().policy == QueuePolicy::Fcfs;
-        is_short && (any || !last_yields) || budget_binds && boundary.decodes_behind_prefills()
+        blocks > boundary.free_blocks() || budget_binds && boundary.decodes_behind_prefills()
     }
 
     /// One token of each decode, then a chunk of each running prefill. Where decodes find no blocks, the last of them yield until the
@@ -140,6 +141,7 @@ impl Step {
     }
 
     /// Each of the running, in order of admission, while the budget lasts; who finds no blocks preempts, perhaps itself.
+    #[inline(never)]
     fn go_through_running(&self, boundary: &mut Boundary<'_, '_>) {
         while boundary.budget() > 0
             && let Some(next) = boundary.next_running()

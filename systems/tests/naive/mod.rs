@@ -123,7 +123,10 @@ impl<'a> World<'a> {
     fn run(&mut self) -> Stop {
         while let Some(next) = self.next_time() {
             if self.scenario.horizon.is_some_and(|horizon| next > horizon) {
-                return Stop::Horizon;
+                // A step for nobody may still run.
+                let all_ended = self.engines.iter().all(|engine| engine.load() == 0);
+                let nobody_comes = self.next_open.is_none() && self.follow_ups.is_empty();
+                return if all_ended && nobody_comes { Stop::Drained } else { Stop::Horizon };
             }
             assert!(next >= self.now, "time went from {} to {next}", self.now);
             self.now = next;
