@@ -93,7 +93,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         };
         let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
-        shared.write_last(record);
+        shared.write_last(record, sequence.deadline);
     }
     debug_assert_eq!(
         shared.calendar.ended.iter().sum::<u64>(),

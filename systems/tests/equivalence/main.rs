@@ -3,6 +3,7 @@
 //! `PROPTEST_MAX_SHRINK_ITERS=0` has it fail at once.
 
 mod alike;
+mod deadlines;
 mod directed;
 mod in_flight;
 mod invariants;
@@ -17,7 +18,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use oracle_components::SimTime;
-use oracle_components::record::{Outcome, Status};
+use oracle_components::record::{Outcome, RequestRecord, Status};
 use oracle_components::scenario::Scenario;
 use oracle_systems::Simulation;
 use oracle_systems::invariants::violations;
@@ -37,9 +38,10 @@ const SMALL_CASES: u32 = 3000;
 const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each many times.
-const CORNERS: [&str; 50] = [
+const CORNERS: [&str; 52] = [
     "KV cache abandoned before it was loaded",
     "KV cache waits for blocks to be loaded into",
+    "answered after the deadline",
     "cached block evicted",
     "cached block computed again",
     "cached tail block beyond a hit forgotten",
@@ -73,6 +75,7 @@ const CORNERS: [&str; 50] = [
     "prefill preempted itself",
     "preempted though it has its last token",
     "prompt handed off",
+    "refused after the deadline",
     "prompt waits for its interval",
     "prompt_exceeds_max_model_len",
     "prompt_exceeds_token_budget",
@@ -109,6 +112,23 @@ fn same_in_lockstep(case: &Case) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// No time of a record lies after its completion, and the times of a request are in order; none ends after its client has given up.
+fn nothing_after_the_end(case: &Case, records: &[RequestRecord]) -> Result<(), TestCaseError> {
+    for record in records {
+        let RequestRecord { arrival, delivered, scheduled, first_token, last_token, completion, .. } = *record;
+        let prefill = record.prefill.as_ref();
+        let remote = prefill.map_or([None; 3], |prefill| [Some(prefill.end), prefill.load_started, prefill.loaded]);
+        let of_engine = [Some(arrival), delivered, scheduled, first_token, last_token, Some(completion)];
+        let of_pools = [Some(arrival), delivered, scheduled, remote[0], remote[1], remote[2], Some(completion)];
+        let in_order = of_engine.iter().flatten().is_sorted() && of_pools.iter().flatten().is_sorted();
+        let deadline = arrival.saturating_add(case.timeout(record.session));
+        if !in_order || completion > deadline {
+            return Err(TestCaseError::fail(format!("deadline {deadline}, and yet {record:?}")));
+        }
+    }
+    Ok(())
+}
+
 fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseError> {
     let scenario = case.scenario();
     let naive = naive::run(&scenario, &mut case.source());
@@ -127,6 +147,7 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
         same_in_lockstep(case)?;
     }
 
+    nothing_after_the_end(case, &fast.records)?;
     for (at, (naive, fast)) in naive.records.iter().zip(&fast.records).enumerate() {
         let what = format!("record {at}, of request {}", naive.request);
         same(&what, naive, fast)?;

@@ -45,7 +45,8 @@ impl World<'_> {
                 (_, Where::Running) => Reason::EndedRunning,
             };
             self.coverage.note(reason.as_str());
-            self.records.push(sequence.end(completion, status, reason).record);
+            let ended = self.settle(sequence.end(completion, status, reason));
+            self.records.push(ended.record);
         }
         assert_eq!(self.records.len() as u64, self.arrived, "one end each");
         for engine in &mut self.engines {
