@@ -389,11 +389,11 @@ impl std::ops::AddAssign<&Self> for GpuTotals {
 /// Totals of a link over the whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinkTotals {
-    /// Time it carried bytes.
+    /// Time it carried bytes, by the end of the run.
     pub busy: SimTime,
-    /// Bytes that crossed it.
+    /// Bytes that crossed it by then.
     pub bytes: f64,
-    /// Transfers that crossed it one at a time: prompts and whole responses.
+    /// Transfers that were sent over it one at a time: prompts and whole responses.
     pub transfers: u64,
 }
 
