@@ -24,7 +24,7 @@ pub struct Link {
     pub latency: SimTime,
     /// When the transfers that queue on it have left.
     pub busy_until: SimTime,
-    /// What it has carried.
+    /// What it has carried; all but the number of transfers is known at the end.
     pub totals: LinkTotals,
 }
 

@@ -155,7 +155,7 @@ pub struct Ending {
     pub whole_response_tokens: Option<u32>,
 }
 
-/// A request's life, written once it has ended.
+/// A request's life, written once it has ended. What would have happened after its completion has not: no time in it is later.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestRecord {
     /// Its number.
@@ -184,13 +184,13 @@ pub struct RequestRecord {
     pub streaming: bool,
     /// Sent by the client.
     pub arrival: SimTime,
-    /// The prompt's last byte at the engine.
-    pub delivered: SimTime,
+    /// The prompt's last byte at the engine, if it got there.
+    pub delivered: Option<SimTime>,
     /// Start of the first step that computed a token of it.
     pub scheduled: Option<SimTime>,
     /// First token: received by the client if streamed, else generated.
     pub first_token: Option<SimTime>,
-    /// Last token so far: received by the client if streamed, else generated.
+    /// Last token: received by the client if streamed, else generated; `None` if that was on its way at the completion.
     pub last_token: Option<SimTime>,
     /// The end: last byte received, refusal, deadline, or end of the simulation.
     pub completion: SimTime,
@@ -389,11 +389,11 @@ impl std::ops::AddAssign<&Self> for GpuTotals {
 /// Totals of a link over the whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinkTotals {
-    /// Time it carried bytes.
+    /// Time it carried bytes, by the end of the run.
     pub busy: SimTime,
-    /// Bytes that crossed it.
+    /// Bytes that crossed it by then.
     pub bytes: f64,
-    /// Transfers that crossed it one at a time: prompts and whole responses.
+    /// Transfers that were sent over it one at a time: prompts and whole responses.
     pub transfers: u64,
 }
 

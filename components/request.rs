@@ -50,6 +50,14 @@ pub struct RequestSpec {
     pub tail_key: u64,
 }
 
+impl RequestSpec {
+    /// When the client gives up.
+    #[must_use]
+    pub fn deadline(&self) -> SimTime {
+        self.arrival.saturating_add(self.timeout)
+    }
+}
+
 /// Identity of a request: what was asked, by whom. Does not change while the request lives.
 #[derive(Component, Clone, Debug)]
 pub struct Request {
@@ -61,14 +69,6 @@ pub struct Request {
     pub engine: EngineIndex,
     /// When its last byte reached the engine.
     pub delivered: SimTime,
-}
-
-impl Request {
-    /// When the client gives up.
-    #[must_use]
-    pub fn deadline(&self) -> SimTime {
-        self.spec.arrival.saturating_add(self.spec.timeout)
-    }
 }
 
 /// A request on its way to its engine.

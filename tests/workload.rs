@@ -90,7 +90,7 @@ fn success(spec: &RequestSpec, latency_s: f64) -> RequestRecord {
         priority: spec.priority,
         streaming: spec.streaming,
         arrival: spec.arrival,
-        delivered: spec.arrival,
+        delivered: Some(spec.arrival),
         scheduled: Some(spec.arrival),
         first_token: Some(completion),
         last_token: Some(completion),

@@ -8,17 +8,12 @@ use super::columns::{Column, Scale, Value};
 
 /// From the arrival until the prompt's last byte was at the engine; `None` if it never was.
 fn ingress_time(record: &RequestRecord) -> Option<SimTime> {
-    was_delivered(record).then(|| record.delivered.since(record.arrival))
+    record.delivered.map(|delivered| delivered.since(record.arrival))
 }
 
 /// From the delivery to the first step that computed a token of the request; `None` if there was none.
 pub(super) fn queue_time(record: &RequestRecord) -> Option<SimTime> {
-    record.scheduled.map(|scheduled| scheduled.since(record.delivered))
-}
-
-/// What ended on its way to the engine says that it would have been there later.
-fn was_delivered(record: &RequestRecord) -> bool {
-    record.delivered <= record.completion
+    Some(record.scheduled?.since(record.delivered?))
 }
 
 /// How long the KV cache waited on the prefill engine until the decode engine began to load it; `None` if it never did.
@@ -30,8 +25,7 @@ fn kv_wait_time(record: &RequestRecord) -> Option<SimTime> {
 /// How long the KV cache took to the decode engine; `None` if it was not there by the end.
 fn kv_transfer_time(record: &RequestRecord) -> Option<SimTime> {
     let prefill = record.prefill.as_ref()?;
-    let loaded = prefill.loaded.filter(|&loaded| loaded <= record.completion)?;
-    prefill.load_started.map(|started| loaded.since(started))
+    Some(prefill.loaded?.since(prefill.load_started?))
 }
 
 /// The columns of a scenario's requests: those of pools only where there are any.

@@ -175,7 +175,7 @@ fn new_sequence(request: &Request, target_tokens: u32) -> Sequence {
         admission: 0,
         priority: request.spec.priority,
         arrival: request.spec.arrival,
-        deadline: request.deadline(),
+        deadline: request.spec.deadline(),
         streaming: request.spec.streaming,
         scheduled: None,
         first_token: None,

@@ -18,7 +18,13 @@ impl Shared {
     /// The sequence holds no blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: Ending, at: SimTime) {
         let Self { calendar, ports, dispatch, free_entities, .. } = self;
-        let record = write(calendar, ports, record_of(request, sequence, end), (at, u64::from(sequence.engine) + 1));
+        let record = write(
+            calendar,
+            ports,
+            record_of(request, sequence, end),
+            request.spec.deadline(),
+            (at, u64::from(sequence.engine) + 1),
+        );
         calendar.loads[(sequence.engine - calendar.first_engine) as usize] -= 1;
         tell_router(dispatch, &record, at);
         let follow_up = ports.source.follow_up(&request.spec, &record);
@@ -31,27 +37,30 @@ impl Shared {
         let Self { calendar, ports, dispatch, .. } = self;
         let record = unserved(id, spec, engine, end.completion, end);
         // Arrivals of an instant come before its boundaries.
-        let record = write(calendar, ports, record, (spec.arrival, 0));
+        let record = write(calendar, ports, record, spec.deadline(), (spec.arrival, 0));
         tell_router(dispatch, &record, spec.arrival);
         let follow_up = ports.source.follow_up(spec, &record);
         schedule_follow_up(calendar, follow_up);
     }
 
     /// Writes the record of a request that the stop has ended, behind all others.
-    pub fn write_last(&mut self, record: RequestRecord) {
+    pub fn write_last(&mut self, record: RequestRecord, deadline: SimTime) {
         let key = (SimTime::NEVER, record.request);
-        write(&mut self.calendar, &mut self.ports, record, key);
+        write(&mut self.calendar, &mut self.ports, record, deadline, key);
     }
 }
 
-/// Writes a record; what would end after the horizon is incomplete at the horizon. `key` is its place in the order of
+/// Writes a record, no later than its client gives up and the horizon is reached. `key` is its place in the order of
 /// records: the instant, then arrivals before engines by index.
-fn write(calendar: &mut Calendar, ports: &mut Ports, mut record: RequestRecord, key: RecordKey) -> RequestRecord {
-    if record.completion > calendar.horizon {
-        record.completion = calendar.horizon;
-        record.reason = if record.status == Status::Failed { Reason::EndedWaiting } else { Reason::EndedRunning };
-        record.status = Status::Incomplete;
-    }
+fn write(
+    calendar: &mut Calendar,
+    ports: &mut Ports,
+    mut record: RequestRecord,
+    deadline: SimTime,
+    key: RecordKey,
+) -> RequestRecord {
+    end_early(&mut record, deadline, calendar.horizon);
+    forget_later(&mut record);
     calendar.ended[record.status as usize] += 1;
     calendar.last_completion = calendar.last_completion.max(record.completion);
     if calendar.coupling == Coupling::Windowed {
@@ -59,6 +68,37 @@ fn write(calendar: &mut Calendar, ports: &mut Ports, mut record: RequestRecord, 
     }
     ports.hand_over(&record);
     record
+}
+
+/// What would end after its client's deadline, or after the horizon, ends there, whichever is first: an answer or a refusal that is
+/// still on its way then reaches nobody.
+fn end_early(record: &mut RequestRecord, deadline: SimTime, horizon: SimTime) {
+    let limit = deadline.min(horizon);
+    if record.completion <= limit {
+        return;
+    }
+    let refused = record.status == Status::Failed;
+    record.completion = limit;
+    (record.status, record.reason) = match (deadline <= horizon, refused) {
+        (true, true) => (Status::Timeout, Reason::TimeoutWaiting),
+        (true, false) => (Status::Timeout, Reason::TimeoutRunning),
+        (false, true) => (Status::Incomplete, Reason::EndedWaiting),
+        (false, false) => (Status::Incomplete, Reason::EndedRunning),
+    };
+}
+
+/// What would have happened to a request after its end has not.
+fn forget_later(record: &mut RequestRecord) {
+    let end = record.completion;
+    let keep = |time: &mut Option<SimTime>| *time = time.filter(|&time| time <= end);
+    keep(&mut record.delivered);
+    keep(&mut record.scheduled);
+    keep(&mut record.first_token);
+    keep(&mut record.last_token);
+    if let Some(prefill) = &mut record.prefill {
+        keep(&mut prefill.load_started);
+        keep(&mut prefill.loaded);
+    }
 }
 
 /// Lets the router know, if it wants to, of a request that has left its engine at `at`.
@@ -95,7 +135,7 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
         priority: spec.priority,
         streaming: spec.streaming,
         arrival: spec.arrival,
-        delivered,
+        delivered: Some(delivered),
         scheduled: None,
         first_token: None,
         last_token: None,

@@ -9,7 +9,7 @@ mod link;
 use oracle_components::SimTime;
 
 pub use engine::{EngineSeries, IntervalSums};
-pub use link::{LinkSeries, OPEN_INTERVALS};
+pub use link::{LinkSeries, Traffic, WINDOW_INTERVALS};
 
 /// The interval that something is in.
 #[derive(Clone, Copy, Debug)]

@@ -29,10 +29,7 @@ pub fn stop_links_at(world: &mut World, stop: SimTime, mut hand_over: impl FnMut
     let Shared { ports, links, traffic, .. } = &mut *shared;
     network.post(traffic, links, &mut ports.rows);
     hand_over(ports);
-    network.each_series(|series| {
-        series.flush(stop, &mut ports.rows);
-        hand_over(ports);
-    });
+    network.stop_at(stop, ports, hand_over);
 }
 
 /// Ends the steps that are over by `stop`.
@@ -93,7 +90,7 @@ fn end_all_requests(world: &mut World, stop: SimTime) {
         };
         let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let record = record_of(request, &sequence, end);
-        shared.write_last(record);
+        shared.write_last(record, sequence.deadline);
     }
     debug_assert_eq!(
         shared.calendar.ended.iter().sum::<u64>(),

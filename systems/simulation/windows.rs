@@ -24,7 +24,7 @@ use super::spawn::{Blueprint, spawn_links};
 use super::stop::{stop_at, stop_links_at};
 use crate::arrival::{Arrival, route_next_arrival};
 use crate::ports::{RecordSink, RequestSource};
-use crate::series::OPEN_INTERVALS;
+use crate::series::WINDOW_INTERVALS;
 use crate::transfer::Network;
 use crate::world::calendar::{beginning, next_arrival};
 use crate::world::{Dispatch, Ports, Shared};
@@ -37,8 +37,6 @@ const LEAST_SHARDS: usize = 8;
 const WINDOW_ARRIVALS: usize = 1024;
 /// As many arrivals a window and engine, if that is more: so that an engine has something to do in it.
 const WINDOW_ARRIVALS_AN_ENGINE: usize = 8;
-/// Longest window, in intervals of the time series.
-const WINDOW_INTERVALS: u64 = OPEN_INTERVALS as u64 / 2;
 /// Intervals of all engines in a window, about: their rows are in memory until the next window is over. From here on, more
 /// engines make shorter windows, so that memory grows with them by what they hold themselves.
 const WINDOW_ROWS: u64 = 1 << 18;

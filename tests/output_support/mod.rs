@@ -183,7 +183,7 @@ fn record(random: &mut impl Rng, request: u64, arrival: SimTime) -> RequestRecor
         streaming: random.random_bool(0.9),
         arrival,
         // What was given up on its way was never delivered.
-        delivered: if ran { delivered } else { SimTime::NEVER },
+        delivered: ran.then_some(delivered),
         scheduled: ran.then_some(scheduled),
         first_token: ran.then_some(first),
         last_token: ran.then_some(last),

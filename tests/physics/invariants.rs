@@ -2,7 +2,7 @@
 //! not hold is found out.
 
 use oracle_components::SimTime;
-use oracle_components::record::Outcome;
+use oracle_components::record::{Outcome, RequestRecord};
 use oracle_systems::invariants::violations;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -105,8 +105,9 @@ fn every_run_keeps_its_requests_blocks_and_time() {
         let run = run(&yaml);
         prop_assert_eq!(run.records.len() as u64, run.outcome.arrived);
         for record in &run.records {
-            let times = [Some(record.arrival), record.scheduled, record.first_token, record.last_token];
-            prop_assert!(times.iter().flatten().is_sorted() && record.completion >= record.arrival, "{:?}", record);
+            let RequestRecord { arrival, delivered, scheduled, first_token, last_token, completion, .. } = *record;
+            let times = [Some(arrival), delivered, scheduled, first_token, last_token, Some(completion)];
+            prop_assert!(times.iter().flatten().is_sorted(), "{:?}", record);
         }
         let (reached, preemptions) = &mut *cell.borrow_mut();
         for (sum, count) in reached.iter_mut().zip(run.outcome.ended) {

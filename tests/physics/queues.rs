@@ -26,7 +26,9 @@ fn single_tokens_wait_as_in_m_d_1() {
         let setup = Setup { requests: 50_000, gap: poisson(load / service_s), ..single_server() };
         let runs = [1, 2, 3, 4].map(|seed| {
             let run = Setup { seed, ..setup.clone() }.run();
-            let wait_s = run.mean(|record| record.scheduled.expect("it ran").since(record.delivered).as_secs_f64());
+            let wait_s = run.mean(|record| {
+                record.scheduled.expect("it ran").since(record.delivered.expect("it ran")).as_secs_f64()
+            });
             (wait_s, run.summary.engines.get("vllm").expect("it is in the summary").busy)
         });
         // Pollaczek and Khinchine: ρ·S / (2·(1 − ρ)) for a constant service time. The mean of 50,000 waits deviates by 2 %
@@ -73,8 +75,9 @@ fn littles_law_joins_the_series_and_the_records() {
     let waiting = integral(&run, "engine", "waiting");
     let end_s = run.outcome.end.as_secs_f64();
     let rate = run.records.len() as f64 / end_s;
-    let stay_s = run.mean(|record| record.completion.since(record.delivered).as_secs_f64());
-    let wait_s = run.mean(|record| record.scheduled.expect("it ran").since(record.delivered).as_secs_f64());
+    let stay_s = run.mean(|record| record.completion.since(record.delivered.expect("it ran")).as_secs_f64());
+    let wait_s =
+        run.mean(|record| record.scheduled.expect("it ran").since(record.delivered.expect("it ran")).as_secs_f64());
     assert!(waiting / end_s > 0.2, "the queue is not empty: {}", waiting / end_s);
     assert_near((running + waiting) / end_s, rate * stay_s, 0.01);
     assert_near(waiting / end_s, rate * wait_s, 0.01);

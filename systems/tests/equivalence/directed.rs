@@ -83,7 +83,7 @@ fn a_hit_that_lapses_makes_room_for_a_chunk() {
     let of = |request| naive.records.iter().find(|record| record.request == request).expect("all requests end");
     let (decode, late) = (of(1), of(2));
     assert_eq!(late.cached_tokens, 0);
-    assert!(late.scheduled > Some(late.delivered) && late.scheduled < Some(decode.completion), "{late:?}");
+    assert!(late.scheduled > late.delivered && late.scheduled < Some(decode.completion), "{late:?}");
 }
 
 /// Requests that nobody else can ask for are preempted several at a time: each finds what it left itself, and nothing of others.

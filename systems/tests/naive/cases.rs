@@ -133,6 +133,11 @@ impl Case {
         self.pools.as_ref().filter(|_| self.engines.len() > 1)
     }
 
+    /// How long the client of a session waits for an answer.
+    pub fn timeout(&self, session: u64) -> SimTime {
+        self.sessions[session as usize].timeout.map_or(SimTime::NEVER, |timeout| self.time(timeout))
+    }
+
     fn time(&self, tenths_of_ms: u64) -> SimTime {
         let unit = if self.clockwork { 1_000_000 } else { 100_000 };
         SimTime(tenths_of_ms * unit)
@@ -376,10 +381,7 @@ impl RequestSource for CaseSource {
             output_tokens: first.output,
             priority: session.priority,
             streaming: session.streaming,
-            timeout: match session.timeout {
-                Some(timeout) => self.case.time(timeout),
-                None => SimTime::NEVER,
-            },
+            timeout: self.case.timeout(index as u64),
             prefix,
             tail_key: match session.tail {
                 Tail::Anonymous => 0,

@@ -9,18 +9,7 @@ use super::sequence::Ended;
 impl World<'_> {
     /// Writes the record of a request that ends now, and asks for what follows from it.
     pub fn close(&mut self, ended: Ended) {
-        let Ended { spec, mut record } = ended;
-        if let Some(horizon) = self.scenario.horizon
-            && record.completion > horizon
-        {
-            self.coverage.note("completion beyond the horizon");
-            record.reason = match record.status {
-                Status::Failed => Reason::EndedWaiting,
-                _ => Reason::EndedRunning,
-            };
-            record.status = Status::Incomplete;
-            record.completion = horizon;
-        }
+        let Ended { spec, record } = self.settle(ended);
         if let Some(mut next) = self.source.follow_up(&spec, &record) {
             // The arrivals of this instant are in already.
             if next.arrival <= self.now {
@@ -32,5 +21,34 @@ impl World<'_> {
             self.follow_ups.insert(at, next);
         }
         self.records.push(record);
+    }
+    /// What comes later than the client waits, or than the simulation lasts, comes to nobody.
+    pub fn settle(&mut self, ended: Ended) -> Ended {
+        let Ended { spec, mut record } = ended;
+        let refused = record.status == Status::Failed;
+        if record.completion > spec.deadline() {
+            self.coverage.note(if refused { "refused after the deadline" } else { "answered after the deadline" });
+            record.completion = spec.deadline();
+            record.status = Status::Timeout;
+            record.reason = if refused { Reason::TimeoutWaiting } else { Reason::TimeoutRunning };
+        }
+        if let Some(horizon) = self.scenario.horizon
+            && record.completion > horizon
+        {
+            self.coverage.note("completion beyond the horizon");
+            record.completion = horizon;
+            record.status = Status::Incomplete;
+            record.reason = if refused { Reason::EndedWaiting } else { Reason::EndedRunning };
+        }
+        let has_happened = |time: &SimTime| *time <= record.completion;
+        record.delivered = record.delivered.filter(has_happened);
+        record.scheduled = record.scheduled.filter(has_happened);
+        record.first_token = record.first_token.filter(has_happened);
+        record.last_token = record.last_token.filter(has_happened);
+        if let Some(prefill) = &mut record.prefill {
+            prefill.load_started = prefill.load_started.filter(has_happened);
+            prefill.loaded = prefill.loaded.filter(has_happened);
+        }
+        Ended { spec, record }
     }
 }

@@ -1,9 +1,10 @@
 //! Links: a FIFO for prompts and whole responses, and each engine's lane of streamed tokens.
 
 use oracle_components::SimTime;
-use oracle_components::record::LinkTotals;
+use oracle_components::record::{IntervalRow, LinkTotals};
 use oracle_components::scenario::{LinkIndex, LinkSpec};
 
+use super::coverage::Coverage;
 use super::series::{Amounts, Series};
 
 /// A link and what has crossed it.
@@ -11,26 +12,20 @@ pub struct Link {
     bytes_per_s: f64,
     latency: SimTime,
     busy_until: SimTime,
-    /// For how long it carried what ranks exchange.
-    collectives_s: f64,
-    /// What has crossed it.
-    pub totals: LinkTotals,
-    /// The same by intervals of this width.
-    pub series: Series,
-    width: SimTime,
+    transfers: u64,
+    /// What was sent over it, from when to when.
+    sent: Vec<(SimTime, SimTime, Amounts)>,
 }
 
 impl Link {
     /// An idle link.
-    pub fn new(spec: &LinkSpec, width: SimTime) -> Self {
+    pub fn new(spec: &LinkSpec) -> Self {
         Self {
             bytes_per_s: spec.bytes_per_s,
             latency: SimTime::from_secs_f64(spec.latency_s),
             busy_until: SimTime::ZERO,
-            collectives_s: 0.0,
-            totals: LinkTotals::default(),
-            series: Series::default(),
-            width,
+            transfers: 0,
+            sent: Vec::new(),
         }
     }
 
@@ -40,24 +35,36 @@ impl Link {
 
     /// What kept it busy for its time at some time from `from` to `to`.
     fn count(&mut self, bytes: f64, (from, to): (SimTime, SimTime)) {
-        let busy = self.time_of(bytes);
-        self.totals.busy += busy;
-        self.totals.bytes += bytes;
-        let amounts = Amounts { busy_s: busy.as_secs_f64(), bytes, ..Amounts::default() };
-        self.series.add(from, to, self.width, &amounts);
+        let busy_s = self.time_of(bytes).as_secs_f64();
+        self.sent.push((from, to, Amounts { busy_s, bytes, ..Amounts::default() }));
     }
 
     /// What ranks exchange in a step, whose price holds the time for it.
     pub fn count_collectives(&mut self, bytes: f64, (from, to): (SimTime, SimTime)) {
         let busy_s = bytes / self.bytes_per_s;
-        self.collectives_s += busy_s;
-        self.totals.bytes += bytes;
-        self.series.add(from, to, self.width, &Amounts { busy_s, bytes, ..Amounts::default() });
+        self.sent.push((from, to, Amounts { busy_s, bytes, ..Amounts::default() }));
     }
 
-    /// What has crossed it, in the end.
-    pub fn into_totals(self) -> LinkTotals {
-        LinkTotals { busy: self.totals.busy + SimTime::from_secs_f64(self.collectives_s), ..self.totals }
+    /// Its rows, as link `index`, if the simulation ended at `end`: of what was sent, what fits into the time until then.
+    pub fn rows(&self, index: u32, width: SimTime, end: SimTime, coverage: &mut Coverage) -> Vec<IntervalRow> {
+        let mut series = Series::default();
+        for &(from, to, ref amounts) in &self.sent {
+            if to <= end {
+                series.add(from, to, width, amounts);
+            } else if from < end {
+                coverage.note("transfer beyond the end");
+                let share = (end - from).0 as f64 / (to - from).0 as f64;
+                series.add(from, end, width, &amounts.part(share));
+            }
+        }
+        series.rows_of_link(index, width, end, coverage)
+    }
+
+    /// What its rows come to.
+    pub fn totals(&self, rows: &[IntervalRow]) -> LinkTotals {
+        let busy_s = rows.iter().map(|row| row.busy * row.length.as_secs_f64()).sum();
+        let bytes = rows.iter().filter_map(|row| row.bytes).sum();
+        LinkTotals { busy: SimTime::from_secs_f64(busy_s), bytes, transfers: self.transfers }
     }
 }
 
@@ -69,7 +76,7 @@ pub fn send_whole(links: &mut [Link], path: &[LinkIndex], start: SimTime, bytes:
         let start = at.max(link.busy_until);
         link.busy_until = start + link.time_of(bytes);
         link.count(bytes, (start, link.busy_until));
-        link.totals.transfers += 1;
+        link.transfers += 1;
         at = link.busy_until + link.latency;
     }
     at
@@ -85,7 +92,7 @@ pub fn send_through(links: &mut [Link], path: &[LinkIndex], start: SimTime, byte
         let span = link.time_of(bytes);
         link.busy_until = start + span;
         link.count(bytes, (start, link.busy_until));
-        link.totals.transfers += 1;
+        link.transfers += 1;
         slowest = slowest.max(span);
         latency += link.latency;
     }

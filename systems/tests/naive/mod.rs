@@ -61,8 +61,6 @@ pub struct NaiveOutcome {
     pub links: Vec<LinkTotals>,
     /// The time series; a GPU that engines share has a row for each of them.
     pub rows: Vec<IntervalRow>,
-    /// The number of the last interval in which each link carries something, perhaps beyond the end.
-    pub last_intervals: Vec<u64>,
     /// Why it stopped.
     pub stop: Stop,
     /// When it stopped.
@@ -109,7 +107,7 @@ impl<'a> World<'a> {
             decode_router: NaiveRouter::of_handoffs(scenario),
             engines: scenario.engines.iter().map(|engine| Engine::new(engine, scenario)).collect(),
             gpus: vec![GpuTotals::default(); scenario.gpus.len()],
-            links: scenario.links.iter().map(|link| Link::new(link, scenario.series_interval)).collect(),
+            links: scenario.links.iter().map(Link::new).collect(),
             next_open: source.next_request(),
             source,
             follow_ups: Vec::new(),

@@ -59,7 +59,7 @@ impl Sequence {
             priority: spec.priority,
             streaming: spec.streaming,
             arrival: spec.arrival,
-            delivered,
+            delivered: Some(delivered),
             scheduled: None,
             first_token: None,
             last_token: None,
@@ -98,7 +98,7 @@ impl Sequence {
 
     /// When the client gives up.
     pub fn deadline(&self) -> SimTime {
-        self.spec.arrival.saturating_add(self.spec.timeout)
+        self.spec.deadline()
     }
 
     /// Prompt and generated tokens, and one that is withheld.

@@ -8,6 +8,8 @@ use oracle_components::record::{IntervalRow, Subject};
 use oracle_components::scenario::Scenario;
 use oracle_systems::costing::peak_flops;
 
+use super::coverage::Coverage;
+
 /// What happened in a step of an engine, or on a link, or in an interval.
 #[derive(Clone, Copy, Default)]
 pub struct Amounts {
@@ -34,6 +36,13 @@ pub struct Amounts {
 }
 
 impl Amounts {
+    /// A share of it.
+    pub fn part(&self, share: f64) -> Self {
+        let mut part = Self::default();
+        part.add(self, share);
+        part
+    }
+
     fn add(&mut self, more: &Self, share: f64) {
         self.running_s += more.running_s * share;
         self.waiting_s += more.waiting_s * share;
@@ -64,11 +73,6 @@ impl Series {
             let within = to.0.min(end) - from.0.max(start);
             self.0.entry(number).or_default().add(amounts, within as f64 / (to.0 - from.0) as f64);
         }
-    }
-
-    /// The number of the last interval that holds something.
-    pub fn last(&self) -> u64 {
-        self.0.last_key_value().map_or(0, |(&number, _)| number)
     }
 
     /// The rows of engine `index` and its GPUs if the simulation ended at `end`.
@@ -105,17 +109,32 @@ impl Series {
         rows
     }
 
-    /// The rows of link `index` if the simulation ended at `end`. An interval that nothing crossed it in has none.
-    pub fn rows_of_link(&self, index: u32, width: SimTime, end: SimTime) -> Vec<IntervalRow> {
+    /// The rows of link `index` if the simulation ended at `end`. What does not fit into an interval is carried in the next; one that
+    /// nothing crossed it in has no row.
+    pub fn rows_of_link(&self, index: u32, width: SimTime, end: SimTime, coverage: &mut Coverage) -> Vec<IntervalRow> {
         let mut rows = Vec::new();
-        for (number, amounts) in &self.0 {
-            let start = SimTime(number * width.0);
-            if amounts.bytes > 0.0 && start < end {
-                let length = (start + width).min(end) - start;
-                let busy = amounts.busy_s / length.as_secs_f64();
-                let row = IntervalRow::new(Subject::Link(index), start, length, busy);
-                rows.push(IntervalRow { bytes: Some(amounts.bytes), ..row });
+        let mut left = Amounts::default();
+        let first = self.0.first_key_value().map_or(0, |(&number, _)| number);
+        for number in first..end.0.div_ceil(width.0) {
+            let mut amounts = left;
+            left = Amounts::default();
+            if let Some(sent) = self.0.get(&number) {
+                amounts.add(sent, 1.0);
             }
+            if amounts.bytes == 0.0 {
+                continue;
+            }
+            let start = SimTime(number * width.0);
+            let length = (start + width).min(end) - start;
+            let excess_s = amounts.busy_s - length.as_secs_f64();
+            if excess_s >= 1e-9 {
+                coverage.note("traffic left for the next interval");
+                left = amounts.part(excess_s / amounts.busy_s);
+                amounts = amounts.part(1.0 - excess_s / amounts.busy_s);
+            }
+            let busy = (amounts.busy_s / length.as_secs_f64()).min(1.0);
+            let row = IntervalRow::new(Subject::Link(index), start, length, busy);
+            rows.push(IntervalRow { bytes: Some(amounts.bytes), ..row });
         }
         rows
     }

@@ -4,7 +4,6 @@ use oracle_components::SimTime;
 use oracle_components::record::{Reason, Status, Stop};
 
 use super::kv::prefix::Leaving;
-use super::links::Link;
 use super::{NaiveOutcome, World};
 
 impl World<'_> {
@@ -45,7 +44,8 @@ impl World<'_> {
                 (_, Where::Running) => Reason::EndedRunning,
             };
             self.coverage.note(reason.as_str());
-            self.records.push(sequence.end(completion, status, reason).record);
+            let ended = self.settle(sequence.end(completion, status, reason));
+            self.records.push(ended.record);
         }
         assert_eq!(self.records.len() as u64, self.arrived, "one end each");
         for engine in &mut self.engines {
@@ -58,18 +58,20 @@ impl World<'_> {
         }
         let engines = self.engines.iter().enumerate();
         let rows = engines.flat_map(|(index, engine)| engine.series.rows(self.scenario, index, end));
-        let links = self.links.iter().zip(0..);
-        let width = self.scenario.series_interval;
-        let rows = rows.chain(links.flat_map(|(link, index)| link.series.rows_of_link(index, width, end))).collect();
-        let last_intervals = self.links.iter().map(|link| link.series.last()).collect();
+        let mut rows: Vec<_> = rows.collect();
+        let mut links = Vec::new();
+        for (link, index) in self.links.iter().zip(0..) {
+            let of_link = link.rows(index, self.scenario.series_interval, end, &mut self.coverage);
+            links.push(link.totals(&of_link));
+            rows.extend(of_link);
+        }
         NaiveOutcome {
             records: self.records,
             gaps: self.gaps,
             engines: self.engines.into_iter().map(|engine| engine.totals).collect(),
             gpus: self.gpus,
-            links: self.links.into_iter().map(Link::into_totals).collect(),
+            links,
             rows,
-            last_intervals,
             stop,
             end,
             coverage: self.coverage,
