@@ -35,7 +35,7 @@ use super::staged::{ClosedFile, StagedFile, cut};
 
 /// Rows of a row group: few enough that little is lost with one that is not whole, enough that its entry in the footer does not
 /// count.
-const ROW_GROUP_ROWS: usize = 1 << 16;
+const ROW_GROUP_ROWS: usize = 1 << 15;
 const ROW_GROUP_BYTES: usize = 128 << 20;
 const PARTIAL_KEY: &str = "partial";
 

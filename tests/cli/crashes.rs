@@ -11,7 +11,7 @@ use crate::signals::{partial, start_long_run, wait_until_it_runs};
 use crate::{Desk, names_in, python_support};
 
 /// Rows of a row group of `requests.parquet`.
-const ROW_GROUP_ROWS: u64 = 1 << 16;
+const ROW_GROUP_ROWS: u64 = 1 << 15;
 
 /// A deployment that answers millions of tiny requests, faster than anything else here.
 const TINY_REQUESTS: &str = "\
