@@ -208,7 +208,7 @@ pub struct SchedulerSpec {
     pub threshold_share_tokens: Option<u32>,
     /// Blocks that stay free when a request is admitted beside others.
     pub watermark_blocks: u32,
-    /// Prompts are computed in every so manieth step at most while others decode; 1: in any.
+    /// Prompts are computed in one of so many steps at most while others decode; 1: in any.
     pub prefill_schedule_interval: u32,
     /// What differs between versions of the engine.
     pub rules: SchedulerRules,

@@ -1,47 +1,162 @@
-//! Everything that the README shows, run in a temporary folder in the order in which it stands there: files are written,
-//! commands are run, queries are asked, and the output it prints is the output that comes.
+//! Everything that the README and the pages of `docs/` show, run page by page in a temporary folder, in the order in which it
+//! stands there: files are written, commands are run, queries are asked. The output that a page prints is the output that
+//! comes, and its tables of runs hold what the summaries of these runs hold.
 //!
-//! `README_UPDATE=1 cargo test --test readme` puts the output that comes into the README.
+//! `README_UPDATE=1 cargo test --test readme` puts what comes into the pages.
 
 mod python_support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// A fenced block of the README.
+/// What a line that must be refused ends with.
+const REFUSED: &str = "  # exit code 2";
+
+/// A fenced block of a page.
 struct Block {
     language: String,
     text: String,
+    /// What stands before it.
+    before: String,
 }
 
-/// The README, cut into what is outside of blocks and blocks, in turn.
-fn blocks(readme: &str) -> Vec<Block> {
+/// A page that is tried, and what came of its last command.
+struct Trial<'a> {
+    root: &'a Path,
+    folder: &'a Path,
+    last: String,
+    commands: usize,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The README and the pages of `docs/`.
+fn pages() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).expect("there are pages");
+    let mut pages: Vec<_> = docs.map(|entry| entry.expect("a page").path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.push(root().join("README.md"));
+    pages.sort();
+    pages
+}
+
+fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
-    for line in readme.lines() {
+    let mut before = String::new();
+    for line in page.lines() {
         match (&mut open, line.strip_prefix("```")) {
-            (None, Some(language)) => open = Some(Block { language: language.to_owned(), text: String::new() }),
+            (None, Some(language)) => {
+                let (language, before) = (language.to_owned(), std::mem::take(&mut before));
+                open = Some(Block { language, text: String::new(), before });
+            }
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some(block), None) => block.text += &format!("{line}\n"),
-            (None, None) => {}
+            (None, None) => before += &format!("{line}\n"),
         }
     }
     assert!(open.is_none(), "a block is not closed");
     blocks
 }
 
-/// Runs a line of a shell block as a reader would, with the binary that the tests have built.
-fn run(line: &str, folder: &Path) -> Output {
-    let built = Path::new(env!("CARGO_BIN_EXE_llmperforacle")).parent().expect("a binary is in a folder");
-    let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap_or_default());
-    let line = line.replace("cargo run --release -- ", "llmperforacle ");
-    let is_ours = line.starts_with("llmperforacle ") || line.starts_with("cat traffic.csv | llmperforacle ");
-    assert!(is_ours, "the README shows a command that no test knows: {line}");
-    let output = Command::new("sh").args(["-c", &line]).current_dir(folder).env("PATH", path).output();
-    output.expect("there is a shell")
+/// A page in a new temporary folder that has the repository's own files.
+fn try_page(path: &Path) {
+    let mut page = fs::read_to_string(path).expect("the page can be read");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for shipped in ["configs", "examples"] {
+        std::os::unix::fs::symlink(root().join(shipped), folder.path().join(shipped)).expect("a link can be made");
+    }
+    let update = std::env::var_os("README_UPDATE").is_some();
+    let python = python_support::python();
+    let mut trial = Trial { root: root(), folder: folder.path(), last: String::new(), commands: 0 };
+    for block in blocks(&page) {
+        match block.language.as_str() {
+            "csv" | "yaml" => trial.write(&block),
+            "sh" => block.text.lines().for_each(|line| trial.run(line)),
+            "text" if update => {
+                page = page.replacen(&format!("```text\n{}```", block.text), &format!("```text\n{}```", trial.last), 1);
+            }
+            "text" => assert_eq!(block.text, trial.last, "{}: set README_UPDATE=1 to take what comes", path.display()),
+            "sql" | "python" => {
+                if let Some(python) = &python {
+                    ask(python, &block, trial.folder);
+                }
+            }
+            other => panic!("{}: a block that no test knows: {other}", path.display()),
+        }
+    }
+    for (shown, row) in rows_of_runs(&page, trial.folder) {
+        if update {
+            page = page.replace(&shown, &row);
+        } else {
+            assert_eq!(shown, row, "{}: set README_UPDATE=1 to take what comes", path.display());
+        }
+    }
+    if update {
+        fs::write(path, &page).expect("it can be written");
+    }
+    println!("{}: {} commands", path.display(), trial.commands);
+}
+
+impl Trial<'_> {
+    /// Writes a file under the last name of its kind that the text before it mentions; one that ships must be the same.
+    fn write(&self, block: &Block) {
+        let ending = format!(".{}", block.language);
+        let names = block.before.split('`').skip(1).step_by(2).filter(|name| name.ends_with(&ending));
+        let name = names.last().unwrap_or_else(|| panic!("a file without a name:\n{}", block.text));
+        match fs::read_to_string(self.root.join(name)) {
+            Ok(shipped) => assert_eq!(shipped, block.text, "{name}"),
+            Err(_) => fs::write(self.folder.join(name), &block.text).expect("it can be written"),
+        }
+    }
+
+    /// A line of a shell block: run, as a reader would, with the binary that the tests have built; or, where that takes too long
+    /// or needs a network, held to what it names.
+    fn run(&mut self, line: &str) {
+        let named = |file: &str| fs::read_to_string(self.root.join(file)).expect("the file is there");
+        let words: Vec<_> = line.split(' ').collect();
+        match words.as_slice() {
+            ["git", "clone", ..] | ["cd", "llmperforacle"] => {}
+            ["cargo", "install", "--path", ".", "--locked"] => {
+                assert!(named("Cargo.toml").contains("[package]\nname = \"llmperforacle\"\n"));
+            }
+            // This test is a part of it.
+            ["bash", ".ci/run"] => assert!(!named(".ci/run").is_empty()),
+            ["cargo", "bench", "--bench", bench, ..] => {
+                assert!(named("Cargo.toml").contains(&format!("[[bench]]\nname = \"{bench}\"\n")), "{line}");
+            }
+            ["pip", "install", packages @ ..] => {
+                let tried = named("tests/python/requirements.txt");
+                for package in packages {
+                    assert!(tried.contains(&format!("\n{package}==")), "no test imports {package}");
+                }
+            }
+            ["llmperforacle", ..] | ["cat", _, "|", "llmperforacle", ..] => self.run_program(line),
+            _ => panic!("a command that no test knows: {line}"),
+        }
+    }
+
+    fn run_program(&mut self, line: &str) {
+        let built = Path::new(env!("CARGO_BIN_EXE_llmperforacle")).parent().expect("a binary is in a folder");
+        let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap_or_default());
+        let output = Command::new("sh").args(["-c", line]).current_dir(self.folder).env("PATH", path).output();
+        let Output { status, stdout, stderr } = output.expect("there is a shell");
+        let complaints = String::from_utf8(stderr).expect("messages are text");
+        self.commands += 1;
+        if line.ends_with(REFUSED) {
+            assert_eq!(status.code(), Some(2), "{line}\n{complaints}");
+            self.last = complaints;
+        } else {
+            assert!(status.success(), "{line}\n{complaints}");
+            assert!(!complaints.contains("warning"), "{line}\n{complaints}");
+            self.last = String::from_utf8(stdout).expect("the output is text");
+        }
+    }
 }
 
 /// Asks each query and expects rows; runs a snippet and expects it to print something.
@@ -57,87 +172,138 @@ fn ask(python: &str, block: &Block, folder: &Path) {
     assert!(!output.stdout.is_empty(), "it prints nothing: {}", block.text);
 }
 
-#[test]
-fn what_the_readme_shows_is_what_happens() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut readme = fs::read_to_string(root.join("README.md")).expect("there is a README");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    std::os::unix::fs::symlink(root.join("configs"), folder.path().join("configs")).expect("a link can be made");
-    let python = python_support::python();
-    let (mut last, mut commands) = (String::new(), 0);
-    for block in blocks(&readme) {
-        match block.language.as_str() {
-            "csv" => {
-                let name = if block.text.starts_with("m,n,k,") { "gemm.csv" } else { "traffic.csv" };
-                fs::write(folder.path().join(name), &block.text).expect("it can be written");
-            }
-            "yaml" => fs::write(folder.path().join("chat.yaml"), &block.text).expect("it can be written"),
-            // This test is a part of it.
-            "sh" if block.text == "bash .ci/run\n" => assert!(root.join(".ci/run").is_file()),
-            // Minutes of measurement: that there is such a bench must do.
-            "sh" if block.text.starts_with("cargo bench") => {
-                let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("there is a manifest");
-                for line in block.text.lines() {
-                    let name = line.strip_prefix("cargo bench --bench ").and_then(|rest| rest.split(' ').next());
-                    let name = name.unwrap_or_else(|| panic!("the README shows a bench that no test knows: {line}"));
-                    assert!(manifest.contains(&format!("[[bench]]\nname = \"{name}\"\n")), "{line}");
-                }
-            }
-            "sh" => {
-                for line in block.text.lines() {
-                    let output = run(line, folder.path());
-                    let complaints = String::from_utf8_lossy(&output.stderr);
-                    assert!(output.status.success(), "{line}\n{complaints}");
-                    assert!(!complaints.contains("warning"), "{line}\n{complaints}");
-                    last = String::from_utf8(output.stdout).expect("the output is text");
-                    commands += 1;
-                }
-            }
-            "text" if std::env::var_os("README_UPDATE").is_some() => {
-                readme = readme.replace(&format!("```text\n{}```", block.text), &format!("```text\n{last}```"));
-                fs::write(root.join("README.md"), &readme).expect("it can be written");
-            }
-            "text" => assert_eq!(block.text, last, "set README_UPDATE=1 to put the new output into the README"),
-            "sql" | "python" => {
-                if let Some(python) = &python {
-                    ask(python, &block, folder.path());
-                }
-            }
-            other => panic!("the README has a block that no test knows: {other}"),
+/// The rows of tables whose first column is `--name`, as they stand on a page and as the runs' summaries have them.
+fn rows_of_runs(page: &str, folder: &Path) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let mut columns: Vec<&str> = Vec::new();
+    for line in page.lines() {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        if !line.starts_with('|') {
+            columns.clear();
+        } else if cells[0] == "`--name`" {
+            columns = cells;
+        } else if !columns.is_empty() && !cells[0].starts_with('-') {
+            let run = cells[0].split('`').nth(1).unwrap_or_else(|| panic!("a row that names no run: {line}"));
+            let summary = fs::read_to_string(folder.join("output").join(run).join("summary.json"));
+            let summary = summary.unwrap_or_else(|error| panic!("{run}: {error}"));
+            let summary: Value = serde_json::from_str(&summary).expect("a summary is JSON");
+            let figures: Vec<_> = columns[1..].iter().map(|column| figure(&summary, column)).collect();
+            rows.push((line.to_owned(), format!("| {} | {} |", cells[0], figures.join(" | "))));
         }
     }
-    assert!(commands > 10, "{commands} commands were found");
-    for (what, run) in [("three prefill, one decodes", "disaggregated"), ("each does both", "together")] {
-        let row = latencies(what, &folder.path().join("output").join(run));
-        let shown = readme.lines().find(|line| line.starts_with(&format!("| {what} |"))).expect("a row of the README");
-        if std::env::var_os("README_UPDATE").is_some() {
-            readme = readme.replace(shown, &row);
-            fs::write(root.join("README.md"), &readme).expect("it can be written");
-        } else {
-            assert_eq!(shown, row, "set README_UPDATE=1 to put the new figures into the README");
+    rows
+}
+
+/// What a summary has under a column's heading, which is one of those below or a latency: `TTFT p99`, `chat TTFT p99`.
+fn figure(summary: &Value, column: &str) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("no figure of {column}"));
+    let words = |value: &Value| value.as_str().expect("words").replace('_', " ");
+    match column {
+        "requests/s" => format!("{:.2}", number(&summary["throughput"]["requests_per_second"])),
+        "output tokens/s" => format!("{:.0}", number(&summary["throughput"]["output_tokens_per_second"])),
+        "until all was done" => format!("{:.1} s", number(&summary["simulation"]["total_duration_s"])),
+        "J an output token" => format!("{:.2}", number(&summary["energy"]["joules_per_output_token"])),
+        "prompt tokens from the cache" => {
+            format!("{:.0} %", 100.0 * number(&summary["prefix_caching"]["prefill_reduction_ratio"]))
         }
+        "limited by" => words(&summary["verdict"]["limited_by"]),
+        "steps bound by" => words(&summary["verdict"]["steps_bound_by"]),
+        "preempted" => {
+            let engines = summary["engines"].as_object().expect("engines").values();
+            engines.map(|engine| engine["preemptions"].as_u64().expect("a count")).sum::<u64>().to_string()
+        }
+        "keeps up" => match summary["verdict"]["keeps_up"].as_bool() {
+            Some(true) => "yes".to_owned(),
+            Some(false) => "no".to_owned(),
+            None => "cannot be told".to_owned(),
+        },
+        _ => latency(summary, column),
     }
 }
 
-/// A run as a row of the README's table of prefill and decode on separate engines.
-fn latencies(what: &str, run: &Path) -> String {
-    let summary = fs::read_to_string(run.join("summary.json")).expect("the run has a summary");
-    let summary: Value = serde_json::from_str(&summary).expect("it is JSON");
-    let ms = |metric: &str, quantile: &str| summary["latency"][metric][quantile].as_f64().expect("a latency");
-    let [first, first_p99] = ["p50", "p99"].map(|quantile| ms("time_to_first_token_ms", quantile));
-    let (each, between_p99) = (ms("time_per_output_token_ms", "p50"), ms("inter_token_latency_ms", "p99"));
-    format!("| {what} | {first:.0} ms | {first_p99:.0} ms | {each:.1} ms | {between_p99:.1} ms |")
+fn latency(summary: &Value, column: &str) -> String {
+    let parts: Vec<_> = column.split(' ').collect();
+    let (of, metric, quantile) = match parts[..] {
+        [metric, quantile] => (&summary["latency"], metric, quantile),
+        [profile, metric, quantile] => (&summary["per_profile"][profile]["latency"], metric, quantile),
+        _ => panic!("a column that no test knows: {column}"),
+    };
+    let key = match metric {
+        "TTFT" => "time_to_first_token_ms",
+        "TPOT" => "time_per_output_token_ms",
+        "ITL" => "inter_token_latency_ms",
+        "E2E" => "end_to_end_latency_ms",
+        _ => panic!("a column that no test knows: {column}"),
+    };
+    let ms = of[key][quantile].as_f64().unwrap_or_else(|| panic!("no figure of {column}"));
+    match ms {
+        1000.0.. => format!("{:.1} s", ms / 1000.0),
+        100.0.. => format!("{ms:.0} ms"),
+        _ => format!("{ms:.1} ms"),
+    }
 }
 
 #[test]
-fn what_the_readme_links_to_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "PITFALLS.md", "CHANGELOG.md"] {
-        let text = fs::read_to_string(root.join(name)).expect("it is there");
+fn what_the_pages_show_is_what_happens() {
+    pages().iter().for_each(|page| try_page(page));
+}
+
+#[test]
+fn the_readme_is_no_longer_than_a_reader_bears() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
+    assert!(readme.lines().count() <= 400, "{} lines; the rest goes to docs/", readme.lines().count());
+}
+
+#[test]
+fn every_page_is_reached_from_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
+    for page in pages() {
+        let name = page.strip_prefix(root()).expect("a page of ours").display().to_string();
+        assert!(name == "README.md" || readme.contains(&format!("]({name}")), "README.md has no link to {name}");
+    }
+}
+
+#[test]
+fn what_the_pages_link_to_is_there() {
+    let others = ["ARCHITECTURE.md", "CONTRIBUTING.md", "PITFALLS.md", "CHANGELOG.md", "FIDELITY.md"];
+    for page in pages().into_iter().chain(others.map(|name| root().join(name))) {
+        let text = fs::read_to_string(&page).expect("it is there");
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for target in targets.filter(|target| !target.starts_with("http") && !target.starts_with('#')) {
-            let path = target.split('#').next().unwrap_or(target);
-            assert!(root.join(path).exists(), "{name} links to {target}");
+        for target in targets.filter(|target| !target.starts_with("http")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            assert!(path.exists(), "{} links to {target}", page.display());
+            if !anchor.is_empty() && path.extension().is_some_and(|extension| extension == "md") {
+                let anchors = anchors(&fs::read_to_string(&path).expect("it is there"));
+                assert!(
+                    anchors.contains(&anchor.to_owned()),
+                    "{} links to {target}, which is no heading",
+                    page.display()
+                );
+            }
         }
+    }
+}
+
+/// What a page's headings are called in links.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect::<String>())
+        .map(|heading| heading.replace(' ', "-"))
+        .collect()
+}
+
+#[test]
+fn the_licences_are_there_and_every_crate_names_them() {
+    for file in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        assert!(root().join(file).is_file(), "{file}");
+    }
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("there is a manifest");
+    assert!(manifest.contains("license = \"MIT OR Apache-2.0\""));
+    for manifest in ["Cargo.toml", "components/Cargo.toml", "systems/Cargo.toml"] {
+        let text = fs::read_to_string(root().join(manifest)).expect("there is a manifest");
+        assert!(text.contains("license.workspace = true"), "{manifest}");
     }
 }

@@ -190,7 +190,7 @@ section! {
         max_num_active_seqs: Field<u32> = optional("max_num_seqs").at_least(1.0);
         /// Share of the KV blocks that stay free when a request is admitted beside others.
         watermark: Set<f64> = default(Literal::Number(0.0)).range(0.0, 1.0);
-        /// While others decode, prompts are computed in every so manieth step at most, unless one has left requests waiting.
+        /// While others decode, prompts are computed in one of so many steps at most, unless one has left requests waiting.
         prefill_schedule_interval: Set<u32> = default(Literal::Integer(1)).at_least(1.0);
         /// Host time a step that the GPU waits for.
         scheduler_iteration_delay_s: Field<f64> = optional("0.0011").unit("s").range(0.0, LONGEST_DELAY_S);
