@@ -14,8 +14,8 @@ pub const WINDOW_INTERVALS: u64 = 32;
 /// Intervals that stay open behind the present: what steps sent is known when they are over, and of windowed engines two windows
 /// later.
 const OPEN_INTERVALS: u64 = 2 * WINDOW_INTERVALS + 8;
-/// Time is whole nanoseconds: what an interval is too short for by less fits.
-const ROUNDING_NS: f64 = 1.0;
+/// What sums of fractions may be off by: an interval that is too short by less is long enough.
+const ROUNDING_NS: f64 = 1e-3;
 
 /// A transfer that queues, or what is left of it.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +79,8 @@ impl LinkSeries {
         self.advance(now, rows);
     }
 
-    /// Steps that ran from `from` to `to` have sent something, evenly. What comes too late for its interval counts in the first
-    /// that is open.
+    /// Steps that ran from `from` to `to` have sent something, evenly. What comes too late for its interval, of an engine that has run
+    /// thousands of steps ahead, counts in the first that is open.
     pub fn post(&mut self, (from, to): (SimTime, SimTime), traffic: Traffic, rows: &mut FinishedRows) {
         self.spread((from, to), traffic);
         self.advance(to, rows);
@@ -172,7 +172,7 @@ impl LinkSeries {
         let length_ns = length.0 as f64;
         if traffic.busy_ns >= length_ns + ROUNDING_NS {
             let share = length_ns / traffic.busy_ns;
-            self.left.add(traffic, 1.0 - share);
+            self.left = Traffic { busy_ns: traffic.busy_ns - length_ns, bytes: traffic.bytes * (1.0 - share) };
             traffic = Traffic { busy_ns: length_ns, bytes: traffic.bytes * share };
         }
         if traffic.bytes == 0.0 || length == SimTime::ZERO {

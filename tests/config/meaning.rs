@@ -153,7 +153,8 @@ fn a_narrower_cache_holds_more_and_narrower_weights_leave_more() {
     assert_eq!(engine("kv_cache_dtype=auto").kv_blocks, plain);
     let fp8 = engine("kv_cache_dtype=fp8_e4m3");
     // All blocks, the null block included.
-    assert_eq!(((fp8.kv_blocks + 1) / 2, fp8.model.kv_dtype), (plain + 1, Dtype::Fp8));
+    assert!((fp8.kv_blocks + 1).abs_diff(2 * (plain + 1)) <= 1, "{} and {plain}", fp8.kv_blocks);
+    assert_eq!(fp8.model.kv_dtype, Dtype::Fp8);
     let quantised = engine("model_profile_id=TheBloke/Llama-2-7B-AWQ");
     assert_eq!(quantised.model.weight_dtype, Dtype::Int4);
     assert_eq!(quantised.kv_blocks, engine("weight_dtype=int4").kv_blocks);

@@ -87,11 +87,11 @@ fn a_client_gives_up_when_its_trace_says() {
     let (_folder, workload) = written("aborts.csv", text);
     let patience = |workload: &TraceWorkload| read(workload).iter().map(|spec| spec.timeout).collect::<Vec<_>>();
     assert_eq!(patience(&workload), [SimTime(2_500_000_000), SimTime::NEVER]);
-    let hasty = TraceWorkload { timeout_s: Some(1.0), rate_scale: 2.0, ..workload.clone() };
+    let hasty = TraceWorkload { timeout_s: Some(1.0), rate_scale: 2.0, ..workload };
     assert_eq!(patience(&hasty), [SimTime(1_000_000_000); 2]);
     for abort in ["10", "9.5", "soon"] {
         let (_folder, workload) =
-            written("bad.csv", &format!("arrival_s,prompt_tokens,output_tokens,abort_s\n10,5,5,{abort}\n"));
+            written("bad.csv", format!("arrival_s,prompt_tokens,output_tokens,abort_s\n10,5,5,{abort}\n"));
         let error = TraceSource::open(&workload).err().expect("nobody gives up before").to_string();
         assert!(error.contains("bad.csv:2") && error.contains("abort_s is"), "{error}");
     }

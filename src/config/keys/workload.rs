@@ -103,13 +103,13 @@ section! {
         /// Seconds between arrivals.
         inter_arrival_time_dist_config: Field<Distribution> = required().unit("s")
             .example("{type: Exponential, rate: 2.0}");
-        /// Tokens of a prompt; of a follow-up turn, the new ones.
+        /// Tokens of a prompt; of a follow-up turn, the new ones. A draw below 1 counts as 1 (draws that are never more are an error).
         prompt_tokens_dist_config: Field<Distribution> = required().unit("tokens")
             .example("{type: LogNormal, mean_tokens: 512, std_tokens: 400}");
-        /// Most tokens of an answer.
+        /// Most tokens of an answer. A draw below 1 counts as 1.
         max_output_tokens_dist_config: Field<Distribution> = required().unit("tokens")
             .example("{type: Uniform, low: 50, high: 300, is_int: true}");
-        /// Tokens an answer has in the end, held to the maximum.
+        /// Tokens an answer has in the end, held to the maximum. A draw below 1 counts as 1.
         output_tokens_dist_config: Field<Distribution> = optional("always the maximum").unit("tokens");
         /// Probability that a request opens a conversation.
         conversational_probability: Set<f64> = default(Literal::Number(0.0)).range(0.0, 1.0).example("0.6");

@@ -62,9 +62,10 @@ impl Link {
 
     /// What its rows come to.
     pub fn totals(&self, rows: &[IntervalRow]) -> LinkTotals {
-        let busy_s = rows.iter().map(|row| row.busy * row.length.as_secs_f64()).sum();
+        // In nanoseconds, whose sums are exact.
+        let busy_ns: f64 = rows.iter().map(|row| row.busy * row.length.0 as f64).sum();
         let bytes = rows.iter().filter_map(|row| row.bytes).sum();
-        LinkTotals { busy: SimTime::from_secs_f64(busy_s), bytes, transfers: self.transfers }
+        LinkTotals { busy: SimTime(busy_ns.round() as u64), bytes, transfers: self.transfers }
     }
 }
 

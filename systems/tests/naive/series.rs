@@ -127,7 +127,7 @@ impl Series {
             let start = SimTime(number * width.0);
             let length = (start + width).min(end) - start;
             let excess_s = amounts.busy_s - length.as_secs_f64();
-            if excess_s >= 1e-9 {
+            if excess_s >= 1e-12 {
                 coverage.note("traffic left for the next interval");
                 left = amounts.part(excess_s / amounts.busy_s);
                 amounts = amounts.part(1.0 - excess_s / amounts.busy_s);
