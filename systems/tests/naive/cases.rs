@@ -319,7 +319,8 @@ impl EngineCase {
             max_num_batched_tokens: self.budget,
             block_tokens: self.block,
             chunked_prefill: self.chunked,
-            reserve_full_prompt: self.reserve,
+            // Prompts of one priority and arrival that are computed in chunks would preempt each other for ever, as in vLLM.
+            reserve_full_prompt: self.reserve || (self.policy == QueuePolicy::Priority && self.threshold.is_some()),
             long_prefill_token_threshold: self.threshold,
             threshold_share_tokens: self.adaptive.then_some(self.budget),
             watermark_blocks: self.watermark,
