@@ -232,7 +232,10 @@ fn standing(boundary: &Boundary<'_, '_>, admitted: Admitted) -> Standing {
         || some_are_left_out;
     let may_jump_the_queue = boundary.limits().policy == QueuePolicy::Priority;
     let would_be_head = boundary.queued() == 0 || may_jump_the_queue;
-    let every_delivery_counts = boundary.limits().prefill_schedule_interval > 1;
+    let scheduler = boundary.limits();
+    // With more requests the chunks that they share the budget in get smaller, and so a head's first chunk may fit.
+    let chunks_may_shrink = scheduler.threshold_share_tokens.is_some() && !scheduler.reserve_full_prompt;
+    let every_delivery_counts = scheduler.prefill_schedule_interval > 1 || chunks_may_shrink;
     Standing {
         steps: if may_admit { 1 } else { u64::MAX },
         until: SimTime::NEVER,
