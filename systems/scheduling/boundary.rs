@@ -131,9 +131,13 @@ impl<'a, 'w> Boundary<'a, 'w> {
         if self.is_gated || self.queued() == 0 {
             return None;
         }
+        // The head of a long queue is in no cache.
+        if self.budget == 0 {
+            return Some(Hold::TokenBudget);
+        }
         let head = self.head()?;
         let is_computed_whole = !limits.chunked_prefill && head.preemptions == 0 && !head.is_to_load;
-        let is_out_of_budget = self.budget == 0 || (is_computed_whole && head.known > self.budget);
+        let is_out_of_budget = is_computed_whole && head.known > self.budget;
         Some(if is_out_of_budget { Hold::TokenBudget } else { Hold::KvCache })
     }
 
