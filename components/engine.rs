@@ -72,6 +72,8 @@ pub struct Queues {
     pub waiting_count: u32,
     /// (deadline, id, sequence) of every sequence with a time limit that has been taken in; those that ended are skipped.
     pub deadlines: BinaryHeap<Reverse<(SimTime, RequestId, Entity)>>,
+    /// Those taken from there whose deadlines are over, ascending, at a boundary until they are off the engine.
+    pub given_up: VecDeque<(SimTime, RequestId, Entity)>,
 }
 
 /// The running sequences, in aggregate.

@@ -3,10 +3,11 @@
 use super::remove::{Removal, remove};
 use super::{handoffs, queue};
 use crate::world::EngineView;
-use bevy_ecs::prelude::Query;
+use bevy_ecs::prelude::{Entity, Query};
 use oracle_components::SimTime;
+use oracle_components::engine::Queues;
 use oracle_components::record::{Ending, Reason, Status};
-use oracle_components::request::Request;
+use oracle_components::request::{Request, RequestId};
 use oracle_components::sequence::{Phase, Sequence};
 use std::cmp::Reverse;
 /// Moves what has been delivered by `until` to the waiting queue.
@@ -24,6 +25,19 @@ pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequ
     parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.waiting_or_loading()));
 }
 
+/// Takes the sequence with the earliest deadline off the list, if that is over by `now`.
+fn next_listed(queues: &mut Queues, now: SimTime) -> Option<(SimTime, RequestId, Entity)> {
+    let listed = queues.deadlines.peek().map(|&Reverse(next)| next);
+    let given_up = queues.given_up.front().copied();
+    let next = given_up.into_iter().chain(listed).min().filter(|&(deadline, ..)| deadline <= now)?;
+    if given_up == Some(next) {
+        queues.given_up.pop_front();
+    } else {
+        queues.deadlines.pop();
+    }
+    Some(next)
+}
+
 /// Takes the waiting and running sequences whose clients have given up by `now` off the engine: whether there were any.
 pub fn expire(
     parts: &mut EngineView<'_>,
@@ -33,11 +47,7 @@ pub fn expire(
 ) -> bool {
     let mut any = false;
     let mut loading = Vec::new();
-    while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek() {
-        if deadline > now {
-            break;
-        }
-        parts.queues.deadlines.pop();
+    while let Some((deadline, id, entity)) = next_listed(parts.queues, now) {
         let mut sequence = sequences.get_mut(entity).expect("sequences live as long as the world");
         // It may have ended, or gone on to another engine.
         if sequence.id != id || sequence.engine != parts.hardware.engine {

@@ -21,6 +21,7 @@ pub fn empty_queues(policy: QueuePolicy) -> Queues {
         waiting,
         waiting_count: 0,
         deadlines: BinaryHeap::new(),
+        given_up: VecDeque::new(),
     }
 }
 

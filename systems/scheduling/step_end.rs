@@ -185,20 +185,16 @@ pub fn mute_expired(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
 
 #[cold]
 fn mute_expired_by(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, end: SimTime) {
-    let mut listed = Vec::new();
     while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek()
         && deadline <= end
     {
-        listed.push(Reverse((deadline, id, entity)));
         parts.queues.deadlines.pop();
-    }
-    for &Reverse((_, id, entity)) in &listed {
+        parts.queues.given_up.push_back((deadline, id, entity));
         let mut sequence = sequences.get_mut(entity).expect("sequences live as long as the world");
         if sequence.id == id && sequence.engine == parts.hardware.engine {
             mute(parts, &mut sequence, entity);
         }
     }
-    parts.queues.deadlines.extend(listed);
 }
 
 /// What the step computes of a sequence is for nobody. It keeps its slot, as a decode that is apart from the others.
