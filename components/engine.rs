@@ -119,6 +119,14 @@ pub struct Chunk {
     pub is_decode: bool,
 }
 
+impl Chunk {
+    /// The next token of a decode that is apart from the others, with `context` of its tokens in the KV cache.
+    #[must_use]
+    pub fn of_decode(sequence: Entity, context: u32) -> Self {
+        Self { sequence, tokens: 1, context, completes: true, is_decode: true }
+    }
+}
+
 /// For how long a batch stands: what has to happen before it may change, beside what always ends an epoch (a last token, a
 /// deadline, a loaded KV cache, no free blocks, chunks of prompts in it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

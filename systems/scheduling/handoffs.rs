@@ -72,7 +72,7 @@ pub fn abandon(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity) 
 
 /// A loaded sequence that never had a slot gives its blocks back.
 pub fn drop_loaded(parts: &mut EngineView<'_>, sequence: &Sequence) {
-    let loaded = sequence.prefill.as_ref().and_then(|prefill| prefill.loaded).expect("only what is loaded is dropped");
+    let loaded = loaded_here(sequence).expect("only what is loaded is dropped");
     let handoffs = parts.handoffs.as_mut().expect("only decode engines load");
     handoffs.loading.remove(&(loaded, sequence.id));
     kv::release_empty(parts.pool, load_blocks(sequence, parts.engine.scheduler.block_tokens));

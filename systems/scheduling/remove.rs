@@ -54,9 +54,7 @@ pub fn remove(
         Phase::Decode => {
             stop_decoding(running, parts.clock, parts.clock.boundary, sequence);
             if removal == Removal::Ended && handoffs::forget_first_step(parts, entity) {
-                let context = sequence.computed;
-                let chunk = Chunk { sequence: entity, tokens: 1, context, completes: true, is_decode: true };
-                parts.batch.chunks.push(chunk);
+                parts.batch.chunks.push(Chunk::of_decode(entity, sequence.computed));
             }
         }
         Phase::Leaving => {}

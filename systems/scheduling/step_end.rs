@@ -203,9 +203,7 @@ fn mute(parts: &mut EngineView<'_>, sequence: &mut Sequence, entity: Entity) {
         Phase::Decode => {
             running::pause(parts.running, parts.clock, sequence, entity);
             sequence.entered_step = parts.clock.steps + 1;
-            let context = sequence.computed;
-            let chunk = Chunk { sequence: entity, tokens: 1, context, completes: true, is_decode: true };
-            parts.batch.orphans.push(chunk);
+            parts.batch.orphans.push(Chunk::of_decode(entity, sequence.computed));
             sequence.computed += 1;
             true
         }
