@@ -85,6 +85,8 @@ pub struct Running {
     pub decodes: u32,
     /// Decoding ones whose responses are streamed.
     pub streaming_decodes: u32,
+    /// The same by the steps in which they send their chunks, one of `stream_interval`; none if every token is sent.
+    pub streams: Vec<StreamClass>,
     /// Tokens in the KV cache of the decoding ones, at the last boundary.
     pub decode_context: u64,
     /// Blocks by phase: decoding ones by (tokens in the KV cache − steps) mod block. Those of class c take a block in
@@ -102,6 +104,17 @@ pub struct Running {
     pub first_admission: u64,
     /// Running sequences by whom to preempt, kept under the priority policy only.
     pub by_priority: BTreeMap<VictimKey, Entity>,
+}
+
+/// Streaming decodes that send their chunks in the same steps.
+#[derive(Clone, Debug, Default)]
+pub struct StreamClass {
+    /// Those that sent one in the last of these steps.
+    pub regular: u32,
+    /// The others, until the next of these steps.
+    pub joining: Vec<Entity>,
+    /// End of the last of these steps, and when the client had the chunks.
+    pub last: Option<(SimTime, SimTime)>,
 }
 
 /// A chunk of a prompt in a step.

@@ -46,6 +46,8 @@ pub enum Reason {
     PromptExceedsTokenBudget,
     /// Prompt and output need more KV blocks than the engine has.
     ExceedsKvCache,
+    /// The server has as many requests as it lets in (`max_num_queued_reqs`).
+    QueueFull,
     /// The client gave up while the request was in transit or in the waiting queue.
     TimeoutWaiting,
     /// The client gave up while the request was running.
@@ -58,12 +60,13 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Finished,
         Self::LengthLimit,
         Self::PromptTooLong,
         Self::PromptExceedsTokenBudget,
         Self::ExceedsKvCache,
+        Self::QueueFull,
         Self::TimeoutWaiting,
         Self::TimeoutRunning,
         Self::EndedWaiting,
@@ -79,6 +82,7 @@ impl Reason {
             Self::PromptTooLong => "prompt_exceeds_max_model_len",
             Self::PromptExceedsTokenBudget => "prompt_exceeds_token_budget",
             Self::ExceedsKvCache => "exceeds_kv_cache",
+            Self::QueueFull => "exceeds_max_num_queued_reqs",
             Self::TimeoutWaiting => "timeout_while_waiting",
             Self::TimeoutRunning => "timeout_while_running",
             Self::EndedWaiting => "simulation_ended_while_waiting",

@@ -223,6 +223,10 @@ pub struct SchedulerSpec {
     /// The next step is scheduled when this one starts, not when it ends: the host works while the GPU does, and a new
     /// request waits a step longer.
     pub async_scheduling: bool,
+    /// A streamed answer is sent in chunks of so many tokens, but for the first token, which is sent at once; 1: each token.
+    pub stream_interval: u32,
+    /// Requests that are let in and not answered yet, at most; more are refused.
+    pub max_num_queued_reqs: Option<u32>,
 }
 
 /// Rules of vLLM's scheduler that came with a version.

@@ -67,7 +67,7 @@ pub struct Sequence {
     pub scheduled: Option<SimTime>,
     /// First token, as the record has it.
     pub first_token: Option<SimTime>,
-    /// End of the step that generated the last token before the current residence.
+    /// End of the step in which it last emitted, before the current residence.
     pub last_emission: Option<SimTime>,
     /// Last token before the current residence, as the record has it.
     pub last_token: Option<SimTime>,

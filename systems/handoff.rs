@@ -131,6 +131,7 @@ impl HandoffParams<'_, '_> {
             let decode = self.routing.router.route(&request.spec, &calendar.loads, now);
             calendar.loads[prefill as usize] -= 1;
             dispatch.router.left(prefill, now);
+            dispatch.answered(prefill, sequence.deadline, sequence.id);
             calendar.loads[decode as usize] += 1;
             let engine = calendar.engines[decode as usize];
             let (mut parts, _) = self.engines.get_mut(engine).expect("a decode engine takes part");

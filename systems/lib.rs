@@ -2,7 +2,7 @@
 //!
 //! The phases, in their order: `arrival`, `scheduling`, costing (`epoch`, by the prices of [`costing`]), `transfer`,
 //! `completion`; and `handoff` where there are prefill and decode pools. Below them: `world` (what the systems see), `kv` (the KV
-//! pool), `running` (who runs, in aggregate), `series` (the time series), [`routing`]. Above them: `simulation`, which runs them, and
+//! pool), `running` (who runs, in aggregate) and `streaming` (what of their answers is sent), `series` (the time series), [`routing`]. Above them: `simulation`, which runs them, and
 //! [`invariants`]. A [`BatchPolicy`] decides who is in the batch, a [`routing::RoutingPolicy`] where a request goes.
 //!
 //! Invariant: nothing here knows a file format or a command line. Requests come in and records go out by the two traits
@@ -22,6 +22,7 @@ mod running;
 mod scheduling;
 mod series;
 mod simulation;
+mod streaming;
 mod transfer;
 mod world;
 

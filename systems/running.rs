@@ -13,13 +13,16 @@ use oracle_components::request::RequestId;
 use oracle_components::scenario::QueuePolicy;
 use oracle_components::sequence::{Phase, Sequence};
 
-/// No running sequences, with blocks of `block_tokens`.
+use crate::streaming;
+
+/// No running sequences, with blocks of `block_tokens`, whose answers are sent in chunks of `stream_interval`.
 #[must_use]
-pub fn nothing_running(block_tokens: u32) -> Running {
+pub fn nothing_running(block_tokens: u32, stream_interval: u32) -> Running {
     Running {
         count: 0,
         decodes: 0,
         streaming_decodes: 0,
+        streams: streaming::no_streams(stream_interval),
         decode_context: 0,
         residues: vec![0; block_tokens as usize],
         last_token_queue: BinaryHeap::new(),
@@ -102,6 +105,7 @@ pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut S
     running.residues[class] += 1;
     let finish = clock.steps + u64::from(sequence.target_tokens - sequence.generated);
     running.last_token_queue.push(Reverse((finish, sequence.id, entity)));
+    streaming::join(running, clock, sequence, entity);
 }
 
 /// A sequence that starts to decode has done so in the step that has just ended: the same, told from there.
@@ -112,7 +116,9 @@ pub fn date_back(sequence: &mut Sequence) {
 }
 
 /// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
-pub fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime, sequence: &mut Sequence) {
+pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
+    let in_chunks = sequence.streaming && !running.streams.is_empty();
+    let last_chunk = if in_chunks { streaming::leave(running, sequence, entity) } else { None };
     let class = residue(running, sequence.computed, sequence.entered_step);
     running.residues[class] -= 1;
     let steps = (clock.steps - sequence.entered_step) as u32;
@@ -121,15 +127,17 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime
     running.decodes -= 1;
     running.streaming_decodes -= u32::from(sequence.streaming);
     running.decode_context -= u64::from(sequence.computed);
-    if sequence.generated > 0 {
-        sequence.last_emission = Some(boundary);
-        sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { boundary });
+    if in_chunks {
+        (sequence.last_emission, sequence.last_token) = last_chunk.unzip();
+    } else if sequence.generated > 0 {
+        sequence.last_emission = Some(clock.boundary);
+        sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });
     }
 }
 
 /// A decode goes on apart from the others, as of the last boundary.
 pub fn pause(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
-    stop_decoding(running, clock, clock.boundary, sequence);
+    stop_decoding(running, clock, sequence, entity);
     sequence.phase = Phase::Paused;
     list_prefill(running, sequence, entity);
 }

@@ -25,6 +25,8 @@ pub mod since {
     pub const MAX_MODEL_LEN_AUTO: Version = Version(0, 14);
     /// So it is with pipeline parallelism too.
     pub const ASYNC_SCHEDULING_OF_STAGES: Version = Version(0, 15);
+    /// `max_num_scheduled_tokens`.
+    pub const SCHEDULED_TOKENS: Version = Version(0, 17);
     /// A request is admitted only where all of its prompt finds blocks: `scheduler_reserve_full_isl` (pull request 37307).
     pub const FULL_PROMPT_RESERVED: Version = Version(0, 19);
     /// `gpu_memory_utilization` is 0.92, before 0.9 (`vllm/config/cache.py`).

@@ -10,7 +10,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::calendar::{Calendar, Coupling};
-use oracle_components::record::{Ending, PrefixEvent, Status};
+use oracle_components::record::{Ending, PrefixEvent, Reason, Status};
 use oracle_components::request::{Request, RequestSpec, Routed};
 use oracle_components::sequence::{Phase, Sequence};
 
@@ -92,14 +92,19 @@ pub fn route_next_arrival(shared: &mut Shared, network: &mut Network) -> Arrival
     let id = calendar.next_id;
     calendar.next_id += 1;
     let engine = router.route(&spec, &calendar.loads, spec.arrival);
-    let Entrance { limits, refusal, ingress } = &entrances[engine as usize];
+    let Entrance { limits, refusal, ingress, unanswered } = &mut entrances[engine as usize];
     let bytes = f64::from(spec.prompt_tokens) * *prompt_bytes_per_token;
     let delivered = network.send(ingress, links, bytes, spec.arrival, &mut ports.rows);
     let target_tokens = spec.output_tokens.min(limits.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
-    if let Some(reason) = refusal(&spec, target_tokens, limits) {
+    let is_full = unanswered.as_mut().is_some_and(|unanswered| unanswered.is_full(at));
+    let refused = is_full.then_some(Reason::QueueFull);
+    if let Some(reason) = refused.or_else(|| refusal(&spec, target_tokens, limits)) {
         let end = Ending { completion: delivered, status: Status::Failed, reason, whole_response_tokens: None };
         shared.refuse(id, &spec, engine, end);
         return Arrival::Refused;
+    }
+    if let Some(unanswered) = unanswered {
+        unanswered.let_in(spec.deadline(), id);
     }
     Arrival::Routed(Routed { request: Request { id, spec, engine, delivered }, target_tokens })
 }

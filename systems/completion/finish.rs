@@ -26,6 +26,9 @@ impl Shared {
             (at, u64::from(sequence.engine) + 1),
         );
         calendar.loads[(sequence.engine - calendar.first_engine) as usize] -= 1;
+        if let Some(dispatch) = dispatch {
+            dispatch.answered(sequence.engine, request.spec.deadline(), request.id);
+        }
         tell_router(dispatch, &record, at);
         let follow_up = ports.source.follow_up(&request.spec, &record);
         schedule_follow_up(calendar, follow_up);

@@ -168,6 +168,9 @@ impl<'w> EngineView<'w> {
         assert_eq!(running.count as usize, running.decodes as usize + running.prefills.len(), "who runs is counted");
         assert_eq!(running.residues.iter().sum::<u32>(), running.decodes, "every decode is in one class of blocks");
         assert!(running.streaming_decodes <= running.decodes, "streaming ones are among all");
+        let in_classes: u32 = running.streams.iter().map(|class| class.regular + class.joining.len() as u32).sum();
+        let counted = if running.streams.is_empty() { 0 } else { running.streaming_decodes };
+        assert_eq!(in_classes, counted, "every streaming decode is in one class of chunks");
         assert!(running.count <= self.scheduler.max_num_seqs, "no more sequences than slots");
         let tokens =
             u64::from(running.decodes) + self.batch.chunks.iter().map(|chunk| u64::from(chunk.tokens)).sum::<u64>();

@@ -19,6 +19,7 @@ use crate::epoch::adapt_steps_ahead;
 use crate::kv;
 use crate::running::{self, blocks_over, finishes_at, start_decoding};
 use crate::series::IntervalSums;
+use crate::streaming;
 use crate::transfer::stream;
 use crate::world::{EngineView, Ports};
 
@@ -40,8 +41,9 @@ pub fn apply_steps(
         return 0;
     }
     let decodes = parts.running.decodes;
-    let mut sums = advance_decodes(parts, ports);
-    send_flows(parts, sequences);
+    let mut sums = advance_decodes(parts, sequences, ports);
+    let sent = send_chunks(parts, sequences, ports, finished);
+    send_flows(parts, sequences, sent);
     let (prefilled, emitted) = end_chunks(parts, sequences, ports);
     if parts.handoffs.is_some() {
         handoffs::emit_first_tokens(parts, sequences);
@@ -53,6 +55,14 @@ pub fn apply_steps(
     ledger.output_tokens += u64::from(decodes) * steps as u64 + emitted;
     ledger.prefill_tokens += prefilled;
     parts.series.post(parts.step_output.from, parts.step_output.to, sums, parts.hardware, &mut ports.rows);
+    list_finished(parts, sequences, finished);
+    adapt_steps_ahead(parts.epoch);
+    parts.epoch.steps = 0;
+    steps as u64
+}
+
+/// Lists the decodes that have their target.
+fn list_finished(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, finished: &mut Finished) {
     while let Some(&Reverse((step, id, entity))) = parts.running.last_token_queue.peek() {
         if step > parts.clock.steps {
             break;
@@ -62,20 +72,22 @@ pub fn apply_steps(
             finished.push((id, entity));
         }
     }
-    adapt_steps_ahead(parts.epoch);
-    parts.epoch.steps = 0;
-    steps as u64
 }
 
 /// The decodes' part of the steps: time, gaps between tokens, KV blocks, work. What is over before the last interval of the
 /// time series is posted; the sums are those of the rest.
-fn advance_decodes(parts: &mut EngineView<'_>, ports: &mut Ports) -> IntervalSums {
+fn advance_decodes(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, ports: &mut Ports) -> IntervalSums {
     let steps = parts.epoch.steps;
     let ends = &parts.epoch.step_ends[..steps];
     let (from, to) = (parts.clock.boundary, ends[steps - 1]);
     let decodes = parts.running.decodes;
     // First tokens end no gap.
-    let emitting = decodes - parts.handoffs.as_ref().map_or(0, |handoffs| handoffs.first_step.len() as u32);
+    let first = parts.handoffs.as_ref().map_or(0, |handoffs| handoffs.first_step.len() as u32);
+    let emitting = if parts.running.streams.is_empty() {
+        decodes - first
+    } else {
+        decodes - parts.running.streaming_decodes - whole_answers_begun(parts, sequences)
+    };
     if emitting > 0 {
         ports.sink.token_gaps(from, ends, u64::from(emitting));
     }
@@ -110,20 +122,48 @@ fn count_steps(parts: &mut EngineView<'_>, busy: SimTime) {
     }
 }
 
-/// The flows of streamed tokens that the steps sent.
-fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
-    let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
-    let emits = |chunk: &&Chunk| chunk.completes && parts.engine.role != Role::Prefill && streams(chunk.sequence);
-    let chunks = parts.batch.chunks.iter().filter(emits).count();
-    let sequences = parts.running.streaming_decodes + chunks as u32;
-    if sequences == 0 {
-        return;
+/// The decodes whose answers are not streamed and begin with the step.
+fn whole_answers_begun(parts: &EngineView<'_>, sequences: &Query<&mut Sequence>) -> u32 {
+    let begun = parts.handoffs.as_ref().map_or(&[][..], |handoffs| &handoffs.first_step);
+    begun.iter().filter(|&&entity| sequences.get(entity).is_ok_and(|sequence| !sequence.streaming)).count() as u32
+}
+
+/// What the streaming decodes send at the end of a step, in tokens.
+fn send_chunks(
+    parts: &mut EngineView<'_>,
+    sequences: &Query<&mut Sequence>,
+    ports: &mut Ports,
+    finished: &mut Finished,
+) -> u32 {
+    if parts.running.streams.is_empty() {
+        return parts.running.streaming_decodes;
     }
-    let ends = &parts.epoch.step_ends[..parts.epoch.steps];
-    let bytes = f64::from(sequences) * parts.engine.response_bytes_per_token;
-    parts.step_output.flow_bytes = bytes;
-    parts.step_output.streams = true;
-    stream(parts.engine, parts.clock, bytes, ends);
+    list_finished(parts, sequences, finished);
+    let end = parts.clock.boundary;
+    let gap = |gap, count| ports.sink.token_gap(end, gap, count);
+    streaming::send(parts.running, parts.clock, sequences, finished.iter().map(|&(_, entity)| entity), gap)
+}
+
+/// The flows of streamed tokens that the steps sent, each of so many tokens of decodes, and what chunks bring.
+fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, decoded: u32) {
+    let interval = parts.engine.scheduler.stream_interval;
+    let sends = |chunk: &Chunk| {
+        let sequence = sequences.get(chunk.sequence).ok().filter(|sequence| sequence.streaming)?;
+        if chunk.completes { streaming::next_chunk(sequence, interval) } else { None }
+    };
+    let answers_here = parts.engine.role != Role::Prefill;
+    let begun: u32 = parts.batch.chunks.iter().filter(|_| answers_here).filter_map(sends).sum();
+    let tokens = decoded + begun;
+    if tokens > 0 {
+        let ends = &parts.epoch.step_ends[..parts.epoch.steps];
+        let bytes = f64::from(tokens) * parts.engine.response_bytes_per_token;
+        parts.step_output.flow_bytes = bytes;
+        parts.step_output.streams = true;
+        stream(parts.engine, parts.clock, bytes, ends);
+    }
+    if interval > 1 {
+        streaming::note_sent(parts.running, parts.clock);
+    }
 }
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on. Tokens computed, and emitted.
@@ -164,13 +204,19 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
 /// A sequence generates a token of its own at the end of a step.
 fn emit(parts: &EngineView<'_>, sequence: &mut Sequence, ports: &mut Ports) {
     let end = parts.clock.boundary;
+    let is_sent =
+        !sequence.streaming || streaming::next_chunk(sequence, parts.engine.scheduler.stream_interval).is_some();
+    sequence.generated += 1;
+    if !is_sent {
+        return;
+    }
     if let Some(last) = sequence.last_emission {
         ports.sink.token_gap(end, end - last, 1);
     }
-    sequence.generated += 1;
-    if sequence.first_token.is_none() {
-        sequence.first_token = Some(if sequence.streaming { parts.clock.flow_received } else { end });
-    }
+    let at_client = if sequence.streaming { parts.clock.flow_received } else { end };
+    sequence.last_emission = Some(end);
+    sequence.last_token = Some(at_client);
+    sequence.first_token.get_or_insert(at_client);
 }
 
 /// Of sequences whose clients give up by the end of the step that is about to end, no token comes of it.
@@ -258,6 +304,7 @@ pub fn end_finished(
         }
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
+        sequence.last_token = Some(completion);
         let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
         let end = Ending { completion, status: Status::Success, reason, whole_response_tokens };
         parts.step_output.ended.push((entity, end));

@@ -286,11 +286,12 @@ fn run_lockstep(shard: &mut Shard, go_on: &mut impl FnMut(SimTime, u64, bool) ->
     }
 }
 
-/// How far engines may run before what one does can touch another: not at all where follow-ups, links, pools or the router may
+/// How far engines may run before what one does can touch another: not at all where follow-ups, links, pools, a full queue or the router may
 /// pass it on at once. A router that learns late would bear windows of that length; it is run in lockstep.
 fn coupling(scenario: &Scenario, promises: Promises, wants: Wants) -> Coupling {
     let has_pools = scenario.engines.iter().any(|engine| engine.role != Role::Both);
-    let at_once = !promises.no_follow_ups || !promises.streams_only || has_pools;
+    let refuses_by_load = scenario.engines.iter().any(|engine| engine.scheduler.max_num_queued_reqs.is_some());
+    let at_once = !promises.no_follow_ups || !promises.streams_only || has_pools || refuses_by_load;
     let lookahead = if at_once { SimTime::ZERO } else { wants.lookahead() };
     if lookahead == SimTime::NEVER { Coupling::Windowed } else { Coupling::Lockstep }
 }

@@ -19,7 +19,7 @@ use crate::kv;
 use crate::running::nothing_running;
 use crate::scheduling::{Rules, empty_queues};
 use crate::series::{EngineSeries, LinkSeries};
-use crate::world::Entrance;
+use crate::world::{Entrance, Unanswered};
 
 /// An engine that has had no boundary looks at the first delivery.
 const NOTHING_STANDS: Standing = Standing { steps: u64::MAX, until: SimTime::NEVER, sees_deliveries: true };
@@ -102,6 +102,7 @@ pub fn entrances(blueprint: &Blueprint) -> Vec<Entrance> {
             limits: AdmissionLimits { scheduler: spec.scheduler, answer_kv_blocks, prompt_kv_blocks },
             refusal: Arc::new(move |request, target, limits| rules.refusal(request, target, limits)),
             ingress: spec.ingress.clone(),
+            unanswered: spec.scheduler.max_num_queued_reqs.map(Unanswered::at_most),
         }
     };
     engines.iter().map(entrance).collect()
@@ -149,14 +150,17 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
         stage_links: spec.stage_paths.iter().flatten().map(with_rate).collect(),
         exchange_links: spec.expert_parallel.iter().flat_map(|e| &e.hops).flatten().map(with_rate).collect(),
     };
+    // What a step sends under `stream_interval` is not what the next does.
+    let in_chunks = spec.scheduler.stream_interval > 1;
+    let epoch_cuts = if in_chunks { EpochCuts::EveryStep } else { blueprint.epoch_cuts };
     let entity = world.spawn((
         engine,
         clock,
         empty_queues(spec.scheduler.policy),
-        nothing_running(spec.scheduler.block_tokens),
+        nothing_running(spec.scheduler.block_tokens, spec.scheduler.stream_interval),
         kv::new_pool(spec.kv_blocks),
         Batch { chunks: Vec::new(), orphans: Vec::new(), standing: NOTHING_STANDS, hold: None },
-        no_epoch(blueprint.epoch_cuts),
+        no_epoch(epoch_cuts),
         Arc::clone(&blueprint.rules).at_work(),
         EngineLedger::default(),
         EngineSeries::new(scenario.series_interval),

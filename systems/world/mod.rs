@@ -7,6 +7,6 @@ mod dispatch;
 mod engine;
 mod shared;
 
-pub use dispatch::{Dispatch, Entrance};
+pub use dispatch::{Dispatch, Entrance, Unanswered};
 pub use engine::{EngineParts, EngineView};
 pub use shared::{Ports, RecordKey, Shared, WorkFlag};

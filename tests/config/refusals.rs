@@ -34,7 +34,7 @@ fn on_ranks(model: &str, version: &str, ranks: u32, more: &str, is_forced: bool)
 
 #[test]
 fn limits_that_vllm_refuses_are_errors_unless_forced() {
-    let refused: [&[&str]; 7] = [
+    let refused: [&[&str]; 9] = [
         &["max_num_batched_tokens=128", "max_num_seqs=256"],
         &["enable_chunked_prefill=false", "max_num_batched_tokens=4096"],
         &["max_model_len=8193"],
@@ -42,6 +42,8 @@ fn limits_that_vllm_refuses_are_errors_unless_forced() {
         &["num_gpu_blocks_override=101", "max_model_len=1601"],
         &["long_prefill_token_threshold=8193"],
         &["..version=0.14", "max_model_len=4096", "num_gpu_blocks_override=255"],
+        &["..version='0.23'", "watermark=0.01", "max_num_active_seqs=8"],
+        &["..version='0.28'", "max_num_queued_reqs=100"],
     ];
     let mut told = String::new();
     for sets in refused {
@@ -52,13 +54,14 @@ fn limits_that_vllm_refuses_are_errors_unless_forced() {
         assert!(forced.warnings.iter().any(|warning| warning.message == reason), "{sets:?} is warned of");
     }
     insta::assert_snapshot!(told);
-    let taken: [&[&str]; 6] = [
+    let taken: [&[&str]; 7] = [
         &["max_num_batched_tokens=256", "max_num_seqs=256"],
         &["enable_chunked_prefill=false", "max_num_batched_tokens=8192"],
         &["enable_chunked_prefill=false", "max_model_len=2048", "max_num_batched_tokens=2048"],
         &["max_model_len=8192"],
         &["num_gpu_blocks_override=101", "max_model_len=1600"],
         &["num_gpu_blocks_override=101", "max_model_len=auto"],
+        &["..version='0.31'", "watermark=0.01", "max_num_active_seqs=8", "max_num_queued_reqs=0", "stream_interval=10"],
     ];
     for sets in taken {
         deployment(sets, false).unwrap_or_else(|found| panic!("{sets:?}: {}", lines(&found)));

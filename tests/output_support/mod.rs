@@ -96,6 +96,8 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
             prefix_caching: PrefixCaching::Full,
             min_cached_prefix_tokens: 0,
             async_scheduling: false,
+            stream_interval: 1,
+            max_num_queued_reqs: None,
         },
         kv_blocks: 40_000,
         kernel_launch: KernelLaunch::Free,

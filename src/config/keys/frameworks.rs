@@ -190,6 +190,11 @@ section! {
         max_num_active_seqs: Field<u32> = optional("max_num_seqs").at_least(1.0);
         /// Share of the KV blocks that stay free when a request is admitted beside others.
         watermark: Set<f64> = default(Literal::Number(0.0)).range(0.0, 1.0);
+        /// Send streamed answers in chunks of so many tokens, but for the first, which is sent at once. Only what the client sees changes:
+        /// the gaps between tokens (ITL) are those between chunks, and tokens cross the links to the client in chunks.
+        stream_interval: Set<u32> = default(Literal::Integer(1)).unit("tokens").range(1.0, 65536.0);
+        /// Requests that the server lets in and has not answered yet, at most; what arrives beyond that fails at once, as with vLLM's 503.
+        max_num_queued_reqs: Field<u32> = optional("no limit").unit("requests");
         /// While others decode, prompts are computed in one of so many steps at most, unless one has left requests waiting.
         prefill_schedule_interval: Set<u32> = default(Literal::Integer(1)).at_least(1.0);
         /// Host time a step that the GPU waits for.

@@ -124,6 +124,8 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
             prefix_caching: PrefixCaching::Off,
             min_cached_prefix_tokens: 0,
             async_scheduling: false,
+            stream_interval: 1,
+            max_num_queued_reqs: None,
         },
         kv_blocks: 1000,
         kernel_launch: KernelLaunch::Free,

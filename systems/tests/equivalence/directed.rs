@@ -27,6 +27,8 @@ pub fn engine(pool_tokens: u32) -> EngineCase {
         caching: PrefixCaching::Full,
         min_cached: 0,
         asynchronous: false,
+        stream_interval: 1,
+        max_queued: None,
         model_len: 1000,
         tensor: 1,
         pipeline: 1,

@@ -38,7 +38,7 @@ const SMALL_CASES: u32 = 3000;
 const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each several times.
-const CORNERS: [&str; 54] = [
+const CORNERS: [&str; 57] = [
     "KV cache abandoned before it was loaded",
     "KV cache waits for blocks to be loaded into",
     "answered after the deadline",
@@ -55,6 +55,7 @@ const CORNERS: [&str; 54] = [
     "engines share GPUs",
     "engines share experts",
     "exceeds_kv_cache",
+    "exceeds_max_num_queued_reqs",
     "first chunk fits, the prompt does not",
     "flow waits for its lane",
     "follow-up due before it was known",
@@ -67,6 +68,7 @@ const CORNERS: [&str; 54] = [
     "hit of blocks in use",
     "hit of its own blocks after a preemption",
     "hit within the segments",
+    "last chunk shorter than the interval",
     "loaded sequence preempted",
     "loaded sequence waits for a slot",
     "output cut at max_model_len",
@@ -88,6 +90,7 @@ const CORNERS: [&str; 54] = [
     "timeout while running",
     "timeout while waiting",
     "token for nobody",
+    "token held back for its chunk",
     "token of a client that has given up",
     "tokens of a victim go back to the budget",
     "traffic left for the next interval",

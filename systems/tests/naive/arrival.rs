@@ -1,6 +1,6 @@
 //! Arrivals: which request is next, where it goes, and whether it is taken.
 
-use oracle_components::record::Status;
+use oracle_components::record::{Reason, Status};
 use oracle_components::request::RequestSpec;
 use oracle_components::scenario::EngineSpec;
 
@@ -39,7 +39,10 @@ impl World<'_> {
         let delivered = send_whole(&mut self.links, path, self.now, bytes);
         let mut sequence = Sequence::new(id, spec, index, delivered);
         let target = target_tokens(&sequence.spec, engine_spec);
-        match refusal(&sequence.spec, target, engine_spec, self.scenario) {
+        let unanswered = self.engines[index as usize].unanswered(self.now);
+        let is_full = engine_spec.scheduler.max_num_queued_reqs.is_some_and(|most| unanswered >= most);
+        let refused = is_full.then_some(Reason::QueueFull);
+        match refused.or_else(|| refusal(&sequence.spec, target, engine_spec, self.scenario)) {
             Some(reason) => {
                 self.coverage.note(reason.as_str());
                 self.close(sequence.end(delivered, Status::Failed, reason));

@@ -37,6 +37,8 @@ pub struct EngineCase {
     pub caching: PrefixCaching,
     pub min_cached: u32,
     pub asynchronous: bool,
+    pub stream_interval: u32,
+    pub max_queued: Option<u32>,
     pub model_len: u32,
     pub tensor: u32,
     pub pipeline: u32,
@@ -331,6 +333,8 @@ impl EngineCase {
             prefix_caching: self.caching,
             min_cached_prefix_tokens: self.min_cached,
             async_scheduling: self.asynchronous,
+            stream_interval: self.stream_interval,
+            max_num_queued_reqs: self.max_queued,
         };
         (scheduler, u64::from(self.pool_tokens.div_ceil(self.block)))
     }
@@ -349,6 +353,7 @@ impl Case {
     pub fn is_windowed(&self) -> bool {
         self.engines.len() > 1
             && self.pools().is_none()
+            && self.engines.iter().all(|engine| engine.max_queued.is_none())
             && Router::of_arrivals(&self.scenario()).wants().lookahead() == SimTime::NEVER
             && self.promises() == Promises { no_follow_ups: true, streams_only: true }
     }

@@ -109,6 +109,12 @@ impl Engine {
         (self.in_transit.len() + self.waiting_or_loading() + self.running.len()) as u32
     }
 
+    /// Requests that were let in and have neither ended nor been given up by now.
+    pub fn unanswered(&self, now: SimTime) -> u32 {
+        let here = self.in_transit.iter().chain(&self.waiting).chain(&self.handoffs.loading).chain(&self.running);
+        here.filter(|sequence| sequence.deadline() > now).count() as u32
+    }
+
     /// What has been delivered and does not run.
     pub fn waiting_or_loading(&self) -> usize {
         self.waiting.len() + self.handoffs.loading.len()

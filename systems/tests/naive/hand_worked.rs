@@ -108,6 +108,56 @@ fn a_request_alone_takes_its_prefill_and_a_step_a_token() {
 }
 
 #[test]
+fn under_a_stream_interval_the_first_token_comes_at_once_then_every_nth_and_the_last() {
+    let mut scenario = one_engine(SchedulerSpec { stream_interval: 3, ..ROOMY }, 10);
+    scenario.links.push(link("out", 1e6, 0.0));
+    engine(&mut scenario).egress = vec![0];
+    engine(&mut scenario).response_bytes_per_token = 2.0;
+    // Two microseconds a token.
+    let requests = |output| vec![RequestSpec { streaming: true, ..request(SimTime::ZERO, 10, output) }];
+    let outcome = simulate(&scenario, requests(6));
+    let mut ends = vec![step(&scenario, &[], &[(0, 10)], 1)];
+    for context in 11..=15 {
+        ends.push(ends[ends.len() - 1] + step(&scenario, &[context], &[], 0));
+    }
+    let record = &outcome.records[0];
+    assert_eq!(record.first_token, Some(ends[0] + SimTime(2_000)), "one token");
+    assert_eq!(record.last_token, Some(ends[5] + SimTime(4_000)), "the fifth and the sixth");
+    let gaps = [(ends[3] - ends[0]).0, (ends[5] - ends[3]).0];
+    let counted: Vec<u64> = outcome.gaps.keys().copied().collect();
+    assert_eq!(counted, if gaps[0] < gaps[1] { gaps.to_vec() } else { vec![gaps[1], gaps[0]] });
+    assert_eq!(outcome.links[0].bytes, 12.0, "all tokens cross the link");
+
+    // Who gives up has what was sent by then: the fourth of five tokens.
+    let late = RequestSpec { timeout: ends[4] + SimTime(1), ..requests(6).remove(0) };
+    let outcome = simulate(&scenario, vec![late]);
+    assert_eq!((outcome.records[0].status, outcome.records[0].output_tokens), (Status::Timeout, 5));
+    assert_eq!(outcome.records[0].last_token, Some(ends[3] + SimTime(6_000)));
+}
+
+#[test]
+fn a_full_server_refuses_until_one_is_answered_or_given_up() {
+    let mut scenario = one_engine(SchedulerSpec { max_num_queued_reqs: Some(2), max_num_seqs: 1, ..ROOMY }, 10);
+    let alone = simulate(&scenario, vec![request(SimTime::ZERO, 10, 2)]).end;
+    let at = |arrival| request(arrival, 10, 2);
+    let impatient = RequestSpec { timeout: SimTime(5), ..at(SimTime(1)) };
+    let requests = vec![at(SimTime::ZERO), impatient, at(SimTime(2)), at(SimTime(6)), at(SimTime(7)), at(alone)];
+    let reasons = |scenario: &Scenario| {
+        let mut records = simulate(scenario, requests.clone()).records;
+        records.sort_by_key(|record| record.request);
+        records.into_iter().map(|record| (record.reason, record.completion)).collect::<Vec<_>>()
+    };
+    let found = reasons(&scenario);
+    assert_eq!(found[2], (Reason::QueueFull, SimTime(2)), "two are in");
+    assert_eq!(found[1], (Reason::TimeoutWaiting, SimTime(6)));
+    assert_eq!(found[3].0, Reason::Finished, "the client of the second has given up");
+    assert_eq!(found[4], (Reason::QueueFull, SimTime(7)));
+    assert_eq!(found[5].0, Reason::QueueFull, "arrivals come before the boundary of their instant");
+    engine(&mut scenario).scheduler.max_num_queued_reqs = None;
+    assert!(reasons(&scenario).iter().all(|(reason, _)| *reason != Reason::QueueFull));
+}
+
+#[test]
 fn a_long_prompt_is_prefilled_over_three_steps() {
     let scheduler = SchedulerSpec { max_num_batched_tokens: 10, max_num_seqs: 10, ..ROOMY };
     let scenario = one_engine(scheduler, 10);

@@ -150,6 +150,8 @@ pub const ROOMY: SchedulerSpec = SchedulerSpec {
     prefix_caching: PrefixCaching::Off,
     min_cached_prefix_tokens: 0,
     async_scheduling: false,
+    stream_interval: 1,
+    max_num_queued_reqs: None,
 };
 
 /// A scenario without engines and links.

@@ -30,8 +30,10 @@ pub struct Sequence {
     pub high_water: u64,
     /// The blocks it holds, in the order of its tokens.
     pub blocks: Vec<BlockId>,
-    /// End of the step that generated its last token.
-    pub last_token_step: Option<SimTime>,
+    /// Tokens that have been sent, if it is streamed, else generated.
+    pub sent: u64,
+    /// End of the step in which the last of them were.
+    pub last_sent_step: Option<SimTime>,
     /// End of the last step in which it computed a generated token.
     pub last_decode: Option<SimTime>,
     /// Its client has given up, and the token that a step has computed since is withheld.
@@ -83,7 +85,8 @@ impl Sequence {
             computed: 0,
             high_water: 0,
             blocks: Vec::new(),
-            last_token_step: None,
+            sent: 0,
+            last_sent_step: None,
             last_decode: None,
             withheld: false,
             is_done: false,

@@ -65,9 +65,10 @@ impl World<'_> {
         kind.flops += step.hardware_work.flops_per_gpu;
         kind.bytes += step.hardware_work.memory_bytes_per_gpu;
         let happened = engine.happened_in(&step);
-        let (prefilled, emitted) = (engine.totals.prefill_tokens, engine.totals.output_tokens);
+        let (prefilled, generated) = (engine.totals.prefill_tokens, engine.totals.output_tokens);
 
         let mut emitters = Vec::new();
+        let mut streamed_tokens = 0;
         for &(id, work) in &step.work {
             let chunk = if let Work::Chunk(chunk) = work { chunk } else { 0 };
             engine.totals.prefill_tokens += chunk;
@@ -95,8 +96,21 @@ impl World<'_> {
                 sequence.generated += 1;
                 sequence.generated_in_residence += 1;
                 engine.totals.output_tokens += 1;
+                let held_back = sequence.generated - sequence.sent;
+                let interval = if sequence.spec.streaming { u64::from(spec.scheduler.stream_interval) } else { 1 };
+                if sequence.sent > 0 && held_back < interval && sequence.generated < sequence.target {
+                    self.coverage.note("token held back for its chunk");
+                    continue;
+                }
+                if sequence.sent > 0 && held_back < interval {
+                    self.coverage.note("last chunk shorter than the interval");
+                }
                 emitters.push(at);
-                if let Some(last) = sequence.last_token_step.replace(step.end) {
+                sequence.sent = sequence.generated;
+                if sequence.spec.streaming {
+                    streamed_tokens += held_back;
+                }
+                if let Some(last) = sequence.last_sent_step.replace(step.end) {
                     *self.gaps.entry((step.end - last).0).or_default() += 1;
                 }
             }
@@ -104,19 +118,17 @@ impl World<'_> {
 
         let happened = Amounts {
             prefill_tokens: (engine.totals.prefill_tokens - prefilled) as f64,
-            output_tokens: (engine.totals.output_tokens - emitted) as f64,
+            output_tokens: (engine.totals.output_tokens - generated) as f64,
             ..happened
         };
         engine.series.add(step.start, step.end, self.scenario.series_interval, &happened);
 
-        let streamed = emitters.iter().filter(|&&at| engine.running[at].spec.streaming);
-        let streamed = streamed.count();
         let mut received = step.end;
-        if streamed > 0 {
+        if streamed_tokens > 0 {
             if engine.lane_free > step.end {
                 self.coverage.note("flow waits for its lane");
             }
-            let bytes = streamed as f64 * spec.response_bytes_per_token;
+            let bytes = streamed_tokens as f64 * spec.response_bytes_per_token;
             let lane = &mut engine.lane_free;
             received = send_flow(&mut self.links, &spec.egress, lane, (step.start, step.end), bytes);
         }

@@ -86,6 +86,8 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop::bool::weighted(0.8),
         prop::bool::weighted(0.8),
         prop::bool::weighted(0.8),
+        prop_oneof![3 => Just(1_u32), 1 => 2..=8_u32],
+        prop_oneof![5 => Just(None), 1 => (0..=12_u32).prop_map(Some)],
     );
     let place = (
         prop_oneof![4 => Just(1_u32), 1 => Just(2)],
@@ -120,6 +122,8 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         min_cached: caching.1,
         model_len: caching.2,
         asynchronous: caching.3,
+        stream_interval: settings.6,
+        max_queued: settings.7,
         tensor: place.0,
         pipeline: place.1,
         sharing: place.7,

@@ -1,6 +1,6 @@
 //! vLLM's V1 scheduler: its keys, its defaults, and what is said of keys that have no effect on it.
 
-use oracle_components::scenario::{PrefixCaching, SchedulerRules, SchedulerSpec};
+use oracle_components::scenario::{PrefixCaching, Role, SchedulerRules, SchedulerSpec};
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::FrameworkConfig;
@@ -27,6 +27,8 @@ pub(in crate::config::resolve) fn scheduler(plan: &FrameworkPlan<'_>, diagnostic
         prefix_caching: prefix_caching(config, diagnostics),
         min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
         async_scheduling: false,
+        stream_interval: config.stream_interval.value,
+        max_num_queued_reqs: config.max_num_queued_reqs.value,
     }
 }
 
@@ -46,11 +48,55 @@ pub(in crate::config::resolve) fn check_settings(
         let reason = format!("{version} has no asynchronous scheduling with pipeline parallelism");
         plan.refuse(&config.async_scheduling.at, reason, "leave async_scheduling out", diagnostics);
     }
+    check_age(plan, diagnostics);
+    check_queue_limit(plan, diagnostics);
     if config.step_overhead_s.given && config.scheduler_iteration_delay_s.given {
         let message = "step_overhead_s is given too and counts";
         diagnostics.warn(&config.scheduler_iteration_delay_s.at, message);
     }
     Settings { max_num_seqs: seqs.min(tokens), ..settings }
+}
+
+/// Settings that the release does not have.
+fn check_age(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
+    let (config, version) = (plan.config, plan.version());
+    let adaptive = &config.long_prefill_token_threshold_adaptive;
+    let (active, interval) = (&config.max_num_active_seqs, &config.prefill_schedule_interval);
+    let (scheduled, queued) = (&config.max_num_scheduled_tokens, &config.max_num_queued_reqs);
+    let settings = [
+        (scheduled.given, &scheduled.at, since::SCHEDULED_TOKENS),
+        (config.watermark.value > 0.0, &config.watermark.at, since::WATERMARK),
+        (interval.value > 1, &interval.at, since::PREFILL_SCHEDULE_INTERVAL),
+        (queued.given, &queued.at, since::QUEUE_LIMITS),
+        (adaptive.value, &adaptive.at, since::ADAPTIVE_THRESHOLD),
+        (active.given, &active.at, since::ACTIVE_SEQS),
+    ];
+    for (_, at, since) in settings.iter().filter(|(is_set, _, since)| *is_set && !version.has(*since)) {
+        let name = at.path.rsplit('.').next().unwrap_or_default();
+        let reason = format!("{version} has no {name}, which came with {since}");
+        plan.refuse(at, reason, &format!("leave it out, or set version: '{since}' or later"), diagnostics);
+    }
+}
+
+/// Where `max_num_queued_reqs` means what is not simulated.
+fn check_queue_limit(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
+    let limit = &plan.config.max_num_queued_reqs;
+    if limit.value.is_none() {
+        return;
+    }
+    if plan.role() == Some(Role::Decode) {
+        let message = "is not simulated of a framework that decodes what others have prefilled";
+        diagnostics.error_with(
+            &limit.at,
+            message,
+            "set it for those with role: prefill, whose servers are asked first",
+        );
+    }
+    if plan.layout.as_ref().is_some_and(|layout| layout.data_parallel > 1) {
+        let message =
+            "is not simulated of engines that share experts (dp_degree), whose requests one server counts together";
+        diagnostics.error_with(&limit.at, message, "leave it out");
+    }
 }
 
 /// The rules of that release.

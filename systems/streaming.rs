@@ -1,0 +1,112 @@
+//! Streamed answers under `stream_interval`: who sends how many tokens at the end of a step.
+//!
+//! Decodes that send their chunks in the same steps are a class, told by step count modulo the interval, and counted together. One that
+//! was apart since its last chunk (preempted, left out, just loaded) joins the count with its next. With an interval of one there are no
+//! classes, and nothing here does anything.
+
+use bevy_ecs::prelude::*;
+use oracle_components::SimTime;
+use oracle_components::engine::{Running, StepClock, StreamClass};
+use oracle_components::sequence::Sequence;
+
+/// The classes of an engine.
+#[must_use]
+pub fn no_streams(interval: u32) -> Vec<StreamClass> {
+    if interval > 1 { vec![StreamClass::default(); interval as usize] } else { Vec::new() }
+}
+
+/// Whether a sequence sends its next token once it is generated, and with how many of those before.
+#[must_use]
+pub fn next_chunk(sequence: &Sequence, interval: u32) -> Option<u32> {
+    let generated = sequence.generated + 1;
+    let is_sent = generated == sequence.target_tokens || (generated - 1).is_multiple_of(interval);
+    is_sent.then(|| chunk_tokens(generated, interval))
+}
+
+/// Tokens of the chunk that the token with this number, counted from 1, is the last of.
+fn chunk_tokens(generated: u32, interval: u32) -> u32 {
+    if generated == 1 { 1 } else { (generated - 2) % interval + 1 }
+}
+
+/// The class of a decode that has generated so much at this step count.
+fn class_of(running: &mut Running, generated: u32, steps: u64) -> (&mut StreamClass, usize) {
+    let interval = running.streams.len() as u64;
+    let class = (steps + 1 + interval - u64::from(generated) % interval) % interval;
+    (&mut running.streams[class as usize], class as usize)
+}
+
+/// A sequence starts to decode.
+pub fn join(running: &mut Running, clock: &StepClock, sequence: &Sequence, entity: Entity) {
+    if running.streams.is_empty() || !sequence.streaming {
+        return;
+    }
+    let (class, _) = class_of(running, sequence.generated, clock.steps);
+    let last = sequence.last_emission.zip(sequence.last_token);
+    if last.is_some() && last == class.last {
+        class.regular += 1;
+    } else {
+        class.joining.push(entity);
+    }
+}
+
+/// A sequence stops to decode; its counts are still those of its entry. When it last sent a chunk, if it has since then.
+pub fn leave(running: &mut Running, sequence: &Sequence, entity: Entity) -> Option<(SimTime, SimTime)> {
+    let (class, _) = class_of(running, sequence.generated, sequence.entered_step);
+    if let Some(at) = class.joining.iter().position(|&other| other == entity) {
+        class.joining.swap_remove(at);
+        return sequence.last_emission.zip(sequence.last_token);
+    }
+    class.regular -= 1;
+    class.last
+}
+
+/// The decodes send what they do at the end of the step that has just ended, `finished` having their last tokens in it: how many
+/// tokens. `gap` is told of gaps, and of how many sequences had them.
+pub fn send(
+    running: &mut Running,
+    clock: &StepClock,
+    sequences: &Query<&mut Sequence>,
+    finished: impl Iterator<Item = Entity>,
+    mut gap: impl FnMut(SimTime, u64),
+) -> u32 {
+    let interval = running.streams.len() as u32;
+    let end = clock.boundary;
+    let sequence = |entity| sequences.get(entity).expect("a decode lives");
+    let now = (clock.steps % u64::from(interval)) as usize;
+    let mut tokens = 0;
+    for entity in finished {
+        let sequence = sequence(entity);
+        let (class, index) = class_of(running, sequence.generated, sequence.entered_step);
+        if !sequence.streaming || index == now {
+            continue;
+        }
+        tokens += chunk_tokens(sequence.target_tokens, interval);
+        let is_joining = class.joining.contains(&entity);
+        let last = if is_joining { sequence.last_emission } else { class.last.map(|(emission, _)| emission) };
+        if let Some(last) = last {
+            gap(end - last, 1);
+        }
+    }
+    let class = &mut running.streams[now];
+    if let Some((last, _)) = class.last
+        && class.regular > 0
+    {
+        gap(end - last, u64::from(class.regular));
+    }
+    tokens += class.regular * interval;
+    for entity in class.joining.drain(..) {
+        let sequence = sequence(entity);
+        class.regular += 1;
+        tokens += if sequence.generated == 0 { 1 } else { interval };
+        if let Some(last) = sequence.last_emission {
+            gap(end - last, 1);
+        }
+    }
+    tokens
+}
+
+/// The client has, or will have, what [`send`] sent.
+pub fn note_sent(running: &mut Running, clock: &StepClock) {
+    let interval = running.streams.len() as u64;
+    running.streams[(clock.steps % interval) as usize].last = Some((clock.boundary, clock.flow_received));
+}
