@@ -193,3 +193,14 @@ fn who_comes_after_the_horizon_keeps_the_run_from_draining() {
         compared(&Case { horizon: Some(50), ..clockwork(vec![engine(600)], sessions) });
     }
 }
+
+/// Rows whose link was busy for as long as roundings may come to, but for the order of the sum: 2 ns a byte, ten bytes in an interval.
+#[test]
+fn a_row_as_short_as_roundings_is_compared_where_either_engine_has_more() {
+    let streams = |gap, output| SessionCase { streaming: true, ..session(gap, Tail::Anonymous, 1, output) };
+    for sessions in [vec![streams(0, 7), streams(4, 3)], vec![streams(0, 3), streams(0, 7)]] {
+        let engine = EngineCase { egress: vec![1], response_bytes: 1, ..engine(150) };
+        let links = vec![(1, 0), (444_445, 0), (1, 0)];
+        compared(&Case { links, short_intervals: true, ..clockwork(vec![engine], sessions) });
+    }
+}
