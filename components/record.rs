@@ -133,13 +133,20 @@ impl PrefixEvent {
     }
 }
 
-/// The prefill of a request on another engine than the one that answers it.
+/// An engine that computed a prompt for another to answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RemotePrefill {
+pub struct PromptComputed {
     /// The prefill engine.
     pub engine: EngineIndex,
     /// End of the step that computed the prompt's last token there.
     pub end: SimTime,
+}
+
+/// The prefill of a request on another engine than the one that answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemotePrefill {
+    /// Where and when, unless that is not simulated.
+    pub computed: Option<PromptComputed>,
     /// The boundary at which the decode engine began to pull the KV cache, once it has.
     pub load_started: Option<SimTime>,
     /// When all of it is there, known as soon as it is under way.

@@ -227,6 +227,40 @@ pub struct SchedulerSpec {
     pub stream_interval: u32,
     /// Requests that are let in and not answered yet, at most; more are refused.
     pub max_num_queued_reqs: Option<u32>,
+    /// What passes to and from engines that are not simulated; only where the role is [`Role::Both`].
+    pub kv_transfer: Option<KvTransfer>,
+}
+
+/// A side of disaggregated serving whose other side is not simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvTransfer {
+    /// Which.
+    pub side: KvSide,
+    /// What the KV cache of a prompt takes from one side to the other.
+    pub time: SimTime,
+}
+
+/// The sides of a KV transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvSide {
+    /// Answers requests whose prompts were computed elsewhere. Caches no prefixes.
+    Consumer,
+    /// Computes prompts, with a token each, and keeps their blocks until they are elsewhere.
+    Producer,
+}
+
+impl SchedulerSpec {
+    /// What it takes to load a prompt that was computed elsewhere, if all are.
+    #[must_use]
+    pub fn load_time(&self) -> Option<SimTime> {
+        self.kv_transfer.filter(|transfer| transfer.side == KvSide::Consumer).map(|transfer| transfer.time)
+    }
+
+    /// For how long the blocks of a request that has finished are kept, if they are.
+    #[must_use]
+    pub fn hold_time(&self) -> Option<SimTime> {
+        self.kv_transfer.filter(|transfer| transfer.side == KvSide::Producer).map(|transfer| transfer.time)
+    }
 }
 
 /// Rules of vLLM's scheduler that came with a version.
@@ -238,12 +272,18 @@ pub struct SchedulerRules {
     pub unnamed_blocks_first: bool,
     /// Under the priority policy a sequence that has preempted itself is passed over; without this rule the step ends with it.
     pub self_preempted_is_passed_over: bool,
+    /// A KV cache is loaded only where running prompts find blocks for all of them beside it.
+    pub loads_leave_room_for_prompts: bool,
 }
 
 impl SchedulerRules {
     /// Those of the newest version that is known, vLLM 0.33.
-    pub const NEWEST: Self =
-        Self { lone_request_is_unlimited: true, unnamed_blocks_first: true, self_preempted_is_passed_over: true };
+    pub const NEWEST: Self = Self {
+        lone_request_is_unlimited: true,
+        unnamed_blocks_first: true,
+        self_preempted_is_passed_over: true,
+        loads_leave_room_for_prompts: true,
+    };
 }
 
 /// Order of the waiting queue.

@@ -17,12 +17,9 @@ use crate::arrival::ArrivalParts;
 use crate::kv::block_keys;
 use crate::memory::kv_bytes_per_token;
 use crate::routing::Router;
-use crate::scheduling::load_blocks;
+use crate::scheduling::{NEXT_INSTANT, load_blocks};
 use crate::transfer::Network;
 use crate::world::Shared;
-
-/// What an engine does at an instant, others see this much later at the earliest.
-const NEXT_INSTANT: SimTime = SimTime(1);
 
 /// How pools are connected.
 #[derive(Resource)]
@@ -93,8 +90,9 @@ impl HandoffParams<'_, '_> {
         let id = sequence.id;
         let block_tokens = parts.engine.scheduler.block_tokens;
         let tokens = load_blocks(&sequence, block_tokens) as f64 * f64::from(block_tokens);
+        let from = computed_by(&sequence);
         let prefill = sequence.prefill.as_mut().expect("its prompt was computed elsewhere");
-        let flows = &self.routing.flows[&(prefill.engine, decode)];
+        let flows = &self.routing.flows[&(from, decode)];
         let bytes = tokens * self.routing.kv_bytes_per_token[decode as usize] / flows.len() as f64;
         let arrivals = flows.iter().map(|path| self.network.send_through(path, links, bytes, now, &mut ports.rows));
         let loaded = arrivals.fold(now + NEXT_INSTANT, SimTime::max);
@@ -107,7 +105,7 @@ impl HandoffParams<'_, '_> {
     /// The prefill engine need not hold a sequence's KV cache any longer than `until`. The sequence may have ended at this instant.
     fn end_hold(&mut self, entity: Entity, until: SimTime) {
         let sequence = self.sequences.get(entity).expect("it has ended no earlier than now");
-        let prefill = sequence.prefill.as_ref().expect("its prompt was computed elsewhere").engine;
+        let prefill = computed_by(sequence);
         let request = self.requests.get(sequence.request).expect("a sequence's request lives as long as it does");
         let engine = self.shared.calendar.engines[prefill as usize];
         let (mut parts, mut handoffs) = self.engines.get_mut(engine).expect("a prefill engine holds");
@@ -144,4 +142,10 @@ impl HandoffParams<'_, '_> {
             parts.send(decode, entity, (delivered, sequence.deadline), calendar);
         }
     }
+}
+
+/// The engine that computed a sequence's prompt for another.
+fn computed_by(sequence: &Sequence) -> EngineIndex {
+    let computed = sequence.prefill.as_ref().and_then(|prefill| prefill.computed);
+    computed.expect("only what was computed on a prefill engine passes between engines").engine
 }

@@ -31,6 +31,8 @@ pub mod since {
     pub const FULL_PROMPT_RESERVED: Version = Version(0, 19);
     /// `gpu_memory_utilization` is 0.92, before 0.9 (`vllm/config/cache.py`).
     pub const MEMORY_UTILIZATION_OF_92_PERCENT: Version = Version(0, 20);
+    /// A KV cache is loaded only where running prompts find their blocks beside it (pull request 44560).
+    pub const LOADS_LEAVE_ROOM: Version = Version(0, 23);
     /// A block that is freed without a hash (partly filled) returns to the front of the free queue
     /// (`BlockPool.free_blocks`).
     pub const UNHASHED_BLOCKS_FIRST: Version = Version(0, 24);

@@ -1,7 +1,7 @@
 //! The columns of `requests.parquet` and `requests.csv`: the predecessor's in its order, then what it did not have.
 
 use oracle_components::SimTime;
-use oracle_components::record::RequestRecord;
+use oracle_components::record::{PromptComputed, RequestRecord};
 use oracle_components::scenario::{Role, Scenario};
 
 use super::columns::{Column, Scale, Value};
@@ -16,10 +16,15 @@ pub(super) fn queue_time(record: &RequestRecord) -> Option<SimTime> {
     Some(record.scheduled?.since(record.delivered?))
 }
 
+/// The engine of a pool that computed the prompt for another one.
+fn computed(record: &RequestRecord) -> Option<PromptComputed> {
+    record.prefill.as_ref()?.computed
+}
+
 /// How long the KV cache waited on the prefill engine until the decode engine began to load it; `None` if it never did.
 fn kv_wait_time(record: &RequestRecord) -> Option<SimTime> {
     let prefill = record.prefill.as_ref()?;
-    prefill.load_started.map(|started| started.since(prefill.end))
+    Some(prefill.load_started?.since(prefill.computed?.end))
 }
 
 /// How long the KV cache took to the decode engine; `None` if it was not there by the end.
@@ -154,13 +159,13 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             "prefill_framework",
             "",
             "engine that computed its prompt, if that was another one",
-            WordOrNull(|r, names| r.prefill.as_ref().map(|prefill| names.engines[prefill.engine as usize].as_str())),
+            WordOrNull(|r, names| Some(names.engines[computed(r)?.engine as usize].as_str())),
         ),
         Column::new(
             "prefill_end_time",
             "s",
             "end of the step that computed the prompt's last token there",
-            TimeOrNull(Seconds, |r| r.prefill.as_ref().map(|prefill| prefill.end)),
+            TimeOrNull(Seconds, |r| Some(computed(r)?.end)),
         ),
         Column::new(
             "kv_wait_time_ms",

@@ -172,7 +172,8 @@ impl Predictions {
         let last = ended().map(|record| record.completion.as_secs_f64()).fold(0.0, f64::max);
         let mut prefix = vec![(0.0, 0.0); deployment.scenario().engines.len()];
         for record in &replayed.records {
-            let engine = record.prefill.as_ref().map_or(record.engine, |prefill| prefill.engine);
+            let computed = record.prefill.as_ref().and_then(|prefill| prefill.computed);
+            let engine = computed.map_or(record.engine, |computed| computed.engine);
             let (prompt, cached) = &mut prefix[engine as usize];
             *prompt += f64::from(record.prompt_tokens);
             *cached += f64::from(record.cached_tokens);

@@ -10,7 +10,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::calendar::{Calendar, Coupling};
-use oracle_components::record::{Ending, PrefixEvent, Reason, Status};
+use oracle_components::record::{Ending, PrefixEvent, Reason, RemotePrefill, Status};
 use oracle_components::request::{Request, RequestSpec, Routed};
 use oracle_components::sequence::{Phase, Sequence};
 
@@ -95,7 +95,9 @@ pub fn route_next_arrival(shared: &mut Shared, network: &mut Network) -> Arrival
     let Entrance { limits, refusal, ingress, unanswered } = &mut entrances[engine as usize];
     let bytes = f64::from(spec.prompt_tokens) * *prompt_bytes_per_token;
     let delivered = network.send(ingress, links, bytes, spec.arrival, &mut ports.rows);
-    let target_tokens = spec.output_tokens.min(limits.scheduler.max_model_len.saturating_sub(spec.prompt_tokens));
+    let most = if limits.scheduler.hold_time().is_some() { 1 } else { u32::MAX };
+    let room = limits.scheduler.max_model_len.saturating_sub(spec.prompt_tokens);
+    let target_tokens = spec.output_tokens.min(room).min(most);
     let is_full = unanswered.as_mut().is_some_and(|unanswered| unanswered.is_full(at));
     let refused = is_full.then_some(Reason::QueueFull);
     if let Some(reason) = refused.or_else(|| refusal(&spec, target_tokens, limits)) {
@@ -117,7 +119,10 @@ impl ArrivalParams<'_, '_> {
         let index = request.engine - shared.calendar.first_engine;
         let entity = shared.calendar.engines[index as usize];
         shared.calendar.loads[index as usize] += 1;
-        let sequence = new_sequence(&request, target_tokens);
+        let mut parts = self.engines.get_mut(entity).expect("engines live as long as the world");
+        let loads = parts.engine.scheduler.load_time().is_some();
+        let prefill = loads.then(|| Box::new(RemotePrefill { computed: None, load_started: None, loaded: None }));
+        let sequence = Sequence { prefill, ..new_sequence(&request, target_tokens) };
         let deadline = sequence.deadline;
         let sequence = reuse_or_spawn(
             request,
@@ -126,7 +131,6 @@ impl ArrivalParams<'_, '_> {
             (&mut self.requests, &mut self.sequences),
             &mut self.commands,
         );
-        let mut parts = self.engines.get_mut(entity).expect("engines live as long as the world");
         parts.send(index, sequence, (delivered, deadline), &mut shared.calendar);
     }
 }

@@ -278,6 +278,23 @@ impl<'a> Boundary<'a, '_> {
         u64::from(kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens))
     }
 
+    /// Blocks that the KV cache of the head of the queue is loaded into.
+    #[must_use]
+    pub fn load_blocks(&self, head: &Candidate) -> u64 {
+        handoffs::load_blocks(self.sequence(head.who), self.limits().block_tokens)
+    }
+
+    /// Blocks that the running prompts still need to be computed to their ends, beside those of the batch.
+    #[must_use]
+    pub fn blocks_of_prompts_to_come(&self) -> u64 {
+        let prompts = self.parts.running.prefills.iter().map(|&(_, who)| self.candidate(who));
+        let all: u64 = prompts.filter(|prompt| !prompt.is_decode).map(|p| self.chunk_blocks(&p, p.left())).sum();
+        let chunks = self.parts.batch.chunks.iter().filter(|chunk| !chunk.is_decode);
+        let block_tokens = self.limits().block_tokens;
+        let taken = chunks.map(|chunk| u64::from(kv::further_blocks(chunk.context, chunk.tokens, block_tokens)));
+        all - taken.sum::<u64>()
+    }
+
     /// The head of the waiting queue.
     pub fn head(&mut self) -> Option<Candidate> {
         let who = queue::head(self.parts.queues, &self.sequences)?;
@@ -425,9 +442,10 @@ impl Boundary<'_, '_> {
         self.take_chunk(&Candidate { computed: cached, ..*head }, tokens);
     }
 
-    /// The head of the queue takes blocks and starts to load its KV cache, if there are as many: whether it does.
-    pub fn start_load(&mut self, head: &Candidate) -> bool {
-        handoffs::start_to_load(self.parts, &mut self.sequences, head.who)
+    /// The head of the queue takes blocks for its prompt and starts to load its KV cache.
+    pub fn start_load(&mut self, head: &Candidate) {
+        assert!(self.load_blocks(head) <= self.free_blocks(), "who loads gets its blocks");
+        handoffs::start_to_load(self.parts, &mut self.sequences, head.who);
     }
 
     /// Sequences whose KV caches are loaded get slots, in order of loading, while there are any and the budget lasts.

@@ -5,14 +5,19 @@
 
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
-use oracle_components::record::RemotePrefill;
-use oracle_components::scenario::PrefixCaching;
+use oracle_components::disaggregation::{Handoffs, Hold};
+use oracle_components::record::{PromptComputed, RemotePrefill};
+use oracle_components::request::{Request, RequestId};
+use oracle_components::scenario::{PrefixCaching, QueuePolicy};
 use oracle_components::sequence::{Phase, Sequence};
 
 use super::queue;
-use crate::kv::{self, BlockKeys, Held};
+use crate::kv::{self, BlockKeys, Held, block_keys};
 use crate::running;
 use crate::world::EngineView;
+
+/// What an engine does at an instant, others see this much later at the earliest.
+pub const NEXT_INSTANT: SimTime = SimTime(1);
 
 /// Lets the sequences go whose prompts are computed.
 pub fn let_go_of_computed(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime) {
@@ -23,8 +28,8 @@ pub fn let_go_of_computed(parts: &mut EngineView<'_>, sequences: &mut Query<&mut
         running::forget(parts.running, &sequence, parts.engine.scheduler.policy);
         sequence.phase = Phase::Loading;
         sequence.computed = 0;
-        let engine = parts.hardware.engine;
-        sequence.prefill = Some(Box::new(RemotePrefill { engine, end: now, load_started: None, loaded: None }));
+        let computed = Some(PromptComputed { engine: parts.hardware.engine, end: now });
+        sequence.prefill = Some(Box::new(RemotePrefill { computed, load_started: None, loaded: None }));
     }
 }
 
@@ -65,7 +70,8 @@ pub fn may_expire(sequence: &Sequence, listed: SimTime) -> bool {
 
 /// Notes that a waiting sequence ends without having loaded its KV cache, if a prefill engine holds that.
 pub fn abandon(parts: &mut EngineView<'_>, sequence: &Sequence, entity: Entity) {
-    if let Some(handoffs) = parts.handoffs.as_mut().filter(|_| is_to_load(sequence)) {
+    let is_held = is_to_load(sequence) && sequence.prefill.as_ref().is_some_and(|prefill| prefill.computed.is_some());
+    if let Some(handoffs) = parts.handoffs.as_mut().filter(|_| is_held) {
         handoffs.abandoned.push(entity);
     }
 }
@@ -78,7 +84,7 @@ pub fn drop_loaded(parts: &mut EngineView<'_>, sequence: &Sequence) {
     kv::release_empty(parts.pool, load_blocks(sequence, parts.engine.scheduler.block_tokens));
 }
 
-/// Whether a waiting sequence's KV cache lies on a prefill engine.
+/// Whether a waiting sequence's KV cache lies elsewhere.
 pub fn is_to_load(sequence: &Sequence) -> bool {
     sequence.prefill.as_ref().is_some_and(|prefill| prefill.load_started.is_none())
 }
@@ -88,18 +94,43 @@ pub fn load_blocks(sequence: &Sequence, block_tokens: u32) -> u64 {
     u64::from(sequence.prompt_tokens.div_ceil(block_tokens))
 }
 
-/// The head of the queue takes its blocks and starts to load its KV cache, if there are as many.
-pub fn start_to_load(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, head: Entity) -> bool {
+/// The head of the queue takes its blocks and starts to load its KV cache.
+pub fn start_to_load(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, head: Entity) {
     let mut sequence = sequences.get_mut(head).expect("the head of the queue lives");
-    let blocks = load_blocks(&sequence, parts.engine.scheduler.block_tokens);
-    if blocks > kv::free_blocks(parts.pool) {
-        return false;
-    }
-    kv::allocate(parts.pool, blocks);
+    let scheduler = &parts.engine.scheduler;
+    let now = parts.clock.boundary;
+    kv::allocate(parts.pool, load_blocks(&sequence, scheduler.block_tokens));
     queue::pop_head(parts.queues);
     sequence.phase = Phase::Loading;
-    sequence.prefill.as_mut().expect("its prompt was computed elsewhere").load_started = Some(parts.clock.boundary);
-    parts.handoffs.as_mut().expect("only decode engines load").started.push(head);
+    let handoffs = parts.handoffs.as_mut().expect("only who answers prompts of others loads");
+    let id = sequence.id;
+    let prefill = sequence.prefill.as_mut().expect("its prompt was computed elsewhere");
+    prefill.load_started = Some(now);
+    match scheduler.load_time() {
+        Some(time) => {
+            let loaded = after(now, time);
+            prefill.loaded = Some(loaded);
+            handoffs.loading.insert((loaded, id), head);
+        }
+        None => handoffs.started.push(head),
+    }
+}
+
+/// What takes so long is over, in the next instant at the earliest.
+fn after(now: SimTime, time: SimTime) -> SimTime {
+    now.saturating_add(time).max(now + NEXT_INSTANT)
+}
+
+/// The blocks of a sequence that has finished stay held, if its engine keeps them: whether it does.
+pub fn hold(parts: &mut EngineView<'_>, sequence: &Sequence, request: &Request) -> bool {
+    let scheduler = &parts.engine.scheduler;
+    let has_finished = sequence.generated >= sequence.target_tokens;
+    let Some(time) = scheduler.hold_time().filter(|_| has_finished) else { return false };
+    let handoffs = parts.handoffs.as_mut().expect("who keeps blocks can hold them");
+    let keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
+    let (prefix, tail_key) = (keys.segments.to_vec(), keys.tail_key);
+    let until = after(parts.clock.boundary, time);
+    handoffs.holds.insert((until, sequence.id), Hold { tokens: sequence.computed, prefix, tail_key });
     true
 }
 
@@ -111,21 +142,46 @@ pub fn is_to_be_handed_off(parts: &EngineView<'_>) -> bool {
 
 /// Gives slots to `most` loaded sequences, or as many as there are: how many. Their next step computes the last token
 /// of the prompt, whose block they have.
-pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, now: SimTime, most: u32) -> u32 {
+pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, seen: SimTime, most: u32) -> u32 {
     let scheduler = &parts.engine.scheduler;
     let Some(handoffs) = &mut parts.handoffs else { return 0 };
     let mut admitted = 0;
     while admitted < most {
-        let Some(first) = handoffs.loading.first_entry().filter(|first| first.key().0 <= now) else { break };
-        let entity = first.remove();
+        let leaves_watermark =
+            parts.running.count == 0 || u64::from(scheduler.watermark_blocks) <= kv::free_blocks(parts.pool);
+        let next = next_ready(handoffs, sequences, scheduler.policy, seen).filter(|_| leaves_watermark);
+        let Some(key) = next else { break };
+        let entity = handoffs.loading.remove(&key).expect("it was found there");
         let mut sequence = sequences.get_mut(entity).expect("a loaded sequence lives");
         sequence.computed = sequence.prompt_tokens - 1;
+        if sequence.scheduled.is_none() {
+            sequence.scheduled = Some(parts.clock.boundary);
+            sequence.cached_tokens = sequence.computed;
+        }
         running::enter(parts.running, &mut sequence, entity, scheduler.policy);
         running::start_decoding(parts.running, parts.clock, &mut sequence, entity);
         handoffs.first_step.push(entity);
         admitted += 1;
     }
     admitted
+}
+
+/// Which of the sequences that are loaded by `seen` is the next to get a slot.
+fn next_ready(
+    handoffs: &Handoffs,
+    sequences: &Query<&mut Sequence>,
+    policy: QueuePolicy,
+    seen: SimTime,
+) -> Option<(SimTime, RequestId)> {
+    let mut ready = handoffs.loading.range(..=(seen, RequestId::MAX));
+    let next = match policy {
+        QueuePolicy::Fcfs => ready.next(),
+        QueuePolicy::Priority => ready.min_by_key(|&(&(_, id), &entity)| {
+            let sequence = sequences.get(entity).expect("a loaded sequence lives");
+            (sequence.priority, sequence.arrival, id)
+        }),
+    };
+    next.map(|(&key, _)| key)
 }
 
 /// The next step brings no first token of a sequence: whether it would have.

@@ -25,7 +25,7 @@ use crate::transfer::accrue;
 use crate::world::{EngineParts, EngineView, Shared};
 
 pub use boundary::{Boundary, Candidate};
-pub use handoffs::load_blocks;
+pub use handoffs::{NEXT_INSTANT, load_blocks};
 use intake::{enqueue_delivered, expire};
 use intervals::post_preemptions;
 pub use policies::{BatchPolicy, EnginePolicy, Vllm, exceeds_context, exceeds_pool};

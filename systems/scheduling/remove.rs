@@ -97,13 +97,16 @@ fn release_blocks(
     requests: &Query<&'static Request>,
     (removal, taken): (Removal, u32),
 ) {
+    let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
+    if removal == Removal::Ended && handoffs::hold(parts, sequence, request) {
+        return;
+    }
     let scheduler = &parts.engine.scheduler;
     let tokens = sequence.computed + taken;
     if scheduler.prefix_caching == PrefixCaching::Off {
         kv::release_empty(parts.pool, u64::from(tokens.div_ceil(scheduler.block_tokens)));
         return;
     }
-    let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
     let mut keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
     if removal != Removal::Ended {
         keys = keys.findable_by(sequence.id);

@@ -294,7 +294,10 @@ pub fn end_finished(
             running::pause(parts.running, parts.clock, &mut sequence, entity);
             sequence.entered_step = if decoded { parts.clock.steps } else { u64::MAX };
             // Only an end that the scheduler could foresee keeps it from computing one more token.
-            if sequence.length_limited || sequence.generated >= request.spec.max_output_tokens {
+            let is_foreseen = sequence.length_limited
+                || sequence.generated >= request.spec.max_output_tokens
+                || parts.engine.scheduler.hold_time().is_some();
+            if is_foreseen {
                 running::unlist_prefill(parts.running, &sequence);
                 sequence.phase = Phase::Leaving;
             }

@@ -169,7 +169,7 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
         hardware,
     ));
     let entity = entity.id();
-    if spec.role != Role::Both {
+    if spec.role != Role::Both || spec.scheduler.kv_transfer.is_some() {
         world.entity_mut(entity).insert(Handoffs::default());
     }
     entity

@@ -1,5 +1,6 @@
 //! Prefill and decode pools as a user writes them.
 
+use oracle_components::SimTime;
 use oracle_components::scenario::{Path, PrefixCaching, Role, Routing, Scenario};
 
 use crate::{GOOD, good, replaced, report};
@@ -35,6 +36,11 @@ fn with_pools(from: &str, to: &str) -> String {
     text.replacen(from, to, 1)
 }
 
+/// The good configuration with one more setting of its framework.
+fn with_first(setting: &str) -> String {
+    replaced("      gpu_id: gpu0\n", &format!("      gpu_id: gpu0\n      {setting}\n"))
+}
+
 fn ids(scenario: &Scenario, path: &Path) -> Vec<String> {
     path.iter().map(|&link| scenario.links[link as usize].id.clone()).collect()
 }
@@ -64,6 +70,22 @@ fn kv_caches_go_over_the_links_between_the_pools() {
     let text = with_pools("total_duration: 50", "total_duration: 50\n  decode_balancing_strategy: least_loaded");
     let scenario = good(&text).scenario;
     assert_eq!((scenario.routing, scenario.decode_routing), (Routing::RoundRobin, Routing::LeastLoaded));
+}
+
+#[test]
+fn one_side_of_a_transfer_needs_no_other() {
+    let scheduler = |side: &str| {
+        let text = with_first(&format!("kv_transfer_config: {{kv_role: {side}, transfer_s: 0.035}}"));
+        good(&text).scenario.engines[0].scheduler
+    };
+    let (consumer, producer) = (scheduler("kv_consumer"), scheduler("kv_producer"));
+    let time = Some(SimTime(35_000_000));
+    assert_eq!((consumer.load_time(), consumer.hold_time(), consumer.prefix_caching), (time, None, PrefixCaching::Off));
+    assert_eq!(
+        (producer.load_time(), producer.hold_time(), producer.prefix_caching),
+        (None, time, PrefixCaching::Full)
+    );
+    assert_eq!(good(GOOD).scenario.engines[0].scheduler.kv_transfer, None);
 }
 
 #[test]
@@ -143,6 +165,17 @@ fn each_mistake_about_pools_is_found() {
             "a strategy for nobody",
             replaced("total_duration: 50", "total_duration: 50\n  decode_balancing_strategy: random"),
         ),
+        (
+            "a role and a side of its own",
+            with_pools("gpu_id: gpu1}", "gpu_id: gpu1, kv_transfer_config: {kv_role: kv_consumer, transfer_s: 0.1}}"),
+        ),
+        ("no such side", with_first("kv_transfer_config: {kv_role: kv_both, transfer_s: 0.1}")),
+        (
+            "no such connector",
+            with_first("kv_transfer_config: {kv_connector: Nixl, kv_role: kv_consumer, transfer_s: 0.1}"),
+        ),
+        ("no side, no time", with_first("kv_transfer_config: {}")),
+        ("a time that is none", with_first("kv_transfer_config: {kv_role: kv_producer, transfer_s: -1}")),
         (
             "too many pairs",
             pools()

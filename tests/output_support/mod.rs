@@ -98,6 +98,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
             async_scheduling: false,
             stream_interval: 1,
             max_num_queued_reqs: None,
+            kv_transfer: None,
         },
         kv_blocks: 40_000,
         kernel_launch: KernelLaunch::Free,

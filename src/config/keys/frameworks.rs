@@ -1,7 +1,7 @@
 //! `frameworks_to_test`: serving engines.
 
 use oracle_components::model::Dtype;
-use oracle_components::scenario::{ExpertExchange, QueuePolicy, Role};
+use oracle_components::scenario::{ExpertExchange, KvSide, QueuePolicy, Role};
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
@@ -21,6 +21,8 @@ names!(Strategy {
 });
 names!(FrontEnd { "none" => FrontEnd::None, "in_process" => FrontEnd::InProcess, "http" => FrontEnd::Http });
 names!(Role { "both" => Role::Both, "prefill" => Role::Prefill, "decode" => Role::Decode });
+names!(KvSide { "kv_consumer" => KvSide::Consumer, "kv_producer" => KvSide::Producer });
+names!(KvConnector { "NixlConnector" => KvConnector::Nixl });
 names!(ExpertExchange {
     "allgather_reducescatter" => ExpertExchange::AllGather,
     "all_to_all" => ExpertExchange::AllToAll,
@@ -128,6 +130,12 @@ pub(crate) enum FrontEnd {
     Http,
 }
 
+/// By what KV caches go from one engine to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KvConnector {
+    Nixl,
+}
+
 /// Which cached prefix goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EvictionPolicy {
@@ -214,6 +222,8 @@ section! {
         /// Schedule the next step while the GPU computes this one: the host's time hides behind the GPU's, and a new request
         /// waits a step longer.
         async_scheduling: Field<bool> = optional("true from vLLM 0.14 on, before false");
+        /// One side of disaggregated serving, whose other side is not simulated; both sides are frameworks with a `role`.
+        kv_transfer_config: Field<KvTransferConfig> = optional("none");
         /// Bytes of a streamed token on the way to the client.
         bytes_per_token_estimate_for_network: Set<f64> = default(Literal::Number(2.0)).unit("bytes")
             .range(0.0, MOST_BYTES_PER_TOKEN).example("2");
@@ -281,6 +291,19 @@ section! {
         response_s: Field<f64> = optional("the front end's").unit("s").range(0.0, LONGEST_DELAY_S);
         /// More for each token of a step, during which no other step's passes: detokenizing and streaming.
         response_token_s: Field<f64> = optional("the front end's").unit("s").range(0.0, 1.0);
+    }
+}
+
+section! {
+    /// One side of disaggregated serving.
+    KvTransferConfig {
+        /// By what KV caches are transferred.
+        kv_connector: Set<KvConnector> = default(Literal::Text("NixlConnector"));
+        /// `kv_consumer`: every prompt was computed elsewhere, and its KV cache is loaded in place of being computed; no prefixes are
+        /// cached. `kv_producer`: every answer is one token, and the prompt's KV blocks stay until they are elsewhere.
+        kv_role: Field<KvSide> = required();
+        /// What the KV cache of a prompt takes from one side to the other.
+        transfer_s: Field<f64> = required().unit("s").range(0.0, LONGEST_DELAY_S);
     }
 }
 

@@ -163,13 +163,17 @@ impl Step {
     fn admit(&self, boundary: &mut Boundary<'_, '_>, computes_prompts: &mut bool) -> Admitted {
         while boundary.budget() > 0 && boundary.slots_left() > 0 {
             let Some(head) = boundary.head() else { break };
+            let scheduler = *boundary.limits();
+            let watermark = if boundary.running() > 0 { scheduler.watermark_blocks } else { 0 };
             if head.is_to_load {
-                if !boundary.start_load(&head) {
+                let leaves_room = scheduler.rules.loads_leave_room_for_prompts;
+                let reserved = if leaves_room { boundary.blocks_of_prompts_to_come() } else { 0 };
+                if boundary.load_blocks(&head) + u64::from(watermark) + reserved > boundary.free_blocks() {
                     break;
                 }
+                boundary.start_load(&head);
                 continue;
             }
-            let scheduler = *boundary.limits();
             let hit = boundary.look_up(&head);
             let cached = hit.blocks() * scheduler.block_tokens;
             let is_last_token = cached + 1 == head.known;
@@ -185,7 +189,6 @@ impl Step {
             }
             let tokens = wanted.min(boundary.budget());
             let reserved = if scheduler.reserve_full_prompt { head.known } else { cached + tokens };
-            let watermark = if boundary.running() > 0 { scheduler.watermark_blocks } else { 0 };
             let blocks = u64::from(reserved.div_ceil(scheduler.block_tokens) - hit.blocks() + watermark);
             if blocks + u64::from(hit.free_blocks) > boundary.free_blocks() {
                 // Decodes that evict from the hit may leave it too short to count: what is left of it is room for the chunk.

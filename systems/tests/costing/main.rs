@@ -126,6 +126,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
             async_scheduling: false,
             stream_interval: 1,
             max_num_queued_reqs: None,
+            kv_transfer: None,
         },
         kv_blocks: 1000,
         kernel_launch: KernelLaunch::Free,

@@ -39,6 +39,7 @@ pub fn engine(pool_tokens: u32) -> EngineCase {
         weight: 1,
         by_curve: false,
         halved: false,
+        transfer: None,
     }
 }
 

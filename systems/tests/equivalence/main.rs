@@ -38,10 +38,12 @@ const SMALL_CASES: u32 = 3000;
 const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each several times.
-const CORNERS: [&str; 57] = [
+const CORNERS: [&str; 60] = [
     "KV cache abandoned before it was loaded",
+    "KV cache waits for blocks that prompts still need",
     "KV cache waits for blocks to be loaded into",
     "answered after the deadline",
+    "blocks kept for others",
     "cached block evicted",
     "cached block computed again",
     "cached tail block beyond a hit forgotten",
@@ -71,6 +73,7 @@ const CORNERS: [&str; 57] = [
     "last chunk shorter than the interval",
     "loaded sequence preempted",
     "loaded sequence waits for a slot",
+    "loaded sequence waits for the watermark",
     "output cut at max_model_len",
     "prefill preempted for a decode",
     "prefill preempted for a prefill",
@@ -122,10 +125,16 @@ fn nothing_after_the_end(case: &Case, records: &[RequestRecord]) -> Result<(), T
     for record in records {
         let RequestRecord { arrival, delivered, scheduled, first_token, last_token, completion, .. } = *record;
         let prefill = record.prefill.as_ref();
-        let remote = prefill.map_or([None; 3], |prefill| [Some(prefill.end), prefill.load_started, prefill.loaded]);
+        let computed = prefill.and_then(|prefill| prefill.computed).map(|at| at.end);
+        let load = prefill.map_or([None; 2], |prefill| [prefill.load_started, prefill.loaded]);
+        // Where prompts come computed the first admission is that with a loaded KV cache, else that of the prompt.
+        let [before, after] = match prefill.is_some() && computed.is_none() {
+            true => [None, scheduled],
+            false => [scheduled, None],
+        };
         let of_engine = [Some(arrival), delivered, scheduled, first_token, last_token, Some(completion)];
-        let of_pools = [Some(arrival), delivered, scheduled, remote[0], remote[1], remote[2], Some(completion)];
-        let in_order = of_engine.iter().flatten().is_sorted() && of_pools.iter().flatten().is_sorted();
+        let of_load = [Some(arrival), delivered, before, computed, load[0], load[1], after, Some(completion)];
+        let in_order = of_engine.iter().flatten().is_sorted() && of_load.iter().flatten().is_sorted();
         let deadline = arrival.saturating_add(case.timeout(record.session));
         if !in_order || completion > deadline {
             return Err(TestCaseError::fail(format!("deadline {deadline}, and yet {record:?}")));

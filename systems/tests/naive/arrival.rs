@@ -1,6 +1,6 @@
 //! Arrivals: which request is next, where it goes, and whether it is taken.
 
-use oracle_components::record::{Reason, Status};
+use oracle_components::record::{Reason, RemotePrefill, Status};
 use oracle_components::request::RequestSpec;
 use oracle_components::scenario::EngineSpec;
 
@@ -49,14 +49,19 @@ impl World<'_> {
             }
             None => {
                 sequence.target = target;
+                if engine_spec.scheduler.load_time().is_some() {
+                    let prefill = RemotePrefill { computed: None, load_started: None, loaded: None };
+                    sequence.record.prefill = Some(Box::new(prefill));
+                }
                 self.engines[index as usize].in_transit.push_back(sequence);
             }
         }
     }
 }
 
-/// Tokens that will be generated within `max_model_len`.
+/// Tokens that will be generated within `max_model_len`; where blocks are kept for others, a single one.
 fn target_tokens(spec: &RequestSpec, engine: &EngineSpec) -> u64 {
     let room = engine.scheduler.max_model_len.saturating_sub(spec.prompt_tokens);
-    u64::from(spec.output_tokens.min(room))
+    let most = if engine.scheduler.hold_time().is_some() { 1 } else { u32::MAX };
+    u64::from(spec.output_tokens.min(room).min(most))
 }

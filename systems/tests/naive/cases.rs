@@ -8,8 +8,8 @@ use oracle_components::device::Efficiency;
 use oracle_components::record::RequestRecord;
 use oracle_components::request::{PrefixSegment, RequestSpec};
 use oracle_components::scenario::{
-    EngineSpec, ExpertExchange, ExpertParallel, KernelLaunch, LevelOfDetail, PrefixCaching, QueuePolicy, Role, Routing,
-    Scenario, SchedulerRules, SchedulerSpec,
+    EngineSpec, ExpertExchange, ExpertParallel, KernelLaunch, KvSide, KvTransfer, LevelOfDetail, PrefixCaching,
+    QueuePolicy, Role, Routing, Scenario, SchedulerRules, SchedulerSpec,
 };
 use oracle_systems::ports::{Promises, RequestSource};
 use oracle_systems::routing::Router;
@@ -51,6 +51,8 @@ pub struct EngineCase {
     pub by_curve: bool,
     /// Has half of each GPU: those of the engine before, if that has halves of as many.
     pub halved: bool,
+    /// One side of a KV transfer, which takes so long, outside of pools.
+    pub transfer: Option<(KvSide, u64)>,
 }
 
 /// What the ranks of an engine share beside the weights.
@@ -171,6 +173,8 @@ impl Case {
             let ranks =
                 Ranks { tensor, pipeline, prompt_microbatches: None, speed: if self.clockwork { 1e9 } else { 1.0 } };
             let (scheduler, kv_blocks) = engine.scheduler();
+            let transfer = engine.transfer.map(|(side, time)| KvTransfer { side, time: self.time(time) });
+            let scheduler = SchedulerSpec { kv_transfer: transfer, ..scheduler };
             let spec = add_engine(&mut scenario, scheduler, kv_blocks, ranks);
             if engine.halved {
                 spec.gpu_share = 0.5;
@@ -250,6 +254,9 @@ impl PoolsCase {
         let block_tokens = scenario.engines[0].scheduler.block_tokens;
         for (engine, &role) in scenario.engines.iter_mut().zip(&self.roles) {
             engine.role = role;
+            if role != Role::Both {
+                engine.scheduler.kv_transfer = None;
+            }
             engine.kv_blocks =
                 (engine.kv_blocks * u64::from(engine.scheduler.block_tokens)).div_ceil(block_tokens.into());
             engine.scheduler.block_tokens = block_tokens;
@@ -315,6 +322,10 @@ impl EngineCase {
         }
     }
 
+    fn loads(&self) -> bool {
+        self.transfer.is_some_and(|(side, _)| side == KvSide::Consumer)
+    }
+
     fn scheduler(&self) -> (SchedulerSpec, u64) {
         let scheduler = SchedulerSpec {
             max_num_seqs: self.slots.min(self.budget),
@@ -322,7 +333,10 @@ impl EngineCase {
             block_tokens: self.block,
             chunked_prefill: self.chunked,
             // Prompts of one priority and arrival that are computed in chunks would preempt each other for ever, as in vLLM.
-            reserve_full_prompt: self.reserve || (self.policy == QueuePolicy::Priority && self.threshold.is_some()),
+            // Without it a first chunk is admitted, preempts itself and is admitted again until a slow load is over.
+            reserve_full_prompt: self.reserve
+                || (self.policy == QueuePolicy::Priority && self.threshold.is_some())
+                || self.loads(),
             long_prefill_token_threshold: self.threshold,
             threshold_share_tokens: self.adaptive.then_some(self.budget),
             watermark_blocks: self.watermark,
@@ -330,11 +344,12 @@ impl EngineCase {
             rules: self.rules,
             policy: self.policy,
             max_model_len: self.model_len,
-            prefix_caching: self.caching,
+            prefix_caching: if self.loads() { PrefixCaching::Off } else { self.caching },
             min_cached_prefix_tokens: self.min_cached,
             async_scheduling: self.asynchronous,
             stream_interval: self.stream_interval,
             max_num_queued_reqs: self.max_queued,
+            kv_transfer: None,
         };
         (scheduler, u64::from(self.pool_tokens.div_ceil(self.block)))
     }

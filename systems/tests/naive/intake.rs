@@ -41,7 +41,8 @@ impl Engine {
             let sequence = self.waiting.remove(at)?;
             if sequence.is_remote() {
                 self.coverage.note("KV cache abandoned before it was loaded");
-                self.handoffs.abandoned.extend(sequence.record.prefill.as_ref().map(|prefill| (prefill.engine, id)));
+                let computed = sequence.record.prefill.as_ref().and_then(|prefill| prefill.computed);
+                self.handoffs.abandoned.extend(computed.map(|computed| (computed.engine, id)));
             }
             return Some(sequence.end(deadline, Status::Timeout, Reason::TimeoutWaiting));
         }

@@ -1,9 +1,9 @@
 //! Prefill and decode pools: prompts handed off, KV caches held until they are loaded, loads on the way.
 
 use oracle_components::SimTime;
-use oracle_components::record::RemotePrefill;
+use oracle_components::record::{PromptComputed, RemotePrefill};
 use oracle_components::request::RequestId;
-use oracle_components::scenario::{EngineIndex, Role};
+use oracle_components::scenario::{EngineIndex, QueuePolicy, Role};
 use oracle_systems::memory::kv_bytes_per_token;
 
 use super::World;
@@ -48,16 +48,17 @@ impl Handoffs {
 
     /// Whether a loaded sequence has no slot.
     pub fn is_ready(&self, now: SimTime) -> bool {
-        self.next_ready(now).is_some()
+        self.next_ready(QueuePolicy::Fcfs, now).is_some()
     }
 
     /// Where the loaded sequence is that is the next to get a slot.
-    pub fn next_ready(&self, now: SimTime) -> Option<usize> {
-        let places = (0..self.loading.len()).filter_map(|at| {
-            let sequence = &self.loading[at];
-            Some((sequence.loaded()?, sequence.id(), at))
-        });
-        places.filter(|&(loaded, ..)| loaded <= now).min().map(|(.., at)| at)
+    pub fn next_ready(&self, policy: QueuePolicy, now: SimTime) -> Option<usize> {
+        let is_ready = |&at: &usize| self.loading[at].loaded().is_some_and(|loaded| loaded <= now);
+        let ready = (0..self.loading.len()).filter(is_ready);
+        match policy {
+            QueuePolicy::Fcfs => ready.min_by_key(|&at| (self.loading[at].loaded(), self.loading[at].id())),
+            QueuePolicy::Priority => ready.min_by_key(|&at| self.loading[at].priority_key()),
+        }
     }
 }
 
@@ -89,8 +90,8 @@ impl Engine {
             let mut gone = held.clone();
             gone.blocks.clear();
             gone.computed = 0;
-            gone.record.prefill =
-                Some(Box::new(RemotePrefill { engine: index, end, load_started: None, loaded: None }));
+            let computed = Some(PromptComputed { engine: index, end });
+            gone.record.prefill = Some(Box::new(RemotePrefill { computed, load_started: None, loaded: None }));
             self.handoffs.computed.push(gone);
             self.handoffs.held.push(Hold { until: None, sequence: held });
         }
@@ -99,22 +100,60 @@ impl Engine {
     /// The waiting sequence at `head` takes its blocks and starts to load its KV cache, if there are as many.
     pub fn start_to_load(&mut self, head: usize, now: SimTime) -> bool {
         let blocks = self.waiting[head].known().div_ceil(self.block_tokens());
-        if blocks > self.pool.free_blocks() {
-            self.coverage.note("KV cache waits for blocks to be loaded into");
+        let for_prompts = match self.scheduler.rules.loads_leave_room_for_prompts {
+            true => self.running.iter().map(|sequence| self.blocks_to_come(sequence)).sum(),
+            false => 0,
+        };
+        let free = self.pool.free_blocks();
+        if blocks + self.watermark() + for_prompts > free {
+            self.coverage.note(match blocks + self.watermark() > free {
+                true => "KV cache waits for blocks to be loaded into",
+                false => "KV cache waits for blocks that prompts still need",
+            });
             return false;
         }
         self.coverage.note("load started");
         let mut sequence = self.waiting.remove(head).expect("the head waits");
         sequence.blocks = (0..blocks).map(|_| self.pool.allocate()).collect();
-        sequence.record.prefill.as_mut().expect("its prompt was computed elsewhere").load_started = Some(now);
+        let prefill = sequence.record.prefill.as_mut().expect("its prompt was computed elsewhere");
+        prefill.load_started = Some(now);
+        prefill.loaded = self.scheduler.load_time().map(|time| (now + time).max(now + SimTime(1)));
         self.handoffs.loading.push(sequence);
         true
     }
 
+    /// Blocks that a running sequence still needs if it computes what is known of it, unless it decodes.
+    fn blocks_to_come(&self, sequence: &Sequence) -> u64 {
+        let computes = !sequence.is_done && !sequence.decodes();
+        if computes { self.blocks_for(sequence.known()) - sequence.blocks.len() as u64 } else { 0 }
+    }
+
+    /// Blocks that stay free when somebody is admitted beside others.
+    pub fn watermark(&self) -> u64 {
+        if self.running.is_empty() { 0 } else { u64::from(self.scheduler.watermark_blocks) }
+    }
+
+    /// The blocks of a sequence that has finished go back to the pool, now or when they have been kept for long enough.
+    pub fn release_finished(&mut self, sequence: &mut Sequence, now: SimTime) {
+        match self.scheduler.hold_time() {
+            Some(time) if !sequence.blocks.is_empty() => {
+                self.coverage.note("blocks kept for others");
+                let until = Some((now + time).max(now + SimTime(1)));
+                self.handoffs.held.push(Hold { until, sequence: sequence.clone() });
+                sequence.blocks.clear();
+            }
+            _ => self.release(sequence, Leaving::ForGood),
+        }
+    }
+
     /// The loaded sequence at `at` starts to run: it computes the last token of its prompt, whose block it has.
-    pub fn admit_loaded(&mut self, at: usize) -> (RequestId, Work) {
+    pub fn admit_loaded(&mut self, at: usize, now: SimTime) -> (RequestId, Work) {
         let mut sequence = self.handoffs.loading.remove(at);
         sequence.computed = sequence.known() - 1;
+        if sequence.record.scheduled.is_none() {
+            sequence.record.scheduled = Some(now);
+            sequence.record.cached_tokens = sequence.computed as u32;
+        }
         sequence.loaded_in_residence = true;
         let id = sequence.id();
         self.running.push(sequence);
@@ -135,7 +174,8 @@ impl World<'_> {
                 let loaded = self.load(index as EngineIndex, sequence);
                 let prefill = sequence.record.prefill.as_mut().expect("its prompt was computed elsewhere");
                 prefill.loaded = Some(loaded);
-                let (engine, id) = (prefill.engine, sequence.id());
+                let engine = prefill.computed.expect("computed on a prefill engine").engine;
+                let id = sequence.id();
                 self.end_hold(engine, id, loaded);
             }
             self.engines[index].handoffs.loading = loading;
@@ -144,7 +184,8 @@ impl World<'_> {
 
     /// When all flows of a KV cache are there.
     fn load(&mut self, decode: EngineIndex, sequence: &Sequence) -> SimTime {
-        let prefill = sequence.record.prefill.as_ref().expect("its prompt was computed elsewhere").engine;
+        let prefill = sequence.record.prefill.as_ref().expect("its prompt was computed elsewhere");
+        let prefill = prefill.computed.expect("computed on a prefill engine").engine;
         let spec = &self.scenario.engines[decode as usize];
         let tokens = sequence.blocks.len() as f64 * f64::from(spec.scheduler.block_tokens);
         let flows = &self.scenario.kv_paths[&(prefill, decode)];

@@ -152,6 +152,7 @@ pub const ROOMY: SchedulerSpec = SchedulerSpec {
     async_scheduling: false,
     stream_interval: 1,
     max_num_queued_reqs: None,
+    kv_transfer: None,
 };
 
 /// A scenario without engines and links.

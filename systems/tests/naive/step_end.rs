@@ -8,7 +8,6 @@ use oracle_components::scenario::Role;
 use super::World;
 use super::boundary::Work;
 use super::engine::{Engine, Step};
-use super::kv::prefix::Leaving;
 use super::links::{send_flow, send_whole};
 use super::sequence::Sequence;
 use super::series::Amounts;
@@ -188,8 +187,9 @@ impl World<'_> {
                 Reason::Finished
             };
             // Only an end that can be foreseen keeps the next step from computing one more token.
-            sequence.is_done =
-                reason == Reason::LengthLimit || sequence.generated >= u64::from(sequence.spec.max_output_tokens);
+            sequence.is_done = reason == Reason::LengthLimit
+                || sequence.generated >= u64::from(sequence.spec.max_output_tokens)
+                || spec.scheduler.hold_time().is_some();
             sequence.leaving = Some((completion, reason));
         }
     }
@@ -210,7 +210,7 @@ impl World<'_> {
                     engine.running.remove(at)
                 }
             };
-            engine.release(&mut sequence, Leaving::ForGood);
+            engine.release_finished(&mut sequence, self.now);
             let (completion, reason) = sequence.leaving.expect("it is one of them");
             self.close(sequence.end(completion, Status::Success, reason));
         }

@@ -1,6 +1,6 @@
 //! The proptest strategy over [`Case`]s. Everything is made of small ranges, so that a failing case shrinks.
 
-use oracle_components::scenario::{ExpertExchange, PrefixCaching, QueuePolicy, Role, Routing, SchedulerRules};
+use oracle_components::scenario::{ExpertExchange, KvSide, PrefixCaching, QueuePolicy, Role, Routing, SchedulerRules};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -62,6 +62,15 @@ fn sharing() -> impl Strategy<Value = Sharing> {
     ]
 }
 
+fn transfer() -> impl Strategy<Value = Option<(KvSide, u64)>> {
+    let time = || prop_oneof![1 => Just(0_u64), 3 => 0..=40_u64, 1 => 0..=400_u64];
+    prop_oneof![
+        8 => Just(None),
+        2 => time().prop_map(|time| Some((KvSide::Consumer, time))),
+        1 => time().prop_map(|time| Some((KvSide::Producer, time))),
+    ]
+}
+
 fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
     let limits = (
         prop_oneof![1..=size.slots.min(4), 1..=size.slots],
@@ -83,11 +92,9 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop::bool::weighted(0.2),
         prop_oneof![4 => Just(0_u32), 1 => 1..=8_u32],
         prop_oneof![4 => Just(1_u32), 1 => 2..=6_u32],
-        prop::bool::weighted(0.8),
-        prop::bool::weighted(0.8),
-        prop::bool::weighted(0.8),
-        prop_oneof![3 => Just(1_u32), 1 => 2..=8_u32],
-        prop_oneof![5 => Just(None), 1 => (0..=12_u32).prop_map(Some)],
+        prop::array::uniform4(prop::bool::weighted(0.8)),
+        (prop_oneof![3 => Just(1_u32), 1 => 2..=8_u32], prop_oneof![5 => Just(None), 1 => (0..=12_u32).prop_map(Some)]),
+        transfer(),
     );
     let place = (
         prop_oneof![4 => Just(1_u32), 1 => Just(2)],
@@ -113,17 +120,18 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         watermark: settings.1,
         interval: settings.2,
         rules: SchedulerRules {
-            lone_request_is_unlimited: settings.3,
-            unnamed_blocks_first: settings.4,
-            self_preempted_is_passed_over: settings.5,
+            lone_request_is_unlimited: settings.3[0],
+            unnamed_blocks_first: settings.3[1],
+            self_preempted_is_passed_over: settings.3[2],
+            loads_leave_room_for_prompts: settings.3[3],
         },
         policy: limits.6,
         caching: caching.0,
         min_cached: caching.1,
         model_len: caching.2,
         asynchronous: caching.3,
-        stream_interval: settings.6,
-        max_queued: settings.7,
+        stream_interval: settings.4.0,
+        max_queued: settings.4.1,
         tensor: place.0,
         pipeline: place.1,
         sharing: place.7,
@@ -133,6 +141,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         weight: place.5,
         by_curve: place.6,
         halved: place.8,
+        transfer: settings.5,
     })
 }
 

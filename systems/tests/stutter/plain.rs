@@ -40,9 +40,10 @@ pub fn admissions(boundary: &mut Boundary<'_, '_>, mut first_chunk: impl FnMut(&
         while boundary.budget() > 0 && boundary.slots_left() > 0 {
             let Some(head) = boundary.head() else { break };
             if head.is_to_load {
-                if !boundary.start_load(&head) {
+                if boundary.load_blocks(&head) > boundary.free_blocks() {
                     break;
                 }
+                boundary.start_load(&head);
                 continue;
             }
             let (hit, block) = (boundary.look_up(&head), boundary.limits().block_tokens);

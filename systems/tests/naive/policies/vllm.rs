@@ -186,14 +186,19 @@ impl Batch<'_> {
 
     /// Gives the next loaded sequence a slot, if there is one and it may run.
     fn admit_loaded(&mut self) -> bool {
-        let Some(at) = self.engine.handoffs.next_ready(self.engine.seen_until(self.now)) else {
+        let seen = self.engine.seen_until(self.now);
+        let Some(at) = self.engine.handoffs.next_ready(self.engine.scheduler.policy, seen) else {
             return false;
         };
         if !self.has_seat_and_budget() {
             self.engine.coverage.note("loaded sequence waits for a slot");
             return false;
         }
-        self.work.push(self.engine.admit_loaded(at));
+        if self.engine.watermark() > self.engine.pool.free_blocks() {
+            self.engine.coverage.note("loaded sequence waits for the watermark");
+            return false;
+        }
+        self.work.push(self.engine.admit_loaded(at, self.now));
         self.budget -= 1;
         true
     }
@@ -223,11 +228,8 @@ impl Batch<'_> {
         }
         chunk = chunk.min(self.budget);
         let free_hits = hit_blocks.iter().filter(|&&id| self.engine.pool.is_free(id));
-        let watermark = match self.engine.running.is_empty() {
-            true => 0,
-            false => u64::from(self.engine.scheduler.watermark_blocks),
-        };
-        let room = self.engine.pool.free_blocks().saturating_sub(free_hits.count() as u64 + watermark);
+        let kept = free_hits.count() as u64 + self.engine.watermark();
+        let room = self.engine.pool.free_blocks().saturating_sub(kept);
         let reserved = if self.engine.scheduler.reserve_full_prompt { sequence.known() } else { hit + chunk };
         let whole = self.engine.blocks_for(sequence.known()) - hit_blocks.len() as u64;
         if self.engine.blocks_for(reserved) - hit_blocks.len() as u64 > room {

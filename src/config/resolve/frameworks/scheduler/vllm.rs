@@ -1,6 +1,7 @@
 //! vLLM's V1 scheduler: its keys, its defaults, and what is said of keys that have no effect on it.
 
-use oracle_components::scenario::{PrefixCaching, Role, SchedulerRules, SchedulerSpec};
+use oracle_components::SimTime;
+use oracle_components::scenario::{KvSide, KvTransfer, PrefixCaching, Role, SchedulerRules, SchedulerSpec};
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::FrameworkConfig;
@@ -29,7 +30,20 @@ pub(in crate::config::resolve) fn scheduler(plan: &FrameworkPlan<'_>, diagnostic
         async_scheduling: false,
         stream_interval: config.stream_interval.value,
         max_num_queued_reqs: config.max_num_queued_reqs.value,
+        kv_transfer: kv_transfer(plan, diagnostics),
     }
+}
+
+/// The side of a KV transfer that is to be simulated alone.
+fn kv_transfer(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) -> Option<KvTransfer> {
+    let key = &plan.config.kv_transfer_config;
+    let config = key.value.as_ref()?;
+    if plan.role().is_some_and(|role| role != Role::Both) {
+        let message = "is one side of a transfer alone, and this framework has its other side by its role";
+        diagnostics.error_with(&key.at, message, "leave out one of role and kv_transfer_config");
+        return None;
+    }
+    Some(KvTransfer { side: config.kv_role.value?, time: SimTime::from_secs_f64(config.transfer_s.value?) })
 }
 
 /// What vLLM does not take of settings that are given. Sequences beyond a step's tokens would never run.
@@ -105,6 +119,7 @@ fn rules(version: Version) -> SchedulerRules {
         lone_request_is_unlimited: version.has(since::LONE_REQUEST_WITHOUT_THRESHOLD),
         unnamed_blocks_first: version.has(since::UNHASHED_BLOCKS_FIRST),
         self_preempted_is_passed_over: version.has(since::SELF_PREEMPTION_PASSED_OVER),
+        loads_leave_room_for_prompts: version.has(since::LOADS_LEAVE_ROOM),
     }
 }
 
@@ -164,6 +179,10 @@ fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Pr
             at,
             "has no effect: the KV pool bounds the prefix cache",
         );
+    }
+    let transfer = config.kv_transfer_config.value.as_ref();
+    if transfer.is_some_and(|transfer| transfer.kv_role.value == Some(KvSide::Consumer)) {
+        return PrefixCaching::Off;
     }
     match (config.enable_prefix_caching.value, config.enable_cross_request_caching.value) {
         (false, _) => PrefixCaching::Off,
