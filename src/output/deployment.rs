@@ -1,6 +1,6 @@
 //! What was simulated, in short: models, devices, ranks, replicas, and what is in the memory of a GPU.
 
-use oracle_components::scenario::{EngineSpec, Role, Scenario};
+use oracle_components::scenario::{EngineSpec, KvSide, Role, Scenario};
 use oracle_systems::memory::{RankMemory, fullest_rank};
 
 const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
@@ -12,7 +12,7 @@ pub struct DeploymentSummary {
     pub engine: String,
     /// How many there are.
     pub replicas: u64,
-    /// `both`, `prefill` or `decode`.
+    /// `both`, `prefill` or `decode`; of one side of a KV transfer alone its `kv_role`.
     pub role: &'static str,
     /// The model.
     pub model: String,
@@ -83,10 +83,12 @@ fn deployment(engine: &EngineSpec, name: &str, devices: &[&str]) -> DeploymentSu
     DeploymentSummary {
         engine: name.to_owned(),
         replicas: 1,
-        role: match engine.role {
-            Role::Both => "both",
-            Role::Prefill => "prefill",
-            Role::Decode => "decode",
+        role: match (engine.role, scheduler.kv_transfer.map(|transfer| transfer.side)) {
+            (Role::Prefill, _) => "prefill",
+            (Role::Decode, _) => "decode",
+            (Role::Both, Some(KvSide::Consumer)) => "kv_consumer",
+            (Role::Both, Some(KvSide::Producer)) => "kv_producer",
+            (Role::Both, None) => "both",
         },
         model: engine.model.name.clone(),
         device: devices.join(", "),

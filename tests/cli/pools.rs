@@ -54,6 +54,29 @@ fn one_engine_prefills_and_the_other_answers() {
 }
 
 #[test]
+fn one_side_of_a_transfer_serves_alone() {
+    let desk = Desk::new();
+    let side = "frameworks_to_test[0].config.kv_transfer_config";
+    for (role, tokens) in [("kv_consumer", None), ("kv_producer", Some("1"))] {
+        let run = format!("run small.yaml --set {side}.kv_role={role} --set {side}.transfer_s=0.25 --name {role}");
+        let summary = desk.summary(&run);
+        assert_conserved(&summary);
+        assert_eq!(summary.pointer("/deployment/0/role").and_then(|role| role.as_str()), Some(role));
+        let csv = desk.read(&format!("output/{role}/requests.csv"));
+        let rows = rows(&csv);
+        let first = || rows.iter().filter(|row| row["framework"] == "first" && row["status"] == "SUCCESS");
+        assert!(first().count() > 5, "{} are answered", first().count());
+        for row in first() {
+            let value = |column: &str| row[column].parse::<f64>().unwrap_or_else(|_| panic!("{column} in {row:?}"));
+            match tokens {
+                None => assert!(value("ttft_ms") > 250.0 && value("tokens_actually_prefilled") == 0.0, "{row:?}"),
+                Some(tokens) => assert_eq!(row["output_tokens"], tokens),
+            }
+        }
+    }
+}
+
+#[test]
 fn without_roles_every_file_is_as_it_was() {
     let desk = Desk::new();
     desk.write("both.yaml", &SMALL.replace("- name: first\n", "- name: first\n    role: both\n"));
