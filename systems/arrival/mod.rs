@@ -1,8 +1,7 @@
 //! Arrival: requests that are due come in, are routed to an engine, and start on its ingress links.
 //!
 //! Owns the order of arrivals and the requests' numbers. May touch what is in transit to an engine, and cut its epoch
-//! at the end of the step that runs when the prompt gets there. Moves the clock: past the arrivals, to the next
-//! boundary.
+//! at the end of the step that runs when the prompt gets there. Moves the clock past the arrivals.
 
 mod wake;
 
@@ -15,7 +14,7 @@ use oracle_components::request::{Request, RequestSpec, Routed};
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::transfer::Network;
-use crate::world::calendar::{advance, advance_within_window, next_arrival, next_boundary};
+use crate::world::calendar::{next_arrival, next_boundary};
 use crate::world::{Dispatch, Entrance, Ports, Shared};
 
 pub use wake::ArrivalParts;
@@ -42,14 +41,21 @@ pub struct ArrivalParams<'w, 's> {
     commands: Commands<'w, 's>,
 }
 
-/// Takes in requests for as long as they come before anything else, and lists the engines that are due then.
+/// Whether something arrives before anything else happens.
+pub fn is_next(shared: &mut Shared) -> bool {
+    match shared.calendar.coupling {
+        Coupling::Lockstep => next_arrival(&shared.calendar) <= next_boundary(&mut shared.calendar),
+        Coupling::Windowed => !shared.routed.is_empty(),
+    }
+}
+
+/// Takes in requests for as long as they come before anything else. In the schedule of a tick, but run only where [`is_next`].
 pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut params: ArrivalParams) {
     let shared = &mut *shared;
-    shared.calendar.due.clear();
     match shared.calendar.coupling {
         Coupling::Lockstep => {
             let mut arrivals = 0;
-            while arrivals < TICK_ARRIVALS && next_arrival(&shared.calendar) <= next_boundary(&mut shared.calendar) {
+            while arrivals < TICK_ARRIVALS && is_next(shared) {
                 match route_next_arrival(shared, &mut network) {
                     Arrival::None => break,
                     Arrival::Refused => {}
@@ -57,22 +63,12 @@ pub fn arrive(mut shared: ResMut<Shared>, mut network: Network, mut params: Arri
                 }
                 arrivals += 1;
             }
-            let boundary = next_boundary(&mut shared.calendar);
-            if boundary < next_arrival(&shared.calendar) {
-                advance(&mut shared.calendar);
-            }
-            if shared.calendar.due.is_empty() {
-                let next = next_arrival(&shared.calendar).min(next_boundary(&mut shared.calendar));
-                shared.calendar.stopped = next == SimTime::NEVER || next > shared.calendar.horizon;
-            }
         }
         Coupling::Windowed => {
             let mut routed = std::mem::take(&mut shared.routed);
             shared.calendar.next_id += routed.len() as u64;
             routed.drain(..).for_each(|routed| params.enter_transit(routed, shared));
             shared.routed = routed;
-            advance_within_window(&mut shared.calendar);
-            shared.calendar.stopped = shared.calendar.due.is_empty();
         }
     }
 }

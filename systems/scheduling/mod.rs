@@ -22,6 +22,7 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use crate::running;
 use crate::transfer::accrue;
+use crate::world::calendar::advance;
 use crate::world::{EngineParts, EngineView, Shared};
 
 pub use boundary::{Boundary, Candidate};
@@ -35,7 +36,7 @@ pub use remove::{Removal, remove};
 pub use step_end::{Finished, apply_steps};
 use step_end::{end_finished, mute_expired, release_leaving};
 
-/// Ends the steps of the engines that are due, and forms their next batches.
+/// Moves the clock to the next boundary, ends the steps of the engines that are due, and forms their next batches.
 pub fn schedule_batches(
     mut shared: ResMut<Shared>,
     mut engines: Query<(EngineParts, &mut EnginePolicy)>,
@@ -44,6 +45,7 @@ pub fn schedule_batches(
     mut finished: Local<Finished>,
 ) {
     let Shared { calendar, ports, transfer_flag, completion_flag, handoff_flag, .. } = &mut *shared;
+    advance(calendar);
     for &(now, index) in &calendar.due {
         let engine = calendar.engines[index as usize];
         let (parts, mut policy) = engines.get_mut(engine).expect("engines live as long as the world");

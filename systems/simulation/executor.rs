@@ -19,9 +19,8 @@ pub type Stopwatch = Arc<Mutex<Vec<Duration>>>;
 /// Runs systems in their order.
 #[derive(Debug, Default)]
 pub struct InOrder {
-    /// Flags of the systems from the end: the last of them belongs to the last system. Unless its flag is raised, a
-    /// system is passed over; systems before them run every time.
-    pub flags: Vec<WorkFlag>,
+    /// By system: unless its flag is raised, it is passed over; one without a flag runs every time.
+    pub flags: Vec<Option<WorkFlag>>,
     /// Where to keep the time, if anybody wants to know: two looks at the clock a system.
     pub stopwatch: Option<Stopwatch>,
 }
@@ -47,12 +46,11 @@ impl SystemExecutor for InOrder {
         #[expect(unsafe_code, reason = "the way that bevy offers to executors other than its own")]
         // SAFETY: the vector itself is left as it is; systems are only run and their buffers applied.
         let systems = unsafe { schedule.systems_mut() };
-        let always = systems.len() - self.flags.len();
-        let flags = &self.flags;
-        let is_wanted = |index: usize| index < always || flags[index - always].take();
+        debug_assert!(systems.len() == self.flags.len(), "each system has its flag, or none");
+        let is_wanted = |flag: &Option<WorkFlag>| flag.as_ref().is_none_or(WorkFlag::take);
         let Some(stopwatch) = &self.stopwatch else {
-            for (index, system) in systems.iter_mut().enumerate() {
-                if is_wanted(index) {
+            for (system, flag) in systems.iter_mut().zip(&self.flags) {
+                if is_wanted(flag) {
                     run_one(system, world);
                 }
             }
@@ -60,9 +58,9 @@ impl SystemExecutor for InOrder {
         };
         let mut times = stopwatch.lock().expect("nobody panics with the stopwatch in hand");
         times.resize(systems.len(), Duration::ZERO);
-        for (index, (system, time)) in systems.iter_mut().zip(&mut *times).enumerate() {
+        for ((system, flag), time) in systems.iter_mut().zip(&self.flags).zip(&mut *times) {
             let started = Instant::now();
-            if is_wanted(index) {
+            if is_wanted(flag) {
                 run_one(system, world);
             }
             *time += started.elapsed();

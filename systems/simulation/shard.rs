@@ -19,7 +19,7 @@ use oracle_components::scenario::GpuIndex;
 
 use super::executor::{InOrder, Stopwatch};
 use super::spawn::{Blueprint, spawn_engines};
-use crate::arrival::arrive;
+use crate::arrival::{self, arrive};
 use crate::completion::complete;
 use crate::epoch::cost_steps;
 use crate::handoff::{HandoffRouting, hand_off};
@@ -66,15 +66,18 @@ impl Shard {
     /// A world with some engines of a scenario.
     pub fn new(blueprint: &Blueprint, engines: Range<usize>, mut shared: Shared) -> Self {
         let mut world = World::new();
-        let mut flags = vec![shared.transfer_flag.clone(), shared.completion_flag.clone()];
+        let [arrival, transfer, completion] =
+            [&shared.arrival_flag, &shared.transfer_flag, &shared.completion_flag].map(|flag| Some(flag.clone()));
+        let mut flags = vec![arrival, None, None, transfer, completion];
         let routing = HandoffRouting::of(&blueprint.scenario);
         let mut schedule = tick(routing.is_some());
         if let Some(routing) = routing {
-            flags.push(shared.handoff_flag.clone());
+            flags.push(Some(shared.handoff_flag.clone()));
             world.insert_resource(routing);
         }
         let (engines, gpus) = spawn_engines(&mut world, blueprint, engines);
         shared.calendar.engines = engines;
+        shared.arrival_flag.raise();
         world.insert_resource(shared);
         let stopwatch = blueprint.profiled.then(Stopwatch::default);
         schedule.set_executor(InOrder { flags, stopwatch: stopwatch.clone() });
@@ -89,7 +92,11 @@ impl Shard {
         if cfg!(debug_assertions) {
             self.monitor.check(&self.world);
         }
-        !self.shared().calendar.stopped
+        let shared = self.shared_mut();
+        if arrival::is_next(shared) {
+            shared.arrival_flag.raise();
+        }
+        !shared.calendar.stopped
     }
 
     /// Takes in what arrives up to `until`, and brings all engines there.
@@ -99,6 +106,7 @@ impl Shard {
         let nothing_to_do =
             shared.routed.is_empty() && shared.calendar.next_boundaries.iter().all(|&wake| wake > until);
         if !nothing_to_do {
+            shared.arrival_flag.raise();
             while self.tick() {}
         }
     }

@@ -79,12 +79,28 @@ pub fn next_arrival(calendar: &Calendar) -> SimTime {
     open_loop.min(follow_up)
 }
 
-/// Moves the clock to the next boundary, if it is not beyond the horizon, and lists the engines that are due then.
+/// Moves the clock to the next boundary, if nothing arrives before, and lists the engines that are due then.
 pub fn advance(calendar: &mut Calendar) {
-    let next = next_boundary(calendar);
-    if next == SimTime::NEVER || next > calendar.horizon {
-        return;
+    calendar.due.clear();
+    match calendar.coupling {
+        Coupling::Lockstep => {
+            let (arrival, boundary) = (next_arrival(calendar), next_boundary(calendar));
+            if boundary < arrival && boundary <= calendar.horizon {
+                advance_to(calendar, boundary);
+            } else {
+                let next = arrival.min(boundary);
+                calendar.stopped = next == SimTime::NEVER || next > calendar.horizon;
+            }
+        }
+        Coupling::Windowed => {
+            advance_within_window(calendar);
+            calendar.stopped = calendar.due.is_empty();
+        }
     }
+}
+
+/// Moves the clock to the next boundary.
+fn advance_to(calendar: &mut Calendar, next: SimTime) {
     calendar.now = next;
     while next_boundary(calendar) == next {
         let Some(Reverse((at, engine))) = calendar.event_queue.pop() else { break };
@@ -94,7 +110,7 @@ pub fn advance(calendar: &mut Calendar) {
 }
 
 /// Lists the engines with a boundary within the window.
-pub fn advance_within_window(calendar: &mut Calendar) {
+fn advance_within_window(calendar: &mut Calendar) {
     let until = calendar.window.min(calendar.horizon);
     let Calendar { next_boundaries, due, .. } = calendar;
     for (wake, engine) in next_boundaries.iter_mut().zip(0..) {

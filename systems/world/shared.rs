@@ -32,6 +32,8 @@ pub struct Shared {
     pub routed: Vec<Routed>,
     /// Sequences whose requests have been written off: they, and their requests, are there for the next arrivals.
     pub free_entities: Vec<Entity>,
+    /// Raised when something arrives next.
+    pub arrival_flag: WorkFlag,
     /// Raised when there is something to carry.
     pub transfer_flag: WorkFlag,
     /// Raised when something has ended.
@@ -69,6 +71,7 @@ impl Shared {
             traffic: Vec::new(),
             routed: Vec::new(),
             free_entities: Vec::new(),
+            arrival_flag: WorkFlag::default(),
             transfer_flag: WorkFlag::default(),
             completion_flag: WorkFlag::default(),
             handoff_flag: WorkFlag::default(),
