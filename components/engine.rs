@@ -59,6 +59,9 @@ pub enum Waiting {
     Priority(BTreeMap<PriorityKey, Entity>),
 }
 
+/// When the client of a sequence gives up, its id, and the sequence.
+pub type Deadline = (SimTime, RequestId, Entity);
+
 /// What waits for an engine.
 #[derive(Component, Clone, Debug)]
 pub struct Queues {
@@ -70,10 +73,12 @@ pub struct Queues {
     pub waiting: Waiting,
     /// How many wait.
     pub waiting_count: u32,
-    /// (deadline, id, sequence) of every sequence with a time limit that has been taken in; those that ended are skipped.
-    pub deadlines: BinaryHeap<Reverse<(SimTime, RequestId, Entity)>>,
+    /// Every sequence with a time limit that has been taken in, ascending; those that ended are skipped.
+    pub deadlines: VecDeque<Deadline>,
+    /// Those that came too late for their place among them: none where all clients are as patient.
+    pub late_deadlines: BinaryHeap<Reverse<Deadline>>,
     /// Those taken from there whose deadlines are over, ascending, at a boundary until they are off the engine.
-    pub given_up: VecDeque<(SimTime, RequestId, Entity)>,
+    pub given_up: VecDeque<Deadline>,
 }
 
 /// The running sequences, in aggregate.

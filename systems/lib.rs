@@ -15,6 +15,7 @@ pub mod routing;
 
 mod arrival;
 mod completion;
+mod deadlines;
 mod epoch;
 mod handoff;
 mod kv;

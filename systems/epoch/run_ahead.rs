@@ -1,6 +1,7 @@
 //! The steps ahead of a batch that stays as it is.
 
 use crate::costing::{CostModel, PricedBatch, StepShape};
+use crate::deadlines;
 use crate::kv;
 use crate::running::{classes_from, next_finish, seen_until};
 use bevy_ecs::query::QueryData;
@@ -8,7 +9,6 @@ use oracle_components::SimTime;
 use oracle_components::disaggregation::Handoffs;
 use oracle_components::engine::{Batch, Epoch, Queues, Running, StepClock};
 use oracle_components::kv::KvPool;
-use std::cmp::Reverse;
 /// What costing sees of an engine.
 #[derive(QueryData)]
 #[query_data(mutable)]
@@ -106,7 +106,7 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
 
 /// The earliest deadline of a sequence that lives.
 fn next_deadline(queues: &Queues) -> SimTime {
-    queues.deadlines.peek().map_or(SimTime::NEVER, |&Reverse((deadline, ..))| deadline)
+    deadlines::earliest(queues).map_or(SimTime::NEVER, |(deadline, ..)| deadline)
 }
 
 /// When the next load or hold ends that was not seen, being later than `seen`.

@@ -2,6 +2,7 @@
 
 use super::remove::{Removal, remove};
 use super::{handoffs, queue};
+use crate::deadlines;
 use crate::world::EngineView;
 use bevy_ecs::prelude::{Entity, Query};
 use oracle_components::SimTime;
@@ -9,7 +10,6 @@ use oracle_components::engine::Queues;
 use oracle_components::record::{Ending, Reason, Status};
 use oracle_components::request::{Request, RequestId};
 use oracle_components::sequence::{Phase, Sequence};
-use std::cmp::Reverse;
 /// Moves what has been delivered by `until` to the waiting queue.
 pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
     let queues = &mut *parts.queues;
@@ -18,7 +18,7 @@ pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequ
         let sequence = sequences.get(entity).expect("a delivered sequence lives");
         if sequence.deadline != SimTime::NEVER {
             queues.in_transit_with_deadline -= 1;
-            queues.deadlines.push(Reverse((sequence.deadline, sequence.id, entity)));
+            deadlines::list(queues, (sequence.deadline, sequence.id, entity));
         }
         queue::join(queues, sequence, entity, queue::Place::Back);
     }
@@ -27,13 +27,13 @@ pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequ
 
 /// Takes the sequence with the earliest deadline off the list, if that is over by `now`.
 fn next_listed(queues: &mut Queues, now: SimTime) -> Option<(SimTime, RequestId, Entity)> {
-    let listed = queues.deadlines.peek().map(|&Reverse(next)| next);
+    let listed = deadlines::earliest(queues);
     let given_up = queues.given_up.front().copied();
     let next = given_up.into_iter().chain(listed).min().filter(|&(deadline, ..)| deadline <= now)?;
     if given_up == Some(next) {
         queues.given_up.pop_front();
     } else {
-        queues.deadlines.pop();
+        deadlines::drop_earliest(queues);
     }
     Some(next)
 }
@@ -55,8 +55,8 @@ pub fn expire(
         }
         if sequence.phase == Phase::Loading && !handoffs::may_expire(&sequence, deadline) {
             match handoffs::loaded_here(&sequence) {
-                Some(loaded) => parts.queues.deadlines.push(Reverse((loaded, id, entity))),
-                None if handoffs::loads_here(&sequence) => loading.push(Reverse((deadline, id, entity))),
+                Some(loaded) => deadlines::list(parts.queues, (loaded, id, entity)),
+                None if handoffs::loads_here(&sequence) => loading.push((deadline, id, entity)),
                 // It is about to be handed off; the decode engine will look.
                 None => {}
             }
@@ -73,6 +73,8 @@ pub fn expire(
         parts.step_output.ended.push((entity, end));
         any = true;
     }
-    parts.queues.deadlines.extend(loading);
+    for deadline in loading {
+        deadlines::list(parts.queues, deadline);
+    }
     any
 }

@@ -20,10 +20,10 @@ use oracle_components::SimTime;
 use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 
-use crate::running;
 use crate::transfer::accrue;
 use crate::world::calendar::advance;
 use crate::world::{EngineParts, EngineView, Shared};
+use crate::{deadlines, running};
 
 pub use boundary::{Boundary, Candidate};
 pub use handoffs::{NEXT_INSTANT, load_blocks};
@@ -166,7 +166,7 @@ fn drop_stale_heads(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>
     }
     let lives =
         |id, entity| sequences.get(entity).is_ok_and(|sequence| sequence.id == id && sequence.phase != Phase::Ended);
-    while parts.queues.deadlines.peek().is_some_and(|&Reverse((_, id, entity))| !lives(id, entity)) {
-        parts.queues.deadlines.pop();
+    while deadlines::earliest(parts.queues).is_some_and(|(_, id, entity)| !lives(id, entity)) {
+        deadlines::drop_earliest(parts.queues);
     }
 }

@@ -20,7 +20,8 @@ pub fn empty_queues(policy: QueuePolicy) -> Queues {
         in_transit_with_deadline: 0,
         waiting,
         waiting_count: 0,
-        deadlines: BinaryHeap::new(),
+        deadlines: VecDeque::new(),
+        late_deadlines: BinaryHeap::new(),
         given_up: VecDeque::new(),
     }
 }

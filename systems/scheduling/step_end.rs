@@ -15,6 +15,7 @@ use oracle_components::sequence::{Phase, Sequence};
 use super::handoffs;
 use super::intervals::post_past_intervals;
 use super::remove::{Removal, orphan_chunk, remove};
+use crate::deadlines;
 use crate::epoch::adapt_steps_ahead;
 use crate::kv;
 use crate::running::{self, blocks_over, finishes_at, start_decoding};
@@ -224,17 +225,17 @@ fn emit(parts: &EngineView<'_>, sequence: &mut Sequence, ports: &mut Ports) {
 /// vLLM handles aborts that came in during a step before the step's output (`EngineCore._process_aborts_queue`).
 pub fn mute_expired(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>) {
     let &[end] = &parts.epoch.step_ends[..parts.epoch.steps] else { return };
-    if parts.queues.deadlines.peek().is_some_and(|&Reverse((deadline, ..))| deadline <= end) {
+    if deadlines::earliest(parts.queues).is_some_and(|(deadline, ..)| deadline <= end) {
         mute_expired_by(parts, sequences, end);
     }
 }
 
 #[cold]
 fn mute_expired_by(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, end: SimTime) {
-    while let Some(&Reverse((deadline, id, entity))) = parts.queues.deadlines.peek()
+    while let Some((deadline, id, entity)) = deadlines::earliest(parts.queues)
         && deadline <= end
     {
-        parts.queues.deadlines.pop();
+        deadlines::drop_earliest(parts.queues);
         parts.queues.given_up.push_back((deadline, id, entity));
         let mut sequence = sequences.get_mut(entity).expect("sequences live as long as the world");
         if sequence.id == id && sequence.engine == parts.hardware.engine {
