@@ -99,6 +99,8 @@ pub struct Running {
     pub residues: Vec<u32>,
     /// (step count at which it has generated its target, id, sequence) of the decoding ones; stale entries are skipped.
     pub last_token_queue: BinaryHeap<Reverse<(u64, RequestId, Entity)>>,
+    /// How many of its entries are stale, or more than that.
+    pub stale_entries: u64,
     /// Running prefills and paused decodes: (admission number, sequence), ascending.
     pub prefills: Vec<(u64, Entity)>,
     /// Those that have ended at this boundary, and keep slot and blocks until the batch is formed.

@@ -26,6 +26,7 @@ pub fn nothing_running(block_tokens: u32, stream_interval: u32) -> Running {
         decode_context: 0,
         residues: vec![0; block_tokens as usize],
         last_token_queue: BinaryHeap::new(),
+        stale_entries: 0,
         prefills: Vec::new(),
         leaving: Vec::new(),
         admitted: VecDeque::new(),
@@ -117,6 +118,8 @@ pub fn date_back(sequence: &mut Sequence) {
 
 /// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
 pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
+    let finish = sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated);
+    running.stale_entries += u64::from(finish > clock.steps);
     let in_chunks = sequence.streaming && !running.streams.is_empty();
     let last_chunk = if in_chunks { streaming::leave(running, sequence, entity) } else { None };
     let class = residue(running, sequence.computed, sequence.entered_step);
@@ -171,6 +174,9 @@ pub fn blocks_needed(running: &Running, step: u64) -> u32 {
 /// How many blocks decodes take in `steps` steps from the one with number `first` on.
 #[must_use]
 pub fn blocks_over(running: &Running, first: u64, steps: u64) -> u64 {
+    if steps == 0 {
+        return 0;
+    }
     let block = running.residues.len() as u64;
     // Every decode takes one block in as many steps as a block has tokens.
     let rounds = steps / block * u64::from(running.decodes);

@@ -158,11 +158,15 @@ fn form_once(
 
 /// Drops sequences that have left from the head of what costing looks at: who finishes next, and whose deadline is next.
 fn drop_stale_heads(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
-    while let Some(&Reverse(finish)) = parts.running.last_token_queue.peek() {
+    // Mostly there are none, and a look at a sequence is one at cold memory.
+    while parts.running.stale_entries > 0
+        && let Some(&Reverse(finish)) = parts.running.last_token_queue.peek()
+    {
         if running::finishes_at(sequences, finish) {
             break;
         }
         parts.running.last_token_queue.pop();
+        parts.running.stale_entries -= 1;
     }
     let lives =
         |id, entity| sequences.get(entity).is_ok_and(|sequence| sequence.id == id && sequence.phase != Phase::Ended);

@@ -71,6 +71,8 @@ fn list_finished(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, f
         parts.running.last_token_queue.pop();
         if finishes_at(sequences, (step, id, entity)) {
             finished.push((id, entity));
+        } else {
+            parts.running.stale_entries -= 1;
         }
     }
 }
