@@ -91,17 +91,22 @@ impl Backlog {
     }
 
     fn bin(&mut self, at: SimTime) -> &mut (u64, u64) {
-        while at.0 / self.width_ns >= BINS as u64 {
+        while self.index(at) >= BINS {
             self.width_ns *= 2;
             let halved =
                 self.bins.chunks(2).map(|two| two.iter().fold((0, 0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1)));
             self.bins = halved.collect();
         }
-        let index = (at.0 / self.width_ns) as usize;
+        let index = self.index(at);
         if index >= self.bins.len() {
             self.bins.resize(index + 1, (0, 0));
         }
         &mut self.bins[index]
+    }
+
+    /// The bin of a time. Widths are powers of two: a shift in place of four divisions a request.
+    fn index(&self, at: SimTime) -> usize {
+        (at.0 >> self.width_ns.trailing_zeros()) as usize
     }
 
     /// The trend over the second half of what was offered until `until`, and not before `warm_up`; `None` if too little came.
