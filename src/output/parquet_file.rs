@@ -6,7 +6,7 @@
 //! - counts as differences too: a third less time than a dictionary, a tenth more bytes;
 //! - words by dictionary: plain words take the same time and three times the bytes.
 //!
-//! A row group of 2¹⁵ rows, some 2 MB, is what the encoder holds in memory, and what is lost where a disk is full.
+//! A row group of 2¹⁶ rows, some 4 MB, is what the encoder holds in memory, and what is lost where a disk is full.
 //!
 //! Every column carries `unit` and `comment` as Arrow field metadata (pyarrow: `schema.field(name).metadata`), and the file
 //! `unit:<column>` and `comment:<column>` as key-value metadata (DuckDB: `parquet_kv_metadata`), beside `partial`.
@@ -35,7 +35,7 @@ use super::staged::{ClosedFile, StagedFile, cut};
 
 /// Rows of a row group: few enough that little is lost with one that is not whole, enough that its entry in the footer does not
 /// count.
-const ROW_GROUP_ROWS: usize = 1 << 15;
+const ROW_GROUP_ROWS: usize = 1 << 16;
 const ROW_GROUP_BYTES: usize = 128 << 20;
 const PARTIAL_KEY: &str = "partial";
 

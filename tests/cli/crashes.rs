@@ -11,7 +11,7 @@ use crate::signals::{partial, start_long_run, wait_until_it_runs};
 use crate::{Desk, names_in, python_support};
 
 /// Rows of a row group of `requests.parquet`.
-const ROW_GROUP_ROWS: u64 = 1 << 15;
+const ROW_GROUP_ROWS: u64 = 1 << 16;
 
 /// A deployment that answers millions of tiny requests, faster than anything else here.
 const TINY_REQUESTS: &str = "\
@@ -88,9 +88,9 @@ fn shell(desk: &Desk, line: &str) -> Output {
 fn a_file_that_may_grow_no_more_is_told_and_its_row_groups_are_readable() {
     let desk = Desk::new();
     desk.write("tiny.yaml", TINY_REQUESTS);
-    // 2 MiB, in blocks of 512 bytes; without the trap the kernel would end the program.
+    // 4 MiB, in blocks of 512 bytes; without the trap the kernel would end the program.
     let run = |flags: &str| {
-        shell(&desk, &format!("ulimit -f 4096; trap '' XFSZ; exec \"$PROGRAM\" run tiny.yaml -q {flags}"))
+        shell(&desk, &format!("ulimit -f 8192; trap '' XFSZ; exec \"$PROGRAM\" run tiny.yaml -q {flags}"))
     };
     assert_told_and_readable(&run(""), "requests.parquet", "File too large", &desk.path("output/tiny"));
     let output = run("-o csv --set metrics_config.write_csv=true");
@@ -112,7 +112,7 @@ fn a_full_disk_is_told_and_the_row_groups_on_it_are_readable() {
     // A mount that is gone with the shell; where that is not allowed, the exit code is 99.
     let output = shell(
         &desk,
-        "exec unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size=4m none disk || exit 99
+        "exec unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size=8m none disk || exit 99
          \"$PROGRAM\" run tiny.yaml -q -o disk/run; code=$?; cp disk/run/* kept/; exit $code' || exit 99",
     );
     if matches!(output.status.code(), Some(99 | 127) | None)
