@@ -124,8 +124,11 @@ pub struct ModelArchitecture {
     pub qk_norm: bool,
     /// Norms a layer: 2, or 4 with norms after attention and MLP too (Gemma 2 and 3).
     pub norms_per_layer: u32,
-    /// Longest context the model takes, in tokens.
+    /// Longest context the model takes, in tokens, but for `rope_scaling`.
     pub max_position_embeddings: u32,
+    /// How its rotary embeddings are stretched to longer ones.
+    #[serde(default, skip_serializing_if = "RopeScaling::is_none")]
+    pub rope_scaling: RopeScaling,
     /// Element type of the weights.
     pub weight_dtype: Dtype,
     /// Side of the square blocks of weights that share a scale, of checkpoints quantised by blocks.
@@ -134,6 +137,35 @@ pub struct ModelArchitecture {
     pub activation_dtype: Dtype,
     /// Element type of the KV cache.
     pub kv_dtype: Dtype,
+}
+
+/// How rotary embeddings are stretched to contexts that the model was not trained on, as far as the longest context depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RopeScaling {
+    /// Not at all, or so that `max_position_embeddings` holds.
+    #[default]
+    None,
+    /// To so many times `max_position_embeddings`.
+    Factor(f64),
+    /// By YaRN, to so many times what it was trained on, which `max_position_embeddings` may state already or not.
+    Yarn {
+        /// Tokens that it was trained on.
+        original_tokens: u32,
+        /// So many times.
+        factor: f64,
+    },
+    /// By LongRoPE, to `max_position_embeddings`; short contexts suffer from it.
+    Long {
+        /// Tokens that it was trained on.
+        original_tokens: u32,
+    },
+}
+
+impl RopeScaling {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// The sizes of a dense model.
@@ -178,6 +210,7 @@ impl ModelArchitecture {
             qk_norm: false,
             norms_per_layer: 2,
             max_position_embeddings: 131_072,
+            rope_scaling: RopeScaling::None,
             weight_dtype: Dtype::Bf16,
             weight_block: None,
             activation_dtype: Dtype::Bf16,

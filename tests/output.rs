@@ -1,5 +1,6 @@
 //! What a run leaves on the disk: readable, equal to what went in, the same every time, and honest when it was cut short.
 
+mod folder_names;
 mod output_support;
 
 use std::fs::{self, File};
@@ -9,6 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
+use folder_names::names_in;
 use llmperforacle::output::{OutputError, RunWriter, Statistics};
 use oracle_components::SimTime;
 use oracle_components::record::{Outcome, RequestRecord, Stop};
@@ -37,14 +39,6 @@ fn read_parquet(path: &Path) -> (Vec<RecordBatch>, Vec<KeyValue>) {
 
 fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("the file is there")).expect("it is JSON")
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
-    let names = entries.map(|entry| entry.expect("it can be listed").file_name());
-    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 /// A value as the CSV prints it.

@@ -1,5 +1,6 @@
 //! The folder of a run: one run at a time, nothing of another beside it, nothing written through what is no file.
 
+mod folder_names;
 mod output_support;
 
 use std::fs;
@@ -7,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use folder_names::names_in;
 use llmperforacle::output::{OutputError, OutputPlan, Overwrite, RunWriter};
 use oracle_systems::ports::RecordSink;
 use output_support::{outcome, plan, profiles, records, scenario, write_run};
@@ -16,14 +18,6 @@ const FILES: [&str; 5] = ["manifest.json", "requests.csv", "requests.parquet", "
 
 fn create(plan: &OutputPlan) -> Result<RunWriter, OutputError> {
     RunWriter::create(plan, &scenario(), &profiles())
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 #[test]

@@ -161,6 +161,22 @@ fn who_gives_up_was_not_served() {
 }
 
 #[test]
+fn a_server_that_turns_requests_away_does_not_keep_up() {
+    let capacity = capacity(1, FIXED);
+    let pool = ", max_num_queued_reqs: 4";
+    let verdict = Queue { pool, ..Queue::of_one_seat(poisson(2.0 * capacity), 4_000) }.run(1).verdict;
+    assert_eq!((verdict.keeps_up, verdict.ground), (Some(false), Ground::ServerFull));
+    assert!((verdict.turned_away - 0.5).abs() < 0.05, "{}", verdict.turned_away);
+}
+
+#[test]
+fn a_load_that_comes_at_once_has_no_rate() {
+    let verdict = |gaps: &str| Queue::of_one_seat(gaps.to_owned(), 400).run(1).verdict;
+    assert!(verdict("{type: Constant, value: 0.000001}").all_at_once);
+    assert!(!verdict("{type: Constant, value: 0.1}").all_at_once);
+}
+
+#[test]
 fn throughput_is_that_of_the_load_and_the_drain_is_told_apart() {
     let capacity = capacity(1, FIXED);
     let summary = Queue::of_one_seat(poisson(2.0 * capacity), 4_000).run(1);

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use oracle_components::model::{Attention, MixtureOfExperts, ModelArchitecture, SlidingWindow};
+use oracle_components::model::{Attention, MixtureOfExperts, ModelArchitecture, RopeScaling, SlidingWindow};
 use serde_json::Value;
 
 use super::findings::Findings;
@@ -60,6 +60,11 @@ fn with_hint(error: CatalogError, asked: &Path) -> CatalogError {
     CatalogError::Unreadable { path, cause, hint }
 }
 
+/// The contexts that a model was trained on, before it was stretched.
+const ORIGINAL_TOKENS: &str = "original_max_position_embeddings";
+/// The most that rotary embeddings are stretched.
+const MOST_STRETCHED: f64 = 1024.0;
+
 /// The folder of a `config.json`, else the file without its extension. A folder of the Hugging Face cache
 /// (`models--owner--name/snapshots/<commit>`) gives `owner/name`.
 fn name_of(file: &Path) -> String {
@@ -111,10 +116,51 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
         qk_norm: fields.flag("use_qk_norm").unwrap_or(family.qk_norm),
         norms_per_layer: family.norms_per_layer,
         max_position_embeddings,
+        rope_scaling: rope_scaling(fields),
         weight_dtype: dtypes.weight,
         weight_block: dtypes.weight_block,
         activation_dtype: dtypes.activation,
         kv_dtype: dtypes.kv,
+    }
+}
+
+/// What the file says of its rotary embeddings, by vLLM's reading (`_get_and_verify_max_len` in `vllm/config/model.py`).
+fn rope_scaling(fields: &mut Fields<'_>) -> RopeScaling {
+    // Gemma 3 states contexts that are stretched already.
+    if fields.model_type().is_some_and(|model_type| model_type.contains("gemma3")) {
+        return RopeScaling::None;
+    }
+    let Some((key, rope)) = ["rope_scaling", "rope_parameters"].iter().find_map(|&key| Some((key, fields.value(key)?)))
+    else {
+        return RopeScaling::None;
+    };
+    let Some(kind) = ["rope_type", "type"].iter().find_map(|&key| rope.get(key)?.as_str()) else {
+        return RopeScaling::None;
+    };
+    let path = fields.path(key);
+    let beside = fields.value(ORIGINAL_TOKENS);
+    let mut factor = || {
+        let value = rope.get("factor").filter(|value| !value.is_null())?;
+        let factor = value.as_f64().filter(|factor| (1.0..=MOST_STRETCHED).contains(factor));
+        if factor.is_none() {
+            let message = format!("must be a number from 1 to {MOST_STRETCHED}, not {value}");
+            fields.findings.error(&format!("{path}.factor"), message);
+        }
+        factor
+    };
+    let original = [rope.get(ORIGINAL_TOKENS), beside];
+    let original = original.into_iter().flatten().find_map(serde_json::Value::as_u64);
+    let original = original.and_then(|tokens| u32::try_from(tokens).ok());
+    match (kind, original) {
+        ("yarn" | "deepseek_yarn", Some(original_tokens)) => {
+            factor().map_or(RopeScaling::None, |factor| RopeScaling::Yarn { original_tokens, factor })
+        }
+        ("su" | "longrope", Some(original_tokens)) => RopeScaling::Long { original_tokens },
+        (
+            "default" | "mrope" | "llama3" | "deepseek_llama_scaling" | "yarn" | "deepseek_yarn" | "su" | "longrope",
+            _,
+        ) => RopeScaling::None,
+        _ => factor().map_or(RopeScaling::None, RopeScaling::Factor),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture, SlidingWindow};
+use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture, RopeScaling, SlidingWindow};
 use serde::Deserialize;
 
 /// A model that the catalog knows.
@@ -159,6 +159,7 @@ pub(super) fn parse(text: &str) -> Result<CatalogModel, serde_saphyr::Error> {
         qk_norm: file.qk_norm,
         norms_per_layer: file.norms_per_layer,
         max_position_embeddings: file.context_tokens,
+        rope_scaling: RopeScaling::None,
         weight_dtype: file.weight_dtype,
         weight_block: file.weight_block,
         activation_dtype: file.activation_dtype,

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture, RopeScaling};
 
 use super::finding::Severity;
 use super::findings::Findings;
@@ -247,6 +247,7 @@ fn from_shape(name: &str, stated: &StatedShape) -> ModelArchitecture {
     let usual = ModelArchitecture {
         moe,
         max_position_embeddings: stated.max_position_embeddings.unwrap_or(CONTEXT_TOKENS),
+        rope_scaling: RopeScaling::None,
         weight_dtype: Dtype::Fp16,
         activation_dtype: Dtype::Fp16,
         kv_dtype: Dtype::Fp16,

@@ -49,6 +49,9 @@ pub mod since {
     pub const QUEUE_LIMITS: Version = Version(0, 29);
     /// fp8 experts whose blocks do not divide among the ranks are given smaller ones (`refine_fp8_moe_block_shape`).
     pub const REFINED_EXPERT_BLOCKS: Version = Version(0, 29);
+    /// A model that is stretched by YaRN takes `max_position_embeddings`, before what it was trained on times the factor
+    /// (`_get_and_verify_max_len`).
+    pub const YARN_CONTEXT_IS_STATED: Version = Version(0, 30);
     /// A lone request is not held to `long_prefill_token_threshold`.
     pub const LONE_REQUEST_WITHOUT_THRESHOLD: Version = Version(0, 31);
     /// `long_prefill_token_threshold_adaptive`.

@@ -8,9 +8,12 @@
 use std::ops::AddAssign;
 
 use oracle_components::SimTime;
-use oracle_components::record::{RequestRecord, Status};
+use oracle_components::record::{Reason, RequestRecord, Status};
 
 use super::plan::LoadPlan;
+
+/// A load that came in less than one so manyth of the run came at once.
+const SHORTEST_SHARE: u64 = 1000;
 
 /// Requests that were completed, whole answers only.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,6 +47,7 @@ pub(super) struct Completions {
     arrived: u64,
     offered: u64,
     gave_up: u64,
+    turned_away: u64,
     before: Vec<Completed>,
     late: Vec<Late>,
     /// So many of `late` before it is looked through again.
@@ -55,10 +59,14 @@ pub(super) struct Completions {
 pub(super) struct OfferedLoad {
     /// When the load ended.
     pub(super) until: SimTime,
+    /// All came at once: they have no rate but that of the drain.
+    pub(super) at_once: bool,
     /// Requests that arrived after the warm-up.
     pub(super) requests: u64,
     /// Those of them whose clients gave up.
     pub(super) gave_up: u64,
+    /// Those that came to a full server.
+    pub(super) turned_away: u64,
     /// By profile, until then.
     pub(super) during: Vec<Completed>,
     /// All of them.
@@ -84,6 +92,7 @@ impl Completions {
             arrived: 0,
             offered: 0,
             gave_up: 0,
+            turned_away: 0,
             before: vec![Completed::default(); profiles],
             late: Vec::new(),
             looked_through_at: Self::FEWEST_LATE,
@@ -96,6 +105,7 @@ impl Completions {
         if record.arrival >= self.warm_up {
             self.offered += 1;
             self.gave_up += u64::from(record.status == Status::Timeout);
+            self.turned_away += u64::from(record.reason == Reason::QueueFull);
         }
         if record.status != Status::Success || record.completion < self.warm_up {
             return;
@@ -127,8 +137,8 @@ impl Completions {
     pub(super) fn divided(&self, load: &LoadPlan, end: SimTime) -> OfferedLoad {
         let used_up = load.total_requests.is_some_and(|total| self.arrived >= total);
         let until = load.duration.filter(|_| !used_up).unwrap_or(self.last_arrival).min(end);
-        // A load that came at one instant has no rate but that of the drain.
-        let until = if until > self.warm_up { until } else { end };
+        let at_once = until.since(self.warm_up).0 < end.since(self.warm_up).0 / SHORTEST_SHARE;
+        let until = if at_once { end } else { until };
         let mut during = self.before.clone();
         let mut drained = Completed::default();
         for late in &self.late {
@@ -138,6 +148,7 @@ impl Completions {
                 drained += late.completed;
             }
         }
-        OfferedLoad { until, requests: self.offered, gave_up: self.gave_up, during, drained }
+        let Self { offered: requests, gave_up, turned_away, .. } = *self;
+        OfferedLoad { until, at_once, requests, gave_up, turned_away, during, drained }
     }
 }

@@ -131,9 +131,11 @@ impl Inputs<'_> {
         let mean_ms = |distribution: &Distribution| distribution.statistics(&[]).map_or(0.0, |told| told.mean_ms);
         let answer_s = (mean_ms(&all.latencies.e2e) - mean_ms(&all.latencies.queue)) / 1e3;
         let load = LoadFigures {
+            at_once: offered.at_once,
             offered_per_s: ratio(offered.requests as f64, offered_s),
             completed_per_s: ratio(offered.all_during().requests as f64, offered_s),
             gave_up: ratio(offered.gave_up as f64, offered.requests as f64),
+            turned_away: ratio(offered.turned_away as f64, offered.requests as f64),
             answer_share: ratio(answer_s, offered.until.as_secs_f64()),
             offered_s: offered.until.as_secs_f64(),
         };

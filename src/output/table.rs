@@ -71,12 +71,13 @@ impl Summary {
             Some(false) => "does NOT keep up",
             None => "cannot be told",
         };
-        let rates = format!(
-            "{word}: {} requests/s offered, {} completed; {}",
-            figure(verdict.offered_requests_per_s, 2),
-            figure(verdict.completed_requests_per_s, 2),
-            self.ground(),
-        );
+        let [offered, completed] =
+            [verdict.offered_requests_per_s, verdict.completed_requests_per_s].map(|rate| figure(rate, 2));
+        let rates = match verdict.all_at_once {
+            true => format!("all requests offered at once, {completed} requests/s completed"),
+            false => format!("{offered} requests/s offered, {completed} completed"),
+        };
+        let rates = format!("{word}: {rates}; {}", self.ground());
         let time = &verdict.engine_time;
         let held = format!(
             "{}; engines idle {}, queue held back by seats {}, token budget {}, KV cache {} of the time",
@@ -113,6 +114,7 @@ impl Summary {
         });
         let because = match verdict.ground {
             Ground::ClientsGaveUp => format!("clients gave up on {} of the requests", percent(verdict.gave_up)),
+            Ground::ServerFull => format!("the full server refused {} of the requests", percent(verdict.turned_away)),
             Ground::BacklogGrows => "the number of requests in the system grows".to_owned(),
             Ground::StillFilling => "the system was still filling: offer the load for longer".to_owned(),
             Ground::BacklogReturns => "the number of requests in the system returns to its mean".to_owned(),

@@ -133,13 +133,14 @@ impl Distribution {
     }
 
     /// A value that no draw exceeds, where that is easily known (for Exponential and Normal: in practice).
-    pub(super) fn upper_bound(&self) -> Option<f64> {
+    pub(crate) fn upper_bound(&self) -> Option<f64> {
         match *self {
             Self::Constant { value } => Some(value),
             // The ziggurat's tail goes on with the logarithm of a 53-bit uniform: 7.7 + 36.8 means, 3.7 + 10 deviations.
             Self::Exponential { rate } => Some(45.0 / rate),
             Self::Normal { mean, std } => Some(mean + 14.0 * std),
             Self::Uniform { high, .. } => Some(high),
+            Self::LogNormal { mu, sigma: 0.0 } => Some(mu.exp()),
             Self::Mixture { ref components } => components
                 .iter()
                 .map(|(_, component)| component.upper_bound())

@@ -1,6 +1,6 @@
 //! KV pools against those that vLLM measured, and models that do not fit.
 
-use oracle_components::model::{DenseShape, ModelArchitecture};
+use oracle_components::model::{DenseShape, ModelArchitecture, RopeScaling};
 use oracle_systems::memory::{DoesNotFit, KvPool, PoolRequest, SAMPLER_BYTES_PER_LOGIT, kv_pool};
 
 const GIB: u64 = 1 << 30;
@@ -22,6 +22,7 @@ fn qwen3_14b() -> ModelArchitecture {
         vocab: 151_936,
         qk_norm: true,
         max_position_embeddings: 40_960,
+        rope_scaling: RopeScaling::None,
         ..llama31_8b()
     }
 }

@@ -16,6 +16,8 @@ mod shared_files;
 mod signals;
 mod threads;
 
+#[path = "../folder_names/mod.rs"]
+mod folder_names;
 #[path = "../python_support/mod.rs"]
 mod python_support;
 
@@ -26,6 +28,8 @@ use std::process::Output;
 use assert_cmd::Command;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use folder_names::names_in;
 
 /// A deployment that is simulated in no time: conversations and single requests on two GPUs.
 const SMALL: &str = "\
@@ -118,15 +122,6 @@ impl Told {
         let code = output.status.code().expect("it ended by itself");
         Self { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
-}
-
-/// Names in a folder, sorted.
-fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 /// A number in a summary.

@@ -135,6 +135,41 @@ fn a_model_database_is_found_beside_the_file_or_above_it() {
     assert!(!lines(&resolved.warnings).contains("no file"), "{}", lines(&resolved.warnings));
 }
 
+/// vLLM's `_get_and_verify_max_len`: of YaRN, before 0.30, what the model was trained on times the factor.
+#[test]
+fn the_longest_context_is_vllms_by_release_and_rotary_embedding() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let context = |rope: &str, version: &str, longer: &str| {
+        let model = format!(
+            r#"{{"model_type": "qwen3", "head_dim": 128, "hidden_size": 1024, "intermediate_size": 2048,
+            "max_position_embeddings": 4096, "num_attention_heads": 8, "num_hidden_layers": 8, "num_key_value_heads": 8,
+            "vocab_size": 32000, "torch_dtype": "bfloat16"{rope}}}"#
+        );
+        std::fs::write(folder.path().join("config.json"), model).expect("a file");
+        std::fs::write(folder.path().join("test.yaml"), GOOD.replace("Llama2-7B", "./config.json")).expect("a file");
+        let set =
+            [format!("frameworks_to_test[0].version={version}"), format!("frameworks_to_test[0].config.{longer}")];
+        load(&folder.path().join("test.yaml"), &Overrides { set: set.to_vec(), ..Overrides::default() })
+            .map(|resolved| (resolved.scenario.engines[0].scheduler.max_model_len, lines(&resolved.warnings)))
+            .map_err(|found| lines(&found))
+    };
+    let tokens = |rope: &str, version: &str| context(rope, version, "block_size=16").expect("it resolves").0;
+    let yarn = r#", "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 2048}"#;
+    let long = r#", "original_max_position_embeddings": 1024, "rope_scaling": {"type": "longrope"}"#;
+    let linear = r#", "rope_parameters": {"rope_type": "linear", "factor": 2.5}"#;
+    let of_llama =
+        r#", "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 512}"#;
+    assert_eq!([tokens("", "'0.33'"), tokens(of_llama, "'0.33'")], [4096, 4096]);
+    assert_eq!([tokens(yarn, "'0.29'"), tokens(yarn, "'0.30'")], [8192, 4096]);
+    assert_eq!([tokens(linear, "'0.33'"), tokens(long, "'0.33'")], [10_240, 1024]);
+    assert_eq!(context(long, "'0.33'", "max_model_len=4096").expect("it takes that").0, 4096);
+    assert!(context(yarn, "'0.33'", "max_model_len=8192").expect_err("refused").contains("4096"));
+    assert!(context(yarn, "'0.33'", "block_size=16").expect("it resolves").1.contains("stretches it to 8192"));
+    assert!(!context(yarn, "'0.29'", "block_size=16").expect("it resolves").1.contains("stretches"));
+    let wrong = r#", "rope_scaling": {"rope_type": "dynamic", "factor": "four"}"#;
+    assert!(context(wrong, "'0.33'", "block_size=16").expect_err("no number").contains("rope_scaling.factor"));
+}
+
 #[test]
 fn a_hugging_face_config_is_a_model() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -131,6 +131,15 @@ fn each_mistake_in_the_workload_is_found() {
                 "{type: Mixture, components: [{type: Constant, value: 9}, {type: Uniform, low: 0, high: 0.5}]}",
             ),
         ),
+        ("a logarithm of less than a token", with_prompt("{type: LogNormal, mu: -2, sigma: 0}")),
+        ("gaps in place of lengths", with_prompt("{type: Exponential, rate: 1000}")),
+        (
+            "answers of no tokens",
+            replaced(
+                "max_output_tokens_dist_config: {type: Uniform, low: 10, high: 20}",
+                "max_output_tokens_dist_config: {type: Constant, value: 0}",
+            ),
+        ),
         ("unknown distribution", with_prompt("{type: Linear}")),
         ("distribution without a type", with_prompt("{value: 3}")),
         ("number for a distribution", with_prompt("100")),

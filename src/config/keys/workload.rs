@@ -103,13 +103,14 @@ section! {
         /// Seconds between arrivals.
         inter_arrival_time_dist_config: Field<Distribution> = required().unit("s")
             .example("{type: Exponential, rate: 2.0}");
-        /// Tokens of a prompt; of a follow-up turn, the new ones. A draw below 1 counts as 1 (draws that are never more are an error).
+        /// Tokens of a prompt; of a follow-up turn, the new ones. Draws are rounded, and the least is 1, as in vLLM's load generator; what is
+        /// 0 whatever is drawn, such as a constant of 0, alone or in a mixture, is an error.
         prompt_tokens_dist_config: Field<Distribution> = required().unit("tokens")
             .example("{type: LogNormal, mean_tokens: 512, std_tokens: 400}");
-        /// Most tokens of an answer. A draw below 1 counts as 1.
+        /// Most tokens of an answer; rounded, 1 at least, as those of a prompt.
         max_output_tokens_dist_config: Field<Distribution> = required().unit("tokens")
             .example("{type: Uniform, low: 50, high: 300, is_int: true}");
-        /// Tokens an answer has in the end, held to the maximum. A draw below 1 counts as 1.
+        /// Tokens an answer has in the end, held to the maximum; rounded, 1 at least, as those of a prompt.
         output_tokens_dist_config: Field<Distribution> = optional("always the maximum").unit("tokens");
         /// Probability that a request opens a conversation.
         conversational_probability: Set<f64> = default(Literal::Number(0.0)).range(0.0, 1.0).example("0.6");

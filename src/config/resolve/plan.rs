@@ -4,12 +4,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use oracle_components::model::ModelArchitecture;
+use oracle_components::model::{ModelArchitecture, RopeScaling};
 use oracle_components::scenario::{EngineSpec, Role};
 
 use crate::config::diagnostic::{At, Diagnostics, Severity};
 use crate::config::keys::{ContextLength, Framework, FrameworkConfig, FrontEnd};
-use crate::config::versions::Version;
+use crate::config::versions::{Version, since};
 use crate::output::TakenDefault;
 
 /// A framework on its own.
@@ -78,8 +78,24 @@ impl FrameworkPlan<'_> {
 
     /// Longest context before the KV pool is looked at.
     pub(super) fn context_tokens(&self) -> u32 {
-        let own = self.model.as_ref().map_or(u32::MAX, |model| model.max_position_embeddings).max(1);
-        self.config.max_model_len.value.and_then(ContextLength::tokens).unwrap_or(own)
+        let own = match self.model.as_ref().map(|model| model.rope_scaling) {
+            Some(RopeScaling::Long { original_tokens }) => original_tokens,
+            _ => self.longest_context_tokens(),
+        };
+        self.config.max_model_len.value.and_then(ContextLength::tokens).unwrap_or(own.max(1))
+    }
+
+    /// Longest context that vLLM starts the model with.
+    pub(super) fn longest_context_tokens(&self) -> u32 {
+        let Some(model) = self.model.as_deref() else { return u32::MAX };
+        let stated = model.max_position_embeddings;
+        match model.rope_scaling {
+            RopeScaling::Factor(factor) => (f64::from(stated) * factor) as u32,
+            RopeScaling::Yarn { original_tokens, factor } if !self.version().has(since::YARN_CONTEXT_IS_STATED) => {
+                (f64::from(original_tokens) * factor) as u32
+            }
+            RopeScaling::None | RopeScaling::Long { .. } | RopeScaling::Yarn { .. } => stated,
+        }
     }
 
     /// Says that vLLM does not start it so.

@@ -142,8 +142,12 @@ fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diag
     }
     for (key, length) in lengths {
         if length.as_ref().is_some_and(is_never_a_token) {
-            let message = "makes requests of no tokens, which engines refuse";
-            diagnostics.error_with(&key.at, message, "draws below 1 count as 1 only beside longer ones");
+            let message = "is 0 tokens whatever is drawn, which engines refuse";
+            diagnostics.error_with(
+                &key.at,
+                message,
+                "let it come to 1 or more; for requests without it leave out the mixture's part",
+            );
         }
     }
     check_pattern_name(keys, workload, diagnostics);
@@ -213,11 +217,8 @@ fn typical_gap_s(gaps: &Distribution) -> Option<f64> {
 fn is_never_a_token(distribution: &Distribution) -> bool {
     const HALF_A_TOKEN: f64 = 0.5;
     match distribution {
-        Distribution::Constant { value } => *value <= HALF_A_TOKEN,
-        Distribution::Uniform { high, .. } => *high <= HALF_A_TOKEN,
-        Distribution::Normal { mean, std } => *mean <= HALF_A_TOKEN && *std == 0.0,
         Distribution::Mixture { components } => components.iter().any(|(_, inner)| is_never_a_token(inner)),
-        _ => false,
+        _ => distribution.upper_bound().is_some_and(|most| most <= HALF_A_TOKEN),
     }
 }
 

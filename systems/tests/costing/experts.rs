@@ -10,6 +10,18 @@ use crate::tables::some_curves;
 use crate::{assert_near, cost, mixtral_8x7b, prefill, scenario, seconds};
 
 const PEAKS: Peaks = Peaks { flops_per_s: 312e12, bytes_per_s: 2e12, processors: 108.0 };
+/// Every share is all, nothing is launched, and activations find room in L2.
+const PRODUCTS_ALONE: ExpertsCurve = ExpertsCurve {
+    compute_share: 1.0,
+    memory_share: 1.0,
+    overlap_exponent: 1.0,
+    launch_us: 0.0,
+    routing_share: 1.0,
+    vector_ps: 0.0,
+    untuned_factor: 1.0,
+    cached_mb: 1e6,
+    uncached_slowdown: 1.0,
+};
 const EXPERTS: f64 = 64.0;
 const HIDDEN: f64 = 2048.0;
 
@@ -81,17 +93,7 @@ proptest! {
 /// Products and weights add up, and nothing else counts.
 #[test]
 fn eight_bit_experts_multiply_at_their_own_rate_by_curve() {
-    let experts = ExpertsCurve {
-        compute_share: 1.0,
-        memory_share: 1.0,
-        overlap_exponent: 1.0,
-        launch_us: 0.0,
-        routing_share: 1.0,
-        vector_ps: 0.0,
-        untuned_factor: 0.0,
-        cached_mb: 0.0,
-        uncached_slowdown: 0.0,
-    };
+    let experts = ExpertsCurve { untuned_factor: 0.0, cached_mb: 0.0, uncached_slowdown: 0.0, ..PRODUCTS_ALONE };
     let curves = EfficiencyCurves { experts, experts_8bit: experts, ..EfficiencyCurves::clone(&some_curves()) };
     let time = |weights: Dtype| {
         let model = mixtral_8x7b();
@@ -109,17 +111,7 @@ fn eight_bit_experts_multiply_at_their_own_rate_by_curve() {
 /// Products alone count, and activations find room in L2.
 #[test]
 fn tokens_of_an_expert_are_padded_to_tiles_of_16_rows_and_of_64_once_they_are_more_than_experts() {
-    let curve = ExpertsCurve {
-        compute_share: 1.0,
-        memory_share: 1.0,
-        overlap_exponent: 1.0,
-        launch_us: 0.0,
-        routing_share: 1.0,
-        vector_ps: 0.0,
-        untuned_factor: 1.0,
-        cached_mb: 1e6,
-        uncached_slowdown: 1.0,
-    };
+    let curve = PRODUCTS_ALONE;
     let rows = |curve: &ExpertsCurve, tokens: f64| {
         let work = Experts { weight_bytes: 0.0, ..layer(tokens, 1.0, 768.0, false) };
         experts_s(curve, &PEAKS, &work) * PEAKS.flops_per_s / (2.0 * 3.0 * HIDDEN * 768.0)

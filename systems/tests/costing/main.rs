@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture, RopeScaling};
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
     Scenario, SchedulerRules, SchedulerSpec,
@@ -30,6 +30,7 @@ const LINK_LATENCY_S: f64 = 2e-6;
 fn llama(layers: u32, hidden: u32, heads: u32, kv_heads: u32, intermediate: u32, vocab: u32) -> ModelArchitecture {
     ModelArchitecture {
         max_position_embeddings: 4096,
+        rope_scaling: RopeScaling::None,
         weight_dtype: Dtype::Fp16,
         activation_dtype: Dtype::Fp16,
         kv_dtype: Dtype::Fp16,

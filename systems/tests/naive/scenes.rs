@@ -8,7 +8,7 @@ use oracle_components::efficiency::{
     DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
     Tiling,
 };
-use oracle_components::model::{DenseShape, MixtureOfExperts, ModelArchitecture};
+use oracle_components::model::{DenseShape, MixtureOfExperts, ModelArchitecture, RopeScaling};
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
     Scenario, SchedulerRules, SchedulerSpec,
@@ -18,6 +18,7 @@ use oracle_components::scenario::{
 pub fn tiny_model() -> ModelArchitecture {
     ModelArchitecture {
         max_position_embeddings: 1 << 20,
+        rope_scaling: RopeScaling::None,
         ..ModelArchitecture::llama_like(
             "tiny",
             DenseShape { layers: 2, hidden: 64, heads: 4, kv_heads: 2, intermediate: 128, vocab: 256 },

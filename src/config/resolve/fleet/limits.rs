@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use oracle_components::model::RopeScaling;
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use crate::config::diagnostic::{Diagnostics, Severity};
@@ -9,6 +10,7 @@ use crate::config::keys::ContextLength;
 use crate::config::resolve::devices::Device;
 use crate::config::resolve::frameworks::defaults::Settings;
 use crate::config::resolve::plan::{FrameworkPlan, Layout};
+use crate::config::versions::since;
 
 /// Target frameworks on each GPU.
 pub(super) fn tenants(plans: &[FrameworkPlan<'_>]) -> HashMap<String, u32> {
@@ -79,7 +81,8 @@ pub(super) fn kv_blocks(
 pub(super) fn max_model_len(plan: &FrameworkPlan<'_>, kv_blocks: u64, diagnostics: &mut Diagnostics) -> u32 {
     let key = &plan.config.max_model_len;
     let wanted = plan.context_tokens();
-    let own = plan.model.as_ref().map_or(u32::MAX, |model| model.max_position_embeddings);
+    let own = plan.longest_context_tokens();
+    warn_of_stretch(plan, diagnostics);
     let pool_tokens = kv_blocks.saturating_mul(u64::from(plan.config.block_size.value));
     let pool_tokens = u32::try_from(pool_tokens).unwrap_or(u32::MAX);
     if key.value.is_some_and(|length| length.tokens().is_some_and(|tokens| tokens > own)) {
@@ -97,6 +100,23 @@ pub(super) fn max_model_len(plan: &FrameworkPlan<'_>, kv_blocks: u64, diagnostic
         plan.refuse(&key.at, reason, &way_out, diagnostics);
     }
     wanted.min(pool_tokens)
+}
+
+/// Says where vLLM leaves a model short of the context that YaRN would give it.
+fn warn_of_stretch(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
+    let Some(model) = plan.model.as_deref() else { return };
+    let RopeScaling::Yarn { original_tokens, factor } = model.rope_scaling else { return };
+    let (own, stretched) = (plan.longest_context_tokens(), f64::from(original_tokens) * factor);
+    if stretched > f64::from(own) {
+        let message = format!(
+            "{} states max_position_embeddings of {own}, which vLLM {} takes as its context, though YaRN stretches it to {stretched}; \
+             write the latter into its config.json (before {} vLLM took that of itself: set version)",
+            model.name,
+            plan.version(),
+            since::YARN_CONTEXT_IS_STATED
+        );
+        diagnostics.warn(&plan.config.model_profile_id.at, message);
+    }
 }
 
 /// Tokens of KV cache in all layers that a context takes: of a sliding window no more than that and a step.
