@@ -5,7 +5,6 @@ mod output_support;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::Command;
 
 use folder_names::names_in;
