@@ -162,7 +162,7 @@ fn grow(run: &mut Run, from: u32, to: u32) -> bool {
 pub fn name(segment: &mut Segment, key: u64, (from, to): (u32, u32), holdings: &mut Vec<Holding>) {
     let own = holdings.iter_mut().rev().find(|holding| holding.key == key);
     if let Some(last) = own {
-        let others = |run: &Run| run.end > from && run.first < to && run.copy > last.copy;
+        let others = |run: &Run| run.end > from && run.first < to && run.copy >= last.copy;
         let is_last = !segment.runs.iter().any(others);
         let at = segment.runs.iter().rposition(|run| run.copy == last.copy && run.end == from);
         if is_last && at.is_some_and(|at| grow(&mut segment.runs[at], from, to)) {

@@ -205,3 +205,37 @@ fn a_row_as_short_as_roundings_is_compared_where_either_engine_has_more() {
         compared(&Case { links, short_intervals: true, ..clockwork(vec![engine], sessions) });
     }
 }
+
+/// Prompts of nested beginnings whose chunks are computed side by side, some of them by those that hold copies.
+#[test]
+fn beginnings_within_beginnings_are_let_go_of_whole() {
+    let prompt = |path: &[u8], new_tokens, output| SessionCase {
+        path: path.to_vec(),
+        ..session(0, Tail::Anonymous, new_tokens, output)
+    };
+    let sessions = vec![
+        prompt(&[0, 0, 1], 6, 1),
+        prompt(&[1, 0], 0, 47),
+        SessionCase { timeout: Some(19), ..prompt(&[1], 9, 1) },
+        prompt(&[], 57, 1),
+        prompt(&[1], 0, 1),
+    ];
+    let engine = EngineCase {
+        slots: 3,
+        budget: 88,
+        block: 4,
+        chunked: false,
+        reserve: true,
+        threshold: Some(7),
+        interval: 4,
+        rules: SchedulerRules {
+            unnamed_blocks_first: false,
+            lone_request_is_unlimited: false,
+            self_preempted_is_passed_over: false,
+            ..SchedulerRules::NEWEST
+        },
+        ..engine(97)
+    };
+    let segment_tokens = [[1, 28], [15, 17], [1, 7]];
+    compared(&Case { segment_tokens, clockwork: false, links: vec![(1, 0); 3], ..clockwork(vec![engine], sessions) });
+}
