@@ -161,12 +161,20 @@ fn who_gives_up_was_not_served() {
 }
 
 #[test]
+fn who_is_too_long_for_the_engine_was_not_served() {
+    let capacity = capacity(1, FIXED);
+    let pool = ", max_model_len: 100";
+    let verdict = Queue { pool, ..Queue::of_one_seat(poisson(0.5 * capacity), 1_000) }.run(1).verdict;
+    assert_eq!((verdict.keeps_up, verdict.ground, verdict.refused), (Some(false), Ground::Refused, 1.0));
+}
+
+#[test]
 fn a_server_that_turns_requests_away_does_not_keep_up() {
     let capacity = capacity(1, FIXED);
     let pool = ", max_num_queued_reqs: 4";
     let verdict = Queue { pool, ..Queue::of_one_seat(poisson(2.0 * capacity), 4_000) }.run(1).verdict;
-    assert_eq!((verdict.keeps_up, verdict.ground), (Some(false), Ground::ServerFull));
-    assert!((verdict.turned_away - 0.5).abs() < 0.05, "{}", verdict.turned_away);
+    assert_eq!((verdict.keeps_up, verdict.ground), (Some(false), Ground::Refused));
+    assert!((verdict.refused - 0.5).abs() < 0.05, "{}", verdict.refused);
 }
 
 #[test]

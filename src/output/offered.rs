@@ -8,7 +8,7 @@
 use std::ops::AddAssign;
 
 use oracle_components::SimTime;
-use oracle_components::record::{Reason, RequestRecord, Status};
+use oracle_components::record::{RequestRecord, Status};
 
 use super::plan::LoadPlan;
 
@@ -47,7 +47,7 @@ pub(super) struct Completions {
     arrived: u64,
     offered: u64,
     gave_up: u64,
-    turned_away: u64,
+    refused: u64,
     before: Vec<Completed>,
     late: Vec<Late>,
     /// So many of `late` before it is looked through again.
@@ -65,8 +65,8 @@ pub(super) struct OfferedLoad {
     pub(super) requests: u64,
     /// Those of them whose clients gave up.
     pub(super) gave_up: u64,
-    /// Those that came to a full server.
-    pub(super) turned_away: u64,
+    /// Those that were refused.
+    pub(super) refused: u64,
     /// By profile, until then.
     pub(super) during: Vec<Completed>,
     /// All of them.
@@ -92,7 +92,7 @@ impl Completions {
             arrived: 0,
             offered: 0,
             gave_up: 0,
-            turned_away: 0,
+            refused: 0,
             before: vec![Completed::default(); profiles],
             late: Vec::new(),
             looked_through_at: Self::FEWEST_LATE,
@@ -105,7 +105,7 @@ impl Completions {
         if record.arrival >= self.warm_up {
             self.offered += 1;
             self.gave_up += u64::from(record.status == Status::Timeout);
-            self.turned_away += u64::from(record.reason == Reason::QueueFull);
+            self.refused += u64::from(record.status == Status::Failed);
         }
         if record.status != Status::Success || record.completion < self.warm_up {
             return;
@@ -148,7 +148,7 @@ impl Completions {
                 drained += late.completed;
             }
         }
-        let Self { offered: requests, gave_up, turned_away, .. } = *self;
-        OfferedLoad { until, at_once, requests, gave_up, turned_away, during, drained }
+        let Self { offered: requests, gave_up, refused, .. } = *self;
+        OfferedLoad { until, at_once, requests, gave_up, refused, during, drained }
     }
 }

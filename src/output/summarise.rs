@@ -135,7 +135,7 @@ impl Inputs<'_> {
             offered_per_s: ratio(offered.requests as f64, offered_s),
             completed_per_s: ratio(offered.all_during().requests as f64, offered_s),
             gave_up: ratio(offered.gave_up as f64, offered.requests as f64),
-            turned_away: ratio(offered.turned_away as f64, offered.requests as f64),
+            refused: ratio(offered.refused as f64, offered.requests as f64),
             answer_share: ratio(answer_s, offered.until.as_secs_f64()),
             offered_s: offered.until.as_secs_f64(),
         };

@@ -2,7 +2,7 @@
 //!
 //! **Keeps up.** The number of requests in the system is looked at (`backlog`); a client that gives up is a request that was
 //! not served, however short the queue is. In this order:
-//! 1. clients gave up on more than [`MOST_GIVEN_UP`] of the requests, or a full server refused as many: it does not;
+//! 1. clients gave up on more than [`MOST_GIVEN_UP`] of the requests, or engines refused as many (full, or too long for them): it does not;
 //! 2. the number of requests grows: it does not, unless answers are so long ([`LONG_ANSWER`]) that the system was still filling;
 //! 3. it returns to its mean, or the queue of no engine was held back for half of the load: it does;
 //! 4. else nobody can tell from a run of this length.
@@ -80,8 +80,8 @@ impl Limit {
 pub enum Ground {
     /// Clients gave up.
     ClientsGaveUp,
-    /// The server was full (`max_num_queued_reqs`).
-    ServerFull,
+    /// Requests were refused: a full server (`max_num_queued_reqs`), or too long for the engine.
+    Refused,
     /// The number of requests in the system grows.
     BacklogGrows,
     /// It grows, but the system was still filling.
@@ -110,9 +110,9 @@ pub struct Verdict {
     pub completed_requests_per_s: f64,
     /// Share of the requests whose clients gave up.
     pub gave_up: f64,
-    /// Share of the requests that came to a full server; absent if none did.
+    /// Share of the requests that were refused; absent if none was.
     #[serde(skip_serializing_if = "is_zero")]
-    pub turned_away: f64,
+    pub refused: f64,
     /// The number of requests in the system; absent if too few came, or all at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog: Option<BacklogTrend>,
@@ -186,7 +186,7 @@ pub(super) struct LoadFigures {
     pub(super) offered_per_s: f64,
     pub(super) completed_per_s: f64,
     pub(super) gave_up: f64,
-    pub(super) turned_away: f64,
+    pub(super) refused: f64,
     /// Time from the first computed token to the end of an answer, over that in which the load was offered.
     pub(super) answer_share: f64,
     pub(super) offered_s: f64,
@@ -220,7 +220,7 @@ pub(super) fn verdict(
         offered_requests_per_s: load.offered_per_s,
         completed_requests_per_s: load.completed_per_s,
         gave_up: load.gave_up,
-        turned_away: load.turned_away,
+        refused: load.refused,
         backlog,
         limited_by,
         steps_bound_by,
@@ -233,8 +233,8 @@ fn keeps_up(load: &LoadFigures, backlog: Option<&BacklogTrend>, most_held_back: 
     let is_seldom_held_back = most_held_back < SELDOM;
     if load.gave_up > MOST_GIVEN_UP {
         (Some(false), Ground::ClientsGaveUp)
-    } else if load.turned_away > MOST_GIVEN_UP {
-        (Some(false), Ground::ServerFull)
+    } else if load.refused > MOST_GIVEN_UP {
+        (Some(false), Ground::Refused)
     } else if backlog.is_some_and(BacklogTrend::grows) {
         if is_seldom_held_back && load.answer_share > LONG_ANSWER {
             (None, Ground::StillFilling)
