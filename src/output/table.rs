@@ -114,7 +114,9 @@ impl Summary {
         });
         let because = match verdict.ground {
             Ground::ClientsGaveUp => format!("clients gave up on {} of the requests", percent(verdict.gave_up)),
-            Ground::Refused => format!("{} of the requests were refused (`reason` in the records says why)", percent(verdict.refused)),
+            Ground::Refused => {
+                format!("{} of the requests were refused (`reason` in the records says why)", percent(verdict.refused))
+            }
             Ground::BacklogGrows => "the number of requests in the system grows".to_owned(),
             Ground::StillFilling => "the system was still filling: offer the load for longer".to_owned(),
             Ground::BacklogReturns => "the number of requests in the system returns to its mean".to_owned(),
