@@ -15,6 +15,14 @@ use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
 
+/// What follows from an end, where it is one request at most.
+fn follow_up(source: &mut dyn RequestSource, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
+    let mut next = Vec::new();
+    source.follow_ups(spec, record, &mut next);
+    assert!(next.len() <= 1);
+    next.pop()
+}
+
 const fn constant(value: f64) -> Distribution {
     Distribution::Constant { value }
 }

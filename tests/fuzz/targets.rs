@@ -240,8 +240,8 @@ impl RequestSource for First {
         self.source.next_request()
     }
 
-    fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
-        self.source.follow_up(spec, record)
+    fn follow_ups(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
+        self.source.follow_ups(spec, record, next);
     }
 }
 

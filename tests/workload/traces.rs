@@ -146,7 +146,7 @@ fn a_trace_has_no_follow_ups() {
     let (_folder, workload) = written("t.csv", "arrival_s,prompt_tokens,output_tokens\n0,1,1\n");
     let mut source = TraceSource::open(&workload).expect("sound");
     let spec = source.next_request().expect("one");
-    assert_eq!(source.follow_up(&spec, &success(&spec, 1.0)), None);
+    assert_eq!(super::follow_up(&mut source, &spec, &success(&spec, 1.0)), None);
 }
 
 /// (name of the file, content, what the message must hold)

@@ -23,7 +23,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use oracle_components::SimTime;
-use oracle_components::record::RequestRecord;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::{Promises, RequestSource};
 
@@ -155,10 +154,6 @@ impl RequestSource for TraceSource {
         };
         self.replayed += 1;
         Some(self.spec(arrival, row))
-    }
-
-    fn follow_up(&mut self, _spec: &RequestSpec, _record: &RequestRecord) -> Option<RequestSpec> {
-        None
     }
 
     fn promises(&self) -> Promises {
