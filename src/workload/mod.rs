@@ -23,7 +23,20 @@ pub use error::WorkloadError;
 pub use facts::{TraceFacts, WorkloadFacts};
 pub use spec::*;
 pub use synthetic::SyntheticSource;
+use trace::formats::FORMATS;
 pub use trace::{TraceError, TraceSource};
+
+/// The formats of traces by name.
+pub const TRACE_FORMATS: [(&str, TraceFormat); FORMATS.len() + 1] = {
+    let mut named = [(TraceFormat::DETECT.0, TraceFormat::DETECT); FORMATS.len() + 1];
+    let mut position = 0;
+    while position < FORMATS.len() {
+        let name = FORMATS[position].name;
+        named[position + 1] = (name, TraceFormat(name));
+        position += 1;
+    }
+    named
+};
 
 impl Workload {
     /// Checks the workload (a trace is read through once) and opens it.

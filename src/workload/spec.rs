@@ -138,19 +138,18 @@ pub struct SyntheticWorkload {
     pub prefix_patterns: Vec<PrefixPattern>,
 }
 
-/// Layout of a trace file.
+/// Layout of a trace file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TraceFormat {
-    /// By extension and header.
-    Detect,
-    /// CSV with TIMESTAMP, ContextTokens, GeneratedTokens (Azure Public Dataset).
-    Azure,
-    /// JSON lines with timestamp in ms, input_length, output_length, hash_ids of 512-token blocks (Mooncake).
-    Mooncake,
-    /// CSV with arrival_s (or arrival_time), prompt_tokens, output_tokens, and optionally max_output_tokens, session_id,
-    /// priority, in any order; other columns are ignored.
-    Generic,
+pub struct TraceFormat(pub(super) &'static str);
+
+impl TraceFormat {
+    /// Told by what is in the file.
+    pub const DETECT: Self = Self("detect");
 }
+
+/// What a trace does not say of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceOptions {}
 
 /// A recorded workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,6 +168,8 @@ pub struct TraceWorkload {
     pub streaming: bool,
     /// Seconds after which the client gives up, if it does.
     pub timeout_s: Option<f64>,
+    /// What the file does not say.
+    pub options: TraceOptions,
 }
 
 /// A workload.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use llmperforacle::catalog::{Catalog, load_hf_config, load_model_params};
 use llmperforacle::config::{Diagnostic, Overrides, Resolved, TraceRun, from_trace, load_text};
-use llmperforacle::workload::{TraceFormat, TraceSource, TraceWorkload};
+use llmperforacle::workload::{TraceFormat, TraceOptions, TraceSource, TraceWorkload};
 
 use super::corpus::{SMALL, TWO};
 
@@ -200,12 +200,13 @@ fn a_record_without_end_is_refused() {
         fs::write(&path, format!("{head}{rest}")).expect("it can be written");
         let workload = TraceWorkload {
             path,
-            format: TraceFormat::Detect,
+            format: TraceFormat::DETECT,
             rate_scale: 1.0,
             duration: None,
             total_requests: None,
             streaming: true,
             timeout_s: None,
+            options: TraceOptions::default(),
         };
         let error = TraceSource::open(&workload).map(drop).expect_err("it is wrong").to_string();
         assert!(error.contains("from line 3 on, one record takes more than"), "{error}");

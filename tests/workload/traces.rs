@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llmperforacle::workload::{TraceFormat, TraceSource, TraceWorkload, Workload};
+use llmperforacle::workload::{TRACE_FORMATS, TraceFormat, TraceOptions, TraceSource, TraceWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
@@ -15,12 +15,13 @@ use super::{drain, success};
 fn replay(path: PathBuf) -> TraceWorkload {
     TraceWorkload {
         path,
-        format: TraceFormat::Detect,
+        format: TraceFormat::DETECT,
         rate_scale: 1.0,
         duration: None,
         total_requests: None,
         streaming: true,
         timeout_s: None,
+        options: TraceOptions::default(),
     }
 }
 
@@ -323,9 +324,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         lines in prop::collection::vec(line_like(), 0..6),
         is_text: bool,
-        format in prop::sample::select(vec![
-            TraceFormat::Detect, TraceFormat::Azure, TraceFormat::Mooncake, TraceFormat::Generic,
-        ]),
+        format in prop::sample::select(TRACE_FORMATS.map(|(_, format)| format).to_vec()),
     ) {
         let content = if is_text { lines.join("\n").into_bytes() } else { bytes };
         let (_folder, mut workload) = written("noise", content);

@@ -8,16 +8,11 @@ use super::{Distribution, LONGEST_S, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
-use crate::workload::{Arrivals, TraceFormat};
+use crate::workload::{Arrivals, TRACE_FORMATS, TraceFormat};
 
 names!(Routing as in Routing::NAMED);
 names!(Arrivals { "mixed" => Arrivals::Mixed, "independent" => Arrivals::Independent });
-names!(TraceFormat {
-    "detect" => TraceFormat::Detect,
-    "azure" => TraceFormat::Azure,
-    "mooncake" => TraceFormat::Mooncake,
-    "generic" => TraceFormat::Generic,
-});
+names!(TraceFormat as in TRACE_FORMATS);
 names!(PatternKind {
     "system" => PatternKind::System,
     "few_shot" => PatternKind::FewShot,

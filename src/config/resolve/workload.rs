@@ -13,7 +13,9 @@ use crate::config::declare::Field;
 use crate::config::diagnostic::{At, Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
 use crate::inputs;
-use crate::workload::{Arrivals, Distribution, Profile, Sampler, SyntheticWorkload, TraceWorkload, Workload};
+use crate::workload::{
+    Arrivals, Distribution, Profile, Sampler, SyntheticWorkload, TraceOptions, TraceWorkload, Workload,
+};
 
 /// The predecessor's pause before a follow-up turn without a distribution, in seconds.
 const DEFAULT_THINK_TIME_S: f64 = 5.0;
@@ -94,6 +96,7 @@ fn resolve_trace(
         total_requests: limits.into_iter().flatten().min(),
         streaming: trace.streaming.value,
         timeout_s: workload.request_timeout_s.value,
+        options: TraceOptions::default(),
     }))
 }
 

@@ -3,12 +3,12 @@
 
 use csv::ByteRecord;
 
-use super::row::{Problem, Row, priority, tokens};
+use super::row::{Problem, Row, Start, priority, tokens};
 use crate::workload::streams::hash_bytes;
 
 /// Where a table keeps what.
 #[derive(Clone, Debug)]
-pub(super) struct Columns {
+pub(in crate::workload) struct Columns {
     /// All names, in order.
     pub names: Vec<String>,
     pub arrival: usize,
@@ -42,7 +42,8 @@ impl Columns {
             patience(name, time_ns, (self.time)(name, field(column)?)?)
         });
         Ok(Row {
-            time_ns,
+            start: Start::At(time_ns),
+            id: None,
             patience_ns: abort.transpose()?,
             prompt_tokens,
             output_tokens,
@@ -54,26 +55,16 @@ impl Columns {
     }
 }
 
-impl Default for Columns {
-    /// No columns: what a table has until its header is read.
-    fn default() -> Self {
-        Self {
-            names: Vec::new(),
-            arrival: 0,
-            prompt_tokens: 0,
-            output_tokens: 0,
-            max_output_tokens: None,
-            session: None,
-            priority: None,
-            abort: None,
-            time: |_, _| Ok(0),
-            sort_modifier: "",
-        }
+impl Columns {
+    /// The key by which `sort` puts the table in order.
+    pub fn sort_key(&self) -> String {
+        let field = self.arrival + 1;
+        format!("{field},{field}{}", self.sort_modifier)
     }
 }
 
 /// The first column of that name, in whatever case.
-pub(super) fn find(names: &[String], name: &str) -> Option<usize> {
+pub(in crate::workload) fn find(names: &[String], name: &str) -> Option<usize> {
     names.iter().position(|n| n.eq_ignore_ascii_case(name))
 }
 

@@ -62,6 +62,16 @@ pub enum TraceError {
         /// The header, quoted, shortened.
         header: String,
     },
+    /// A file that is not what it should be.
+    #[error("{}:{line}: {problem}", .path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Where one sees it.
+        line: u64,
+        /// What is wrong, and the way out.
+        problem: String,
+    },
     /// A line that is no request.
     #[error("{}:{line}: {problem}; the line is {text}", .path.display())]
     Line {

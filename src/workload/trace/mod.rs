@@ -7,17 +7,12 @@
 //! stream ends there and [`TraceSource::error`] says why. A token count of 0 is an error: vLLM refuses an empty prompt, and
 //! an answer of no tokens. No request has a follow-up: later turns are in the file.
 
-mod azure;
 mod columns;
+mod containers;
 pub(super) mod error;
-mod feed;
-mod generic;
-mod lines;
-mod mooncake;
-mod replay;
+pub(super) mod formats;
 mod row;
 mod rows;
-mod table;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -31,7 +26,7 @@ pub use error::TraceError;
 use super::facts::{Failure, TraceFacts, WorkloadFacts};
 use super::spec::TraceWorkload;
 use crate::inputs;
-use row::Row;
+use row::{Row, Start};
 use rows::Rows;
 
 /// Clients that the sessions go round among, as in synthetic profiles.
@@ -80,7 +75,7 @@ impl TraceSource {
             end: workload.duration.unwrap_or(SimTime::NEVER),
             requests: workload.total_requests.unwrap_or(u64::MAX),
         };
-        let timeline = Timeline::new(Rows::open(path, workload.format)?, workload.rate_scale);
+        let timeline = Timeline::new(Rows::open(workload)?, workload.rate_scale);
         let (facts, timeline) = check(timeline, limits)?;
         Ok(Self {
             timeline,
@@ -178,7 +173,8 @@ impl Timeline {
         let Some(row) = self.rows.next()? else {
             return Ok(None);
         };
-        let time = row.time_ns;
+        // A request that waits for others is not in any file yet.
+        let Start::At(time) = row.start else { return Err(self.rows.changed()) };
         let (first, latest) = self.span.unwrap_or((time, time));
         if time < latest {
             return Err(self.rows.out_of_order(latest.abs_diff(time)));

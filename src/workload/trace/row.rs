@@ -6,16 +6,34 @@ use super::error::excerpt;
 use crate::workload::distribution::MAX_TOKENS;
 
 /// Nanoseconds in a second.
-pub(super) const NS_PER_S: i64 = 1_000_000_000;
+pub(in crate::workload) const NS_PER_S: i64 = 1_000_000_000;
 
 /// What is wrong with a line, and what to do about it.
-pub(super) type Problem = String;
+pub(in crate::workload) type Problem = String;
+
+/// When a request is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::workload) enum Start {
+    /// At this time stamp, in nanoseconds from an origin of the trace's own.
+    At(i64),
+    /// When these requests, named by the hashes of their ids, have been answered and a pause has passed; without any, the request before
+    /// it in its session.
+    #[allow(dead_code, reason = "the formats with dependencies make these")]
+    After { requests: Vec<u64>, pause_ns: u64 },
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self::At(0)
+    }
+}
 
 /// One recorded request.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Row {
-    /// Time stamp in nanoseconds from an origin of the trace's own.
-    pub time_ns: i64,
+pub(in crate::workload) struct Row {
+    pub start: Start,
+    /// Hash of the request's name.
+    pub id: Option<u64>,
     pub prompt_tokens: u32,
     pub output_tokens: u32,
     pub max_output_tokens: Option<u32>,
@@ -28,7 +46,7 @@ pub(super) struct Row {
 }
 
 /// A number of tokens, 1 at least: an engine refuses an empty prompt and an answer of nothing.
-pub(super) fn tokens(name: &str, text: &str) -> Result<u32, Problem> {
+pub(in crate::workload) fn tokens(name: &str, text: &str) -> Result<u32, Problem> {
     // Tables that once held a gap write whole numbers with a fraction of zeros.
     let whole = match text.split_once('.') {
         Some((whole, fraction)) if fraction.bytes().all(|byte| byte == b'0') => whole,
@@ -41,7 +59,7 @@ pub(super) fn tokens(name: &str, text: &str) -> Result<u32, Problem> {
 }
 
 /// The same from a number.
-pub(super) fn token_count(name: &str, count: u64) -> Result<u32, Problem> {
+pub(in crate::workload) fn token_count(name: &str, count: u64) -> Result<u32, Problem> {
     if count == 0 {
         return Err(format!("{name} is 0, but engines refuse a request without a token; take the line out"));
     }
@@ -50,7 +68,7 @@ pub(super) fn token_count(name: &str, count: u64) -> Result<u32, Problem> {
 }
 
 /// A priority.
-pub(super) fn priority(name: &str, text: &str) -> Result<i32, Problem> {
+pub(in crate::workload) fn priority(name: &str, text: &str) -> Result<i32, Problem> {
     if text.is_empty() {
         return Ok(0);
     }
@@ -58,7 +76,7 @@ pub(super) fn priority(name: &str, text: &str) -> Result<i32, Problem> {
 }
 
 /// Decimal seconds as nanoseconds, exact where written without exponent; `None` if that is not what it is.
-pub(super) fn decimal_seconds(text: &str) -> Option<i64> {
+pub(in crate::workload) fn decimal_seconds(text: &str) -> Option<i64> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -78,7 +96,7 @@ pub(super) fn decimal_seconds(text: &str) -> Option<i64> {
 }
 
 /// Digits after a decimal point as nanoseconds, rounded half up.
-pub(super) fn fraction_ns(digits: &str) -> Option<i64> {
+pub(in crate::workload) fn fraction_ns(digits: &str) -> Option<i64> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -88,13 +106,13 @@ pub(super) fn fraction_ns(digits: &str) -> Option<i64> {
 }
 
 /// Digits only: no sign.
-pub(super) fn unsigned(digits: &str) -> Option<i64> {
+pub(in crate::workload) fn unsigned(digits: &str) -> Option<i64> {
     let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| digits.parse().ok())?
 }
 
 /// Seconds as nanoseconds, where they fit.
-pub(super) fn from_seconds(seconds: f64) -> Option<i64> {
+pub(in crate::workload) fn from_seconds(seconds: f64) -> Option<i64> {
     let ns = (seconds * NS_PER_S as f64).round();
     // 2^63, the first value beyond the range.
     (ns.abs() < 9_223_372_036_854_775_808.0).then_some(ns as i64)

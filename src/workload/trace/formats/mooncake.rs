@@ -3,11 +3,28 @@
 //! Each id names a block of 512 prompt tokens and everything before it, so it is a segment's key as it stands. The
 //! blocks cover the prompt from its beginning; its last one may be partial.
 
+use std::collections::VecDeque;
+
 use oracle_components::request::PrefixSegment;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::row::{Problem, Row, from_seconds, token_count};
+use super::{Format, Layout, ObjectFormat, ObjectReader, parsed};
+use crate::workload::spec::TraceOptions;
 use crate::workload::streams::combine;
+use crate::workload::trace::row::{Problem, Row, Start, from_seconds, token_count};
+
+/// Mooncake's traces.
+pub(super) const FORMAT: Format = Format {
+    name: "mooncake",
+    title: "Mooncake's trace",
+    layout: Layout::Objects(ObjectFormat {
+        recognises,
+        reader,
+        example: r#"{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1]}"#,
+        sort_by: ".timestamp",
+    }),
+};
 
 /// Tokens in a block.
 const BLOCK_TOKENS: u32 = 512;
@@ -24,9 +41,25 @@ struct Line {
     hash_ids: Vec<u64>,
 }
 
+fn recognises(object: &Map<String, Value>) -> bool {
+    ["timestamp", "input_length", "output_length"].iter().any(|key| object.contains_key(*key))
+}
+
+fn reader(_: &TraceOptions) -> Box<dyn ObjectReader> {
+    Box::new(Reader)
+}
+
+struct Reader;
+
+impl ObjectReader for Reader {
+    fn read(&mut self, object: &[u8], rows: &mut VecDeque<Row>) -> Result<(), Problem> {
+        rows.push_back(row(&parsed(object)?)?);
+        Ok(())
+    }
+}
+
 /// The request in a line.
-pub(super) fn row(line: &[u8]) -> Result<Row, Problem> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| problem(&error))?;
+fn row(line: &Line) -> Result<Row, Problem> {
     let prompt_tokens = token_count("input_length", line.input_length)?;
     let output_tokens = token_count("output_length", line.output_length)?;
     let time_ns = from_seconds(line.timestamp / 1e3)
@@ -41,7 +74,13 @@ pub(super) fn row(line: &[u8]) -> Result<Row, Problem> {
             line.input_length + line.output_length
         ));
     }
-    Ok(Row { time_ns, prompt_tokens, output_tokens, prefix: segments(&line.hash_ids, prompt_tokens), ..Row::default() })
+    Ok(Row {
+        start: Start::At(time_ns),
+        prompt_tokens,
+        output_tokens,
+        prefix: segments(&line.hash_ids, prompt_tokens),
+        ..Row::default()
+    })
 }
 
 fn segments(hash_ids: &[u64], prompt_tokens: u32) -> Vec<PrefixSegment> {
@@ -54,15 +93,4 @@ fn segments(hash_ids: &[u64], prompt_tokens: u32) -> Vec<PrefixSegment> {
             tokens: BLOCK_TOKENS.min(prompt_tokens - block * BLOCK_TOKENS),
         })
         .collect()
-}
-
-/// What `serde_json` says, with the column only: its line is always 1.
-fn problem(error: &serde_json::Error) -> Problem {
-    let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or(&text);
-    format!(
-        "{what} (at column {}); a line must look like \
-         {{\"timestamp\": 0, \"input_length\": 6758, \"output_length\": 500, \"hash_ids\": [0, 1]}}",
-        error.column()
-    )
 }

@@ -2,9 +2,18 @@
 //! `max_output_tokens`, `session_id`, `priority`, `abort_s` (when the client gives up, by the clock of the arrivals), in any order. Other columns are ignored, so a run's own
 //! `requests.csv`, sorted by arrival, is a trace.
 
-use super::columns::{Columns, find};
-use super::error::excerpt;
-use super::row::decimal_seconds;
+use super::{Format, Layout, TableFormat};
+use crate::workload::spec::TraceOptions;
+use crate::workload::trace::columns::{Columns, find};
+use crate::workload::trace::error::excerpt;
+use crate::workload::trace::row::decimal_seconds;
+
+/// Any table of requests.
+pub(super) const FORMAT: Format = Format {
+    name: "generic",
+    title: "a table of requests",
+    layout: Layout::Table(TableFormat { recognises, columns }),
+};
 
 const ARRIVAL: [&str; 2] = ["arrival_s", "arrival_time"];
 const PROMPT_TOKENS: &str = "prompt_tokens";
@@ -15,12 +24,12 @@ const PRIORITY: &str = "priority";
 const ABORT: [&str; 2] = ["abort_s", "abort_time"];
 
 /// Whether a header is of this format: a column that it needs is enough to tell.
-pub(super) fn recognises(names: &[String]) -> bool {
+fn recognises(names: &[String]) -> bool {
     ARRIVAL.iter().chain(&[PROMPT_TOKENS, OUTPUT_TOKENS]).any(|name| find(names, name).is_some())
 }
 
 /// The columns of this format among `names`, or the one that is missing.
-pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
+fn columns(names: Vec<String>, _: &TraceOptions) -> Result<Columns, &'static str> {
     let required = |name: &'static str| find(&names, name).ok_or(name);
     let arrival = ARRIVAL.into_iter().find_map(|name| find(&names, name));
     Ok(Columns {

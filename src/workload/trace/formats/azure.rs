@@ -2,21 +2,27 @@
 //!
 //! Time stamps are calendar times, `2023-11-16 18:17:03.9799600`, with a `T` and an offset from UTC if they like.
 
-use super::columns::{Columns, find};
-use super::error::excerpt;
-use super::row::{NS_PER_S, fraction_ns, unsigned};
+use super::{Format, Layout, TableFormat};
+use crate::workload::spec::TraceOptions;
+use crate::workload::trace::columns::{Columns, find};
+use crate::workload::trace::error::excerpt;
+use crate::workload::trace::row::{NS_PER_S, fraction_ns, unsigned};
+
+/// Azure's traces.
+pub(super) const FORMAT: Format =
+    Format { name: "azure", title: "Azure's trace", layout: Layout::Table(TableFormat { recognises, columns }) };
 
 const TIMESTAMP: &str = "TIMESTAMP";
 const CONTEXT_TOKENS: &str = "ContextTokens";
 const GENERATED_TOKENS: &str = "GeneratedTokens";
 
 /// Whether a header is of this format: a column of tokens is enough to tell.
-pub(super) fn recognises(names: &[String]) -> bool {
+fn recognises(names: &[String]) -> bool {
     [CONTEXT_TOKENS, GENERATED_TOKENS].iter().any(|name| find(names, name).is_some())
 }
 
 /// The columns of this format among `names`, or the one that is missing.
-pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
+fn columns(names: Vec<String>, _: &TraceOptions) -> Result<Columns, &'static str> {
     let required = |name: &'static str| find(&names, name).ok_or(name);
     Ok(Columns {
         arrival: required(TIMESTAMP)?,

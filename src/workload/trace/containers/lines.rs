@@ -2,15 +2,14 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::mooncake;
 use super::replay::Replay;
-use super::row::{Problem, Row};
+use crate::workload::trace::row::Problem;
 
 /// Longest line: a prompt of a hundred million tokens has some 200,000 block ids.
 const MOST_LINE_BYTES: usize = 1 << 22;
 
 /// A file of JSON lines.
-pub(super) struct JsonLines {
+pub(in crate::workload::trace) struct JsonLines {
     reader: BufReader<Replay>,
     buffer: Vec<u8>,
     /// Number of the line in `buffer`, from 1.
@@ -56,16 +55,16 @@ impl JsonLines {
         }
     }
 
-    /// The request in the line read last.
-    pub fn row(&self) -> Result<Row, Problem> {
+    /// The object in the line read last.
+    pub fn object(&self) -> Result<&[u8], Problem> {
         if self.buffer.len() > MOST_LINE_BYTES {
             return Err(format!("it is longer than {MOST_LINE_BYTES} bytes"));
         }
-        mooncake::row(self.text())
+        Ok(self.text())
     }
 }
 
 /// `text` without the mark that some editors put at the head of a file.
-pub(super) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+pub(in crate::workload::trace) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }

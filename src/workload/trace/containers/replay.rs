@@ -8,13 +8,13 @@ use std::path::Path;
 use crate::inputs::{self, Input, Stream};
 
 /// A trace that can be rewound.
-pub(super) enum Replay {
+pub(in crate::workload::trace) enum Replay {
     File(File),
     Pipe(Box<Kept>),
 }
 
 /// A pipe and what has come of it.
-pub(super) struct Kept {
+pub(in crate::workload::trace) struct Kept {
     pipe: Stream,
     kept: File,
     kept_bytes: u64,
