@@ -2,6 +2,8 @@
 
 #[path = "workload/distributions.rs"]
 mod distributions;
+#[path = "workload/formats.rs"]
+mod formats;
 #[path = "workload/sessions.rs"]
 mod sessions;
 #[path = "workload/synthetic.rs"]
@@ -95,8 +97,12 @@ fn success(spec: &RequestSpec, latency_s: f64) -> RequestRecord {
         prompt_tokens: spec.prompt_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: spec.output_tokens,
+        target_output_tokens: spec.output_tokens,
         priority: spec.priority,
         streaming: spec.streaming,
+        timeout: spec.timeout,
+        prefix: spec.prefix.clone(),
+        tail_key: spec.tail_key,
         arrival: spec.arrival,
         delivered: Some(spec.arrival),
         scheduled: Some(spec.arrival),

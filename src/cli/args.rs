@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::trace_reading::TraceReading;
+
 /// Predicts latency, throughput and utilisation of an LLM serving deployment, without a GPU.
 #[derive(Debug, Parser)]
 #[command(name = "llmperforacle", version, max_term_width = 100)]
@@ -92,13 +94,15 @@ pub struct Run {
     /// The predecessor's flag. YAML and JSON are told apart by themselves.
     #[arg(short = 'f', value_enum, hide = true)]
     pub config_format: Option<FileFormat>,
-    /// Replay this trace (Azure CSV, Mooncake JSONL or a CSV of arrival_s, prompt_tokens, output_tokens), without a
-    /// configuration; - for standard input.
+    /// Replay this trace (CSV, JSON or Parquet, packed or not; a run's own requests.csv too), without a configuration; - for
+    /// standard input.
     #[arg(long, requires_all = ["model", "device"])]
     pub trace: Option<PathBuf>,
-    /// Layout of the trace, if not told by its header: azure, mooncake or generic.
+    /// Layout of the trace, if it is not told by its fields: see docs/workloads/traces.md.
     #[arg(long)]
     pub trace_format: Option<String>,
+    #[command(flatten)]
+    pub reading: TraceReading,
     /// Model: a catalog name (see `models`), or a Hugging Face config.json.
     #[arg(long)]
     pub model: Option<String>,

@@ -9,6 +9,7 @@ mod catalog;
 mod config;
 mod progress;
 mod run;
+mod trace_reading;
 mod validation;
 
 use std::process::ExitCode;

@@ -39,7 +39,12 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let flag = Arc::clone(&interrupted);
     // A second handler in one process can only come from a host program, whose handler then rules.
     let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
-    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
+    if log_level <= LogLevel::Warning {
+        remarks(&facts).for_each(|remark| tell(&format!("warning: {remark}")));
+    }
+    let profile_names = facts.trace.as_ref().map_or(&[][..], |trace| &trace.profiles);
+    let profile_names = if profile_names.is_empty() { &resolved.profile_names } else { profile_names };
+    let writer = RunWriter::create(&resolved.output, &resolved.scenario, profile_names)
         .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     if let Some(warning) = writer.warning().filter(|_| log_level <= LogLevel::Warning) {
         tell(&format!("warning: {warning}"));
@@ -78,6 +83,11 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     }
     print_result(command, &summary)?;
     how_it_ended(&outcome, &facts)
+}
+
+/// What is to be said of how a trace was read.
+fn remarks(facts: &WorkloadFacts) -> impl Iterator<Item = &String> {
+    facts.trace.iter().flat_map(|trace| &trace.remarks)
 }
 
 /// Whether `--output none` asks for no file.
@@ -131,6 +141,7 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
         name: command.name.clone(),
         ..overrides(&command.changes)
     };
+    let overrides = Overrides { set: [command.reading.keys()?, overrides.set].concat(), ..overrides };
     let resolved = match (&command.config, &command.trace, &command.model, &command.device) {
         (Some(config), ..) => load(config, &overrides),
         (None, Some(trace), Some(model), Some(device)) => from_trace(

@@ -42,6 +42,12 @@ pub struct TraceFacts {
     pub prompt_tokens: u64,
     /// Tokens in their answers.
     pub output_tokens: u64,
+    /// Names of the profiles, if the file names any.
+    pub profiles: Vec<String>,
+    /// Every answer is streamed.
+    pub streams_only: bool,
+    /// What a user should know of how it was read: what is not used of it, and what is left out.
+    pub remarks: Vec<String>,
     /// Why reading stopped short.
     pub(super) failure: Failure,
 }

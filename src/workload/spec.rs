@@ -147,9 +147,58 @@ impl TraceFormat {
     pub const DETECT: Self = Self("detect");
 }
 
+/// In what a trace tells time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Days and times of day.
+    Calendar,
+}
+
 /// What a trace does not say of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TraceOptions {}
+pub struct TraceOptions {
+    /// Names of the columns, for a table of no known format.
+    pub columns: Option<TraceColumns>,
+    /// Tokens of a block that a hash names, if not as many as the format says.
+    pub block_tokens: Option<u32>,
+    /// Tokens that an image adds to the prompt.
+    pub image_tokens: Option<u32>,
+    /// In what Mooncake's timestamps are, if that is beyond doubt.
+    pub clock: Option<Clock>,
+    /// Characters of a token, to estimate lengths of texts.
+    pub chars_per_token: Option<f64>,
+    /// Rows that are no requests are counted and left out.
+    pub skip_bad_rows: bool,
+    /// The load says when requests come, so the trace need not.
+    pub retimed: bool,
+}
+
+/// Names of columns by what they hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceColumns {
+    /// When a request is sent, and in what that is told.
+    pub arrival: Option<(String, Clock)>,
+    /// Tokens of the prompt.
+    pub prompt: String,
+    /// Tokens of the answer.
+    pub output: String,
+    /// Most tokens of the answer.
+    pub max_output: Option<String>,
+    /// Whose request it is.
+    pub session: Option<String>,
+    /// Lower numbers are served first.
+    pub priority: Option<String>,
+    /// When the client gives up, by the clock of the arrivals.
+    pub abort: Option<String>,
+}
 
 /// A recorded workload.
 #[derive(Clone, Debug, PartialEq)]

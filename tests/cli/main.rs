@@ -9,6 +9,7 @@ mod mistakes;
 mod notes;
 mod overrides;
 mod pools;
+mod replays;
 mod runs;
 mod shared;
 #[path = "../shared_files/mod.rs"]

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{drain, success};
 
-fn replay(path: PathBuf) -> TraceWorkload {
+pub(super) fn replay(path: PathBuf) -> TraceWorkload {
     TraceWorkload {
         path,
         format: TraceFormat::DETECT,
@@ -26,14 +26,14 @@ fn replay(path: PathBuf) -> TraceWorkload {
 }
 
 /// A trace of its own folder, which goes with it.
-fn written(name: &str, content: impl AsRef<[u8]>) -> (TempDir, TraceWorkload) {
+pub(super) fn written(name: &str, content: impl AsRef<[u8]>) -> (TempDir, TraceWorkload) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join(name);
     fs::write(&path, content).expect("it can be written");
     (folder, replay(path))
 }
 
-fn read(workload: &TraceWorkload) -> Vec<RequestSpec> {
+pub(super) fn read(workload: &TraceWorkload) -> Vec<RequestSpec> {
     let mut source = TraceSource::open(workload).expect("a sound trace");
     let specs = drain(&mut source);
     assert!(source.error().is_none());
@@ -41,7 +41,7 @@ fn read(workload: &TraceWorkload) -> Vec<RequestSpec> {
 }
 
 /// Arrival in ns, prompt and output tokens.
-fn basics(specs: &[RequestSpec]) -> Vec<(u64, u32, u32)> {
+pub(super) fn basics(specs: &[RequestSpec]) -> Vec<(u64, u32, u32)> {
     let basics = specs.iter().map(|s| (s.arrival.0, s.prompt_tokens, s.output_tokens));
     basics.collect()
 }
@@ -156,9 +156,12 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
     ("blank.csv", b"\xef\xbb\xbf \r\n\n ", &["blank.csv is empty"]),
     ("empty.jsonl", b"\n\n", &["empty.jsonl is empty"]),
     ("head.csv", b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n\r\n", &["no requests"]),
-    ("gz.csv", b"\x1f\x8b\x08\x00", &["gzip", "unpack"]),
+    ("gz.csv", b"\x1f\x8b\x08\x00", &["gz.csv: the gzip archive is broken or cut short"]),
+    ("tar.csv.zst", b"\x28\xb5\x2f\xfd\x00", &["tar.csv.zst: the zstd archive is broken or cut short"]),
+    ("x.xz", b"\xfd7zXZ\x00\x00", &["x.xz: the xz archive is broken or cut short"]),
+    ("t.zip", b"PK\x03\x04", &["a zip archive", "unpack"]),
     ("utf16.csv", b"\xff\xfea\x00r\x00", &["UTF-16"]),
-    ("table.parquet", b"PAR1\x15\x04", &["Parquet"]),
+    ("table.parquet", b"PAR1\x15\x04", &["table.parquet: the Parquet file is broken or cut short"]),
     ("nul.csv", b"arrival_s\x00,prompt_tokens", &["not a text file"]),
     ("other.csv", b"a,b\n1,2\n", &["other.csv:1: ", "\"a,b\"", "arrival_s,prompt_tokens,output_tokens"]),
     ("semi.csv", b"arrival_s;prompt_tokens;output_tokens\n1;2;3\n", &[":1: ", "commas"]),
@@ -217,7 +220,7 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
         b"{\"timestamp\": 0, \"input_length\": 33, \"output_length\": 1, \"hash_ids\": [1, 2, 3]}\n",
         &["3 hash_ids for 34 tokens", "512"],
     ),
-    ("csv.jsonl", b"arrival_s,prompt_tokens,output_tokens\n1,1,1\n", &["csv.jsonl:1: expected value"]),
+    ("words.jsonl", b"arrival_s\n1,1,1\n", &["words.jsonl:1: ", "no column \"prompt_tokens\""]),
 ];
 
 #[test]
@@ -267,7 +270,7 @@ fn a_file_that_changes_under_way_ends_the_stream() {
 }
 
 /// The folder with the real traces, where this machine has it.
-fn shared() -> Option<PathBuf> {
+pub(super) fn shared() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("LLMPERFORACLE_SHARED").map(PathBuf::from);
     let near = [root.join("../shared"), root.join("../../shared")];

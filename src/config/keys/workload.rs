@@ -8,11 +8,12 @@ use super::{Distribution, LONGEST_S, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
-use crate::workload::{Arrivals, TRACE_FORMATS, TraceFormat};
+use crate::workload::{Arrivals, Clock, TRACE_FORMATS, TraceFormat};
 
 names!(Routing as in Routing::NAMED);
 names!(Arrivals { "mixed" => Arrivals::Mixed, "independent" => Arrivals::Independent });
 names!(TraceFormat as in TRACE_FORMATS);
+names!(TimeUnit { "s" => TimeUnit(Clock::Seconds), "ms" => TimeUnit(Clock::Milliseconds) });
 names!(PatternKind {
     "system" => PatternKind::System,
     "few_shot" => PatternKind::FewShot,
@@ -20,6 +21,10 @@ names!(PatternKind {
     "mixed" => PatternKind::Mixed,
     "random" => PatternKind::Random,
 });
+
+/// In what numbers tell time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeUnit(pub Clock);
 
 /// Where a pattern's named pieces come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +82,7 @@ section! {
     Trace {
         /// The file; relative to the current folder, else to this file's folder or its parents.
         path: Field<String> = required();
-        /// Its layout: by extension and header, or one of the named ones.
+        /// Its layout: told by its fields, or one of the named ones.
         format: Set<TraceFormat> = default(Literal::Text("detect"));
         /// Arrivals come this many times as fast.
         rate_scale: Set<f64> = default(Literal::Number(1.0)).range(1e-6, 1e6);
@@ -85,6 +90,45 @@ section! {
         max_requests: Field<u64> = optional("all").at_least(1.0);
         /// Answers are streamed.
         streaming: Set<bool> = default(Literal::Flag(true));
+        /// Columns (of JSON: fields) of a file of no known format.
+        columns: Field<TraceColumns> = optional("the format's");
+        /// Tokens of a block that a hash names.
+        block_tokens: Field<u32> = optional("the format's: 512 for Mooncake, 16 for Bailian").unit("tokens").at_least(1.0)
+            .also_called(&["block_size", "trace_block_size"]);
+        /// Unit of Mooncake's timestamps, where they could be either.
+        time_unit: Field<TimeUnit> = optional("milliseconds, refused where they look like seconds");
+        /// Tokens that an image adds to its prompt; 0 where the prompt's tokens hold them already.
+        image_tokens: Field<u32> = optional("requests with images are refused").unit("tokens");
+        /// Characters of a token, to estimate the lengths of texts without token counts.
+        chars_per_token: Field<f64> = optional("texts are refused").range(0.1, 1000.0);
+        /// Rows that are no requests are counted and left out, instead of refusing the trace.
+        skip_bad_rows: Set<bool> = default(Literal::Flag(false));
+    }
+}
+
+section! {
+    /// Columns of a file of no known format. One of the keys that begin with `arrival` says when a request is sent.
+    TraceColumns {
+        /// Column of the arrival, in seconds or as a calendar time.
+        arrival: Field<String> = optional("one of the others").also_called(&["arrival_s", "arrival_time", "timestamp"]);
+        /// The same in milliseconds.
+        arrival_ms: Field<String> = optional("one of the others");
+        /// The same in microseconds.
+        arrival_us: Field<String> = optional("one of the others");
+        /// The same in nanoseconds.
+        arrival_ns: Field<String> = optional("one of the others");
+        /// Column of the prompt's tokens.
+        prompt: Field<String> = required().also_called(&["prompt_tokens", "input", "input_tokens"]);
+        /// Column of the answer's tokens.
+        output: Field<String> = required().also_called(&["output_tokens"]);
+        /// Column of the most tokens that the answer may have.
+        max_output: Field<String> = optional("as many as the answer has").also_called(&["max_output_tokens", "max_tokens"]);
+        /// Column of the session's name.
+        session: Field<String> = optional("each request is its own").also_called(&["session_id"]);
+        /// Column of the priority.
+        priority: Field<String> = optional("0");
+        /// Column of the time at which the client gives up, told like the arrival.
+        abort: Field<String> = optional("never");
     }
 }
 

@@ -14,6 +14,7 @@ mod plan;
 mod prefixes;
 mod run_context;
 mod topology;
+mod trace;
 mod wiring;
 mod workload;
 

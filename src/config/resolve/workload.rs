@@ -7,15 +7,13 @@ use oracle_components::SimTime;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::prefixes;
 use super::run_context::RunContext;
+use super::{prefixes, trace};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{At, Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
 use crate::inputs;
-use crate::workload::{
-    Arrivals, Distribution, Profile, Sampler, SyntheticWorkload, TraceOptions, TraceWorkload, Workload,
-};
+use crate::workload::{Arrivals, Distribution, Profile, Sampler, SyntheticWorkload, TraceWorkload, Workload};
 
 /// The predecessor's pause before a follow-up turn without a distribution, in seconds.
 const DEFAULT_THINK_TIME_S: f64 = 5.0;
@@ -96,7 +94,7 @@ fn resolve_trace(
         total_requests: limits.into_iter().flatten().min(),
         streaming: trace.streaming.value,
         timeout_s: workload.request_timeout_s.value,
-        options: TraceOptions::default(),
+        options: trace::options(trace, diagnostics)?,
     }))
 }
 

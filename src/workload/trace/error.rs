@@ -38,8 +38,9 @@ pub enum TraceError {
     },
     /// A header of no known format.
     #[error(
-        "{}:{line}: no known trace has the header {header}; expected TIMESTAMP,ContextTokens,GeneratedTokens (Azure) \
-         or arrival_s,prompt_tokens,output_tokens (generic), separated by commas, or lines of JSON (Mooncake)",
+        "{}:{line}: no known trace has the header {header}; expected such as TIMESTAMP,ContextTokens,GeneratedTokens (Azure) \
+         or arrival_s,prompt_tokens,output_tokens (generic), separated by commas, or JSON; of any other table name the columns with \
+         --trace-columns arrival=NAME,prompt=NAME,output=NAME",
         .path.display()
     )]
     UnknownHeader {

@@ -11,8 +11,10 @@ mod columns;
 mod containers;
 pub(super) mod error;
 pub(super) mod formats;
+mod opening;
 mod row;
 mod rows;
+mod times;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,7 +28,7 @@ pub use error::TraceError;
 use super::facts::{Failure, TraceFacts, WorkloadFacts};
 use super::spec::TraceWorkload;
 use crate::inputs;
-use row::{Row, Start};
+use row::{Recorded, Row, Start};
 use rows::Rows;
 
 /// Clients that the sessions go round among, as in synthetic profiles.
@@ -76,7 +78,7 @@ impl TraceSource {
             requests: workload.total_requests.unwrap_or(u64::MAX),
         };
         let timeline = Timeline::new(Rows::open(workload)?, workload.rate_scale);
-        let (facts, timeline) = check(timeline, limits)?;
+        let (facts, timeline) = check(timeline, limits, workload.streaming)?;
         Ok(Self {
             timeline,
             sessions: Sessions::default(),
@@ -101,7 +103,11 @@ impl TraceSource {
         let span_s = self.facts.last_arrival.as_secs_f64();
         let gaps = self.facts.requests.saturating_sub(1);
         WorkloadFacts {
-            profile_names: vec![self.profile_name.clone()],
+            profile_names: if self.facts.profiles.is_empty() {
+                vec![self.profile_name.clone()]
+            } else {
+                self.facts.profiles.clone()
+            },
             expected_requests: Some(self.facts.requests),
             mean_rate_per_s: (span_s > 0.0).then(|| gaps as f64 / span_s),
             trace: Some(self.facts.clone()),
@@ -109,23 +115,33 @@ impl TraceSource {
     }
 
     fn spec(&mut self, arrival: SimTime, row: Row) -> RequestSpec {
-        let (session, turn) = self.sessions.turn(row.session);
         let max_output_tokens = row.max_output_tokens.unwrap_or(row.output_tokens);
+        let patience = row.patience_ns.map(SimTime);
+        let (recorded, timeout) = match row.recorded {
+            // A run's own clients are as patient as they were.
+            Some(recorded) => (*recorded, patience.unwrap_or(self.timeout)),
+            None => {
+                let (session, turn) = self.sessions.turn(row.session);
+                let client = (session % CLIENTS) as u32;
+                // A session column says who asks, not that a prompt holds the turns before it.
+                let recorded = Recorded { profile: 0, client, session, turn, streaming: self.streaming, tail_key: 0 };
+                (recorded, patience.map_or(self.timeout, |patience| self.timeout.min(patience)))
+            }
+        };
         RequestSpec {
             arrival,
-            profile: 0,
-            client: (session % CLIENTS) as u32,
-            session,
-            turn,
+            profile: recorded.profile,
+            client: recorded.client,
+            session: recorded.session,
+            turn: recorded.turn,
             prompt_tokens: row.prompt_tokens,
             max_output_tokens,
             output_tokens: row.output_tokens.min(max_output_tokens),
             priority: row.priority,
-            streaming: self.streaming,
-            timeout: row.patience_ns.map_or(self.timeout, |ns| self.timeout.min(SimTime(ns))),
+            streaming: recorded.streaming,
+            timeout,
             prefix: row.prefix,
-            // A session column says who asks, not that a prompt holds the turns before it.
-            tail_key: 0,
+            tail_key: recorded.tail_key,
         }
     }
 }
@@ -152,7 +168,7 @@ impl RequestSource for TraceSource {
     }
 
     fn promises(&self) -> Promises {
-        Promises { no_follow_ups: true, streams_only: self.streaming }
+        Promises { no_follow_ups: true, streams_only: self.facts.streams_only }
     }
 }
 
@@ -170,17 +186,23 @@ impl Timeline {
     }
 
     fn next(&mut self) -> Result<Option<(SimTime, Row)>, TraceError> {
-        let Some(row) = self.rows.next()? else {
-            return Ok(None);
-        };
-        // A request that waits for others is not in any file yet.
-        let Start::At(time) = row.start else { return Err(self.rows.changed()) };
-        let (first, latest) = self.span.unwrap_or((time, time));
-        if time < latest {
-            return Err(self.rows.out_of_order(latest.abs_diff(time)));
+        loop {
+            let Some(row) = self.rows.next()? else {
+                return Ok(None);
+            };
+            // A request that waits for others is not in any file yet.
+            let Start::At(time) = row.start else { return Err(self.rows.changed()) };
+            // A run's own requests keep its time.
+            let origin = if row.recorded.is_some() { 0 } else { time };
+            let (first, latest) = self.span.unwrap_or((origin, origin));
+            if time < latest {
+                let error = self.rows.out_of_order(latest.abs_diff(time));
+                self.rows.tolerate(error)?;
+                continue;
+            }
+            self.span = Some((first, time));
+            return Ok(Some((self.arrival(first.abs_diff(time)), row)));
         }
-        self.span = Some((first, time));
-        Ok(Some((self.arrival(first.abs_diff(time)), row)))
     }
 
     fn arrival(&self, since_first_ns: u64) -> SimTime {
@@ -193,13 +215,16 @@ impl Timeline {
 }
 
 /// Reads the file to its end; gives back what it holds and the timeline at its beginning.
-fn check(mut timeline: Timeline, limits: Limits) -> Result<(TraceFacts, Timeline), TraceError> {
+fn check(mut timeline: Timeline, limits: Limits, streaming: bool) -> Result<(TraceFacts, Timeline), TraceError> {
     let mut facts = TraceFacts {
         rows: 0,
         requests: 0,
         last_arrival: SimTime::ZERO,
         prompt_tokens: 0,
         output_tokens: 0,
+        profiles: Vec::new(),
+        streams_only: true,
+        remarks: Vec::new(),
         failure: Failure::default(),
     };
     while let Some((arrival, row)) = timeline.next()? {
@@ -209,11 +234,14 @@ fn check(mut timeline: Timeline, limits: Limits) -> Result<(TraceFacts, Timeline
             facts.last_arrival = arrival;
             facts.prompt_tokens += u64::from(row.prompt_tokens);
             facts.output_tokens += u64::from(row.output_tokens);
+            facts.streams_only &= row.recorded.map_or(streaming, |recorded| recorded.streaming);
         }
     }
     if facts.rows == 0 {
         return Err(TraceError::NoRequests { path: timeline.rows.path().to_owned() });
     }
+    facts.profiles = timeline.rows.profiles().to_vec();
+    facts.remarks = timeline.rows.remarks();
     let rows = timeline.rows.rewind()?;
     Ok((facts, Timeline::new(rows, timeline.rate_scale)))
 }

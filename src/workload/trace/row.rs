@@ -43,6 +43,21 @@ pub(in crate::workload) struct Row {
     /// The client gives up so many nanoseconds after the arrival, at whatever rate the trace is replayed.
     pub patience_ns: Option<u64>,
     pub prefix: Vec<PrefixSegment>,
+    /// Why it is no request to replay, if it is none.
+    pub left_out: Option<&'static str>,
+    /// What a run of this program recorded beside that.
+    pub recorded: Option<Box<Recorded>>,
+}
+
+/// What a run's own file says of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::workload) struct Recorded {
+    pub profile: u16,
+    pub client: u32,
+    pub session: u64,
+    pub turn: u32,
+    pub streaming: bool,
+    pub tail_key: u64,
 }
 
 /// A number of tokens, 1 at least: an engine refuses an empty prompt and an answer of nothing.
@@ -75,34 +90,42 @@ pub(in crate::workload) fn priority(name: &str, text: &str) -> Result<i32, Probl
     text.parse().map_err(|_| format!("{name} is {}, but must be a whole number", excerpt(text.as_bytes())))
 }
 
-/// Decimal seconds as nanoseconds, exact where written without exponent; `None` if that is not what it is.
-pub(in crate::workload) fn decimal_seconds(text: &str) -> Option<i64> {
-    let (negative, digits) = match text.as_bytes().first()? {
+/// A decimal number times ten to the power of `digits`, exact where written without exponent and rounded half up; `None` if that is not
+/// what it is.
+pub(in crate::workload) fn decimal(text: &str, digits: u32) -> Option<i64> {
+    let (negative, magnitude) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    if digits.contains(['e', 'E']) {
-        let seconds: f64 = digits.parse().ok()?;
-        return from_seconds(if negative { -seconds } else { seconds });
+    if magnitude.contains(['e', 'E']) {
+        // What reads more than numbers, "infinity", has none of these digits.
+        let number: f64 =
+            magnitude.parse().ok().filter(|_| magnitude.starts_with(|c: char| c.is_ascii_digit() || c == '.'))?;
+        return rounded(if negative { -number } else { number } * f64::from(10_u32.pow(digits)));
     }
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
     let whole = if whole.is_empty() { 0 } else { unsigned(whole)? };
-    let total = whole.checked_mul(NS_PER_S)?.checked_add(fraction_ns(fraction)?)?;
+    let total = whole.checked_mul(10_i64.pow(digits))?.checked_add(shifted(fraction, digits as usize)?)?;
     Some(if negative { -total } else { total })
 }
 
 /// Digits after a decimal point as nanoseconds, rounded half up.
 pub(in crate::workload) fn fraction_ns(digits: &str) -> Option<i64> {
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    shifted(digits, 9)
+}
+
+/// So many of the digits after a decimal point as a whole number, rounded half up.
+fn shifted(fraction: &str, digits: usize) -> Option<i64> {
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let digit = |place| digits.as_bytes().get(place).map_or(0, |b| i64::from(b - b'0'));
-    let ns = (0..9).fold(0, |sum, place| sum * 10 + digit(place));
-    Some(ns + i64::from(digit(9) >= 5))
+    let digit = |place| fraction.as_bytes().get(place).map_or(0, |b| i64::from(b - b'0'));
+    let number = (0..digits).fold(0, |sum, place| sum * 10 + digit(place));
+    Some(number + i64::from(digit(digits) >= 5))
 }
 
 /// Digits only: no sign.
@@ -113,9 +136,13 @@ pub(in crate::workload) fn unsigned(digits: &str) -> Option<i64> {
 
 /// Seconds as nanoseconds, where they fit.
 pub(in crate::workload) fn from_seconds(seconds: f64) -> Option<i64> {
-    let ns = (seconds * NS_PER_S as f64).round();
+    rounded(seconds * NS_PER_S as f64)
+}
+
+fn rounded(number: f64) -> Option<i64> {
+    let whole = number.round();
     // 2^63, the first value beyond the range.
-    (ns.abs() < 9_223_372_036_854_775_808.0).then_some(ns as i64)
+    (whole.abs() < 9_223_372_036_854_775_808.0).then_some(whole as i64)
 }
 
 #[cfg(test)]
@@ -134,10 +161,10 @@ mod tests {
             ("-2.25", -2_250_000_000),
             ("1e-3", 1_000_000),
         ] {
-            assert_eq!(decimal_seconds(text), Some(ns), "{text}");
+            assert_eq!(decimal(text, 9), Some(ns), "{text}");
         }
         for text in ["", ".", "-", "1.2.3", "abc", "1s", "nan", "inf", "1e400", "99999999999", "1,5"] {
-            assert_eq!(decimal_seconds(text), None, "{text}");
+            assert_eq!(decimal(text, 9), None, "{text}");
         }
     }
 }

@@ -1,24 +1,19 @@
-//! A file as a sequence of rows: tells what kind of file it is, and puts path, line and text to what is wrong with it.
-//! Knows layouts, not what rows mean.
+//! A file as a sequence of rows: puts path, line and text to what is wrong with it, counts what is left out, and restores the order of
+//! files that are in the order of ends. Knows layouts, not what rows mean.
 
-use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use super::columns::Columns;
-use super::containers::lines::{JsonLines, without_byte_order_mark};
+use super::containers::objects::Objects;
 use super::containers::replay::Replay;
 use super::containers::table::Table;
 use super::error::{TraceError, excerpt};
-use super::formats::{self, Format, Layout, ObjectFormat, ObjectReader, TableFormat};
+use super::formats::{Format, ObjectFormat, ObjectReader, RecordReader};
+use super::opening::{self, Opened};
 use super::row::{NS_PER_S, Problem, Row};
 use crate::inputs;
-use crate::workload::spec::{TraceFormat, TraceOptions, TraceWorkload};
-
-/// Bytes looked at to tell what a file is.
-const SNIFF_BYTES: u64 = 8192;
+use crate::workload::spec::{TraceOptions, TraceWorkload};
 
 /// The rows of a trace.
 pub(super) struct Rows {
@@ -26,14 +21,31 @@ pub(super) struct Rows {
     format: &'static Format,
     options: TraceOptions,
     source: Source,
+    /// What was seen of the columns when it was opened.
+    remarks: Vec<String>,
     /// Rows that were read and not yet handed on.
     pending: VecDeque<Row>,
+    /// Rows that came before their turn, by number.
+    early: BTreeMap<u64, Row>,
+    /// The number that comes next.
+    next_number: u64,
+    left_out: LeftOut,
+}
+
+/// What is not replayed.
+#[derive(Default)]
+struct LeftOut {
+    /// Rows that are no requests to replay, by reason.
+    by_reason: BTreeMap<&'static str, u64>,
+    /// Rows that are no requests at all, which the user wants to be skipped, and what is wrong with the first of them.
+    bad: u64,
+    first_bad: Option<String>,
 }
 
 /// A file that is open, and how it is read.
-enum Source {
-    Objects { lines: JsonLines, format: ObjectFormat, reader: Box<dyn ObjectReader>, has_ended: bool },
-    Table { table: Box<Table>, columns: Box<Columns> },
+pub(super) enum Source {
+    Objects { objects: Box<Objects>, format: ObjectFormat, reader: Box<dyn ObjectReader>, has_ended: bool },
+    Table { table: Box<Table>, reader: Box<dyn RecordReader> },
 }
 
 impl Rows {
@@ -41,28 +53,25 @@ impl Rows {
     pub fn open(workload: &TraceWorkload) -> Result<Self, TraceError> {
         let opened = Replay::open(&workload.path);
         let path = inputs::shown(&workload.path);
-        let read = |source| read_error(path, source);
-        let mut file = opened.map_err(read)?;
-        let mut head = Vec::new();
-        let sniffed = (&mut file).take(SNIFF_BYTES).read_to_end(&mut head);
-        sniffed.map_err(read)?;
-        if let Some(what) = binary(&head) {
-            let path = path.into();
-            return Err(TraceError::Binary { path, what });
-        }
-        let text = without_byte_order_mark(&head).trim_ascii();
-        if text.is_empty() && (head.len() as u64) < SNIFF_BYTES {
-            return Err(TraceError::Empty { path: path.into() });
-        }
-        let is_json = text.starts_with(b"{") || text.starts_with(b"[");
-        let named = named(path, workload.format, is_json)?;
+        let file = opened.map_err(|source| read_error(path, source))?;
         let options = workload.options.clone();
-        let (format, source) = if is_json {
-            open_objects(path, JsonLines::new(file).map_err(read)?, named, &options)?
-        } else {
-            open_table(path, Table::new(file).map_err(read)?, named, &options)?
-        };
-        Ok(Self { path: path.into(), format, options, source, pending: VecDeque::new() })
+        let opened = opening::open(path, file, workload.format, &options)?;
+        Ok(Self::new(path.into(), options, opened))
+    }
+
+    fn new(path: PathBuf, options: TraceOptions, opened: Opened) -> Self {
+        let Opened { format, source, remarks } = opened;
+        Self {
+            path,
+            format,
+            options,
+            source,
+            remarks,
+            pending: VecDeque::new(),
+            early: BTreeMap::new(),
+            next_number: 0,
+            left_out: LeftOut::default(),
+        }
     }
 
     /// What messages call the file.
@@ -73,31 +82,87 @@ impl Rows {
     /// Goes back to the first row of the same open file.
     pub fn rewind(self) -> Result<Self, TraceError> {
         let Self { path, format, options, source, .. } = self;
-        let read = |source| read_error(&path, source);
-        let (format, source) = match source {
-            Source::Objects { lines, .. } => {
-                let lines = JsonLines::new(lines.into_file()).map_err(read)?;
-                open_objects(&path, lines, Some(format), &options)?
-            }
-            Source::Table { table, .. } => {
-                let table = Table::new(table.into_file()).map_err(read)?;
-                open_table(&path, table, Some(format), &options)?
-            }
-        };
-        Ok(Self { path, format, options, source, pending: VecDeque::new() })
+        let opened = opening::reopen(&path, source, format, &options)?;
+        Ok(Self::new(path, options, opened))
     }
 
     /// The next row.
     pub fn next(&mut self) -> Result<Option<Row>, TraceError> {
         loop {
-            if let Some(row) = self.pending.pop_front() {
+            if let Some(row) = self.early.remove(&self.next_number) {
+                self.next_number += 1;
                 return Ok(Some(row));
+            }
+            let Some(row) = self.next_in_file()? else {
+                // Where numbers are missing, what there is follows in order.
+                let (number, row) = self.early.pop_first().unzip();
+                self.next_number = number.map_or(self.next_number, |number| number + 1);
+                return Ok(row);
+            };
+            let Some(number) = self.source.number(&row) else { return Ok(Some(row)) };
+            if number < self.next_number || self.early.insert(number, row).is_some() {
+                let error = self.line_error(format!("another row has the number {number} too"));
+                self.tolerate(error)?;
+            }
+        }
+    }
+
+    /// The next row in the order of the file.
+    fn next_in_file(&mut self) -> Result<Option<Row>, TraceError> {
+        loop {
+            while let Some(row) = self.pending.pop_front() {
+                match row.left_out {
+                    None => return Ok(Some(row)),
+                    Some(reason) => *self.left_out.by_reason.entry(reason).or_default() += 1,
+                }
             }
             if !self.source.advance().map_err(|source| read_error(&self.path, source))? {
                 return Ok(None);
             }
-            self.source.read(&mut self.pending).map_err(|problem| self.line_error(problem))?;
+            if let Err(problem) = self.source.read(&mut self.pending) {
+                let error = self.line_error(problem);
+                // What is wrong with all of them together is wrong with no row that could be skipped.
+                if self.source.has_ended() {
+                    return Err(error);
+                }
+                self.tolerate(error)?;
+            }
         }
+    }
+
+    /// Counts a row that is no request, if such rows are to be skipped.
+    pub fn tolerate(&mut self, error: TraceError) -> Result<(), TraceError> {
+        if !self.options.skip_bad_rows {
+            return Err(error);
+        }
+        self.left_out.bad += 1;
+        self.left_out.first_bad.get_or_insert_with(|| error.to_string());
+        Ok(())
+    }
+
+    /// Names of the profiles by number, if the file names any; complete at its end.
+    pub fn profiles(&self) -> &[String] {
+        match &self.source {
+            Source::Table { reader, .. } => reader.profiles(),
+            Source::Objects { .. } => &[],
+        }
+    }
+
+    /// What a user should know of how the file was read; complete at its end.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = self.remarks.clone();
+        if let Source::Objects { reader, .. } = &self.source
+            && let ignored @ [_, ..] = &reader.ignored()[..]
+        {
+            remarks.push(format!("fields that are not used: {}", ignored.join(", ")));
+        }
+        remarks
+            .extend(self.left_out.by_reason.iter().map(|(reason, count)| format!("{count} rows left out ({reason})")));
+        if let Some(first) = &self.left_out.first_bad {
+            remarks.push(format!("{} bad rows skipped, the first: {first}", self.left_out.bad));
+        }
+        let of = |remark| format!("{}, read as {}: {remark}", self.path.display(), self.format.title);
+        remarks.into_iter().map(of).collect()
     }
 
     /// The error for the row read last, which comes `earlier_ns` before the one above it.
@@ -108,9 +173,12 @@ impl Rows {
             Source::Objects { format, .. } => {
                 format!("jq -s -c 'sort_by({})[]' '{file}' > sorted.jsonl", format.sort_by)
             }
-            Source::Table { columns, .. } => {
-                let key = columns.sort_key();
+            Source::Table { table, reader } if table.is_text() => {
+                let key = reader.sort_key();
                 format!("(head -n 1 '{file}'; tail -n +2 '{file}' | sort -s -t, -k{key}) > sorted.csv")
+            }
+            Source::Table { .. } => {
+                format!("duckdb -c \"COPY (FROM '{file}' ORDER BY its column of arrivals) TO 'sorted.parquet'\"")
             }
         };
         TraceError::OutOfOrder {
@@ -128,7 +196,7 @@ impl Rows {
 
     fn line_error(&self, problem: Problem) -> TraceError {
         let text = match &self.source {
-            Source::Objects { lines, .. } => excerpt(lines.text()),
+            Source::Objects { objects, .. } => excerpt(objects.text()),
             Source::Table { table, .. } => excerpt(&table.text()),
         };
         TraceError::Line { path: self.path.clone(), line: self.source.line(), problem, text }
@@ -141,125 +209,43 @@ impl Source {
         match self {
             Self::Table { table, .. } => table.advance(),
             Self::Objects { has_ended: true, .. } => Ok(false),
-            Self::Objects { lines, has_ended, .. } => {
-                *has_ended = !lines.advance()?;
+            Self::Objects { objects, has_ended, .. } => {
+                *has_ended = !objects.advance()?;
                 // Once more, for what waited for the end.
                 Ok(true)
             }
         }
     }
 
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Objects { has_ended: true, .. })
+    }
+
     /// Puts the requests of the record at hand behind `rows`.
     fn read(&mut self, rows: &mut VecDeque<Row>) -> Result<(), Problem> {
         match self {
-            Self::Table { table, columns } => rows.push_back(columns.row(table.record())?),
+            Self::Table { table, reader } => rows.push_back(reader.row(table.record())?),
             Self::Objects { reader, has_ended: true, .. } => reader.end(rows)?,
-            Self::Objects { lines, format, reader, .. } => reader
-                .read(lines.object()?, rows)
-                .map_err(|problem| format!("{problem}; a request must look like {}", format.example))?,
+            Self::Objects { objects, reader, .. } => reader.read(objects.object()?, rows)?,
         }
         Ok(())
     }
 
+    fn number(&self, row: &Row) -> Option<u64> {
+        match self {
+            Self::Table { reader, .. } => reader.number(row),
+            Self::Objects { .. } => None,
+        }
+    }
+
     fn line(&self) -> u64 {
         match self {
-            Self::Objects { lines, .. } => lines.line(),
+            Self::Objects { objects, .. } => objects.line(),
             Self::Table { table, .. } => table.line(),
         }
     }
 }
 
-/// The format that is asked for by name, if one is; it must be of files like this.
-fn named(path: &Path, format: TraceFormat, is_json: bool) -> Result<Option<&'static Format>, TraceError> {
-    let Some(format) = formats::named(format.0) else { return Ok(None) };
-    let problem = match format.layout {
-        Layout::Table(_) if is_json => "has a header, and this is JSON",
-        Layout::Objects(_) if !is_json => "is JSON, and this begins with neither { nor [",
-        _ => return Ok(Some(format)),
-    };
-    let problem = format!("{} ({}) {problem}; leave the format to be detected", format.title, format.name);
-    Err(TraceError::Unfit { path: path.into(), line: 1, problem })
-}
-
-fn open_objects(
-    path: &Path,
-    mut lines: JsonLines,
-    named: Option<&'static Format>,
-    options: &TraceOptions,
-) -> Result<(&'static Format, Source), TraceError> {
-    let read = |source| read_error(path, source);
-    let format = match named {
-        Some(format) => format,
-        None => {
-            lines.advance().map_err(read)?;
-            let format = detect(path, &lines)?;
-            lines = JsonLines::new(lines.into_file()).map_err(read)?;
-            format
-        }
-    };
-    let Layout::Objects(objects) = format.layout else { unreachable!("a format of objects") };
-    let reader = (objects.reader)(options);
-    Ok((format, Source::Objects { lines, format: objects, reader, has_ended: false }))
-}
-
-/// The format whose object was read last.
-fn detect(path: &Path, lines: &JsonLines) -> Result<&'static Format, TraceError> {
-    let line_error = |problem| {
-        let (path, text) = (path.into(), excerpt(lines.text()));
-        TraceError::Line { path, line: lines.line(), problem, text }
-    };
-    let object = lines.object().map_err(line_error)?;
-    let object = match serde_json::from_slice(object) {
-        Ok(Value::Object(object)) => object,
-        Ok(_) => return Err(line_error("it is no object of JSON".to_owned())),
-        Err(error) => return Err(line_error(formats::json_problem(&error))),
-    };
-    formats::of_object(&object).ok_or_else(|| {
-        let keys: Vec<&str> = object.keys().map(String::as_str).collect();
-        line_error(format!("no known trace has objects with the keys {}", excerpt(keys.join(", ").as_bytes())))
-    })
-}
-
-fn open_table(
-    path: &Path,
-    mut table: Table,
-    named: Option<&'static Format>,
-    options: &TraceOptions,
-) -> Result<(&'static Format, Source), TraceError> {
-    if !table.advance().map_err(|source| read_error(path, source))? {
-        return Err(TraceError::Empty { path: path.into() });
-    }
-    let (line, header, names) = (table.line(), excerpt(&table.text()), table.names());
-    let Some(format) = named.or_else(|| formats::of_header(&names)) else {
-        return Err(TraceError::UnknownHeader { path: path.into(), line, header });
-    };
-    let Layout::Table(TableFormat { columns, .. }) = format.layout else { unreachable!("a format of tables") };
-    let columns = columns(names, options).map_err(|column| TraceError::MissingColumn {
-        path: path.into(),
-        line,
-        column,
-        header,
-    })?;
-    Ok((format, Source::Table { table: Box::new(table), columns: Box::new(columns) }))
-}
-
-fn read_error(path: &Path, source: io::Error) -> TraceError {
+pub(super) fn read_error(path: &Path, source: io::Error) -> TraceError {
     TraceError::Read { path: path.into(), source }
-}
-
-/// What a file that is not text seems to be.
-fn binary(head: &[u8]) -> Option<&'static str> {
-    let known: [(&[u8], &str); 6] = [
-        (b"\x1f\x8b", "compressed with gzip"),
-        (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
-        (b"PK\x03\x04", "a zip archive"),
-        (b"PAR1", "a Parquet file"),
-        (b"\xff\xfe", "text in UTF-16"),
-        (b"\xfe\xff", "text in UTF-16"),
-    ];
-    let named = known.into_iter().find(|(magic, _)| head.starts_with(magic));
-    // The cut may go through the last character.
-    let is_text = str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true);
-    let binary = !is_text || head.contains(&0);
-    named.map(|(_, what)| what).or(binary.then_some("not a text file"))
 }

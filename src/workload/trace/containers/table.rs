@@ -1,79 +1,82 @@
-//! Records of CSV, one at a time, blank ones skipped.
+//! Tables: names of columns and records of text by them, from CSV and from Parquet.
 
 use std::io;
 
 use csv::ByteRecord;
 
-use super::feed::Feed;
+use super::csv_records::CsvRecords;
+use super::parquet_records::ParquetRecords;
 use super::replay::Replay;
 use crate::workload::trace::error::text_of;
 
-/// A CSV file.
-pub(in crate::workload::trace) struct Table {
-    reader: csv::Reader<Feed>,
-    record: ByteRecord,
+/// A file of records.
+pub(in crate::workload::trace) enum Table {
+    Csv(Box<CsvRecords>),
+    Parquet(Box<ParquetRecords>),
 }
 
 impl Table {
-    /// Starts at the beginning of `file`.
-    pub fn new(mut file: Replay) -> io::Result<Self> {
-        file.rewind()?;
-        let reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            // Rows of another width than the header get an error of our own.
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .buffer_capacity(1 << 16)
-            .from_reader(Feed::new(file));
-        Ok(Self { reader, record: ByteRecord::new() })
+    /// Starts at the beginning of a CSV file; with the names of its columns, if there are any.
+    pub fn csv(file: Replay) -> io::Result<(Self, Option<Vec<String>>)> {
+        let mut records = CsvRecords::new(file)?;
+        let has_header = records.advance()?;
+        let names = has_header.then(|| records.record().iter().map(text_of).collect());
+        Ok((Self::Csv(Box::new(records)), names))
     }
 
-    /// The file, wherever it has been read to.
-    pub fn into_file(self) -> Replay {
-        self.reader.into_inner().into_file()
+    /// Starts at the beginning of a Parquet file; with the names of its columns.
+    pub fn parquet(file: Replay) -> io::Result<(Self, Option<Vec<String>>)> {
+        let records = ParquetRecords::new(file)?;
+        let names = records.names();
+        Ok((Self::Parquet(Box::new(records)), Some(names)))
+    }
+
+    /// Starts again.
+    pub fn rewound(self) -> io::Result<(Self, Option<Vec<String>>)> {
+        match self {
+            Self::Csv(records) => Self::csv(records.into_file()),
+            Self::Parquet(records) => Self::parquet(records.into_file()),
+        }
+    }
+
+    /// Only the fields of these columns will be looked at.
+    pub fn keep(&mut self, columns: &[usize]) {
+        if let Self::Parquet(records) = self {
+            records.keep(columns);
+        }
     }
 
     /// Moves to the next record that is not blank; `false` at the end.
     pub fn advance(&mut self) -> io::Result<bool> {
-        loop {
-            self.reader.get_mut().begin_record();
-            let line = self.reader.position().line();
-            let more = self.reader.read_byte_record(&mut self.record).map_err(io::Error::from);
-            if !more.map_err(|error| io::Error::new(error.kind(), format!("from line {line} on, {error}")))? {
-                return Ok(false);
-            }
-            if self.record.iter().any(|field| !field.is_empty()) {
-                return Ok(true);
-            }
+        match self {
+            Self::Csv(records) => records.advance(),
+            Self::Parquet(records) => records.advance(),
         }
-    }
-
-    /// Number of the line on which the record read last begins, from 1.
-    ///
-    /// The reader's own number for it is that of the blank lines above, so this counts back from where it ended.
-    pub fn line(&self) -> u64 {
-        let position = self.reader.position();
-        let is_past = self.reader.get_ref().is_after_newline(position.byte());
-        let within: usize = self.record.iter().map(newlines).sum();
-        position.line().saturating_sub(within as u64 + u64::from(is_past))
-    }
-
-    /// Text of the record read last, without quotes.
-    pub fn text(&self) -> Vec<u8> {
-        self.record.iter().collect::<Vec<_>>().join(&b',')
     }
 
     /// The record read last.
     pub fn record(&self) -> &ByteRecord {
-        &self.record
+        match self {
+            Self::Csv(records) => records.record(),
+            Self::Parquet(records) => records.record(),
+        }
     }
 
-    /// The record read last as names of columns.
-    pub fn names(&self) -> Vec<String> {
-        self.record.iter().map(text_of).collect()
+    /// Line on which the record read last begins, from 1; of Parquet its number.
+    pub fn line(&self) -> u64 {
+        match self {
+            Self::Csv(records) => records.line(),
+            Self::Parquet(records) => records.row(),
+        }
     }
-}
 
-fn newlines(field: &[u8]) -> usize {
-    field.iter().filter(|&&byte| byte == b'\n').count()
+    /// Text of the record read last, without quotes.
+    pub fn text(&self) -> Vec<u8> {
+        self.record().iter().collect::<Vec<_>>().join(&b',')
+    }
+
+    /// Whether it is lines of text, which `sort` can put in order.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Csv(_))
+    }
 }

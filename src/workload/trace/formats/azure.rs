@@ -1,138 +1,32 @@
-//! Azure Public Dataset (`AzureLLMInferenceTrace_*.csv`, 2023 and 2024): TIMESTAMP, ContextTokens, GeneratedTokens.
+//! Azure Public Dataset: `AzureLLMInferenceTrace_*.csv` of 2023 and 2024 (TIMESTAMP, ContextTokens, GeneratedTokens) and
+//! `AzureLMMInferenceTrace_multimodal.csv.gz` of 2025 (NumImages too).
 //!
-//! Time stamps are calendar times, `2023-11-16 18:17:03.9799600`, with a `T` and an offset from UTC if they like.
+//! Of the latter the data set says that ContextTokens hold "text and image" (AzureLMMInferenceDataset2025.md). Whether to count further
+//! tokens for an image is for the user to say; without a word, a request with images is refused. What the encoder of images does is
+//! not simulated.
 
-use super::{Format, Layout, TableFormat};
-use crate::workload::spec::TraceOptions;
-use crate::workload::trace::columns::{Columns, find};
-use crate::workload::trace::error::excerpt;
-use crate::workload::trace::row::{NS_PER_S, fraction_ns, unsigned};
-
-/// Azure's traces.
-pub(super) const FORMAT: Format =
-    Format { name: "azure", title: "Azure's trace", layout: Layout::Table(TableFormat { recognises, columns }) };
+use super::{Format, Header, Layout, RecordReader, TableFormat};
+use crate::workload::spec::{Clock, TraceOptions};
+use crate::workload::trace::columns::Columns;
 
 const TIMESTAMP: &str = "TIMESTAMP";
 const CONTEXT_TOKENS: &str = "ContextTokens";
 const GENERATED_TOKENS: &str = "GeneratedTokens";
+const NUM_IMAGES: &str = "NumImages";
+
+/// Azure's traces.
+pub(super) const FORMAT: Format =
+    Format { name: "azure", title: "Azure's trace", layout: Layout::Table(TableFormat { recognises, reader }) };
 
 /// Whether a header is of this format: a column of tokens is enough to tell.
-fn recognises(names: &[String]) -> bool {
-    [CONTEXT_TOKENS, GENERATED_TOKENS].iter().any(|name| find(names, name).is_some())
+fn recognises(header: &Header) -> bool {
+    [CONTEXT_TOKENS, GENERATED_TOKENS].iter().any(|name| header.find(name).is_some())
 }
 
-/// The columns of this format among `names`, or the one that is missing.
-fn columns(names: Vec<String>, _: &TraceOptions) -> Result<Columns, &'static str> {
-    let required = |name: &'static str| find(&names, name).ok_or(name);
-    Ok(Columns {
-        arrival: required(TIMESTAMP)?,
-        prompt_tokens: required(CONTEXT_TOKENS)?,
-        output_tokens: required(GENERATED_TOKENS)?,
-        max_output_tokens: None,
-        session: None,
-        priority: None,
-        abort: None,
-        sort_modifier: "",
-        time: |_, text| {
-            timestamp(text).ok_or_else(|| {
-                format!("{TIMESTAMP} is {}, but must look like 2023-11-16 18:17:03.9799600", excerpt(text.as_bytes()))
-            })
-        },
-        names,
-    })
-}
-
-/// Nanoseconds from 1970 to a calendar time.
-fn timestamp(text: &str) -> Option<i64> {
-    let (date, time) = text.split_once([' ', 'T'])?;
-    let mut date = date.splitn(3, '-');
-    let days = days_since_1970(
-        number(date.next()?, 4, 1, 9999)?,
-        number(date.next()?, 2, 1, 12)?,
-        number(date.next()?, 2, 1, 31)?,
-    )?;
-    let (time, offset_s) = split_offset(time)?;
-    let (time, fraction) = time.split_once('.').unwrap_or((time, ""));
-    let mut time = time.splitn(3, ':');
-    let hour = number(time.next()?, 2, 0, 23)?;
-    let minute = number(time.next()?, 2, 0, 59)?;
-    // 60 is a leap second.
-    let second = number(time.next()?, 2, 0, 60)?;
-    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - offset_s;
-    seconds.checked_mul(NS_PER_S)?.checked_add(fraction_ns(fraction)?)
-}
-
-/// Cuts `Z`, `+02:00` or `-05:00` off a time; its seconds ahead of UTC.
-fn split_offset(time: &str) -> Option<(&str, i64)> {
-    if let Some(time) = time.strip_suffix(['Z', 'z']) {
-        return Some((time, 0));
-    }
-    let Some(sign) = time.find(['+', '-']) else {
-        return Some((time, 0));
-    };
-    let (hours, minutes) = time[sign + 1..].split_once(':')?;
-    let ahead = number(hours, 2, 0, 23)? * 3_600 + number(minutes, 2, 0, 59)? * 60;
-    let west = time[sign..].starts_with('-');
-    Some((&time[..sign], if west { -ahead } else { ahead }))
-}
-
-/// A number of exactly so many digits within a range.
-fn number(text: &str, digits: usize, least: i64, most: i64) -> Option<i64> {
-    let value = unsigned(text).filter(|_| text.len() == digits)?;
-    (least..=most).contains(&value).then_some(value)
-}
-
-/// Days from 1970-01-01 in the Gregorian calendar (H. Hinnant, `days_from_civil`); `None` for the 30th of February.
-fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let month_length = match month {
-        2 => 28 + i64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    // Years begin in March, so that the leap day is their last.
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let era = shifted_year.div_euclid(400);
-    let year_of_era = shifted_year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    (day <= month_length).then_some(era * 146_097 + day_of_era - 719_468)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calendar_times() {
-        let second = NS_PER_S;
-        for (text, ns) in [
-            ("1970-01-01 00:00:00", 0),
-            ("1970-01-01T00:00:00.0000001Z", 100),
-            ("2000-03-01 00:00:00", 951_868_800 * second),
-            ("2023-11-16 18:17:03.9799600", 1_700_158_623 * second + 979_960_000),
-            ("2024-05-10 00:00:00.009930+00:00", 1_715_299_200 * second + 9_930_000),
-            ("2024-05-10 02:00:00+02:00", 1_715_299_200 * second),
-            ("2024-05-09 19:00:00-05:00", 1_715_299_200 * second),
-            ("1969-12-31 23:59:59.5", -second / 2),
-        ] {
-            assert_eq!(timestamp(text), Some(ns), "{text}");
-        }
-        for text in [
-            "",
-            " ",
-            "2023-11-16",
-            "2023-02-30 00:00:00",
-            "2023-13-01 00:00:00",
-            "2023-11-16 24:00:00",
-            "2023-11-16 18:17",
-            "2023-11-16 18:17:03.x",
-            "23-11-16 18:17:03",
-            "9999-01-01 00:00:00",
-            "2023-11-16 18:17:03+2",
-            "12345.6",
-        ] {
-            assert_eq!(timestamp(text), None, "{text}");
-        }
-    }
+fn reader(header: &Header, options: &TraceOptions) -> Result<Box<dyn RecordReader>, &'static str> {
+    Ok(Box::new(Columns {
+        clock: Clock::Calendar,
+        images: header.find(NUM_IMAGES),
+        ..Columns::new(header, options, TIMESTAMP, CONTEXT_TOKENS, GENERATED_TOKENS)?
+    }))
 }

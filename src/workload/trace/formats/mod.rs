@@ -3,21 +3,56 @@
 //! A format is told by its fields. Where none is named, the first of [`FORMATS`] that recognises a header, or the first object of a
 //! file of JSON, is meant; so those of the rarest names come first.
 
+mod aiperf;
 mod azure;
+mod bailian;
+mod blocks;
+mod burstgpt;
+mod dynamo;
 mod generic;
+mod guidellm;
+mod header;
+mod in_order;
+mod llmservingsim;
+mod mapped;
 mod mooncake;
+mod own;
+mod splitwise;
+mod texts;
+mod vidur;
+mod vllm_bench;
 
 use std::collections::VecDeque;
 
+use csv::ByteRecord;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::columns::Columns;
 use super::row::{Problem, Row};
 use crate::workload::spec::TraceOptions;
 
+pub(super) use header::Header;
+pub(super) use mapped::FORMATS as MAPPED;
+
 /// All formats, in the order in which they are tried.
-pub(in crate::workload) const FORMATS: [Format; 3] = [azure::FORMAT, mooncake::FORMAT, generic::FORMAT];
+pub(in crate::workload) const FORMATS: [Format; 16] = [
+    own::FORMAT,
+    azure::FORMAT,
+    burstgpt::FORMAT,
+    splitwise::FORMAT,
+    vidur::FORMAT,
+    bailian::FORMAT,
+    llmservingsim::FORMAT,
+    dynamo::FORMAT,
+    aiperf::FORMAT,
+    guidellm::FORMAT,
+    vllm_bench::FORMAT,
+    texts::SHAREGPT,
+    texts::CUSTOM,
+    mooncake::FORMAT,
+    generic::FORMAT,
+    generic::OBJECTS,
+];
 
 /// A layout of recorded requests.
 pub(in crate::workload) struct Format {
@@ -32,9 +67,9 @@ pub(in crate::workload) struct Format {
 /// In what a format is written.
 #[derive(Clone, Copy)]
 pub(in crate::workload) enum Layout {
-    /// A header and rows: CSV.
+    /// A header and rows: CSV, Parquet.
     Table(TableFormat),
-    /// Objects of JSON: lines, or what an array holds.
+    /// Objects of JSON: lines, what an array holds, or documents.
     Objects(ObjectFormat),
 }
 
@@ -42,9 +77,31 @@ pub(in crate::workload) enum Layout {
 #[derive(Clone, Copy)]
 pub(in crate::workload) struct TableFormat {
     /// Whether one of the names is of this format alone.
-    pub recognises: fn(&[String]) -> bool,
-    /// The columns, or the one that is missing.
-    pub columns: fn(Vec<String>, &TraceOptions) -> Result<Columns, &'static str>,
+    pub recognises: fn(&Header) -> bool,
+    /// Whoever reads the records, or the column that is missing.
+    pub reader: fn(&Header, &TraceOptions) -> Result<Box<dyn RecordReader>, &'static str>,
+}
+
+/// Reads records of a table, one after the other; it may remember what came before.
+pub(in crate::workload) trait RecordReader: Send + Sync {
+    /// The request in a record.
+    fn row(&mut self, record: &ByteRecord) -> Result<Row, Problem>;
+
+    /// The columns that it looks at.
+    fn used(&self) -> Vec<usize>;
+
+    /// The key by which `sort` puts the table in order.
+    fn sort_key(&self) -> String;
+
+    /// The number of a row, if rows are to come in the order of these, which begins with 0.
+    fn number(&self, _row: &Row) -> Option<u64> {
+        None
+    }
+
+    /// Names of the profiles, by number, if the file names any.
+    fn profiles(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// What a format of objects has to say of the first one.
@@ -65,21 +122,28 @@ pub(in crate::workload) trait ObjectReader: Send + Sync {
     /// Puts the requests that `object` gives rise to, which may be none or many, behind `rows`.
     fn read(&mut self, object: &[u8], rows: &mut VecDeque<Row>) -> Result<(), Problem>;
 
-    /// The last object has been read: puts what waited for that behind `rows`.
+    /// The last object has been read: puts what waited for that behind `rows`, and says what is wrong with all of them together.
     fn end(&mut self, _rows: &mut VecDeque<Row>) -> Result<(), Problem> {
         Ok(())
+    }
+
+    /// Names of fields that were not looked at.
+    fn ignored(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
 /// The format of that name.
-pub(super) fn named(name: &str) -> Option<&'static Format> {
-    const { &FORMATS }.iter().find(|format| format.name == name)
+pub(super) fn named(name: &str, is_json: bool) -> Option<&'static Format> {
+    let mut named = const { &FORMATS }.iter().filter(|format| format.name == name).peekable();
+    let first = named.peek().copied();
+    named.find(|format| matches!(format.layout, Layout::Objects(_)) == is_json).or(first)
 }
 
 /// The format whose header this is.
-pub(super) fn of_header(names: &[String]) -> Option<&'static Format> {
+pub(super) fn of_header(header: &Header) -> Option<&'static Format> {
     const { &FORMATS }.iter().find(|format| match format.layout {
-        Layout::Table(table) => (table.recognises)(names),
+        Layout::Table(table) => (table.recognises)(header),
         Layout::Objects(_) => false,
     })
 }
@@ -92,9 +156,14 @@ pub(super) fn of_object(object: &Map<String, Value>) -> Option<&'static Format> 
     })
 }
 
-/// An object as `T`.
-fn parsed<'a, T: Deserialize<'a>>(object: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(object).map_err(|error| json_problem(&error))
+/// An object of a format as `T`.
+fn parsed<'a, T: Deserialize<'a>>(object: &'a [u8], format: &Format) -> Result<T, Problem> {
+    let example = match format.layout {
+        Layout::Objects(objects) => objects.example,
+        Layout::Table(_) => "",
+    };
+    serde_json::from_slice(object)
+        .map_err(|error| format!("{}; a request must look like {example}", json_problem(&error)))
 }
 
 /// What `serde_json` says: of a line with the column only, since its line is always 1.
@@ -103,4 +172,9 @@ pub(super) fn json_problem(error: &serde_json::Error) -> Problem {
     let what = text.split(" at line ").next().unwrap_or(&text);
     let line = if error.line() > 1 { format!("line {} of it, ", error.line()) } else { String::new() };
     format!("{what} (at {line}column {})", error.column())
+}
+
+/// What is wrong with a file that has lengths and no times.
+fn no_times(what: &str) -> Problem {
+    format!("{what}: it has no times; give --rate to say how many of its requests come in a second")
 }
