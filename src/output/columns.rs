@@ -59,8 +59,6 @@ pub(super) enum Value<Row: 'static> {
     WordOrNull(for<'a> fn(&'a Row, &'a Names) -> Option<&'a str>),
     /// A count.
     Integer(fn(&Row) -> i64),
-    /// A count, or none.
-    IntegerOrNull(fn(&Row) -> Option<i64>),
     /// A time or a span of it.
     Time(Scale, fn(&Row) -> SimTime),
     /// A time or a span of it, or none.
@@ -82,13 +80,6 @@ impl<Row> Column<Row> {
 impl<Row> Value<Row> {
     /// Whether a row may lack a value.
     pub(super) fn nullable(&self) -> bool {
-        matches!(
-            self,
-            Self::TextOrNull(_)
-                | Self::WordOrNull(_)
-                | Self::IntegerOrNull(_)
-                | Self::TimeOrNull(..)
-                | Self::FloatOrNull(_)
-        )
+        matches!(self, Self::TextOrNull(_) | Self::WordOrNull(_) | Self::TimeOrNull(..) | Self::FloatOrNull(_))
     }
 }

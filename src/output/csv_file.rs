@@ -86,11 +86,6 @@ fn write_field<Row>(line: &mut Vec<u8>, text: &mut String, value: &Value<Row>, r
         Value::Word(word) => write_text(line, word(row, names), names),
         Value::WordOrNull(word) => write_text(line, word(row, names).unwrap_or_default(), names),
         Value::Integer(number) => write_integer(line, number(row)),
-        Value::IntegerOrNull(number) => {
-            if let Some(number) = number(row) {
-                write_integer(line, number);
-            }
-        }
         Value::Time(scale, time) => write_time(line, *scale, time(row)),
         Value::TimeOrNull(scale, time) => {
             if let Some(time) = time(row) {

@@ -171,7 +171,7 @@ fn field<Row>(column: &Column<Row>) -> Field {
         Value::Identifier(..) | Value::Text(_) | Value::TextOrNull(_) | Value::Word(_) | Value::WordOrNull(_) => {
             DataType::Utf8
         }
-        Value::Integer(_) | Value::IntegerOrNull(_) => DataType::Int64,
+        Value::Integer(_) => DataType::Int64,
         Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => DataType::Float64,
         Value::Flag(_) => DataType::Boolean,
     };
@@ -216,7 +216,7 @@ fn column_properties<Row>(properties: WriterPropertiesBuilder, column: &Column<R
         Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => {
             Encoding::BYTE_STREAM_SPLIT
         }
-        Value::Integer(_) | Value::IntegerOrNull(_) => Encoding::DELTA_BINARY_PACKED,
+        Value::Integer(_) => Encoding::DELTA_BINARY_PACKED,
         Value::Flag(_) => Encoding::PLAIN,
         // A dictionary, and where that grows too large the plain values.
         Value::Text(_) | Value::TextOrNull(_) | Value::Word(_) | Value::WordOrNull(_) => return properties,
@@ -250,7 +250,6 @@ fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
         Value::Word(word) => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| word(row, names)))),
         Value::WordOrNull(word) => Arc::new(rows.iter().map(|row| word(row, names)).collect::<StringArray>()),
         Value::Integer(number) => Arc::new(Int64Array::from_iter_values(rows.iter().map(number))),
-        Value::IntegerOrNull(number) => Arc::new(rows.iter().map(number).collect::<Int64Array>()),
         Value::Time(scale, time) => {
             Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| scale.number(time(row)))))
         }

@@ -59,9 +59,7 @@ const COLUMNS_WITHOUT_POOLS: usize = 32;
 /// The columns, in the order of the files; those of pools at the end.
 static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
     use Scale::{Milliseconds, Seconds};
-    use Value::{
-        Flag, FloatOrNull, Identifier, Integer, IntegerOrNull, Text, TextOrNull, Time, TimeOrNull, Word, WordOrNull,
-    };
+    use Value::{Flag, FloatOrNull, Identifier, Integer, Text, TextOrNull, Time, TimeOrNull, Word, WordOrNull};
     [
         Column::new("request_id", "", "req_<n>, numbered in order of generation", Identifier("req_", |r| r.request)),
         Column::new(
@@ -174,10 +172,8 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
         Column::new(
             "target_output_tokens",
             "tokens",
-            "output tokens that it would have had, where these are others",
-            IntegerOrNull(|r| {
-                Some(r.target_output_tokens.into()).filter(|_| r.target_output_tokens != r.output_tokens)
-            }),
+            "output tokens that it has if nothing interferes",
+            Integer(|r| r.target_output_tokens.into()),
         ),
         Column::new(
             "timeout_ms",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llmperforacle::workload::{TRACE_FORMATS, TraceFormat, TraceOptions, TraceSource, TraceWorkload, Workload};
+use llmperforacle::workload::{Clock, TRACE_FORMATS, TraceFormat, TraceOptions, TraceSource, TraceWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
@@ -105,7 +105,8 @@ fn mooncake_blocks_cover_the_prompt() {
         {\"timestamp\": 102.5, \"input_length\": 600, \"output_length\": 6, \"hash_ids\": [0, 8], \"extra\": {}}\n\
         {\"timestamp\": 103, \"input_length\": 1024, \"output_length\": 7, \"hash_ids\": [0]}\n\
         {\"timestamp\": 103, \"input_length\": 3, \"output_length\": 7}";
-    let (_folder, workload) = written("mooncake.jsonl", text);
+    let (_folder, mut workload) = written("mooncake.jsonl", text);
+    workload.options.clock = Some(Clock::Milliseconds);
     let specs = read(&workload);
     let expected = [(0, 1100, 5), (2_500_000, 600, 6), (3_000_000, 1024, 7), (3_000_000, 3, 7)];
     assert_eq!(basics(&specs), expected);
@@ -179,7 +180,7 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
     ("half.csv", b"arrival_s,prompt_tokens,output_tokens\n1,2.5,3\n", &["\"2.5\""]),
     ("huge.csv", b"arrival_s,prompt_tokens,output_tokens\n1,5000000000,3\n", &["at most"]),
     ("gap.csv", b"arrival_s,prompt_tokens,output_tokens\n1,,3\n", &["prompt_tokens is \"\""]),
-    ("nan.csv", b"arrival_s,prompt_tokens,output_tokens\nnan,1,3\n", &["arrival is \"nan\"", "seconds"]),
+    ("nan.csv", b"arrival_s,prompt_tokens,output_tokens\nnan,1,3\n", &["arrival_s is \"nan\"", "seconds"]),
     ("narrow.csv", b"arrival_s,prompt_tokens,output_tokens\n1,1\n", &["2 fields", "header has 3"]),
     ("wide.csv", b"arrival_s,prompt_tokens,output_tokens\n1,1,1,1\n", &["4 fields"]),
     ("latin.csv", b"arrival_s,prompt_tokens,output_tokens\n1,\xe9,1\n", &["not a text file"]),

@@ -104,7 +104,7 @@ impl RecordReader for Columns {
         let field = |column: usize| self.text(record, column);
         let count = |column: usize| tokens(&self.names[column], field(column)?);
         let given = |column: Option<usize>| column.filter(|&column| !record[column].is_empty());
-        let time = |column| moment_ns(self.clock, "the arrival", field(column)?);
+        let time = |column: usize| moment_ns(self.clock, &self.names[column], field(column)?);
         let time_ns = self.arrival.map(time).transpose()?.unwrap_or(0);
         if let Some(reason) = self.no_answer.filter(|_| is_zero(&record[self.output_tokens])) {
             return Ok(Row { start: Start::At(time_ns), left_out: Some(reason), ..Row::default() });

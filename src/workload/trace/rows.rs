@@ -120,12 +120,12 @@ impl Rows {
                 return Ok(None);
             }
             if let Err(problem) = self.source.read(&mut self.pending) {
-                let error = self.line_error(problem);
                 // What is wrong with all of them together is wrong with no row that could be skipped.
                 if self.source.has_ended() {
-                    return Err(error);
+                    let (path, line) = (self.path.clone(), self.source.line());
+                    return Err(TraceError::Unfit { path, line, problem });
                 }
-                self.tolerate(error)?;
+                self.tolerate(self.line_error(problem))?;
             }
         }
     }

@@ -30,14 +30,18 @@ pub(in crate::workload) const FORMATS: [Format; 2] = [
 ];
 
 fn reader(header: &Header, options: &TraceOptions) -> Result<Box<dyn RecordReader>, &'static str> {
-    Ok(Box::new(columns(header, options)?))
+    Ok(Box::new(columns(header, options, true)?))
 }
 
-/// The columns that the user has named, or what the one is for that is missing.
-fn columns(header: &Header, options: &TraceOptions) -> Result<Columns, &'static str> {
+/// The columns that the user has named, or what the one is for that is missing. An object may lack what not every request has.
+fn columns(header: &Header, options: &TraceOptions, is_table: bool) -> Result<Columns, &'static str> {
     let Some(named) = &options.columns else { return Err("columns") };
     let required = |name: &String, what| header.find(name).ok_or(what);
-    let optional = |name: &Option<String>, what| name.as_ref().map(|name| required(name, what)).transpose();
+    let optional = |name: &Option<String>, what| match name {
+        Some(name) if is_table => required(name, what).map(Some),
+        Some(name) => Ok(header.find(name)),
+        None => Ok(None),
+    };
     let (arrival, clock) = match &named.arrival {
         Some((name, clock)) => (Some(required(name, "of the arrival")?), *clock),
         None if options.retimed => (None, Clock::Seconds),
@@ -62,7 +66,7 @@ fn columns(header: &Header, options: &TraceOptions) -> Result<Columns, &'static 
 fn object_reader(options: &TraceOptions) -> Box<dyn ObjectReader> {
     let names = options.columns.as_ref().map(names).unwrap_or_default();
     let options = options.clone();
-    Box::new(FieldReader::new(names, move |header| columns(header, &options)))
+    Box::new(FieldReader::new(names, move |header| columns(header, &options, false)))
 }
 
 fn names(columns: &TraceColumns) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `requests.csv` and `requests.parquet` of a run of this program: replayed exactly, so that the same deployment gives the same figures.
 //!
 //! A request's shared beginning (`prefix`), what its session goes on with (`tail_key`), its client's patience (`timeout_ms`), its profile and
-//! whether it is streamed are in it; an answer's length is that which it would have had (`target_output_tokens`, where it had another). Its
+//! whether it is streamed are in it; an answer's length is that which it would have had (`target_output_tokens`). Its
 //! rows are in the order of their ends, so they wait until the one with the next number has come. Times are the run's own. Follow-ups come
 //! at the times at which they came. Results are not read.
 
@@ -17,13 +17,12 @@ use crate::workload::trace::row::{Problem, Recorded, Row, Start, priority, token
 use crate::workload::trace::times::moment_ns;
 
 /// The columns that are read.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 14] = [
     "request_id",
     "client_id",
     "session_id",
     "prompt_tokens",
     "max_output_tokens",
-    "output_tokens",
     "arrival_time",
     "profile",
     "turn",
@@ -34,6 +33,9 @@ const NAMES: [&str; 15] = [
     "prefix",
     "tail_key",
 ];
+
+/// Place of the arrival among them.
+const ARRIVAL: usize = 5;
 
 /// Requests of a run of this program.
 pub(super) const FORMAT: Format = Format {
@@ -74,28 +76,13 @@ impl RecordReader for Reader {
         for ((field, name), &place) in fields.iter_mut().zip(NAMES).zip(&self.places) {
             *field = str::from_utf8(&record[place]).map_err(|_| format!("{name} is not text in UTF-8"))?;
         }
-        let [
-            id,
-            client,
-            session,
-            prompt,
-            most,
-            output,
-            arrival,
-            profile,
-            turn,
-            rank,
-            streaming,
-            target,
-            timeout,
-            prefix,
-            tail,
-        ] = fields;
+        let [id, client, session, prompt, most, arrival, profile, turn, rank, streaming, target, timeout, prefix, tail] =
+            fields;
         Ok(Row {
             start: Start::At(moment_ns(Clock::Seconds, "arrival_time", arrival)?),
             id: Some(number("request_id", id, "req_")?),
             prompt_tokens: tokens("prompt_tokens", prompt)?,
-            output_tokens: tokens("output_tokens", if target.is_empty() { output } else { target })?,
+            output_tokens: tokens("target_output_tokens", target)?,
             max_output_tokens: Some(tokens("max_output_tokens", most)?),
             priority: priority("priority", rank)?,
             patience_ns: patience(timeout)?,
@@ -117,7 +104,7 @@ impl RecordReader for Reader {
     }
 
     fn sort_key(&self) -> String {
-        let field = self.places[6] + 1;
+        let field = self.places[ARRIVAL] + 1;
         format!("{field},{field}g")
     }
 

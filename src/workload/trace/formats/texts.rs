@@ -76,7 +76,10 @@ struct Prompt {
 impl ObjectReader for Reader {
     fn read(&mut self, object: &[u8], rows: &mut VecDeque<Row>) -> Result<(), Problem> {
         if !self.texts.retimed {
-            return Err(no_times(self.texts.what));
+            let no_times = no_times(self.texts.what);
+            return Err(format!(
+                "{no_times}, and --chars-per-token 4 for an estimate of its lengths, for it has no token counts"
+            ));
         }
         rows.push_back((self.lengths)(object, &self.texts)?);
         Ok(())

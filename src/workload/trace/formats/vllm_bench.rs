@@ -50,7 +50,7 @@ impl ObjectReader for Reader {
         let outcome: Outcome = parsed(object, &FORMAT)?;
         let (Some(inputs), Some(outputs)) = (&outcome.input_lens, &outcome.output_lens) else {
             let what = "it is a benchmark's result without its requests; save it with --save-detailed, or compare with it: see \
-                        validate-points";
+                        validate-run";
             return Err(what.to_owned());
         };
         let count = inputs.len();
@@ -59,9 +59,7 @@ impl ObjectReader for Reader {
             return Err(format!("it has {count} input_lens, but {} output_lens or as many start_times", outputs.len()));
         }
         if times.is_none() && !self.retimed {
-            return Err(no_times(
-                "it is a benchmark's result, which validate-run compares with (see docs/validation.md). As a trace",
-            ));
+            return Err(no_times("it is a benchmark's result (to compare with it, see validate-run). As a trace"));
         }
         let mut in_order = InOrder::default();
         for (place, (&input, &output)) in inputs.iter().zip(outputs).enumerate() {
