@@ -166,7 +166,7 @@ pub enum Clock {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TraceOptions {
     /// Names of the columns, for a table of no known format.
-    pub columns: Option<TraceColumns>,
+    pub columns: Option<Box<TraceColumns>>,
     /// Tokens of a block that a hash names, if not as many as the format says.
     pub block_tokens: Option<u32>,
     /// Tokens that an image adds to the prompt.

@@ -115,7 +115,7 @@ fn lengths_without_times_need_a_load() {
     assert!(told.contains("a ShareGPT file: it has no times; give --rate"), "{told}");
     let told = error("sharegpt.json", sharegpt, &retimed);
     assert!(told.contains("no token counts") && told.contains("--chars-per-token"), "{told}");
-    let estimated = TraceOptions { chars_per_token: Some(4.0), ..retimed.clone() };
+    let estimated = TraceOptions { chars_per_token: Some(4.0), ..retimed };
     let (specs, remarks) = taken("sharegpt.json", sharegpt, &estimated);
     assert_eq!(basics(&specs), [(0, 2, 1)]);
     assert!(remarks[0].contains("1 rows left out"), "{remarks:?}");
@@ -259,14 +259,14 @@ fn columns_by_name() {
         priority: None,
         abort: None,
     };
-    let options = TraceOptions { columns: Some(columns.clone()), ..plain() };
+    let options = TraceOptions { columns: Some(Box::new(columns.clone())), ..plain() };
     let (specs, remarks) = taken("own.csv", text, &options);
     assert_eq!(basics(&specs), [(0, 100, 7), (100_500_000, 200, 8)]);
     assert!(remarks[0].contains("not used: more"), "{remarks:?}");
     let json = "[{\"ts\": 1, \"in\": 5, \"out\": 6, \"who\": null},\n {\"ts\": 3, \"in\": 5, \"out\": 6}]";
     assert_eq!(basics(&taken("own.json", json, &options).0), ms(&[(0, 5, 6), (2, 5, 6)]));
     let named = TraceColumns { prompt: "input".into(), ..columns };
-    let told = error("own.csv", text, &TraceOptions { columns: Some(named), ..plain() });
+    let told = error("own.csv", text, &TraceOptions { columns: Some(Box::new(named)), ..plain() });
     assert!(told.contains("own.csv:1: ") && told.contains("of the prompt"), "{told}");
     assert!(error("own.csv", text, &plain()).contains("--trace-columns"));
 }

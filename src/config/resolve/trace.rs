@@ -7,7 +7,7 @@ use crate::workload::{Clock, TraceColumns, TraceOptions};
 /// What the keys say, or `None` after an error.
 pub(super) fn options(trace: &Trace, diagnostics: &mut Diagnostics) -> Option<TraceOptions> {
     let columns = match &trace.columns.value {
-        Some(keys) => Some(columns(keys, diagnostics)?),
+        Some(keys) => Some(Box::new(columns(keys, diagnostics)?)),
         None if trace.columns.given => return None,
         None => None,
     };

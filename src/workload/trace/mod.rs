@@ -7,13 +7,13 @@
 //! stream ends there and [`TraceSource::error`] says why. A token count of 0 is an error: vLLM refuses an empty prompt, and
 //! an answer of no tokens. No request has a follow-up: later turns are in the file.
 
-mod columns;
 mod containers;
 pub(super) mod error;
 pub(super) mod formats;
 mod opening;
 mod row;
 mod rows;
+mod source;
 mod times;
 
 use std::collections::HashMap;

@@ -11,7 +11,7 @@ use super::containers::table::Table;
 use super::containers::without_byte_order_mark;
 use super::error::{TraceError, excerpt};
 use super::formats::{self, Format, Header, Layout, TableFormat};
-use super::rows::{Source, read_error};
+use super::source::{Source, read_error};
 use crate::workload::spec::{TraceFormat, TraceOptions};
 
 /// Bytes looked at to tell what a file is.
@@ -160,7 +160,8 @@ fn open_table(
         header: text,
     })?;
     table.keep(&reader.used());
-    let remarks = header.remarks(&reader.used(), format.name);
+    let known = if format.name == "generic" { &formats::NAMES[..] } else { &[] };
+    let remarks = if reader.tells_unused() { header.remarks(&reader.used(), known) } else { Vec::new() };
     Ok(Opened { format, source: Source::Table { table: Box::new(table), reader }, remarks })
 }
 

@@ -2,16 +2,14 @@
 //! files that are in the order of ends. Knows layouts, not what rows mean.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::containers::objects::Objects;
 use super::containers::replay::Replay;
-use super::containers::table::Table;
 use super::error::{TraceError, excerpt};
-use super::formats::{Format, ObjectFormat, ObjectReader, RecordReader};
+use super::formats::Format;
 use super::opening::{self, Opened};
 use super::row::{NS_PER_S, Problem, Row};
+use super::source::{Source, read_error};
 use crate::inputs;
 use crate::workload::spec::{TraceOptions, TraceWorkload};
 
@@ -40,12 +38,6 @@ struct LeftOut {
     /// Rows that are no requests at all, which the user wants to be skipped, and what is wrong with the first of them.
     bad: u64,
     first_bad: Option<String>,
-}
-
-/// A file that is open, and how it is read.
-pub(super) enum Source {
-    Objects { objects: Box<Objects>, format: ObjectFormat, reader: Box<dyn ObjectReader>, has_ended: bool },
-    Table { table: Box<Table>, reader: Box<dyn RecordReader> },
 }
 
 impl Rows {
@@ -201,51 +193,4 @@ impl Rows {
         };
         TraceError::Line { path: self.path.clone(), line: self.source.line(), problem, text }
     }
-}
-
-impl Source {
-    /// Moves to the next record; `false` when there is nothing more to read.
-    fn advance(&mut self) -> io::Result<bool> {
-        match self {
-            Self::Table { table, .. } => table.advance(),
-            Self::Objects { has_ended: true, .. } => Ok(false),
-            Self::Objects { objects, has_ended, .. } => {
-                *has_ended = !objects.advance()?;
-                // Once more, for what waited for the end.
-                Ok(true)
-            }
-        }
-    }
-
-    fn has_ended(&self) -> bool {
-        matches!(self, Self::Objects { has_ended: true, .. })
-    }
-
-    /// Puts the requests of the record at hand behind `rows`.
-    fn read(&mut self, rows: &mut VecDeque<Row>) -> Result<(), Problem> {
-        match self {
-            Self::Table { table, reader } => rows.push_back(reader.row(table.record())?),
-            Self::Objects { reader, has_ended: true, .. } => reader.end(rows)?,
-            Self::Objects { objects, reader, .. } => reader.read(objects.object()?, rows)?,
-        }
-        Ok(())
-    }
-
-    fn number(&self, row: &Row) -> Option<u64> {
-        match self {
-            Self::Table { reader, .. } => reader.number(row),
-            Self::Objects { .. } => None,
-        }
-    }
-
-    fn line(&self) -> u64 {
-        match self {
-            Self::Objects { objects, .. } => objects.line(),
-            Self::Table { table, .. } => table.line(),
-        }
-    }
-}
-
-pub(super) fn read_error(path: &Path, source: io::Error) -> TraceError {
-    TraceError::Read { path: path.into(), source }
 }

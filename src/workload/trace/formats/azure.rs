@@ -5,9 +5,9 @@
 //! tokens for an image is for the user to say; without a word, a request with images is refused. What the encoder of images does is
 //! not simulated.
 
+use super::columns::Columns;
 use super::{Format, Header, Layout, RecordReader, TableFormat};
 use crate::workload::spec::{Clock, TraceOptions};
-use crate::workload::trace::columns::Columns;
 
 const TIMESTAMP: &str = "TIMESTAMP";
 const CONTEXT_TOKENS: &str = "ContextTokens";

@@ -2,9 +2,9 @@
 //! Response tokens, Total tokens, Log Type. A row without response tokens is a request that failed (README of the data set); its `without_fails`
 //! files lack these rows.
 
+use super::columns::Columns;
 use super::{Format, Header, Layout, RecordReader, TableFormat};
 use crate::workload::spec::TraceOptions;
-use crate::workload::trace::columns::Columns;
 
 const ARRIVAL: &str = "Timestamp";
 const PROMPT_TOKENS: &str = "Request tokens";

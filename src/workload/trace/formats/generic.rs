@@ -4,10 +4,10 @@
 
 use serde_json::{Map, Value};
 
+use super::columns::Columns;
 use super::mapped::FieldReader;
 use super::{Format, Header, Layout, ObjectFormat, ObjectReader, RecordReader, TableFormat};
 use crate::workload::spec::TraceOptions;
-use crate::workload::trace::columns::Columns;
 
 const ARRIVAL: [&str; 2] = ["arrival_s", "arrival_time"];
 const PROMPT_TOKENS: &str = "prompt_tokens";
@@ -15,7 +15,7 @@ const OUTPUT_TOKENS: &str = "output_tokens";
 const ABORT: [&str; 2] = ["abort_s", "abort_time"];
 
 /// Names that mean something here.
-pub(super) const NAMES: [&str; 9] = [
+pub(in crate::workload) const NAMES: [&str; 9] = [
     ARRIVAL[0],
     ARRIVAL[1],
     PROMPT_TOKENS,

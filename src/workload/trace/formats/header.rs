@@ -1,7 +1,5 @@
 //! The names of a table's columns.
 
-use super::{generic, own};
-
 /// Likeness above which a name may be another one mistyped, 0 to 1.
 const ALIKE: f64 = 0.85;
 
@@ -18,8 +16,8 @@ impl Header {
         self.names.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// What a user should know of the columns, of which those at `used` are read.
-    pub fn remarks(&self, used: &[usize], format: &str) -> Vec<String> {
+    /// What a user should know of the columns, of which those at `used` are read, and others might be names of `known` mistyped.
+    pub fn remarks(&self, used: &[usize], known: &[&str]) -> Vec<String> {
         let columns = self.names.iter().enumerate().filter(|(_, name)| !name.is_empty());
         let (first, again): (Vec<_>, Vec<_>) = columns.partition(|(place, name)| self.find(name) == Some(*place));
         let mut remarks: Vec<String> = Vec::new();
@@ -27,10 +25,9 @@ impl Header {
         if !again.is_empty() {
             remarks.push(format!("columns that are there twice, of which the first is read: {}", again.join(", ")));
         }
-        // A run's results are made anew.
-        let unused = first.into_iter().filter(|(place, _)| !used.contains(place) && format != own::FORMAT.name);
+        let unused = first.into_iter().filter(|(place, _)| !used.contains(place));
         let unused: Vec<String> = unused
-            .map(|(_, name)| match nearest(name, &generic::NAMES).filter(|_| format == generic::FORMAT.name) {
+            .map(|(_, name)| match nearest(name, known) {
                 Some(near) => format!("{name} (did you mean {near}?)"),
                 None => name.clone(),
             })

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use csv::ByteRecord;
 use serde_json::{Map, Value};
 
+use super::columns::Columns;
 use super::{Format, Header, Layout, ObjectFormat, ObjectReader, RecordReader, TableFormat, parsed};
 use crate::workload::spec::{Clock, TraceColumns, TraceOptions};
-use crate::workload::trace::columns::Columns;
 use crate::workload::trace::row::{Problem, Row};
 
 /// A table and objects with named columns.
@@ -64,7 +64,7 @@ fn columns(header: &Header, options: &TraceOptions, is_table: bool) -> Result<Co
 }
 
 fn object_reader(options: &TraceOptions) -> Box<dyn ObjectReader> {
-    let names = options.columns.as_ref().map(names).unwrap_or_default();
+    let names = options.columns.as_deref().map(names).unwrap_or_default();
     let options = options.clone();
     Box::new(FieldReader::new(names, move |header| columns(header, &options, false)))
 }

@@ -8,6 +8,7 @@ mod azure;
 mod bailian;
 mod blocks;
 mod burstgpt;
+mod columns;
 mod dynamo;
 mod generic;
 mod guidellm;
@@ -31,6 +32,7 @@ use serde_json::{Map, Value};
 use super::row::{Problem, Row};
 use crate::workload::spec::TraceOptions;
 
+pub(super) use generic::NAMES;
 pub(super) use header::Header;
 pub(super) use mapped::FORMATS as MAPPED;
 
@@ -79,8 +81,11 @@ pub(in crate::workload) struct TableFormat {
     /// Whether one of the names is of this format alone.
     pub recognises: fn(&Header) -> bool,
     /// Whoever reads the records, or the column that is missing.
-    pub reader: fn(&Header, &TraceOptions) -> Result<Box<dyn RecordReader>, &'static str>,
+    pub reader: fn(&Header, &TraceOptions) -> Result<Records, &'static str>,
 }
+
+/// Whoever reads the records of a file.
+pub(in crate::workload) type Records = Box<dyn RecordReader>;
 
 /// Reads records of a table, one after the other; it may remember what came before.
 pub(in crate::workload) trait RecordReader: Send + Sync {
@@ -96,6 +101,11 @@ pub(in crate::workload) trait RecordReader: Send + Sync {
     /// The number of a row, if rows are to come in the order of these, which begins with 0.
     fn number(&self, _row: &Row) -> Option<u64> {
         None
+    }
+
+    /// Whether to say which columns it does not look at.
+    fn tells_unused(&self) -> bool {
+        true
     }
 
     /// Names of the profiles, by number, if the file names any.

@@ -112,6 +112,11 @@ impl RecordReader for Reader {
         row.id
     }
 
+    /// A run's results are made anew.
+    fn tells_unused(&self) -> bool {
+        false
+    }
+
     fn profiles(&self) -> &[String] {
         &self.profiles
     }

@@ -1,9 +1,9 @@
 //! splitwise-sim (ISCA 2024; `generate_trace.py`): request_id, request_type, application_id, arrival_timestamp in seconds, batch_size,
 //! prompt_size, token_size.
 
+use super::columns::Columns;
 use super::{Format, Header, Layout, RecordReader, TableFormat};
 use crate::workload::spec::TraceOptions;
-use crate::workload::trace::columns::Columns;
 
 const ARRIVAL: &str = "arrival_timestamp";
 const PROMPT_TOKENS: &str = "prompt_size";

@@ -1,8 +1,8 @@
 //! Vidur (MLSys 2024; `data/processed_traces`): arrived_at in seconds, num_prefill_tokens, num_decode_tokens. Files of lengths alone lack the first.
 
+use super::columns::Columns;
 use super::{Format, Header, Layout, RecordReader, TableFormat};
 use crate::workload::spec::TraceOptions;
-use crate::workload::trace::columns::Columns;
 
 const ARRIVAL: &str = "arrived_at";
 const PROMPT_TOKENS: &str = "num_prefill_tokens";

@@ -3,15 +3,15 @@
 
 use csv::ByteRecord;
 
-use super::formats::{Header, RecordReader};
-use super::row::{Problem, Row, Start, priority, token_count, tokens};
-use super::times::moment_ns;
+use super::{Header, RecordReader};
 use crate::workload::spec::{Clock, TraceOptions};
 use crate::workload::streams::hash_bytes;
+use crate::workload::trace::row::{Problem, Row, Start, priority, token_count, tokens};
+use crate::workload::trace::times::moment_ns;
 
 /// Where a table keeps what.
 #[derive(Clone, Debug)]
-pub(in crate::workload) struct Columns {
+pub(super) struct Columns {
     /// All names, in order.
     pub names: Vec<String>,
     /// `None`: the file has no times, and the load says when requests come.
