@@ -4,10 +4,14 @@
 mod distributions;
 #[path = "workload/formats.rs"]
 mod formats;
+#[path = "workload/servegen.rs"]
+mod servegen;
 #[path = "workload/sessions.rs"]
 mod sessions;
 #[path = "workload/synthetic.rs"]
 mod synthetic;
+#[path = "workload/trace_sessions.rs"]
+mod trace_sessions;
 #[path = "workload/traces.rs"]
 mod traces;
 

@@ -81,6 +81,13 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     if log_level == LogLevel::Debug {
         summary.engines.utilisation().for_each(|line| tell(&format!("debug: {line}")));
     }
+    let (sessions, requests) = facts.unsent();
+    if sessions > 0 && log_level <= LogLevel::Warning {
+        tell(&format!(
+            "warning: {sessions} sessions of the trace ended early, since a request of theirs failed; {requests} requests that waited \
+             for it were not sent"
+        ));
+    }
     print_result(command, &summary)?;
     how_it_ended(&outcome, &facts)
 }

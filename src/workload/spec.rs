@@ -179,6 +179,32 @@ pub struct TraceOptions {
     pub skip_bad_rows: bool,
     /// The load says when requests come, so the trace need not.
     pub retimed: bool,
+    /// When the later turns of sessions are sent; `None`: as the format means it.
+    pub sessions: Option<SessionTimes>,
+    /// What prompts of sessions hold; `None`: as the file says.
+    pub message_mode: Option<MessageMode>,
+    /// Requests a second of all of ServeGen's clients together; `None`: as recorded.
+    pub total_rate_per_s: Option<f64>,
+    /// Seed of what is drawn from ServeGen's clients.
+    pub seed: u64,
+}
+
+/// When the later turns of sessions are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionTimes {
+    /// When the one before is answered, and not before the recorded time.
+    Closed,
+    /// At their recorded times.
+    Open,
+}
+
+/// What the prompts of a session's later turns hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageMode {
+    /// The conversation so far and what is new.
+    History,
+    /// What is new, before which the conversation so far goes.
+    Delta,
 }
 
 /// Names of columns by what they hold.

@@ -8,12 +8,14 @@ use super::{Distribution, LONGEST_S, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
-use crate::workload::{Arrivals, Clock, TRACE_FORMATS, TraceFormat};
+use crate::workload::{Arrivals, Clock, MessageMode, SessionTimes, TRACE_FORMATS, TraceFormat};
 
 names!(Routing as in Routing::NAMED);
 names!(Arrivals { "mixed" => Arrivals::Mixed, "independent" => Arrivals::Independent });
 names!(TraceFormat as in TRACE_FORMATS);
 names!(TimeUnit { "s" => TimeUnit(Clock::Seconds), "ms" => TimeUnit(Clock::Milliseconds) });
+names!(SessionTimes { "closed" => SessionTimes::Closed, "open" => SessionTimes::Open });
+names!(MessageMode { "history" => MessageMode::History, "delta" => MessageMode::Delta });
 names!(PatternKind {
     "system" => PatternKind::System,
     "few_shot" => PatternKind::FewShot,
@@ -103,6 +105,12 @@ section! {
         chars_per_token: Field<f64> = optional("texts are refused").range(0.1, 1000.0);
         /// Rows that are no requests are counted and left out, instead of refusing the trace.
         skip_bad_rows: Set<bool> = default(Literal::Flag(false));
+        /// Later turns of a session are sent when the one before is answered (`closed`), or at their recorded times (`open`).
+        sessions: Field<SessionTimes> = optional("as the format means it");
+        /// A later turn's prompt holds the conversation so far (`history`), or only what is new, before which that goes (`delta`).
+        message_mode: Field<MessageMode> = optional("as the file says");
+        /// Requests a second of all of ServeGen's clients together, in each of their windows; for a folder of these only.
+        total_rate: Field<f64> = optional("as recorded").unit("requests/s").range(1e-6, 1e9);
     }
 }
 

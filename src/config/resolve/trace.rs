@@ -5,7 +5,7 @@ use crate::config::keys::{Trace, TraceColumns as Keys};
 use crate::workload::{Clock, TraceColumns, TraceOptions};
 
 /// What the keys say, or `None` after an error.
-pub(super) fn options(trace: &Trace, diagnostics: &mut Diagnostics) -> Option<TraceOptions> {
+pub(super) fn options(trace: &Trace, seed: u64, diagnostics: &mut Diagnostics) -> Option<TraceOptions> {
     let columns = match &trace.columns.value {
         Some(keys) => Some(Box::new(columns(keys, diagnostics)?)),
         None if trace.columns.given => return None,
@@ -19,6 +19,10 @@ pub(super) fn options(trace: &Trace, diagnostics: &mut Diagnostics) -> Option<Tr
         chars_per_token: trace.chars_per_token.value,
         skip_bad_rows: trace.skip_bad_rows.value,
         retimed: false,
+        sessions: trace.sessions.value,
+        message_mode: trace.message_mode.value,
+        total_rate_per_s: trace.total_rate.value,
+        seed,
     })
 }
 

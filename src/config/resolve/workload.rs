@@ -42,7 +42,7 @@ pub(super) fn resolve(
             diagnostics.error(&workload.client_profiles.at, message);
         }
         let trace = workload.trace.value.as_ref()?;
-        return resolve_trace(trace, workload, duration, context, diagnostics);
+        return resolve_trace(trace, workload, duration, default_seed, context, diagnostics);
     }
     if !workload.total_duration.given && !workload.total_requests_to_generate.given {
         let message = "missing required key total_duration";
@@ -76,6 +76,7 @@ fn resolve_trace(
     trace: &Trace,
     workload: &Keys,
     duration: Option<SimTime>,
+    default_seed: Option<u64>,
     context: &RunContext,
     diagnostics: &mut Diagnostics,
 ) -> Option<Workload> {
@@ -94,7 +95,7 @@ fn resolve_trace(
         total_requests: limits.into_iter().flatten().min(),
         streaming: trace.streaming.value,
         timeout_s: workload.request_timeout_s.value,
-        options: trace::options(trace, diagnostics)?,
+        options: trace::options(trace, workload.random_seed.value.or(default_seed).unwrap_or(0), diagnostics)?,
     }))
 }
 

@@ -101,6 +101,12 @@ pub enum TraceError {
         /// A command that sorts the file.
         command: String,
     },
+    /// What was kept of the sessions cannot be read.
+    #[error("cannot read what was kept of the trace's sessions in $TMPDIR: {source}")]
+    Kept {
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file is not what it was when it was checked.
     #[error("the trace {} changed while it was replayed; the run holds its requests up to line {line}", .path.display())]
     Changed {

@@ -28,6 +28,20 @@ impl Default for Start {
     }
 }
 
+/// What of a session a prompt holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::workload) enum Context {
+    /// Only what its named beginning says.
+    #[default]
+    Own,
+    /// The conversation so far, if it is long enough for that.
+    History,
+    /// Its tokens are new; the conversation so far comes before them.
+    Delta,
+    /// The file does not say: the conversation so far, which it must then be long enough for.
+    Unsaid,
+}
+
 /// One recorded request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::workload) struct Row {
@@ -47,6 +61,7 @@ pub(in crate::workload) struct Row {
     pub left_out: Option<&'static str>,
     /// What a run of this program recorded beside that.
     pub recorded: Option<Box<Recorded>>,
+    pub context: Context,
 }
 
 /// What a run's own file says of a request.
@@ -58,6 +73,20 @@ pub(in crate::workload) struct Recorded {
     pub turn: u32,
     pub streaming: bool,
     pub tail_key: u64,
+}
+
+impl Row {
+    /// Whether it can only be understood as a part of its session.
+    pub fn is_of_session(&self) -> bool {
+        self.context != Context::Own || matches!(self.start, Start::After { .. })
+    }
+}
+
+/// A pause in `unit`, milliseconds or seconds, as nanoseconds.
+pub(in crate::workload) fn pause_ns(name: &str, pause: f64, unit: &str) -> Result<u64, Problem> {
+    let seconds = if unit == "milliseconds" { pause / 1e3 } else { pause };
+    let ns = from_seconds(seconds).and_then(|ns| u64::try_from(ns).ok());
+    ns.ok_or_else(|| format!("{name} is {pause}, but must be a number of {unit}, 0 or more"))
 }
 
 /// A number of tokens, 1 at least: an engine refuses an empty prompt and an answer of nothing.

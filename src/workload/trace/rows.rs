@@ -186,11 +186,17 @@ impl Rows {
         TraceError::Changed { path: self.path.clone(), line: self.source.line() }
     }
 
-    fn line_error(&self, problem: Problem) -> TraceError {
+    /// The error for the row read last.
+    pub fn line_error(&self, problem: Problem) -> TraceError {
         let text = match &self.source {
             Source::Objects { objects, .. } => excerpt(objects.text()),
             Source::Table { table, .. } => excerpt(&table.text()),
         };
         TraceError::Line { path: self.path.clone(), line: self.source.line(), problem, text }
+    }
+
+    /// The line that the row read last is on.
+    pub fn line(&self) -> u64 {
+        self.source.line()
     }
 }

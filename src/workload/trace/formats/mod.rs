@@ -3,25 +3,32 @@
 //! A format is told by its fields. Where none is named, the first of [`FORMATS`] that recognises a header, or the first object of a
 //! file of JSON, is meant; so those of the rarest names come first.
 
+mod agentic_mooncake;
 mod aiperf;
+mod applied_compute;
 mod azure;
 mod bailian;
 mod blocks;
 mod burstgpt;
 mod columns;
 mod dynamo;
+mod dynamo_agents;
 mod generic;
 mod guidellm;
 mod header;
 mod in_order;
 mod llmservingsim;
+mod llmservingsim_agents;
 mod mapped;
 mod mooncake;
+mod mooncake_turns;
 mod own;
 mod splitwise;
 mod texts;
+mod tracelab;
 mod vidur;
 mod vllm_bench;
+mod weka;
 
 use std::collections::VecDeque;
 
@@ -37,21 +44,28 @@ pub(super) use header::Header;
 pub(super) use mapped::FORMATS as MAPPED;
 
 /// All formats, in the order in which they are tried.
-pub(in crate::workload) const FORMATS: [Format; 16] = [
+pub(in crate::workload) const FORMATS: [Format; 23] = [
     own::FORMAT,
     azure::FORMAT,
     burstgpt::FORMAT,
     splitwise::FORMAT,
     vidur::FORMAT,
+    weka::FORMAT,
+    tracelab::FORMAT,
+    applied_compute::FORMAT,
     bailian::FORMAT,
+    llmservingsim_agents::FORMAT,
     llmservingsim::FORMAT,
+    dynamo_agents::FORMAT,
     dynamo::FORMAT,
     aiperf::FORMAT,
     guidellm::FORMAT,
     vllm_bench::FORMAT,
     texts::SHAREGPT,
     texts::CUSTOM,
+    agentic_mooncake::FORMAT,
     mooncake::FORMAT,
+    mooncake::DELTA,
     generic::FORMAT,
     generic::OBJECTS,
 ];
@@ -187,4 +201,40 @@ pub(super) fn json_problem(error: &serde_json::Error) -> Problem {
 /// What is wrong with a file that has lengths and no times.
 fn no_times(what: &str) -> Problem {
     format!("{what}: it has no times; give --rate to say how many of its requests come in a second")
+}
+
+/// What is wrong with a second session where the file has no times for them.
+fn sessions_without_times(what: &str) -> Problem {
+    format!("{what}: its sessions have no times; give --rate to say how many of them begin in a second")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn try_read(format: &Format, options: &TraceOptions, objects: &[impl AsRef<str>]) -> Result<Vec<Row>, Problem> {
+        let Layout::Objects(layout) = format.layout else { panic!("a format of objects") };
+        let mut reader = (layout.reader)(options);
+        let mut rows = VecDeque::new();
+        objects.iter().try_for_each(|object| reader.read(object.as_ref().as_bytes(), &mut rows))?;
+        reader.end(&mut rows)?;
+        Ok(rows.into())
+    }
+
+    /// The rows of objects whose first is told to be of this format.
+    pub(super) fn read(format: &Format, objects: &[impl AsRef<str>]) -> Vec<Row> {
+        let first: Map<String, Value> = serde_json::from_str(objects[0].as_ref()).expect("an object");
+        assert_eq!(of_object(&first).map(|found| found.name), Some(format.name));
+        try_read(format, &TraceOptions::default(), objects).expect("a trace")
+    }
+
+    /// The same with options.
+    pub(super) fn read_with(format: &Format, options: &TraceOptions, objects: &[impl AsRef<str>]) -> Vec<Row> {
+        try_read(format, options, objects).expect("a trace")
+    }
+
+    /// What is wrong with an object.
+    pub(super) fn refused(format: &Format, object: &str) -> Problem {
+        try_read(format, &TraceOptions::default(), &[object]).expect_err("a fault")
+    }
 }
