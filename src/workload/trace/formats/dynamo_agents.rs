@@ -35,6 +35,9 @@ pub(super) const FORMAT: Format = Format {
     }),
 };
 
+/// Tokens in a block where a request names none.
+const BLOCK_TOKENS: u32 = 64;
+
 /// Keeps its hashes apart from those of other traces.
 const NAMESPACE: u64 = 0x6479_6e61_6167_0000;
 
@@ -68,6 +71,7 @@ struct Request {
     request_id: String,
     request_received_ms: Option<f64>,
     total_time_ms: Option<f64>,
+    input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     replay: Option<Replay>,
 }
@@ -100,11 +104,9 @@ impl ObjectReader for Reader {
             return Ok(());
         }
         let request = event.request.ok_or("it has no request")?;
-        let replay = request.replay.ok_or(
-            "its request has no replay, which says how long the prompt is and what it shares; record with replay hashes on",
-        )?;
-        let block_tokens = replay.trace_block_size;
-        if block_tokens == 0 || self.block_tokens.is_some_and(|asked| asked != block_tokens) {
+        let replay = request.replay;
+        let block_tokens = replay.as_ref().map_or(BLOCK_TOKENS, |replay| replay.trace_block_size);
+        if block_tokens == 0 || replay.is_some() && self.block_tokens.is_some_and(|asked| asked != block_tokens) {
             let asked =
                 self.block_tokens.map_or("be above 0".to_owned(), |asked| format!("be {asked}, as was asked for"));
             return Err(format!("trace_block_size is {block_tokens}, but must {asked}"));
@@ -119,7 +121,10 @@ impl ObjectReader for Reader {
         let ended_ns = nanoseconds("total_time_ms", ended_ms)?.max(received_ns);
         let id = hash_bytes(request.request_id.as_bytes());
         let output = request.output_tokens.ok_or("its request has no output_tokens")?;
-        let prompt_tokens = token_count("input_length", replay.input_length)?;
+        let input = replay.as_ref().map(|replay| replay.input_length).or(request.input_tokens);
+        let input = input.ok_or("its request has neither a replay nor input_tokens, so its prompt has no length")?;
+        let hashes = replay.map_or(Vec::new(), |replay| replay.input_sequence_hashes);
+        let prompt_tokens = token_count("input_length", input)?;
         let agent = event.agent_context.and_then(|context| context.name());
         let (start, session) = match agent {
             None => (Start::At(received_ns), None),
@@ -139,7 +144,7 @@ impl ObjectReader for Reader {
             session,
             prompt_tokens,
             output_tokens,
-            prefix: blocks.segments(&replay.input_sequence_hashes, prompt_tokens, output_tokens)?,
+            prefix: blocks.segments(&hashes, prompt_tokens, output_tokens)?,
             ..Row::default()
         });
         Ok(())
@@ -245,7 +250,9 @@ mod tests {
         let one = end("a", 1500, 1600, &agent("run", ""));
         let wrapped = format!(r#"{{"timestamp": 5, "event": {one}}}"#);
         assert_eq!(read(&FORMAT, &[one.clone()]), read(&FORMAT, &[wrapped]));
-        assert!(refused(&FORMAT, &one.replace("\"replay\"", "\"other\"")).contains("no replay"));
+        assert!(
+            refused(&FORMAT, &one.replace("\"replay\"", "\"other\"")).contains("neither a replay nor input_tokens")
+        );
         assert!(refused(&FORMAT, &one.replace("64", "0")).contains("trace_block_size is 0"));
         assert!(refused(&FORMAT, &one.replace("\"output_tokens\": 4, ", "")).contains("no output_tokens"));
     }

@@ -5,6 +5,7 @@
 
 mod agentic_mooncake;
 mod aiperf;
+mod aiperf_inputs;
 mod applied_compute;
 mod azure;
 mod bailian;
@@ -44,7 +45,7 @@ pub(super) use header::Header;
 pub(super) use mapped::FORMATS as MAPPED;
 
 /// All formats, in the order in which they are tried.
-pub(in crate::workload) const FORMATS: [Format; 23] = [
+pub(in crate::workload) const FORMATS: [Format; 24] = [
     own::FORMAT,
     azure::FORMAT,
     burstgpt::FORMAT,
@@ -59,6 +60,7 @@ pub(in crate::workload) const FORMATS: [Format; 23] = [
     dynamo_agents::FORMAT,
     dynamo::FORMAT,
     aiperf::FORMAT,
+    aiperf_inputs::FORMAT,
     guidellm::FORMAT,
     vllm_bench::FORMAT,
     texts::SHAREGPT,

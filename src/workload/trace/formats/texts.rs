@@ -51,10 +51,10 @@ struct Reader {
 }
 
 /// What is said of texts.
-struct Texts {
+pub(super) struct Texts {
     what: &'static str,
     chars_per_token: Option<f64>,
-    retimed: bool,
+    pub retimed: bool,
 }
 
 #[derive(Deserialize)]
@@ -109,11 +109,11 @@ fn prompt(object: &[u8], texts: &Texts) -> Result<Row, Problem> {
 }
 
 impl Texts {
-    fn new(what: &'static str, options: &TraceOptions) -> Self {
+    pub fn new(what: &'static str, options: &TraceOptions) -> Self {
         Self { what, chars_per_token: options.chars_per_token, retimed: options.retimed }
     }
 
-    fn tokens(&self, text: &str) -> Result<u32, Problem> {
+    pub fn tokens(&self, text: &str) -> Result<u32, Problem> {
         let per_token = self.chars_per_token.ok_or_else(|| {
             format!(
                 "{}: it has texts and no token counts; count them with the model's tokenizer, or give --chars-per-token 4 \

@@ -272,6 +272,10 @@ mod tests {
             prefilled_tokens: 0,
             recomputed_tokens: 0,
             preemptions: 0,
+            prefix: Vec::new(),
+            tail_key: 0,
+            target_output_tokens: spec.output_tokens,
+            timeout: spec.timeout,
         }
     }
 
