@@ -46,7 +46,7 @@ pub(in crate::workload) enum Context {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::workload) struct Row {
     pub start: Start,
-    /// Hash of the request's name.
+    /// Hash of the request's name, where others may wait for it.
     pub id: Option<u64>,
     pub prompt_tokens: u32,
     pub output_tokens: u32,
@@ -78,7 +78,7 @@ pub(in crate::workload) struct Recorded {
 impl Row {
     /// Whether it can only be understood as a part of its session.
     pub fn is_of_session(&self) -> bool {
-        self.context != Context::Own || matches!(self.start, Start::After { .. })
+        self.id.is_some() || self.context != Context::Own || matches!(self.start, Start::After { .. })
     }
 }
 
