@@ -9,6 +9,8 @@ use crate::measure::{Figures, median, run};
 const REQUESTS: u64 = 1_000_000;
 const TURNS: u64 = 10;
 
+type Writer = fn(&Path) -> std::io::Result<()>;
+
 /// Twenty requests a second, 512 tokens in on average and 128 out.
 fn write_lines(path: &Path) -> std::io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
@@ -42,8 +44,7 @@ fn write_sessions(path: &Path) -> std::io::Result<()> {
 /// Medians of `repeats` runs of each, and the ratio of their times.
 pub fn traces(program: &str, repeats: usize) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the build folder can be written");
-    let kinds: [(&str, fn(&Path) -> std::io::Result<()>); 2] =
-        [("lines.jsonl", write_lines), ("sessions.jsonl", write_sessions)];
+    let kinds: [(&str, Writer); 2] = [("lines.jsonl", write_lines), ("sessions.jsonl", write_sessions)];
     let mut first_wall_s = None;
     for (name, write) in kinds {
         let path = folder.path().join(name);

@@ -50,7 +50,7 @@ pub struct TraceSource {
 /// How a trace is replayed.
 enum Replay {
     /// A row after the other.
-    Rows { timeline: Timeline, names: SessionNames, limits: Limits, replayed: u64 },
+    Rows { timeline: Box<Timeline>, names: SessionNames, limits: Limits, replayed: u64 },
     /// By sessions.
     Sessions(Box<sessions::Sessions>),
     /// Drawn from ServeGen's clients.
@@ -112,9 +112,10 @@ impl TraceSource {
         let by_session = options.sessions == Some(SessionTimes::Closed) || options.message_mode.is_some();
         let timeline = Timeline::new(Rows::open(workload)?, workload.rate_scale);
         let (facts, replay) = match check(timeline, limits, workload.streaming, by_session)? {
-            Checked::Rows(facts, timeline) => {
-                (facts, Replay::Rows { timeline, names: SessionNames::default(), limits, replayed: 0 })
-            }
+            Checked::Rows(facts, timeline) => (
+                facts,
+                Replay::Rows { timeline: Box::new(timeline), names: SessionNames::default(), limits, replayed: 0 },
+            ),
             Checked::Sessions(rows) => {
                 let sessions = sessions::Sessions::new(rows, options, workload.rate_scale, limits, requests)?;
                 (sessions.facts(), Replay::Sessions(Box::new(sessions)))

@@ -249,7 +249,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         let one = end("a", 1500, 1600, &agent("run", ""));
         let wrapped = format!(r#"{{"timestamp": 5, "event": {one}}}"#);
-        assert_eq!(read(&FORMAT, &[one.clone()]), read(&FORMAT, &[wrapped]));
+        assert_eq!(read(&FORMAT, std::slice::from_ref(&one)), read(&FORMAT, &[wrapped]));
         assert!(
             refused(&FORMAT, &one.replace("\"replay\"", "\"other\"")).contains("neither a replay nor input_tokens")
         );

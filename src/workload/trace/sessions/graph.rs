@@ -206,8 +206,8 @@ mod tests {
         fn cycles_are_found((mut waits, order, _) in sessions()) {
             let from = order[0] % waits.len();
             let mut behind = vec![from as u32];
-            for request in from + 1..waits.len() {
-                if waits[request].requests.iter().any(|other| behind.contains(other)) {
+            for (request, wait) in waits.iter().enumerate().skip(from + 1) {
+                if wait.requests.iter().any(|other| behind.contains(other)) {
                     behind.push(request as u32);
                 }
             }
