@@ -8,6 +8,8 @@ mod formats;
 mod servegen;
 #[path = "workload/sessions.rs"]
 mod sessions;
+#[path = "workload/shaping.rs"]
+mod shaping;
 #[path = "workload/synthetic.rs"]
 mod synthetic;
 #[path = "workload/trace_sessions.rs"]

@@ -9,10 +9,10 @@ use oracle_components::record::{Outcome, Stop};
 use oracle_systems::Simulation;
 use serde_json::json;
 
-use super::args::{Changes, Format, LogLevel, Run};
+use super::args::{Changes, Format, LogLevel, Run, Shaping};
 use super::progress::Bar;
 use super::{Failure, print, print_diagnostics, tell};
-use crate::config::{Overrides, Resolved, TraceRun, from_trace, load};
+use crate::config::{Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
 use crate::output::{Overwrite, RunWriter, Summary, TakenDefault};
 use crate::workload::WorkloadFacts;
 
@@ -110,8 +110,6 @@ fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
     let flags = [
         ("--trace", "workload.trace.path", command.trace.as_ref().map(|path| path.display().to_string())),
         ("--trace-format", "workload.trace.format", text(&command.trace_format)),
-        ("--rate-scale", "workload.trace.rate_scale", command.rate_scale.map(|value| value.to_string())),
-        ("--max-requests", "workload.trace.max_requests", command.max_requests.map(|value| value.to_string())),
         ("--model", "frameworks_to_test[*].config.model_profile_id", text(&command.model)),
         ("--device", "hardware_profile.compute_devices[*].device", text(&command.device)),
         ("--replicas", "frameworks_to_test[*].replicas", number(&command.replicas)),
@@ -122,8 +120,10 @@ fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
             number(&command.pipeline_parallel),
         ),
     ];
-    let given = flags.iter().filter_map(|(flag, key, value)| Some((flag, key, value.as_ref()?)));
-    let told = given.map(|(flag, key, value)| {
+    let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key.to_owned(), value?)));
+    let shaping = shaping(&command.shaping).keys().into_iter();
+    let shaping = shaping.map(|(flag, key, value)| (flag, format!("workload.trace.{key}"), value));
+    let told = given.chain(shaping).map(|(flag, key, value)| {
         let config = config.display();
         format!("{flag} is for a run of a trace without a configuration; with {config}, write --set '{key}={value}'")
     });
@@ -155,8 +155,7 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
             &TraceRun {
                 trace: trace.clone(),
                 format: command.trace_format.clone(),
-                rate_scale: command.rate_scale,
-                max_requests: command.max_requests,
+                shaping: shaping(&command.shaping),
                 model: model.clone(),
                 device: device.clone(),
                 replicas: command.replicas.unwrap_or(1),
@@ -179,6 +178,22 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
             print_diagnostics(&diagnostics, log_level);
             Err(Failure::BadInput(None))
         }
+    }
+}
+
+/// The flags that shape a trace.
+pub fn shaping(flags: &Shaping) -> ShapingFlags {
+    ShapingFlags {
+        window: flags.window.clone(),
+        sample: flags.sample,
+        prompt_scale: flags.prompt_scale,
+        output_scale: flags.output_scale,
+        shuffle: flags.shuffle,
+        repeat: flags.repeat,
+        repeat_prefixes: flags.repeat_prefixes.clone(),
+        rate_scale: flags.rate_scale,
+        time_scale: flags.time_scale,
+        max_requests: flags.max_requests,
     }
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use oracle_components::SimTime;
 
+use super::shaping::Shaping;
+
 /// A distribution of non-negative numbers. Parameters are checked when the configuration is read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
@@ -245,9 +247,12 @@ pub struct TraceWorkload {
     pub timeout_s: Option<f64>,
     /// What the file does not say.
     pub options: TraceOptions,
+    /// What becomes of it before it is replayed.
+    pub shaping: Shaping,
 }
 
 /// A workload.
+#[allow(clippy::large_enum_variant, reason = "there is one a run")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Workload {
     /// Drawn from distributions.

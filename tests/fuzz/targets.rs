@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use llmperforacle::catalog::{load_hf_config, load_model_params};
 use llmperforacle::config::{Overrides, Resolved, load, load_text};
 use llmperforacle::output::RunWriter;
-use llmperforacle::workload::{TraceOptions, TraceSource, TraceWorkload};
+use llmperforacle::workload::{Shaping, TraceOptions, TraceSource, TraceWorkload};
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, Outcome, RequestRecord};
 use oracle_components::request::RequestSpec;
@@ -50,6 +50,7 @@ pub fn try_input(input: &Input, folder: &Path) -> &'static str {
                 streaming: true,
                 timeout_s: None,
                 options: TraceOptions::default(),
+                shaping: Shaping::default(),
             };
             let answer = trace(&workload);
             if answer == "a trace" {

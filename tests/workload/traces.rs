@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llmperforacle::workload::{Clock, TRACE_FORMATS, TraceFormat, TraceOptions, TraceSource, TraceWorkload, Workload};
+use llmperforacle::workload::{
+    Clock, Shaping, TRACE_FORMATS, TraceFormat, TraceOptions, TraceSource, TraceWorkload, Workload,
+};
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
@@ -22,6 +24,7 @@ pub(super) fn replay(path: PathBuf) -> TraceWorkload {
         streaming: true,
         timeout_s: None,
         options: TraceOptions::default(),
+        shaping: Shaping::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Distribution, LONGEST_S, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
-use crate::workload::{Arrivals, Clock, MessageMode, SessionTimes, TRACE_FORMATS, TraceFormat};
+use crate::workload::{Arrivals, Clock, MessageMode, RepeatedPrefixes, SessionTimes, TRACE_FORMATS, TraceFormat};
 
 names!(Routing as in Routing::NAMED);
 names!(Arrivals { "mixed" => Arrivals::Mixed, "independent" => Arrivals::Independent });
@@ -16,6 +16,7 @@ names!(TraceFormat as in TRACE_FORMATS);
 names!(TimeUnit { "s" => TimeUnit(Clock::Seconds), "ms" => TimeUnit(Clock::Milliseconds) });
 names!(SessionTimes { "closed" => SessionTimes::Closed, "open" => SessionTimes::Open });
 names!(MessageMode { "history" => MessageMode::History, "delta" => MessageMode::Delta });
+names!(RepeatedPrefixes { "renamed" => RepeatedPrefixes::Renamed, "kept" => RepeatedPrefixes::Kept });
 names!(PatternKind {
     "system" => PatternKind::System,
     "few_shot" => PatternKind::FewShot,
@@ -86,8 +87,24 @@ section! {
         path: Field<String> = required();
         /// Its layout: told by its fields, or one of the named ones.
         format: Set<TraceFormat> = default(Literal::Text("detect"));
+        /// A part of it: `peak:10m` is the fullest ten minutes, `60s:10m` from 60 s to 10 min, `1h:` from there to the end.
+        window: Field<String> = optional("all");
+        /// Share of its sessions, drawn by the seed, each whole.
+        sample: Set<f64> = default(Literal::Number(1.0)).range(1e-9, 1.0);
+        /// Prompts are this many times as long, and what they share too.
+        prompt_scale: Set<f64> = default(Literal::Number(1.0)).range(1e-6, 1e6);
+        /// Answers are this many times as long.
+        output_scale: Set<f64> = default(Literal::Number(1.0)).range(1e-6, 1e6);
+        /// Requests are put at each other's times, drawn by the seed; a session's turns stay in order.
+        shuffle: Set<bool> = default(Literal::Flag(false));
+        /// So many times, one behind the other, each of sessions of its own.
+        repeat: Set<u32> = default(Literal::Integer(1)).at_least(1.0);
+        /// What a repeated prompt is to the first: another one (`renamed`), or the same (`kept`), which a cache finds.
+        repeat_prefixes: Set<RepeatedPrefixes> = default(Literal::Text("renamed"));
         /// Arrivals come this many times as fast.
         rate_scale: Set<f64> = default(Literal::Number(1.0)).range(1e-6, 1e6);
+        /// Arrivals take this many times as long: the inverse of `rate_scale`.
+        time_scale: Field<f64> = optional("1 / `rate_scale`").range(1e-6, 1e6);
         /// No more requests than this.
         max_requests: Field<u64> = optional("all").at_least(1.0);
         /// Answers are streamed.

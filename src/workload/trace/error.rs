@@ -115,6 +115,14 @@ pub enum TraceError {
         /// The last line read.
         line: u64,
     },
+    /// A shape that the trace cannot be given.
+    #[error("the trace {}: {problem}", .path.display())]
+    Shaping {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A rate scale that is none.
     #[error("the trace {}: rate_scale is {value}, but must be a finite number above 0", .path.display())]
     RateScale {

@@ -1,7 +1,7 @@
 //! Recorded workloads: a file is read through once to check it, then replayed lazily, a request at a time. What comes
 //! through a pipe is kept for that.
 //!
-//! Owns the timeline: arrivals are relative to the first request and divided by the rate scale, and must not decrease.
+//! Owns the timeline: arrivals are relative to the first request, once the trace is shaped, and divided by the rate scale.
 //! The laws: whatever is wrong with a file is said by [`TraceSource::open`], before anything runs; memory holds a line
 //! and, where a trace names sessions, a few words a session. Should the file change between check and replay, the
 //! stream ends there and [`TraceSource::error`] says why. A token count of 0 is an error: vLLM refuses an empty prompt, and
@@ -12,8 +12,8 @@ mod containers;
 pub(super) mod error;
 pub(super) mod formats;
 mod opening;
-mod row;
-mod rows;
+pub(super) mod row;
+pub(super) mod rows;
 mod servegen;
 mod sessions;
 mod source;
@@ -30,6 +30,7 @@ use oracle_systems::ports::{Promises, RequestSource};
 pub use error::TraceError;
 
 use super::facts::{Failure, TraceFacts, Unsent, WorkloadFacts};
+use super::shaping::{Shaped, Shaping};
 use super::spec::{SessionTimes, TraceWorkload};
 use crate::inputs;
 use row::{Recorded, Row, Start};
@@ -98,6 +99,10 @@ impl TraceSource {
         let options = &workload.options;
         let profile_name = inputs::stem(path);
         if path.is_dir() {
+            if workload.shaping != (Shaping { seed: workload.shaping.seed, ..Shaping::default() }) {
+                let problem = "ServeGen's clients are drawn, not recorded: only rate and limits shape them".to_owned();
+                return Err(TraceError::Shaping { path: path.clone(), problem });
+            }
             let clients = ServeGen::open(path, options.total_rate_per_s, options.seed)?;
             let facts = facts_of_clients(&clients, workload, limits);
             let replay = Replay::Clients { clients, limits, rate_scale: workload.rate_scale, sent: 0 };
@@ -110,7 +115,7 @@ impl TraceSource {
             return Err(TraceError::Unfit { path: path.clone(), line: 1, problem });
         }
         let by_session = options.sessions == Some(SessionTimes::Closed) || options.message_mode.is_some();
-        let timeline = Timeline::new(Rows::open(workload)?, workload.rate_scale);
+        let timeline = Timeline::new(Shaped::new(Rows::open(workload)?, &workload.shaping)?, workload.rate_scale);
         let (facts, replay) = match check(timeline, limits, workload.streaming, by_session)? {
             Checked::Rows(facts, timeline) => (
                 facts,
@@ -235,7 +240,7 @@ impl RequestSource for TraceSource {
 
 /// Rows with their arrivals.
 struct Timeline {
-    rows: Rows,
+    rows: Shaped,
     rate_scale: f64,
     /// Time stamps of the first row and of the latest.
     span: Option<(i64, i64)>,
@@ -244,7 +249,7 @@ struct Timeline {
 }
 
 impl Timeline {
-    fn new(rows: Rows, rate_scale: f64) -> Self {
+    fn new(rows: Shaped, rate_scale: f64) -> Self {
         Self { rows, rate_scale, span: None, has_sessions: false }
     }
 
@@ -261,7 +266,7 @@ impl Timeline {
                 }
             };
             // A run's own requests keep its time.
-            let origin = if row.recorded.is_some() { 0 } else { time };
+            let origin = if row.recorded.is_some() && !self.rows.is_part() { 0 } else { time };
             let (first, latest) = self.span.unwrap_or((origin, origin));
             if time < latest {
                 let error = self.rows.out_of_order(latest.abs_diff(time));
@@ -307,7 +312,7 @@ enum Checked {
     /// Every row can be replayed by itself; what they hold.
     Rows(TraceFacts, Timeline),
     /// Some are parts of sessions: nothing has been checked yet.
-    Sessions(Rows),
+    Sessions(Shaped),
 }
 
 /// Reads the file to its end, or to the first row that is a part of a session; `by_session`, all of them are.
@@ -335,15 +340,17 @@ fn check(mut timeline: Timeline, limits: Limits, streaming: bool, by_session: bo
             facts.prompt_tokens += u64::from(row.prompt_tokens);
             facts.output_tokens += u64::from(row.output_tokens);
             facts.streams_only &= row.recorded.map_or(streaming, |recorded| recorded.streaming);
+        } else if timeline.rows.is_repeating() {
+            break;
         }
     }
     if timeline.has_sessions {
         return Ok(Checked::Sessions(timeline.rows.rewind()?));
     }
     if facts.rows == 0 {
-        return Err(TraceError::NoRequests { path: timeline.rows.path().to_owned() });
+        return Err(timeline.rows.nothing_left());
     }
-    facts.profiles = timeline.rows.profiles().to_vec();
+    facts.profiles = timeline.rows.profiles();
     facts.remarks = timeline.rows.remarks();
     let rows = timeline.rows.rewind()?;
     Ok(Checked::Rows(facts, Timeline::new(rows, timeline.rate_scale)))

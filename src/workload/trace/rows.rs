@@ -14,7 +14,7 @@ use crate::inputs;
 use crate::workload::spec::{TraceOptions, TraceWorkload};
 
 /// The rows of a trace.
-pub(super) struct Rows {
+pub(in crate::workload) struct Rows {
     path: PathBuf,
     format: &'static Format,
     options: TraceOptions,

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::graph::{Wait, cycle};
 use super::store::{Chain, Records, Store};
 use crate::workload::distribution::MAX_TOKENS;
+use crate::workload::shaping::Shaped;
 use crate::workload::spec::{MessageMode, SessionTimes, TraceOptions};
 use crate::workload::trace::error::TraceError;
 use crate::workload::trace::row::{Context, Problem, Row, Start};
-use crate::workload::trace::rows::Rows;
 
 /// A request as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,8 +96,8 @@ pub(super) struct Gathered {
 ///
 /// # Errors
 /// A line is no request, names what is not there, or waits for itself.
-pub(super) fn gather(rows: &mut Rows, options: &TraceOptions) -> Result<Gathered, TraceError> {
-    let unkept = |rows: &Rows, source| TraceError::Read { path: rows.path().to_owned(), source };
+pub(super) fn gather(rows: &mut Shaped, options: &TraceOptions) -> Result<Gathered, TraceError> {
+    let unkept = |rows: &Shaped, source| TraceError::Read { path: rows.path().to_owned(), source };
     let mut gathering = Gathering::new(options).map_err(|source| unkept(rows, source))?;
     while let Some(row) = rows.next()? {
         let line = rows.line();
@@ -111,7 +111,7 @@ pub(super) fn gather(rows: &mut Rows, options: &TraceOptions) -> Result<Gathered
         }
     }
     if gathering.number == 0 {
-        return Err(TraceError::NoRequests { path: rows.path().to_owned() });
+        return Err(rows.nothing_left());
     }
     let graph = |(line, problem)| TraceError::Unfit { path: rows.path().to_owned(), line, problem };
     gathering.all_are_there().map_err(graph)?;

@@ -21,9 +21,9 @@ use oracle_components::request::RequestSpec;
 use smallvec::SmallVec;
 
 use super::error::TraceError;
-use super::rows::Rows;
 use super::{Limits, Requests};
 use crate::workload::facts::{Failure, TraceFacts, Unsent};
+use crate::workload::shaping::Shaped;
 use crate::workload::spec::TraceOptions;
 use crate::workload::streams::combine;
 use gather::{Gathered, Kept, KeptStart, Session};
@@ -65,7 +65,7 @@ impl Sessions {
     /// # Errors
     /// What [`gather`] says.
     pub fn new(
-        mut rows: Rows,
+        mut rows: Shaped,
         options: &TraceOptions,
         rate_scale: f64,
         limits: Limits,
@@ -223,7 +223,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::workload::shaping::Shaping;
     use crate::workload::spec::{TraceFormat, TraceWorkload};
+    use crate::workload::trace::rows::Rows;
 
     fn sessions(text: &str) -> Sessions {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -238,10 +240,12 @@ mod tests {
             streaming: true,
             timeout_s: None,
             options: TraceOptions::default(),
+            shaping: Shaping::default(),
         };
         let limits = Limits { end: SimTime::NEVER, requests: u64::MAX };
         let requests = Requests { streaming: true, timeout: SimTime::NEVER };
         let rows = Rows::open(&workload).expect("a trace");
+        let rows = Shaped::new(rows, &workload.shaping).expect("as it is");
         Sessions::new(rows, &workload.options, 1.0, limits, requests).expect("a sound trace")
     }
 

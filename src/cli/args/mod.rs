@@ -1,8 +1,12 @@
 //! What can be typed.
 
+mod workload;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use workload::Shaping;
 
 use super::trace_reading::TraceReading;
 
@@ -130,12 +134,9 @@ pub struct Run {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub pipeline_parallel: Option<u32>,
-    /// Make arrivals come this many times as fast.
-    #[arg(long)]
-    pub rate_scale: Option<f64>,
-    /// Replay no more requests than this.
-    #[arg(long)]
-    pub max_requests: Option<u64>,
+    /// How the trace is shaped.
+    #[command(flatten)]
+    pub shaping: Shaping,
     /// Folder to write to, instead of output/<name>; none: write no file.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
