@@ -1,5 +1,7 @@
 //! Workload sources by what they hand out: laws of distributions, arrivals, sessions and replay.
 
+#[path = "workload/described.rs"]
+mod described;
 #[path = "workload/distributions.rs"]
 mod distributions;
 #[path = "workload/formats.rs"]
@@ -16,6 +18,8 @@ mod synthetic;
 mod trace_sessions;
 #[path = "workload/traces.rs"]
 mod traces;
+#[path = "workload/written.rs"]
+mod written;
 
 use llmperforacle::workload::{Arrivals, Distribution, Profile, SyntheticWorkload, Workload};
 use oracle_components::SimTime;

@@ -93,7 +93,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
 }
 
 /// What is to be said of how a trace was read.
-fn remarks(facts: &WorkloadFacts) -> impl Iterator<Item = &String> {
+pub fn remarks(facts: &WorkloadFacts) -> impl Iterator<Item = &String> {
     facts.trace.iter().flat_map(|trace| &trace.remarks)
 }
 

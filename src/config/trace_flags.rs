@@ -7,7 +7,7 @@ use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
 use super::overrides::NOT_UTF_8;
 use super::resolve::{RunContext, workload_alone};
 use super::tree::{Node, Value};
-use super::{ROOT_NAME, keys};
+use super::{Overrides, ROOT_NAME, keys};
 use crate::inputs;
 use crate::workload::Workload;
 
@@ -49,6 +49,8 @@ pub struct TraceLoad<'a> {
     pub duration_s: Option<f64>,
     /// `--seed`.
     pub seed: Option<u64>,
+    /// Keys that other flags stand for: `workload.trace.KEY=VALUE` each.
+    pub set: Vec<String>,
 }
 
 impl ShapingFlags {
@@ -115,9 +117,11 @@ pub fn trace_load(load: &TraceLoad<'_>) -> Result<(Workload, Vec<Diagnostic>), V
         entries.push(("random_seed", Node::new(Value::Integer(seed.into()), Mark::flag("--seed"))));
     }
     let mark = Mark::flag("--trace");
+    let mut root = Node::mapping(vec![("workload", Node::mapping(entries, mark))], mark);
+    Overrides { set: load.set.clone(), ..Overrides::default() }.apply(&mut root, &mut diagnostics);
     let at = At::root(mark).key("workload", mark);
     let context = RunContext { config_folder: None, default_name: inputs::stem(load.path) };
-    let keys = keys::Workload::decode(&Node::mapping(entries, mark), &ROOT, &at, &mut diagnostics);
+    let keys = root.get("workload").and_then(|node| keys::Workload::decode(node, &ROOT, &at, &mut diagnostics));
     let workload = keys.and_then(|keys| workload_alone(&keys, None, &context, &mut diagnostics));
     let has_errors = diagnostics.has_errors();
     let found = diagnostics.into_sorted();

@@ -16,6 +16,7 @@ mod spec;
 pub mod streams;
 mod synthetic;
 mod trace;
+mod turns;
 
 use oracle_systems::ports::RequestSource;
 
@@ -27,6 +28,7 @@ pub use spec::*;
 pub use synthetic::SyntheticSource;
 use trace::formats::FORMATS;
 pub use trace::{TraceError, TraceSource};
+pub use turns::{Turn, Turns, TurnsError};
 
 /// The formats of traces by name.
 pub const TRACE_FORMATS: [(&str, TraceFormat); FORMATS.len() + 1] = {

@@ -16,6 +16,7 @@ mod shared;
 mod shared_files;
 mod signals;
 mod threads;
+mod workload;
 
 #[path = "../python_support/mod.rs"]
 mod python_support;

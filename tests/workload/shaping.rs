@@ -224,9 +224,9 @@ fn scaled_prompts_share_what_they_shared_scaled() {
         longer.iter().map(|spec| (spec.output_tokens, spec.max_output_tokens)).collect::<Vec<_>>(),
         [(13, 13), (15, 15), (18, 18), (18, 18)]
     );
-    let error = TraceSource::open(&shaped(&base, Shaping { prompt_scale: 1e6, ..Shaping::default() })).err();
+    let error = TraceSource::open(&shaped(&base, Shaping { prompt_scale: 1e8, ..Shaping::default() })).err();
     let error = error.expect("too long").to_string();
-    assert!(error.contains("sharing.jsonl:1: 1000000 times its prompt of 1100 tokens"), "{error}");
+    assert!(error.contains("sharing.jsonl:1: 100000000 times its prompt of 1100 tokens"), "{error}");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn the_order_of_the_shaping_is_always_the_same() {
     let shaping =
         Shaping { window, sample: 0.5, shuffle: true, repeat: 3, output_scale: 2.0, seed: 9, ..Shaping::default() };
     let all = read(&TraceWorkload { total_requests: Some(120), ..shaped(&base, shaping.clone()) });
-    let one_lap = read(&shaped(&base, Shaping { repeat: 1, ..shaping.clone() }));
+    let one_lap = read(&shaped(&base, Shaping { repeat: 1, ..shaping }));
     let unshuffled = read(&shaped(&base, Shaping { repeat: 1, shuffle: false, ..shaping }));
     let mut contents: Vec<_> = one_lap.iter().map(|spec| (spec.prompt_tokens, spec.output_tokens)).collect();
     assert_eq!(all[..one_lap.len()], one_lap[..]);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use workload::Shaping;
+pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Workload, Written};
 
 use super::trace_reading::TraceReading;
 
@@ -49,6 +49,9 @@ pub enum Command {
     GenerateConfig(GenerateConfig),
     /// Print the JSON Schema of configurations, for editors.
     Schema(Schema),
+    /// Look at a load, write one, or convert one, without simulating.
+    #[command(subcommand)]
+    Workload(Box<Workload>),
     /// List the models of the catalog.
     Models(Listing),
     /// List the devices of the catalog.

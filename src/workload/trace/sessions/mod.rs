@@ -244,7 +244,7 @@ mod tests {
         };
         let limits = Limits { end: SimTime::NEVER, requests: u64::MAX };
         let requests = Requests { streaming: true, timeout: SimTime::NEVER };
-        let rows = Rows::open(&workload).expect("a trace");
+        let rows = crate::workload::trace::rows::Rows::open(&workload).expect("a trace");
         let rows = Shaped::new(rows, &workload.shaping).expect("as it is");
         Sessions::new(rows, &workload.options, 1.0, limits, requests).expect("a sound trace")
     }
