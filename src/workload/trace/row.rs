@@ -78,7 +78,8 @@ pub(in crate::workload) struct Recorded {
 impl Row {
     /// Whether it can only be understood as a part of its session.
     pub fn is_of_session(&self) -> bool {
-        self.id.is_some() || self.context != Context::Own || matches!(self.start, Start::After { .. })
+        let is_named = self.id.is_some() && self.recorded.is_none();
+        is_named || self.context != Context::Own || matches!(self.start, Start::After { .. })
     }
 }
 
