@@ -1,6 +1,6 @@
 //! What is known of a request once it has ended, and of an interval once it has passed. The files hold these.
 
-use crate::request::RequestId;
+use crate::request::{PrefixSegment, RequestId};
 use crate::scenario::EngineIndex;
 use crate::time::SimTime;
 
@@ -189,10 +189,18 @@ pub struct RequestRecord {
     pub max_output_tokens: u32,
     /// Tokens that were generated.
     pub output_tokens: u32,
+    /// Tokens that would have been, had nothing interfered.
+    pub target_output_tokens: u32,
     /// Priority.
     pub priority: i32,
     /// Whether the response was streamed.
     pub streaming: bool,
+    /// The client gives up this long after the arrival; [`SimTime::NEVER`] without a limit.
+    pub timeout: SimTime,
+    /// Shared segments that the prompt began with.
+    pub prefix: Vec<PrefixSegment>,
+    /// Names what followed the segments, as in the request.
+    pub tail_key: u64,
     /// Sent by the client.
     pub arrival: SimTime,
     /// The prompt's last byte at the engine, if it got there.

@@ -8,6 +8,9 @@ use std::path::Path;
 /// What messages call standard input.
 pub(crate) const STANDARD_INPUT: &str = "standard input";
 
+/// Extensions of archives of one file.
+const PACKED: [&str; 3] = ["gz", "zst", "xz"];
+
 /// Something that can be read, once.
 pub(crate) type Stream = Box<dyn Read + Send + Sync>;
 
@@ -52,7 +55,10 @@ pub(crate) fn stem(path: &Path) -> String {
     if is_standard_input(path) || path.starts_with("/dev") || path.starts_with("/proc") {
         return "stdin".to_owned();
     }
-    path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
+    // Of `trace.csv.gz` what is packed gives the name.
+    let is_packed = path.extension().is_some_and(|extension| PACKED.iter().any(|packed| extension == *packed));
+    let unpacked = if is_packed { path.with_extension("") } else { path.to_owned() };
+    unpacked.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 impl Input {

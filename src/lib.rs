@@ -7,6 +7,7 @@ pub mod calibrate;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod describe;
 mod inputs;
 pub mod measured;
 pub mod output;

@@ -9,7 +9,7 @@ use oracle_components::request::RequestSpec;
 /// What a source will never do. Each promise lets engines run further ahead of each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Promises {
-    /// [`RequestSource::follow_up`] never returns a request.
+    /// [`RequestSource::follow_ups`] never adds a request.
     pub no_follow_ups: bool,
     /// Every response is streamed.
     pub streams_only: bool,
@@ -20,9 +20,10 @@ pub trait RequestSource: Send + Sync {
     /// The next request of the open-loop workload, in non-decreasing order of arrival; `None` when there are no more.
     fn next_request(&mut self) -> Option<RequestSpec>;
 
-    /// Called when a request has ended, in the order in which engines end them: the request that this end gives rise to (the session's
-    /// next turn, say), which arrives at `record.completion` or later.
-    fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec>;
+    /// Called when a request has ended, in the order in which engines end them: adds to `next` the requests that this end gives rise to
+    /// (the session's next turn, the calls of an agent that waited for it, what a client held back), each of which arrives at
+    /// `record.completion` or later. `next` is empty before.
+    fn follow_ups(&mut self, _spec: &RequestSpec, _record: &RequestRecord, _next: &mut Vec<RequestSpec>) {}
 
     /// What it will never do.
     fn promises(&self) -> Promises {

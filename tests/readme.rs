@@ -37,7 +37,8 @@ fn root() -> &'static Path {
 
 /// The README and the pages of `docs/`.
 fn pages() -> Vec<PathBuf> {
-    let docs = fs::read_dir(root().join("docs")).expect("there are pages");
+    let folders = [root().join("docs"), root().join("docs/workloads")];
+    let docs = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("there are pages"));
     let mut pages: Vec<_> = docs.map(|entry| entry.expect("a page").path()).collect();
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     pages.push(root().join("README.md"));
@@ -76,7 +77,7 @@ fn try_page(path: &Path) {
     let mut trial = Trial { root: root(), folder: folder.path(), last: String::new(), commands: 0 };
     for block in blocks(&page) {
         match block.language.as_str() {
-            "csv" | "yaml" => trial.write(&block),
+            "csv" | "yaml" | "jsonl" => trial.write(&block),
             "sh" => block.text.lines().for_each(|line| trial.run(line)),
             "text" if update => {
                 page = page.replacen(&format!("```text\n{}```", block.text), &format!("```text\n{}```", trial.last), 1);

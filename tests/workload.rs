@@ -1,19 +1,39 @@
 //! Workload sources by what they hand out: laws of distributions, arrivals, sessions and replay.
 
+#[path = "workload/described.rs"]
+mod described;
 #[path = "workload/distributions.rs"]
 mod distributions;
+#[path = "workload/formats.rs"]
+mod formats;
+#[path = "workload/servegen.rs"]
+mod servegen;
 #[path = "workload/sessions.rs"]
 mod sessions;
+#[path = "workload/shaping.rs"]
+mod shaping;
 #[path = "workload/synthetic.rs"]
 mod synthetic;
+#[path = "workload/trace_sessions.rs"]
+mod trace_sessions;
 #[path = "workload/traces.rs"]
 mod traces;
+#[path = "workload/written.rs"]
+mod written;
 
 use llmperforacle::workload::{Arrivals, Distribution, Profile, SyntheticWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
+
+/// What follows from an end, where it is one request at most.
+fn follow_up(source: &mut dyn RequestSource, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
+    let mut next = Vec::new();
+    source.follow_ups(spec, record, &mut next);
+    assert!(next.len() <= 1);
+    next.pop()
+}
 
 const fn constant(value: f64) -> Distribution {
     Distribution::Constant { value }
@@ -87,8 +107,12 @@ fn success(spec: &RequestSpec, latency_s: f64) -> RequestRecord {
         prompt_tokens: spec.prompt_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: spec.output_tokens,
+        target_output_tokens: spec.output_tokens,
         priority: spec.priority,
         streaming: spec.streaming,
+        timeout: spec.timeout,
+        prefix: spec.prefix.clone(),
+        tail_key: spec.tail_key,
         arrival: spec.arrival,
         delivered: Some(spec.arrival),
         scheduled: Some(spec.arrival),

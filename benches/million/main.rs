@@ -4,12 +4,14 @@
 //! cargo bench --bench million                      every case
 //! cargo bench --bench million -- sessions -n 5     cases whose name contains the word; the median of five runs
 //! cargo bench --bench million -- soak 100000000    one long run, its memory sampled every second
+//! cargo bench --bench million -- traces 3          a trace by lines and by sessions; the median of three runs
 //! ```
 //!
 //! Prints figures; asserts nothing but that the runs succeed. Linux only: user time and peak memory are the kernel's.
 
 mod measure;
 mod soak;
+mod traces;
 
 use std::path::Path;
 
@@ -95,6 +97,7 @@ fn main() {
         match word.as_str() {
             measure::ALONE => return measure::alone(&arguments.collect::<Vec<_>>()),
             "soak" => return soak::soak(number(arguments.next()).unwrap_or(100_000_000)),
+            "traces" => return traces::traces(PROGRAM, number(arguments.next()).unwrap_or(1).max(1) as usize),
             "-n" => repeats = number(arguments.next()).filter(|&repeats| repeats > 0).unwrap_or(1) as usize,
             _ => filter = word,
         }

@@ -9,7 +9,9 @@ mod catalog;
 mod config;
 mod progress;
 mod run;
+mod trace_reading;
 mod validation;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Validate(command) => config::validate(&command, log_level),
         Command::GenerateConfig(command) => config::generate(&command),
         Command::Schema(command) => config::schema(&command),
+        Command::Workload(command) => workload::workload(&command, log_level),
         Command::Models(command) => catalog::models(&command),
         Command::Devices(command) => catalog::devices(&command),
         Command::ValidateRun(command) => validation::runs(&command, log_level),

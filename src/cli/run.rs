@@ -9,10 +9,10 @@ use oracle_components::record::{Outcome, Stop};
 use oracle_systems::Simulation;
 use serde_json::json;
 
-use super::args::{Changes, Format, LogLevel, Run};
+use super::args::{Changes, Format, LogLevel, Run, Shaping};
 use super::progress::Bar;
 use super::{Failure, print, print_diagnostics, tell};
-use crate::config::{Overrides, Resolved, TraceRun, from_trace, load};
+use crate::config::{Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
 use crate::output::{Overwrite, RunWriter, Summary, TakenDefault};
 use crate::workload::WorkloadFacts;
 
@@ -39,7 +39,12 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let flag = Arc::clone(&interrupted);
     // A second handler in one process can only come from a host program, whose handler then rules.
     let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
-    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names)
+    if log_level <= LogLevel::Warning {
+        remarks(&facts).for_each(|remark| tell(&format!("warning: {remark}")));
+    }
+    let profile_names = facts.trace.as_ref().map_or(&[][..], |trace| &trace.profiles);
+    let profile_names = if profile_names.is_empty() { &resolved.profile_names } else { profile_names };
+    let writer = RunWriter::create(&resolved.output, &resolved.scenario, profile_names)
         .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     if let Some(warning) = writer.warning().filter(|_| log_level <= LogLevel::Warning) {
         tell(&format!("warning: {warning}"));
@@ -76,8 +81,20 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     if log_level == LogLevel::Debug {
         summary.engines.utilisation().for_each(|line| tell(&format!("debug: {line}")));
     }
+    let (sessions, requests) = facts.unsent();
+    if sessions > 0 && log_level <= LogLevel::Warning {
+        tell(&format!(
+            "warning: {sessions} sessions of the trace ended early, since a request of theirs failed; {requests} requests that waited \
+             for it were not sent"
+        ));
+    }
     print_result(command, &summary)?;
     how_it_ended(&outcome, &facts)
+}
+
+/// What is to be said of how a trace was read.
+pub fn remarks(facts: &WorkloadFacts) -> impl Iterator<Item = &String> {
+    facts.trace.iter().flat_map(|trace| &trace.remarks)
 }
 
 /// Whether `--output none` asks for no file.
@@ -93,8 +110,6 @@ fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
     let flags = [
         ("--trace", "workload.trace.path", command.trace.as_ref().map(|path| path.display().to_string())),
         ("--trace-format", "workload.trace.format", text(&command.trace_format)),
-        ("--rate-scale", "workload.trace.rate_scale", command.rate_scale.map(|value| value.to_string())),
-        ("--max-requests", "workload.trace.max_requests", command.max_requests.map(|value| value.to_string())),
         ("--model", "frameworks_to_test[*].config.model_profile_id", text(&command.model)),
         ("--device", "hardware_profile.compute_devices[*].device", text(&command.device)),
         ("--replicas", "frameworks_to_test[*].replicas", number(&command.replicas)),
@@ -105,8 +120,10 @@ fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
             number(&command.pipeline_parallel),
         ),
     ];
-    let given = flags.iter().filter_map(|(flag, key, value)| Some((flag, key, value.as_ref()?)));
-    let told = given.map(|(flag, key, value)| {
+    let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key.to_owned(), value?)));
+    let shaping = shaping(&command.shaping).keys().into_iter();
+    let shaping = shaping.map(|(flag, key, value)| (flag, format!("workload.trace.{key}"), value));
+    let told = given.chain(shaping).map(|(flag, key, value)| {
         let config = config.display();
         format!("{flag} is for a run of a trace without a configuration; with {config}, write --set '{key}={value}'")
     });
@@ -131,14 +148,14 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
         name: command.name.clone(),
         ..overrides(&command.changes)
     };
+    let overrides = Overrides { set: [command.reading.keys()?, overrides.set].concat(), ..overrides };
     let resolved = match (&command.config, &command.trace, &command.model, &command.device) {
         (Some(config), ..) => load(config, &overrides),
         (None, Some(trace), Some(model), Some(device)) => from_trace(
             &TraceRun {
                 trace: trace.clone(),
                 format: command.trace_format.clone(),
-                rate_scale: command.rate_scale,
-                max_requests: command.max_requests,
+                shaping: shaping(&command.shaping),
                 model: model.clone(),
                 device: device.clone(),
                 replicas: command.replicas.unwrap_or(1),
@@ -161,6 +178,22 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
             print_diagnostics(&diagnostics, log_level);
             Err(Failure::BadInput(None))
         }
+    }
+}
+
+/// The flags that shape a trace.
+pub fn shaping(flags: &Shaping) -> ShapingFlags {
+    ShapingFlags {
+        window: flags.window.clone(),
+        sample: flags.sample,
+        prompt_scale: flags.prompt_scale,
+        output_scale: flags.output_scale,
+        shuffle: flags.shuffle,
+        repeat: flags.repeat,
+        repeat_prefixes: flags.repeat_prefixes.clone(),
+        rate_scale: flags.rate_scale,
+        time_scale: flags.time_scale,
+        max_requests: flags.max_requests,
     }
 }
 

@@ -18,6 +18,7 @@ mod diagnostic;
 mod keys;
 mod overrides;
 mod resolve;
+mod trace_flags;
 mod trace_run;
 mod tree;
 pub mod versions;
@@ -37,9 +38,12 @@ use diagnostic::{At, Diagnostics, Mark};
 pub use diagnostic::{Diagnostic, Severity};
 pub use overrides::Overrides;
 use resolve::RunContext;
+pub use trace_flags::{ShapingFlags, TraceLoad, trace_load};
 pub use trace_run::{TraceRun, from_trace};
 use tree::Node;
 
+/// What messages call what no file says.
+const ROOT_NAME: &str = "command line";
 /// No configuration is longer; a trace given by mistake may be.
 const LONGEST_FILE_BYTES: u64 = 64 << 20;
 

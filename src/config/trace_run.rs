@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
 use super::overrides::NOT_UTF_8;
 use super::resolve::RunContext;
+use super::trace_flags::{ShapingFlags, trace_node};
 use super::tree::{Node, Value};
-use super::{Overrides, Resolved, load_tree};
+use super::{Overrides, ROOT_NAME, Resolved, load_tree};
 use crate::inputs;
 
 /// More GPUs than `count` allows: the tree need not hold the ids of more.
@@ -23,10 +24,8 @@ pub struct TraceRun {
     pub trace: PathBuf,
     /// `--trace-format`, if not by extension and header.
     pub format: Option<String>,
-    /// `--rate-scale`: arrivals come this many times as fast.
-    pub rate_scale: Option<f64>,
-    /// `--max-requests`.
-    pub max_requests: Option<u64>,
+    /// How it is shaped.
+    pub shaping: ShapingFlags,
     /// `--model`: a catalog name, or the path of a Hugging Face config.json or its folder.
     pub model: String,
     /// `--device`: a catalog name.
@@ -45,7 +44,7 @@ pub struct TraceRun {
 /// Everything that is wrong with the flags; warnings too.
 pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let context = RunContext { config_folder: None, default_name: name(run) };
-    let mut diagnostics = Diagnostics::new("command line");
+    let mut diagnostics = Diagnostics::new(ROOT_NAME);
     if run.trace.to_str().is_none() {
         diagnostics.error(&At::root(Mark::flag("--trace")), NOT_UTF_8);
         return Err(diagnostics.into_sorted());
@@ -80,7 +79,7 @@ fn tree(run: &TraceRun) -> Node {
         device,
     );
     let hardware = Node::mapping(vec![("compute_devices", list(vec![device], mark))], mark);
-    let workload = Node::mapping(vec![("trace", trace(run))], mark);
+    let workload = Node::mapping(vec![("trace", trace_node(&run.trace, run.format.as_deref(), &run.shaping))], mark);
     Node::mapping(
         vec![
             ("simulation", Node::mapping(Vec::new(), mark)),
@@ -90,21 +89,6 @@ fn tree(run: &TraceRun) -> Node {
         ],
         mark,
     )
-}
-
-fn trace(run: &TraceRun) -> Node {
-    let mark = Mark::flag("--trace");
-    let mut entries = vec![("path", Node::text(&run.trace.display().to_string(), mark))];
-    if let Some(format) = &run.format {
-        entries.push(("format", Node::text(format, Mark::flag("--trace-format"))));
-    }
-    if let Some(rate_scale) = run.rate_scale {
-        entries.push(("rate_scale", Node::new(Value::Number(rate_scale), Mark::flag("--rate-scale"))));
-    }
-    if let Some(max_requests) = run.max_requests {
-        entries.push(("max_requests", integer(max_requests, Mark::flag("--max-requests"))));
-    }
-    Node::mapping(entries, mark)
 }
 
 fn framework(run: &TraceRun) -> Node {

@@ -51,6 +51,8 @@ pub(super) enum Value<Row: 'static> {
     Identifier(&'static str, fn(&Row) -> u64),
     /// Text appended to a buffer, often one that was there before.
     Text(fn(&Row, &Names, &mut String)),
+    /// Text appended to a buffer, often one that was there before; or none, where nothing is appended.
+    TextOrNull(fn(&Row, &mut String)),
     /// One of a few words.
     Word(for<'a> fn(&'a Row, &'a Names) -> &'a str),
     /// One of a few words, or none.
@@ -78,6 +80,6 @@ impl<Row> Column<Row> {
 impl<Row> Value<Row> {
     /// Whether a row may lack a value.
     pub(super) fn nullable(&self) -> bool {
-        matches!(self, Self::WordOrNull(_) | Self::TimeOrNull(..) | Self::FloatOrNull(_))
+        matches!(self, Self::TextOrNull(_) | Self::WordOrNull(_) | Self::TimeOrNull(..) | Self::FloatOrNull(_))
     }
 }

@@ -78,6 +78,11 @@ fn write_field<Row>(line: &mut Vec<u8>, text: &mut String, value: &Value<Row>, r
             write(row, names, text);
             write_text(line, text, names);
         }
+        Value::TextOrNull(write) => {
+            text.clear();
+            write(row, text);
+            write_text(line, text, names);
+        }
         Value::Word(word) => write_text(line, word(row, names), names),
         Value::WordOrNull(word) => write_text(line, word(row, names).unwrap_or_default(), names),
         Value::Integer(number) => write_integer(line, number(row)),

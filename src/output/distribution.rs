@@ -20,7 +20,7 @@ const BUCKETS_PER_OCTAVE: u64 = 1 << OCTAVE_BITS;
 
 /// A distribution of spans of time.
 #[derive(Clone, Debug)]
-pub(super) struct Distribution {
+pub(crate) struct Distribution {
     count: u64,
     sum_ns: u128,
     sum_of_squares_ns2: u128,
@@ -38,7 +38,7 @@ enum Values {
 
 impl Distribution {
     /// An empty distribution that keeps its first values.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_values(Values::Exact(Vec::new()))
     }
 
@@ -52,7 +52,7 @@ impl Distribution {
     }
 
     /// Adds a span.
-    pub(super) fn record(&mut self, span: SimTime) {
+    pub(crate) fn record(&mut self, span: SimTime) {
         self.record_many(span, 1);
     }
 
@@ -148,7 +148,7 @@ impl Distribution {
     }
 
     /// Mean, deviation, extremes and quantiles in milliseconds; `None` without values. Each quantile is 0 ≤ q ≤ 1.
-    pub(super) fn statistics(&self, quantiles: &[f64]) -> Option<Statistics> {
+    pub(crate) fn statistics(&self, quantiles: &[f64]) -> Option<Statistics> {
         (self.count > 0).then(|| Statistics {
             count: self.count,
             mean_ms: self.sum_ns as f64 / self.count as f64 / 1e6,

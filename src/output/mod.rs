@@ -26,6 +26,7 @@ mod earlier;
 mod energy;
 mod error;
 mod interval_columns;
+mod load_files;
 mod lock;
 mod manifest;
 mod names;
@@ -45,9 +46,11 @@ mod writer;
 
 pub use backlog::BacklogTrend;
 pub use deployment::DeploymentSummary;
+pub(crate) use distribution::Distribution;
 pub use distribution::Statistics;
 pub(crate) use energy::energy;
 pub use error::OutputError;
+pub use load_files::{LoadFile, LoadFileError, Loss, Target, Written};
 pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, TakenDefault};
 pub use run_files::WriterClock;
 pub use summary::{

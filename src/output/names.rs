@@ -31,6 +31,15 @@ impl Names {
     }
 }
 
+impl Names {
+    /// Of a load alone.
+    pub(super) fn of_profiles(profiles: &[String]) -> Self {
+        let profiles = unique(profiles.iter());
+        let need_quotes = profiles.iter().any(|name| needs_quotes(name));
+        Self { profiles, need_quotes, ..Self::default() }
+    }
+}
+
 /// Whether text has to be quoted in a CSV.
 pub(super) fn needs_quotes(text: &str) -> bool {
     text.contains([',', '"', '\n', '\r'])

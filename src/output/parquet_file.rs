@@ -168,7 +168,9 @@ fn end_of(group: &RowGroupMetaData) -> u64 {
 
 fn field<Row>(column: &Column<Row>) -> Field {
     let data_type = match column.value {
-        Value::Identifier(..) | Value::Text(_) | Value::Word(_) | Value::WordOrNull(_) => DataType::Utf8,
+        Value::Identifier(..) | Value::Text(_) | Value::TextOrNull(_) | Value::Word(_) | Value::WordOrNull(_) => {
+            DataType::Utf8
+        }
         Value::Integer(_) => DataType::Int64,
         Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => DataType::Float64,
         Value::Flag(_) => DataType::Boolean,
@@ -217,7 +219,7 @@ fn column_properties<Row>(properties: WriterPropertiesBuilder, column: &Column<R
         Value::Integer(_) => Encoding::DELTA_BINARY_PACKED,
         Value::Flag(_) => Encoding::PLAIN,
         // A dictionary, and where that grows too large the plain values.
-        Value::Text(_) | Value::Word(_) | Value::WordOrNull(_) => return properties,
+        Value::Text(_) | Value::TextOrNull(_) | Value::Word(_) | Value::WordOrNull(_) => return properties,
     };
     properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding)
 }
@@ -232,6 +234,16 @@ fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
                 text.clear();
                 write(row, names, &mut text);
                 builder.append_value(&text);
+            }
+            Arc::new(builder.finish())
+        }
+        Value::TextOrNull(write) => {
+            let mut builder = StringBuilder::new();
+            let mut text = String::new();
+            for row in rows {
+                text.clear();
+                write(row, &mut text);
+                builder.append_option(Some(&text).filter(|text| !text.is_empty()));
             }
             Arc::new(builder.finish())
         }

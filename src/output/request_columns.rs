@@ -33,6 +33,25 @@ fn kv_transfer_time(record: &RequestRecord) -> Option<SimTime> {
     Some(prefill.loaded?.since(prefill.load_started?))
 }
 
+/// The segments of a prompt, as a replay reads them.
+fn prefix(record: &RequestRecord, text: &mut String) {
+    let mut digits = itoa::Buffer::new();
+    for segment in &record.prefix {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        hexadecimal(segment.key, text);
+        text.push(':');
+        text.push_str(digits.format(segment.tokens));
+    }
+}
+
+/// Appends a number as 16 digits; `format!` takes several times as long.
+fn hexadecimal(number: u64, text: &mut String) {
+    let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place) & 15) as usize] as char;
+    text.extend((0..16).rev().map(digit));
+}
+
 /// The columns of a scenario's requests: those of pools only where there are any.
 pub(super) fn request_columns(scenario: &Scenario) -> &'static [Column<RequestRecord>] {
     let has_pools = scenario.engines.iter().any(|engine| engine.role != Role::Both);
@@ -40,12 +59,12 @@ pub(super) fn request_columns(scenario: &Scenario) -> &'static [Column<RequestRe
 }
 
 /// How many columns come before those of pools.
-const COLUMNS_WITHOUT_POOLS: usize = 28;
+const COLUMNS_WITHOUT_POOLS: usize = 32;
 
 /// The columns, in the order of the files; those of pools at the end.
 static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
     use Scale::{Milliseconds, Seconds};
-    use Value::{Flag, FloatOrNull, Identifier, Integer, Text, Time, TimeOrNull, Word, WordOrNull};
+    use Value::{Flag, FloatOrNull, Identifier, Integer, Text, TextOrNull, Time, TimeOrNull, Word, WordOrNull};
     [
         Column::new("request_id", "", "req_<n>, numbered in order of generation", Identifier("req_", |r| r.request)),
         Column::new(
@@ -155,6 +174,34 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             Integer(|r| r.recomputed_tokens.into()),
         ),
         Column::new("preemptions", "", "times it was preempted", Integer(|r| r.preemptions.into())),
+        Column::new(
+            "target_output_tokens",
+            "tokens",
+            "output tokens that it has if nothing interferes",
+            Integer(|r| r.target_output_tokens.into()),
+        ),
+        Column::new(
+            "timeout_ms",
+            "ms",
+            "the client's patience, if it has an end",
+            TimeOrNull(Milliseconds, |r| Some(r.timeout).filter(|&timeout| timeout != SimTime::NEVER)),
+        ),
+        Column::new(
+            "prefix",
+            "",
+            "shared segments that the prompt begins with: KEY:TOKENS each, KEY hexadecimal",
+            TextOrNull(prefix),
+        ),
+        Column::new(
+            "tail_key",
+            "",
+            "what later turns of the session continue, hexadecimal, if there may be any",
+            TextOrNull(|r, text| {
+                if r.tail_key != 0 {
+                    hexadecimal(r.tail_key, text);
+                }
+            }),
+        ),
         Column::new(
             "prefill_framework",
             "",

@@ -48,8 +48,8 @@ impl RequestSource for ClosedLoop {
         self.send(SimTime::ZERO)
     }
 
-    fn follow_up(&mut self, _spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
-        self.send(record.completion)
+    fn follow_ups(&mut self, _spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
+        next.extend(self.send(record.completion));
     }
 
     fn promises(&self) -> Promises {

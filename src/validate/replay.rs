@@ -75,10 +75,6 @@ impl RequestSource for Replay {
         self.specs.next()
     }
 
-    fn follow_up(&mut self, _spec: &RequestSpec, _record: &RequestRecord) -> Option<RequestSpec> {
-        None
-    }
-
     fn promises(&self) -> Promises {
         Promises { no_follow_ups: true, streams_only: true }
     }

@@ -1,6 +1,7 @@
 //! What is known of a workload before it runs: for the progress bar, for sizing, for names.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use oracle_components::SimTime;
@@ -27,6 +28,30 @@ impl WorkloadFacts {
     pub fn failure(&self) -> Option<&TraceError> {
         self.trace.as_ref()?.failure.get()
     }
+
+    /// Sessions that a failed request ended early, and the requests that were therefore not sent. Ask after the run.
+    #[must_use]
+    pub fn unsent(&self) -> (u64, u64) {
+        self.trace.as_ref().map_or((0, 0), |trace| trace.unsent.get())
+    }
+}
+
+/// Counted by the source, read by whoever started the run: sessions that a failed request ended, and what they would have sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsent(Arc<[AtomicU64; 2]>);
+
+impl Unsent {
+    /// A session has ended before it sent so many requests.
+    pub fn add(&self, requests: u32) {
+        if requests > 0 {
+            self.0[0].fetch_add(1, Ordering::Relaxed);
+            self.0[1].fetch_add(u64::from(requests), Ordering::Relaxed);
+        }
+    }
+
+    pub fn get(&self) -> (u64, u64) {
+        (self.0[0].load(Ordering::Relaxed), self.0[1].load(Ordering::Relaxed))
+    }
 }
 
 /// What a trace holds, within the limits on its replay.
@@ -42,6 +67,14 @@ pub struct TraceFacts {
     pub prompt_tokens: u64,
     /// Tokens in their answers.
     pub output_tokens: u64,
+    /// Names of the profiles, if the file names any.
+    pub profiles: Vec<String>,
+    /// Every answer is streamed.
+    pub streams_only: bool,
+    /// What a user should know of how it was read: what is not used of it, and what is left out.
+    pub remarks: Vec<String>,
+    /// What was not sent, since what it waited for failed.
+    pub(super) unsent: Unsent,
     /// Why reading stopped short.
     pub(super) failure: Failure,
 }

@@ -11,19 +11,36 @@ mod facts;
 mod mean;
 mod prefixes;
 mod profile;
+mod shaping;
 mod spec;
 pub mod streams;
 mod synthetic;
 mod trace;
+mod turns;
 
 use oracle_systems::ports::RequestSource;
 
 pub use distribution::{Choice, DistributionError, MAX_TOKENS, Sampler, happens};
 pub use error::WorkloadError;
 pub use facts::{TraceFacts, WorkloadFacts};
+pub use shaping::{RepeatedPrefixes, Shaping, Window};
 pub use spec::*;
 pub use synthetic::SyntheticSource;
+use trace::formats::FORMATS;
 pub use trace::{TraceError, TraceSource};
+pub use turns::{Turn, Turns, TurnsError};
+
+/// The formats of traces by name.
+pub const TRACE_FORMATS: [(&str, TraceFormat); FORMATS.len() + 1] = {
+    let mut named = [(TraceFormat::DETECT.0, TraceFormat::DETECT); FORMATS.len() + 1];
+    let mut position = 0;
+    while position < FORMATS.len() {
+        let name = FORMATS[position].name;
+        named[position + 1] = (name, TraceFormat(name));
+        position += 1;
+    }
+    named
+};
 
 impl Workload {
     /// Checks the workload (a trace is read through once) and opens it.

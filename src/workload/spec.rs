@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use oracle_components::SimTime;
 
+use super::shaping::Shaping;
+
 /// A distribution of non-negative numbers. Parameters are checked when the configuration is read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
@@ -138,18 +140,92 @@ pub struct SyntheticWorkload {
     pub prefix_patterns: Vec<PrefixPattern>,
 }
 
-/// Layout of a trace file.
+/// Layout of a trace file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TraceFormat {
-    /// By extension and header.
-    Detect,
-    /// CSV with TIMESTAMP, ContextTokens, GeneratedTokens (Azure Public Dataset).
-    Azure,
-    /// JSON lines with timestamp in ms, input_length, output_length, hash_ids of 512-token blocks (Mooncake).
-    Mooncake,
-    /// CSV with arrival_s (or arrival_time), prompt_tokens, output_tokens, and optionally max_output_tokens, session_id,
-    /// priority, in any order; other columns are ignored.
-    Generic,
+pub struct TraceFormat(pub(super) &'static str);
+
+impl TraceFormat {
+    /// Told by what is in the file.
+    pub const DETECT: Self = Self("detect");
+}
+
+/// In what a trace tells time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Days and times of day.
+    Calendar,
+}
+
+/// What a trace does not say of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceOptions {
+    /// Names of the columns, for a table of no known format.
+    pub columns: Option<Box<TraceColumns>>,
+    /// Tokens of a block that a hash names, if not as many as the format says.
+    pub block_tokens: Option<u32>,
+    /// Tokens that an image adds to the prompt.
+    pub image_tokens: Option<u32>,
+    /// In what Mooncake's timestamps are, if that is beyond doubt.
+    pub clock: Option<Clock>,
+    /// Characters of a token, to estimate lengths of texts.
+    pub chars_per_token: Option<f64>,
+    /// Rows that are no requests are counted and left out.
+    pub skip_bad_rows: bool,
+    /// The load says when requests come, so the trace need not.
+    pub retimed: bool,
+    /// When the later turns of sessions are sent; `None`: as the format means it.
+    pub sessions: Option<SessionTimes>,
+    /// What prompts of sessions hold; `None`: as the file says.
+    pub message_mode: Option<MessageMode>,
+    /// Requests a second of all of ServeGen's clients together; `None`: as recorded.
+    pub total_rate_per_s: Option<f64>,
+    /// Seed of what is drawn from ServeGen's clients.
+    pub seed: u64,
+}
+
+/// When the later turns of sessions are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionTimes {
+    /// When the one before is answered, and not before the recorded time.
+    Closed,
+    /// At their recorded times.
+    Open,
+}
+
+/// What the prompts of a session's later turns hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageMode {
+    /// The conversation so far and what is new.
+    History,
+    /// What is new, before which the conversation so far goes.
+    Delta,
+}
+
+/// Names of columns by what they hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceColumns {
+    /// When a request is sent, and in what that is told.
+    pub arrival: Option<(String, Clock)>,
+    /// Tokens of the prompt.
+    pub prompt: String,
+    /// Tokens of the answer.
+    pub output: String,
+    /// Most tokens of the answer.
+    pub max_output: Option<String>,
+    /// Whose request it is.
+    pub session: Option<String>,
+    /// Lower numbers are served first.
+    pub priority: Option<String>,
+    /// When the client gives up, by the clock of the arrivals.
+    pub abort: Option<String>,
 }
 
 /// A recorded workload.
@@ -169,9 +245,14 @@ pub struct TraceWorkload {
     pub streaming: bool,
     /// Seconds after which the client gives up, if it does.
     pub timeout_s: Option<f64>,
+    /// What the file does not say.
+    pub options: TraceOptions,
+    /// What becomes of it before it is replayed.
+    pub shaping: Shaping,
 }
 
 /// A workload.
+#[allow(clippy::large_enum_variant, reason = "there is one a run")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Workload {
     /// Drawn from distributions.

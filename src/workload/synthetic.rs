@@ -81,16 +81,17 @@ impl RequestSource for SyntheticSource {
     }
 
     /// The session's next turn, if the answer was received whole.
-    fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
+    fn follow_ups(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
         let may_go_on =
             record.status == Status::Success && self.remaining > 0 && spec.turn.saturating_add(1) < self.max_turns;
         if !may_go_on {
-            return None;
+            return;
         }
-        let profile = self.profiles.get(usize::from(spec.profile))?;
-        let next = profile.next_turn(spec, record.completion, record.output_tokens, self.end)?;
-        self.remaining -= 1;
-        Some(next)
+        let Some(profile) = self.profiles.get(usize::from(spec.profile)) else { return };
+        if let Some(turn) = profile.next_turn(spec, record.completion, record.output_tokens, self.end) {
+            self.remaining -= 1;
+            next.push(turn);
+        }
     }
 
     fn promises(&self) -> Promises {

@@ -30,8 +30,7 @@ impl Shared {
             dispatch.answered(sequence.engine, request.spec.deadline(), request.id);
         }
         tell_router(dispatch, &record, at);
-        let follow_up = ports.source.follow_up(&request.spec, &record);
-        schedule_follow_up(calendar, follow_up);
+        schedule_follow_ups(calendar, ports, &request.spec, &record);
         free_entities.push(entity);
     }
 
@@ -42,8 +41,7 @@ impl Shared {
         // Arrivals of an instant come before its boundaries.
         let record = write(calendar, ports, record, spec.deadline(), (spec.arrival, 0));
         tell_router(dispatch, &record, spec.arrival);
-        let follow_up = ports.source.follow_up(spec, &record);
-        schedule_follow_up(calendar, follow_up);
+        schedule_follow_ups(calendar, ports, spec, &record);
     }
 
     /// Writes the record of a request that the stop has ended, behind all others.
@@ -113,13 +111,15 @@ fn tell_router(dispatch: &mut Option<Dispatch>, record: &RequestRecord, at: SimT
     }
 }
 
-/// Puts a follow-up among the arrivals. Those of this instant are in already, so it comes after it.
-fn schedule_follow_up(calendar: &mut Calendar, follow_up: Option<RequestSpec>) {
-    let Some(mut spec) = follow_up else { return };
-    spec.arrival = spec.arrival.max(calendar.now + SimTime(1));
-    let order = calendar.follow_ups_returned;
-    calendar.follow_ups_returned += 1;
-    calendar.follow_ups.push(Reverse(FollowUp { spec, order }));
+/// Puts what follows from an end among the arrivals. Those of this instant are in already, so it comes after it.
+fn schedule_follow_ups(calendar: &mut Calendar, ports: &mut Ports, spec: &RequestSpec, record: &RequestRecord) {
+    ports.source.follow_ups(spec, record, &mut ports.follow_ups);
+    for mut next in ports.follow_ups.drain(..) {
+        next.arrival = next.arrival.max(calendar.now + SimTime(1));
+        let order = calendar.follow_ups_returned;
+        calendar.follow_ups_returned += 1;
+        calendar.follow_ups.push(Reverse(FollowUp { spec: next, order }));
+    }
 }
 
 /// The record of a request of which nothing was served.
@@ -135,8 +135,12 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
         prompt_tokens: spec.prompt_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: 0,
+        target_output_tokens: spec.output_tokens,
         priority: spec.priority,
         streaming: spec.streaming,
+        timeout: spec.timeout,
+        prefix: spec.prefix.clone(),
+        tail_key: spec.tail_key,
         arrival: spec.arrival,
         delivered: Some(delivered),
         scheduled: None,

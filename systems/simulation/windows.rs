@@ -13,7 +13,7 @@ use bevy_ecs::system::SystemState;
 use oracle_components::SimTime;
 use oracle_components::calendar::Coupling;
 use oracle_components::hardware::Link;
-use oracle_components::record::{LinkTotals, RequestRecord};
+use oracle_components::record::LinkTotals;
 use oracle_components::request::{RequestSpec, Routed};
 use oracle_components::scenario::Scenario;
 use rayon::prelude::*;
@@ -77,10 +77,6 @@ struct NoSource;
 
 impl RequestSource for NoSource {
     fn next_request(&mut self) -> Option<RequestSpec> {
-        None
-    }
-
-    fn follow_up(&mut self, _: &RequestSpec, _: &RequestRecord) -> Option<RequestSpec> {
         None
     }
 }

@@ -6,7 +6,7 @@ use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::calendar::Calendar;
 use oracle_components::record::{FinishedRows, RequestRecord};
-use oracle_components::request::Routed;
+use oracle_components::request::{RequestSpec, Routed};
 use oracle_components::work::LinkUsage;
 
 use super::Dispatch;
@@ -54,6 +54,8 @@ pub struct Ports {
     pub record_order: Vec<RecordKey>,
     /// Rows of the time series whose intervals have passed, on their way to the sink.
     pub rows: FinishedRows,
+    /// What follows from the end of a request, on its way to the calendar; empty but for that.
+    pub follow_ups: Vec<RequestSpec>,
 }
 
 /// What puts a record in its place among those of all engines.
@@ -83,7 +85,14 @@ impl Ports {
     /// No request has come, no record has gone.
     #[must_use]
     pub fn new(source: Box<dyn RequestSource>, sink: Box<dyn RecordSink>) -> Self {
-        Self { source, sink, closed: false, record_order: Vec::new(), rows: FinishedRows::default() }
+        Self {
+            source,
+            sink,
+            closed: false,
+            record_order: Vec::new(),
+            rows: FinishedRows::default(),
+            follow_ups: Vec::new(),
+        }
     }
 
     /// Hands a record to the sink.

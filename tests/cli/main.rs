@@ -9,12 +9,14 @@ mod mistakes;
 mod notes;
 mod overrides;
 mod pools;
+mod replays;
 mod runs;
 mod shared;
 #[path = "../shared_files/mod.rs"]
 mod shared_files;
 mod signals;
 mod threads;
+mod workload;
 
 #[path = "../folder_names/mod.rs"]
 mod folder_names;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use llmperforacle::config::{Overrides, TraceRun, from_trace, load_text};
+use llmperforacle::config::{Overrides, ShapingFlags, TraceRun, from_trace, load_text};
 use oracle_components::device::Efficiency;
 
 use crate::{GOOD, lines, with_set};
@@ -68,8 +68,7 @@ fn trace_run(model: &str, device: &str) -> TraceRun {
     TraceRun {
         trace: Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"),
         format: Some("azure".to_owned()),
-        rate_scale: Some(2.0),
-        max_requests: Some(10),
+        shaping: ShapingFlags { rate_scale: Some(2.0), max_requests: Some(10), ..ShapingFlags::default() },
         model: model.to_owned(),
         device: device.to_owned(),
         replicas: 2,

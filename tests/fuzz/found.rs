@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use llmperforacle::catalog::{Catalog, load_hf_config, load_model_params};
-use llmperforacle::config::{Diagnostic, Overrides, Resolved, TraceRun, from_trace, load_text};
-use llmperforacle::workload::{TraceFormat, TraceSource, TraceWorkload};
+use llmperforacle::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load_text};
+use llmperforacle::workload::{Shaping, TraceFormat, TraceOptions, TraceSource, TraceWorkload};
 
 use super::corpus::{SMALL, TWO};
 
@@ -200,12 +200,14 @@ fn a_record_without_end_is_refused() {
         fs::write(&path, format!("{head}{rest}")).expect("it can be written");
         let workload = TraceWorkload {
             path,
-            format: TraceFormat::Detect,
+            format: TraceFormat::DETECT,
             rate_scale: 1.0,
             duration: None,
             total_requests: None,
             streaming: true,
             timeout_s: None,
+            options: TraceOptions::default(),
+            shaping: Shaping::default(),
         };
         let error = TraceSource::open(&workload).map(drop).expect_err("it is wrong").to_string();
         assert!(error.contains("from line 3 on, one record takes more than"), "{error}");
@@ -233,8 +235,7 @@ fn a_path_that_is_not_utf_8_is_named_as_such() {
     let run = TraceRun {
         trace: path,
         format: None,
-        rate_scale: None,
-        max_requests: None,
+        shaping: ShapingFlags::default(),
         model: "Llama3-8B".to_owned(),
         device: "H100".to_owned(),
         replicas: 1,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use llmperforacle::workload::TraceFormat;
+use llmperforacle::workload::{TRACE_FORMATS, TraceFormat};
 use rand::RngExt;
 
 use super::Random;
@@ -66,8 +66,9 @@ impl Input {
     fn any_file(corpus: &Corpus, random: &mut Random) -> Self {
         match random.random_range(0..12) {
             0..6 => {
-                let formats = [TraceFormat::Detect, TraceFormat::Azure, TraceFormat::Mooncake, TraceFormat::Generic];
-                let format = if random.random_bool(0.6) { formats[0] } else { formats[random.random_range(0..4)] };
+                let formats = TRACE_FORMATS.map(|(_, format)| format);
+                let format =
+                    if random.random_bool(0.6) { formats[0] } else { formats[random.random_range(0..formats.len())] };
                 let (name, text) = corpus.any_trace(random);
                 let name =
                     if random.random_bool(0.8) { name } else { pick(random, &["x.csv", "x.jsonl", "x", "x.JSON"]) };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use llmperforacle::catalog::{load_hf_config, load_model_params};
 use llmperforacle::config::{Overrides, Resolved, load, load_text};
 use llmperforacle::output::RunWriter;
-use llmperforacle::workload::{TraceSource, TraceWorkload};
+use llmperforacle::workload::{Shaping, TraceOptions, TraceSource, TraceWorkload};
 use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, Outcome, RequestRecord};
 use oracle_components::request::RequestSpec;
@@ -49,6 +49,8 @@ pub fn try_input(input: &Input, folder: &Path) -> &'static str {
                 total_requests: None,
                 streaming: true,
                 timeout_s: None,
+                options: TraceOptions::default(),
+                shaping: Shaping::default(),
             };
             let answer = trace(&workload);
             if answer == "a trace" {
@@ -240,8 +242,8 @@ impl RequestSource for First {
         self.source.next_request()
     }
 
-    fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
-        self.source.follow_up(spec, record)
+    fn follow_ups(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
+        self.source.follow_ups(spec, record, next);
     }
 }
 

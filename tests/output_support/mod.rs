@@ -12,6 +12,7 @@ use oracle_components::record::{
     EngineTotals, GpuTotals, IntervalRow, LinkTotals, Outcome, PrefixEvent, Reason, RequestRecord, Status, Stop,
     Subject,
 };
+use oracle_components::request::PrefixSegment;
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
     Scenario, SchedulerRules, SchedulerSpec,
@@ -182,6 +183,10 @@ fn record(random: &mut impl Rng, request: u64, arrival: SimTime) -> RequestRecor
         prompt_tokens,
         max_output_tokens: 256,
         output_tokens: if ran { output_tokens } else { 0 },
+        target_output_tokens: output_tokens,
+        timeout: if request.is_multiple_of(3) { SimTime::NEVER } else { SimTime(30_000_000_001) },
+        prefix: (0..request % 3).map(|piece| PrefixSegment { key: piece + (1 << 63), tokens: 16 }).collect(),
+        tail_key: request % 2 * (u64::MAX - request),
         priority: random.random_range(-1..2),
         streaming: random.random_bool(0.9),
         arrival,

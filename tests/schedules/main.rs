@@ -115,10 +115,6 @@ impl RequestSource for Requests {
     fn next_request(&mut self) -> Option<RequestSpec> {
         self.0.next()
     }
-
-    fn follow_up(&mut self, _: &RequestSpec, _: &RequestRecord) -> Option<RequestSpec> {
-        None
-    }
 }
 
 /// A number for the content of a prompt up to the end of a segment.

@@ -15,7 +15,7 @@ fn play(workload: &SyntheticWorkload, pick: fn(usize) -> usize) -> Vec<RequestSp
     while !open_requests.is_empty() {
         let spec = open_requests.swap_remove(pick(open_requests.len()));
         let latency_s = f64::from(spec.output_tokens) * 0.01;
-        if let Some(next) = source.follow_up(&spec, &success(&spec, latency_s)) {
+        if let Some(next) = super::follow_up(&mut *source, &spec, &success(&spec, latency_s)) {
             assert!(next.arrival >= spec.arrival);
             all.push(next.clone());
             open_requests.push(next);
@@ -51,7 +51,7 @@ fn a_turn_holds_the_conversation_so_far() {
     let mut record = success(&first, 2.0);
     // The length limit cut the answer short.
     record.output_tokens = 120;
-    let next = open(&one).follow_up(&first, &record).expect("it goes on");
+    let next = super::follow_up(&mut *open(&one), &first, &record).expect("it goes on");
     assert_eq!(next.prompt_tokens, 30 + 120 + 30);
     assert_eq!(next.turn, 1);
     assert!(next.arrival > record.completion);
@@ -61,7 +61,7 @@ fn a_turn_holds_the_conversation_so_far() {
     );
     one.accumulate_conversation = false;
     let first = first_turns(&one).remove(3);
-    let next = open(&one).follow_up(&first, &record).expect("it goes on");
+    let next = super::follow_up(&mut *open(&one), &first, &record).expect("it goes on");
     assert_eq!((first.tail_key, next.tail_key), (0, 0));
     assert_eq!(next.prompt_tokens, 30);
 }
@@ -82,7 +82,7 @@ fn only_a_whole_answer_is_answered() {
     for status in Status::ALL {
         let mut record = success(&first, 0.0);
         record.status = status;
-        let next = open(&one).follow_up(&first, &record);
+        let next = super::follow_up(&mut *open(&one), &first, &record);
         assert_eq!(next.is_some(), status == Status::Success, "{status:?}");
     }
 }
@@ -99,7 +99,7 @@ fn turns_end_at_their_maximum_and_at_the_duration() {
     assert!(play(&one, |_| 0).iter().all(|spec| spec.turn == 0));
     one.max_turns_per_session = 5;
     let late = RequestSpec { arrival: SimTime(one.duration.expect("limited").0 - 1), ..first_turns(&one).remove(0) };
-    assert_eq!(open(&one).follow_up(&late, &success(&late, 1.0)), None);
+    assert_eq!(super::follow_up(&mut *open(&one), &late, &success(&late, 1.0)), None);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn later_turns_count_against_the_total() {
             made += 1;
         }
         let Some(spec) = waiting.pop() else { break };
-        if let Some(next) = source.follow_up(&spec, &success(&spec, 0.1)) {
+        if let Some(next) = super::follow_up(&mut *source, &spec, &success(&spec, 0.1)) {
             waiting.push(next);
             made += 1;
         }

@@ -59,7 +59,7 @@ fn a_further_profile_changes_no_draw_of_the_others() {
     let follow_up = |workload: &SyntheticWorkload, index| {
         let spec = first_turns(workload).into_iter().find(|s| s.profile == index);
         let spec = spec.expect("it has a request");
-        let next = open(workload).follow_up(&spec, &success(&spec, 1.0));
+        let next = super::follow_up(&mut *open(workload), &spec, &success(&spec, 1.0));
         let next = next.expect("a talker goes on");
         (next.arrival, next.prompt_tokens, next.output_tokens)
     };
@@ -189,7 +189,7 @@ fn patterns_share_exactly_the_pieces_they_begin_with() {
     for spec in &specs {
         let shared: u32 = spec.prefix.iter().map(|segment| segment.tokens).sum();
         assert!(spec.prompt_tokens > shared);
-        let next = open(&one).follow_up(spec, &success(spec, 0.0));
+        let next = super::follow_up(&mut *open(&one), spec, &success(spec, 0.0));
         assert!(next.is_none_or(|next| next.prefix == spec.prefix));
     }
 }

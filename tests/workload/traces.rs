@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llmperforacle::workload::{TraceFormat, TraceSource, TraceWorkload, Workload};
+use llmperforacle::workload::{
+    Clock, Shaping, TRACE_FORMATS, TraceFormat, TraceOptions, TraceSource, TraceWorkload, Workload,
+};
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
@@ -12,27 +14,29 @@ use tempfile::TempDir;
 
 use super::{drain, success};
 
-fn replay(path: PathBuf) -> TraceWorkload {
+pub(super) fn replay(path: PathBuf) -> TraceWorkload {
     TraceWorkload {
         path,
-        format: TraceFormat::Detect,
+        format: TraceFormat::DETECT,
         rate_scale: 1.0,
         duration: None,
         total_requests: None,
         streaming: true,
         timeout_s: None,
+        options: TraceOptions::default(),
+        shaping: Shaping::default(),
     }
 }
 
 /// A trace of its own folder, which goes with it.
-fn written(name: &str, content: impl AsRef<[u8]>) -> (TempDir, TraceWorkload) {
+pub(super) fn written(name: &str, content: impl AsRef<[u8]>) -> (TempDir, TraceWorkload) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join(name);
     fs::write(&path, content).expect("it can be written");
     (folder, replay(path))
 }
 
-fn read(workload: &TraceWorkload) -> Vec<RequestSpec> {
+pub(super) fn read(workload: &TraceWorkload) -> Vec<RequestSpec> {
     let mut source = TraceSource::open(workload).expect("a sound trace");
     let specs = drain(&mut source);
     assert!(source.error().is_none());
@@ -40,7 +44,7 @@ fn read(workload: &TraceWorkload) -> Vec<RequestSpec> {
 }
 
 /// Arrival in ns, prompt and output tokens.
-fn basics(specs: &[RequestSpec]) -> Vec<(u64, u32, u32)> {
+pub(super) fn basics(specs: &[RequestSpec]) -> Vec<(u64, u32, u32)> {
     let basics = specs.iter().map(|s| (s.arrival.0, s.prompt_tokens, s.output_tokens));
     basics.collect()
 }
@@ -104,7 +108,8 @@ fn mooncake_blocks_cover_the_prompt() {
         {\"timestamp\": 102.5, \"input_length\": 600, \"output_length\": 6, \"hash_ids\": [0, 8], \"extra\": {}}\n\
         {\"timestamp\": 103, \"input_length\": 1024, \"output_length\": 7, \"hash_ids\": [0]}\n\
         {\"timestamp\": 103, \"input_length\": 3, \"output_length\": 7}";
-    let (_folder, workload) = written("mooncake.jsonl", text);
+    let (_folder, mut workload) = written("mooncake.jsonl", text);
+    workload.options.clock = Some(Clock::Milliseconds);
     let specs = read(&workload);
     let expected = [(0, 1100, 5), (2_500_000, 600, 6), (3_000_000, 1024, 7), (3_000_000, 3, 7)];
     assert_eq!(basics(&specs), expected);
@@ -146,7 +151,7 @@ fn a_trace_has_no_follow_ups() {
     let (_folder, workload) = written("t.csv", "arrival_s,prompt_tokens,output_tokens\n0,1,1\n");
     let mut source = TraceSource::open(&workload).expect("sound");
     let spec = source.next_request().expect("one");
-    assert_eq!(source.follow_up(&spec, &success(&spec, 1.0)), None);
+    assert_eq!(super::follow_up(&mut source, &spec, &success(&spec, 1.0)), None);
 }
 
 /// (name of the file, content, what the message must hold)
@@ -155,9 +160,12 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
     ("blank.csv", b"\xef\xbb\xbf \r\n\n ", &["blank.csv is empty"]),
     ("empty.jsonl", b"\n\n", &["empty.jsonl is empty"]),
     ("head.csv", b"TIMESTAMP,ContextTokens,GeneratedTokens\r\n\r\n", &["no requests"]),
-    ("gz.csv", b"\x1f\x8b\x08\x00", &["gzip", "unpack"]),
+    ("gz.csv", b"\x1f\x8b\x08\x00", &["gz.csv: the gzip archive is broken or cut short"]),
+    ("tar.csv.zst", b"\x28\xb5\x2f\xfd\x00", &["tar.csv.zst: the zstd archive is broken or cut short"]),
+    ("x.xz", b"\xfd7zXZ\x00\x00", &["x.xz: the xz archive is broken or cut short"]),
+    ("t.zip", b"PK\x03\x04", &["a zip archive", "unpack"]),
     ("utf16.csv", b"\xff\xfea\x00r\x00", &["UTF-16"]),
-    ("table.parquet", b"PAR1\x15\x04", &["Parquet"]),
+    ("table.parquet", b"PAR1\x15\x04", &["table.parquet: the Parquet file is broken or cut short"]),
     ("nul.csv", b"arrival_s\x00,prompt_tokens", &["not a text file"]),
     ("other.csv", b"a,b\n1,2\n", &["other.csv:1: ", "\"a,b\"", "arrival_s,prompt_tokens,output_tokens"]),
     ("semi.csv", b"arrival_s;prompt_tokens;output_tokens\n1;2;3\n", &[":1: ", "commas"]),
@@ -175,7 +183,7 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
     ("half.csv", b"arrival_s,prompt_tokens,output_tokens\n1,2.5,3\n", &["\"2.5\""]),
     ("huge.csv", b"arrival_s,prompt_tokens,output_tokens\n1,5000000000,3\n", &["at most"]),
     ("gap.csv", b"arrival_s,prompt_tokens,output_tokens\n1,,3\n", &["prompt_tokens is \"\""]),
-    ("nan.csv", b"arrival_s,prompt_tokens,output_tokens\nnan,1,3\n", &["arrival is \"nan\"", "seconds"]),
+    ("nan.csv", b"arrival_s,prompt_tokens,output_tokens\nnan,1,3\n", &["arrival_s is \"nan\"", "seconds"]),
     ("narrow.csv", b"arrival_s,prompt_tokens,output_tokens\n1,1\n", &["2 fields", "header has 3"]),
     ("wide.csv", b"arrival_s,prompt_tokens,output_tokens\n1,1,1,1\n", &["4 fields"]),
     ("latin.csv", b"arrival_s,prompt_tokens,output_tokens\n1,\xe9,1\n", &["not a text file"]),
@@ -216,7 +224,7 @@ const BROKEN: &[(&str, &[u8], &[&str])] = &[
         b"{\"timestamp\": 0, \"input_length\": 33, \"output_length\": 1, \"hash_ids\": [1, 2, 3]}\n",
         &["3 hash_ids for 34 tokens", "512"],
     ),
-    ("csv.jsonl", b"arrival_s,prompt_tokens,output_tokens\n1,1,1\n", &["csv.jsonl:1: expected value"]),
+    ("words.jsonl", b"arrival_s\n1,1,1\n", &["words.jsonl:1: ", "no column \"prompt_tokens\""]),
 ];
 
 #[test]
@@ -266,7 +274,7 @@ fn a_file_that_changes_under_way_ends_the_stream() {
 }
 
 /// The folder with the real traces, where this machine has it.
-fn shared() -> Option<PathBuf> {
+pub(super) fn shared() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var_os("LLMPERFORACLE_SHARED").map(PathBuf::from);
     let near = [root.join("../shared"), root.join("../../shared")];
@@ -323,9 +331,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         lines in prop::collection::vec(line_like(), 0..6),
         is_text: bool,
-        format in prop::sample::select(vec![
-            TraceFormat::Detect, TraceFormat::Azure, TraceFormat::Mooncake, TraceFormat::Generic,
-        ]),
+        format in prop::sample::select(TRACE_FORMATS.map(|(_, format)| format).to_vec()),
     ) {
         let content = if is_text { lines.join("\n").into_bytes() } else { bytes };
         let (_folder, mut workload) = written("noise", content);

@@ -15,7 +15,7 @@ pub(crate) use frameworks::{
 };
 pub(crate) use hardware::{ComputeDevice, EfficiencyTable, HardwareProfile, NetworkLink, ServerTopology};
 pub(crate) use metrics::Metrics;
-pub(crate) use workload::{ClientProfile, PatternKind, PrefixPattern, Trace, Workload};
+pub(crate) use workload::{ClientProfile, PatternKind, PrefixPattern, Trace, TraceColumns, Workload};
 
 use oracle_components::scenario::LevelOfDetail;
 

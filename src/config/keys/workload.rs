@@ -8,16 +8,15 @@ use super::{Distribution, LONGEST_S, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
-use crate::workload::{Arrivals, TraceFormat};
+use crate::workload::{Arrivals, Clock, MessageMode, RepeatedPrefixes, SessionTimes, TRACE_FORMATS, TraceFormat};
 
 names!(Routing as in Routing::NAMED);
 names!(Arrivals { "mixed" => Arrivals::Mixed, "independent" => Arrivals::Independent });
-names!(TraceFormat {
-    "detect" => TraceFormat::Detect,
-    "azure" => TraceFormat::Azure,
-    "mooncake" => TraceFormat::Mooncake,
-    "generic" => TraceFormat::Generic,
-});
+names!(TraceFormat as in TRACE_FORMATS);
+names!(TimeUnit { "s" => TimeUnit(Clock::Seconds), "ms" => TimeUnit(Clock::Milliseconds) });
+names!(SessionTimes { "closed" => SessionTimes::Closed, "open" => SessionTimes::Open });
+names!(MessageMode { "history" => MessageMode::History, "delta" => MessageMode::Delta });
+names!(RepeatedPrefixes { "renamed" => RepeatedPrefixes::Renamed, "kept" => RepeatedPrefixes::Kept });
 names!(PatternKind {
     "system" => PatternKind::System,
     "few_shot" => PatternKind::FewShot,
@@ -25,6 +24,10 @@ names!(PatternKind {
     "mixed" => PatternKind::Mixed,
     "random" => PatternKind::Random,
 });
+
+/// In what numbers tell time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeUnit(pub Clock);
 
 /// Where a pattern's named pieces come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +85,75 @@ section! {
     Trace {
         /// The file; relative to the current folder, else to this file's folder or its parents.
         path: Field<String> = required();
-        /// Its layout: by extension and header, or one of the named ones.
+        /// Its layout: told by its fields, or one of the named ones.
         format: Set<TraceFormat> = default(Literal::Text("detect"));
+        /// A part of it: `peak:10m` is the fullest ten minutes, `60s:10m` from 60 s to 10 min, `1h:` from there to the end.
+        window: Field<String> = optional("all");
+        /// Share of its sessions, drawn by the seed, each whole.
+        sample: Set<f64> = default(Literal::Number(1.0)).range(1e-9, 1.0);
+        /// Prompts are this many times as long, and what they share too.
+        prompt_scale: Set<f64> = default(Literal::Number(1.0)).range(1e-6, 1e6);
+        /// Answers are this many times as long.
+        output_scale: Set<f64> = default(Literal::Number(1.0)).range(1e-6, 1e6);
+        /// Requests are put at each other's times, drawn by the seed; a session's turns stay in order.
+        shuffle: Set<bool> = default(Literal::Flag(false));
+        /// So many times, one behind the other, each of sessions of its own.
+        repeat: Set<u32> = default(Literal::Integer(1)).at_least(1.0);
+        /// What a repeated prompt is to the first: another one (`renamed`), or the same (`kept`), which a cache finds.
+        repeat_prefixes: Set<RepeatedPrefixes> = default(Literal::Text("renamed"));
         /// Arrivals come this many times as fast.
         rate_scale: Set<f64> = default(Literal::Number(1.0)).range(1e-6, 1e6);
+        /// Arrivals take this many times as long: the inverse of `rate_scale`.
+        time_scale: Field<f64> = optional("1 / `rate_scale`").range(1e-6, 1e6);
         /// No more requests than this.
         max_requests: Field<u64> = optional("all").at_least(1.0);
         /// Answers are streamed.
         streaming: Set<bool> = default(Literal::Flag(true));
+        /// Columns (of JSON: fields) of a file of no known format.
+        columns: Field<TraceColumns> = optional("the format's");
+        /// Tokens of a block that a hash names.
+        block_tokens: Field<u32> = optional("the format's: 512 for Mooncake, 16 for Bailian").unit("tokens").at_least(1.0)
+            .also_called(&["block_size", "trace_block_size"]);
+        /// Unit of Mooncake's timestamps, where they could be either.
+        time_unit: Field<TimeUnit> = optional("milliseconds, refused where they look like seconds");
+        /// Tokens that an image adds to its prompt; 0 where the prompt's tokens hold them already.
+        image_tokens: Field<u32> = optional("requests with images are refused").unit("tokens");
+        /// Characters of a token, to estimate the lengths of texts without token counts.
+        chars_per_token: Field<f64> = optional("texts are refused").range(0.1, 1000.0);
+        /// Rows that are no requests are counted and left out, instead of refusing the trace.
+        skip_bad_rows: Set<bool> = default(Literal::Flag(false));
+        /// Later turns of a session are sent when the one before is answered (`closed`), or at their recorded times (`open`).
+        sessions: Field<SessionTimes> = optional("as the format means it");
+        /// A later turn's prompt holds the conversation so far (`history`), or only what is new, before which that goes (`delta`).
+        message_mode: Field<MessageMode> = optional("as the file says");
+        /// Requests a second of all of ServeGen's clients together, in each of their windows; for a folder of these only.
+        total_rate: Field<f64> = optional("as recorded").unit("requests/s").range(1e-6, 1e9);
+    }
+}
+
+section! {
+    /// Columns of a file of no known format. One of the keys that begin with `arrival` says when a request is sent.
+    TraceColumns {
+        /// Column of the arrival, in seconds or as a calendar time.
+        arrival: Field<String> = optional("one of the others").also_called(&["arrival_s", "arrival_time", "timestamp"]);
+        /// The same in milliseconds.
+        arrival_ms: Field<String> = optional("one of the others");
+        /// The same in microseconds.
+        arrival_us: Field<String> = optional("one of the others");
+        /// The same in nanoseconds.
+        arrival_ns: Field<String> = optional("one of the others");
+        /// Column of the prompt's tokens.
+        prompt: Field<String> = required().also_called(&["prompt_tokens", "input", "input_tokens"]);
+        /// Column of the answer's tokens.
+        output: Field<String> = required().also_called(&["output_tokens"]);
+        /// Column of the most tokens that the answer may have.
+        max_output: Field<String> = optional("as many as the answer has").also_called(&["max_output_tokens", "max_tokens"]);
+        /// Column of the session's name.
+        session: Field<String> = optional("each request is its own").also_called(&["session_id"]);
+        /// Column of the priority.
+        priority: Field<String> = optional("0");
+        /// Column of the time at which the client gives up, told like the arrival.
+        abort: Field<String> = optional("never");
     }
 }
 

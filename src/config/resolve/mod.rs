@@ -14,6 +14,7 @@ mod plan;
 mod prefixes;
 mod run_context;
 mod topology;
+mod trace;
 mod wiring;
 mod workload;
 
@@ -27,6 +28,7 @@ use super::keys::{Config, Simulation};
 use crate::output::OutputPlan;
 pub(super) use frameworks::check_models;
 pub(super) use run_context::RunContext;
+pub(super) use workload::resolve as workload_alone;
 
 /// Resolves a decoded configuration. `None` if there is an error.
 pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut Diagnostics) -> Option<Resolved> {

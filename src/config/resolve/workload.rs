@@ -7,13 +7,15 @@ use oracle_components::SimTime;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::prefixes;
 use super::run_context::RunContext;
+use super::{prefixes, trace};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{At, Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
 use crate::inputs;
-use crate::workload::{Arrivals, Distribution, Profile, Sampler, SyntheticWorkload, TraceWorkload, Workload};
+use crate::workload::{
+    Arrivals, Distribution, Profile, Sampler, Shaping, SyntheticWorkload, TraceWorkload, Window, Workload,
+};
 
 /// The predecessor's pause before a follow-up turn without a distribution, in seconds.
 const DEFAULT_THINK_TIME_S: f64 = 5.0;
@@ -29,7 +31,7 @@ const GAPS_DRAWN: u32 = 1_000;
 const ABSURD_MEAN: f64 = 10e6;
 
 /// The workload, or `None` after an error.
-pub(super) fn resolve(
+pub(in crate::config) fn resolve(
     workload: &Keys,
     default_seed: Option<u64>,
     context: &RunContext,
@@ -42,7 +44,8 @@ pub(super) fn resolve(
             diagnostics.error(&workload.client_profiles.at, message);
         }
         let trace = workload.trace.value.as_ref()?;
-        return resolve_trace(trace, workload, duration, context, diagnostics);
+        let seed = workload.random_seed.value.or(default_seed).unwrap_or(0);
+        return resolve_trace(trace, workload, seed, duration, context, diagnostics);
     }
     if !workload.total_duration.given && !workload.total_requests_to_generate.given {
         let message = "missing required key total_duration";
@@ -75,6 +78,7 @@ pub(super) fn profile_names(workload: &Workload) -> Vec<String> {
 fn resolve_trace(
     trace: &Trace,
     workload: &Keys,
+    seed: u64,
     duration: Option<SimTime>,
     context: &RunContext,
     diagnostics: &mut Diagnostics,
@@ -89,12 +93,48 @@ fn resolve_trace(
     Some(Workload::Trace(TraceWorkload {
         path,
         format: trace.format.value,
-        rate_scale: trace.rate_scale.value,
+        rate_scale: rate_scale(trace, diagnostics),
         duration,
         total_requests: limits.into_iter().flatten().min(),
         streaming: trace.streaming.value,
         timeout_s: workload.request_timeout_s.value,
+        options: trace::options(trace, seed, diagnostics)?,
+        shaping: shaping(trace, seed, diagnostics)?,
     }))
+}
+
+fn rate_scale(trace: &Trace, diagnostics: &mut Diagnostics) -> f64 {
+    let Some(time_scale) = trace.time_scale.value else { return trace.rate_scale.value };
+    if trace.rate_scale.value != 1.0 {
+        let message = "time_scale is the inverse of rate_scale; give one of them";
+        diagnostics.error(&trace.time_scale.at, message);
+    }
+    time_scale.recip()
+}
+
+fn shaping(trace: &Trace, seed: u64, diagnostics: &mut Diagnostics) -> Option<Shaping> {
+    let window = match trace.window.value.as_deref() {
+        None => None,
+        Some(text) => match Window::parse(text) {
+            Some(window) => Some(window),
+            None => {
+                let message = format!("{text:?} is no window");
+                let help = "write peak:10m for the fullest ten minutes, 60s:10m for a part from 60 s to 10 min, or 1h: to the end";
+                diagnostics.error_with(&trace.window.at, message, help);
+                return None;
+            }
+        },
+    };
+    Some(Shaping {
+        window,
+        sample: trace.sample.value,
+        prompt_scale: trace.prompt_scale.value,
+        output_scale: trace.output_scale.value,
+        shuffle: trace.shuffle.value,
+        repeat: trace.repeat.value,
+        repeated_prefixes: trace.repeat_prefixes.value,
+        seed,
+    })
 }
 
 fn resolve_profiles(workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Vec<Profile>> {

@@ -38,8 +38,9 @@ pub enum TraceError {
     },
     /// A header of no known format.
     #[error(
-        "{}:{line}: no known trace has the header {header}; expected TIMESTAMP,ContextTokens,GeneratedTokens (Azure) \
-         or arrival_s,prompt_tokens,output_tokens (generic), separated by commas, or lines of JSON (Mooncake)",
+        "{}:{line}: no known trace has the header {header}; expected such as TIMESTAMP,ContextTokens,GeneratedTokens (Azure) \
+         or arrival_s,prompt_tokens,output_tokens (generic), separated by commas, or JSON; of any other table name the columns with \
+         --trace-columns arrival=NAME,prompt=NAME,output=NAME",
         .path.display()
     )]
     UnknownHeader {
@@ -61,6 +62,16 @@ pub enum TraceError {
         column: &'static str,
         /// The header, quoted, shortened.
         header: String,
+    },
+    /// A file that is not what it should be.
+    #[error("{}:{line}: {problem}", .path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Where one sees it.
+        line: u64,
+        /// What is wrong, and the way out.
+        problem: String,
     },
     /// A line that is no request.
     #[error("{}:{line}: {problem}; the line is {text}", .path.display())]
@@ -90,6 +101,12 @@ pub enum TraceError {
         /// A command that sorts the file.
         command: String,
     },
+    /// What was kept of the sessions cannot be read.
+    #[error("cannot read what was kept of the trace's sessions in $TMPDIR: {source}")]
+    Kept {
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file is not what it was when it was checked.
     #[error("the trace {} changed while it was replayed; the run holds its requests up to line {line}", .path.display())]
     Changed {
@@ -97,6 +114,14 @@ pub enum TraceError {
         path: PathBuf,
         /// The last line read.
         line: u64,
+    },
+    /// A shape that the trace cannot be given.
+    #[error("the trace {}: {problem}", .path.display())]
+    Shaping {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// A rate scale that is none.
     #[error("the trace {}: rate_scale is {value}, but must be a finite number above 0", .path.display())]

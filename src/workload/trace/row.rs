@@ -6,16 +6,48 @@ use super::error::excerpt;
 use crate::workload::distribution::MAX_TOKENS;
 
 /// Nanoseconds in a second.
-pub(super) const NS_PER_S: i64 = 1_000_000_000;
+pub(in crate::workload) const NS_PER_S: i64 = 1_000_000_000;
 
 /// What is wrong with a line, and what to do about it.
-pub(super) type Problem = String;
+pub(in crate::workload) type Problem = String;
+
+/// When a request is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::workload) enum Start {
+    /// At this time stamp, in nanoseconds from an origin of the trace's own.
+    At(i64),
+    /// When these requests, named by the hashes of their ids, have been answered and a pause has passed; without any, the request before
+    /// it in its session.
+    #[allow(dead_code, reason = "the formats with dependencies make these")]
+    After { requests: Vec<u64>, pause_ns: u64 },
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self::At(0)
+    }
+}
+
+/// What of a session a prompt holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::workload) enum Context {
+    /// Only what its named beginning says.
+    #[default]
+    Own,
+    /// The conversation so far, if it is long enough for that.
+    History,
+    /// Its tokens are new; the conversation so far comes before them.
+    Delta,
+    /// The file does not say: the conversation so far, which it must then be long enough for.
+    Unsaid,
+}
 
 /// One recorded request.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Row {
-    /// Time stamp in nanoseconds from an origin of the trace's own.
-    pub time_ns: i64,
+pub(in crate::workload) struct Row {
+    pub start: Start,
+    /// Hash of the request's name, where others may wait for it.
+    pub id: Option<u64>,
     pub prompt_tokens: u32,
     pub output_tokens: u32,
     pub max_output_tokens: Option<u32>,
@@ -25,10 +57,41 @@ pub(super) struct Row {
     /// The client gives up so many nanoseconds after the arrival, at whatever rate the trace is replayed.
     pub patience_ns: Option<u64>,
     pub prefix: Vec<PrefixSegment>,
+    /// Why it is no request to replay, if it is none.
+    pub left_out: Option<&'static str>,
+    /// What a run of this program recorded beside that.
+    pub recorded: Option<Box<Recorded>>,
+    pub context: Context,
+}
+
+/// What a run's own file says of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::workload) struct Recorded {
+    pub profile: u16,
+    pub client: u32,
+    pub session: u64,
+    pub turn: u32,
+    pub streaming: bool,
+    pub tail_key: u64,
+}
+
+impl Row {
+    /// Whether it can only be understood as a part of its session.
+    pub fn is_of_session(&self) -> bool {
+        let is_named = self.id.is_some() && self.recorded.is_none();
+        is_named || self.context != Context::Own || matches!(self.start, Start::After { .. })
+    }
+}
+
+/// A pause in `unit`, milliseconds or seconds, as nanoseconds.
+pub(in crate::workload) fn pause_ns(name: &str, pause: f64, unit: &str) -> Result<u64, Problem> {
+    let seconds = if unit == "milliseconds" { pause / 1e3 } else { pause };
+    let ns = from_seconds(seconds).and_then(|ns| u64::try_from(ns).ok());
+    ns.ok_or_else(|| format!("{name} is {pause}, but must be a number of {unit}, 0 or more"))
 }
 
 /// A number of tokens, 1 at least: an engine refuses an empty prompt and an answer of nothing.
-pub(super) fn tokens(name: &str, text: &str) -> Result<u32, Problem> {
+pub(in crate::workload) fn tokens(name: &str, text: &str) -> Result<u32, Problem> {
     // Tables that once held a gap write whole numbers with a fraction of zeros.
     let whole = match text.split_once('.') {
         Some((whole, fraction)) if fraction.bytes().all(|byte| byte == b'0') => whole,
@@ -41,7 +104,7 @@ pub(super) fn tokens(name: &str, text: &str) -> Result<u32, Problem> {
 }
 
 /// The same from a number.
-pub(super) fn token_count(name: &str, count: u64) -> Result<u32, Problem> {
+pub(in crate::workload) fn token_count(name: &str, count: u64) -> Result<u32, Problem> {
     if count == 0 {
         return Err(format!("{name} is 0, but engines refuse a request without a token; take the line out"));
     }
@@ -50,54 +113,66 @@ pub(super) fn token_count(name: &str, count: u64) -> Result<u32, Problem> {
 }
 
 /// A priority.
-pub(super) fn priority(name: &str, text: &str) -> Result<i32, Problem> {
+pub(in crate::workload) fn priority(name: &str, text: &str) -> Result<i32, Problem> {
     if text.is_empty() {
         return Ok(0);
     }
     text.parse().map_err(|_| format!("{name} is {}, but must be a whole number", excerpt(text.as_bytes())))
 }
 
-/// Decimal seconds as nanoseconds, exact where written without exponent; `None` if that is not what it is.
-pub(super) fn decimal_seconds(text: &str) -> Option<i64> {
-    let (negative, digits) = match text.as_bytes().first()? {
+/// A decimal number times ten to the power of `digits`, exact where written without exponent and rounded half up; `None` if that is not
+/// what it is.
+pub(in crate::workload) fn decimal(text: &str, digits: u32) -> Option<i64> {
+    let (negative, magnitude) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    if digits.contains(['e', 'E']) {
-        let seconds: f64 = digits.parse().ok()?;
-        return from_seconds(if negative { -seconds } else { seconds });
+    if magnitude.contains(['e', 'E']) {
+        // What reads more than numbers, "infinity", has none of these digits.
+        let number: f64 =
+            magnitude.parse().ok().filter(|_| magnitude.starts_with(|c: char| c.is_ascii_digit() || c == '.'))?;
+        return rounded(if negative { -number } else { number } * f64::from(10_u32.pow(digits)));
     }
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
     let whole = if whole.is_empty() { 0 } else { unsigned(whole)? };
-    let total = whole.checked_mul(NS_PER_S)?.checked_add(fraction_ns(fraction)?)?;
+    let total = whole.checked_mul(10_i64.pow(digits))?.checked_add(shifted(fraction, digits as usize)?)?;
     Some(if negative { -total } else { total })
 }
 
 /// Digits after a decimal point as nanoseconds, rounded half up.
-pub(super) fn fraction_ns(digits: &str) -> Option<i64> {
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+pub(in crate::workload) fn fraction_ns(digits: &str) -> Option<i64> {
+    shifted(digits, 9)
+}
+
+/// So many of the digits after a decimal point as a whole number, rounded half up.
+fn shifted(fraction: &str, digits: usize) -> Option<i64> {
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let digit = |place| digits.as_bytes().get(place).map_or(0, |b| i64::from(b - b'0'));
-    let ns = (0..9).fold(0, |sum, place| sum * 10 + digit(place));
-    Some(ns + i64::from(digit(9) >= 5))
+    let digit = |place| fraction.as_bytes().get(place).map_or(0, |b| i64::from(b - b'0'));
+    let number = (0..digits).fold(0, |sum, place| sum * 10 + digit(place));
+    Some(number + i64::from(digit(digits) >= 5))
 }
 
 /// Digits only: no sign.
-pub(super) fn unsigned(digits: &str) -> Option<i64> {
+pub(in crate::workload) fn unsigned(digits: &str) -> Option<i64> {
     let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| digits.parse().ok())?
 }
 
 /// Seconds as nanoseconds, where they fit.
-pub(super) fn from_seconds(seconds: f64) -> Option<i64> {
-    let ns = (seconds * NS_PER_S as f64).round();
+pub(in crate::workload) fn from_seconds(seconds: f64) -> Option<i64> {
+    rounded(seconds * NS_PER_S as f64)
+}
+
+fn rounded(number: f64) -> Option<i64> {
+    let whole = number.round();
     // 2^63, the first value beyond the range.
-    (ns.abs() < 9_223_372_036_854_775_808.0).then_some(ns as i64)
+    (whole.abs() < 9_223_372_036_854_775_808.0).then_some(whole as i64)
 }
 
 #[cfg(test)]
@@ -116,10 +191,10 @@ mod tests {
             ("-2.25", -2_250_000_000),
             ("1e-3", 1_000_000),
         ] {
-            assert_eq!(decimal_seconds(text), Some(ns), "{text}");
+            assert_eq!(decimal(text, 9), Some(ns), "{text}");
         }
         for text in ["", ".", "-", "1.2.3", "abc", "1s", "nan", "inf", "1e400", "99999999999", "1,5"] {
-            assert_eq!(decimal_seconds(text), None, "{text}");
+            assert_eq!(decimal(text, 9), None, "{text}");
         }
     }
 }

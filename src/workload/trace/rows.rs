@@ -1,59 +1,69 @@
-//! A file as a sequence of rows: tells what kind of file it is, and puts path, line and text to what is wrong with it.
-//! Knows layouts, not what rows mean.
+//! A file as a sequence of rows: puts path, line and text to what is wrong with it, counts what is left out, and restores the order of
+//! files that are in the order of ends. Knows layouts, not what rows mean.
 
-use std::io::{self, Read};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
+use super::containers::replay::Replay;
 use super::error::{TraceError, excerpt};
-use super::lines::{JsonLines, without_byte_order_mark};
-use super::replay::Replay;
-use super::row::{NS_PER_S, Row};
-use super::table::{HeaderProblem, Table, TableError};
+use super::formats::Format;
+use super::opening::{self, Opened};
+use super::row::{NS_PER_S, Problem, Row};
+use super::source::{Source, read_error};
 use crate::inputs;
-use crate::workload::spec::TraceFormat;
-
-/// Bytes looked at to tell what a file is.
-const SNIFF_BYTES: u64 = 8192;
+use crate::workload::spec::{TraceOptions, TraceWorkload};
 
 /// The rows of a trace.
-pub(super) struct Rows {
+pub(in crate::workload) struct Rows {
     path: PathBuf,
-    format: TraceFormat,
-    layout: Layout,
+    format: &'static Format,
+    options: TraceOptions,
+    source: Source,
+    /// What was seen of the columns when it was opened.
+    remarks: Vec<String>,
+    /// Rows that were read and not yet handed on.
+    pending: VecDeque<Row>,
+    /// Rows that came before their turn, by number.
+    early: BTreeMap<u64, Row>,
+    /// The number that comes next.
+    next_number: u64,
+    left_out: LeftOut,
 }
 
-enum Layout {
-    Json(JsonLines),
-    Table(Box<Table>),
+/// What is not replayed.
+#[derive(Default)]
+struct LeftOut {
+    /// Rows that are no requests to replay, by reason.
+    by_reason: BTreeMap<&'static str, u64>,
+    /// Rows that are no requests at all, which the user wants to be skipped, and what is wrong with the first of them.
+    bad: u64,
+    first_bad: Option<String>,
 }
 
 impl Rows {
-    /// Opens `path` at its first row.
-    pub fn open(path: &Path, format: TraceFormat) -> Result<Self, TraceError> {
-        let opened = Replay::open(path);
-        let path = inputs::shown(path);
-        let read = |source| read_error(path, source);
-        let mut file = opened.map_err(read)?;
-        let mut head = Vec::new();
-        let sniffed = (&mut file).take(SNIFF_BYTES).read_to_end(&mut head);
-        sniffed.map_err(read)?;
-        if let Some(what) = binary(&head) {
-            let path = path.into();
-            return Err(TraceError::Binary { path, what });
+    /// Opens a trace at its first row.
+    pub fn open(workload: &TraceWorkload) -> Result<Self, TraceError> {
+        let opened = Replay::open(&workload.path);
+        let path = inputs::shown(&workload.path);
+        let file = opened.map_err(|source| read_error(path, source))?;
+        let options = workload.options.clone();
+        let opened = opening::open(path, file, workload.format, &options)?;
+        Ok(Self::new(path.into(), options, opened))
+    }
+
+    fn new(path: PathBuf, options: TraceOptions, opened: Opened) -> Self {
+        let Opened { format, source, remarks } = opened;
+        Self {
+            path,
+            format,
+            options,
+            source,
+            remarks,
+            pending: VecDeque::new(),
+            early: BTreeMap::new(),
+            next_number: 0,
+            left_out: LeftOut::default(),
         }
-        let text = without_byte_order_mark(&head).trim_ascii();
-        if text.is_empty() && (head.len() as u64) < SNIFF_BYTES {
-            return Err(TraceError::Empty { path: path.into() });
-        }
-        let is_json = match format {
-            TraceFormat::Mooncake => true,
-            TraceFormat::Azure | TraceFormat::Generic => false,
-            TraceFormat::Detect => is_json(path, text),
-        };
-        let layout =
-            if is_json { Layout::Json(JsonLines::new(file).map_err(read)?) } else { open_table(path, file, format)? };
-        let path = path.into();
-        Ok(Self { path, format, layout })
     }
 
     /// What messages call the file.
@@ -63,53 +73,109 @@ impl Rows {
 
     /// Goes back to the first row of the same open file.
     pub fn rewind(self) -> Result<Self, TraceError> {
-        let layout = match self.layout {
-            Layout::Json(lines) => {
-                let lines = JsonLines::new(lines.into_file());
-                Layout::Json(lines.map_err(|source| read_error(&self.path, source))?)
-            }
-            Layout::Table(table) => open_table(&self.path, table.into_file(), self.format)?,
-        };
-        Ok(Self { layout, ..self })
+        let Self { path, format, options, source, .. } = self;
+        let opened = opening::reopen(&path, source, format, &options)?;
+        Ok(Self::new(path, options, opened))
     }
 
     /// The next row.
     pub fn next(&mut self) -> Result<Option<Row>, TraceError> {
-        let more = match &mut self.layout {
-            Layout::Json(lines) => lines.advance(),
-            Layout::Table(table) => table.advance(),
-        };
-        if !more.map_err(|source| read_error(&self.path, source))? {
-            return Ok(None);
+        loop {
+            if let Some(row) = self.early.remove(&self.next_number) {
+                self.next_number += 1;
+                return Ok(Some(row));
+            }
+            let Some(row) = self.next_in_file()? else {
+                // Where numbers are missing, what there is follows in order.
+                let (number, row) = self.early.pop_first().unzip();
+                self.next_number = number.map_or(self.next_number, |number| number + 1);
+                return Ok(row);
+            };
+            let Some(number) = self.source.number(&row) else { return Ok(Some(row)) };
+            if number < self.next_number || self.early.insert(number, row).is_some() {
+                let error = self.line_error(format!("another row has the number {number} too"));
+                self.tolerate(error)?;
+            }
         }
-        let row = match &self.layout {
-            Layout::Json(lines) => lines.row(),
-            Layout::Table(table) => table.row(),
-        };
-        row.map(Some).map_err(|problem| TraceError::Line {
-            path: self.path.clone(),
-            line: self.line(),
-            problem,
-            text: match &self.layout {
-                Layout::Json(lines) => excerpt(lines.text()),
-                Layout::Table(table) => excerpt(&table.text()),
-            },
-        })
+    }
+
+    /// The next row in the order of the file.
+    fn next_in_file(&mut self) -> Result<Option<Row>, TraceError> {
+        loop {
+            while let Some(row) = self.pending.pop_front() {
+                match row.left_out {
+                    None => return Ok(Some(row)),
+                    Some(reason) => *self.left_out.by_reason.entry(reason).or_default() += 1,
+                }
+            }
+            if !self.source.advance().map_err(|source| read_error(&self.path, source))? {
+                return Ok(None);
+            }
+            if let Err(problem) = self.source.read(&mut self.pending) {
+                // What is wrong with all of them together is wrong with no row that could be skipped.
+                if self.source.has_ended() {
+                    let (path, line) = (self.path.clone(), self.source.line());
+                    return Err(TraceError::Unfit { path, line, problem });
+                }
+                self.tolerate(self.line_error(problem))?;
+            }
+        }
+    }
+
+    /// Counts a row that is no request, if such rows are to be skipped.
+    pub fn tolerate(&mut self, error: TraceError) -> Result<(), TraceError> {
+        if !self.options.skip_bad_rows {
+            return Err(error);
+        }
+        self.left_out.bad += 1;
+        self.left_out.first_bad.get_or_insert_with(|| error.to_string());
+        Ok(())
+    }
+
+    /// Names of the profiles by number, if the file names any; complete at its end.
+    pub fn profiles(&self) -> &[String] {
+        match &self.source {
+            Source::Table { reader, .. } => reader.profiles(),
+            Source::Objects { .. } => &[],
+        }
+    }
+
+    /// What a user should know of how the file was read; complete at its end.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = self.remarks.clone();
+        if let Source::Objects { reader, .. } = &self.source
+            && let ignored @ [_, ..] = &reader.ignored()[..]
+        {
+            remarks.push(format!("fields that are not used: {}", ignored.join(", ")));
+        }
+        remarks
+            .extend(self.left_out.by_reason.iter().map(|(reason, count)| format!("{count} rows left out ({reason})")));
+        if let Some(first) = &self.left_out.first_bad {
+            remarks.push(format!("{} bad rows skipped, the first: {first}", self.left_out.bad));
+        }
+        let of = |remark| format!("{}, read as {}: {remark}", self.path.display(), self.format.title);
+        remarks.into_iter().map(of).collect()
     }
 
     /// The error for the row read last, which comes `earlier_ns` before the one above it.
     pub fn out_of_order(&self, earlier_ns: u64) -> TraceError {
         let file = if self.path == Path::new(inputs::STANDARD_INPUT) { Path::new("FILE") } else { &*self.path };
         let file = file.display();
-        let command = match &self.layout {
-            Layout::Json(_) => format!("jq -s -c 'sort_by(.timestamp)[]' '{file}' > sorted.jsonl"),
-            Layout::Table(table) => {
-                format!("(head -n 1 '{file}'; tail -n +2 '{file}' | sort -s -t, -k{}) > sorted.csv", table.sort_key())
+        let command = match &self.source {
+            Source::Objects { format, .. } => {
+                format!("jq -s -c 'sort_by({})[]' '{file}' > sorted.jsonl", format.sort_by)
+            }
+            Source::Table { table, reader } if table.is_text() => {
+                let key = reader.sort_key();
+                format!("(head -n 1 '{file}'; tail -n +2 '{file}' | sort -s -t, -k{key}) > sorted.csv")
+            }
+            Source::Table { .. } => {
+                format!("duckdb -c \"COPY (FROM '{file}' ORDER BY its column of arrivals) TO 'sorted.parquet'\"")
             }
         };
         TraceError::OutOfOrder {
             path: self.path.clone(),
-            line: self.line(),
+            line: self.source.line(),
             earlier_s: earlier_ns as f64 / NS_PER_S as f64,
             command,
         }
@@ -117,63 +183,20 @@ impl Rows {
 
     /// The error for a file that is not what it was.
     pub fn changed(&self) -> TraceError {
-        TraceError::Changed { path: self.path.clone(), line: self.line() }
+        TraceError::Changed { path: self.path.clone(), line: self.source.line() }
     }
 
-    fn line(&self) -> u64 {
-        match &self.layout {
-            Layout::Json(lines) => lines.line(),
-            Layout::Table(table) => table.line(),
-        }
+    /// The error for the row read last.
+    pub fn line_error(&self, problem: Problem) -> TraceError {
+        let text = match &self.source {
+            Source::Objects { objects, .. } => excerpt(objects.text()),
+            Source::Table { table, .. } => excerpt(&table.text()),
+        };
+        TraceError::Line { path: self.path.clone(), line: self.source.line(), problem, text }
     }
-}
 
-fn open_table(path: &Path, file: Replay, format: TraceFormat) -> Result<Layout, TraceError> {
-    let error = match Table::new(file, format) {
-        Ok(table) => return Ok(Layout::Table(Box::new(table))),
-        Err(error) => error,
-    };
-    let path = path.into();
-    Err(match error {
-        TableError::Read(source) => TraceError::Read { path, source },
-        TableError::Empty => TraceError::Empty { path },
-        TableError::Header { line, text, problem } => {
-            let header = excerpt(&text);
-            match problem {
-                HeaderProblem::Unknown => TraceError::UnknownHeader { path, line, header },
-                HeaderProblem::Missing(column) => TraceError::MissingColumn { path, line, column, header },
-            }
-        }
-    })
-}
-
-fn read_error(path: &Path, source: io::Error) -> TraceError {
-    TraceError::Read { path: path.into(), source }
-}
-
-/// By extension, else by the first character.
-fn is_json(path: &Path, text: &[u8]) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    match extension.to_ascii_lowercase().as_str() {
-        "jsonl" | "ndjson" | "json" => true,
-        "csv" => false,
-        _ => text.starts_with(b"{"),
+    /// The line that the row read last is on.
+    pub fn line(&self) -> u64 {
+        self.source.line()
     }
-}
-
-/// What a file that is not text seems to be.
-fn binary(head: &[u8]) -> Option<&'static str> {
-    let known: [(&[u8], &str); 6] = [
-        (b"\x1f\x8b", "compressed with gzip"),
-        (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
-        (b"PK\x03\x04", "a zip archive"),
-        (b"PAR1", "a Parquet file"),
-        (b"\xff\xfe", "text in UTF-16"),
-        (b"\xfe\xff", "text in UTF-16"),
-    ];
-    let named = known.into_iter().find(|(magic, _)| head.starts_with(magic));
-    // The cut may go through the last character.
-    let is_text = str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true);
-    let binary = !is_text || head.contains(&0);
-    named.map(|(_, what)| what).or(binary.then_some("not a text file"))
 }

@@ -412,17 +412,17 @@ impl RequestSource for CaseSource {
         })
     }
 
-    fn follow_up(&mut self, spec: &RequestSpec, record: &RequestRecord) -> Option<RequestSpec> {
+    fn follow_ups(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
         let session = &self.case.sessions[spec.session as usize];
-        let next = session.turns.get(spec.turn as usize + 1)?;
-        Some(RequestSpec {
-            arrival: record.completion + self.case.time(next.think),
+        let Some(turn) = session.turns.get(spec.turn as usize + 1) else { return };
+        next.push(RequestSpec {
+            arrival: record.completion + self.case.time(turn.think),
             turn: spec.turn + 1,
-            prompt_tokens: spec.prompt_tokens + record.output_tokens + next.new_tokens,
-            max_output_tokens: next.output,
-            output_tokens: next.output,
+            prompt_tokens: spec.prompt_tokens + record.output_tokens + turn.new_tokens,
+            max_output_tokens: turn.output,
+            output_tokens: turn.output,
             ..spec.clone()
-        })
+        });
     }
 
     fn promises(&self) -> Promises {

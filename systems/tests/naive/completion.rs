@@ -10,7 +10,9 @@ impl World<'_> {
     /// Writes the record of a request that ends now, and asks for what follows from it.
     pub fn close(&mut self, ended: Ended) {
         let Ended { spec, record } = self.settle(ended);
-        if let Some(mut next) = self.source.follow_up(&spec, &record) {
+        let mut follow_ups = Vec::new();
+        self.source.follow_ups(&spec, &record, &mut follow_ups);
+        for mut next in follow_ups {
             // The arrivals of this instant are in already.
             if next.arrival <= self.now {
                 self.coverage.note("follow-up due before it was known");

@@ -29,8 +29,8 @@ impl RequestSource for List {
         self.requests.next()
     }
 
-    fn follow_up(&mut self, _: &RequestSpec, _: &RequestRecord) -> Option<RequestSpec> {
-        self.follow_up.take()
+    fn follow_ups(&mut self, _: &RequestSpec, _: &RequestRecord, next: &mut Vec<RequestSpec>) {
+        next.extend(self.follow_up.take());
     }
 }
 

@@ -1,7 +1,6 @@
 //! The naive engine against queueing theory.
 
 use oracle_components::SimTime;
-use oracle_components::record::RequestRecord;
 use oracle_components::request::RequestSpec;
 use oracle_components::scenario::SchedulerSpec;
 use oracle_systems::ports::RequestSource;
@@ -39,10 +38,6 @@ impl RequestSource for Poisson {
             prefix: Vec::new(),
             tail_key: 0,
         })
-    }
-
-    fn follow_up(&mut self, _: &RequestSpec, _: &RequestRecord) -> Option<RequestSpec> {
-        None
     }
 }
 

@@ -1,8 +1,14 @@
 //! What can be typed.
 
+mod workload;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Workload, Written};
+
+use super::trace_reading::TraceReading;
 
 /// Predicts latency, throughput and utilisation of an LLM serving deployment, without a GPU.
 #[derive(Debug, Parser)]
@@ -43,6 +49,9 @@ pub enum Command {
     GenerateConfig(GenerateConfig),
     /// Print the JSON Schema of configurations, for editors.
     Schema(Schema),
+    /// Look at a load, write one, or convert one, without simulating.
+    #[command(subcommand)]
+    Workload(Box<Workload>),
     /// List the models of the catalog.
     Models(Listing),
     /// List the devices of the catalog.
@@ -92,13 +101,15 @@ pub struct Run {
     /// The predecessor's flag. YAML and JSON are told apart by themselves.
     #[arg(short = 'f', value_enum, hide = true)]
     pub config_format: Option<FileFormat>,
-    /// Replay this trace (Azure CSV, Mooncake JSONL or a CSV of arrival_s, prompt_tokens, output_tokens), without a
-    /// configuration; - for standard input.
+    /// Replay this trace (CSV, JSON or Parquet, packed or not; a run's own requests.csv too), without a configuration; - for
+    /// standard input.
     #[arg(long, requires_all = ["model", "device"])]
     pub trace: Option<PathBuf>,
-    /// Layout of the trace, if not told by its header: azure, mooncake or generic.
+    /// Layout of the trace, if it is not told by its fields: see docs/workloads/traces.md.
     #[arg(long)]
     pub trace_format: Option<String>,
+    #[command(flatten)]
+    pub reading: TraceReading,
     /// Model: a catalog name (see `models`), or a Hugging Face config.json.
     #[arg(long)]
     pub model: Option<String>,
@@ -126,12 +137,9 @@ pub struct Run {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub pipeline_parallel: Option<u32>,
-    /// Make arrivals come this many times as fast.
-    #[arg(long)]
-    pub rate_scale: Option<f64>,
-    /// Replay no more requests than this.
-    #[arg(long)]
-    pub max_requests: Option<u64>,
+    /// How the trace is shaped.
+    #[command(flatten)]
+    pub shaping: Shaping,
     /// Folder to write to, instead of output/<name>; none: write no file.
     #[arg(short, long)]
     pub output: Option<PathBuf>,

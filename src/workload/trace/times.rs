@@ -1,43 +1,29 @@
-//! Azure Public Dataset (`AzureLLMInferenceTrace_*.csv`, 2023 and 2024): TIMESTAMP, ContextTokens, GeneratedTokens.
-//!
-//! Time stamps are calendar times, `2023-11-16 18:17:03.9799600`, with a `T` and an offset from UTC if they like.
+//! Moments as traces write them: seconds or parts of them by a clock of the trace's own, and calendar times such as
+//! `2023-11-16 18:17:03.9799600`, with a `T` and an offset from UTC if they like.
 
-use super::columns::{Columns, find};
 use super::error::excerpt;
-use super::row::{NS_PER_S, fraction_ns, unsigned};
+use super::row::{NS_PER_S, Problem, decimal, fraction_ns, unsigned};
+use crate::workload::spec::Clock;
 
-const TIMESTAMP: &str = "TIMESTAMP";
-const CONTEXT_TOKENS: &str = "ContextTokens";
-const GENERATED_TOKENS: &str = "GeneratedTokens";
-
-/// Whether a header is of this format: a column of tokens is enough to tell.
-pub(super) fn recognises(names: &[String]) -> bool {
-    [CONTEXT_TOKENS, GENERATED_TOKENS].iter().any(|name| find(names, name).is_some())
-}
-
-/// The columns of this format among `names`, or the one that is missing.
-pub(super) fn columns(names: Vec<String>) -> Result<Columns, &'static str> {
-    let required = |name: &'static str| find(&names, name).ok_or(name);
-    Ok(Columns {
-        arrival: required(TIMESTAMP)?,
-        prompt_tokens: required(CONTEXT_TOKENS)?,
-        output_tokens: required(GENERATED_TOKENS)?,
-        max_output_tokens: None,
-        session: None,
-        priority: None,
-        abort: None,
-        sort_modifier: "",
-        time: |_, text| {
-            timestamp(text).ok_or_else(|| {
-                format!("{TIMESTAMP} is {}, but must look like 2023-11-16 18:17:03.9799600", excerpt(text.as_bytes()))
-            })
-        },
-        names,
-    })
+/// A moment in nanoseconds; `what` it is, for messages.
+pub(in crate::workload) fn moment_ns(clock: Clock, what: &str, text: &str) -> Result<i64, Problem> {
+    // What a Parquet file holds as a point in time.
+    let point = text.strip_suffix('s').filter(|_| matches!(clock, Clock::Seconds | Clock::Calendar));
+    if let Some(ns) = point.and_then(|seconds| decimal(seconds, 9)) {
+        return Ok(ns);
+    }
+    let (ns, right) = match clock {
+        Clock::Seconds => (decimal(text, 9).or_else(|| calendar(text)), "be a number of seconds"),
+        Clock::Milliseconds => (decimal(text, 6), "be a number of milliseconds"),
+        Clock::Microseconds => (decimal(text, 3), "be a number of microseconds"),
+        Clock::Nanoseconds => (decimal(text, 0), "be a number of nanoseconds"),
+        Clock::Calendar => (calendar(text), "look like 2023-11-16 18:17:03.9799600"),
+    };
+    ns.ok_or_else(|| format!("{what} is {}, but must {right}", excerpt(text.as_bytes())))
 }
 
 /// Nanoseconds from 1970 to a calendar time.
-fn timestamp(text: &str) -> Option<i64> {
+fn calendar(text: &str) -> Option<i64> {
     let (date, time) = text.split_once([' ', 'T'])?;
     let mut date = date.splitn(3, '-');
     let days = days_since_1970(
@@ -110,7 +96,7 @@ mod tests {
             ("2024-05-09 19:00:00-05:00", 1_715_299_200 * second),
             ("1969-12-31 23:59:59.5", -second / 2),
         ] {
-            assert_eq!(timestamp(text), Some(ns), "{text}");
+            assert_eq!(calendar(text), Some(ns), "{text}");
         }
         for text in [
             "",
@@ -126,7 +112,7 @@ mod tests {
             "2023-11-16 18:17:03+2",
             "12345.6",
         ] {
-            assert_eq!(timestamp(text), None, "{text}");
+            assert_eq!(calendar(text), None, "{text}");
         }
     }
 }

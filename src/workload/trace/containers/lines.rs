@@ -2,12 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::mooncake;
 use super::replay::Replay;
-use super::row::{Problem, Row};
-
-/// Longest line: a prompt of a hundred million tokens has some 200,000 block ids.
-const MOST_LINE_BYTES: usize = 1 << 22;
+use super::{MOST_OBJECT_BYTES, without_byte_order_mark};
 
 /// A file of JSON lines.
 pub(super) struct JsonLines {
@@ -40,12 +36,17 @@ impl JsonLines {
         text.trim_ascii()
     }
 
+    /// Whether the line read last is cut, being longer than any may be.
+    pub fn is_cut(&self) -> bool {
+        self.buffer.len() > MOST_OBJECT_BYTES
+    }
+
     /// Moves to the next line that is not blank; `false` at the end.
     pub fn advance(&mut self) -> io::Result<bool> {
         loop {
             self.buffer.clear();
             // One byte more tells a line of the greatest length from a longer one.
-            let mut limited = (&mut self.reader).take(MOST_LINE_BYTES as u64 + 1);
+            let mut limited = (&mut self.reader).take(MOST_OBJECT_BYTES as u64 + 1);
             if limited.read_until(b'\n', &mut self.buffer)? == 0 {
                 return Ok(false);
             }
@@ -55,17 +56,4 @@ impl JsonLines {
             }
         }
     }
-
-    /// The request in the line read last.
-    pub fn row(&self) -> Result<Row, Problem> {
-        if self.buffer.len() > MOST_LINE_BYTES {
-            return Err(format!("it is longer than {MOST_LINE_BYTES} bytes"));
-        }
-        mooncake::row(self.text())
-    }
-}
-
-/// `text` without the mark that some editors put at the head of a file.
-pub(super) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }

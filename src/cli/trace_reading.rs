@@ -1,0 +1,57 @@
+//! Flags that say of a trace what it does not say itself: each a key of `workload.trace`.
+
+use clap::Args;
+
+use super::Failure;
+
+/// How a trace is read.
+#[derive(Debug, Args)]
+pub struct TraceReading {
+    /// Columns of a table of no known format: arrival=NAME,prompt=NAME,output=NAME and, if there are any, max_output, session,
+    /// priority, abort; arrival_ms, arrival_us, arrival_ns where it is not in seconds.
+    #[arg(long, value_name = "WHAT=NAME,…")]
+    pub trace_columns: Option<String>,
+    /// Tokens of a block that a hash of the trace names, if not its format's own.
+    #[arg(long, value_name = "TOKENS")]
+    pub trace_block_size: Option<u32>,
+    /// Unit of Mooncake's timestamps where they could be either: ms or s.
+    #[arg(long, value_name = "UNIT")]
+    pub trace_time_unit: Option<String>,
+    /// Tokens that an image adds to its prompt; 0 where the prompt's tokens hold them already.
+    #[arg(long, value_name = "TOKENS")]
+    pub image_tokens: Option<u32>,
+    /// Estimate lengths of texts without token counts: characters of a token.
+    #[arg(long, value_name = "CHARACTERS")]
+    pub chars_per_token: Option<f64>,
+    /// Count and leave out rows that are no requests, instead of refusing the trace.
+    #[arg(long)]
+    pub skip_bad_rows: bool,
+}
+
+impl TraceReading {
+    /// The keys that the flags stand for, as `--set` would have them.
+    pub fn keys(&self) -> Result<Vec<String>, Failure> {
+        let number = |key: &str, value: Option<String>| value.map(|value| format!("workload.trace.{key}={value}"));
+        let keys = [
+            number("block_tokens", self.trace_block_size.map(|value| value.to_string())),
+            number("time_unit", self.trace_time_unit.clone()),
+            number("image_tokens", self.image_tokens.map(|value| value.to_string())),
+            number("chars_per_token", self.chars_per_token.map(|value| value.to_string())),
+            number("skip_bad_rows", self.skip_bad_rows.then(|| "true".to_owned())),
+        ];
+        let pairs = self.trace_columns.iter().flat_map(|columns| columns.split(','));
+        let columns = pairs.map(|pair| {
+            let named = pair.split_once('=').filter(|(what, name)| !what.trim().is_empty() && !name.trim().is_empty());
+            let (what, name) = named.ok_or_else(|| {
+                let message =
+                    format!("--trace-columns: {pair:?} must be WHAT=NAME, such as arrival=ts,prompt=in,output=out");
+                Failure::BadInput(Some(message))
+            })?;
+            // As JSON, so that no name is taken for a number.
+            let name = serde_json::Value::from(name.trim());
+            Ok(format!("workload.trace.columns.{}={name}", what.trim()))
+        });
+        let columns: Result<Vec<String>, Failure> = columns.collect();
+        Ok(keys.into_iter().flatten().chain(columns?).collect())
+    }
+}
