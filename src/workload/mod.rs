@@ -30,13 +30,13 @@ use trace::formats::FORMATS;
 pub use trace::{TraceError, TraceSource};
 pub use turns::{Turn, Turns, TurnsError};
 
-/// The formats of traces by name.
-pub const TRACE_FORMATS: [(&str, TraceFormat); FORMATS.len() + 1] = {
-    let mut named = [(TraceFormat::DETECT.0, TraceFormat::DETECT); FORMATS.len() + 1];
-    let mut position = 0;
-    while position < FORMATS.len() {
-        let name = FORMATS[position].name;
-        named[position + 1] = (name, TraceFormat(name));
+/// The formats of traces by name. The last of them, objects of JSON, has that of the one before, the same in a table.
+pub const TRACE_FORMATS: [(&str, TraceFormat); FORMATS.len()] = {
+    let mut named = [(TraceFormat::DETECT.0, TraceFormat::DETECT); FORMATS.len()];
+    let mut position = 1;
+    while position < named.len() {
+        let name = FORMATS[position - 1].name;
+        named[position] = (name, TraceFormat(name));
         position += 1;
     }
     named

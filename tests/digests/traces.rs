@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use crate::draw::{Draw, thousandths};
 
+/// Milliseconds between Mooncake's requests at least: a higher rate would be taken for seconds.
+const LEAST_GAP_MS: u64 = 15;
+
 /// Beginnings of prompts that a made-up Mooncake trace knows.
 const FAMILIES: u64 = 12;
 
@@ -20,6 +23,7 @@ impl Layout {
 
     /// A file's name and what is in it: so many requests with some `gap_ms` between them.
     pub fn file(self, draw: &mut Draw, requests: u64, gap_ms: u64) -> (String, String) {
+        let gap_ms = if matches!(self, Self::Mooncake) { gap_ms.max(LEAST_GAP_MS) } else { gap_ms };
         let mut time_ms = 0;
         // As files from Windows end their lines.
         let line_end = if draw.chance(15) { "\r\n" } else { "\n" };
