@@ -9,7 +9,7 @@ mod synthetic;
 #[path = "workload/traces.rs"]
 mod traces;
 
-use llmperforacle::workload::{Arrivals, Distribution, Profile, SyntheticWorkload, Workload};
+use llmperforacle::workload::{Arrivals, Distribution, Profile, Slo, SyntheticWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::RequestSpec;
@@ -47,6 +47,7 @@ fn profile(name: &str, rate: f64) -> Profile {
         think_time_s: exponential(0.5),
         timeout_s: None,
         prefix_pattern: None,
+        slo: Slo::default(),
     }
 }
 
@@ -102,6 +103,7 @@ fn success(spec: &RequestSpec, latency_s: f64) -> RequestRecord {
         scheduled: Some(spec.arrival),
         first_token: Some(completion),
         last_token: Some(completion),
+        longest_gap: None,
         completion,
         status: Status::Success,
         reason: Reason::Finished,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use oracle_components::SimTime;
 
+use super::slo::Slo;
+
 /// A distribution of non-negative numbers. Parameters are checked when the configuration is read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
@@ -95,6 +97,8 @@ pub struct Profile {
     pub timeout_s: Option<f64>,
     /// Name of the prefix pattern of all its prompts; `None`: drawn by weight, where there are any.
     pub prefix_pattern: Option<String>,
+    /// What its clients expect.
+    pub slo: Slo,
 }
 
 /// How the profiles' arrivals are put together.
@@ -169,6 +173,8 @@ pub struct TraceWorkload {
     pub streaming: bool,
     /// Seconds after which the client gives up, if it does.
     pub timeout_s: Option<f64>,
+    /// What the clients expect.
+    pub slo: Slo,
 }
 
 /// A workload.

@@ -139,6 +139,7 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
         scheduled: None,
         first_token: None,
         last_token: None,
+        longest_gap: None,
         completion: end.completion,
         status: end.status,
         reason: end.reason,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use llmperforacle::catalog::{Catalog, load_hf_config, load_model_params};
 use llmperforacle::config::{Diagnostic, Overrides, Resolved, TraceRun, from_trace, load_text};
-use llmperforacle::workload::{TraceFormat, TraceSource, TraceWorkload};
+use llmperforacle::workload::{Slo, TraceFormat, TraceSource, TraceWorkload};
 
 use super::corpus::{SMALL, TWO};
 
@@ -206,6 +206,7 @@ fn a_record_without_end_is_refused() {
             total_requests: None,
             streaming: true,
             timeout_s: None,
+            slo: Slo::default(),
         };
         let error = TraceSource::open(&workload).map(drop).expect_err("it is wrong").to_string();
         assert!(error.contains("from line 3 on, one record takes more than"), "{error}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llmperforacle::workload::{TraceFormat, TraceSource, TraceWorkload, Workload};
+use llmperforacle::workload::{Slo, TraceFormat, TraceSource, TraceWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
@@ -21,6 +21,7 @@ fn replay(path: PathBuf) -> TraceWorkload {
         total_requests: None,
         streaming: true,
         timeout_s: None,
+        slo: Slo::default(),
     }
 }
 

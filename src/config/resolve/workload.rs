@@ -9,6 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::prefixes;
 use super::run_context::RunContext;
+use super::slo;
 use crate::config::declare::Field;
 use crate::config::diagnostic::{At, Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
@@ -94,6 +95,7 @@ fn resolve_trace(
         total_requests: limits.into_iter().flatten().min(),
         streaming: trace.streaming.value,
         timeout_s: workload.request_timeout_s.value,
+        slo: slo::resolve(None, workload, diagnostics),
     }))
 }
 
@@ -161,6 +163,7 @@ fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diag
         think_time_s: think_time_s.unwrap_or(Distribution::Constant { value: DEFAULT_THINK_TIME_S }),
         timeout_s: keys.timeout_s.value.or(workload.request_timeout_s.value),
         prefix_pattern: keys.prefix_pattern.value.clone().filter(|_| workload.generate_prompt_tokens.value),
+        slo: slo::resolve(keys.slo.value.as_ref(), workload, diagnostics),
     })
 }
 

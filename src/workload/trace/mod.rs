@@ -29,6 +29,7 @@ use oracle_systems::ports::{Promises, RequestSource};
 pub use error::TraceError;
 
 use super::facts::{Failure, TraceFacts, WorkloadFacts};
+use super::slo::Slo;
 use super::spec::TraceWorkload;
 use crate::inputs;
 use row::Row;
@@ -43,6 +44,7 @@ pub struct TraceSource {
     sessions: Sessions,
     facts: TraceFacts,
     profile_name: String,
+    slo: Slo,
     limits: Limits,
     streaming: bool,
     timeout: SimTime,
@@ -87,6 +89,7 @@ impl TraceSource {
             sessions: Sessions::default(),
             facts,
             profile_name: inputs::stem(path),
+            slo: workload.slo,
             limits,
             streaming: workload.streaming,
             timeout,
@@ -107,6 +110,7 @@ impl TraceSource {
         let gaps = self.facts.requests.saturating_sub(1);
         WorkloadFacts {
             profile_names: vec![self.profile_name.clone()],
+            profile_slos: vec![self.slo],
             expected_requests: Some(self.facts.requests),
             mean_rate_per_s: (span_s > 0.0).then(|| gaps as f64 / span_s),
             trace: Some(self.facts.clone()),
