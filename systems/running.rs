@@ -27,6 +27,7 @@ pub fn nothing_running(block_tokens: u32) -> Running {
         leaving: Vec::new(),
         admitted: VecDeque::new(),
         first_admission: 0,
+        flow_gaps: VecDeque::new(),
         by_priority: BTreeMap::new(),
     }
 }
@@ -122,8 +123,40 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, boundary: SimTime
     running.streaming_decodes -= u32::from(sequence.streaming);
     running.decode_context -= u64::from(sequence.computed);
     if sequence.generated > 0 {
+        if let Some(since) = sequence.last_emission.filter(|_| sequence.streaming) {
+            sequence.longest_gap = sequence.longest_gap.max(widest_gap_since(running, since));
+        }
         sequence.last_emission = Some(boundary);
         sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { boundary });
+    }
+}
+
+/// Notes the widest gap between the flows of an epoch that ended at `end`, of which every streaming decode had a token each, and
+/// one in the flow before the first.
+pub fn note_flow_gap(running: &mut Running, end: SimTime, widest: SimTime) {
+    while running.flow_gaps.back().is_some_and(|&(_, earlier)| earlier <= widest) {
+        running.flow_gaps.pop_back();
+    }
+    running.flow_gaps.push_back((end, widest));
+}
+
+/// The widest gap between flows since the boundary `since`.
+fn widest_gap_since(running: &Running, since: SimTime) -> SimTime {
+    let first = running.flow_gaps.partition_point(|&(end, _)| end <= since);
+    running.flow_gaps.get(first).map_or(SimTime::ZERO, |&(_, widest)| widest)
+}
+
+/// Drops gaps that nobody asks for any more, where they are many: no decode has its last told token before the first of those
+/// that run was scheduled.
+pub fn drop_old_flow_gaps(running: &mut Running, sequences: &Query<&mut Sequence>) {
+    const MANY: usize = 8;
+    if running.flow_gaps.len() < MANY {
+        return;
+    }
+    let oldest = running.admitted.front().copied().flatten().and_then(|entity| sequences.get(entity).ok());
+    let Some(scheduled) = oldest.and_then(|sequence| sequence.scheduled) else { return };
+    while running.flow_gaps.front().is_some_and(|&(end, _)| end <= scheduled) {
+        running.flow_gaps.pop_front();
     }
 }
 

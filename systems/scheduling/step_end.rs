@@ -115,15 +115,21 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>) {
     let streams = |entity| sequences.get(entity).is_ok_and(|sequence| sequence.streaming);
     let emits = |chunk: &&Chunk| chunk.completes && parts.engine.role != Role::Prefill && streams(chunk.sequence);
     let chunks = parts.batch.chunks.iter().filter(emits).count();
-    let sequences = parts.running.streaming_decodes + chunks as u32;
-    if sequences == 0 {
+    let emitting = parts.running.streaming_decodes + chunks as u32;
+    if emitting == 0 {
         return;
     }
     let ends = &parts.epoch.step_ends[..parts.epoch.steps];
-    let bytes = f64::from(sequences) * parts.engine.response_bytes_per_token;
+    let bytes = f64::from(emitting) * parts.engine.response_bytes_per_token;
     parts.step_output.flow_bytes = bytes;
     parts.step_output.streams = true;
-    stream(parts.engine, parts.clock, bytes, ends);
+    let widest = stream(parts.engine, parts.clock, bytes, ends);
+    if parts.running.streaming_decodes == 0 {
+        parts.running.flow_gaps.clear();
+        return;
+    }
+    running::note_flow_gap(parts.running, parts.clock.boundary, widest);
+    running::drop_old_flow_gaps(parts.running, sequences);
 }
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on. Tokens computed, and emitted.
@@ -164,8 +170,11 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
 /// A sequence generates a token of its own at the end of a step.
 fn emit(parts: &EngineView<'_>, sequence: &mut Sequence, ports: &mut Ports) {
     let end = parts.clock.boundary;
-    if let Some(last) = sequence.last_emission {
+    if let Some(last) = sequence.last_emission.replace(end) {
         ports.sink.token_gap(end, end - last, 1);
+    }
+    if let Some(last) = sequence.last_token.filter(|_| sequence.streaming) {
+        sequence.longest_gap = sequence.longest_gap.max(parts.clock.flow_received.since(last));
     }
     sequence.generated += 1;
     if sequence.first_token.is_none() {
