@@ -129,7 +129,7 @@ fn an_slo_by_flag_is_a_key_with_a_unit() {
     assert_eq!(said("tpot=fast"), "--slo: error: \"fast\" is not a time; write 500ms or 0.5s\n");
     assert_eq!(said("tpot=500us"), "--slo: error: \"500us\" is not a time; write 500ms or 0.5s\n");
     assert_eq!(said("ttft=1s,ttft=2s"), "--slo: error: ttft is given twice\n");
-    let range = "is out of range: must be above 0 and at most 1000000000000\n";
+    let range = "is out of range: must be above 0 and at most 1_000_000_000_000\n";
     assert_eq!(said("ttft=-5ms"), format!("--slo: error: workload.slo.ttft_ms: -5 {range}"));
     assert_eq!(said("e2e=0s"), format!("--slo: error: workload.slo.e2e_ms: 0 {range}"));
     assert_eq!(said("itl=nanms"), "--slo: error: workload.slo.itl_ms: expected a finite number, found NaN\n");
@@ -152,16 +152,16 @@ fn a_profiles_own_objective_comes_before_the_workloads_key_by_key() {
     assert_eq!(workload.profiles[0].slo, Slo { ttft: ms(200), tpot_ms: None, itl: ms(90), e2e: ms(9_000) });
     assert_eq!(
         lines(&resolved.warnings),
-        "test.yaml:19:13: warning: workload.client_profiles[0].slo.ttft_ms: a profile's own objective, which comes before the 2000 ms of --slo\n"
+        "test.yaml:20:22: warning: workload.client_profiles[0].slo.ttft_ms: a profile's own objective, which comes before the 2000 ms of --slo\n"
     );
 
     let wrong = own.replace("{ttft_ms: 200, itl_ms: 90}", "{ttft: 200, itl_ms: -1, e2e_ms: soon}");
     let found = load_text(wrong.as_bytes(), "test.yaml", &Overrides::default()).expect_err("it is wrong");
     assert_eq!(
         lines(&found),
-        "test.yaml:19:13: error: workload.client_profiles[0].slo.ttft: unknown key; did you mean ttft_ms?
-test.yaml:19:24: error: workload.client_profiles[0].slo.itl_ms: -1 is out of range: must be above 0 and at most 1000000000000
-test.yaml:19:36: error: workload.client_profiles[0].slo.e2e_ms: expected a number (ms), found \"soon\"
+        "test.yaml:20:13: error: workload.client_profiles[0].slo.ttft: unknown key; did you mean ttft_ms?
+test.yaml:20:32: error: workload.client_profiles[0].slo.itl_ms: -1 is out of range: must be above 0 and at most 1_000_000_000_000
+test.yaml:20:44: error: workload.client_profiles[0].slo.e2e_ms: expected a number (ms), found \"soon\"
 "
     );
 }
