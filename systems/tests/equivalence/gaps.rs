@@ -58,7 +58,8 @@ fn a_preemption_is_in_the_gap() {
     let alone = [8, 9, 10].map(|context| step(&scenario, &[context], &[], 0));
     let waited = alone.into_iter().fold(step(&scenario, &[], &[(0, 8)], 1), |sum, one| sum + one);
     assert_eq!((found[1].preemptions, found[1].longest_gap), (1, Some(waited)));
-    assert_eq!(found[0].longest_gap, alone.into_iter().max());
+    let together = [6, 7].map(|context| step(&scenario, &[context, context], &[], 0));
+    assert_eq!(found[0].longest_gap, alone.into_iter().chain(together).max());
 }
 
 #[test]
