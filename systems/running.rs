@@ -149,10 +149,14 @@ fn widest_gap_since(running: &Running, since: SimTime) -> SimTime {
 /// Drops gaps that nobody asks for any more, where they are many: no decode has its last told token before the first of those
 /// that run was scheduled.
 pub fn drop_old_flow_gaps(running: &mut Running, sequences: &Query<&mut Sequence>) {
-    const MANY: usize = 8;
-    if running.flow_gaps.len() < MANY {
-        return;
+    const MANY: usize = 24;
+    if running.flow_gaps.len() >= MANY {
+        drop_flow_gaps_before_all(running, sequences);
     }
+}
+
+#[cold]
+fn drop_flow_gaps_before_all(running: &mut Running, sequences: &Query<&mut Sequence>) {
     let oldest = running.admitted.front().copied().flatten().and_then(|entity| sequences.get(entity).ok());
     let Some(scheduled) = oldest.and_then(|sequence| sequence.scheduled) else { return };
     while running.flow_gaps.front().is_some_and(|&(end, _)| end <= scheduled) {

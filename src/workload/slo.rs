@@ -67,7 +67,7 @@ impl Slo {
     /// Whether anything is expected.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        *self != Self::default()
+        self.ttft.is_some() || self.tpot_ms.is_some() || self.itl.is_some() || self.e2e.is_some()
     }
 
     /// The objective for a metric, in milliseconds.
