@@ -109,6 +109,9 @@ pub struct Running {
     pub admitted: VecDeque<Option<Entity>>,
     /// Admission number of the front of `admitted`.
     pub first_admission: u64,
+    /// Gaps between flows of streamed tokens: (end of an epoch, the widest in it), those that no later one is as wide as. The widest
+    /// since a boundary is that of the first entry behind it.
+    pub flow_gaps: VecDeque<(SimTime, SimTime)>,
     /// Running sequences by whom to preempt, kept under the priority policy only.
     pub by_priority: BTreeMap<VictimKey, Entity>,
 }
@@ -122,6 +125,8 @@ pub struct StreamClass {
     pub joining: Vec<Entity>,
     /// End of the last of these steps, and when the client had the chunks.
     pub last: Option<(SimTime, SimTime)>,
+    /// Gaps between these chunks, as [`Running::flow_gaps`].
+    pub flow_gaps: VecDeque<(SimTime, SimTime)>,
 }
 
 /// A chunk of a prompt in a step.

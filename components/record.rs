@@ -211,6 +211,9 @@ pub struct RequestRecord {
     pub first_token: Option<SimTime>,
     /// Last token: received by the client if streamed, else generated; `None` if that was on its way at the completion.
     pub last_token: Option<SimTime>,
+    /// The longest gap between two tokens of a streamed response as the client received them; `None` below two tokens, and where
+    /// the last was on its way at the completion.
+    pub longest_gap: Option<SimTime>,
     /// The end: last byte received, refusal, deadline, or end of the simulation.
     pub completion: SimTime,
     /// How it ended.
@@ -259,6 +262,8 @@ pub enum Subject {
     Gpu(u32),
     /// A link, by index.
     Link(u32),
+    /// A client profile, by index: made of records, not by an engine.
+    Profile(u16),
 }
 
 /// One interval of one engine, GPU or link. Means are over the interval's length, integrals not samples.

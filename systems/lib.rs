@@ -17,6 +17,7 @@ mod arrival;
 mod completion;
 mod deadlines;
 mod epoch;
+mod flow_gaps;
 mod handoff;
 mod kv;
 mod running;

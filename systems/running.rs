@@ -13,7 +13,7 @@ use oracle_components::request::RequestId;
 use oracle_components::scenario::QueuePolicy;
 use oracle_components::sequence::{Phase, Sequence};
 
-use crate::streaming;
+use crate::{flow_gaps, streaming};
 
 /// No running sequences, with blocks of `block_tokens`, whose answers are sent in chunks of `stream_interval`.
 #[must_use]
@@ -31,6 +31,7 @@ pub fn nothing_running(block_tokens: u32, stream_interval: u32) -> Running {
         leaving: Vec::new(),
         admitted: VecDeque::new(),
         first_admission: 0,
+        flow_gaps: VecDeque::new(),
         by_priority: BTreeMap::new(),
     }
 }
@@ -121,7 +122,9 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Se
     let finish = sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated);
     running.stale_entries += u64::from(finish > clock.steps);
     let in_chunks = sequence.streaming && !running.streams.is_empty();
-    let last_chunk = if in_chunks { streaming::leave(running, sequence, entity) } else { None };
+    if in_chunks {
+        streaming::leave(running, sequence, entity);
+    }
     let class = residue(running, sequence.computed, sequence.entered_step);
     running.residues[class] -= 1;
     let steps = (clock.steps - sequence.entered_step) as u32;
@@ -130,9 +133,10 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Se
     running.decodes -= 1;
     running.streaming_decodes -= u32::from(sequence.streaming);
     running.decode_context -= u64::from(sequence.computed);
-    if in_chunks {
-        (sequence.last_emission, sequence.last_token) = last_chunk.unzip();
-    } else if sequence.generated > 0 {
+    if !in_chunks && sequence.generated > 0 {
+        if let Some(since) = sequence.last_emission.filter(|_| sequence.streaming) {
+            sequence.longest_gap = sequence.longest_gap.max(flow_gaps::widest_since(&running.flow_gaps, since));
+        }
         sequence.last_emission = Some(clock.boundary);
         sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });
     }

@@ -9,6 +9,8 @@ use oracle_components::SimTime;
 use oracle_components::engine::{Running, StepClock, StreamClass};
 use oracle_components::sequence::Sequence;
 
+use crate::flow_gaps;
+
 /// The classes of an engine.
 #[must_use]
 pub fn no_streams(interval: u32) -> Vec<StreamClass> {
@@ -49,15 +51,21 @@ pub fn join(running: &mut Running, clock: &StepClock, sequence: &Sequence, entit
     }
 }
 
-/// A sequence stops to decode; its counts are still those of its entry. When it last sent a chunk, if it has since then.
-pub fn leave(running: &mut Running, sequence: &Sequence, entity: Entity) -> Option<(SimTime, SimTime)> {
+/// A sequence stops to decode; its counts are still those of its entry. Tells it what it has sent since then.
+pub fn leave(running: &mut Running, sequence: &mut Sequence, entity: Entity) {
     let (class, _) = class_of(running, sequence.generated, sequence.entered_step);
     if let Some(at) = class.joining.iter().position(|&other| other == entity) {
         class.joining.swap_remove(at);
-        return sequence.last_emission.zip(sequence.last_token);
+        return;
     }
     class.regular -= 1;
-    class.last
+    if let Some(since) = sequence.last_emission {
+        sequence.longest_gap = sequence.longest_gap.max(flow_gaps::widest_since(&class.flow_gaps, since));
+    }
+    (sequence.last_emission, sequence.last_token) = class.last.unzip();
+    if class.regular == 0 {
+        class.flow_gaps.clear();
+    }
 }
 
 /// The decodes send what they do at the end of the step that has just ended, `finished` having their last tokens in it: how many
@@ -94,9 +102,8 @@ pub fn send(
         gap(end - last, u64::from(class.regular));
     }
     tokens += class.regular * interval;
-    for entity in class.joining.drain(..) {
+    for &entity in &class.joining {
         let sequence = sequence(entity);
-        class.regular += 1;
         tokens += if sequence.generated == 0 { 1 } else { interval };
         if let Some(last) = sequence.last_emission {
             gap(end - last, 1);
@@ -105,8 +112,21 @@ pub fn send(
     tokens
 }
 
-/// The client has, or will have, what [`send`] sent.
-pub fn note_sent(running: &mut Running, clock: &StepClock) {
+/// The client has, or will have, what [`send`] sent. Who joined with it is counted from here on.
+pub fn note_sent(running: &mut Running, clock: &StepClock, sequences: &mut Query<&mut Sequence>) {
     let interval = running.streams.len() as u64;
-    running.streams[(clock.steps % interval) as usize].last = Some((clock.boundary, clock.flow_received));
+    let (end, received) = (clock.boundary, clock.flow_received);
+    let class = &mut running.streams[(clock.steps % interval) as usize];
+    if let Some((_, before)) = class.last.filter(|_| class.regular > 0) {
+        flow_gaps::note(&mut class.flow_gaps, end, received.since(before));
+    }
+    class.regular += class.joining.len() as u32;
+    for entity in class.joining.drain(..) {
+        let mut sequence = sequences.get_mut(entity).expect("a decode lives");
+        if let Some(last) = sequence.last_token.replace(received) {
+            sequence.longest_gap = sequence.longest_gap.max(received.since(last));
+        }
+        sequence.last_emission = Some(end);
+    }
+    class.last = Some((end, received));
 }

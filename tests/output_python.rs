@@ -7,6 +7,10 @@ mod python_support;
 use std::path::Path;
 use std::process::Command;
 
+use llmperforacle::output::OutputPlan;
+use llmperforacle::workload::Slo;
+use oracle_components::SimTime;
+
 /// Fails with what the script says unless all figures agree.
 fn check(python: &str, folder: &Path, words: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_run.py");
@@ -23,7 +27,8 @@ fn python_tools_compute_the_same_summary_from_the_records() {
     // On both sides of the number of values up to which quantiles are exact, and with nothing to tell.
     for count in [0, 5000, 300_000] {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let plan = output_support::plan(folder.path());
+        let expected = Slo { ttft: Some(SimTime(50_000_000)), itl: Some(SimTime(80_000_000)), ..Slo::default() };
+        let plan = OutputPlan { slos: vec![expected], ..output_support::plan(folder.path()) };
         output_support::write_run(&plan, &output_support::records(11, count)).expect("the run is written");
         check(&python, folder.path(), &["made-up"]);
     }
@@ -38,7 +43,8 @@ fn python_tools_compute_the_same_summary_from_a_run() {
     let price = "hardware_profile.compute_devices[*].price_per_gpu_hour_usd=2.5";
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
-    command.arg("run").arg(root.join("configs/scenarios/walkthrough.yaml")).args(["-q", "--set", price, "-o"]);
+    command.arg("run").arg(root.join("configs/scenarios/walkthrough.yaml")).args(["-q", "--set", price]);
+    command.args(["--slo", "ttft=150ms,tpot=31ms,itl=150ms,e2e=9s", "-o"]);
     assert!(command.arg(folder.path()).status().expect("it starts").success());
     check(&python, folder.path(), &[]);
 }

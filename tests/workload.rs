@@ -21,7 +21,7 @@ mod traces;
 #[path = "workload/written.rs"]
 mod written;
 
-use llmperforacle::workload::{Arrivals, Distribution, Profile, SyntheticWorkload, Workload};
+use llmperforacle::workload::{Arrivals, Distribution, Profile, Slo, SyntheticWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::RequestSpec;
@@ -59,6 +59,7 @@ fn profile(name: &str, rate: f64) -> Profile {
         think_time_s: exponential(0.5),
         timeout_s: None,
         prefix_pattern: None,
+        slo: Slo::default(),
     }
 }
 
@@ -118,6 +119,7 @@ fn success(spec: &RequestSpec, latency_s: f64) -> RequestRecord {
         scheduled: Some(spec.arrival),
         first_token: Some(completion),
         last_token: Some(completion),
+        longest_gap: None,
         completion,
         status: Status::Success,
         reason: Reason::Finished,

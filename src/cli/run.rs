@@ -34,6 +34,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
         print_defaults(&resolved);
     }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    resolved.output.slos.clone_from(&facts.profile_slos);
     // Before there are files, so that a signal finds none unmarked.
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
@@ -146,6 +147,7 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
     let overrides = Overrides {
         output_directory: command.output.clone().filter(|_| !writes_nothing(command)),
         name: command.name.clone(),
+        slo: command.slo.clone(),
         ..overrides(&command.changes)
     };
     let overrides = Overrides { set: [command.reading.keys()?, overrides.set].concat(), ..overrides };

@@ -18,6 +18,7 @@ mod diagnostic;
 mod keys;
 mod overrides;
 mod resolve;
+mod slo_flag;
 mod trace_flags;
 mod trace_run;
 mod tree;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::diagnostic::{At, Diagnostics, Mark, Origin};
 use super::keys;
+use super::slo_flag;
 use super::tree::{Entry, Node, Value, parse_value};
 
 /// What flags say about a run.
@@ -20,6 +21,8 @@ pub struct Overrides {
     pub mbu: Option<f64>,
     /// `--output`: the folder of the run. Files that the config places elsewhere go there too.
     pub output_directory: Option<PathBuf>,
+    /// `--slo`: what clients expect, `metric=time` each, with commas between them.
+    pub slo: Vec<String>,
     /// `--name`: of the run.
     pub name: Option<String>,
     /// `--force`: simulate what vLLM refuses all the same.
@@ -67,7 +70,9 @@ impl Overrides {
             ("--output", "metrics_config.output_directory", directory),
             ("--name", "simulation.name", self.name.clone().map(text)),
         ];
-        for (flag, path, value) in flags {
+        let slo = slo_flag::keys_of(&self.slo, diagnostics);
+        let slo = slo.into_iter().map(|(path, value)| (slo_flag::FLAG, path, Some(Value::Number(value))));
+        for (flag, path, value) in flags.into_iter().chain(slo) {
             if let Some(value) = value {
                 let steps = parse_path(path).expect("the paths of flags are well formed");
                 put(root, &steps, &value, &At::root(Mark::flag(flag)), diagnostics);

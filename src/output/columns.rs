@@ -63,12 +63,12 @@ pub(super) enum Value<Row: 'static> {
     Time(Scale, fn(&Row) -> SimTime),
     /// A time or a span of it, or none.
     TimeOrNull(Scale, fn(&Row) -> Option<SimTime>),
-    /// A number.
-    Float(fn(&Row) -> f64),
     /// A number, or none.
     FloatOrNull(fn(&Row) -> Option<f64>),
     /// Yes or no.
     Flag(fn(&Row) -> bool),
+    /// Yes or no, or neither.
+    FlagOrNull(fn(&Row, &Names) -> Option<bool>),
 }
 
 impl<Row> Column<Row> {
@@ -80,6 +80,13 @@ impl<Row> Column<Row> {
 impl<Row> Value<Row> {
     /// Whether a row may lack a value.
     pub(super) fn nullable(&self) -> bool {
-        matches!(self, Self::TextOrNull(_) | Self::WordOrNull(_) | Self::TimeOrNull(..) | Self::FloatOrNull(_))
+        matches!(
+            self,
+            Self::TextOrNull(_)
+                | Self::WordOrNull(_)
+                | Self::TimeOrNull(..)
+                | Self::FloatOrNull(_)
+                | Self::FlagOrNull(_)
+        )
     }
 }

@@ -92,14 +92,22 @@ fn write_field<Row>(line: &mut Vec<u8>, text: &mut String, value: &Value<Row>, r
                 write_time(line, *scale, time);
             }
         }
-        Value::Float(number) => write_float(line, number(row)),
         Value::FloatOrNull(number) => {
             if let Some(number) = number(row) {
                 write_float(line, number);
             }
         }
-        Value::Flag(flag) => line.extend_from_slice(if flag(row) { b"true" } else { b"false" }),
+        Value::Flag(flag) => write_flag(line, flag(row)),
+        Value::FlagOrNull(flag) => {
+            if let Some(flag) = flag(row, names) {
+                write_flag(line, flag);
+            }
+        }
     }
+}
+
+fn write_flag(line: &mut Vec<u8>, flag: bool) {
+    line.extend_from_slice(if flag { b"true" } else { b"false" });
 }
 
 fn write_integer(line: &mut Vec<u8>, number: impl itoa::Integer) {

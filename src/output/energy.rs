@@ -177,7 +177,7 @@ impl RowMeter {
                     usd_per_million_output_tokens: usd.zip(tokens).map(|(usd, tokens)| usd / tokens * 1e6),
                 }
             }
-            Subject::Link(_) => Metered::default(),
+            Subject::Link(_) | Subject::Profile(_) => Metered::default(),
         }
     }
 }

@@ -1,9 +1,11 @@
-//! The columns of `timeseries.parquet`: one row an interval and engine, GPU or link; what does not apply is null.
+//! The columns of `timeseries.parquet`: one row an interval and engine, GPU, link or client profile with an SLO; what does not
+//! apply is null. Those of profiles are behind all others.
 
 use oracle_components::record::{IntervalRow, Subject};
 
 use super::columns::{Column, Scale, Value};
 use super::energy::Metered;
+use super::goodput::Kept;
 use super::names::Names;
 
 /// A row of the file.
@@ -11,6 +13,25 @@ use super::names::Names;
 pub(super) struct SeriesRow {
     pub(super) interval: IntervalRow,
     pub(super) metered: Metered,
+    /// Profile: how the requests that ended kept to their SLO.
+    kept: Option<Kept>,
+}
+
+impl SeriesRow {
+    /// A row that comes from the engines.
+    pub(super) fn of_engines(interval: IntervalRow, metered: Metered) -> Self {
+        Self { interval, metered, kept: None }
+    }
+
+    /// A row of requests that ended.
+    pub(super) fn of_profile(interval: IntervalRow, kept: Kept) -> Self {
+        Self { interval, metered: Metered::default(), kept: Some(kept) }
+    }
+
+    /// A profile is not busy.
+    fn busy(&self) -> Option<f64> {
+        self.kept.is_none().then_some(self.interval.busy)
+    }
 }
 
 fn kind(subject: Subject) -> &'static str {
@@ -18,6 +39,7 @@ fn kind(subject: Subject) -> &'static str {
         Subject::Engine(_) => "engine",
         Subject::Gpu(_) => "gpu",
         Subject::Link(_) => "link",
+        Subject::Profile(_) => "profile",
     }
 }
 
@@ -26,17 +48,18 @@ fn name(subject: Subject, names: &Names) -> &str {
         Subject::Engine(index) => &names.engines[index as usize],
         Subject::Gpu(index) => &names.gpus[index as usize],
         Subject::Link(index) => &names.links[index as usize],
+        Subject::Profile(index) => &names.profiles[usize::from(index)],
     }
 }
 
 /// The columns, in the order of the file.
-pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 19] = {
+pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 21] = {
     use Scale::Seconds;
-    use Value::{Float, FloatOrNull, Time, Word};
+    use Value::{FloatOrNull, Time, Word};
     [
         Column::new("start_time", "s", "start of the interval", Time(Seconds, |r| r.interval.start)),
         Column::new("duration", "s", "length of the interval", Time(Seconds, |r| r.interval.length)),
-        Column::new("kind", "", "engine, gpu or link", Word(|r, _| kind(r.interval.subject))),
+        Column::new("kind", "", "engine, gpu, link or profile", Word(|r, _| kind(r.interval.subject))),
         Column::new("name", "", "which of them", Word(|r, names| name(r.interval.subject, names))),
         Column::new("running", "sequences", "engine: mean number running", FloatOrNull(|r| r.interval.running)),
         Column::new("waiting", "requests", "engine: mean number waiting", FloatOrNull(|r| r.interval.waiting)),
@@ -60,7 +83,7 @@ pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 19] = {
             FloatOrNull(|r| r.interval.output_tokens),
         ),
         Column::new("preemptions", "", "engine: preemptions", FloatOrNull(|r| r.interval.preemptions)),
-        Column::new("busy", "1", "share of the interval it was busy", Float(|r| r.interval.busy)),
+        Column::new("busy", "1", "engine, gpu, link: share of the interval it was busy", FloatOrNull(SeriesRow::busy)),
         Column::new("mfu", "1", "gpu: FLOPs done over peak FLOPs", FloatOrNull(|r| r.interval.mfu)),
         Column::new("mbu", "1", "gpu: bytes moved over peak bytes", FloatOrNull(|r| r.interval.mbu)),
         Column::new(
@@ -92,6 +115,18 @@ pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 19] = {
             "USD",
             "engine: what its GPUs cost, a million tokens generated",
             FloatOrNull(|r| r.metered.usd_per_million_output_tokens),
+        ),
+        Column::new(
+            "slo_met",
+            "requests",
+            "profile: requests that ended within its SLO",
+            FloatOrNull(|r| r.kept.map(|kept| kept.met as f64)),
+        ),
+        Column::new(
+            "slo_missed",
+            "requests",
+            "profile: requests that ended, but not within it",
+            FloatOrNull(|r| r.kept.map(|kept| kept.missed as f64)),
         ),
     ]
 };

@@ -25,6 +25,7 @@ mod distribution;
 mod earlier;
 mod energy;
 mod error;
+mod goodput;
 mod interval_columns;
 mod load_files;
 mod lock;
@@ -55,8 +56,8 @@ pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, TakenDefault};
 pub use run_files::WriterClock;
 pub use summary::{
     CostSummary, DrainSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary,
-    LoadSummary, Named, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, Summary,
-    ThroughputSummary,
+    LoadSummary, Named, ObjectiveSummary, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary,
+    SimulationSummary, SloSummary, Summary, ThroughputSummary,
 };
 pub use verdict::{BusiestLink, EngineTime, Ground, Limit, StepSummary, Verdict};
 pub use writer::RunWriter;

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use oracle_components::scenario::Scenario;
 
+use crate::workload::Slo;
+
 /// Names by index.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
@@ -12,17 +14,20 @@ pub(super) struct Names {
     pub(super) engines: Vec<String>,
     pub(super) gpus: Vec<String>,
     pub(super) links: Vec<String>,
+    /// What clients of the profiles expect.
+    pub(super) slos: Vec<Slo>,
     /// Whether one of them has to be quoted in a CSV.
     pub(super) need_quotes: bool,
 }
 
 impl Names {
-    pub(super) fn new(scenario: &Scenario, profiles: &[String]) -> Self {
+    pub(super) fn new(scenario: &Scenario, profiles: &[String], slos: &[Slo]) -> Self {
         let mut names = Self {
             profiles: unique(profiles.iter()),
             engines: unique(scenario.engines.iter().map(|engine| &engine.name)),
             gpus: unique(scenario.gpus.iter().map(|gpu| &gpu.id)),
             links: unique(scenario.links.iter().map(|link| &link.id)),
+            slos: slos.iter().copied().chain(std::iter::repeat(Slo::default())).take(profiles.len()).collect(),
             need_quotes: false,
         };
         let kinds = [&names.profiles, &names.engines, &names.gpus, &names.links];

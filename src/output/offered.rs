@@ -21,6 +21,8 @@ pub(super) struct Completed {
     pub(super) requests: u64,
     pub(super) prompt_tokens: u64,
     pub(super) output_tokens: u64,
+    /// Requests that kept to all that was expected.
+    pub(super) good: u64,
 }
 
 impl AddAssign for Completed {
@@ -28,6 +30,7 @@ impl AddAssign for Completed {
         self.requests += more.requests;
         self.prompt_tokens += more.prompt_tokens;
         self.output_tokens += more.output_tokens;
+        self.good += more.good;
     }
 }
 
@@ -99,7 +102,8 @@ impl Completions {
         }
     }
 
-    pub(super) fn record(&mut self, record: &RequestRecord) {
+    /// Counts a request, which was `good` if it kept to all that was expected.
+    pub(super) fn record(&mut self, record: &RequestRecord, good: bool) {
         self.last_arrival = self.last_arrival.max(record.arrival);
         self.arrived += 1;
         if record.arrival >= self.warm_up {
@@ -114,6 +118,7 @@ impl Completions {
             requests: 1,
             prompt_tokens: u64::from(record.prompt_tokens),
             output_tokens: u64::from(record.output_tokens),
+            good: u64::from(good),
         };
         self.late.push(Late { at: record.completion, profile: record.profile, completed });
         if self.late.len() >= self.looked_through_at {

@@ -172,8 +172,8 @@ fn field<Row>(column: &Column<Row>) -> Field {
             DataType::Utf8
         }
         Value::Integer(_) => DataType::Int64,
-        Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => DataType::Float64,
-        Value::Flag(_) => DataType::Boolean,
+        Value::Time(..) | Value::TimeOrNull(..) | Value::FloatOrNull(_) => DataType::Float64,
+        Value::Flag(_) | Value::FlagOrNull(_) => DataType::Boolean,
     };
     let metadata: HashMap<String, String> = notes(column).map(|(k, v)| (k.into(), v.into())).collect();
     Field::new(column.name, data_type, column.value.nullable()).with_metadata(metadata)
@@ -213,11 +213,9 @@ fn column_properties<Row>(properties: WriterPropertiesBuilder, column: &Column<R
     };
     let encoding = match column.value {
         Value::Identifier(..) => Encoding::DELTA_BYTE_ARRAY,
-        Value::Time(..) | Value::TimeOrNull(..) | Value::Float(_) | Value::FloatOrNull(_) => {
-            Encoding::BYTE_STREAM_SPLIT
-        }
+        Value::Time(..) | Value::TimeOrNull(..) | Value::FloatOrNull(_) => Encoding::BYTE_STREAM_SPLIT,
         Value::Integer(_) => Encoding::DELTA_BINARY_PACKED,
-        Value::Flag(_) => Encoding::PLAIN,
+        Value::Flag(_) | Value::FlagOrNull(_) => Encoding::PLAIN,
         // A dictionary, and where that grows too large the plain values.
         Value::Text(_) | Value::TextOrNull(_) | Value::Word(_) | Value::WordOrNull(_) => return properties,
     };
@@ -256,9 +254,9 @@ fn array<Row>(value: &Value<Row>, rows: &[Row], names: &Names) -> ArrayRef {
         Value::TimeOrNull(scale, time) => {
             Arc::new(rows.iter().map(|row| time(row).map(|time| scale.number(time))).collect::<Float64Array>())
         }
-        Value::Float(number) => Arc::new(Float64Array::from_iter_values(rows.iter().map(number))),
         Value::FloatOrNull(number) => Arc::new(rows.iter().map(number).collect::<Float64Array>()),
         Value::Flag(flag) => Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(flag(row))))),
+        Value::FlagOrNull(flag) => Arc::new(rows.iter().map(|row| flag(row, names)).collect::<BooleanArray>()),
     }
 }
 

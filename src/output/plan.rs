@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use oracle_components::SimTime;
 use serde_json::Value;
 
+use crate::workload::Slo;
+
 /// What a run writes, and where. Every path is final; writers put a file there only when it is whole.
 #[derive(Clone, Debug)]
 pub struct OutputPlan {
@@ -34,6 +36,8 @@ pub struct OutputPlan {
     pub defaults: Vec<TakenDefault>,
     /// The load, as far as the summary tells it.
     pub load: LoadPlan,
+    /// What clients expect, by profile; nothing of those that it does not reach.
+    pub slos: Vec<Slo>,
     /// What to know before any figure: prices that rest on another device's, what a setting costs.
     pub notes: Vec<String>,
 }

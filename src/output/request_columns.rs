@@ -59,12 +59,14 @@ pub(super) fn request_columns(scenario: &Scenario) -> &'static [Column<RequestRe
 }
 
 /// How many columns come before those of pools.
-const COLUMNS_WITHOUT_POOLS: usize = 32;
+const COLUMNS_WITHOUT_POOLS: usize = 34;
 
 /// The columns, in the order of the files; those of pools at the end.
 static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
     use Scale::{Milliseconds, Seconds};
-    use Value::{Flag, FloatOrNull, Identifier, Integer, Text, TextOrNull, Time, TimeOrNull, Word, WordOrNull};
+    use Value::{
+        Flag, FlagOrNull, FloatOrNull, Identifier, Integer, Text, TextOrNull, Time, TimeOrNull, Word, WordOrNull,
+    };
     [
         Column::new("request_id", "", "req_<n>, numbered in order of generation", Identifier("req_", |r| r.request)),
         Column::new(
@@ -174,6 +176,18 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             Integer(|r| r.recomputed_tokens.into()),
         ),
         Column::new("preemptions", "", "times it was preempted", Integer(|r| r.preemptions.into())),
+        Column::new(
+            "max_itl_ms",
+            "ms",
+            "longest gap between two tokens as received; none below two tokens, and of a response that is not streamed",
+            TimeOrNull(Milliseconds, |r| r.longest_gap),
+        ),
+        Column::new(
+            "slo_met",
+            "",
+            "whether it kept to all that its client expects; none where that is nothing, or the simulation ended first",
+            FlagOrNull(|r, names| names.slos[usize::from(r.profile)].met(r)),
+        ),
         Column::new(
             "target_output_tokens",
             "tokens",

@@ -11,12 +11,16 @@ use oracle_components::scenario::Scenario;
 
 use super::OutputError;
 use super::csv_file::CsvFile;
+use super::goodput::SloSeries;
 use super::interval_columns::{INTERVAL_COLUMNS, SeriesRow};
 use super::names::Names;
 use super::parquet_file::ParquetFile;
 use super::request_columns::request_columns;
 use super::staged::{ClosedFile, StagedFile};
 use super::statistics::RequestStatistics;
+
+/// Rows of the time series that are encoded at once.
+const ROWS_AT_ONCE: usize = 2048;
 
 /// Rows on their way to the writer thread.
 #[derive(Debug)]
@@ -57,6 +61,7 @@ pub(super) struct StagedData {
 pub(super) struct RunFiles {
     names: Names,
     statistics: RequestStatistics,
+    slo_series: SloSeries,
     requests_parquet: Option<ParquetFile<RequestRecord>>,
     requests_csv: Option<CsvFile<RequestRecord>>,
     timeseries_parquet: Option<ParquetFile<SeriesRow>>,
@@ -74,6 +79,7 @@ impl RunFiles {
         let parquet = |staged| ParquetFile::create(staged, columns);
         Ok(Self {
             statistics: RequestStatistics::new(warm_up, names.profiles.len()),
+            slo_series: SloSeries::new(scenario.series_interval),
             names,
             requests_parquet: staged.requests_parquet.map(parquet).transpose()?,
             requests_csv: staged.requests_csv.map(|staged| CsvFile::new(staged, columns)),
@@ -113,7 +119,12 @@ impl RunFiles {
 
     fn write_requests(&mut self, rows: &[RequestRecord]) -> Result<(), OutputError> {
         for record in rows {
-            self.statistics.record(record);
+            let slo = &self.names.slos[usize::from(record.profile)];
+            let judgement = slo.judge(record);
+            self.statistics.record(record, slo, judgement);
+            if let Some(judgement) = judgement.filter(|_| self.timeseries_parquet.is_some()) {
+                self.slo_series.record(record, &judgement);
+            }
         }
         if let Some(file) = &mut self.requests_parquet {
             file.write(rows, &self.names)?;
@@ -129,6 +140,18 @@ impl RunFiles {
             Some(file) => file.write(rows, &self.names),
             None => Ok(()),
         }
+    }
+
+    /// Writes the time series' rows of profiles, if all could be `written` before: a run that ended at `end`.
+    pub(super) fn write_slo_series(
+        mut self,
+        end: SimTime,
+        written: Result<(), OutputError>,
+    ) -> (Self, Result<(), OutputError>) {
+        let rows = self.slo_series.rows(end).map(|(interval, kept)| SeriesRow::of_profile(interval, kept));
+        let rows: Vec<SeriesRow> = rows.collect();
+        let written = written.and_then(|()| rows.chunks(ROWS_AT_ONCE).try_for_each(|rows| self.write_intervals(rows)));
+        (self, written)
     }
 
     /// What is known of the requests so far.

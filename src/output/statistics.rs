@@ -6,8 +6,10 @@ use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 
 use super::backlog::Backlog;
 use super::distribution::Distribution;
+use super::goodput::SloCounts;
 use super::offered::Completions;
 use super::request_columns::queue_time;
+use crate::workload::{Judgement, Slo, is_met};
 
 /// Latencies of successful requests.
 #[derive(Debug)]
@@ -55,11 +57,12 @@ pub(super) struct GroupStatistics {
     /// By status, in the order of [`Status::ALL`].
     pub(super) by_status: [u64; Status::ALL.len()],
     pub(super) latencies: Latencies,
+    pub(super) slo: SloCounts,
 }
 
 impl GroupStatistics {
     fn new() -> Self {
-        Self { by_status: [0; Status::ALL.len()], latencies: Latencies::new() }
+        Self { by_status: [0; Status::ALL.len()], latencies: Latencies::new(), slo: SloCounts::default() }
     }
 
     fn add(&mut self, other: &Self) {
@@ -67,6 +70,7 @@ impl GroupStatistics {
             *sum += count;
         }
         self.latencies.add(&other.latencies);
+        self.slo.add(&other.slo);
     }
 
     fn record(&mut self, record: &RequestRecord) {
@@ -155,13 +159,18 @@ impl RequestStatistics {
         }
     }
 
-    pub(super) fn record(&mut self, record: &RequestRecord) {
-        self.completions.record(record);
+    /// Counts a request, of whose clients `slo` is expected and which kept to it as `judgement` says.
+    pub(super) fn record(&mut self, record: &RequestRecord, slo: &Slo, judgement: Option<Judgement>) {
+        self.completions.record(record, judgement.as_ref().is_some_and(is_met));
         self.backlog.record(record.arrival, record.completion);
         if record.arrival < self.warm_up {
             return;
         }
-        self.profiles[usize::from(record.profile)].record(record);
+        let profile = &mut self.profiles[usize::from(record.profile)];
+        profile.record(record);
+        if slo.is_set() {
+            profile.slo.record(record, judgement);
+        }
         self.by_reason[record.reason as usize] += 1;
         self.prefix.record(record);
     }

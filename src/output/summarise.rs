@@ -14,9 +14,10 @@ use super::offered::{Completed, OfferedLoad};
 use super::statistics::{GroupStatistics, PrefixStatistics, RequestStatistics};
 use super::summary::{
     DrainSummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, LoadSummary, Named, PrefixSummary,
-    ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, Summary, ThroughputSummary,
+    ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, SloSummary, Summary, ThroughputSummary,
 };
 use super::verdict::{BusiestLink, LoadFigures, Verdict, step_summary, verdict};
+use crate::workload::Slo;
 
 /// The word for why a simulation stopped.
 pub(super) fn stop_word(stop: Stop) -> &'static str {
@@ -70,6 +71,7 @@ impl Inputs<'_> {
             },
             requests: request_summary(&all, self.requests),
             throughput: self.throughput(&offered, offered.all_during()),
+            slo: self.slo(&all, &self.names.slos, &offered, offered.all_during()),
             drain: self.drain(&offered),
             latency: LatencySummary {
                 inter_token_latency_ms: Some(self.latency(self.token_gaps)),
@@ -112,6 +114,17 @@ impl Inputs<'_> {
             prompt_tokens_per_second: rate(completed.prompt_tokens),
             total_tokens_per_second: rate(completed.prompt_tokens + completed.output_tokens),
         }
+    }
+
+    /// How requests of profiles with these SLOs kept to them.
+    fn slo(
+        self,
+        group: &GroupStatistics,
+        slos: &[Slo],
+        offered: &OfferedLoad,
+        during: Completed,
+    ) -> Option<SloSummary> {
+        group.slo.summary(slos, ratio(during.good as f64, self.offered_s(offered)))
     }
 
     fn drain(self, offered: &OfferedLoad) -> Option<DrainSummary> {
@@ -210,12 +223,13 @@ impl Inputs<'_> {
     }
 
     fn profiles(self, offered: &OfferedLoad) -> Named<ProfileSummary> {
-        let groups = self.requests.profiles.iter().zip(&offered.during);
-        let summaries = groups.map(|(group, &during)| ProfileSummary {
+        let groups = self.requests.profiles.iter().zip(&offered.during).zip(&self.names.slos);
+        let summaries = groups.map(|((group, &during), &slo)| ProfileSummary {
             total: group.total(),
             successful: group.ended(Status::Success),
             throughput: self.throughput(offered, during),
             latency: self.latencies(group),
+            slo: self.slo(group, &[slo], offered, during),
         });
         named(&self.names.profiles, summaries)
     }

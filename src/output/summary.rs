@@ -5,6 +5,8 @@
 //! - `throughput` is what was completed from the end of the warm-up to the end of the load, over that time (`duration_s`),
 //!   whenever it arrived; `drain` is what came after. A load that came at one instant has no such time: then throughput is
 //!   over the whole run. `verdict` says whether the deployment keeps up, and what limits it; its module says how it is told.
+//! - `slo`: goodput is the part of `throughput` that kept to all that its clients expect; attainment the share of the requests that
+//!   arrived after the warm-up and have ended. Requests of which nothing is expected are in neither.
 //! - `gpu_utilization`, `gpus`, `engines` and `links` are over the whole run.
 //! - `energy` and `cost` are over the whole run too; the first is absent if a GPU's draw is not known, the second if a GPU
 //!   has no price.
@@ -59,6 +61,9 @@ pub struct Summary {
     pub requests: RequestSummary,
     /// Rates of successful requests while the load was offered.
     pub throughput: ThroughputSummary,
+    /// How requests kept to what their clients expect; absent where that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloSummary>,
     /// What was completed afterwards; absent if the run ended with the load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainSummary>,
@@ -174,6 +179,37 @@ pub struct ThroughputSummary {
     pub prompt_tokens_per_second: f64,
     /// Both.
     pub total_tokens_per_second: f64,
+}
+
+/// How requests kept to what their clients expect.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct SloSummary {
+    /// Those that kept to all of it, a second, while the load was offered.
+    pub goodput_requests_per_second: f64,
+    /// `met / (met + missed)`, 0 without requests.
+    pub attainment: f64,
+    /// Kept to all of it.
+    pub met: u64,
+    /// Did not, or got no whole answer.
+    pub missed: u64,
+    /// In flight when the simulation ended: neither.
+    pub incomplete: u64,
+    /// By the key of the metric.
+    pub by_metric: Named<ObjectiveSummary>,
+}
+
+/// The same of one metric.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ObjectiveSummary {
+    /// Most that was expected; absent where profiles differ in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective_ms: Option<f64>,
+    /// `met / (met + missed)`, 0 without requests.
+    pub attainment: f64,
+    /// Kept to it.
+    pub met: u64,
+    /// Did not, or got no whole answer.
+    pub missed: u64,
 }
 
 /// Latencies of successful requests.
@@ -372,4 +408,7 @@ pub struct ProfileSummary {
     pub throughput: ThroughputSummary,
     /// Latencies of successful requests.
     pub latency: LatencySummary,
+    /// How they kept to what their clients expect; absent where that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloSummary>,
 }

@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use oracle_components::record::Reason;
 
 use super::deployment::DeploymentSummary;
-use super::summary::{EngineSummary, GpuSummary, Latency, Named, Summary, ThroughputSummary};
+use super::summary::{
+    EngineSummary, GpuSummary, Latency, Named, ProfileSummary, SloSummary, Summary, ThroughputSummary,
+};
 use super::text_table::{figure, paragraph, percent, shortened, table};
 use super::verdict::{EngineTime, Ground, Limit, StepSummary};
 
@@ -147,6 +149,7 @@ impl Summary {
             }
         }
         lines.push(paragraph("Throughput", INDENT, &throughput(&self.throughput)));
+        lines.extend(self.slo.as_ref().map(|slo| goodput_lines(slo, &self.per_profile)));
         if let Some(drain) = &self.drain {
             let text = format!(
                 "{} s after the load, {} completed: {} requests/s, {} output tokens/s",
@@ -297,6 +300,47 @@ fn throughput(throughput: &ThroughputSummary) -> String {
         figure(throughput.total_tokens_per_second, 1),
         figure(throughput.duration_s, 1),
     )
+}
+
+/// Goodput, and how the profiles kept to what their clients expect.
+fn goodput_lines(slo: &SloSummary, profiles: &Named<ProfileSummary>) -> String {
+    let mut text = format!(
+        "{} requests/s within their SLOs, {} of {}: {}",
+        figure(slo.goodput_requests_per_second, 2),
+        percent(slo.attainment),
+        slo.met + slo.missed,
+        kept_by_metric(slo),
+    );
+    if slo.incomplete > 0 {
+        text += &format!("; {} incomplete are not counted", slo.incomplete);
+    }
+    let mut lines = paragraph("Goodput", INDENT, &text);
+    let with_slo = profiles.0.iter().filter_map(|(name, profile)| Some((name, profile.slo.as_ref()?)));
+    let with_slo: Vec<_> = with_slo.collect();
+    let told = if with_slo.len() > 1 { with_slo.len().min(ALL_OF_A_KIND) } else { 0 };
+    for (name, slo) in &with_slo[..told] {
+        let text = format!(
+            "{}: {} of {}: {}",
+            shortened(name, LONGEST_NAME),
+            percent(slo.attainment),
+            slo.met + slo.missed,
+            kept_by_metric(slo)
+        );
+        lines += &paragraph("", INDENT, &text);
+    }
+    if told > 0 && told < with_slo.len() {
+        lines += &paragraph("", INDENT, &format!("and {} more profiles in summary.json", with_slo.len() - told));
+    }
+    lines
+}
+
+fn kept_by_metric(slo: &SloSummary) -> String {
+    let told = slo.by_metric.0.iter().map(|(key, objective)| {
+        let metric = key.trim_end_matches("_ms").to_uppercase();
+        let most = objective.objective_ms.map_or(String::new(), |most| format!(" ≤ {most} ms"));
+        format!("{metric}{most} {}", percent(objective.attainment))
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn latency_row(name: &str, latency: &Latency) -> Vec<String> {

@@ -87,7 +87,7 @@ impl RunWriter {
             requests_csv: take(&plan.requests_csv),
             timeseries_parquet: take(&plan.timeseries_parquet),
         };
-        let names = Names::new(scenario, profile_names);
+        let names = Names::new(scenario, profile_names, &plan.slos);
         let files = RunFiles::create(data, scenario, names.clone(), plan.warm_up)?;
         let (batches, full) = sync_channel(WAITING_BATCHES);
         let (give_back, emptied) = sync_channel(WAITING_BATCHES);
@@ -140,6 +140,7 @@ impl RunWriter {
         drop(self.batches);
         let (files, written) =
             self.thread.join().map_err(|_| OutputError::WriterGone { directory: self.plan.directory.clone() })?;
+        let (files, written) = files.write_slo_series(outcome.end, written);
         let inputs = Inputs {
             plan: &self.plan,
             scenario: &self.scenario,
@@ -228,7 +229,7 @@ impl RecordSink for RunWriter {
         if self.plan.timeseries_parquet.is_none() {
             return Ok(());
         }
-        self.intervals.push(SeriesRow { interval: row.clone(), metered: self.meter.of(row) });
+        self.intervals.push(SeriesRow::of_engines(row.clone(), self.meter.of(row)));
         if self.intervals.len() < BATCH_ROWS {
             return Ok(());
         }

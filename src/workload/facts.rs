@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use oracle_components::SimTime;
 
+use super::slo::Slo;
 use super::trace::error::TraceError;
 
 /// What is known of a workload before it runs.
@@ -13,6 +14,8 @@ use super::trace::error::TraceError;
 pub struct WorkloadFacts {
     /// Names of the profiles, by `RequestSpec::profile`.
     pub profile_names: Vec<String>,
+    /// What their clients expect, in the same order.
+    pub profile_slos: Vec<Slo>,
     /// Requests to expect: exact for a trace, a mean for a synthetic workload (at most its total; follow-up turns are
     /// counted as if every answer succeeded). `None`: as many as the run's length allows.
     pub expected_requests: Option<u64>,

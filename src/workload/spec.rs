@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use oracle_components::SimTime;
 
 use super::shaping::Shaping;
+use super::slo::Slo;
 
 /// A distribution of non-negative numbers. Parameters are checked when the configuration is read.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +98,8 @@ pub struct Profile {
     pub timeout_s: Option<f64>,
     /// Name of the prefix pattern of all its prompts; `None`: drawn by weight, where there are any.
     pub prefix_pattern: Option<String>,
+    /// What its clients expect.
+    pub slo: Slo,
 }
 
 /// How the profiles' arrivals are put together.
@@ -249,6 +252,8 @@ pub struct TraceWorkload {
     pub options: TraceOptions,
     /// What becomes of it before it is replayed.
     pub shaping: Shaping,
+    /// What the clients expect.
+    pub slo: Slo,
 }
 
 /// A workload.

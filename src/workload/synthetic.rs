@@ -127,6 +127,7 @@ pub(super) fn facts(workload: &SyntheticWorkload) -> WorkloadFacts {
     let by_duration = by_duration.map(|(end, rate)| (end.as_secs_f64() * rate).round() as u64);
     WorkloadFacts {
         profile_names: workload.profiles.iter().map(|p| p.name.clone()).collect(),
+        profile_slos: workload.profiles.iter().map(|p| p.slo).collect(),
         expected_requests: match (by_duration, workload.total_requests) {
             (Some(by_duration), Some(total)) => Some(by_duration.min(total)),
             (by_duration, total) => by_duration.or(total),

@@ -130,6 +130,7 @@ fn answered_at_once(spec: &RequestSpec) -> RequestRecord {
         prefilled_tokens: spec.prompt_tokens,
         recomputed_tokens: 0,
         preemptions: 0,
+        longest_gap: None,
         target_output_tokens: spec.output_tokens,
         timeout: spec.timeout,
         prefix: spec.prefix.clone(),

@@ -96,6 +96,7 @@ fn forget_later(record: &mut RequestRecord) {
     keep(&mut record.scheduled);
     keep(&mut record.first_token);
     keep(&mut record.last_token);
+    record.longest_gap = record.longest_gap.filter(|_| record.last_token.is_some());
     if let Some(prefill) = &mut record.prefill {
         keep(&mut prefill.load_started);
         keep(&mut prefill.loaded);
@@ -146,6 +147,7 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
         scheduled: None,
         first_token: None,
         last_token: None,
+        longest_gap: None,
         completion: end.completion,
         status: end.status,
         reason: end.reason,
@@ -164,6 +166,7 @@ pub fn record_of(request: &Request, sequence: &Sequence, end: Ending) -> Request
         scheduled: sequence.scheduled,
         first_token: sequence.first_token,
         last_token: sequence.last_token,
+        longest_gap: (sequence.streaming && sequence.generated > 1).then_some(sequence.longest_gap),
         prefill: sequence.prefill.clone(),
         prefix_event: sequence.prefix_event,
         cached_tokens: sequence.cached_tokens,

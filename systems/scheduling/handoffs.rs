@@ -198,5 +198,6 @@ pub fn emit_first_tokens(parts: &mut EngineView<'_>, sequences: &mut Query<&mut 
         let mut sequence = sequences.get_mut(entity).expect("an admitted sequence lives");
         let clock = &parts.clock;
         sequence.first_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });
+        sequence.last_emission = Some(clock.boundary);
     }
 }

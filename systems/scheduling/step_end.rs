@@ -17,6 +17,7 @@ use super::intervals::post_past_intervals;
 use super::remove::{Removal, orphan_chunk, remove};
 use crate::deadlines;
 use crate::epoch::adapt_steps_ahead;
+use crate::flow_gaps;
 use crate::kv;
 use crate::running::{self, blocks_over, finishes_at, start_decoding};
 use crate::series::IntervalSums;
@@ -148,7 +149,7 @@ fn send_chunks(
 }
 
 /// The flows of streamed tokens that the steps sent, each of so many tokens of decodes, and what chunks bring.
-fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, decoded: u32) {
+fn send_flows(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, decoded: u32) {
     let interval = parts.engine.scheduler.stream_interval;
     let sends = |chunk: &Chunk| {
         let sequence = sequences.get(chunk.sequence).ok().filter(|sequence| sequence.streaming)?;
@@ -162,10 +163,16 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, deco
         let bytes = f64::from(tokens) * parts.engine.response_bytes_per_token;
         parts.step_output.flow_bytes = bytes;
         parts.step_output.streams = true;
-        stream(parts.engine, parts.clock, bytes, ends);
+        let widest = stream(parts.engine, parts.clock, bytes, ends);
+        if parts.running.streaming_decodes == 0 {
+            parts.running.flow_gaps.clear();
+        } else if interval == 1 {
+            flow_gaps::note(&mut parts.running.flow_gaps, parts.clock.boundary, widest);
+            flow_gaps::drop_old(parts.running, sequences);
+        }
     }
     if interval > 1 {
-        streaming::note_sent(parts.running, parts.clock);
+        streaming::note_sent(parts.running, parts.clock, sequences);
     }
 }
 
@@ -217,6 +224,9 @@ fn emit(parts: &EngineView<'_>, sequence: &mut Sequence, ports: &mut Ports) {
         ports.sink.token_gap(end, end - last, 1);
     }
     let at_client = if sequence.streaming { parts.clock.flow_received } else { end };
+    if let Some(last) = sequence.last_token.filter(|_| sequence.streaming) {
+        sequence.longest_gap = sequence.longest_gap.max(at_client.since(last));
+    }
     sequence.last_emission = Some(end);
     sequence.last_token = Some(at_client);
     sequence.first_token.get_or_insert(at_client);
@@ -310,7 +320,9 @@ pub fn end_finished(
         }
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
-        sequence.last_token = Some(completion);
+        if let Some(last) = sequence.last_token.replace(completion).filter(|_| sequence.streaming) {
+            sequence.longest_gap = sequence.longest_gap.max(completion.since(last));
+        }
         let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
         let end = Ending { completion, status: Status::Success, reason, whole_response_tokens };
         parts.step_output.ended.push((entity, end));

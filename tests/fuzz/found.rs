@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use llmperforacle::catalog::{Catalog, load_hf_config, load_model_params};
 use llmperforacle::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load_text};
-use llmperforacle::workload::{Shaping, TraceFormat, TraceOptions, TraceSource, TraceWorkload};
+use llmperforacle::workload::{Shaping, Slo, TraceFormat, TraceOptions, TraceSource, TraceWorkload};
 
 use super::corpus::{SMALL, TWO};
 
@@ -208,6 +208,7 @@ fn a_record_without_end_is_refused() {
             timeout_s: None,
             options: TraceOptions::default(),
             shaping: Shaping::default(),
+            slo: Slo::default(),
         };
         let error = TraceSource::open(&workload).map(drop).expect_err("it is wrong").to_string();
         assert!(error.contains("from line 3 on, one record takes more than"), "{error}");

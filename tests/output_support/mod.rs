@@ -139,6 +139,7 @@ pub fn plan(directory: &Path) -> OutputPlan {
         host: HostSpec::default(),
         defaults: Vec::new(),
         load: LoadPlan { description: "made up".to_owned(), ..LoadPlan::default() },
+        slos: Vec::new(),
         notes: vec!["these figures are made up".to_owned()],
     }
 }
@@ -169,6 +170,7 @@ fn record(random: &mut impl Rng, request: u64, arrival: SimTime) -> RequestRecor
     let output_tokens = if random.random_bool(0.05) { 1 } else { 1 + random.random_range(0..255) };
     let last = later(first, u64::from(output_tokens - 1) * (8_000_000 + exponential(random, 1e6)));
     let ran = !matches!(reason, Reason::PromptTooLong | Reason::TimeoutWaiting | Reason::EndedWaiting);
+    let streaming = random.random_bool(0.9);
     let turn = random.random_range(0..3);
     let prompt_tokens = 1 + random.random_range(0..1023);
     let cached = if turn > 0 { prompt_tokens / 3 } else { 0 };
@@ -188,13 +190,14 @@ fn record(random: &mut impl Rng, request: u64, arrival: SimTime) -> RequestRecor
         prefix: (0..request % 3).map(|piece| PrefixSegment { key: piece + (1 << 63), tokens: 16 }).collect(),
         tail_key: request % 2 * (u64::MAX - request),
         priority: random.random_range(-1..2),
-        streaming: random.random_bool(0.9),
+        streaming,
         arrival,
         // What was given up on its way was never delivered.
         delivered: ran.then_some(delivered),
         scheduled: ran.then_some(scheduled),
         first_token: ran.then_some(first),
         last_token: ran.then_some(last),
+        longest_gap: (ran && streaming && output_tokens > 1).then_some(SimTime(9_000_000 + request % 97 * 1_000_000)),
         completion: if ran { later(last, 150_000) } else { delivered },
         status,
         reason,

@@ -36,7 +36,7 @@ def expected_kind(name):
         return "word"
     if is_token_count(name) or name in COUNTS:
         return "count"
-    return "flag" if name == "streaming" else "number"
+    return "flag" if name in ("streaming", "slo_met") else "number"
 
 
 def duckdb_kind(type_name):
@@ -102,6 +102,7 @@ def check_duckdb(report, path, summary):
         [(count,)] = rows(f"SELECT count(*) {counted} AND status = '{status}'")
         report.compare("duckdb", f"requests.{key}", count, summary["requests"][key])
     check_throughput(report, source, warm_up, summary)
+    check_slo(report, source, summary)
     [(cached,)] = rows(f"SELECT coalesce(sum(cached_prefix_length), 0) {counted}")
     saved = summary.get("prefix_caching", {}).get("total_tokens_saved", 0)
     report.compare("duckdb", "total_tokens_saved", int(cached), saved)
@@ -133,6 +134,32 @@ def check_throughput(report, source, warm_up, summary):
     rate = offered / duration if duration > 0 else 0.0
     report.compare("duckdb", "verdict.offered", rate, summary["verdict"]["offered_requests_per_s"])
     report.compare("duckdb", "verdict.gave_up", gave_up / offered if offered else 0.0, summary["verdict"]["gave_up"])
+
+
+def check_slo(report, source, summary):
+    """What kept to its objectives, by profile and metric, from nothing but times and status."""
+    columns = {"ttft_ms": "ttft_ms", "tpot_ms": "tpot_ms", "itl_ms": "max_itl_ms", "e2e_ms": "e2e_latency_ms"}
+    warm_up, until = summary["simulation"]["warm_up_duration_s"], summary["load"]["offered_until_s"]
+    for profile, told in summary["per_profile"].items():
+        slo = told.get("slo")
+        of_profile = f"FROM {source} WHERE profile = '{profile.replace(chr(39), chr(39) * 2)}'"
+        if slo is None:
+            [(judged,)] = rows(f"SELECT count(slo_met) {of_profile}")
+            report.compare("duckdb", f"judged of {profile}", judged, 0)
+            continue
+        counted = f"{of_profile} AND arrival_time >= {warm_up} AND status <> 'INCOMPLETE'"
+        kept = {
+            key: f"(status = 'SUCCESS' AND coalesce({columns[key]}, 0) <= {metric['objective_ms']!r})"
+            for key, metric in slo["by_metric"].items()
+        }
+        for key, within in [("all", " AND ".join(kept.values())), *kept.items()]:
+            ours = slo if key == "all" else slo["by_metric"][key]
+            [(met, missed)] = rows(f"SELECT count(*) FILTER (WHERE {within}), count(*) FILTER (WHERE NOT ({within})) {counted}")
+            report.compare("duckdb", f"{profile} within {key}", met, ours["met"])
+            report.compare("duckdb", f"{profile} not within {key}", missed, ours["missed"])
+        [(good,)] = rows(f"SELECT count(*) {of_profile} AND slo_met AND completion_time BETWEEN {warm_up} AND {until}")
+        duration = summary["throughput"]["duration_s"]
+        report.compare("duckdb", f"goodput of {profile}", good / duration if duration else 0.0, slo["goodput_requests_per_second"])
 
 
 def check_backlog(report, frame, summary):
@@ -191,6 +218,9 @@ def check_latency_by_duckdb(report, column, key, success, latency):
 def check_pandas(report, tool, frame, summary):
     for name, dtype in frame.dtypes.items():
         kind = expected_kind(name)
+        if kind == "flag" and frame[name].isna().any():
+            # pandas has no type of its own for yes, no and neither.
+            kind = "word"
         # A CSV column without a single value has no type of its own.
         if frame[name].notna().any():
             report.compare(tool, f"type of {name}", pandas_kind(dtype), kind)
@@ -235,6 +265,8 @@ def check_series(report, path, summary):
     for kind, name, covered_s, joules, busy_s, tokens, moved, usd in rows(
         f"SELECT kind, name, {sums} FROM read_parquet('{path}') GROUP BY kind, name"
     ):
+        if kind == "profile":
+            continue
         told = summary[f"{kind}s"][name]
         if kind == "engine":
             report.compare("duckdb", f"output tokens of {name}", tokens, told["output_tokens"])

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use llmperforacle::workload::{
-    Clock, Shaping, TRACE_FORMATS, TraceFormat, TraceOptions, TraceSource, TraceWorkload, Workload,
+    Clock, Shaping, Slo, TRACE_FORMATS, TraceFormat, TraceOptions, TraceSource, TraceWorkload, Workload,
 };
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
@@ -25,6 +25,7 @@ pub(super) fn replay(path: PathBuf) -> TraceWorkload {
         timeout_s: None,
         options: TraceOptions::default(),
         shaping: Shaping::default(),
+        slo: Slo::default(),
     }
 }
 

@@ -140,6 +140,10 @@ pub struct Run {
     /// How the trace is shaped.
     #[command(flatten)]
     pub shaping: Shaping,
+    /// What clients expect of an answer: metric=time with ms or s, of ttft, tpot, itl (the longest gap between two tokens) and
+    /// e2e, such as ttft=500ms,tpot=50ms. The result then has the goodput.
+    #[arg(long, value_name = "METRIC=TIME,...", allow_hyphen_values = true)]
+    pub slo: Vec<String>,
     /// Folder to write to, instead of output/<name>; none: write no file.
     #[arg(short, long)]
     pub output: Option<PathBuf>,

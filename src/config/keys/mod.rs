@@ -15,7 +15,7 @@ pub(crate) use frameworks::{
 };
 pub(crate) use hardware::{ComputeDevice, EfficiencyTable, HardwareProfile, NetworkLink, ServerTopology};
 pub(crate) use metrics::Metrics;
-pub(crate) use workload::{ClientProfile, PatternKind, PrefixPattern, Trace, TraceColumns, Workload};
+pub(crate) use workload::{ClientProfile, PatternKind, PrefixPattern, Slo, Trace, TraceColumns, Workload};
 
 use oracle_components::scenario::LevelOfDetail;
 
@@ -23,6 +23,8 @@ use super::declare::{Field, Literal, Set, default, names, optional, required, se
 
 /// Longest time that a key may state, in seconds: some 31 years. The clock, of nanoseconds in 64 bits, goes to 584.
 const LONGEST_S: f64 = 1e9;
+/// The same in milliseconds.
+const LONGEST_MS: f64 = LONGEST_S * 1e3;
 /// Longest time that a key may add to a single step or transfer, in seconds.
 const LONGEST_DELAY_S: f64 = 3_600.0;
 /// Lowest efficiency, of FLOP/s and bandwidth. Below, a step takes longer than any simulation.

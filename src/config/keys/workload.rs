@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oracle_components::scenario::Routing;
 
-use super::{Distribution, LONGEST_S, MOST_BYTES_PER_TOKEN};
+use super::{Distribution, LONGEST_MS, LONGEST_S, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
@@ -73,6 +73,8 @@ section! {
         arrivals: Set<Arrivals> = default(Literal::Text("mixed")).example("mixed");
         /// A client gives up after this.
         request_timeout_s: Field<f64> = optional("never").unit("s").up_to(LONGEST_S).also_called(&["timeout_s"]);
+        /// What clients expect of an answer; goodput is what kept to all of it.
+        slo: Field<Slo> = optional("nothing");
         /// A recorded workload in place of `client_profiles`.
         trace: Field<Trace> = optional("`client_profiles`");
         /// Kinds of clients.
@@ -189,10 +191,26 @@ section! {
         user_priority_dist_config: Field<Distribution> = optional("0");
         /// A client gives up after this.
         timeout_s: Field<f64> = optional("`request_timeout_s`").unit("s").up_to(LONGEST_S);
+        /// What its clients expect; each key comes before that of `workload.slo`.
+        slo: Field<Slo> = optional("`workload.slo`");
         /// Name of the prefix pattern of all its prompts.
         prefix_pattern: Field<String> = optional("drawn by weight");
         /// Kinds of turns.
         turn_type_dist_config: Ignored = ignored();
+    }
+}
+
+section! {
+    /// Most that an answer may take: what takes as long is within it, and a request without a whole answer is within nothing.
+    Slo {
+        /// From sending the request to the first token (TTFT).
+        ttft_ms: Field<f64> = optional("nothing").unit("ms").up_to(LONGEST_MS).example("500").also_called(&["ttft", "time_to_first_token"]);
+        /// A token without the first, on average (TPOT); within it if there is only one.
+        tpot_ms: Field<f64> = optional("nothing").unit("ms").up_to(LONGEST_MS).example("50").also_called(&["tpot", "time_per_output_token"]);
+        /// The longest gap between two tokens that the client receives; a response that is not streamed has none, and is within it.
+        itl_ms: Field<f64> = optional("nothing").unit("ms").up_to(LONGEST_MS).also_called(&["itl", "inter_token_latency"]);
+        /// From sending the request to the last byte (E2E).
+        e2e_ms: Field<f64> = optional("nothing").unit("ms").up_to(LONGEST_MS).also_called(&["e2e", "e2el", "e2el_ms", "request_latency"]);
     }
 }
 

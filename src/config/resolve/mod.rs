@@ -13,6 +13,7 @@ mod output;
 mod plan;
 mod prefixes;
 mod run_context;
+mod slo;
 mod topology;
 mod trace;
 mod wiring;

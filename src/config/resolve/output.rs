@@ -44,6 +44,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         warm_up: SimTime::from_secs_f64(metrics.warm_up_duration_s.value),
         host: host(config),
         load: LoadPlan::default(),
+        slos: Vec::new(),
         notes: Vec::new(),
         run_name,
         directory,

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::run_context::RunContext;
-use super::{prefixes, trace};
+use super::{prefixes, slo, trace};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{At, Diagnostics, number};
 use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
@@ -100,6 +100,7 @@ fn resolve_trace(
         timeout_s: workload.request_timeout_s.value,
         options: trace::options(trace, seed, diagnostics)?,
         shaping: shaping(trace, seed, diagnostics)?,
+        slo: slo::resolve(None, workload, diagnostics),
     }))
 }
 
@@ -205,6 +206,7 @@ fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diag
         think_time_s: think_time_s.unwrap_or(Distribution::Constant { value: DEFAULT_THINK_TIME_S }),
         timeout_s: keys.timeout_s.value.or(workload.request_timeout_s.value),
         prefix_pattern: keys.prefix_pattern.value.clone().filter(|_| workload.generate_prompt_tokens.value),
+        slo: slo::resolve(keys.slo.value.as_ref(), workload, diagnostics),
     })
 }
 

@@ -31,6 +31,7 @@ pub use error::TraceError;
 
 use super::facts::{Failure, TraceFacts, Unsent, WorkloadFacts};
 use super::shaping::{Shaped, Shaping};
+use super::slo::Slo;
 use super::spec::{SessionTimes, TraceWorkload};
 use crate::inputs;
 use row::{Recorded, Row, Start};
@@ -45,6 +46,7 @@ pub struct TraceSource {
     replay: Replay,
     facts: TraceFacts,
     profile_name: String,
+    slo: Slo,
     requests: Requests,
 }
 
@@ -97,7 +99,7 @@ impl TraceSource {
         };
         let requests = Requests { streaming: workload.streaming, timeout };
         let options = &workload.options;
-        let profile_name = inputs::stem(path);
+        let (profile_name, slo) = (inputs::stem(path), workload.slo);
         if path.is_dir() {
             if workload.shaping != (Shaping { seed: workload.shaping.seed, ..Shaping::default() }) {
                 let problem = "ServeGen's clients are drawn, not recorded: only rate and limits shape them".to_owned();
@@ -106,7 +108,7 @@ impl TraceSource {
             let clients = ServeGen::open(path, options.total_rate_per_s, options.seed)?;
             let facts = facts_of_clients(&clients, workload, limits);
             let replay = Replay::Clients { clients, limits, rate_scale: workload.rate_scale, sent: 0 };
-            return Ok(Self { replay, facts, profile_name, requests });
+            return Ok(Self { replay, facts, profile_name, slo, requests });
         }
         if options.total_rate_per_s.is_some() {
             let problem =
@@ -126,7 +128,7 @@ impl TraceSource {
                 (sessions.facts(), Replay::Sessions(Box::new(sessions)))
             }
         };
-        Ok(Self { replay, facts, profile_name, requests })
+        Ok(Self { replay, facts, profile_name, slo, requests })
     }
 
     /// Why the stream ended before the trace did, if it did.
@@ -143,6 +145,7 @@ impl TraceSource {
         // What waits for answers comes at a rate that these decide.
         let is_timed = self.promises().no_follow_ups;
         WorkloadFacts {
+            profile_slos: vec![self.slo; self.facts.profiles.len().max(1)],
             profile_names: if self.facts.profiles.is_empty() {
                 vec![self.profile_name.clone()]
             } else {

@@ -5,6 +5,7 @@
 mod alike;
 mod deadlines;
 mod directed;
+mod gaps;
 mod in_flight;
 mod invariants;
 #[path = "../naive/mod.rs"]

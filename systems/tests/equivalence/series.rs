@@ -34,6 +34,7 @@ fn key(subject: Subject) -> (u8, u32) {
         Subject::Engine(index) => (0, index),
         Subject::Gpu(index) => (1, index),
         Subject::Link(index) => (2, index),
+        Subject::Profile(_) => unreachable!("records make those, not engines"),
     }
 }
 

@@ -47,6 +47,7 @@ impl World<'_> {
         record.scheduled = record.scheduled.filter(has_happened);
         record.first_token = record.first_token.filter(has_happened);
         record.last_token = record.last_token.filter(has_happened);
+        record.longest_gap = record.longest_gap.filter(|_| record.last_token.is_some());
         if let Some(prefill) = &mut record.prefill {
             prefill.load_started = prefill.load_started.filter(has_happened);
             prefill.loaded = prefill.loaded.filter(has_happened);

@@ -69,6 +69,7 @@ impl Sequence {
             scheduled: None,
             first_token: None,
             last_token: None,
+            longest_gap: None,
             completion: SimTime::NEVER,
             status: Status::Incomplete,
             reason: Reason::EndedWaiting,

@@ -135,6 +135,9 @@ impl World<'_> {
             let sequence = &mut engine.running[at];
             let at_client = if sequence.spec.streaming { received } else { step.end };
             sequence.record.first_token.get_or_insert(at_client);
+            if let Some(last) = sequence.record.last_token.filter(|_| sequence.spec.streaming) {
+                sequence.record.longest_gap = sequence.record.longest_gap.max(Some(at_client.since(last)));
+            }
             sequence.record.last_token = Some(at_client);
         }
         self.count_work(index, &step);

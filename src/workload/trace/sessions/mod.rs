@@ -224,8 +224,8 @@ mod tests {
 
     use super::*;
     use crate::workload::shaping::Shaping;
+    use crate::workload::slo::Slo;
     use crate::workload::spec::{TraceFormat, TraceWorkload};
-    use crate::workload::trace::rows::Rows;
 
     fn sessions(text: &str) -> Sessions {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -239,6 +239,7 @@ mod tests {
             total_requests: None,
             streaming: true,
             timeout_s: None,
+            slo: Slo::default(),
             options: TraceOptions::default(),
             shaping: Shaping::default(),
         };
@@ -276,6 +277,7 @@ mod tests {
             prefilled_tokens: 0,
             recomputed_tokens: 0,
             preemptions: 0,
+            longest_gap: None,
             prefix: Vec::new(),
             tail_key: 0,
             target_output_tokens: spec.output_tokens,
