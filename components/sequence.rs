@@ -71,8 +71,8 @@ pub struct Sequence {
     pub last_emission: Option<SimTime>,
     /// Last token before the current residence, as the record has it.
     pub last_token: Option<SimTime>,
-    /// The longest gap between tokens as the client receives them, up to `last_emission`; zero without two.
-    pub longest_gap: SimTime,
+    /// The longest gap between tokens as the client receives them, up to `last_emission`, if it has two.
+    pub longest_gap: Option<SimTime>,
     /// Where its prompt was computed, if that was another engine.
     pub prefill: Option<Box<RemotePrefill>>,
     /// What the prefix cache did at the first admission.
@@ -89,4 +89,4 @@ pub struct Sequence {
 
 /// Every request in flight has one: what only some need goes behind one `Option<Box<_>>`.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Sequence>() == 176);
+const _: () = assert!(size_of::<Sequence>() == 184);

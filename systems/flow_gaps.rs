@@ -17,11 +17,11 @@ pub fn note(gaps: &mut VecDeque<(SimTime, SimTime)>, end: SimTime, widest: SimTi
     gaps.push_back((end, widest));
 }
 
-/// The widest gap since the boundary `since`.
+/// The widest gap since the boundary `since`, if there was any.
 #[must_use]
-pub fn widest_since(gaps: &VecDeque<(SimTime, SimTime)>, since: SimTime) -> SimTime {
+pub fn widest_since(gaps: &VecDeque<(SimTime, SimTime)>, since: SimTime) -> Option<SimTime> {
     let first = gaps.partition_point(|&(end, _)| end <= since);
-    gaps.get(first).map_or(SimTime::ZERO, |&(_, widest)| widest)
+    gaps.get(first).map(|&(_, widest)| widest)
 }
 
 /// Drops gaps that nobody asks for any more, where they are many: no decode has its last told token before the first of those

@@ -124,7 +124,7 @@ pub fn note_sent(running: &mut Running, clock: &StepClock, sequences: &mut Query
     for entity in class.joining.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("a decode lives");
         if let Some(last) = sequence.last_token.replace(received) {
-            sequence.longest_gap = sequence.longest_gap.max(received.since(last));
+            sequence.longest_gap = sequence.longest_gap.max(Some(received.since(last)));
         }
         sequence.last_emission = Some(end);
     }

@@ -185,7 +185,7 @@ fn new_sequence(request: &Request, target_tokens: u32) -> Sequence {
         scheduled: None,
         first_token: None,
         last_emission: None,
-        longest_gap: SimTime::ZERO,
+        longest_gap: None,
         last_token: None,
         prefill: None,
         prefix_event: PrefixEvent::None,

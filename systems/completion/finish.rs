@@ -166,7 +166,7 @@ pub fn record_of(request: &Request, sequence: &Sequence, end: Ending) -> Request
         scheduled: sequence.scheduled,
         first_token: sequence.first_token,
         last_token: sequence.last_token,
-        longest_gap: (sequence.streaming && sequence.generated > 1).then_some(sequence.longest_gap),
+        longest_gap: sequence.longest_gap,
         prefill: sequence.prefill.clone(),
         prefix_event: sequence.prefix_event,
         cached_tokens: sequence.cached_tokens,

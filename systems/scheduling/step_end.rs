@@ -225,7 +225,7 @@ fn emit(parts: &EngineView<'_>, sequence: &mut Sequence, ports: &mut Ports) {
     }
     let at_client = if sequence.streaming { parts.clock.flow_received } else { end };
     if let Some(last) = sequence.last_token.filter(|_| sequence.streaming) {
-        sequence.longest_gap = sequence.longest_gap.max(at_client.since(last));
+        sequence.longest_gap = sequence.longest_gap.max(Some(at_client.since(last)));
     }
     sequence.last_emission = Some(end);
     sequence.last_token = Some(at_client);
@@ -320,8 +320,10 @@ pub fn end_finished(
         }
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
-        if let Some(last) = sequence.last_token.replace(completion).filter(|_| sequence.streaming) {
-            sequence.longest_gap = sequence.longest_gap.max(completion.since(last));
+        // A last chunk that is shorter than the interval is not one that all of a class send.
+        let is_apart = sequence.streaming && sequence.last_emission != Some(parts.clock.boundary);
+        if let Some(last) = sequence.last_token.replace(completion).filter(|_| is_apart) {
+            sequence.longest_gap = sequence.longest_gap.max(Some(completion.since(last)));
         }
         let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
         let end = Ending { completion, status: Status::Success, reason, whole_response_tokens };
