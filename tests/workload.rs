@@ -2,6 +2,10 @@
 
 #[path = "workload/distributions.rs"]
 mod distributions;
+#[path = "workload/in_flight.rs"]
+mod in_flight;
+#[path = "workload/load.rs"]
+mod load;
 #[path = "workload/sessions.rs"]
 mod sessions;
 #[path = "workload/synthetic.rs"]
@@ -9,7 +13,7 @@ mod synthetic;
 #[path = "workload/traces.rs"]
 mod traces;
 
-use llmperforacle::workload::{Arrivals, Distribution, Profile, SyntheticWorkload, Workload};
+use llmperforacle::workload::{Arrivals, Distribution, Load, Profile, SyntheticWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::RequestSpec;
@@ -65,6 +69,7 @@ fn workload(profiles: Vec<Profile>) -> SyntheticWorkload {
         max_turns_per_session: 5,
         accumulate_conversation: true,
         prefix_patterns: Vec::new(),
+        load: Load::default(),
     }
 }
 

@@ -105,10 +105,10 @@ fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
             number(&command.pipeline_parallel),
         ),
     ];
-    let given = flags.iter().filter_map(|(flag, key, value)| Some((flag, key, value.as_ref()?)));
+    let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).chain(command.load.keys());
     let told = given.map(|(flag, key, value)| {
         let config = config.display();
-        format!("{flag} is for a run of a trace without a configuration; with {config}, write --set '{key}={value}'")
+        format!("{flag} is for a run without a configuration; with {config}, write --set '{key}={value}'")
     });
     let told: Vec<String> = told.collect();
     if told.is_empty() { Ok(()) } else { Err(Failure::BadInput(Some(told.join("\nerror: ")))) }
@@ -131,11 +131,12 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
         name: command.name.clone(),
         ..overrides(&command.changes)
     };
-    let resolved = match (&command.config, &command.trace, &command.model, &command.device) {
+    let resolved = match (&command.config, &command.model, &command.device) {
         (Some(config), ..) => load(config, &overrides),
-        (None, Some(trace), Some(model), Some(device)) => from_trace(
+        (None, Some(model), Some(device)) => from_trace(
             &TraceRun {
-                trace: trace.clone(),
+                trace: command.trace.clone(),
+                load: command.load.flags(),
                 format: command.trace_format.clone(),
                 rate_scale: command.rate_scale,
                 max_requests: command.max_requests,
@@ -148,7 +149,8 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
             &overrides,
         ),
         _ => {
-            let usage = "give a configuration file, or --trace FILE --model NAME --device NAME";
+            let usage =
+                "a load by flags needs --model NAME and --device NAME (see `llmperforacle models` and `devices`)";
             return Err(Failure::BadInput(Some(usage.to_owned())));
         }
     };

@@ -1,9 +1,10 @@
-//! A run without a configuration file: a trace, a model, a device. It becomes the tree of the file one would have
+//! A run without a configuration file: a trace or a load of flags, a model, a device. It becomes the tree of the file one would have
 //! written, and goes the same way.
 
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
+use super::load_flags::LoadFlags;
 use super::overrides::NOT_UTF_8;
 use super::resolve::RunContext;
 use super::tree::{Node, Value};
@@ -17,10 +18,12 @@ const MOST_GPUS: u64 = 100_001;
 const LONGEST_NAME: usize = 200;
 
 /// What the flags of such a run say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TraceRun {
-    /// `--trace`: the file.
-    pub trace: PathBuf,
+    /// `--trace`: the file; `None` where `load` says what is asked for.
+    pub trace: Option<PathBuf>,
+    /// `--rate`, `--concurrency`, `--prompt-tokens`, `--workload` and the like.
+    pub load: LoadFlags,
     /// `--trace-format`, if not by extension and header.
     pub format: Option<String>,
     /// `--rate-scale`: arrivals come this many times as fast.
@@ -46,11 +49,12 @@ pub struct TraceRun {
 pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let context = RunContext { config_folder: None, default_name: name(run) };
     let mut diagnostics = Diagnostics::new("command line");
-    if run.trace.to_str().is_none() {
+    if run.trace.as_ref().is_some_and(|trace| trace.to_str().is_none()) {
         diagnostics.error(&At::root(Mark::flag("--trace")), NOT_UTF_8);
         return Err(diagnostics.into_sorted());
     }
-    load_tree(tree(run), &context, overrides, diagnostics)
+    let tree = tree(run, &mut diagnostics);
+    load_tree(tree, &context, overrides, diagnostics)
 }
 
 /// Trace, model, device, ranks and replicas: runs that differ in one of them go into folders of their own.
@@ -61,14 +65,17 @@ fn name(run: &TraceRun) -> String {
         model = model.parent().unwrap_or(model);
     }
     let model = model.file_name().unwrap_or_default().to_string_lossy();
+    let trace = run.trace.as_ref().map(|trace| inputs::stem(trace));
+    let load = Some(run.load.name()).filter(|name| !name.is_empty());
+    let load: Vec<String> = trace.into_iter().chain(load).collect();
+    let load = load.join("-");
     let TraceRun { device, tensor_parallel, pipeline_parallel, replicas, .. } = run;
-    let name =
-        format!("{}-{model}-{device}-tp{tensor_parallel}-pp{pipeline_parallel}-x{replicas}", inputs::stem(&run.trace));
+    let name = format!("{load}-{model}-{device}-tp{tensor_parallel}-pp{pipeline_parallel}-x{replicas}");
     name.chars().map(|c| if c == '/' || c.is_control() { '-' } else { c }).take(LONGEST_NAME).collect()
 }
 
-fn tree(run: &TraceRun) -> Node {
-    let mark = Mark::flag("--trace");
+fn tree(run: &TraceRun, diagnostics: &mut Diagnostics) -> Node {
+    let mark = Mark::flag(if run.trace.is_some() { "--trace" } else { "command line" });
     let gpus = u64::from(run.tensor_parallel) * u64::from(run.pipeline_parallel);
     let device = Mark::flag("--device");
     let device = Node::mapping(
@@ -80,10 +87,14 @@ fn tree(run: &TraceRun) -> Node {
         device,
     );
     let hardware = Node::mapping(vec![("compute_devices", list(vec![device], mark))], mark);
-    let workload = Node::mapping(vec![("trace", trace(run))], mark);
+    let mut workload = run.load.entries(run.trace.is_some(), diagnostics);
+    workload.extend(run.trace.as_ref().map(|path| ("trace", trace(path, run))));
+    let workload = Node::mapping(workload, mark);
+    // A trace has an end of its own.
+    let drain = run.trace.is_none().then(|| ("drain", Node::new(Value::Flag(true), mark)));
     Node::mapping(
         vec![
-            ("simulation", Node::mapping(Vec::new(), mark)),
+            ("simulation", Node::mapping(drain.into_iter().collect(), mark)),
             ("hardware_profile", hardware),
             ("workload", workload),
             ("frameworks_to_test", list(vec![framework(run)], mark)),
@@ -92,9 +103,9 @@ fn tree(run: &TraceRun) -> Node {
     )
 }
 
-fn trace(run: &TraceRun) -> Node {
+fn trace(path: &Path, run: &TraceRun) -> Node {
     let mark = Mark::flag("--trace");
-    let mut entries = vec![("path", Node::text(&run.trace.display().to_string(), mark))];
+    let mut entries = vec![("path", Node::text(&path.display().to_string(), mark))];
     if let Some(format) = &run.format {
         entries.push(("format", Node::text(format, Mark::flag("--trace-format"))));
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use oracle_components::SimTime;
 
+use super::load::Load;
+
 /// A distribution of non-negative numbers. Parameters are checked when the configuration is read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
@@ -59,6 +61,11 @@ pub enum Distribution {
         /// Scale.
         scale: f64,
     },
+    /// Ranges by weight, alike within each; a single value where its ends are equal.
+    Histogram {
+        /// (weight, low, high).
+        bins: Vec<(f64, f64, f64)>,
+    },
     /// One of several, by weight.
     Mixture {
         /// (weight, component), weights > 0.
@@ -73,7 +80,7 @@ pub struct Profile {
     pub name: String,
     /// Share of the arrivals, relative to the other profiles.
     pub weight: f64,
-    /// Seconds between arrivals.
+    /// Seconds between arrivals; not asked for where the load says when sessions begin.
     pub inter_arrival_s: Distribution,
     /// Tokens a prompt (a follow-up turn: the new tokens).
     pub prompt_tokens: Distribution,
@@ -136,6 +143,8 @@ pub struct SyntheticWorkload {
     pub accumulate_conversation: bool,
     /// Shared beginnings of prompts; empty: none.
     pub prefix_patterns: Vec<PrefixPattern>,
+    /// When sessions begin, if not by the profiles' gaps, and how many there may be.
+    pub load: Load,
 }
 
 /// Layout of a trace file.
@@ -169,6 +178,10 @@ pub struct TraceWorkload {
     pub streaming: bool,
     /// Seconds after which the client gives up, if it does.
     pub timeout_s: Option<f64>,
+    /// Seed of what is drawn: the times of `load`.
+    pub seed: u64,
+    /// When requests come, if not at the trace's times, and how many there may be.
+    pub load: Load,
 }
 
 /// A workload.

@@ -33,6 +33,12 @@ pub enum Purpose {
     Continuation = 10,
     /// Time between an answer and the next turn.
     ThinkTime = 11,
+    /// Gaps between arrivals of a load that has a rate.
+    LoadGaps = 12,
+    /// How long states of a load's rate last, and which follow.
+    LoadStates = 13,
+    /// How long a user pauses between sessions.
+    UserPause = 14,
 }
 
 /// Golden ratio · 2^64, the increment of `SplitMix64`.

@@ -206,6 +206,8 @@ fn a_record_without_end_is_refused() {
             total_requests: None,
             streaming: true,
             timeout_s: None,
+            seed: 0,
+            load: llmperforacle::workload::Load::default(),
         };
         let error = TraceSource::open(&workload).map(drop).expect_err("it is wrong").to_string();
         assert!(error.contains("from line 3 on, one record takes more than"), "{error}");
@@ -231,7 +233,8 @@ fn a_path_that_is_not_utf_8_is_named_as_such() {
     let found = load_text(SMALL.as_bytes(), "found.yaml", &overrides).expect_err("it is wrong");
     assert!(found[0].to_string().contains("--output: error: the path is not UTF-8"), "{}", found[0]);
     let run = TraceRun {
-        trace: path,
+        trace: Some(path),
+        load: llmperforacle::config::LoadFlags::default(),
         format: None,
         rate_scale: None,
         max_requests: None,

@@ -49,6 +49,8 @@ pub fn try_input(input: &Input, folder: &Path) -> &'static str {
                 total_requests: None,
                 streaming: true,
                 timeout_s: None,
+                seed: 0,
+                load: llmperforacle::workload::Load::default(),
             };
             let answer = trace(&workload);
             if answer == "a trace" {

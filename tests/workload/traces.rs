@@ -21,6 +21,8 @@ fn replay(path: PathBuf) -> TraceWorkload {
         total_requests: None,
         streaming: true,
         timeout_s: None,
+        seed: 0,
+        load: llmperforacle::workload::Load::default(),
     }
 }
 

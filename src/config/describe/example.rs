@@ -127,7 +127,8 @@ impl Example {
     fn comment(&mut self, key: &Key, depth: usize) {
         let indent = "  ".repeat(depth);
         let mut text = sentence(key.doc);
-        let is_plain = !matches!(key.shape, Shape::Section(_) | Shape::List(Shape::Section(_)) | Shape::Variants(_));
+        let is_plain = variants_of(key.shape).is_none()
+            && !matches!(key.shape, Shape::Section(_) | Shape::List(Shape::Section(_)));
         if is_plain {
             text.push_str(&format!(" ({}; {})", type_words(key), need_words(key.need)));
         } else if !key.unit.is_empty() {
@@ -168,6 +169,7 @@ fn variants_of(shape: &'static Shape) -> Option<&'static Variants> {
     match shape {
         Shape::Variants(variants) => Some(variants()),
         Shape::List(inner) | Shape::Names(inner) => variants_of(inner),
+        Shape::Or(one, other) => variants_of(one).or_else(|| variants_of(other)),
         _ => None,
     }
 }

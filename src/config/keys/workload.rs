@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oracle_components::scenario::Routing;
 
-use super::{Distribution, LONGEST_S, MOST_BYTES_PER_TOKEN};
+use super::{Distribution, LONGEST_S, Load, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
@@ -72,6 +72,12 @@ section! {
         request_timeout_s: Field<f64> = optional("never").unit("s").up_to(LONGEST_S).also_called(&["timeout_s"]);
         /// A recorded workload in place of `client_profiles`.
         trace: Field<Trace> = optional("`client_profiles`");
+        /// What is asked for, by name: `chat`, `code`, `summarization`, `reasoning`, `agent`, `rag`, `batch` or `mixed`.
+        /// Stands for keys of this section, each of which may be given beside it and then counts.
+        preset: Field<String> = optional("none");
+        /// When sessions begin and how many there may be at once, for all profiles together or for the requests of the
+        /// trace.
+        load: Field<Load> = optional("by the gaps of the profiles, or the times of the trace");
         /// Kinds of clients.
         client_profiles: Field<Vec<ClientProfile>> = optional("required unless there is a trace");
     }
@@ -101,7 +107,7 @@ section! {
         /// Share of the arrivals, relative to the other profiles.
         weight: Set<f64> = default(Literal::Number(1.0)).at_least(0.0).example("1.0");
         /// Seconds between arrivals.
-        inter_arrival_time_dist_config: Field<Distribution> = required().unit("s")
+        inter_arrival_time_dist_config: Field<Distribution> = optional("required unless `load` says when sessions begin").unit("s")
             .example("{type: Exponential, rate: 2.0}");
         /// Tokens of a prompt; of a follow-up turn, the new ones. A draw below 1 counts as 1 (draws that are never more are an error).
         prompt_tokens_dist_config: Field<Distribution> = required().unit("tokens")

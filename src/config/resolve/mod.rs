@@ -4,10 +4,12 @@
 //! each other lies below them: `devices` and `topology` as far as they are known, a framework's `plan`, the `run_context`.
 
 mod devices;
+mod distribution;
 mod durations;
 mod fleet;
 mod frameworks;
 mod hardware;
+mod load;
 mod notes;
 mod output;
 mod plan;

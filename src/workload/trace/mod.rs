@@ -110,6 +110,7 @@ impl TraceSource {
             expected_requests: Some(self.facts.requests),
             mean_rate_per_s: (span_s > 0.0).then(|| gaps as f64 / span_s),
             trace: Some(self.facts.clone()),
+            ..WorkloadFacts::default()
         }
     }
 
