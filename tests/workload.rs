@@ -1,5 +1,7 @@
 //! Workload sources by what they hand out: laws of distributions, arrivals, sessions and replay.
 
+#[path = "workload/behaviour.rs"]
+mod behaviour;
 #[path = "workload/distributions.rs"]
 mod distributions;
 #[path = "workload/in_flight.rs"]
@@ -13,7 +15,7 @@ mod synthetic;
 #[path = "workload/traces.rs"]
 mod traces;
 
-use llmperforacle::workload::{Arrivals, Distribution, Load, Profile, SyntheticWorkload, Workload};
+use llmperforacle::workload::{Arrivals, Behaviour, Distribution, Load, Profile, SyntheticWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::RequestSpec;
@@ -51,6 +53,7 @@ fn profile(name: &str, rate: f64) -> Profile {
         think_time_s: exponential(0.5),
         timeout_s: None,
         prefix_pattern: None,
+        behaviour: Behaviour::default(),
     }
 }
 

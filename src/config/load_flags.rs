@@ -1,6 +1,7 @@
 //! The load that flags describe: the `workload` of the configuration that one would have written.
 
 use super::diagnostic::{At, Diagnostics, Mark};
+use super::presets::{Preset, presets};
 use super::tree::{Node, Value};
 
 /// Requests of a run that states neither how many nor how long, as many as `vllm bench serve` sends.
@@ -39,6 +40,11 @@ impl LoadFlags {
     /// The keys of `workload`, without the trace if there `is_trace`.
     pub(super) fn entries(&self, is_trace: bool, diagnostics: &mut Diagnostics) -> Vec<(&'static str, Node)> {
         let mut entries = Vec::new();
+        if !is_trace && !self.says_how_much() {
+            let message = "nothing says how much load there is";
+            let ways = "give --rate, --concurrency or --users";
+            diagnostics.error_with(&At::root(Mark::flag("command line")), message, ways);
+        }
         let requests = self
             .requests
             .or_else(|| (!is_trace && self.duration_s.is_none()).then(|| self.default_requests(diagnostics)));
@@ -59,6 +65,13 @@ impl LoadFlags {
         }
         entries.extend(self.load().map(|load| ("load", load)));
         entries
+    }
+
+    /// Whether there is a load; a preset that nobody knows is reported as such.
+    fn says_how_much(&self) -> bool {
+        let preset = self.preset.as_ref().map(|name| presets().iter().find(|preset| preset.name == name));
+        let by_preset = preset.is_some_and(|preset| preset.is_none_or(Preset::has_load));
+        self.rate.is_some() || self.concurrency.is_some() || self.users.is_some() || by_preset
     }
 
     /// `workload.load`; nothing said is left to the preset or the trace.

@@ -57,6 +57,11 @@ impl Preset {
         items.iter().filter_map(text).collect()
     }
 
+    /// Whether it says how much load there is, too.
+    pub(super) fn has_load(&self) -> bool {
+        self.tree().get("workload").is_some_and(|workload| workload.get("load").is_some())
+    }
+
     fn tree(&self) -> Node {
         let mut diagnostics = Diagnostics::new(self.origin);
         tree::parse(self.text.as_bytes(), &mut diagnostics).expect("the shipped presets are YAML, as a test shows")
@@ -88,8 +93,7 @@ pub(super) fn expand(
     let names = || PRESETS.iter().map(|preset| preset.name);
     let Some(preset) = PRESETS.iter().find(|preset| preset.name == name) else {
         if before.is_none() {
-            let known = names().collect::<Vec<_>>().join(", ");
-            diagnostics.unknown(&at, format!("{name:?} is not a workload: {known}"), name, names());
+            diagnostics.unknown(&at, format!("{name:?} is not a workload"), name, names());
         }
         return Some("");
     };

@@ -54,6 +54,9 @@ pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec
         return Err(diagnostics.into_sorted());
     }
     let tree = tree(run, &mut diagnostics);
+    if diagnostics.has_errors() {
+        return Err(diagnostics.into_sorted());
+    }
     load_tree(tree, &context, overrides, diagnostics)
 }
 

@@ -56,10 +56,13 @@ fn rates_by_gaps(workload: &SyntheticWorkload) -> Option<Vec<f64>> {
     }
 }
 
-/// Turns of a session on average, if every answer succeeds and nothing cuts it short.
+/// Requests of a session on average, sub-agents included, if every answer succeeds and nothing cuts it short.
 fn mean_turns(profile: &Profile, max_turns: u32) -> f64 {
     let further = f64::from(max_turns.saturating_sub(1));
     let goes_on = profile.continuation_probability;
     let after_the_second = if goes_on < 1.0 { (1.0 - goes_on.powf(further)) / (1.0 - goes_on) } else { further };
-    1.0 + profile.conversational_probability * after_the_second
+    let further = profile.conversational_probability * after_the_second;
+    let team = profile.behaviour.sub_agents.as_ref();
+    let side_by_side = team.map_or(0.0, |team| team.probability * team.count.mean().unwrap_or(0.0));
+    1.0 + further * (1.0 + side_by_side)
 }

@@ -46,8 +46,8 @@ impl Stuck {
     fn message(&self) -> Option<String> {
         self.0.get().map(|(at, refused)| {
             format!(
-                "the closed loop would never end: {refused} requests in a row were refused at {at}, the moment they were \
-                 sent (the records' reason says why)"
+                "the closed loop does nothing any more: {refused} requests in a row were refused, the last at {at} (the \
+                 records' reason says why)"
             )
         })
     }

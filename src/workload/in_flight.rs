@@ -22,8 +22,8 @@ use super::facts::Stuck;
 use super::load::Places;
 use super::streams::{Purpose, combine, stream};
 
-/// So many refusals in a row at one instant, and the loop is taken never to leave it.
-const MOST_REFUSED_AT_ONCE: u32 = 100_000;
+/// So many refusals in a row, each the cause of the next, and the loop is taken never to do anything else.
+const MOST_REFUSED: u32 = 100_000;
 
 /// A source whose sessions share a number of places.
 pub struct InFlight {
@@ -37,8 +37,8 @@ pub struct InFlight {
     opened: u32,
     /// Requests in flight, by session.
     open: HashMap<u64, u32>,
-    /// Refused one after another at this instant.
-    refused: (SimTime, u32),
+    /// Refused one after another.
+    refused: u32,
     stuck: Stuck,
 }
 
@@ -68,7 +68,7 @@ impl InFlight {
             end: end.unwrap_or(SimTime::NEVER),
             opened: 0,
             open: HashMap::new(),
-            refused: (SimTime::ZERO, 0),
+            refused: 0,
             stuck,
         })
     }
@@ -86,6 +86,10 @@ impl InFlight {
                 true
             }
         };
+        if spec.arrival > free {
+            // It comes by itself, whatever became of others.
+            self.refused = 0;
+        }
         spec.arrival = spec.arrival.max(free);
         (spec.arrival < self.end).then_some((spec, begins))
     }
@@ -102,18 +106,13 @@ impl InFlight {
         true
     }
 
-    /// Whether only refusals come of going on: no time has passed over a great many of them.
+    /// Whether only refusals come of going on, at one instant perhaps.
     fn is_stuck(&mut self, record: &RequestRecord) -> bool {
-        let (instant, count) = self.refused;
-        if record.status != Status::Failed || record.completion > record.arrival {
-            self.refused.1 = 0;
+        self.refused = if record.status == Status::Failed { self.refused + 1 } else { 0 };
+        if self.refused < MOST_REFUSED {
             return false;
         }
-        self.refused = (record.completion, if record.completion == instant { count + 1 } else { 1 });
-        if self.refused.1 < MOST_REFUSED_AT_ONCE {
-            return false;
-        }
-        self.stuck.set(record.completion, MOST_REFUSED_AT_ONCE);
+        self.stuck.set(record.completion, MOST_REFUSED);
         true
     }
 }

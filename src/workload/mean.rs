@@ -64,7 +64,7 @@ fn clipped_normal(mean: f64, std: f64) -> f64 {
 }
 
 /// Abramowitz and Stegun 7.1.26, off by at most 1.5e-7.
-fn normal_cdf(z: f64) -> f64 {
+pub(super) fn normal_cdf(z: f64) -> f64 {
     let x = z.abs() / SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
     let polynomial =

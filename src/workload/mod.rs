@@ -5,15 +5,19 @@
 //! the total, memory independent of how many there are, and the same workload gives the same requests.
 
 mod arrivals;
+mod behaviour;
 mod distribution;
 mod error;
 mod expected;
 mod facts;
+mod fan_out;
 mod in_flight;
+mod lengths;
 mod load;
 mod mean;
 mod prefixes;
 mod profile;
+mod quantile;
 mod retimed;
 mod spec;
 pub mod streams;
@@ -25,6 +29,7 @@ use oracle_systems::ports::RequestSource;
 
 use retimed::Retimed;
 
+pub use behaviour::*;
 pub use distribution::{Choice, DistributionError, MAX_TOKENS, Sampler, happens};
 pub use error::WorkloadError;
 pub use facts::{Stuck, TraceFacts, WorkloadFacts};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use oracle_components::SimTime;
 
+use super::behaviour::Behaviour;
 use super::load::Load;
 
 /// A distribution of non-negative numbers. Parameters are checked when the configuration is read.
@@ -102,6 +103,8 @@ pub struct Profile {
     pub timeout_s: Option<f64>,
     /// Name of the prefix pattern of all its prompts; `None`: drawn by weight, where there are any.
     pub prefix_pattern: Option<String>,
+    /// Reasoning, tools, sub-agents, images, and whether lengths go together.
+    pub behaviour: Behaviour,
 }
 
 /// How the profiles' arrivals are put together.
@@ -122,6 +125,19 @@ pub struct PrefixPattern {
     pub weight: f64,
     /// Named pieces in order, each with its tokens; empty: a prompt that shares nothing.
     pub pieces: Vec<(String, u32)>,
+    /// A document after the pieces, which adds to the prompt.
+    pub documents: Option<Documents>,
+}
+
+/// Documents that prompts hold, some of them more often than others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Documents {
+    /// How many there are.
+    pub count: u64,
+    /// The n-th is as frequent as n to the power of minus this: 0 for all alike.
+    pub popularity: f64,
+    /// Tokens of one.
+    pub tokens: Distribution,
 }
 
 /// A synthetic workload.

@@ -2,7 +2,7 @@
 //!
 //! Owns the numbering of sessions and the limits. The laws: no request arrives
 //! at or after the duration; never more than the total, follow-up turns included; memory is that of the profiles, for
-//! nothing is kept of a session. With a total, which follow-ups still fit depends on the order of completions; without
+//! nothing is kept of a session but while it waits for sub-agents. With a total, which follow-ups still fit depends on the order of completions; without
 //! one nothing does.
 
 use oracle_components::SimTime;
@@ -14,6 +14,7 @@ use super::arrivals::Process;
 use super::arrivals::clock::Clock;
 use super::distribution::Choice;
 use super::error::WorkloadError;
+use super::fan_out::{Ended, FanOuts};
 use super::load::Starts;
 use super::prefixes::Prefixes;
 use super::profile::ProfileSource;
@@ -32,6 +33,7 @@ pub struct SyntheticSource {
     max_turns: u32,
     /// Sessions opened.
     sessions: u64,
+    fan_outs: FanOuts,
 }
 
 impl SyntheticSource {
@@ -69,7 +71,33 @@ impl SyntheticSource {
             remaining: workload.total_requests.unwrap_or(u64::MAX),
             max_turns: workload.max_turns_per_session,
             sessions: 0,
+            fan_outs: FanOuts::default(),
         })
+    }
+}
+
+impl SyntheticSource {
+    fn next_turn(&self, spec: &RequestSpec, at: SimTime, output: u32, gathered: u32) -> Option<RequestSpec> {
+        if self.remaining == 0 || spec.turn.saturating_add(1) >= self.max_turns {
+            return None;
+        }
+        self.profiles.get(usize::from(spec.profile))?.next_turn(spec, at, output, gathered, self.end)
+    }
+
+    /// The session's next turn, or the sub-agents that it will wait for.
+    fn after_answer(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
+        let Some(turn) = self.next_turn(spec, record.completion, record.output_tokens, 0) else { return };
+        let profile = &self.profiles[usize::from(spec.profile)];
+        if profile.may_fan_out() {
+            let count = profile.sub_agents(spec, record.completion, self.remaining, next);
+            if count > 0 {
+                self.remaining -= u64::from(count);
+                self.fan_outs.wait(spec, record, count);
+                return;
+            }
+        }
+        self.remaining -= 1;
+        next.push(turn);
     }
 }
 
@@ -88,15 +116,15 @@ impl RequestSource for SyntheticSource {
 
     /// The session's next turn, if the answer was received whole.
     fn follow_ups(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
-        let may_go_on =
-            record.status == Status::Success && self.remaining > 0 && spec.turn.saturating_add(1) < self.max_turns;
-        if !may_go_on {
-            return;
-        }
-        let Some(profile) = self.profiles.get(usize::from(spec.profile)) else { return };
-        if let Some(turn) = profile.next_turn(spec, record.completion, record.output_tokens, self.end) {
-            self.remaining -= 1;
-            next.push(turn);
+        match self.fan_outs.end(record) {
+            Ended::NotTheLast => {}
+            Ended::All(join) => {
+                let turn = self.next_turn(&join.spec, join.completion, join.output_tokens, join.gathered_tokens);
+                self.remaining -= u64::from(turn.is_some());
+                next.extend(turn);
+            }
+            Ended::Turn if record.status == Status::Success => self.after_answer(spec, record, next),
+            Ended::Turn => {}
         }
     }
 

@@ -93,8 +93,7 @@ macro_rules! rates {
                 }
             )+
             let names = || RATE.of.iter().map(|(name, _)| *name);
-            let known = names().collect::<Vec<_>>().join(", ");
-            diagnostics.unknown(at, format!("{name:?} is not a course of a rate: {known}"), name, names());
+            diagnostics.unknown(at, format!("{name:?} is not a course of a rate"), name, names());
             None
         }
 

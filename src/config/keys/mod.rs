@@ -18,7 +18,7 @@ pub(crate) use frameworks::{
 pub(crate) use hardware::{ComputeDevice, EfficiencyTable, HardwareProfile, NetworkLink, ServerTopology};
 pub(crate) use load::{Load, Markov, Process, Rate, Stage};
 pub(crate) use metrics::Metrics;
-pub(crate) use workload::{ClientProfile, PatternKind, PrefixPattern, Trace, Workload};
+pub(crate) use workload::{ClientProfile, Images, PatternKind, PrefixPattern, Trace, Workload};
 
 use oracle_components::scenario::LevelOfDetail;
 

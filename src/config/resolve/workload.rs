@@ -7,7 +7,7 @@ use oracle_components::SimTime;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::distribution::distribution;
+use super::behaviour;
 use super::load;
 use super::prefixes;
 use super::run_context::RunContext;
@@ -127,11 +127,7 @@ fn resolve_profiles(workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Ve
 }
 
 fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Profile> {
-    let mut read = |key: &Field<keys::Distribution>| {
-        let found = distribution(key.value.as_ref()?, diagnostics)?;
-        let sampler = Sampler::new(&found);
-        sampler.map_err(|error| diagnostics.error(&key.at, error.to_string())).ok().map(|_| found)
-    };
+    let mut read = |key: &Field<keys::Distribution>| behaviour::read(key, diagnostics);
     let inter_arrival_s = read(&keys.inter_arrival_time_dist_config);
     let prompt_tokens = read(&keys.prompt_tokens_dist_config);
     let max_output_tokens = read(&keys.max_output_tokens_dist_config);
@@ -167,6 +163,7 @@ fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diag
         priority,
         think_time_s: think_time_s.unwrap_or(Distribution::Constant { value: DEFAULT_THINK_TIME_S }),
         timeout_s: keys.timeout_s.value.or(workload.request_timeout_s.value),
+        behaviour: behaviour::resolve(keys, diagnostics),
         prefix_pattern: keys.prefix_pattern.value.clone().filter(|_| workload.generate_prompt_tokens.value),
     })
 }
