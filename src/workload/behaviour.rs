@@ -1,6 +1,6 @@
 //! What requests of a profile are beside plain prompts and answers, as the configuration describes it.
 
-use super::spec::Distribution;
+use super::law::Distribution;
 
 /// All of it; the default is none.
 #[derive(Clone, Debug, Default, PartialEq)]

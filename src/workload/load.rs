@@ -1,6 +1,6 @@
 //! When sessions begin and how many there may be at once, as the configuration describes it.
 
-use super::spec::Distribution;
+use super::law::Distribution;
 
 /// The load on a deployment, beside what its requests are.
 #[derive(Clone, Debug, Default, PartialEq)]

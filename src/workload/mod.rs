@@ -12,6 +12,7 @@ mod expected;
 mod facts;
 mod fan_out;
 mod in_flight;
+mod law;
 mod lengths;
 mod load;
 mod mean;

@@ -30,7 +30,7 @@ fn a_closed_loop_keeps_its_concurrency() {
 fn a_loop_of_refusals_ends_with_an_error() {
     let desk = Desk::new();
     let told = desk.run(
-        "run --model Llama3-8B --device H100 --prompt-tokens 50000 --output-tokens 10 --concurrency 4 --duration 60 --quiet",
+        "run --model Llama3-8B --device H100 --prompt-tokens 50000 --output-tokens 10 --concurrency 4 --duration 6000 --quiet",
     );
     assert_eq!(told.code, 1, "{}", told.err);
     assert!(

@@ -112,7 +112,7 @@ impl Example {
         self.line(&format!("{}{}:", "  ".repeat(depth), variants.name));
         for (name, section) in variants.of {
             let keys = section.keys.iter().filter(|key| key.name != "type" && !matches!(key.need, Need::Ignored));
-            let keys: String = keys.map(|key| format!(", {}: …", key.name)).collect();
+            let keys: String = keys.map(|key| format!(", {}: {}", key.name, in_short(key.shape))).collect();
             self.line(&format!("{}{{type: {name}{keys}}}", "  ".repeat(depth + 1)));
         }
         self.commented = outer;
@@ -163,6 +163,13 @@ fn has_example(section: &'static Section) -> bool {
                 _ => false,
             }
     })
+}
+
+/// A value in the line of a variant: its keys, where it is a list of mappings.
+fn in_short(shape: &'static Shape) -> String {
+    let Shape::List(Shape::Section(inner)) = shape else { return "…".to_owned() };
+    let keys: Vec<String> = inner.keys.iter().map(|key| format!("{}: …", key.name)).collect();
+    format!("[{{{}}}]", keys.join(", "))
 }
 
 fn variants_of(shape: &'static Shape) -> Option<&'static Variants> {

@@ -1,6 +1,6 @@
 //! What requests of a profile are beside plain prompts and answers.
 
-use super::distribution::distribution;
+use super::distribution::{distribution, is_never_a_token};
 use crate::config::declare::Field;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{self, ClientProfile};
@@ -11,6 +11,16 @@ pub(super) fn read(key: &Field<keys::Distribution>, diagnostics: &mut Diagnostic
     let found = distribution(key.value.as_ref()?, diagnostics)?;
     let sampler = Sampler::new(&found);
     sampler.map_err(|error| diagnostics.error(&key.at, error.to_string())).ok().map(|_| found)
+}
+
+/// The same of lengths, some of which must be a token at least.
+pub(super) fn tokens(key: &Field<keys::Distribution>, diagnostics: &mut Diagnostics) -> Option<Distribution> {
+    let found = read(key, diagnostics)?;
+    if is_never_a_token(&found) {
+        let message = "makes requests of no tokens, which engines refuse";
+        diagnostics.error_with(&key.at, message, "draws below 1 count as 1 only beside longer ones");
+    }
+    Some(found)
 }
 
 /// What a profile says of it. Parts that are wrong are left out, and reported.
@@ -29,14 +39,14 @@ pub(super) fn resolve(keys: &ClientProfile, diagnostics: &mut Diagnostics) -> Be
         .reasoning
         .value
         .as_ref()
-        .and_then(|keys| Some(Reasoning { tokens: read(&keys.tokens, diagnostics)?, is_kept: keys.kept.value }));
+        .and_then(|keys| Some(Reasoning { tokens: tokens(&keys.tokens, diagnostics)?, is_kept: keys.kept.value }));
     let tool_calls = keys.tool_calls.value.as_ref().and_then(|keys| {
-        let (time_s, result_tokens) = (read(&keys.time, diagnostics), read(&keys.result_tokens, diagnostics));
+        let (time_s, result_tokens) = (read(&keys.time, diagnostics), tokens(&keys.result_tokens, diagnostics));
         Some(ToolCalls { probability: keys.probability.value, time_s: time_s?, result_tokens: result_tokens? })
     });
     let sub_agents = keys.sub_agents.value.as_ref().and_then(|keys| {
         let [count, prompt_tokens, output_tokens] =
-            [&keys.count, &keys.prompt_tokens, &keys.output_tokens].map(|key| read(key, diagnostics));
+            [&keys.count, &keys.prompt_tokens, &keys.output_tokens].map(|key| tokens(key, diagnostics));
         Some(SubAgents {
             probability: keys.probability.value,
             count: count?,

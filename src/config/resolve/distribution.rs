@@ -131,3 +131,16 @@ fn from_arithmetic(mean: f64, std: f64) -> Distribution {
     let variance_of_log = (std / mean).powi(2).ln_1p();
     Distribution::LogNormal { mu: mean.ln() - variance_of_log / 2.0, sigma: variance_of_log.sqrt() }
 }
+
+/// Whether a distribution of lengths, or a part of a mixture, rounds to no token whatever is drawn.
+pub(super) fn is_never_a_token(distribution: &Distribution) -> bool {
+    const HALF_A_TOKEN: f64 = 0.5;
+    match distribution {
+        Distribution::Constant { value } => *value <= HALF_A_TOKEN,
+        Distribution::Uniform { high, .. } => *high <= HALF_A_TOKEN,
+        Distribution::Normal { mean, std } => *mean <= HALF_A_TOKEN && *std == 0.0,
+        Distribution::Histogram { bins } => bins.iter().all(|(_, _, high)| *high <= HALF_A_TOKEN),
+        Distribution::Mixture { components } => components.iter().any(|(_, inner)| is_never_a_token(inner)),
+        _ => false,
+    }
+}

@@ -70,7 +70,7 @@ fn documents(keys: &PatternKeys, diagnostics: &mut Diagnostics) -> Option<Docume
         diagnostics.error_with(&keys.at, "missing required key documents or document_tokens", suggestion);
         return None;
     }
-    let tokens = behaviour::read(&keys.document_tokens, diagnostics)?;
+    let tokens = behaviour::tokens(&keys.document_tokens, diagnostics)?;
     Some(Documents { count: keys.documents.value?, popularity: keys.popularity.value.unwrap_or(1.0), tokens })
 }
 

@@ -127,28 +127,17 @@ fn resolve_profiles(workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Ve
 }
 
 fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Profile> {
+    let inter_arrival_s = behaviour::read(&keys.inter_arrival_time_dist_config, diagnostics);
+    let lengths =
+        [&keys.prompt_tokens_dist_config, &keys.max_output_tokens_dist_config, &keys.output_tokens_dist_config];
+    let [prompt_tokens, max_output_tokens, output_tokens] = lengths.map(|key| behaviour::tokens(key, diagnostics));
     let mut read = |key: &Field<keys::Distribution>| behaviour::read(key, diagnostics);
-    let inter_arrival_s = read(&keys.inter_arrival_time_dist_config);
-    let prompt_tokens = read(&keys.prompt_tokens_dist_config);
-    let max_output_tokens = read(&keys.max_output_tokens_dist_config);
-    let output_tokens = read(&keys.output_tokens_dist_config);
-    let lengths = [
-        (&keys.prompt_tokens_dist_config, &prompt_tokens),
-        (&keys.max_output_tokens_dist_config, &max_output_tokens),
-        (&keys.output_tokens_dist_config, &output_tokens),
-    ];
     let priority = read(&keys.user_priority_dist_config);
     let think_time_s = read(&keys.follow_up_inter_arrival_time_dist_config);
     if let Some(gaps) = &inter_arrival_s {
         check_gaps(gaps, &keys.inter_arrival_time_dist_config.at, workload, diagnostics);
     }
     let inter_arrival_s = load::gaps(inter_arrival_s, keys, workload, diagnostics);
-    for (key, length) in lengths {
-        if length.as_ref().is_some_and(is_never_a_token) {
-            let message = "makes requests of no tokens, which engines refuse";
-            diagnostics.error_with(&key.at, message, "draws below 1 count as 1 only beside longer ones");
-        }
-    }
     check_pattern_name(keys, workload, diagnostics);
     Some(Profile {
         name: keys.profile_name.value.clone()?,
@@ -211,19 +200,6 @@ fn typical_gap_s(gaps: &Distribution) -> Option<f64> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(0);
     let sum_s: f64 = (0..GAPS_DRAWN).map(|_| sampler.sample(&mut random).min(1.0)).sum();
     Some(sum_s / f64::from(GAPS_DRAWN))
-}
-
-/// Whether a distribution of lengths, or a part of a mixture, rounds to no token whatever is drawn.
-fn is_never_a_token(distribution: &Distribution) -> bool {
-    const HALF_A_TOKEN: f64 = 0.5;
-    match distribution {
-        Distribution::Constant { value } => *value <= HALF_A_TOKEN,
-        Distribution::Uniform { high, .. } => *high <= HALF_A_TOKEN,
-        Distribution::Normal { mean, std } => *mean <= HALF_A_TOKEN && *std == 0.0,
-        Distribution::Histogram { bins } => bins.iter().all(|(_, _, high)| *high <= HALF_A_TOKEN),
-        Distribution::Mixture { components } => components.iter().any(|(_, inner)| is_never_a_token(inner)),
-        _ => false,
-    }
 }
 
 fn never_advances(distribution: &Distribution) -> bool {
