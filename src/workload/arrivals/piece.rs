@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 
 use super::super::load::{Course, Piece};
 
-/// Halvings of a period within which a wave's inverse is found to the last bit.
+/// Steps in which a wave's inverse is found to the last bit, if all of them were halvings.
 const MOST_STEPS: u32 = 64;
 
 impl Piece {
@@ -55,7 +55,7 @@ impl Piece {
                 let growth = (to / from).ln() / self.seconds;
                 (expected * growth / from).ln_1p() / growth
             }
-            Course::Wave { mean, period_s, .. } => self.time_in_wave(expected, mean, period_s),
+            wave @ Course::Wave { .. } => self.time_in_wave(expected, wave),
         };
         // 0/0 at the foot of a ramp.
         if t.is_nan() { 0.0 } else { t.min(self.seconds) }
@@ -65,19 +65,29 @@ impl Piece {
         if from == to { 0.0 } else { (to - from) / self.seconds }
     }
 
-    /// Whole periods first; within one, bisection, since the rate may touch 0.
-    fn time_in_wave(&self, expected: f64, mean: f64, period_s: f64) -> f64 {
+    /// Whole periods first; within one, Newton's steps, and a bisection where one would leave the bracket: the rate may touch 0.
+    fn time_in_wave(&self, expected: f64, wave: Course) -> f64 {
+        let Course::Wave { mean, swing, period_s, peak_s } = wave else { return 0.0 };
         let periods = (expected / (mean * period_s)).floor();
         let rest = expected - periods * mean * period_s;
-        let (mut low, mut high) = (0.0, period_s);
+        let (mut low, mut high, mut t) = (0.0, period_s, rest / mean);
         for _ in 0..MOST_STEPS {
-            let middle = f64::midpoint(low, high);
-            if middle <= low || middle >= high {
+            let over = self.expected(t) - rest;
+            if over < 0.0 {
+                low = t
+            } else {
+                high = t
+            }
+            let step = over / (mean + swing * (TAU * (t - peak_s) / period_s).cos());
+            let newton = t - step;
+            let next = if newton > low && newton < high { newton } else { f64::midpoint(low, high) };
+            let moved = (next - t).abs();
+            t = next;
+            if moved <= f64::EPSILON * period_s {
                 break;
             }
-            if self.expected(middle) < rest { low = middle } else { high = middle }
         }
-        periods * period_s + high
+        periods * period_s + t
     }
 }
 
