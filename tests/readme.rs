@@ -37,9 +37,14 @@ fn root() -> &'static Path {
 
 /// The README and the pages of `docs/`.
 fn pages() -> Vec<PathBuf> {
-    let folders = [root().join("docs"), root().join("docs/workloads")];
-    let docs = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("there are pages"));
-    let mut pages: Vec<_> = docs.map(|entry| entry.expect("a page").path()).collect();
+    let mut folders = vec![root().join("docs")];
+    let mut pages = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("there are pages") {
+            let path = entry.expect("a page").path();
+            if path.is_dir() { folders.push(path) } else { pages.push(path) }
+        }
+    }
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     pages.push(root().join("README.md"));
     pages.sort();

@@ -1,11 +1,17 @@
 //! Workload sources by what they hand out: laws of distributions, arrivals, sessions and replay.
 
+#[path = "workload/behaviour.rs"]
+mod behaviour;
 #[path = "workload/described.rs"]
 mod described;
 #[path = "workload/distributions.rs"]
 mod distributions;
 #[path = "workload/formats.rs"]
 mod formats;
+#[path = "workload/in_flight.rs"]
+mod in_flight;
+#[path = "workload/load.rs"]
+mod load;
 #[path = "workload/servegen.rs"]
 mod servegen;
 #[path = "workload/sessions.rs"]
@@ -21,7 +27,7 @@ mod traces;
 #[path = "workload/written.rs"]
 mod written;
 
-use llmperforacle::workload::{Arrivals, Distribution, Profile, Slo, SyntheticWorkload, Workload};
+use llmperforacle::workload::{Arrivals, Behaviour, Distribution, Load, Profile, Slo, SyntheticWorkload, Workload};
 use oracle_components::SimTime;
 use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::RequestSpec;
@@ -60,6 +66,7 @@ fn profile(name: &str, rate: f64) -> Profile {
         timeout_s: None,
         prefix_pattern: None,
         slo: Slo::default(),
+        behaviour: Behaviour::default(),
     }
 }
 
@@ -78,6 +85,7 @@ fn workload(profiles: Vec<Profile>) -> SyntheticWorkload {
         max_turns_per_session: 5,
         accumulate_conversation: true,
         prefix_patterns: Vec::new(),
+        load: Load::default(),
     }
 }
 

@@ -37,9 +37,13 @@ impl Case {
 }
 
 /// The first is what the others are compared with.
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case::million("one replica", "million"),
     Case { set: &["metrics_config.write_csv=true"], ..Case::million("one replica, with CSV", "million") },
+    Case {
+        set: &["workload.load={concurrency: 256}", "workload.client_profiles[0].inter_arrival_time_dist_config=null"],
+        ..Case::million("one replica, closed loop", "million")
+    },
     Case::million("64 replicas", "million-64-replicas"),
     Case::million("64 replicas, least loaded, sessions", "million-least-loaded-sessions"),
     Case::million("overload, preemption, timeouts", "million-overload"),

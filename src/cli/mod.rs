@@ -7,6 +7,7 @@ mod args;
 mod calibrate;
 mod catalog;
 mod config;
+mod load_flags;
 mod progress;
 mod run;
 mod trace_reading;

@@ -124,9 +124,10 @@ fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
     let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key.to_owned(), value?)));
     let shaping = shaping(&command.shaping).keys().into_iter();
     let shaping = shaping.map(|(flag, key, value)| (flag, format!("workload.trace.{key}"), value));
-    let told = given.chain(shaping).map(|(flag, key, value)| {
+    let load = command.load.keys().into_iter().map(|(flag, key, value)| (flag, key.to_owned(), value));
+    let told = given.chain(shaping).chain(load).map(|(flag, key, value)| {
         let config = config.display();
-        format!("{flag} is for a run of a trace without a configuration; with {config}, write --set '{key}={value}'")
+        format!("{flag} is for a run without a configuration; with {config}, write --set '{key}={value}'")
     });
     let told: Vec<String> = told.collect();
     if told.is_empty() { Ok(()) } else { Err(Failure::BadInput(Some(told.join("\nerror: ")))) }
@@ -151,11 +152,12 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
         ..overrides(&command.changes)
     };
     let overrides = Overrides { set: [command.reading.keys()?, overrides.set].concat(), ..overrides };
-    let resolved = match (&command.config, &command.trace, &command.model, &command.device) {
+    let resolved = match (&command.config, &command.model, &command.device) {
         (Some(config), ..) => load(config, &overrides),
-        (None, Some(trace), Some(model), Some(device)) => from_trace(
+        (None, Some(model), Some(device)) => from_trace(
             &TraceRun {
-                trace: trace.clone(),
+                trace: command.trace.clone(),
+                load: command.load.flags(),
                 format: command.trace_format.clone(),
                 shaping: shaping(&command.shaping),
                 model: model.clone(),
@@ -167,7 +169,8 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
             &overrides,
         ),
         _ => {
-            let usage = "give a configuration file, or --trace FILE --model NAME --device NAME";
+            let usage =
+                "a load by flags needs --model NAME and --device NAME (see `llmperforacle models` and `devices`)";
             return Err(Failure::BadInput(Some(usage.to_owned())));
         }
     };

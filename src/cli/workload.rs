@@ -158,7 +158,7 @@ fn write(load: &Load, file: &Written, log_level: LogLevel) -> Result<(), Failure
         overwrite: file.overwrite,
         profile_names: facts.profile_names.clone(),
     };
-    let written = load_file.write(Turns::new(source), || facts.failure().map(ToString::to_string));
+    let written = load_file.write(Turns::new(source), || facts.failure());
     let written = written.map_err(|error| match error {
         LoadFileError::Source(message) => Failure::Failed(message),
         error => bad_input(error),

@@ -16,7 +16,9 @@ mod declare;
 mod describe;
 mod diagnostic;
 mod keys;
+mod load_flags;
 mod overrides;
+mod presets;
 mod resolve;
 mod slo_flag;
 mod trace_flags;
@@ -37,7 +39,9 @@ pub use describe::{generate_config, generate_config_json, reference, schema};
 pub(crate) use diagnostic::printable;
 use diagnostic::{At, Diagnostics, Mark};
 pub use diagnostic::{Diagnostic, Severity};
+pub use load_flags::LoadFlags;
 pub use overrides::Overrides;
+pub use presets::{Preset, presets};
 use resolve::RunContext;
 pub use trace_flags::{ShapingFlags, TraceLoad, trace_load};
 pub use trace_run::{TraceRun, from_trace};
@@ -166,7 +170,10 @@ fn load_tree(
 ) -> Result<Resolved, Vec<Diagnostic>> {
     static ROOT: declare::Key = required();
     diagnostics.suggest_keys_by(keys::path_of);
+    // Flags reach into a preset of the file, and may name one themselves.
+    let preset = presets::expand(&mut root, None, &mut diagnostics);
     overrides.apply(&mut root, &mut diagnostics);
+    presets::expand(&mut root, preset, &mut diagnostics);
     let config = keys::Config::decode(&root, &ROOT, &At::root(root.mark), &mut diagnostics);
     let resolved = config.and_then(|config| resolve::resolve(&config, context, &mut diagnostics));
     let has_errors = diagnostics.has_errors();

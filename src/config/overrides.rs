@@ -180,7 +180,7 @@ fn report_misfit(step: &Step, node: &Node, at: &At, diagnostics: &mut Diagnostic
 }
 
 /// Everything below a value that a flag gave is from that flag.
-fn marked(mut node: Node, mark: Mark) -> Node {
+pub(super) fn marked(mut node: Node, mark: Mark) -> Node {
     node.mark = mark;
     node.value = match node.value {
         Value::Sequence(items) => Value::Sequence(items.into_iter().map(|item| marked(item, mark)).collect()),

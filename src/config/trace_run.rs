@@ -1,9 +1,10 @@
-//! A run without a configuration file: a trace, a model, a device. It becomes the tree of the file one would have
+//! A run without a configuration file: a trace or a load of flags, a model, a device. It becomes the tree of the file one would have
 //! written, and goes the same way.
 
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
+use super::load_flags::LoadFlags;
 use super::overrides::NOT_UTF_8;
 use super::resolve::RunContext;
 use super::trace_flags::{ShapingFlags, trace_node};
@@ -18,10 +19,12 @@ const MOST_GPUS: u64 = 100_001;
 const LONGEST_NAME: usize = 200;
 
 /// What the flags of such a run say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TraceRun {
-    /// `--trace`: the file.
-    pub trace: PathBuf,
+    /// `--trace`: the file; `None` where `load` says what is asked for.
+    pub trace: Option<PathBuf>,
+    /// `--rate`, `--concurrency`, `--prompt-tokens`, `--workload` and the like.
+    pub load: LoadFlags,
     /// `--trace-format`, if not by extension and header.
     pub format: Option<String>,
     /// How it is shaped.
@@ -45,11 +48,15 @@ pub struct TraceRun {
 pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let context = RunContext { config_folder: None, default_name: name(run) };
     let mut diagnostics = Diagnostics::new(ROOT_NAME);
-    if run.trace.to_str().is_none() {
+    if run.trace.as_ref().is_some_and(|trace| trace.to_str().is_none()) {
         diagnostics.error(&At::root(Mark::flag("--trace")), NOT_UTF_8);
         return Err(diagnostics.into_sorted());
     }
-    load_tree(tree(run), &context, overrides, diagnostics)
+    let tree = tree(run, &mut diagnostics);
+    if diagnostics.has_errors() {
+        return Err(diagnostics.into_sorted());
+    }
+    load_tree(tree, &context, overrides, diagnostics)
 }
 
 /// Trace, model, device, ranks and replicas: runs that differ in one of them go into folders of their own.
@@ -60,14 +67,17 @@ fn name(run: &TraceRun) -> String {
         model = model.parent().unwrap_or(model);
     }
     let model = model.file_name().unwrap_or_default().to_string_lossy();
+    let trace = run.trace.as_ref().map(|trace| inputs::stem(trace));
+    let load = Some(run.load.name()).filter(|name| !name.is_empty());
+    let load: Vec<String> = trace.into_iter().chain(load).collect();
+    let load = load.join("-");
     let TraceRun { device, tensor_parallel, pipeline_parallel, replicas, .. } = run;
-    let name =
-        format!("{}-{model}-{device}-tp{tensor_parallel}-pp{pipeline_parallel}-x{replicas}", inputs::stem(&run.trace));
+    let name = format!("{load}-{model}-{device}-tp{tensor_parallel}-pp{pipeline_parallel}-x{replicas}");
     name.chars().map(|c| if c == '/' || c.is_control() { '-' } else { c }).take(LONGEST_NAME).collect()
 }
 
-fn tree(run: &TraceRun) -> Node {
-    let mark = Mark::flag("--trace");
+fn tree(run: &TraceRun, diagnostics: &mut Diagnostics) -> Node {
+    let mark = Mark::flag(if run.trace.is_some() { "--trace" } else { "command line" });
     let gpus = u64::from(run.tensor_parallel) * u64::from(run.pipeline_parallel);
     let device = Mark::flag("--device");
     let device = Node::mapping(
@@ -79,10 +89,15 @@ fn tree(run: &TraceRun) -> Node {
         device,
     );
     let hardware = Node::mapping(vec![("compute_devices", list(vec![device], mark))], mark);
-    let workload = Node::mapping(vec![("trace", trace_node(&run.trace, run.format.as_deref(), &run.shaping))], mark);
+    let mut workload = run.load.entries(run.trace.is_some(), diagnostics);
+    let trace = |path| trace_node(path, run.format.as_deref(), &run.shaping);
+    workload.extend(run.trace.as_deref().map(|path| ("trace", trace(path))));
+    let workload = Node::mapping(workload, mark);
+    // A trace has an end of its own.
+    let drain = run.trace.is_none().then(|| ("drain", Node::new(Value::Flag(true), mark)));
     Node::mapping(
         vec![
-            ("simulation", Node::mapping(Vec::new(), mark)),
+            ("simulation", Node::mapping(drain.into_iter().collect(), mark)),
             ("hardware_profile", hardware),
             ("workload", workload),
             ("frameworks_to_test", list(vec![framework(run)], mark)),

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::Options;
-use super::closed_loop::ClosedLoop;
+use super::closed_loop::closed_loop;
 use super::comparison::{figure, latency, percent};
 use super::deployment::Deployment;
 use super::points_file::{self, Point};
@@ -65,8 +65,8 @@ pub fn validate_points(file: &Path, options: &Options) -> Result<PointsReport, P
 fn result(point: &Point, folder: &Path, options: &Options) -> Result<(PointResult, Vec<String>), Problems> {
     let deployment = Deployment::of_run(&point.run, folder, options)?;
     let load = point.load;
-    let source = ClosedLoop::new(load.concurrency, point.benchmark.lengths(load));
-    let simulated = simulate(deployment.scenario(), Box::new(source));
+    let source = closed_loop(load.concurrency, point.benchmark.lengths(load));
+    let simulated = simulate(deployment.scenario(), source);
     let mean =
         |name| Sample::new(simulated.records.iter().filter_map(|record| latency(name, record))).statistic("mean");
     let result = PointResult {

@@ -139,6 +139,7 @@ fn point(row: &mut Row<'_>, columns: &Columns) -> Option<Point> {
             dtype,
             figures: DeviceFigures::default(),
             front_end: FrontEnd::Http,
+            max_in_flight: None,
             instances: vec![Instance { role: Role::Both, count: 1, tp, pp, dp, ep }],
             engine,
             measured: Vec::new(),

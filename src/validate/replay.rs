@@ -18,7 +18,7 @@ pub(super) struct Replay {
 /// What became of a load.
 #[derive(Debug)]
 pub(super) struct Replayed {
-    /// By request number, which is the order of arrival.
+    /// In the order of the load.
     pub(super) records: Vec<RequestRecord>,
     /// Gaps between tokens, and of how many sequences.
     pub(super) gaps: Vec<(SimTime, u64)>,
@@ -43,6 +43,11 @@ impl Replay {
             .zip(requests.iter().zip(prefixes))
             .map(|(session, (request, prefix))| spec(session, request, prefix, offset_s))
             .collect();
+        Self::of(specs)
+    }
+
+    /// These requests, in order of arrival.
+    pub(super) fn of(specs: Vec<RequestSpec>) -> Self {
         Self { specs: specs.into_iter() }
     }
 }
@@ -95,12 +100,16 @@ impl RecordSink for Kept {
     }
 }
 
-/// Simulates a recorded load.
-pub(super) fn replay(scenario: &Scenario, requests: &[RecordedRequest]) -> Replayed {
+/// Simulates a recorded load, sent by `client`: what the source of the requests is laid into.
+pub(super) fn replay(
+    scenario: &Scenario,
+    requests: &[RecordedRequest],
+    client: impl FnOnce(Box<dyn RequestSource>) -> Box<dyn RequestSource>,
+) -> Replayed {
     // Blocks of unlike engines differ in no run that was recorded; the first engine's count.
     let block_tokens = scenario.engines.first().map_or(16, |engine| engine.scheduler.block_tokens);
     let clock_offset_s = clock_offset_s(requests);
-    Replayed { clock_offset_s, ..simulate(scenario, Box::new(Replay::new(requests, block_tokens))) }
+    Replayed { clock_offset_s, ..simulate(scenario, client(Box::new(Replay::new(requests, block_tokens)))) }
 }
 
 /// Simulates any load to its end and keeps every record.
@@ -108,6 +117,7 @@ pub(super) fn simulate(scenario: &Scenario, source: Box<dyn RequestSource>) -> R
     let mut simulation = Simulation::new(scenario.clone(), source, Kept::default());
     let outcome = simulation.run(|_| std::ops::ControlFlow::Continue(()));
     let Kept { mut records, gaps } = simulation.into_sink();
-    records.sort_by_key(|record| record.request);
+    // Each request is a session of its own, numbered in the order of the load.
+    records.sort_by_key(|record| record.session);
     Replayed { records, gaps, outcome, clock_offset_s: 0.0 }
 }

@@ -26,6 +26,8 @@ pub(super) struct Run {
     pub(super) dtype: Option<String>,
     pub(super) figures: DeviceFigures,
     pub(super) front_end: FrontEnd,
+    /// Most requests that the client has in flight; further ones wait there.
+    pub(super) max_in_flight: Option<u32>,
     pub(super) instances: Vec<Instance>,
     pub(super) engine: EngineFlags,
     /// Every measured figure by its dotted key, in an order of reading.
@@ -153,6 +155,7 @@ fn run(fields: &mut Fields<'_>, folder: &Path) -> Option<Run> {
         memory_gib: sheet.positive("memory_gib"),
     };
     let front_end = front_end(fields);
+    let max_in_flight = fields.count("max_in_flight").or(fields.count("concurrency"));
     let instances = instances(fields, devices, &mut warnings);
     let engine = engine(&mut fields.section("engine"));
     let measured = measured(fields, &mut warnings);
@@ -163,6 +166,7 @@ fn run(fields: &mut Fields<'_>, folder: &Path) -> Option<Run> {
         dtype: fields.text("dtype"),
         figures,
         front_end,
+        max_in_flight,
         instances,
         engine,
         measured,

@@ -29,6 +29,9 @@ pub enum DistributionError {
         /// What it should be.
         requirement: &'static str,
     },
+    /// A histogram of nothing.
+    #[error("Histogram: the weights must be finite, at least 0, and one of them above 0")]
+    EmptyHistogram,
     /// A mixture of nothing.
     #[error("Mixture: no component has a weight above 0")]
     EmptyMixture,
@@ -48,6 +51,7 @@ enum Kind {
     Pareto(rand_distr::Pareto<f64>),
     Weibull(rand_distr::Weibull<f64>),
     Gamma(rand_distr::Gamma<f64>),
+    Histogram(Choice, Box<[(f64, f64)]>),
     Mixture(Choice, Box<[Sampler]>),
 }
 
@@ -89,6 +93,7 @@ impl Sampler {
                 let scale = positive("Gamma", "scale", scale)?;
                 Kind::Gamma(rand_distr::Gamma::new(shape, scale).expect("both are positive"))
             }
+            Distribution::Histogram { ref bins } => histogram(bins)?,
             Distribution::Mixture { ref components } => mixture(components)?,
         }))
     }
@@ -105,6 +110,10 @@ impl Sampler {
             Kind::Pareto(pareto) => pareto.sample(rng),
             Kind::Weibull(weibull) => weibull.sample(rng),
             Kind::Gamma(gamma) => gamma.sample(rng),
+            Kind::Histogram(choice, bins) => {
+                let (low, span) = bins[choice.pick(rng)];
+                if span > 0.0 { low + span * rng.random::<f64>() } else { low }
+            }
             Kind::Mixture(choice, components) => components[choice.pick(rng)].sample(rng),
         };
         // A NaN is not above 0 either.
@@ -141,6 +150,7 @@ impl Distribution {
             Self::Normal { mean, std } => Some(mean + 14.0 * std),
             Self::Uniform { high, .. } => Some(high),
             Self::LogNormal { mu, sigma: 0.0 } => Some(mu.exp()),
+            Self::Histogram { ref bins } => bins.iter().map(|bin| bin.2).reduce(f64::max),
             Self::Mixture { ref components } => components
                 .iter()
                 .map(|(_, component)| component.upper_bound())
@@ -202,6 +212,15 @@ fn uniform(low: f64, high: f64) -> Result<Kind, DistributionError> {
     let span = high - low;
     require(span >= 0.0 && span.is_finite(), "Uniform", "high", high, "at least low")?;
     Ok(Kind::Uniform { low, span })
+}
+
+fn histogram(bins: &[(f64, f64, f64)]) -> Result<Kind, DistributionError> {
+    for &(_, low, high) in bins {
+        not_negative("Histogram", "value", low)?;
+        require(high >= low && high.is_finite(), "Histogram", "edge", high, "at least the one before")?;
+    }
+    let choice = Choice::new(bins.iter().map(|&(weight, ..)| weight)).ok_or(DistributionError::EmptyHistogram)?;
+    Ok(Kind::Histogram(choice, bins.iter().map(|&(_, low, high)| (low, high - low)).collect()))
 }
 
 fn mixture(components: &[(f64, Distribution)]) -> Result<Kind, DistributionError> {

@@ -60,6 +60,30 @@ pub enum WorkloadError {
         /// Name of the profile.
         profile: String,
     },
+    /// A rate that is always 0, or whose states last no time.
+    #[error("the rate of the load is never above 0, or its states last no time; give a rate above 0")]
+    NoLoad,
+    /// No session may begin.
+    #[error("the load has no place for a session; give at least 1")]
+    NoPlaces,
+    /// Everything at once, without end.
+    #[error("a load that comes all at once needs a number of requests; limit total_requests")]
+    NoEnd,
+    /// Lengths that cannot be drawn together.
+    #[error(
+        "client profile {profile:?}: length_correlation needs quantiles, which Gamma and Mixture lengths lack; \
+         take LogNormal, Weibull or a Histogram"
+    )]
+    NoQuantiles {
+        /// Name of the profile.
+        profile: String,
+    },
+    /// Documents that cannot be chosen from.
+    #[error("prefix pattern {pattern:?}: it needs at least one document and a popularity of at least 0")]
+    Documents {
+        /// Name of the pattern.
+        pattern: String,
+    },
     /// A profile names a pattern that nobody wrote.
     #[error("client profile {profile:?}: there is no prefix pattern {pattern:?} (there are: {})", list(.known))]
     UnknownPrefixPattern {

@@ -10,7 +10,7 @@ use super::slo::Slo;
 use super::trace::error::TraceError;
 
 /// What is known of a workload before it runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WorkloadFacts {
     /// Names of the profiles, by `RequestSpec::profile`.
     pub profile_names: Vec<String>,
@@ -23,19 +23,43 @@ pub struct WorkloadFacts {
     pub mean_rate_per_s: Option<f64>,
     /// What the trace holds, for a trace.
     pub trace: Option<TraceFacts>,
+    /// Set when a closed loop found every request refused.
+    pub(super) stuck: Stuck,
 }
 
 impl WorkloadFacts {
     /// Why the source ended before its workload did, if it did. Ask after the run.
     #[must_use]
-    pub fn failure(&self) -> Option<&TraceError> {
-        self.trace.as_ref()?.failure.get()
+    pub fn failure(&self) -> Option<String> {
+        let of_trace = self.trace.as_ref().and_then(|trace| trace.failure.get()).map(ToString::to_string);
+        of_trace.or_else(|| self.stuck.message())
     }
 
     /// Sessions that a failed request ended early, and the requests that were therefore not sent. Ask after the run.
     #[must_use]
     pub fn unsent(&self) -> (u64, u64) {
         self.trace.as_ref().map_or((0, 0), |trace| trace.unsent.get())
+    }
+}
+
+/// Set by a closed loop that no request leaves any more, read by whoever started the run.
+#[derive(Clone, Debug, Default)]
+pub struct Stuck(Arc<OnceLock<(SimTime, u32)>>);
+
+impl Stuck {
+    /// So many requests in a row were refused at that moment.
+    pub(super) fn set(&self, at: SimTime, refused: u32) {
+        // Set once: nothing is sent from then on.
+        let _ = self.0.set((at, refused));
+    }
+
+    fn message(&self) -> Option<String> {
+        self.0.get().map(|(at, refused)| {
+            format!(
+                "the closed loop does nothing any more: {refused} requests in a row were refused, the last at {at} (the \
+                 records' reason says why)"
+            )
+        })
     }
 }
 

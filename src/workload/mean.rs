@@ -15,6 +15,10 @@ pub(super) fn of(distribution: &Distribution) -> Option<f64> {
         Distribution::Pareto { shape, scale } => (shape > 1.0).then(|| shape * scale / (shape - 1.0)),
         Distribution::Weibull { shape, scale } => Some(scale * ln_gamma(1.0 + 1.0 / shape).exp()),
         Distribution::Gamma { shape, scale } => Some(shape * scale),
+        Distribution::Histogram { ref bins } => {
+            let total: f64 = bins.iter().map(|(weight, ..)| weight).sum();
+            Some(bins.iter().map(|(weight, low, high)| weight / total * f64::midpoint(*low, *high)).sum())
+        }
         Distribution::Mixture { ref components } => {
             let total: f64 = components.iter().map(|(weight, _)| weight).sum();
             components
@@ -24,6 +28,19 @@ pub(super) fn of(distribution: &Distribution) -> Option<f64> {
                 .sum()
         }
     }
+}
+
+/// The shape of Weibull's distribution whose standard deviation is `cv` times its mean.
+#[must_use]
+pub fn weibull_shape(cv: f64) -> f64 {
+    let square = |shape: f64| (ln_gamma(1.0 + 2.0 / shape) - 2.0 * ln_gamma(1.0 + 1.0 / shape)).exp() - 1.0;
+    // From variations of thousands to a thousandth; the variation falls with the shape.
+    let (mut low, mut high) = (0.05, 2_000.0);
+    for _ in 0..200 {
+        let middle = f64::midpoint(low, high);
+        if square(middle) > cv * cv { low = middle } else { high = middle }
+    }
+    high
 }
 
 fn clipped_uniform(low: f64, high: f64) -> f64 {
@@ -47,7 +64,7 @@ fn clipped_normal(mean: f64, std: f64) -> f64 {
 }
 
 /// Abramowitz and Stegun 7.1.26, off by at most 1.5e-7.
-fn normal_cdf(z: f64) -> f64 {
+pub(super) fn normal_cdf(z: f64) -> f64 {
     let x = z.abs() / SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
     let polynomial =
@@ -87,6 +104,15 @@ mod tests {
         for (x, expected) in [(1.0, 1.0), (1.5, PI.sqrt() / 2.0), (5.0, 24.0)] {
             assert!((ln_gamma(x).exp() / expected - 1.0).abs() < 1e-12, "{x}");
         }
+    }
+
+    #[test]
+    fn a_weibull_shape_has_the_variation_asked_for() {
+        assert!((weibull_shape(1.0) - 1.0).abs() < 1e-9);
+        // Shape 2 (Rayleigh): variance 1 − π/4 over mean² π/4.
+        assert!((weibull_shape((4.0 / PI - 1.0).sqrt()) - 2.0).abs() < 1e-9);
+        // Shape ½: Γ(5)/Γ(3)² − 1 = 5.
+        assert!((weibull_shape(5_f64.sqrt()) - 0.5).abs() < 1e-9);
     }
 
     #[test]

@@ -5,12 +5,21 @@
 //! the total, memory independent of how many there are, and the same workload gives the same requests.
 
 mod arrivals;
+mod behaviour;
 mod distribution;
 mod error;
+mod expected;
 mod facts;
+mod fan_out;
+mod in_flight;
+mod law;
+mod lengths;
+mod load;
 mod mean;
 mod prefixes;
 mod profile;
+mod quantile;
+mod retimed;
 mod shaping;
 mod slo;
 mod spec;
@@ -19,11 +28,18 @@ mod synthetic;
 mod trace;
 mod turns;
 
+use oracle_components::SimTime;
 use oracle_systems::ports::RequestSource;
 
+use retimed::Retimed;
+
+pub use behaviour::*;
 pub use distribution::{Choice, DistributionError, MAX_TOKENS, Sampler, happens};
 pub use error::WorkloadError;
-pub use facts::{TraceFacts, WorkloadFacts};
+pub use facts::{Stuck, TraceFacts, WorkloadFacts};
+pub use in_flight::InFlight;
+pub use load::*;
+pub use mean::weibull_shape;
 pub use shaping::{RepeatedPrefixes, Shaping, Window};
 pub use slo::{Judgement, Slo, SloMetric, is_met};
 pub use spec::*;
@@ -52,14 +68,43 @@ impl Workload {
     pub fn open(&self) -> Result<(Box<dyn RequestSource>, WorkloadFacts), WorkloadError> {
         match self {
             Self::Synthetic(workload) => {
-                let source = SyntheticSource::new(workload)?;
-                Ok((Box::new(source), synthetic::facts(workload)))
+                let source = Box::new(SyntheticSource::new(workload)?);
+                let facts = expected::facts(workload);
+                let source = placed(source, &workload.load, workload.duration, workload.seed, &facts)?;
+                Ok((source, facts))
             }
             Self::Trace(workload) => {
-                let source = TraceSource::open(workload)?;
-                let facts = source.facts();
-                Ok((Box::new(source), facts))
+                let Load { starts, .. } = &workload.load;
+                // Retimed, it is the new times that the duration limits.
+                let duration = workload.duration.filter(|_| starts.is_none());
+                let source = TraceSource::open(&TraceWorkload { duration, ..workload.clone() })?;
+                let mut facts = source.facts();
+                let source: Box<dyn RequestSource> = match starts {
+                    Some(starts) => {
+                        let source = Retimed::new(Box::new(source), starts, workload.duration, workload.seed)?;
+                        facts.mean_rate_per_s = source.mean_rate_per_s();
+                        facts.expected_requests = source.expected_of(facts.expected_requests);
+                        Box::new(source)
+                    }
+                    None => Box::new(source),
+                };
+                let source = placed(source, &workload.load, workload.duration, workload.seed, &facts)?;
+                Ok((source, facts))
             }
         }
+    }
+}
+
+/// The source within the load's places, if it has a number of them.
+fn placed(
+    source: Box<dyn RequestSource>,
+    load: &Load,
+    end: Option<SimTime>,
+    seed: u64,
+    facts: &WorkloadFacts,
+) -> Result<Box<dyn RequestSource>, WorkloadError> {
+    match &load.places {
+        None => Ok(source),
+        Some(places) => Ok(Box::new(InFlight::new(source, places, end, seed, facts.stuck.clone())?)),
     }
 }

@@ -4,70 +4,11 @@ use std::path::PathBuf;
 
 use oracle_components::SimTime;
 
+use super::behaviour::Behaviour;
+pub use super::law::Distribution;
+use super::load::Load;
 use super::shaping::Shaping;
 use super::slo::Slo;
-
-/// A distribution of non-negative numbers. Parameters are checked when the configuration is read.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Distribution {
-    /// Always `value`.
-    Constant {
-        /// The value.
-        value: f64,
-    },
-    /// Exponential with `rate` > 0; the mean is 1 / rate.
-    Exponential {
-        /// Events per unit.
-        rate: f64,
-    },
-    /// Uniform over low ..= high.
-    Uniform {
-        /// Lower end.
-        low: f64,
-        /// Upper end.
-        high: f64,
-    },
-    /// Normal, clipped at 0.
-    Normal {
-        /// Mean.
-        mean: f64,
-        /// Standard deviation.
-        std: f64,
-    },
-    /// exp(Normal(mu, sigma)).
-    LogNormal {
-        /// Mean of the logarithm.
-        mu: f64,
-        /// Standard deviation of the logarithm.
-        sigma: f64,
-    },
-    /// Pareto type I: values from `scale` up.
-    Pareto {
-        /// Tail index.
-        shape: f64,
-        /// Smallest value.
-        scale: f64,
-    },
-    /// Weibull.
-    Weibull {
-        /// Shape.
-        shape: f64,
-        /// Scale.
-        scale: f64,
-    },
-    /// Gamma; the mean is shape · scale.
-    Gamma {
-        /// Shape.
-        shape: f64,
-        /// Scale.
-        scale: f64,
-    },
-    /// One of several, by weight.
-    Mixture {
-        /// (weight, component), weights > 0.
-        components: Vec<(f64, Distribution)>,
-    },
-}
 
 /// A kind of client.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +17,7 @@ pub struct Profile {
     pub name: String,
     /// Share of the arrivals, relative to the other profiles.
     pub weight: f64,
-    /// Seconds between arrivals.
+    /// Seconds between arrivals; not asked for where the load says when sessions begin.
     pub inter_arrival_s: Distribution,
     /// Tokens a prompt (a follow-up turn: the new tokens).
     pub prompt_tokens: Distribution,
@@ -100,6 +41,8 @@ pub struct Profile {
     pub prefix_pattern: Option<String>,
     /// What its clients expect.
     pub slo: Slo,
+    /// Reasoning, tools, sub-agents, images, and whether lengths go together.
+    pub behaviour: Behaviour,
 }
 
 /// How the profiles' arrivals are put together.
@@ -120,6 +63,19 @@ pub struct PrefixPattern {
     pub weight: f64,
     /// Named pieces in order, each with its tokens; empty: a prompt that shares nothing.
     pub pieces: Vec<(String, u32)>,
+    /// A document after the pieces, which adds to the prompt.
+    pub documents: Option<Documents>,
+}
+
+/// Documents that prompts hold, some of them more often than others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Documents {
+    /// How many there are.
+    pub count: u64,
+    /// The n-th is as frequent as n to the power of minus this: 0 for all alike.
+    pub popularity: f64,
+    /// Tokens of one.
+    pub tokens: Distribution,
 }
 
 /// A synthetic workload.
@@ -141,6 +97,8 @@ pub struct SyntheticWorkload {
     pub accumulate_conversation: bool,
     /// Shared beginnings of prompts; empty: none.
     pub prefix_patterns: Vec<PrefixPattern>,
+    /// When sessions begin, if not by the profiles' gaps, and how many there may be.
+    pub load: Load,
 }
 
 /// Layout of a trace file, by its name.
@@ -254,6 +212,10 @@ pub struct TraceWorkload {
     pub shaping: Shaping,
     /// What the clients expect.
     pub slo: Slo,
+    /// Seed of what is drawn: the times of `load`.
+    pub seed: u64,
+    /// When requests come, if not at the trace's times, and how many there may be.
+    pub load: Load,
 }
 
 /// A workload.

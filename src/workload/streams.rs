@@ -33,6 +33,24 @@ pub enum Purpose {
     Continuation = 10,
     /// Time between an answer and the next turn.
     ThinkTime = 11,
+    /// Gaps between arrivals of a load that has a rate.
+    LoadGaps = 12,
+    /// How long states of a load's rate last, and which follow.
+    LoadStates = 13,
+    /// How long a user pauses between sessions.
+    UserPause = 14,
+    /// Which document a prompt holds.
+    Document = 15,
+    /// How long a document is.
+    DocumentTokens = 16,
+    /// How long a model reasons.
+    Reasoning = 17,
+    /// How many images a prompt has.
+    Images = 18,
+    /// Whether a turn is a tool's.
+    ToolCall = 19,
+    /// Whether, and how many, sub-agents an answer starts.
+    SubAgents = 20,
 }
 
 /// Golden ratio · 2^64, the increment of `SplitMix64`.

@@ -1,8 +1,8 @@
 //! Requests drawn from client profiles.
 //!
-//! Owns the numbering of sessions, the limits, and what is known of the load beforehand. The laws: no request arrives
+//! Owns the numbering of sessions and the limits. The laws: no request arrives
 //! at or after the duration; never more than the total, follow-up turns included; memory is that of the profiles, for
-//! nothing is kept of a session. With a total, which follow-ups still fit depends on the order of completions; without
+//! nothing is kept of a session but while it waits for sub-agents. With a total, which follow-ups still fit depends on the order of completions; without
 //! one nothing does.
 
 use oracle_components::SimTime;
@@ -11,9 +11,11 @@ use oracle_components::request::RequestSpec;
 use oracle_systems::ports::{Promises, RequestSource};
 
 use super::arrivals::Process;
+use super::arrivals::clock::Clock;
 use super::distribution::Choice;
 use super::error::WorkloadError;
-use super::facts::WorkloadFacts;
+use super::fan_out::{Ended, FanOuts};
+use super::load::Starts;
 use super::prefixes::Prefixes;
 use super::profile::ProfileSource;
 use super::spec::{Arrivals, Profile, SyntheticWorkload};
@@ -31,6 +33,7 @@ pub struct SyntheticSource {
     max_turns: u32,
     /// Sessions opened.
     sessions: u64,
+    fan_outs: FanOuts,
 }
 
 impl SyntheticSource {
@@ -49,11 +52,16 @@ impl SyntheticSource {
         }
         // A request at the last representable moment could not be told from one that never comes.
         let end = workload.duration.unwrap_or(SimTime::NEVER);
-        let process = match workload.arrivals {
-            Arrivals::Mixed => {
-                Process::mixed(weights(&workload.profiles)?, stream(workload.seed, Purpose::ProfileChoice))
+        let choice = || weights(&workload.profiles);
+        let rng = stream(workload.seed, Purpose::ProfileChoice);
+        let process = match (&workload.load.starts, workload.arrivals) {
+            (Some(Starts::AtOnce), _) => Process::AtOnce { choice: choice()?, rng },
+            (Some(Starts::Rate { gaps, rate }), _) => {
+                let clock = Box::new(Clock::new(gaps, rate, workload.seed)?);
+                Process::Timed { clock, choice: choice()?, rng }
             }
-            Arrivals::Independent => Process::independent(&mut profiles, end),
+            (None, Arrivals::Mixed) => Process::mixed(choice()?, rng),
+            (None, Arrivals::Independent) => Process::independent(&mut profiles, end),
         };
         Ok(Self {
             profiles,
@@ -63,7 +71,33 @@ impl SyntheticSource {
             remaining: workload.total_requests.unwrap_or(u64::MAX),
             max_turns: workload.max_turns_per_session,
             sessions: 0,
+            fan_outs: FanOuts::default(),
         })
+    }
+}
+
+impl SyntheticSource {
+    fn next_turn(&self, spec: &RequestSpec, at: SimTime, output: u32, gathered: u32) -> Option<RequestSpec> {
+        if self.remaining == 0 || spec.turn.saturating_add(1) >= self.max_turns {
+            return None;
+        }
+        self.profiles.get(usize::from(spec.profile))?.next_turn(spec, at, output, gathered, self.end)
+    }
+
+    /// The session's next turn, or the sub-agents that it will wait for.
+    fn after_answer(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
+        let Some(turn) = self.next_turn(spec, record.completion, record.output_tokens, 0) else { return };
+        let profile = &self.profiles[usize::from(spec.profile)];
+        if profile.may_fan_out() {
+            let count = profile.sub_agents(spec, record.completion, self.remaining, next);
+            if count > 0 {
+                self.remaining -= u64::from(count);
+                self.fan_outs.wait(spec, record, count);
+                return;
+            }
+        }
+        self.remaining -= 1;
+        next.push(turn);
     }
 }
 
@@ -82,15 +116,15 @@ impl RequestSource for SyntheticSource {
 
     /// The session's next turn, if the answer was received whole.
     fn follow_ups(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
-        let may_go_on =
-            record.status == Status::Success && self.remaining > 0 && spec.turn.saturating_add(1) < self.max_turns;
-        if !may_go_on {
-            return;
-        }
-        let Some(profile) = self.profiles.get(usize::from(spec.profile)) else { return };
-        if let Some(turn) = profile.next_turn(spec, record.completion, record.output_tokens, self.end) {
-            self.remaining -= 1;
-            next.push(turn);
+        match self.fan_outs.end(record) {
+            Ended::NotTheLast => {}
+            Ended::All(join) => {
+                let turn = self.next_turn(&join.spec, join.completion, join.output_tokens, join.gathered_tokens);
+                self.remaining -= u64::from(turn.is_some());
+                next.extend(turn);
+            }
+            Ended::Turn if record.status == Status::Success => self.after_answer(spec, record, next),
+            Ended::Turn => {}
         }
     }
 
@@ -100,49 +134,6 @@ impl RequestSource for SyntheticSource {
             streams_only: self.profiles.iter().all(ProfileSource::always_streams),
         }
     }
-}
-
-/// What can be told of the load beforehand.
-pub(super) fn facts(workload: &SyntheticWorkload) -> WorkloadFacts {
-    let gaps = workload.profiles.iter().map(|profile| profile.inter_arrival_s.mean());
-    // First turns a second, by profile.
-    let rates: Option<Vec<f64>> = match workload.arrivals {
-        Arrivals::Independent => Some(gaps.map(|gap| 1.0 / gap.unwrap_or(f64::INFINITY)).collect()),
-        Arrivals::Mixed => {
-            let weights = workload.profiles.iter().map(|profile| profile.weight);
-            let cycle: Option<f64> = gaps
-                .zip(weights.clone())
-                .filter(|&(_, weight)| weight > 0.0)
-                .map(|(gap, weight)| Some(weight * gap?))
-                .sum();
-            cycle.map(|cycle| weights.map(|weight| weight / cycle).collect())
-        }
-    };
-    let rate_per_s = rates.map(|rates| {
-        let turns = workload.profiles.iter().map(|profile| mean_turns(profile, workload.max_turns_per_session));
-        rates.iter().zip(turns).map(|(r, turns)| r * turns).sum()
-    });
-    let rate_per_s: Option<f64> = rate_per_s.filter(|rate: &f64| rate.is_finite());
-    let by_duration = workload.duration.zip(rate_per_s);
-    let by_duration = by_duration.map(|(end, rate)| (end.as_secs_f64() * rate).round() as u64);
-    WorkloadFacts {
-        profile_names: workload.profiles.iter().map(|p| p.name.clone()).collect(),
-        profile_slos: workload.profiles.iter().map(|p| p.slo).collect(),
-        expected_requests: match (by_duration, workload.total_requests) {
-            (Some(by_duration), Some(total)) => Some(by_duration.min(total)),
-            (by_duration, total) => by_duration.or(total),
-        },
-        mean_rate_per_s: rate_per_s,
-        trace: None,
-    }
-}
-
-/// Turns of a session on average, if every answer succeeds and nothing cuts it short.
-fn mean_turns(profile: &Profile, max_turns: u32) -> f64 {
-    let further = f64::from(max_turns.saturating_sub(1));
-    let goes_on = profile.continuation_probability;
-    let after_the_second = if goes_on < 1.0 { (1.0 - goes_on.powf(further)) / (1.0 - goes_on) } else { further };
-    1.0 + profile.conversational_probability * after_the_second
 }
 
 fn weights(profiles: &[Profile]) -> Result<Choice, WorkloadError> {
@@ -159,6 +150,14 @@ fn check(workload: &SyntheticWorkload) -> Result<(), WorkloadError> {
     }
     if workload.total_requests.is_some() {
         return Ok(());
+    }
+    match &workload.load.starts {
+        Some(Starts::Rate { .. }) => return Ok(()),
+        Some(Starts::AtOnce) if workload.load.places.is_none() || workload.duration.is_none() => {
+            return Err(WorkloadError::NoEnd);
+        }
+        Some(Starts::AtOnce) => return Ok(()),
+        None => {}
     }
     let never_advances = |profile: &&Profile| {
         let longest = profile.inter_arrival_s.upper_bound();

@@ -5,6 +5,7 @@ mod crashes;
 mod energy;
 mod folders;
 mod inputs;
+mod load;
 mod mistakes;
 mod notes;
 mod overrides;

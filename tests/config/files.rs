@@ -78,6 +78,15 @@ fn assert_known(config: &Json, schema: &Json, root: &Json, path: &str) {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
         return assert_known(config, &root["$defs"][name], root, path);
     }
+    if let Some(ways) = schema["anyOf"].as_array() {
+        // A mapping is the way that has keys; a number or a text has nothing to walk through.
+        let has_keys = |way: &&Json| way["$ref"].is_string() || way["anyOf"].is_array();
+        match ways.iter().find(has_keys) {
+            Some(way) if config.is_object() => assert_known(config, way, root, path),
+            _ => assert!(!config.is_object() && !config.is_array(), "{path}: no such way"),
+        }
+        return;
+    }
     if let Some(variants) = schema["oneOf"].as_array() {
         let variant = variants.iter().find(|variant| variant["properties"]["type"]["const"] == config["type"]);
         return assert_known(config, variant.unwrap_or_else(|| panic!("{path}: no variant")), root, path);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use llmperforacle::config::{Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load_text};
+use llmperforacle::config::{LoadFlags, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load_text};
 use llmperforacle::workload::{Slo, Workload};
 use oracle_components::SimTime;
 use oracle_components::device::Efficiency;
@@ -68,7 +68,8 @@ fn set_reaches_any_key_and_says_where_it_went_wrong() {
 
 fn trace_run(model: &str, device: &str) -> TraceRun {
     TraceRun {
-        trace: Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"),
+        trace: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")),
+        load: LoadFlags::default(),
         format: Some("azure".to_owned()),
         shaping: ShapingFlags { rate_scale: Some(2.0), max_requests: Some(10), ..ShapingFlags::default() },
         model: model.to_owned(),

@@ -3,6 +3,7 @@
 mod defaults;
 mod files;
 mod flags;
+mod load;
 mod meaning;
 mod messages;
 mod parallel;

@@ -209,6 +209,8 @@ fn a_record_without_end_is_refused() {
             options: TraceOptions::default(),
             shaping: Shaping::default(),
             slo: Slo::default(),
+            seed: 0,
+            load: llmperforacle::workload::Load::default(),
         };
         let error = TraceSource::open(&workload).map(drop).expect_err("it is wrong").to_string();
         assert!(error.contains("from line 3 on, one record takes more than"), "{error}");
@@ -234,7 +236,8 @@ fn a_path_that_is_not_utf_8_is_named_as_such() {
     let found = load_text(SMALL.as_bytes(), "found.yaml", &overrides).expect_err("it is wrong");
     assert!(found[0].to_string().contains("--output: error: the path is not UTF-8"), "{}", found[0]);
     let run = TraceRun {
-        trace: path,
+        trace: Some(path),
+        load: llmperforacle::config::LoadFlags::default(),
         format: None,
         shaping: ShapingFlags::default(),
         model: "Llama3-8B".to_owned(),

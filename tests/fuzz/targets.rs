@@ -52,6 +52,8 @@ pub fn try_input(input: &Input, folder: &Path) -> &'static str {
                 options: TraceOptions::default(),
                 shaping: Shaping::default(),
                 slo: Slo::default(),
+                seed: 0,
+                load: llmperforacle::workload::Load::default(),
             };
             let answer = trace(&workload);
             if answer == "a trace" {

@@ -33,6 +33,8 @@ fn catalog() -> Vec<(Distribution, f64)> {
         (Distribution::Weibull { shape: 1.5, scale: 2.0 }, 2.0 * ln10.powf(1.0 / 1.5)),
         // Erlang of two stages: 1 − e⁻ˣ(1 + x) = 0.9 at x = 3.88972.
         (Distribution::Gamma { shape: 2.0, scale: 3.0 }, 3.0 * 3.889_720),
+        // A tenth at 1, four tenths within 2 ..= 4, the rest within 10 ..= 20.
+        (Distribution::Histogram { bins: vec![(1.0, 1.0, 1.0), (4.0, 2.0, 4.0), (5.0, 10.0, 20.0)] }, 18.0),
         // Three quarters at 0 ..= 1, a quarter at 10 ..= 20.
         (
             Distribution::Mixture {

@@ -160,7 +160,7 @@ fn streaming_and_timeouts_are_the_profiles() {
 
 fn pattern(name: &str, weight: f64, pieces: &[(&str, u32)]) -> PrefixPattern {
     let pieces = pieces.iter().map(|&(name, n)| (name.to_owned(), n));
-    PrefixPattern { name: name.to_owned(), weight, pieces: pieces.collect() }
+    PrefixPattern { name: name.to_owned(), weight, pieces: pieces.collect(), documents: None }
 }
 
 #[test]

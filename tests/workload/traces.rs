@@ -26,6 +26,8 @@ pub(super) fn replay(path: PathBuf) -> TraceWorkload {
         options: TraceOptions::default(),
         shaping: Shaping::default(),
         slo: Slo::default(),
+        seed: 0,
+        load: llmperforacle::workload::Load::default(),
     }
 }
 

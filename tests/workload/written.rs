@@ -93,9 +93,9 @@ proptest! {
         load.profiles[0].streaming_probability = streaming;
         load.profiles[1].conversational_probability = 0.5;
         load.prefix_patterns = vec![
-            PrefixPattern { name: "long".to_owned(), weight: 2.0, pieces: vec![("a".to_owned(), 700), ("b".to_owned(), 90)] },
-            PrefixPattern { name: "short".to_owned(), weight: 1.0, pieces: vec![("a".to_owned(), 700)] },
-            PrefixPattern { name: "none".to_owned(), weight: 1.0, pieces: Vec::new() },
+            PrefixPattern { name: "long".to_owned(), weight: 2.0, pieces: vec![("a".to_owned(), 700), ("b".to_owned(), 90)], documents: None },
+            PrefixPattern { name: "short".to_owned(), weight: 1.0, pieces: vec![("a".to_owned(), 700)], documents: None },
+            PrefixPattern { name: "none".to_owned(), weight: 1.0, pieces: Vec::new(), documents: None },
         ];
         let load = Workload::Synthetic(load);
         let (source, facts) = load.open().expect("a sound load");
@@ -125,6 +125,7 @@ proptest! {
             name: name.to_owned(),
             weight: 1.0,
             pieces: pieces.iter().take(count).cloned().collect(),
+            documents: None,
         };
         let mut load = synthetic(seed, 5.0, false, None);
         load.profiles.iter_mut().for_each(|profile| profile.output_tokens = None);
@@ -181,8 +182,12 @@ fn what_a_format_cannot_say_is_refused_or_dropped_by_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("load.csv");
     let mut shared = synthetic(1, 5.0, true, Some(3.0));
-    shared.prefix_patterns =
-        vec![PrefixPattern { name: "all".to_owned(), weight: 1.0, pieces: vec![("system".to_owned(), 100)] }];
+    shared.prefix_patterns = vec![PrefixPattern {
+        name: "all".to_owned(),
+        weight: 1.0,
+        pieces: vec![("system".to_owned(), 100)],
+        documents: None,
+    }];
     let shared = Workload::Synthetic(shared);
     let mut talking = workload(vec![talker("talker", 1.0)]);
     talking.accumulate_conversation = false;

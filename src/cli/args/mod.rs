@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Workload, Written};
 
+use super::load_flags::Load;
 use super::trace_reading::TraceReading;
 
 /// Predicts latency, throughput and utilisation of an LLM serving deployment, without a GPU.
@@ -41,7 +42,7 @@ pub enum LogLevel {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Simulate a deployment: a configuration file, or --trace with --model and --device.
+    /// Simulate a deployment: a configuration file, or a load by flags with --model and --device.
     Run(Box<Run>),
     /// Check a configuration and say everything that is wrong with it.
     Validate(Validate),
@@ -92,11 +93,11 @@ pub struct Changes {
 /// `run`.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "llmperforacle run [OPTIONS] CONFIG\n       llmperforacle run [OPTIONS] --trace FILE --model NAME --device NAME"
+    override_usage = "llmperforacle run [OPTIONS] CONFIG\n       llmperforacle run [OPTIONS] --trace FILE --model NAME --device NAME\n       llmperforacle run [OPTIONS] --rate PER_S --prompt-tokens N --output-tokens N --model NAME --device NAME"
 )]
 pub struct Run {
     /// Configuration file, YAML or JSON; - for standard input.
-    #[arg(required_unless_present = "trace")]
+    #[arg(required_unless_present_any = ["trace", "workload", "prompt_tokens"])]
     pub config: Option<PathBuf>,
     /// The predecessor's flag. YAML and JSON are told apart by themselves.
     #[arg(short = 'f', value_enum, hide = true)]
@@ -165,6 +166,9 @@ pub struct Run {
     /// Do not write requests.csv.
     #[arg(long)]
     pub no_csv: bool,
+    /// How much load there is and what it asks for.
+    #[command(flatten)]
+    pub load: Load,
     /// What flags change in the configuration.
     #[command(flatten)]
     pub changes: Changes,

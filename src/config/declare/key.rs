@@ -18,6 +18,8 @@ pub(crate) enum Shape {
     /// Any names, values of one shape.
     Names(&'static Shape),
     Section(&'static Section),
+    /// One of two.
+    Or(&'static Shape, &'static Shape),
     /// Sections told apart by the key `type`.
     Variants(fn() -> &'static Variants),
 }

@@ -112,7 +112,7 @@ impl Example {
         self.line(&format!("{}{}:", "  ".repeat(depth), variants.name));
         for (name, section) in variants.of {
             let keys = section.keys.iter().filter(|key| key.name != "type" && !matches!(key.need, Need::Ignored));
-            let keys: String = keys.map(|key| format!(", {}: …", key.name)).collect();
+            let keys: String = keys.map(|key| format!(", {}: {}", key.name, in_short(key.shape))).collect();
             self.line(&format!("{}{{type: {name}{keys}}}", "  ".repeat(depth + 1)));
         }
         self.commented = outer;
@@ -127,7 +127,8 @@ impl Example {
     fn comment(&mut self, key: &Key, depth: usize) {
         let indent = "  ".repeat(depth);
         let mut text = sentence(key.doc);
-        let is_plain = !matches!(key.shape, Shape::Section(_) | Shape::List(Shape::Section(_)) | Shape::Variants(_));
+        let is_plain = variants_of(key.shape).is_none()
+            && !matches!(key.shape, Shape::Section(_) | Shape::List(Shape::Section(_)));
         if is_plain {
             text.push_str(&format!(" ({}; {})", type_words(key), need_words(key.need)));
         } else if !key.unit.is_empty() {
@@ -164,10 +165,18 @@ fn has_example(section: &'static Section) -> bool {
     })
 }
 
+/// A value in the line of a variant: its keys, where it is a list of mappings.
+fn in_short(shape: &'static Shape) -> String {
+    let Shape::List(Shape::Section(inner)) = shape else { return "…".to_owned() };
+    let keys: Vec<String> = inner.keys.iter().map(|key| format!("{}: …", key.name)).collect();
+    format!("[{{{}}}]", keys.join(", "))
+}
+
 fn variants_of(shape: &'static Shape) -> Option<&'static Variants> {
     match shape {
         Shape::Variants(variants) => Some(variants()),
         Shape::List(inner) | Shape::Names(inner) => variants_of(inner),
+        Shape::Or(one, other) => variants_of(one).or_else(|| variants_of(other)),
         _ => None,
     }
 }

@@ -83,6 +83,9 @@ fn shape(shape_of: &'static Shape, key: &'static Key, definitions: &mut Map<Stri
             json!({"type": "object", "additionalProperties": shape(inner, key, definitions)})
         }
         Shape::Section(inner) => define(inner.name, definitions, |definitions| section(inner, definitions)),
+        Shape::Or(one, other) => {
+            json!({"anyOf": [shape(one, key, definitions), shape(other, key, definitions)]})
+        }
         Shape::Variants(inner) => {
             let inner = inner();
             define(inner.name, definitions, |definitions| variants(inner, definitions))

@@ -51,6 +51,7 @@ fn shape_words(shape: &Shape) -> String {
         Shape::List(inner) => format!("list of: {}", shape_words(inner)),
         Shape::Names(inner) => format!("mapping of names to: {}", shape_words(inner)),
         Shape::Section(section) => section.name.to_owned(),
+        Shape::Or(one, other) => format!("{} or {}", shape_words(one), shape_words(other)),
         Shape::Variants(variants) => variants().name.to_owned(),
     }
 }

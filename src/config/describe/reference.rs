@@ -31,6 +31,7 @@ pub fn reference() -> String {
 fn sections_of(shape: &'static Shape) -> Vec<&'static Section> {
     match shape {
         Shape::List(inner) | Shape::Names(inner) => sections_of(inner),
+        Shape::Or(one, other) => sections_of(one).into_iter().chain(sections_of(other)).collect(),
         Shape::Section(section) => vec![section],
         Shape::Variants(variants) => variants().of.iter().map(|(_, section)| *section).collect(),
         _ => Vec::new(),

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::shorthand;
 use crate::config::declare::{Decode, Field, Key, Literal, Set, Shape, Variants, default, optional, required, section};
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::tree::{Node, Value};
@@ -121,6 +122,16 @@ distributions! {
         /// Scale.
         scale: Set<f64> = default(Literal::Number(1.0)).positive();
     }
+    /// What was counted: values, or ranges between edges, by weight.
+    Histogram {
+        /// The values, in any order.
+        values: Field<Vec<f64>> = optional("`edges`").at_least(0.0);
+        /// The edges of ranges, rising; within a range all values are alike. Quantiles at equal distances are edges of
+        /// equal weights.
+        edges: Field<Vec<f64>> = optional("`values`").at_least(0.0);
+        /// Their weights: one a value, or one a range.
+        weights: Field<Vec<f64>> = optional("equal").at_least(0.0);
+    }
     /// One of several distributions.
     Mixture {
         /// The distributions.
@@ -131,9 +142,19 @@ distributions! {
 }
 
 impl Decode for Distribution {
-    const SHAPE: &'static Shape = &Shape::Variants(|| &DISTRIBUTION);
+    const SHAPE: &'static Shape =
+        &Shape::Or(&Shape::Number, &Shape::Or(&Shape::Text, &Shape::Variants(|| &DISTRIBUTION)));
 
     fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+        if let Some(written) = shorthand::expand(node) {
+            return match written {
+                Ok(mapping) => Self::decode(&mapping, key, at, diagnostics),
+                Err(message) => {
+                    diagnostics.error_with(at, message, shorthand::FORMS);
+                    None
+                }
+            };
+        }
         if !matches!(node.value, Value::Mapping(_)) {
             let message = format!("expected a distribution, found {}", node.value);
             diagnostics.error_with(at, message, "such as {type: Constant, value: 1}");

@@ -6,16 +6,19 @@
 mod distribution;
 mod frameworks;
 mod hardware;
+mod load;
 mod metrics;
+mod shorthand;
 mod workload;
 
-pub(crate) use distribution::{Distribution, LogNormal, Mixture};
+pub(crate) use distribution::{Distribution, Histogram, LogNormal, Mixture};
 pub(crate) use frameworks::{
     CacheDtype, ContextLength, Framework, FrameworkConfig, FrameworkKind, FrontEnd, Parallelism, Strategy,
 };
 pub(crate) use hardware::{ComputeDevice, EfficiencyTable, HardwareProfile, NetworkLink, ServerTopology};
+pub(crate) use load::{Load, Markov, Process, Rate, Stage};
 pub(crate) use metrics::Metrics;
-pub(crate) use workload::{ClientProfile, PatternKind, PrefixPattern, Slo, Trace, TraceColumns, Workload};
+pub(crate) use workload::{ClientProfile, Images, PatternKind, PrefixPattern, Slo, Trace, TraceColumns, Workload};
 
 use oracle_components::scenario::LevelOfDetail;
 
@@ -104,6 +107,7 @@ mod tests {
     fn inner_sections(shape: &'static Shape) -> Vec<&'static Section> {
         match shape {
             Shape::List(inner) | Shape::Names(inner) => inner_sections(inner),
+            Shape::Or(one, other) => inner_sections(one).into_iter().chain(inner_sections(other)).collect(),
             Shape::Section(section) => vec![section],
             Shape::Variants(variants) => variants().of.iter().map(|(_, inner)| *inner).collect(),
             _ => Vec::new(),

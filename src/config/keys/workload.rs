@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oracle_components::scenario::Routing;
 
-use super::{Distribution, LONGEST_MS, LONGEST_S, MOST_BYTES_PER_TOKEN};
+use super::{Distribution, LONGEST_MS, LONGEST_S, Load, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
@@ -23,6 +23,7 @@ names!(PatternKind {
     "instruction" => PatternKind::Instruction,
     "mixed" => PatternKind::Mixed,
     "random" => PatternKind::Random,
+    "documents" => PatternKind::Documents,
 });
 
 /// In what numbers tell time.
@@ -37,6 +38,7 @@ pub(crate) enum PatternKind {
     Instruction,
     Mixed,
     Random,
+    Documents,
 }
 
 section! {
@@ -77,6 +79,12 @@ section! {
         slo: Field<Slo> = optional("nothing");
         /// A recorded workload in place of `client_profiles`.
         trace: Field<Trace> = optional("`client_profiles`");
+        /// What is asked for, by name: `chat`, `code`, `summarization`, `reasoning`, `agent`, `rag`, `batch` or `mixed`.
+        /// Stands for keys of this section, each of which may be given beside it and then counts.
+        preset: Field<String> = optional("none");
+        /// When sessions begin and how many there may be at once, for all profiles together or for the requests of the
+        /// trace.
+        load: Field<Load> = optional("by the gaps of the profiles, or the times of the trace");
         /// Kinds of clients.
         client_profiles: Field<Vec<ClientProfile>> = optional("required unless there is a trace");
     }
@@ -167,7 +175,7 @@ section! {
         /// Share of the arrivals, relative to the other profiles.
         weight: Set<f64> = default(Literal::Number(1.0)).at_least(0.0).example("1.0");
         /// Seconds between arrivals.
-        inter_arrival_time_dist_config: Field<Distribution> = required().unit("s")
+        inter_arrival_time_dist_config: Field<Distribution> = optional("required unless `load` says when sessions begin").unit("s")
             .example("{type: Exponential, rate: 2.0}");
         /// Tokens of a prompt; of a follow-up turn, the new ones. Draws are rounded, and the least is 1, as in vLLM's load generator; what is
         /// 0 whatever is drawn, such as a constant of 0, alone or in a mixture, is an error.
@@ -195,6 +203,16 @@ section! {
         slo: Field<Slo> = optional("`workload.slo`");
         /// Name of the prefix pattern of all its prompts.
         prefix_pattern: Field<String> = optional("drawn by weight");
+        /// Spearman's rank correlation of prompt and answer lengths (a Gaussian copula).
+        length_correlation: Field<f64> = optional("drawn apart").range(-1.0, 1.0);
+        /// What the model thinks before it answers.
+        reasoning: Field<Reasoning> = optional("none");
+        /// Further turns that a tool asks for rather than the user.
+        tool_calls: Field<ToolCalls> = optional("none");
+        /// Requests that an answer starts side by side; the session's next turn waits for all of them.
+        sub_agents: Field<SubAgents> = optional("none");
+        /// Images in prompts.
+        images: Field<Images> = optional("none");
         /// Kinds of turns.
         turn_type_dist_config: Ignored = ignored();
     }
@@ -215,6 +233,56 @@ section! {
 }
 
 section! {
+    /// What a model thinks before it answers: tokens of the answer, on top of those that are stated for it.
+    Reasoning {
+        /// Tokens of it.
+        tokens: Field<Distribution> = required().unit("tokens");
+        /// The next prompt of the conversation holds it too. Without, it holds the answer proper, whose KV is then
+        /// computed anew.
+        kept: Set<bool> = default(Literal::Flag(false));
+    }
+}
+
+section! {
+    /// Turns of a tool: so long after the answer that called it, with so much new text.
+    ToolCalls {
+        /// Probability that a further turn is a tool's.
+        probability: Set<f64> = default(Literal::Number(1.0)).range(0.0, 1.0);
+        /// Seconds that the tool takes.
+        time: Field<Distribution> = required().unit("s");
+        /// Tokens that it gives back, which are the turn's new ones.
+        result_tokens: Field<Distribution> = required().unit("tokens");
+    }
+}
+
+section! {
+    /// Requests that an answer starts all at once. The next turn comes when the last of them has ended and the pause is over,
+    /// and its prompt holds their answers.
+    SubAgents {
+        /// Probability that an answer starts any, of those after which the session goes on.
+        probability: Set<f64> = default(Literal::Number(1.0)).range(0.0, 1.0);
+        /// How many, at least 1.
+        count: Field<Distribution> = required();
+        /// Tokens of a prompt, the pattern's shared beginning included.
+        prompt_tokens: Field<Distribution> = required().unit("tokens");
+        /// Tokens of an answer.
+        output_tokens: Field<Distribution> = required().unit("tokens");
+    }
+}
+
+section! {
+    /// Images in prompts: the tokens that they become there.
+    Images {
+        /// How many a turn has; 0 is possible.
+        count: Field<Distribution> = required();
+        /// Tokens of each in the prompt.
+        tokens_each: Field<u32> = required().unit("tokens").at_least(1.0);
+        /// Tokens of each in the encoder. Its work is not priced yet, so none may be given.
+        encoder_tokens_each: Field<u32> = optional("the encoder's work is left out").unit("tokens");
+    }
+}
+
+section! {
     /// Shared beginnings of prompts.
     PrefixPatterns {
         /// The patterns.
@@ -225,7 +293,7 @@ section! {
 section! {
     /// A beginning that prompts share.
     PrefixPattern {
-        /// A system prompt, few-shot examples, an instruction, several of these, or nothing shared.
+        /// A system prompt, few-shot examples, an instruction, several of these, nothing shared, or one of many documents.
         kind: Field<PatternKind> = required().named("type");
         /// Its name: one of the built-in ones, or any with `tokens`.
         name: Field<String> = optional("the type");
@@ -233,8 +301,15 @@ section! {
         weight: Set<f64> = default(Literal::Number(1.0)).at_least(0.0);
         /// Tokens of a prefix of your own.
         tokens: Field<u32> = optional("the built-in prefix's").unit("tokens").at_least(1.0);
-        /// The pieces of a `mixed` pattern, in order.
+        /// The pieces of a `mixed` pattern, in order; of `documents`, what stands before the document.
         components: Set<Vec<PatternPiece>> = default(Literal::EmptyList);
+        /// How many documents there are, of which a prompt holds one.
+        documents: Field<u64> = optional("required with `type: documents`").at_least(1.0);
+        /// How unlike their shares are: the n-th document is as frequent as n to the power of minus this (Zipf); 0 for all
+        /// alike.
+        popularity: Field<f64> = optional("1").range(0.0, 10.0);
+        /// Tokens of a document, which come on top of the prompt's own; each document always has as many.
+        document_tokens: Field<Distribution> = optional("required with `type: documents`").unit("tokens");
     }
 }
 

@@ -3,11 +3,14 @@
 //! Each part checks what it can and reports all it finds; nothing is built that an error touches. What parts hand on to
 //! each other lies below them: `devices` and `topology` as far as they are known, a framework's `plan`, the `run_context`.
 
+mod behaviour;
 mod devices;
+mod distribution;
 mod durations;
 mod fleet;
 mod frameworks;
 mod hardware;
+mod load;
 mod notes;
 mod output;
 mod plan;

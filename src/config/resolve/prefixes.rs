@@ -1,9 +1,10 @@
 //! Shared beginnings of prompts: the predecessor's eleven named prefixes, and a user's own.
 
+use super::behaviour;
 use crate::config::declare::{Field, name_of};
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::keys::{PatternKind, PrefixPattern as PatternKeys, Workload};
-use crate::workload::PrefixPattern;
+use crate::workload::{Documents, PrefixPattern};
 
 /// The predecessor's system prompts, and their tokens.
 const SYSTEM: &[(&str, u32)] = &[
@@ -40,8 +41,8 @@ fn pattern(keys: &PatternKeys, diagnostics: &mut Diagnostics) -> Option<PrefixPa
     let kind = keys.kind.value?;
     let pieces = match kind {
         PatternKind::Random => Vec::new(),
-        PatternKind::Mixed => {
-            if keys.components.value.is_empty() {
+        PatternKind::Mixed | PatternKind::Documents => {
+            if keys.components.value.is_empty() && kind == PatternKind::Mixed {
                 diagnostics.error(&keys.at, "a mixed pattern needs components");
             }
             let components = keys.components.value.iter();
@@ -52,7 +53,25 @@ fn pattern(keys: &PatternKeys, diagnostics: &mut Diagnostics) -> Option<PrefixPa
         _ => vec![named_piece(kind, &keys.name, &keys.tokens, &keys.at, diagnostics)?],
     };
     let name = keys.name.value.clone().unwrap_or_else(|| name_of(kind).to_owned());
-    Some(PrefixPattern { name, weight: keys.weight.value, pieces })
+    let documents = if kind == PatternKind::Documents { Some(documents(keys, diagnostics)?) } else { None };
+    for (given, at) in
+        [(keys.documents.given, &keys.documents.at), (keys.document_tokens.given, &keys.document_tokens.at)]
+    {
+        if given && documents.is_none() {
+            diagnostics.error(at, "goes with type: documents");
+        }
+    }
+    Some(PrefixPattern { name, weight: keys.weight.value, pieces, documents })
+}
+
+fn documents(keys: &PatternKeys, diagnostics: &mut Diagnostics) -> Option<Documents> {
+    if !keys.documents.given || !keys.document_tokens.given {
+        let suggestion = "such as documents: 10000, document_tokens: 2000";
+        diagnostics.error_with(&keys.at, "missing required key documents or document_tokens", suggestion);
+        return None;
+    }
+    let tokens = behaviour::tokens(&keys.document_tokens, diagnostics)?;
+    Some(Documents { count: keys.documents.value?, popularity: keys.popularity.value.unwrap_or(1.0), tokens })
 }
 
 fn named_piece(
@@ -66,7 +85,7 @@ fn named_piece(
         PatternKind::System => SYSTEM,
         PatternKind::FewShot => FEW_SHOT,
         PatternKind::Instruction => INSTRUCTION,
-        PatternKind::Mixed | PatternKind::Random => {
+        PatternKind::Mixed | PatternKind::Random | PatternKind::Documents => {
             diagnostics.error(at, format!("a component cannot be {}", name_of(kind)));
             return None;
         }

@@ -2,10 +2,10 @@
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{Trace, TraceColumns as Keys};
-use crate::workload::{Clock, TraceColumns, TraceOptions};
+use crate::workload::{Clock, Load, TraceColumns, TraceOptions};
 
 /// What the keys say, or `None` after an error.
-pub(super) fn options(trace: &Trace, seed: u64, diagnostics: &mut Diagnostics) -> Option<TraceOptions> {
+pub(super) fn options(trace: &Trace, load: &Load, seed: u64, diagnostics: &mut Diagnostics) -> Option<TraceOptions> {
     let columns = match &trace.columns.value {
         Some(keys) => Some(Box::new(columns(keys, diagnostics)?)),
         None if trace.columns.given => return None,
@@ -18,7 +18,7 @@ pub(super) fn options(trace: &Trace, seed: u64, diagnostics: &mut Diagnostics) -
         clock: trace.time_unit.value.map(|unit| unit.0),
         chars_per_token: trace.chars_per_token.value,
         skip_bad_rows: trace.skip_bad_rows.value,
-        retimed: false,
+        retimed: load.starts.is_some(),
         sessions: trace.sessions.value,
         message_mode: trace.message_mode.value,
         total_rate_per_s: trace.total_rate.value,

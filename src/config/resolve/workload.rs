@@ -8,10 +8,10 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::run_context::RunContext;
-use super::{prefixes, slo, trace};
+use super::{behaviour, load, prefixes, slo, trace};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{At, Diagnostics, number};
-use crate::config::keys::{self, ClientProfile, LogNormal, Trace, Workload as Keys};
+use crate::config::keys::{self, ClientProfile, Trace, Workload as Keys};
 use crate::inputs;
 use crate::workload::{
     Arrivals, Distribution, Profile, Sampler, Shaping, SyntheticWorkload, TraceWorkload, Window, Workload,
@@ -27,8 +27,6 @@ const SHORTEST_GAP_S: f64 = 1e-6;
 const MOST_AT_ONCE: u64 = 10_000_000;
 /// Gaps that are drawn to see how long they are.
 const GAPS_DRAWN: u32 = 1_000;
-/// A mean length beyond this, in tokens, says that log-space parameters were meant arithmetically.
-const ABSURD_MEAN: f64 = 10e6;
 
 /// The workload, or `None` after an error.
 pub(in crate::config) fn resolve(
@@ -38,16 +36,16 @@ pub(in crate::config) fn resolve(
     diagnostics: &mut Diagnostics,
 ) -> Option<Workload> {
     let duration = workload.total_duration.value.map(SimTime::from_secs_f64);
+    let seed = workload.random_seed.value.or(default_seed).unwrap_or(0);
     if workload.trace.given {
         if workload.client_profiles.given {
             let message = "a workload has either a trace or client_profiles";
             diagnostics.error(&workload.client_profiles.at, message);
         }
         let trace = workload.trace.value.as_ref()?;
-        let seed = workload.random_seed.value.or(default_seed).unwrap_or(0);
         return resolve_trace(trace, workload, seed, duration, context, diagnostics);
     }
-    if !workload.total_duration.given && !workload.total_requests_to_generate.given {
+    if !workload.total_duration.given && !workload.total_requests_to_generate.given && !load::ends(workload) {
         let message = "missing required key total_duration";
         diagnostics.error_with(
             &workload.at,
@@ -55,8 +53,9 @@ pub(in crate::config) fn resolve(
             "such as total_duration: 60, or total_requests_to_generate: 1000",
         );
     }
+    let load = load::resolve(workload, diagnostics);
     Some(Workload::Synthetic(SyntheticWorkload {
-        seed: workload.random_seed.value.or(default_seed).unwrap_or(0),
+        seed,
         duration,
         total_requests: workload.total_requests_to_generate.value,
         arrivals: workload.arrivals.value,
@@ -64,6 +63,7 @@ pub(in crate::config) fn resolve(
         profiles: resolve_profiles(workload, diagnostics)?,
         max_turns_per_session: workload.max_turns_per_session.value,
         accumulate_conversation: workload.accumulate_conversational_tokens.value,
+        load: load?,
     }))
 }
 
@@ -90,6 +90,7 @@ fn resolve_trace(
         return None;
     };
     let limits = [trace.max_requests.value, workload.total_requests_to_generate.value];
+    let load = load::resolve(workload, diagnostics)?;
     Some(Workload::Trace(TraceWorkload {
         path,
         format: trace.format.value,
@@ -98,9 +99,11 @@ fn resolve_trace(
         total_requests: limits.into_iter().flatten().min(),
         streaming: trace.streaming.value,
         timeout_s: workload.request_timeout_s.value,
-        options: trace::options(trace, seed, diagnostics)?,
+        options: trace::options(trace, &load, seed, diagnostics)?,
         shaping: shaping(trace, seed, diagnostics)?,
         slo: slo::resolve(None, workload, diagnostics),
+        seed,
+        load,
     }))
 }
 
@@ -162,35 +165,17 @@ fn resolve_profiles(workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Ve
 }
 
 fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Profile> {
-    let mut read = |key: &Field<keys::Distribution>| {
-        let found = distribution(key.value.as_ref()?, diagnostics)?;
-        let sampler = Sampler::new(&found);
-        sampler.map_err(|error| diagnostics.error(&key.at, error.to_string())).ok().map(|_| found)
-    };
-    let inter_arrival_s = read(&keys.inter_arrival_time_dist_config);
-    let prompt_tokens = read(&keys.prompt_tokens_dist_config);
-    let max_output_tokens = read(&keys.max_output_tokens_dist_config);
-    let output_tokens = read(&keys.output_tokens_dist_config);
-    let lengths = [
-        (&keys.prompt_tokens_dist_config, &prompt_tokens),
-        (&keys.max_output_tokens_dist_config, &max_output_tokens),
-        (&keys.output_tokens_dist_config, &output_tokens),
-    ];
+    let inter_arrival_s = behaviour::read(&keys.inter_arrival_time_dist_config, diagnostics);
+    let lengths =
+        [&keys.prompt_tokens_dist_config, &keys.max_output_tokens_dist_config, &keys.output_tokens_dist_config];
+    let [prompt_tokens, max_output_tokens, output_tokens] = lengths.map(|key| behaviour::tokens(key, diagnostics));
+    let mut read = |key: &Field<keys::Distribution>| behaviour::read(key, diagnostics);
     let priority = read(&keys.user_priority_dist_config);
     let think_time_s = read(&keys.follow_up_inter_arrival_time_dist_config);
     if let Some(gaps) = &inter_arrival_s {
         check_gaps(gaps, &keys.inter_arrival_time_dist_config.at, workload, diagnostics);
     }
-    for (key, length) in lengths {
-        if length.as_ref().is_some_and(is_never_a_token) {
-            let message = "is 0 tokens whatever is drawn, which engines refuse";
-            diagnostics.error_with(
-                &key.at,
-                message,
-                "let it come to 1 or more; for requests without it leave out the mixture's part",
-            );
-        }
-    }
+    let inter_arrival_s = load::gaps(inter_arrival_s, keys, workload, diagnostics);
     check_pattern_name(keys, workload, diagnostics);
     Some(Profile {
         name: keys.profile_name.value.clone()?,
@@ -205,6 +190,7 @@ fn resolve_profile(keys: &ClientProfile, workload: &Keys, diagnostics: &mut Diag
         priority,
         think_time_s: think_time_s.unwrap_or(Distribution::Constant { value: DEFAULT_THINK_TIME_S }),
         timeout_s: keys.timeout_s.value.or(workload.request_timeout_s.value),
+        behaviour: behaviour::resolve(keys, diagnostics),
         prefix_pattern: keys.prefix_pattern.value.clone().filter(|_| workload.generate_prompt_tokens.value),
         slo: slo::resolve(keys.slo.value.as_ref(), workload, diagnostics),
     })
@@ -255,122 +241,14 @@ fn typical_gap_s(gaps: &Distribution) -> Option<f64> {
     Some(sum_s / f64::from(GAPS_DRAWN))
 }
 
-/// Whether a distribution of lengths, or a part of a mixture, rounds to no token whatever is drawn.
-fn is_never_a_token(distribution: &Distribution) -> bool {
-    const HALF_A_TOKEN: f64 = 0.5;
-    match distribution {
-        Distribution::Mixture { components } => components.iter().any(|(_, inner)| is_never_a_token(inner)),
-        _ => distribution.upper_bound().is_some_and(|most| most <= HALF_A_TOKEN),
-    }
-}
-
 fn never_advances(distribution: &Distribution) -> bool {
     match distribution {
         Distribution::Constant { value } => *value < CLOCK_TICK_S,
         Distribution::Exponential { rate } => rate.recip() < CLOCK_TICK_S,
         Distribution::Uniform { high, .. } => *high < CLOCK_TICK_S,
         Distribution::Normal { mean, std } => *mean <= 0.0 && *std == 0.0,
+        Distribution::Histogram { bins } => bins.iter().all(|(_, _, high)| *high < CLOCK_TICK_S),
         Distribution::Mixture { components } => components.iter().all(|(_, inner)| never_advances(inner)),
         _ => false,
     }
-}
-
-/// A distribution, its parameters checked against each other.
-fn distribution(keys: &keys::Distribution, diagnostics: &mut Diagnostics) -> Option<Distribution> {
-    use keys::Distribution as Keys;
-    Some(match keys {
-        Keys::Constant(keys) => Distribution::Constant { value: keys.value.value },
-        Keys::Exponential(keys) => Distribution::Exponential { rate: keys.rate.value },
-        Keys::Uniform(keys) => {
-            let (low, high) = (keys.low.value, keys.high.value);
-            if low > high {
-                diagnostics.error(&keys.at, format!("low ({low}) is above high ({high})"));
-                return None;
-            }
-            Distribution::Uniform { low, high }
-        }
-        Keys::Normal(keys) => {
-            if keys.std.given && keys.sigma.given {
-                diagnostics.error(&keys.sigma.at, "std and sigma are the same parameter; give one");
-            }
-            let std = keys.std.value.or(keys.sigma.value).unwrap_or(1.0);
-            Distribution::Normal { mean: keys.mean.value, std }
-        }
-        Keys::LogNormal(keys) => log_normal(keys, diagnostics)?,
-        Keys::Pareto(keys) => Distribution::Pareto { shape: keys.shape.value, scale: keys.scale.value },
-        Keys::Weibull(keys) => Distribution::Weibull { shape: keys.shape.value, scale: keys.scale.value },
-        Keys::Gamma(keys) => Distribution::Gamma { shape: keys.shape.value, scale: keys.scale.value },
-        Keys::Mixture(keys) => mixture(keys, diagnostics)?,
-    })
-}
-
-fn mixture(keys: &keys::Mixture, diagnostics: &mut Diagnostics) -> Option<Distribution> {
-    let components = keys.components.value.as_ref()?;
-    let weights = keys.weights.value.clone().unwrap_or_else(|| vec![1.0; components.len()]);
-    if components.is_empty() {
-        diagnostics.error(&keys.components.at, "a mixture needs components");
-        return None;
-    }
-    if weights.len() != components.len() {
-        let message = format!("{} weights for {} components", weights.len(), components.len());
-        diagnostics.error(&keys.weights.at, message);
-        return None;
-    }
-    let weighted = weights.into_iter().zip(components).filter(|(weight, _)| *weight > 0.0);
-    let components: Vec<_> =
-        weighted.filter_map(|(weight, inner)| Some((weight, distribution(inner, diagnostics)?))).collect();
-    if components.is_empty() {
-        diagnostics.error(&keys.weights.at, "one weight at least must be above 0");
-        return None;
-    }
-    Some(Distribution::Mixture { components })
-}
-
-fn log_normal(keys: &LogNormal, diagnostics: &mut Diagnostics) -> Option<Distribution> {
-    let ways = [keys.mean.given, keys.mu.given, keys.mean_tokens.given].iter().filter(|given| **given).count();
-    if ways > 1 {
-        diagnostics.error(&keys.at, "mean, mu and mean_tokens are ways to say one thing; give one");
-        return None;
-    }
-    if keys.mean_tokens.given || keys.std_tokens.given {
-        if !(keys.mean_tokens.given && keys.std_tokens.given) || keys.sigma.given || keys.std.given {
-            diagnostics.error(&keys.at, "mean_tokens and std_tokens go together, and with no other parameter");
-            return None;
-        }
-        return Some(from_arithmetic(keys.mean_tokens.value?, keys.std_tokens.value?));
-    }
-    if keys.std.given {
-        let mean = keys.mean.value.filter(|mean| *mean > 0.0);
-        if mean.is_none() || keys.sigma.given {
-            diagnostics.error(&keys.at, "std, an arithmetic deviation, goes with a mean above 0 and without sigma");
-        }
-        return Some(from_arithmetic(mean?, keys.std.value?));
-    }
-    let sigma = keys.sigma.value.unwrap_or(1.0);
-    if let Some(mu) = keys.mu.value {
-        return Some(Distribution::LogNormal { mu, sigma });
-    }
-    let mean = keys.mean.value.unwrap_or(0.0);
-    let log_space_mean = (mean + sigma * sigma / 2.0).exp();
-    if log_space_mean <= ABSURD_MEAN {
-        return Some(Distribution::LogNormal { mu: mean, sigma });
-    }
-    if mean <= 0.0 {
-        let message = format!("sigma: {sigma} in log space makes a mean above {}", number(ABSURD_MEAN));
-        diagnostics.error_with(&keys.at, message, "give mean_tokens and std_tokens");
-        return None;
-    }
-    let message = format!(
-        "mean: {mean} and sigma: {sigma} in log space would make a mean above {}; read as the \
-         arithmetic mean and standard deviation",
-        number(ABSURD_MEAN)
-    );
-    diagnostics.warn_with(&keys.at, message, format!("write mean_tokens: {mean}, std_tokens: {sigma}"));
-    Some(from_arithmetic(mean, sigma))
-}
-
-/// The log-space parameters of an arithmetic mean and standard deviation.
-fn from_arithmetic(mean: f64, std: f64) -> Distribution {
-    let variance_of_log = (std / mean).powi(2).ln_1p();
-    Distribution::LogNormal { mu: mean.ln() - variance_of_log / 2.0, sigma: variance_of_log.sqrt() }
 }

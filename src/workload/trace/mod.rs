@@ -154,6 +154,7 @@ impl TraceSource {
             expected_requests: Some(self.facts.requests),
             mean_rate_per_s: (is_timed && span_s > 0.0).then(|| gaps as f64 / span_s),
             trace: Some(self.facts.clone()),
+            ..WorkloadFacts::default()
         }
     }
 }

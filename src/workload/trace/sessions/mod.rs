@@ -240,6 +240,8 @@ mod tests {
             streaming: true,
             timeout_s: None,
             slo: Slo::default(),
+            seed: 0,
+            load: crate::workload::Load::default(),
             options: TraceOptions::default(),
             shaping: Shaping::default(),
         };

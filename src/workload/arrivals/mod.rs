@@ -6,6 +6,10 @@
 //!   arrival, whoever's it was. So the rate is 1 / Σ shareᵢ·gapᵢ, and rates do not add up.
 //! - **Independent**: each profile is a renewal process of its own, so rates add up and weights do not matter. Arrivals
 //!   at the same moment come in the order of the profiles.
+//! - **Load**: `clock` says when, and each time a profile by weight says who. Or all at once.
+
+pub(super) mod clock;
+mod piece;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,6 +17,8 @@ use std::collections::binary_heap::PeekMut;
 
 use oracle_components::SimTime;
 use rand_xoshiro::Xoshiro256PlusPlus;
+
+use clock::Clock;
 
 use super::distribution::Choice;
 use super::profile::ProfileSource;
@@ -26,6 +32,10 @@ pub(super) enum Process {
         /// The latest arrival.
         clock: SimTime,
     },
+    /// One stream at a rate of its own.
+    Timed { clock: Box<Clock>, choice: Choice, rng: Xoshiro256PlusPlus },
+    /// Everything at second 0.
+    AtOnce { choice: Choice, rng: Xoshiro256PlusPlus },
     /// A stream a profile.
     Independent {
         /// Each profile's next arrival, as long as it is before the end.
@@ -57,6 +67,8 @@ impl Process {
                 *clock = clock.saturating_add(profiles[profile].gap());
                 (*clock < end).then_some((*clock, profile))
             }
+            Self::Timed { clock, choice, rng } => Some((clock.next(end)?, choice.pick(rng))),
+            Self::AtOnce { choice, rng } => (end > SimTime::ZERO).then(|| (SimTime::ZERO, choice.pick(rng))),
             Self::Independent { due } => {
                 let mut soonest = due.peek_mut()?;
                 let Reverse((arrival, index)) = *soonest;

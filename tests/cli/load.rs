@@ -1,0 +1,60 @@
+//! Load by flags: what runs, what is refused, and that no loop spins for ever.
+
+use crate::{Desk, assert_conserved, names_in, number};
+
+const FIXED: &str = "run --model Llama3-8B --device H100 --prompt-tokens 500 --output-tokens 100";
+
+#[test]
+fn a_run_without_a_file_says_its_load_in_its_name() {
+    let desk = Desk::new();
+    let summary = desk.summary(&format!("{FIXED} --rate 20 --requests 200"));
+    assert_conserved(&summary);
+    assert_eq!(number(&summary, "/requests/successful"), 200.0);
+    let names = names_in(&desk.path("output"));
+    assert_eq!(names, ["in500-out100-rate20-requests200-Llama3-8B-H100-tp1-pp1-x1"]);
+}
+
+/// Little's law: of N clients, each with an answer in E on average, N / E answers come a second.
+#[test]
+fn a_closed_loop_keeps_its_concurrency() {
+    let desk = Desk::new();
+    let summary = desk.summary(&format!("{FIXED} --concurrency 32 --requests 2000"));
+    assert_conserved(&summary);
+    let e2e_s = number(&summary, "/latency/end_to_end_latency_ms/mean") / 1e3;
+    let span_s = number(&summary, "/simulation/total_duration_s");
+    let in_flight = 2000.0 * e2e_s / span_s;
+    assert!((in_flight / 32.0 - 1.0).abs() < 0.03, "{in_flight}");
+}
+
+#[test]
+fn a_loop_of_refusals_ends_with_an_error() {
+    let desk = Desk::new();
+    let told = desk.run(
+        "run --model Llama3-8B --device H100 --prompt-tokens 50000 --output-tokens 10 --concurrency 4 --duration 6000 --quiet",
+    );
+    assert_eq!(told.code, 1, "{}", told.err);
+    assert!(
+        told.err.contains("does nothing any more") && told.err.contains("100000 requests in a row"),
+        "{}",
+        told.err
+    );
+}
+
+#[test]
+fn flags_that_say_two_loads_or_none_are_refused() {
+    let desk = Desk::new();
+    for (arguments, says) in [
+        (format!("{FIXED} --rate 5 --concurrency 4"), "cannot be used with"),
+        (format!("{FIXED} --users 4"), "--think-time"),
+        (format!("{FIXED} --concurrency 4 --max-in-flight 2"), "cannot be used with"),
+        (format!("{FIXED} --requests 5"), "give --rate, --concurrency or --users"),
+        (format!("{FIXED} --rate 5 --workload chat"), "cannot be used with"),
+        ("run --rate 5 --model Llama3-8B --device H100".to_owned(), "required"),
+        ("run --workload chat --rate 5".to_owned(), "--model NAME"),
+        ("run small.yaml --rate 5".to_owned(), "--set 'workload.load.rate=5'"),
+        (format!("{FIXED} --rate 5 --requests 0"), "0"),
+    ] {
+        let told = desk.run(&arguments);
+        assert!(told.code == 2 && told.err.contains(says), "{arguments}\n{}", told.err);
+    }
+}
