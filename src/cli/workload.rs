@@ -44,7 +44,7 @@ fn describe(command: &Describe, log_level: LogLevel) -> Result<(), Failure> {
     let (source, facts) = open(&load, log_level)?;
     let description = Description::of(source).map_err(bad_input)?;
     if let Some(error) = facts.failure() {
-        return Err(Failure::Failed(error.to_string()));
+        return Err(Failure::Failed(error));
     }
     match command.format {
         Format::Text => print(&description.text()),

@@ -78,7 +78,7 @@ fn rates_gaps_and_lengths_are_those_of_the_windows() {
     assert!(early.iter().all(|spec| [1, 7].contains(&spec.output_tokens)));
     assert!(in_window(&specs, 2, first).iter().all(|spec| (spec.prompt_tokens, spec.output_tokens) == (99, 1)));
     assert_eq!(specs, read(&workload));
-    let mut other = workload.clone();
+    let mut other = workload;
     other.options.seed = 1;
     assert_ne!(specs, read(&other));
 }

@@ -136,11 +136,7 @@ fn from_arithmetic(mean: f64, std: f64) -> Distribution {
 pub(super) fn is_never_a_token(distribution: &Distribution) -> bool {
     const HALF_A_TOKEN: f64 = 0.5;
     match distribution {
-        Distribution::Constant { value } => *value <= HALF_A_TOKEN,
-        Distribution::Uniform { high, .. } => *high <= HALF_A_TOKEN,
-        Distribution::Normal { mean, std } => *mean <= HALF_A_TOKEN && *std == 0.0,
-        Distribution::Histogram { bins } => bins.iter().all(|(_, _, high)| *high <= HALF_A_TOKEN),
         Distribution::Mixture { components } => components.iter().any(|(_, inner)| is_never_a_token(inner)),
-        _ => false,
+        _ => distribution.upper_bound().is_some_and(|most| most <= HALF_A_TOKEN),
     }
 }
