@@ -51,6 +51,10 @@ enum Kind {
     Pareto(rand_distr::Pareto<f64>),
     Weibull(rand_distr::Weibull<f64>),
     Gamma(rand_distr::Gamma<f64>),
+    Triangular(rand_distr::Triangular<f64>),
+    Poisson(rand_distr::Poisson<f64>),
+    Zipf(rand_distr::Zipf<f64>),
+    Clipped(Box<Sampler>, f64, f64),
     Histogram(Choice, Box<[(f64, f64)]>),
     Mixture(Choice, Box<[Sampler]>),
 }
@@ -93,6 +97,23 @@ impl Sampler {
                 let scale = positive("Gamma", "scale", scale)?;
                 Kind::Gamma(rand_distr::Gamma::new(shape, scale).expect("both are positive"))
             }
+            Distribution::Triangular { low, mode, high } => triangular(low, mode, high)?,
+            Distribution::Poisson { mean } => {
+                let mean = positive("Poisson", "mean", mean)?;
+                let poisson = rand_distr::Poisson::new(mean);
+                require(poisson.is_ok(), "Poisson", "mean", mean, "at most some 1e19")?;
+                Kind::Poisson(poisson.expect("just looked at"))
+            }
+            Distribution::Zipf { most, exponent } => {
+                require(most >= 1.0 && most.is_finite(), "Zipf", "most", most, "1 or more")?;
+                not_negative("Zipf", "exponent", exponent)?;
+                Kind::Zipf(rand_distr::Zipf::new(most.floor(), exponent).expect("both are in range"))
+            }
+            Distribution::Clipped { ref of, low, high } => {
+                not_negative("Clipped", "min", low)?;
+                require(high >= low && !high.is_nan(), "Clipped", "max", high, "at least min")?;
+                Kind::Clipped(Box::new(Self::new(of)?), low, high)
+            }
             Distribution::Histogram { ref bins } => histogram(bins)?,
             Distribution::Mixture { ref components } => mixture(components)?,
         }))
@@ -110,6 +131,10 @@ impl Sampler {
             Kind::Pareto(pareto) => pareto.sample(rng),
             Kind::Weibull(weibull) => weibull.sample(rng),
             Kind::Gamma(gamma) => gamma.sample(rng),
+            Kind::Triangular(triangular) => triangular.sample(rng),
+            Kind::Poisson(poisson) => poisson.sample(rng),
+            Kind::Zipf(zipf) => zipf.sample(rng),
+            Kind::Clipped(inner, low, high) => inner.sample(rng).clamp(*low, *high),
             Kind::Histogram(choice, bins) => {
                 let (low, span) = bins[choice.pick(rng)];
                 if span > 0.0 { low + span * rng.random::<f64>() } else { low }
@@ -135,7 +160,8 @@ impl Sampler {
 }
 
 impl Distribution {
-    /// The mean of the draws, clipping included; `None` where it is infinite or beyond `f64`.
+    /// The mean of the draws, clipping at 0 included; `None` where it is infinite, beyond `f64` or, of [`Distribution::Clipped`], not
+    /// known in closed form.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         mean::of(self).filter(|mean| mean.is_finite())
@@ -150,6 +176,9 @@ impl Distribution {
             Self::Normal { mean, std } => Some(mean + 14.0 * std),
             Self::Uniform { high, .. } => Some(high),
             Self::LogNormal { mu, sigma: 0.0 } => Some(mu.exp()),
+            Self::Triangular { high, .. } => Some(high),
+            Self::Zipf { most, .. } => Some(most),
+            Self::Clipped { ref of, low, high } => Some(of.upper_bound().map_or(high, |most| most.clamp(low, high))),
             Self::Histogram { ref bins } => bins.iter().map(|bin| bin.2).reduce(f64::max),
             Self::Mixture { ref components } => components
                 .iter()
@@ -212,6 +241,16 @@ fn uniform(low: f64, high: f64) -> Result<Kind, DistributionError> {
     let span = high - low;
     require(span >= 0.0 && span.is_finite(), "Uniform", "high", high, "at least low")?;
     Ok(Kind::Uniform { low, span })
+}
+
+fn triangular(low: f64, mode: f64, high: f64) -> Result<Kind, DistributionError> {
+    not_negative("Triangular", "low", low)?;
+    require(mode >= low && mode.is_finite(), "Triangular", "mode", mode, "at least low")?;
+    require(high >= mode && high.is_finite(), "Triangular", "high", high, "at least mode")?;
+    if low == high {
+        return Ok(Kind::Constant(low));
+    }
+    Ok(Kind::Triangular(rand_distr::Triangular::new(low, high, mode).expect("the ends are in order")))
 }
 
 fn histogram(bins: &[(f64, f64, f64)]) -> Result<Kind, DistributionError> {

@@ -55,6 +55,36 @@ pub enum Distribution {
         /// Scale.
         scale: f64,
     },
+    /// Triangular: from `low` up to `mode` in a straight line, and down to `high`.
+    Triangular {
+        /// Lower end.
+        low: f64,
+        /// The likeliest value.
+        mode: f64,
+        /// Upper end.
+        high: f64,
+    },
+    /// Poisson: whole numbers of this mean.
+    Poisson {
+        /// Mean.
+        mean: f64,
+    },
+    /// Zipf: 1 ..= `most`, each by its power −`exponent`.
+    Zipf {
+        /// Largest value.
+        most: f64,
+        /// Exponent.
+        exponent: f64,
+    },
+    /// Another, of which what is beyond an end counts as the end.
+    Clipped {
+        /// The other.
+        of: Box<Distribution>,
+        /// Lower end.
+        low: f64,
+        /// Upper end.
+        high: f64,
+    },
     /// Ranges by weight, alike within each; a single value where its ends are equal.
     Histogram {
         /// (weight, low, high).

@@ -4,7 +4,7 @@ use std::f64::consts::{PI, SQRT_2};
 
 use super::spec::Distribution;
 
-/// The mean of the draws, clipping at 0 included; `None` where it is infinite.
+/// The mean of the draws, clipping at 0 included; `None` where it is infinite, or not known in closed form.
 pub(super) fn of(distribution: &Distribution) -> Option<f64> {
     match *distribution {
         Distribution::Constant { value } => Some(value.max(0.0)),
@@ -15,6 +15,10 @@ pub(super) fn of(distribution: &Distribution) -> Option<f64> {
         Distribution::Pareto { shape, scale } => (shape > 1.0).then(|| shape * scale / (shape - 1.0)),
         Distribution::Weibull { shape, scale } => Some(scale * ln_gamma(1.0 + 1.0 / shape).exp()),
         Distribution::Gamma { shape, scale } => Some(shape * scale),
+        Distribution::Triangular { low, mode, high } => Some((low + mode + high) / 3.0),
+        Distribution::Poisson { mean } => Some(mean),
+        Distribution::Zipf { most, exponent } => zipf(most, exponent),
+        Distribution::Clipped { .. } => None,
         Distribution::Histogram { ref bins } => {
             let total: f64 = bins.iter().map(|(weight, ..)| weight).sum();
             Some(bins.iter().map(|(weight, low, high)| weight / total * f64::midpoint(*low, *high)).sum())
@@ -41,6 +45,14 @@ pub fn weibull_shape(cv: f64) -> f64 {
         if square(middle) > cv * cv { low = middle } else { high = middle }
     }
     high
+}
+
+/// The mean of a Zipf distribution of not too many values.
+fn zipf(most: f64, exponent: f64) -> Option<f64> {
+    const MANY: f64 = 1e6;
+    let values = || (1..=most as u32).map(f64::from);
+    let power = |exponent: f64| values().map(|value| value.powf(-exponent)).sum::<f64>();
+    (most <= MANY).then(|| power(exponent - 1.0) / power(exponent))
 }
 
 fn clipped_uniform(low: f64, high: f64) -> f64 {

@@ -21,7 +21,11 @@ pub(super) fn normal_correlation(rank: f64) -> f64 {
 pub(super) fn prepared(distribution: &Distribution) -> Option<Distribution> {
     let mut prepared = distribution.clone();
     match &mut prepared {
-        Distribution::Gamma { .. } | Distribution::Mixture { .. } => return None,
+        Distribution::Gamma { .. }
+        | Distribution::Mixture { .. }
+        | Distribution::Poisson { .. }
+        | Distribution::Zipf { .. } => return None,
+        Distribution::Clipped { of, .. } => **of = self::prepared(of)?,
         Distribution::Histogram { bins } => bins.sort_by(|one, other| one.1.total_cmp(&other.1)),
         _ => {}
     }
@@ -50,7 +54,20 @@ pub(super) fn at_normal(distribution: &Distribution, z: f64) -> f64 {
             }
             bins.last().map_or(0.0, |bin| bin.2)
         }
-        Distribution::Gamma { .. } | Distribution::Mixture { .. } => {
+        Distribution::Triangular { low, mode, high } => {
+            let below = normal_cdf(z);
+            let (rise, width) = (mode - low, high - low);
+            if below * width < rise {
+                low + (below * width * rise).sqrt()
+            } else {
+                high - ((1.0 - below) * width * (high - mode)).sqrt()
+            }
+        }
+        Distribution::Clipped { ref of, low, high } => at_normal(of, z).clamp(low, high),
+        Distribution::Gamma { .. }
+        | Distribution::Mixture { .. }
+        | Distribution::Poisson { .. }
+        | Distribution::Zipf { .. } => {
             unreachable!("refused when it was prepared")
         }
     }
@@ -73,6 +90,8 @@ mod tests {
             (Distribution::Pareto { shape: 3.5, scale: 2.0 }, 2.0 * 10_f64.powf(1.0 / 3.5)),
             (Distribution::Weibull { shape: 1.5, scale: 2.0 }, 2.0 * ln10.powf(1.0 / 1.5)),
             (Distribution::Histogram { bins }, 18.0),
+            (Distribution::Triangular { low: 1.0, mode: 2.0, high: 5.0 }, 5.0 - 1.2_f64.sqrt()),
+            (Distribution::Clipped { of: Box::new(Distribution::Exponential { rate: 4.0 }), low: 0.1, high: 0.5 }, 0.5),
         ] {
             let prepared = prepared(&distribution).expect("it has quantiles");
             let found = at_normal(&prepared, z90);

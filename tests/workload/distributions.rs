@@ -35,6 +35,11 @@ fn catalog() -> Vec<(Distribution, f64)> {
         (Distribution::Gamma { shape: 2.0, scale: 3.0 }, 3.0 * 3.889_720),
         // A tenth at 1, four tenths within 2 ..= 4, the rest within 10 ..= 20.
         (Distribution::Histogram { bins: vec![(1.0, 1.0, 1.0), (4.0, 2.0, 4.0), (5.0, 10.0, 20.0)] }, 18.0),
+        (Distribution::Triangular { low: 1.0, mode: 2.0, high: 5.0 }, 5.0 - 1.2_f64.sqrt()),
+        // Of mean 100: 113 with the normal approximation's continuity.
+        (Distribution::Poisson { mean: 100.0 }, 113.0),
+        // H(100) = 5.187; 0.9 of it is H(59.8).
+        (Distribution::Zipf { most: 100.0, exponent: 1.0 }, 60.0),
         // Three quarters at 0 ..= 1, a quarter at 10 ..= 20.
         (
             Distribution::Mixture {
@@ -58,6 +63,18 @@ fn draws_have_the_mean_and_the_quantile_of_their_distribution() {
         let drawn = draws[DRAWS * 9 / 10];
         assert!((drawn / quantile - 1.0).abs() < 0.015, "{distribution:?}: 0.9 quantile {drawn}, expected {quantile}");
     }
+}
+
+#[test]
+fn what_is_beyond_the_ends_counts_as_the_ends() {
+    let of = Box::new(Distribution::LogNormal { mu: 1.0, sigma: 0.5 });
+    let clipped = Distribution::Clipped { of, low: 2.0, high: 4.0 };
+    let draws = draws(&clipped, 5);
+    let share = |is: fn(f64) -> bool| draws.iter().filter(|&&draw| is(draw)).count() as f64 / DRAWS as f64;
+    // Φ((ln 2 − 1) / 0.5) and 1 − Φ((ln 4 − 1) / 0.5).
+    assert!((share(|draw| draw <= 2.0) - 0.2697).abs() < 0.005);
+    assert!((share(|draw| draw >= 4.0) - 0.2199).abs() < 0.005);
+    assert_eq!((draws[0], draws[DRAWS - 1], clipped.mean()), (2.0, 4.0, None));
 }
 
 #[test]

@@ -122,6 +122,36 @@ distributions! {
         /// Scale.
         scale: Set<f64> = default(Literal::Number(1.0)).positive();
     }
+    /// Triangular: from `low` up to `mode` in a straight line, and down to `high`.
+    Triangular {
+        /// Lower end.
+        low: Field<f64> = required().at_least(0.0).also_called(&["min"]);
+        /// The likeliest value.
+        mode: Field<f64> = required().at_least(0.0);
+        /// Upper end.
+        high: Field<f64> = required().at_least(0.0).also_called(&["max"]);
+    }
+    /// Poisson: whole numbers.
+    Poisson {
+        /// Mean.
+        mean: Field<f64> = required().positive().also_called(&["lambda"]);
+    }
+    /// Zipf: 1 to `most`, each by its power −`exponent`.
+    Zipf {
+        /// Largest value.
+        most: Field<f64> = required().at_least(1.0).also_called(&["n"]);
+        /// Exponent.
+        exponent: Set<f64> = default(Literal::Number(1.0)).at_least(0.0).also_called(&["alpha", "s"]);
+    }
+    /// Another distribution, of which what is beyond an end counts as the end.
+    Clipped {
+        /// The other.
+        of: Field<Distribution> = required();
+        /// Lower end.
+        min: Set<f64> = default(Literal::Number(0.0)).at_least(0.0).also_called(&["low"]);
+        /// Upper end.
+        max: Field<f64> = optional("none").at_least(0.0).also_called(&["high"]);
+    }
     /// What was counted: values, or ranges between edges, by weight.
     Histogram {
         /// The values, in any order.

@@ -5,7 +5,8 @@ use crate::config::tree::{Node, Value};
 
 /// What may be written, for messages.
 pub(super) const FORMS: &str = "write a number, or one of lognormal:MEAN:STD, normal:MEAN:STD, gamma:MEAN:STD, \
-     uniform:LOW:HIGH, exponential:MEAN, weibull:SHAPE:SCALE, pareto:SHAPE:SCALE";
+     uniform:LOW:HIGH, triangular:LOW:MODE:HIGH, exponential:MEAN, poisson:MEAN, weibull:SHAPE:SCALE, \
+     pareto:SHAPE:SCALE";
 
 /// The mapping that a number or a text stands for; `None` where the node is neither.
 pub(super) fn expand(node: &Node) -> Option<Result<Node, String>> {
@@ -38,6 +39,8 @@ fn parse(text: &str) -> Result<Parsed, String> {
         ("constant" | "fixed", &[value]) => ("Constant", vec![("value", value)]),
         ("exponential", &[mean]) if mean > 0.0 => ("Exponential", vec![("rate", mean.recip())]),
         ("uniform", &[low, high]) => ("Uniform", vec![("low", low), ("high", high)]),
+        ("triangular", &[low, mode, high]) => ("Triangular", vec![("low", low), ("mode", mode), ("high", high)]),
+        ("poisson", &[mean]) => ("Poisson", vec![("mean", mean)]),
         ("normal", &[mean, std]) => ("Normal", vec![("mean", mean), ("std", std)]),
         ("lognormal", &[mean, std]) => ("LogNormal", vec![("mean_tokens", mean), ("std_tokens", std)]),
         ("gamma", &[mean, std]) if mean > 0.0 && std > 0.0 => {

@@ -32,6 +32,25 @@ pub(super) fn distribution(keys: &keys::Distribution, diagnostics: &mut Diagnost
         Keys::Pareto(keys) => Distribution::Pareto { shape: keys.shape.value, scale: keys.scale.value },
         Keys::Weibull(keys) => Distribution::Weibull { shape: keys.shape.value, scale: keys.scale.value },
         Keys::Gamma(keys) => Distribution::Gamma { shape: keys.shape.value, scale: keys.scale.value },
+        Keys::Triangular(keys) => {
+            let (low, mode, high) = (keys.low.value?, keys.mode.value?, keys.high.value?);
+            if !(low <= mode && mode <= high) {
+                diagnostics.error(&keys.at, format!("low ({low}), mode ({mode}) and high ({high}) must rise"));
+                return None;
+            }
+            Distribution::Triangular { low, mode, high }
+        }
+        Keys::Poisson(keys) => Distribution::Poisson { mean: keys.mean.value? },
+        Keys::Zipf(keys) => Distribution::Zipf { most: keys.most.value?, exponent: keys.exponent.value },
+        Keys::Clipped(keys) => {
+            let (low, high) = (keys.min.value, keys.max.value.unwrap_or(f64::INFINITY));
+            if low > high {
+                diagnostics.error(&keys.at, format!("min ({low}) is above max ({high})"));
+                return None;
+            }
+            let of = Box::new(distribution(keys.of.value.as_ref()?, diagnostics)?);
+            Distribution::Clipped { of, low, high }
+        }
         Keys::Histogram(keys) => histogram(keys, diagnostics)?,
         Keys::Mixture(keys) => mixture(keys, diagnostics)?,
     })

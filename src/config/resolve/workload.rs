@@ -248,6 +248,8 @@ fn never_advances(distribution: &Distribution) -> bool {
         Distribution::Uniform { high, .. } => *high < CLOCK_TICK_S,
         Distribution::Normal { mean, std } => *mean <= 0.0 && *std == 0.0,
         Distribution::Histogram { bins } => bins.iter().all(|(_, _, high)| *high < CLOCK_TICK_S),
+        Distribution::Triangular { high, .. } => *high < CLOCK_TICK_S,
+        Distribution::Clipped { of, low, high } => *high < CLOCK_TICK_S || *low < CLOCK_TICK_S && never_advances(of),
         Distribution::Mixture { components } => components.iter().all(|(_, inner)| never_advances(inner)),
         _ => false,
     }
