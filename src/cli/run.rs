@@ -43,8 +43,8 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     if log_level <= LogLevel::Warning {
         remarks(&facts).for_each(|remark| tell(&format!("warning: {remark}")));
     }
-    let profile_names = facts.trace.as_ref().map_or(&[][..], |trace| &trace.profiles);
-    let profile_names = if profile_names.is_empty() { &resolved.profile_names } else { profile_names };
+    let names_profiles = facts.trace.as_ref().is_some_and(|trace| !trace.profiles.is_empty());
+    let profile_names = if names_profiles { &facts.profile_names } else { &resolved.profile_names };
     let writer = RunWriter::create(&resolved.output, &resolved.scenario, profile_names)
         .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     if let Some(warning) = writer.warning().filter(|_| log_level <= LogLevel::Warning) {

@@ -16,6 +16,8 @@ pub(super) struct Names {
     pub(super) links: Vec<String>,
     /// What clients of the profiles expect.
     pub(super) slos: Vec<Slo>,
+    /// The same in words; none where that is nothing.
+    pub(super) slos_in_words: Vec<Option<String>>,
     /// Whether one of them has to be quoted in a CSV.
     pub(super) need_quotes: bool,
 }
@@ -28,8 +30,10 @@ impl Names {
             gpus: unique(scenario.gpus.iter().map(|gpu| &gpu.id)),
             links: unique(scenario.links.iter().map(|link| &link.id)),
             slos: slos.iter().copied().chain(std::iter::repeat(Slo::default())).take(profiles.len()).collect(),
+            slos_in_words: Vec::new(),
             need_quotes: false,
         };
+        names.slos_in_words = names.slos.iter().map(|slo| slo.is_set().then(|| slo.to_string())).collect();
         let kinds = [&names.profiles, &names.engines, &names.gpus, &names.links];
         names.need_quotes = kinds.into_iter().flatten().any(|name| needs_quotes(name));
         names

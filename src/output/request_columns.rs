@@ -59,7 +59,7 @@ pub(super) fn request_columns(scenario: &Scenario) -> &'static [Column<RequestRe
 }
 
 /// How many columns come before those of pools.
-const COLUMNS_WITHOUT_POOLS: usize = 34;
+const COLUMNS_WITHOUT_POOLS: usize = 35;
 
 /// The columns, in the order of the files; those of pools at the end.
 static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
@@ -187,6 +187,12 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             "",
             "whether it kept to all that its client expects; none where that is nothing, or the simulation ended first",
             FlagOrNull(|r, names| names.slos[usize::from(r.profile)].met(r)),
+        ),
+        Column::new(
+            "slo",
+            "",
+            "what its client expects, if anything: METRIC_ms=MILLISECONDS each",
+            WordOrNull(|r, names| names.slos_in_words[usize::from(r.profile)].as_deref()),
         ),
         Column::new(
             "target_output_tokens",

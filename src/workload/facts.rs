@@ -94,8 +94,8 @@ pub struct TraceFacts {
     pub prompt_tokens: u64,
     /// Tokens in their answers.
     pub output_tokens: u64,
-    /// Names of the profiles, if the file names any.
-    pub profiles: Vec<String>,
+    /// Names of the profiles and what their clients expect, if the file names any.
+    pub profiles: Vec<(String, Slo)>,
     /// Every answer is streamed.
     pub streams_only: bool,
     /// What a user should know of how it was read: what is not used of it, and what is left out.

@@ -4,6 +4,9 @@
 //! `vllm/benchmarks/serve.py`): what takes as long as the objective says is within it, and the TPOT of an answer of one token
 //! counts as 0. Beyond that tool, which leaves out what failed, a request that got no whole answer misses every objective.
 
+use std::fmt;
+use std::str::FromStr;
+
 use oracle_components::SimTime;
 use oracle_components::record::{RequestRecord, Status};
 
@@ -60,10 +63,61 @@ impl SloMetric {
     }
 }
 
+/// `ttft_ms=500 tpot_ms=50`, as the records have it; empty where nothing is expected.
+impl fmt::Display for Slo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for metric in SloMetric::ALL {
+            if let Some(most_ms) = self.objective_ms(metric) {
+                write!(f, "{separator}{}={most_ms}", metric.key())?;
+                separator = " ";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Slo {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut slo = Self::default();
+        for word in text.split_ascii_whitespace() {
+            let (key, most_ms) = word.split_once('=').ok_or(())?;
+            let metric = SloMetric::ALL.into_iter().find(|metric| metric.key() == key).ok_or(())?;
+            let most_ms = most_ms.parse().ok().filter(|&ms: &f64| ms > 0.0 && ms.is_finite()).ok_or(())?;
+            slo.set(metric, most_ms);
+        }
+        Ok(slo)
+    }
+}
+
 /// Whether an answer kept to each objective that there is, in the order of [`SloMetric::ALL`].
 pub type Judgement = [Option<bool>; SloMetric::ALL.len()];
 
 impl Slo {
+    /// What is expected here, and what another expects where this expects nothing.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            ttft: self.ttft.or(other.ttft),
+            tpot_ms: self.tpot_ms.or(other.tpot_ms),
+            itl: self.itl.or(other.itl),
+            e2e: self.e2e.or(other.e2e),
+        }
+    }
+
+    /// Sets the most that a metric may take, in milliseconds.
+    fn set(&mut self, metric: SloMetric, most_ms: f64) {
+        let time = SimTime::from_secs_f64(most_ms / 1e3);
+        match metric {
+            SloMetric::Ttft => self.ttft = Some(time),
+            SloMetric::Tpot => self.tpot_ms = Some(most_ms),
+            SloMetric::Itl => self.itl = Some(time),
+            SloMetric::E2e => self.e2e = Some(time),
+        }
+    }
+
     /// Whether anything is expected.
     #[must_use]
     pub fn is_set(&self) -> bool {

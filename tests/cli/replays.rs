@@ -26,6 +26,7 @@ workload:
   total_requests_to_generate: 600
   load_balancing_strategy: session_affinity
   generate_prompt_tokens: true
+  slo: {ttft_ms: 1500, e2e_ms: 20000.5}
   prefix_patterns:
     patterns:
       - {type: system, name: long, tokens: 1500}
@@ -41,6 +42,7 @@ workload:
       user_priority_dist_config: {type: Uniform, low: 0, high: 3}
       streaming_response_probability: 0.7
       timeout_s: 9.5
+      slo: {tpot_ms: 33.333333333, itl_ms: 400}
     - profile_name: batch
       inter_arrival_time_dist_config: {type: Exponential, rate: 9.0}
       prompt_tokens_dist_config: {type: Uniform, low: 100, high: 7000}
@@ -63,7 +65,7 @@ fn a_run_replays_itself_to_the_byte() {
         desk.write("replay.yaml", &format!("{HARDWARE}{trace}"));
         let again = desk.summary("run replay.yaml -q -o again");
         assert!(desk.read("again/requests.csv") == requests, "{name}: another run");
-        for key in ["requests", "latency", "prefix_caching", "throughput", "engines", "per_profile", "links"] {
+        for key in ["requests", "latency", "prefix_caching", "throughput", "engines", "per_profile", "links", "slo"] {
             assert!(first[key].is_object() && first[key] == again[key], "{name}: {key}");
         }
     }

@@ -18,6 +18,7 @@ use std::path::Path;
 
 pub use spec::{RepeatedPrefixes, Shaping, Window};
 
+use super::slo::Slo;
 use super::streams::combine;
 use super::trace::error::TraceError;
 use super::trace::row::{Problem, Row, Start};
@@ -53,7 +54,7 @@ pub(super) struct Shaped {
 
 /// What is known of a file that was read to its end.
 struct Whole {
-    profiles: Vec<String>,
+    profiles: Vec<(String, Slo)>,
     remarks: Vec<String>,
 }
 
@@ -160,8 +161,8 @@ impl Shaped {
         self.window.is_some()
     }
 
-    /// Names of the profiles that the file names.
-    pub fn profiles(&self) -> Vec<String> {
+    /// The profiles that the file names, and what their clients expect.
+    pub fn profiles(&self) -> Vec<(String, Slo)> {
         self.whole.as_ref().map_or_else(|| self.file().profiles().to_vec(), |whole| whole.profiles.clone())
     }
 

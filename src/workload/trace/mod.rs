@@ -144,13 +144,11 @@ impl TraceSource {
         let gaps = self.facts.requests.saturating_sub(1);
         // What waits for answers comes at a rate that these decide.
         let is_timed = self.promises().no_follow_ups;
+        let only = [(self.profile_name.clone(), Slo::default())];
+        let profiles = if self.facts.profiles.is_empty() { &only[..] } else { &self.facts.profiles };
         WorkloadFacts {
-            profile_slos: vec![self.slo; self.facts.profiles.len().max(1)],
-            profile_names: if self.facts.profiles.is_empty() {
-                vec![self.profile_name.clone()]
-            } else {
-                self.facts.profiles.clone()
-            },
+            profile_names: profiles.iter().map(|(name, _)| name.clone()).collect(),
+            profile_slos: profiles.iter().map(|&(_, slo)| self.slo.or(slo)).collect(),
             expected_requests: Some(self.facts.requests),
             mean_rate_per_s: (is_timed && span_s > 0.0).then(|| gaps as f64 / span_s),
             trace: Some(self.facts.clone()),

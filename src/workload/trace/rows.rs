@@ -11,6 +11,7 @@ use super::opening::{self, Opened};
 use super::row::{NS_PER_S, Problem, Row};
 use super::source::{Source, read_error};
 use crate::inputs;
+use crate::workload::slo::Slo;
 use crate::workload::spec::{TraceOptions, TraceWorkload};
 
 /// The rows of a trace.
@@ -132,8 +133,8 @@ impl Rows {
         Ok(())
     }
 
-    /// Names of the profiles by number, if the file names any; complete at its end.
-    pub fn profiles(&self) -> &[String] {
+    /// Names of the profiles by number, and what their clients expect, if the file names any; complete at its end.
+    pub fn profiles(&self) -> &[(String, Slo)] {
         match &self.source {
             Source::Table { reader, .. } => reader.profiles(),
             Source::Objects { .. } => &[],

@@ -38,6 +38,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::row::{Problem, Row};
+use crate::workload::slo::Slo;
 use crate::workload::spec::TraceOptions;
 
 pub(super) use generic::NAMES;
@@ -124,8 +125,8 @@ pub(in crate::workload) trait RecordReader: Send + Sync {
         true
     }
 
-    /// Names of the profiles, by number, if the file names any.
-    fn profiles(&self) -> &[String] {
+    /// Names of the profiles by number, and what their clients expect, if the file names any.
+    fn profiles(&self) -> &[(String, Slo)] {
         &[]
     }
 }

@@ -11,6 +11,7 @@ use csv::ByteRecord;
 use oracle_components::request::PrefixSegment;
 
 use super::{Format, Header, Layout, RecordReader, TableFormat};
+use crate::workload::slo::Slo;
 use crate::workload::spec::{Clock, TraceOptions};
 use crate::workload::trace::error::excerpt;
 use crate::workload::trace::row::{Problem, Recorded, Row, Start, priority, tokens};
@@ -55,7 +56,8 @@ fn reader(header: &Header, _: &TraceOptions) -> Result<Box<dyn RecordReader>, &'
         *place = header.find(name).ok_or(name)?;
     }
     let width = header.names.len();
-    Ok(Box::new(Reader { places, width, profiles: Vec::new(), numbers: HashMap::new() }))
+    let slo = header.find("slo");
+    Ok(Box::new(Reader { places, width, profiles: Vec::new(), slo, numbers: HashMap::new() }))
 }
 
 struct Reader {
@@ -63,7 +65,9 @@ struct Reader {
     places: [usize; NAMES.len()],
     width: usize,
     /// Names of the profiles in the order in which they are met.
-    profiles: Vec<String>,
+    profiles: Vec<(String, Slo)>,
+    /// Where what clients expect is, if anywhere.
+    slo: Option<usize>,
     numbers: HashMap<String, u16>,
 }
 
@@ -78,6 +82,7 @@ impl RecordReader for Reader {
         }
         let [id, client, session, prompt, most, arrival, profile, turn, rank, streaming, target, timeout, prefix, tail] =
             fields;
+        let slo = slo(self.slo.map_or(&b""[..], |place| &record[place]))?;
         Ok(Row {
             start: Start::At(moment_ns(Clock::Seconds, "arrival_time", arrival)?),
             id: Some(number("request_id", id, "req_")?),
@@ -88,7 +93,7 @@ impl RecordReader for Reader {
             patience_ns: patience(timeout)?,
             prefix: segments(prefix)?,
             recorded: Some(Box::new(Recorded {
-                profile: self.profile(profile)?,
+                profile: self.profile(profile, slo)?,
                 client: client_number(client)?,
                 session: number("session_id", session, "sess_")?,
                 turn: number("turn", turn, "")?.try_into().map_err(|_| "turn is above 4294967295")?,
@@ -100,7 +105,7 @@ impl RecordReader for Reader {
     }
 
     fn used(&self) -> Vec<usize> {
-        self.places.to_vec()
+        self.places.into_iter().chain(self.slo).collect()
     }
 
     fn sort_key(&self) -> String {
@@ -117,18 +122,20 @@ impl RecordReader for Reader {
         false
     }
 
-    fn profiles(&self) -> &[String] {
+    fn profiles(&self) -> &[(String, Slo)] {
         &self.profiles
     }
 }
 
 impl Reader {
-    fn profile(&mut self, name: &str) -> Result<u16, Problem> {
+    fn profile(&mut self, name: &str, slo: Slo) -> Result<u16, Problem> {
         if let Some(&number) = self.numbers.get(name) {
-            return Ok(number);
+            let known = self.profiles[usize::from(number)].1;
+            let message = || format!("slo is \"{slo}\", but rows above it of the profile {name:?} say \"{known}\"");
+            return if slo == known { Ok(number) } else { Err(message()) };
         }
         let number = u16::try_from(self.profiles.len()).map_err(|_| "it has more than 65536 profiles".to_owned())?;
-        self.profiles.push(name.to_owned());
+        self.profiles.push((name.to_owned(), slo));
         self.numbers.insert(name.to_owned(), number);
         Ok(number)
     }
@@ -145,6 +152,11 @@ fn client_number(text: &str) -> Result<u32, Problem> {
     let digits = text.rsplit_once('_').map(|(_, digits)| digits);
     let number = digits.and_then(|digits| digits.parse().ok());
     number.ok_or_else(|| format!("client_id is {}, but must be client_PROFILE_N", excerpt(text.as_bytes())))
+}
+
+fn slo(field: &[u8]) -> Result<Slo, Problem> {
+    let slo = str::from_utf8(field).ok().and_then(|text| text.parse().ok());
+    slo.ok_or_else(|| format!("slo is {}, but must be like ttft_ms=500 tpot_ms=50, or empty", excerpt(field)))
 }
 
 fn flag(name: &str, text: &str) -> Result<bool, Problem> {
