@@ -23,7 +23,7 @@ LATENCIES = {
 }
 COUNTS = ["turn", "priority", "preemptions"]
 WORDS = ["request_id", "client_id", "session_id", "status", "prefix_cache_event", "framework", "profile", "reason"]
-WORDS += ["prefill_framework", "prefix", "tail_key"]
+WORDS += ["prefill_framework", "prefix", "tail_key", "slo"]
 
 
 def is_token_count(name):
