@@ -17,10 +17,14 @@ pub fn list(queues: &mut Queues, deadline: Deadline) {
 }
 
 /// The earliest that is listed.
+#[inline]
 #[must_use]
 pub fn earliest(queues: &Queues) -> Option<Deadline> {
-    let late = queues.late_deadlines.peek().map(|&Reverse(deadline)| deadline);
-    queues.deadlines.front().copied().into_iter().chain(late).min()
+    let in_order = queues.deadlines.front().copied();
+    match queues.late_deadlines.peek() {
+        Some(&Reverse(late)) if in_order.is_none_or(|first| late < first) => Some(late),
+        _ => in_order,
+    }
 }
 
 /// Takes the earliest off the list.

@@ -172,7 +172,16 @@ pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, R
 /// How many decodes take a block in the step with this number.
 #[must_use]
 pub fn blocks_needed(running: &Running, step: u64) -> u32 {
-    *classes_from(running, step).next().expect("a block has tokens")
+    running.residues[class_of(running, step)]
+}
+
+/// The class of those that take a block in the step with this number.
+fn class_of(running: &Running, step: u64) -> usize {
+    let block = running.residues.len();
+    match (step % block as u64) as usize {
+        0 => 0,
+        since => block - since,
+    }
 }
 
 /// How many blocks decodes take in `steps` steps from the one with number `first` on.
@@ -184,13 +193,18 @@ pub fn blocks_over(running: &Running, first: u64, steps: u64) -> u64 {
     let block = running.residues.len() as u64;
     // Every decode takes one block in as many steps as a block has tokens.
     let rounds = steps / block * u64::from(running.decodes);
-    rounds + classes_from(running, first).take((steps % block) as usize).map(|&blocks| u64::from(blocks)).sum::<u64>()
+    // As `classes_from` goes round: down to the first class, and on from the last.
+    let (now, then) = running.residues.split_at(class_of(running, first) + 1);
+    let rest = (steps % block) as usize;
+    let until_first = rest.min(now.len());
+    let blocks = |classes: &[u32]| u64::from(classes.iter().sum::<u32>());
+    rounds + blocks(&now[now.len() - until_first..]) + blocks(&then[then.len() + until_first - rest..])
 }
 
 /// How many decodes take a block in each step from the one with number `step` on, round and round.
 pub fn classes_from(running: &Running, step: u64) -> impl Iterator<Item = &u32> {
     let block = running.residues.len();
-    let mut class = (block - (step % block as u64) as usize) % block;
+    let mut class = class_of(running, step);
     std::iter::from_fn(move || {
         let blocks = &running.residues[class];
         class = if class == 0 { block } else { class } - 1;

@@ -26,7 +26,6 @@ use super::collectives::{LinkSharing, Ring};
 use super::exchange::ExpertGroup;
 use super::layers::{DecodeAttention, ExpertLoad, ModelRank, StageLayers};
 use super::rates::Rates;
-use super::roofline;
 use super::shape::{ExpertRanks, Feature, FeatureRules, Features, StepShape};
 use super::stage::{BatchTerms, MAX_STAGE_KINDS, StageKind, layers_of_stage, stage_kinds};
 use super::traffic::{all_reduces, cache_exchange, hidden_bytes, logit_bytes};
@@ -93,15 +92,24 @@ impl StageLine {
     #[inline]
     fn seconds(&self, context: f64, window_context: f64) -> f64 {
         let layer = |tokens: f64| {
-            roofline(
-                self.compute_s_per_context_token * tokens,
-                self.memory_s + self.memory_s_per_context_token * tokens,
-            )
-            .max(self.passes_s + self.passes_s_per_context_token * tokens)
+            let compute_s = self.compute_s_per_context_token * tokens;
+            let memory_s = self.memory_s + self.memory_s_per_context_token * tokens;
+            let passes_s = self.passes_s + self.passes_s_per_context_token * tokens;
+            larger(larger(compute_s, memory_s), passes_s)
         };
-        let gpu_s = self.fixed_s + self.full_layers * layer(context) + self.window_layers * layer(window_context);
-        gpu_s.max(self.launch_s)
+        let mut gpu_s = self.fixed_s + self.full_layers * layer(context);
+        if self.window_layers > 0.0 {
+            gpu_s += self.window_layers * layer(window_context);
+        }
+        larger(gpu_s, self.launch_s)
     }
+}
+
+/// The larger of two numbers: `f64::max` looks for NaN too, which is five instructions in place of one, and this is most of what a
+/// step costs.
+#[inline]
+fn larger(x: f64, y: f64) -> f64 {
+    if x > y { x } else { y }
 }
 
 impl StepCost {
@@ -266,15 +274,16 @@ impl PreparedStep {
     #[must_use]
     pub fn duration(&self, decode_context_tokens: u64) -> SimTime {
         let context = decode_context_tokens as f64;
-        let window_context = context.min(self.window_context_tokens);
+        let window_context = if context < self.window_context_tokens { context } else { self.window_context_tokens };
         let (mut sum_s, mut slowest_s) = (0.0, 0.0_f64);
         for line in &self.lines[..self.kinds as usize] {
             let stage_s = line.seconds(context, window_context);
             sum_s += line.stages * stage_s;
-            slowest_s = slowest_s.max(stage_s);
+            slowest_s = larger(slowest_s, stage_s);
         }
-        let pipeline_s = sum_s.max(self.microbatches * slowest_s);
-        let step_s = if self.overlaps_host { pipeline_s.max(self.overhead_s) } else { pipeline_s + self.overhead_s };
+        let pipeline_s = larger(sum_s, self.microbatches * slowest_s);
+        let step_s =
+            if self.overlaps_host { larger(pipeline_s, self.overhead_s) } else { pipeline_s + self.overhead_s };
         SimTime::from_secs_f64(step_s).max(SimTime(1))
     }
 

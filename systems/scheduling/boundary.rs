@@ -124,7 +124,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
     /// What holds the queue back while the batch stands, the same at each boundary at which it is. Why a policy lets nobody in
     /// though it could is its own matter.
     pub(super) fn hold(&mut self) -> Option<Hold> {
-        let limits = *self.limits();
+        let limits = self.limits();
         if self.parts.running.count == limits.max_num_seqs {
             return Some(Hold::Seats);
         }
@@ -150,7 +150,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
 }
 
 /// What a policy may read.
-impl<'a> Boundary<'a, '_> {
+impl<'a, 'w> Boundary<'a, 'w> {
     /// When the step begins.
     #[must_use]
     pub fn now(&self) -> SimTime {
@@ -159,7 +159,7 @@ impl<'a> Boundary<'a, '_> {
 
     /// The engine's limits.
     #[must_use]
-    pub fn limits(&self) -> &SchedulerSpec {
+    pub fn limits(&self) -> &'w SchedulerSpec {
         &self.parts.engine.scheduler
     }
 
@@ -220,9 +220,13 @@ impl<'a> Boundary<'a, '_> {
 
     /// Running prefills that are not in the batch yet, and decodes that a step has left out, in order of admission.
     pub fn prefills(&self) -> impl Iterator<Item = Candidate> {
+        self.prefills_to_come().iter().map(|&(_, who)| self.candidate(who))
+    }
+
+    /// [`Self::prefills`], with their admission numbers.
+    fn prefills_to_come(&self) -> &[(u64, Entity)] {
         let prefills = &self.parts.running.prefills;
-        let next = prefills.partition_point(|&(admission, _)| admission < self.next);
-        prefills[next..].iter().map(|&(_, who)| self.candidate(who))
+        &prefills[prefills.partition_point(|&(admission, _)| admission < self.next)..]
     }
 
     /// The first of [`Self::prefills`], whose turn it is.
@@ -297,8 +301,8 @@ impl<'a> Boundary<'a, '_> {
 
     /// The head of the waiting queue.
     pub fn head(&mut self) -> Option<Candidate> {
-        let who = queue::head(self.parts.queues, &self.sequences)?;
-        Some(self.candidate(who))
+        let (who, sequence) = queue::head(self.parts.queues, &self.sequences)?;
+        Some(Candidate::of(who, sequence, self.parts.clock.steps))
     }
 
     /// The running sequence that the queue's policy preempts first: the last admitted, or that of the highest priority number.
@@ -352,17 +356,15 @@ impl Boundary<'_, '_> {
 
     /// The first of [`Self::prefills`] takes `tokens`, with their blocks.
     pub fn chunk(&mut self, prefill: &Candidate, tokens: u32) {
-        assert!(
-            self.next_prefill().is_some_and(|next| next.who == prefill.who),
-            "running prefills take their chunks in order of admission"
-        );
-        self.next = self.sequence(prefill.who).admission + 1;
-        self.take_chunk(prefill, tokens);
+        self.pass_over(prefill);
+        self.take_chunk(prefill, self.request(prefill), tokens);
     }
 
     /// The first of [`Self::prefills`] is not in this step.
     pub fn pass_over(&mut self, prefill: &Candidate) {
-        self.next = self.sequence(prefill.who).admission + 1;
+        let next = self.prefills_to_come().first().filter(|&&(_, who)| who == prefill.who);
+        let &(admission, _) = next.expect("running prefills have their turns in order of admission");
+        self.next = admission + 1;
     }
 
     /// The next running sequence in order of admission, to be taken by [`Self::take`], or preempted, or passed over if it does not
@@ -387,7 +389,7 @@ impl Boundary<'_, '_> {
         assert!(self.looked_at == Some(candidate.who), "running sequences are taken in order of admission");
         self.looked_at = None;
         if self.sequence(candidate.who).phase != Phase::Decode {
-            self.take_chunk(candidate, tokens);
+            self.take_chunk(candidate, self.request(candidate), tokens);
             return;
         }
         assert!(tokens == 1 && self.budget > 0, "a decode takes a token, within the budget");
@@ -418,11 +420,11 @@ impl Boundary<'_, '_> {
 
     /// The head of the queue gets a slot and the blocks of its cached prefix, and takes `tokens` behind that.
     pub fn admit(&mut self, head: &Candidate, hit: Hit, tokens: u32) {
-        let scheduler = *self.limits();
+        let scheduler = self.limits();
         assert!(self.slots_left() > 0, "who is admitted gets a slot");
         let cached = hit.blocks() * scheduler.block_tokens;
         debug_assert!(
-            queue::head(self.parts.queues, &self.sequences) == Some(head.who),
+            queue::head(self.parts.queues, &self.sequences).is_some_and(|(who, _)| who == head.who),
             "the head of the queue is admitted"
         );
         debug_assert!(hit.blocks() == 0 || self.look_up(head) == hit, "the hit is what the cache has now");
@@ -430,16 +432,16 @@ impl Boundary<'_, '_> {
         assert!(u64::from(blocks) <= self.free_blocks(), "who is admitted gets its blocks");
         let request = self.request(head);
         if hit.blocks() > 0 {
-            kv::take_hit(self.parts.pool, &waiting_keys(head, request, &scheduler), hit);
+            kv::take_hit(self.parts.pool, &waiting_keys(head, request, scheduler), hit);
         }
         self.entries_left -= 1;
         queue::pop_head(self.parts.queues);
         let mut sequence = self.sequences.get_mut(head.who).expect("the head of the queue lives");
-        start_running(&mut sequence, request.spec.turn, cached, head.known, self.now, &scheduler);
+        start_running(&mut sequence, request.spec.turn, cached, head.known, self.now, scheduler);
         running::enter(self.parts.running, &mut sequence, head.who, scheduler.policy);
         running::list_prefill(self.parts.running, &sequence, head.who);
         self.next = sequence.admission + 1;
-        self.take_chunk(&Candidate { computed: cached, ..*head }, tokens);
+        self.take_chunk(&Candidate { computed: cached, ..*head }, request, tokens);
     }
 
     /// The head of the queue takes blocks for its prompt and starts to load its KV cache.
@@ -494,8 +496,8 @@ impl Boundary<'_, '_> {
         self.preempted = true;
     }
 
-    /// Adds a chunk of a running prefill.
-    fn take_chunk(&mut self, candidate: &Candidate, tokens: u32) {
+    /// Adds a chunk of a running prefill, of this request.
+    fn take_chunk(&mut self, candidate: &Candidate, request: &Request, tokens: u32) {
         let &Candidate { who: sequence, known, computed, is_decode, .. } = candidate;
         assert!(
             0 < tokens && tokens <= self.budget.min(candidate.left()),
@@ -508,7 +510,7 @@ impl Boundary<'_, '_> {
             let blocks = kv::further_blocks(computed, tokens, block_tokens);
             kv::allocate(self.parts.pool, u64::from(blocks));
         } else {
-            let keys = block_keys(self.request(candidate), caching, block_tokens);
+            let keys = block_keys(request, caching, block_tokens);
             kv::extend(self.parts.pool, &keys, computed, tokens);
         }
         let completes = computed + tokens == known;

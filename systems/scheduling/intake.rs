@@ -4,11 +4,11 @@ use super::remove::{Removal, remove};
 use super::{handoffs, queue};
 use crate::deadlines;
 use crate::world::EngineView;
-use bevy_ecs::prelude::{Entity, Query};
+use bevy_ecs::prelude::Query;
 use oracle_components::SimTime;
-use oracle_components::engine::Queues;
+use oracle_components::engine::{Deadline, Queues};
 use oracle_components::record::{Ending, Reason, Status};
-use oracle_components::request::{Request, RequestId};
+use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 /// Moves what has been delivered by `until` to the waiting queue.
 pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, until: SimTime) {
@@ -25,12 +25,20 @@ pub fn enqueue_delivered(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequ
     parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(u64::from(parts.waiting_or_loading()));
 }
 
-/// Takes the sequence with the earliest deadline off the list, if that is over by `now`.
-fn next_listed(queues: &mut Queues, now: SimTime) -> Option<(SimTime, RequestId, Entity)> {
+/// The earliest deadline of those that are listed and those that were when it was over.
+#[inline]
+fn next_deadline(queues: &Queues) -> Option<Deadline> {
     let listed = deadlines::earliest(queues);
-    let given_up = queues.given_up.front().copied();
-    let next = given_up.into_iter().chain(listed).min().filter(|&(deadline, ..)| deadline <= now)?;
-    if given_up == Some(next) {
+    match queues.given_up.front() {
+        Some(&given_up) if listed.is_none_or(|listed| given_up < listed) => Some(given_up),
+        _ => listed,
+    }
+}
+
+/// Takes the sequence with the earliest deadline off the list, if that is over by `now`.
+fn next_listed(queues: &mut Queues, now: SimTime) -> Option<Deadline> {
+    let next = next_deadline(queues).filter(|&(deadline, ..)| deadline <= now)?;
+    if queues.given_up.front() == Some(&next) {
         queues.given_up.pop_front();
     } else {
         deadlines::drop_earliest(queues);
@@ -39,7 +47,20 @@ fn next_listed(queues: &mut Queues, now: SimTime) -> Option<(SimTime, RequestId,
 }
 
 /// Takes the waiting and running sequences whose clients have given up by `now` off the engine: whether there were any.
+#[inline]
 pub fn expire(
+    parts: &mut EngineView<'_>,
+    sequences: &mut Query<&mut Sequence>,
+    requests: &Query<&'static Request>,
+    now: SimTime,
+) -> bool {
+    // Mostly nobody has.
+    next_deadline(parts.queues).is_some_and(|(deadline, ..)| deadline <= now)
+        && expire_by(parts, sequences, requests, now)
+}
+
+#[inline(never)]
+fn expire_by(
     parts: &mut EngineView<'_>,
     sequences: &mut Query<&mut Sequence>,
     requests: &Query<&'static Request>,

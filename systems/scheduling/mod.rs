@@ -54,7 +54,9 @@ pub fn schedule_batches(
         mute_expired(&mut parts, &mut sequences);
         policy.advance(apply_steps(&mut parts, &mut sequences, ports, &mut finished));
         end_finished(&mut parts, &mut sequences, &requests, &mut finished);
-        handoffs::let_go_of_computed(&mut parts, &mut sequences, now);
+        if parts.handoffs.is_some() {
+            handoffs::let_go_of_computed(&mut parts, &mut sequences, now);
+        }
         if parts.clock.scheduled_ahead {
             form_ahead(&mut parts, policy, &mut sequences, &requests, now);
         } else {

@@ -48,19 +48,19 @@ pub fn join(queues: &mut Queues, sequence: &Sequence, entity: Entity, place: Pla
 }
 
 /// The sequence to admit next.
-pub fn head(queues: &mut Queues, sequences: &Query<&mut Sequence>) -> Option<Entity> {
+pub fn head<'a>(queues: &mut Queues, sequences: &'a Query<&mut Sequence>) -> Option<(Entity, &'a Sequence)> {
+    let sequence = |entity| sequences.get(entity).expect("sequences live as long as the world");
     match &mut queues.waiting {
-        Waiting::Fcfs(queue) => {
+        Waiting::Fcfs(queue) => loop {
+            let &(id, entity) = queue.front()?;
+            let head = sequence(entity);
             // Those that timed out have left, and others may be in their entities.
-            let waits = |(id, entity)| {
-                sequences.get(entity).is_ok_and(|sequence| sequence.id == id && sequence.phase == Phase::Waiting)
-            };
-            while queue.front().is_some_and(|&place| !waits(place)) {
-                queue.pop_front();
+            if head.id == id && head.phase == Phase::Waiting {
+                return Some((entity, head));
             }
-            queue.front().map(|&(_, entity)| entity)
-        }
-        Waiting::Priority(queue) => queue.first_key_value().map(|(_, &entity)| entity),
+            queue.pop_front();
+        },
+        Waiting::Priority(queue) => queue.first_key_value().map(|(_, &entity)| (entity, sequence(entity))),
     }
 }
 

@@ -163,7 +163,7 @@ impl Step {
     fn admit(&self, boundary: &mut Boundary<'_, '_>, computes_prompts: &mut bool) -> Admitted {
         while boundary.budget() > 0 && boundary.slots_left() > 0 {
             let Some(head) = boundary.head() else { break };
-            let scheduler = *boundary.limits();
+            let scheduler = boundary.limits();
             let watermark = if boundary.running() > 0 { scheduler.watermark_blocks } else { 0 };
             if head.is_to_load {
                 let leaves_room = scheduler.rules.loads_leave_room_for_prompts;
