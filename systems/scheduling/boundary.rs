@@ -77,6 +77,7 @@ pub struct Boundary<'a, 'w> {
     entries_left: u32,
     is_gated: bool,
     preempted: bool,
+    prompt_chunk_taken: bool,
     decodes_taken: bool,
     /// Admission number of the next running sequence to look at.
     next: u64,
@@ -112,6 +113,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
             entries_left: u32::MAX,
             is_gated: false,
             preempted: false,
+            prompt_chunk_taken: false,
             decodes_taken: false,
             next,
             looked_at: None,
@@ -241,10 +243,10 @@ impl<'a, 'w> Boundary<'a, 'w> {
         self.parts.running.prefills.last().is_some_and(|&(admission, _)| admission >= self.next)
     }
 
-    /// Whether the batch has a chunk of a prompt.
+    /// Whether a chunk of a prompt was put into the batch, be it that its sequence was preempted since.
     #[must_use]
-    pub fn has_prompt_chunks(&self) -> bool {
-        self.parts.batch.chunks.iter().any(|chunk| !chunk.is_decode)
+    pub fn took_prompt_chunk(&self) -> bool {
+        self.prompt_chunk_taken
     }
 
     /// Whether a running sequence is not in the batch.
@@ -514,6 +516,7 @@ impl Boundary<'_, '_> {
             kv::extend(self.parts.pool, &keys, computed, tokens);
         }
         let completes = computed + tokens == known;
+        self.prompt_chunk_taken |= !is_decode;
         self.parts.batch.chunks.push(Chunk { sequence, tokens, context: computed, completes, is_decode });
         self.budget -= tokens;
     }

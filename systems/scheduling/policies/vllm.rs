@@ -47,7 +47,7 @@ impl BatchPolicy for Vllm {
         } else {
             step.take_running(boundary);
         }
-        let mut computes_prompts = boundary.has_prompt_chunks();
+        let mut computes_prompts = boundary.took_prompt_chunk();
         let mut admitted = Admitted::All;
         if !boundary.has_preempted() {
             boundary.admit_loaded();

@@ -239,3 +239,26 @@ fn beginnings_within_beginnings_are_let_go_of_whole() {
     let segment_tokens = [[1, 28], [15, 17], [1, 7]];
     compared(&Case { segment_tokens, clockwork: false, links: vec![(1, 0); 3], ..clockwork(vec![engine], sessions) });
 }
+
+/// A prompt takes a chunk and gives it back in the same step, for a decode that was admitted after it: prompts wait for their interval from
+/// that step on, as if it had been computed. How big the pool is decides in which step that is.
+#[test]
+fn a_chunk_that_is_given_back_counts_for_the_interval() {
+    let talks = |gap, output| session(gap, Tail::Anonymous, 1, output);
+    let mut coverage = Coverage::default();
+    for pool_tokens in 40..80 {
+        let interval = EngineCase {
+            slots: 6,
+            threshold: Some(2),
+            interval: 3,
+            policy: QueuePolicy::Priority,
+            ..engine(pool_tokens)
+        };
+        let victim = SessionCase { priority: 1, ..session(1, Tail::Anonymous, 30, 1) };
+        let prompts = (0..12).map(|at| SessionCase { priority: 2, ..talks(3, 1 + at % 2) });
+        let sessions = [talks(0, 40), victim, talks(1, 40), talks(1, 40)].into_iter().chain(prompts);
+        coverage.add(&compared(&clockwork(vec![interval], sessions.collect())));
+    }
+    let given_back = coverage.count("interval runs from a chunk that was given back");
+    assert!(given_back >= 3, "{coverage}");
+}

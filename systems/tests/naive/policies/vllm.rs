@@ -50,6 +50,9 @@ pub fn form(engine: &mut Engine, now: SimTime) -> Vec<(RequestId, Work)> {
     }
     let Batch { computes_prompts, work, .. } = batch;
     if computes_prompts {
+        if engine.scheduler.prefill_schedule_interval > 1 && work.iter().all(|(_, work)| matches!(work, Work::Decode)) {
+            engine.coverage.note("interval runs from a chunk that was given back");
+        }
         engine.last_prefill_step = Some(engine.steps_formed + 1);
     }
     work
