@@ -70,7 +70,9 @@ fn list_finished(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>, f
             break;
         }
         parts.running.last_token_queue.pop();
-        if finishes_at(sequences, (step, id, entity)) {
+        // Who was left out of a batch that was formed again at once is listed twice, for the same step.
+        let is_listed = finished.last() == Some(&(id, entity));
+        if !is_listed && finishes_at(sequences, (step, id, entity)) {
             finished.push((id, entity));
         } else {
             parts.running.stale_entries -= 1;
@@ -298,7 +300,6 @@ pub fn end_finished(
     finished: &mut Finished,
 ) {
     finished.sort_unstable();
-    finished.dedup();
     for (_, entity) in finished.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("a finished sequence lives");
         if parts.clock.scheduled_ahead {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use oracle_components::scenario::{PrefixCaching, QueuePolicy, Routing, SchedulerRules};
+use oracle_components::scenario::{KvSide, PrefixCaching, QueuePolicy, Routing, SchedulerRules};
 
 use crate::compare;
 use crate::naive;
@@ -261,4 +261,44 @@ fn a_chunk_that_is_given_back_counts_for_the_interval() {
     }
     let given_back = coverage.count("interval runs from a chunk that was given back");
     assert!(given_back >= 3, "{coverage}");
+}
+
+/// A decode is left out of a batch that comes to nothing, takes part in the one that is formed at once in its place, and so still has
+/// its last token when it would have had it. That token leaves once, as a chunk that is shorter than the interval.
+#[test]
+fn a_decode_that_was_left_out_for_no_time_sends_its_last_chunk_once() {
+    let consumer = EngineCase {
+        slots: 3,
+        budget: 68,
+        chunked: false,
+        policy: QueuePolicy::Priority,
+        rules: SchedulerRules {
+            self_preempted_is_passed_over: false,
+            loads_leave_room_for_prompts: false,
+            ..SchedulerRules::NEWEST
+        },
+        asynchronous: true,
+        stream_interval: 2,
+        model_len: 72,
+        halved: true,
+        transfer: Some((KvSide::Consumer, 5)),
+        ..engine(76)
+    };
+    let plain = |gap, new_tokens, output| session(gap, Tail::Anonymous, new_tokens, output);
+    let important = |gap, new_tokens, output| SessionCase { priority: -1, ..plain(gap, new_tokens, output) };
+    let sessions = vec![
+        plain(0, 1, 30),
+        SessionCase { priority: 1, timeout: Some(8), ..plain(0, 1, 1) },
+        important(0, 25, 39),
+        SessionCase { streaming: true, ..plain(0, 36, 32) },
+        important(82, 52, 1),
+        SessionCase { priority: 1, ..plain(10, 17, 1) },
+        plain(22, 4, 14),
+        plain(31, 1, 1),
+        plain(23, 1, 1),
+    ];
+    let case = Case { clockwork: false, ..clockwork(vec![consumer], sessions) };
+    let coverage = compared(&case);
+    assert_eq!(coverage.count("last chunk shorter than the interval"), 1, "{coverage}");
+    assert!(coverage.count("decode left out of a step") > 0, "{coverage}");
 }
