@@ -45,7 +45,7 @@ pub fn engine(pool_tokens: u32) -> EngineCase {
 
 /// One turn, not streamed.
 pub fn session(gap: u64, tail: Tail, new_tokens: u32, output: u32) -> SessionCase {
-    let turns = vec![TurnCase { think: 0, new_tokens, output }];
+    let turns = vec![TurnCase { new_tokens, output, ..TurnCase::default() }];
     SessionCase { gap, path: vec![], tail, priority: 0, streaming: false, timeout: None, turns }
 }
 
@@ -62,6 +62,7 @@ pub fn clockwork(engines: Vec<EngineCase>, sessions: Vec<SessionCase>) -> Case {
         segment_tokens: [[1, 1]; 3],
         pools: None,
         engines,
+        places: None,
         sessions,
     }
 }
@@ -105,7 +106,7 @@ fn preempted_requests_without_a_tail_key_find_their_own_blocks() {
 fn a_queue_that_is_swept_keeps_those_who_have_not_moved_on() {
     let mut sessions = Vec::new();
     // One that goes on for long finds its tail in every turn.
-    let turn = TurnCase { think: 3, new_tokens: 0, output: 1 };
+    let turn = TurnCase { think: 3, output: 1, ..TurnCase::default() };
     let talker = SessionCase { turns: vec![turn; 400], ..session(0, Tail::Own, 20, 1) };
     sessions.push(talker);
     for at in 0..700_u32 {
@@ -173,7 +174,7 @@ fn who_is_refused_comes_before_who_ends_at_the_same_instant() {
 /// Follow-ups of one instant arrive in the order in which the turns before them ended, however many they are.
 #[test]
 fn follow_ups_of_an_instant_keep_their_order() {
-    let turn = |new_tokens| TurnCase { think: 2, new_tokens, output: 3 };
+    let turn = |new_tokens| TurnCase { think: 2, new_tokens, output: 3, ..TurnCase::default() };
     let sessions = (0..9).map(|at| SessionCase { turns: vec![turn(5), turn(at)], ..session(0, Tail::Own, 5, 3) });
     let case = clockwork(vec![engine(600)], sessions.collect());
     compared(&case);
@@ -186,7 +187,7 @@ fn follow_ups_of_an_instant_keep_their_order() {
 /// A run whose engines have nothing to do at the horizon has not drained if somebody is still to come.
 #[test]
 fn who_comes_after_the_horizon_keeps_the_run_from_draining() {
-    let later_turn = TurnCase { think: 500, new_tokens: 1, output: 1 };
+    let later_turn = TurnCase { think: 500, new_tokens: 1, output: 1, ..TurnCase::default() };
     let short = || session(0, Tail::Own, 5, 3);
     let two_turns = SessionCase { turns: vec![short().turns[0].clone(), later_turn], ..short() };
     let late = session(500, Tail::Anonymous, 5, 3);

@@ -39,10 +39,11 @@ const SMALL_CASES: u32 = 3000;
 const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each several times.
-const CORNERS: [&str; 60] = [
+const CORNERS: [&str; 69] = [
     "KV cache abandoned before it was loaded",
     "KV cache waits for blocks that prompts still need",
     "KV cache waits for blocks to be loaded into",
+    "agents begin at one instant",
     "answered after the deadline",
     "blocks kept for others",
     "cached block evicted",
@@ -62,6 +63,7 @@ const CORNERS: [&str; 60] = [
     "first chunk fits, the prompt does not",
     "flow waits for its lane",
     "follow-up due before it was known",
+    "follow-ups of one instant",
     "head by priority, not by arrival",
     "head waits for blocks",
     "head waits for held blocks",
@@ -71,6 +73,7 @@ const CORNERS: [&str; 60] = [
     "hit of blocks in use",
     "hit of its own blocks after a preemption",
     "hit within the segments",
+    "last answer of agents comes first",
     "last chunk shorter than the interval",
     "loaded sequence preempted",
     "loaded sequence waits for a slot",
@@ -79,6 +82,7 @@ const CORNERS: [&str; 60] = [
     "prefill preempted for a decode",
     "prefill preempted for a prefill",
     "prefill preempted itself",
+    "place is free before a session is due",
     "preempted though it has its last token",
     "prompt handed off",
     "refused after the deadline",
@@ -88,6 +92,9 @@ const CORNERS: [&str; 60] = [
     "ranks have whole experts",
     "ranks share a KV cache",
     "ranks share norms",
+    "session begins when another ends",
+    "session held back for a place",
+    "session ends with its agents",
     "tail left anonymous, another is cached",
     "batch gone before the next was seen",
     "timeout of a loaded sequence without a slot",
@@ -99,6 +106,8 @@ const CORNERS: [&str; 60] = [
     "tokens of a victim go back to the budget",
     "traffic left for the next interval",
     "transfer beyond the end",
+    "turn waits for its agents",
+    "turn waits for tools",
     "whole prompt waits for budget",
 ];
 
@@ -146,8 +155,10 @@ fn nothing_after_the_end(case: &Case, records: &[RequestRecord]) -> Result<(), T
 
 fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseError> {
     let scenario = case.scenario();
-    let naive = naive::run(&scenario, &mut case.source());
+    let mut source = case.source();
+    let naive = naive::run(&scenario, &mut source);
     coverage.borrow_mut().add(&naive.coverage);
+    coverage.borrow_mut().add(&source.coverage);
     if case.is_windowed() {
         coverage.borrow_mut().note("engines go their own ways");
     }

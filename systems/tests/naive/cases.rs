@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use oracle_components::SimTime;
 use oracle_components::device::Efficiency;
-use oracle_components::record::RequestRecord;
-use oracle_components::request::{PrefixSegment, RequestSpec};
+use oracle_components::request::PrefixSegment;
 use oracle_components::scenario::{
     EngineSpec, ExpertExchange, ExpertParallel, KernelLaunch, KvSide, KvTransfer, LevelOfDetail, PrefixCaching,
     QueuePolicy, Role, Routing, Scenario, SchedulerRules, SchedulerSpec,
 };
-use oracle_systems::ports::{Promises, RequestSource};
+use oracle_systems::ports::Promises;
 use oracle_systems::routing::Router;
 
 use super::scenes::{Ranks, add_engine, empty_scenario, link, made_up_curves, tiny_experts};
+use super::source::CaseSource;
 
 /// An interval of the time series that lasts as long as some ten steps.
 pub const SHORT_INTERVAL: SimTime = SimTime(7_000_000);
@@ -69,11 +69,35 @@ pub enum Sharing {
 }
 
 /// One turn of a session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TurnCase {
+    /// Its user takes so long after all before it is there.
     pub think: u64,
     pub new_tokens: u32,
     pub output: u32,
+    /// What the next turn waits for: tools that run so long once the answer and all agents' are there.
+    pub tools: u64,
+    /// What it starts side by side when it has ended; the next turn waits for all of them.
+    pub agents: Vec<AgentCase>,
+}
+
+/// A request that a turn starts.
+#[derive(Clone, Debug)]
+pub struct AgentCase {
+    /// So long after the turn's end.
+    pub after: u64,
+    /// It begins with all that the turn knows, or with the segments of the session alone.
+    pub knows_all: bool,
+    pub new_tokens: u32,
+    pub output: u32,
+}
+
+/// Sessions share places: who finds none free begins when another session ends.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacesCase {
+    pub count: u32,
+    /// A closed loop: sessions have no times of their own, and a gap is a pause of the client between two of them.
+    pub closed: bool,
 }
 
 /// Which tail key the requests of a session carry.
@@ -87,7 +111,7 @@ pub enum Tail {
     Common,
 }
 
-/// A session of a case: its first turn comes on its own, the others when the one before has ended.
+/// A session of a case: its first turn comes on its own or when there is a place, the others when all before has ended.
 #[derive(Clone, Debug)]
 pub struct SessionCase {
     pub gap: u64,
@@ -128,6 +152,7 @@ pub struct Case {
     pub segment_tokens: [[u32; 2]; 3],
     pub pools: Option<PoolsCase>,
     pub engines: Vec<EngineCase>,
+    pub places: Option<PlacesCase>,
     pub sessions: Vec<SessionCase>,
 }
 
@@ -142,7 +167,8 @@ impl Case {
         self.sessions[session as usize].timeout.map_or(SimTime::NEVER, |timeout| self.time(timeout))
     }
 
-    fn time(&self, tenths_of_ms: u64) -> SimTime {
+    /// A time of the case.
+    pub fn time(&self, tenths_of_ms: u64) -> SimTime {
         let unit = if self.clockwork { 1_000_000 } else { 100_000 };
         SimTime(tenths_of_ms * unit)
     }
@@ -206,10 +232,11 @@ impl Case {
 
     /// Its requests.
     pub fn source(&self) -> CaseSource {
-        CaseSource { case: self.clone(), next_session: 0, clock: SimTime::ZERO }
+        CaseSource::new(self.clone())
     }
 
-    fn prefix(&self, path: &[u8]) -> Vec<PrefixSegment> {
+    /// The segments of a path.
+    pub fn prefix(&self, path: &[u8]) -> Vec<PrefixSegment> {
         let mut key = 1;
         let segment = |(depth, &choice): (usize, &u8)| {
             // The key names the whole path from the root, so equal keys mean equal content.
@@ -355,11 +382,17 @@ impl EngineCase {
     }
 }
 
+impl SessionCase {
+    fn is_one_request(&self) -> bool {
+        matches!(&self.turns[..], [turn] if turn.agents.is_empty())
+    }
+}
+
 impl Case {
     /// What its requests never do.
     pub fn promises(&self) -> Promises {
         Promises {
-            no_follow_ups: self.sessions.iter().all(|session| session.turns.len() == 1),
+            no_follow_ups: self.places.is_none() && self.sessions.iter().all(SessionCase::is_one_request),
             streams_only: self.sessions.iter().all(|session| session.streaming),
         }
     }
@@ -371,61 +404,5 @@ impl Case {
             && self.engines.iter().all(|engine| engine.max_queued.is_none())
             && Router::of_arrivals(&self.scenario()).wants().lookahead() == SimTime::NEVER
             && self.promises() == Promises { no_follow_ups: true, streams_only: true }
-    }
-}
-
-/// The requests of a case.
-pub struct CaseSource {
-    case: Case,
-    next_session: usize,
-    clock: SimTime,
-}
-
-impl RequestSource for CaseSource {
-    fn next_request(&mut self) -> Option<RequestSpec> {
-        let index = self.next_session;
-        let session = self.case.sessions.get(index)?;
-        self.next_session += 1;
-        self.clock += self.case.time(session.gap);
-        let first = &session.turns[0];
-        let prefix = self.case.prefix(&session.path);
-        let shared: u32 = prefix.iter().map(|segment| segment.tokens).sum();
-        let path_key = prefix.last().map_or(0, |segment| segment.key);
-        Some(RequestSpec {
-            arrival: self.clock,
-            profile: 0,
-            client: index as u32,
-            session: index as u64,
-            turn: 0,
-            prompt_tokens: (shared + first.new_tokens).max(1),
-            max_output_tokens: first.output + 1,
-            output_tokens: first.output,
-            priority: session.priority,
-            streaming: session.streaming,
-            timeout: self.case.timeout(index as u64),
-            prefix,
-            tail_key: match session.tail {
-                Tail::Anonymous => 0,
-                Tail::Own => 1_000_000 + index as u64,
-                Tail::Common => 2_000_000 + path_key,
-            },
-        })
-    }
-
-    fn follow_ups(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
-        let session = &self.case.sessions[spec.session as usize];
-        let Some(turn) = session.turns.get(spec.turn as usize + 1) else { return };
-        next.push(RequestSpec {
-            arrival: record.completion + self.case.time(turn.think),
-            turn: spec.turn + 1,
-            prompt_tokens: spec.prompt_tokens + record.output_tokens + turn.new_tokens,
-            max_output_tokens: turn.output,
-            output_tokens: turn.output,
-            ..spec.clone()
-        });
-    }
-
-    fn promises(&self) -> Promises {
-        self.case.promises()
     }
 }

@@ -18,6 +18,9 @@ impl World<'_> {
                 self.coverage.note("follow-up due before it was known");
                 next.arrival = self.now + SimTime(1);
             }
+            if self.follow_ups.iter().any(|other| other.arrival == next.arrival) {
+                self.coverage.note("follow-ups of one instant");
+            }
             // Behind all that arrive no later: the list stays in order of arrival, then of return.
             let at = self.follow_ups.partition_point(|other| other.arrival <= next.arrival);
             self.follow_ups.insert(at, next);

@@ -8,8 +8,8 @@
 //! - `kv`: blocks; `pools`: what passes between prefill and decode engines;
 //! - `completion`, `stop`: the end of a request, and of all; `series`: the time series.
 //!
-//! `cases` and `strategy` are the random scenarios, `scenes` what they are made of, `search` how many there are, `coverage` what they reach; the naive
-//! engine itself is held against examples (`hand_worked`) and theory (`laws`).
+//! `cases` and `strategy` are the random scenarios, `source` their requests, `scenes` what they are made of, `search` how many there are, `coverage` what
+//! they reach; the naive engine itself is held against examples (`hand_worked`) and theory (`laws`).
 
 mod arrival;
 mod boundary;
@@ -30,6 +30,7 @@ pub mod scenes;
 pub mod search;
 mod sequence;
 mod series;
+pub mod source;
 mod step_end;
 mod stop;
 pub mod strategy;

@@ -6,7 +6,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cases::{Case, EngineCase, PoolsCase, SessionCase, Sharing, Tail, TurnCase};
+use super::cases::{AgentCase, Case, EngineCase, PlacesCase, PoolsCase, SessionCase, Sharing, Tail, TurnCase};
 
 /// How big the cases are.
 #[derive(Clone, Copy)]
@@ -165,11 +165,40 @@ fn pools() -> impl Strategy<Value = PoolsCase> {
     )
 }
 
+fn new_tokens() -> impl Strategy<Value = u32> {
+    prop_oneof![1 => Just(0_u32), 3 => 0..=20_u32, 1 => 0..=100_u32, 1 => 60..=120_u32]
+}
+
+fn output(size: Size) -> impl Strategy<Value = u32> {
+    prop_oneof![1..=8_u32, 1..=size.output, size.output / 2..=size.output]
+}
+
+fn agent(size: Size) -> impl Strategy<Value = AgentCase> {
+    let after = prop_oneof![3 => Just(0_u64), 1 => 0..=30_u64];
+    (after, any::<bool>(), new_tokens(), output(size)).prop_map(|(after, knows_all, new_tokens, output)| AgentCase {
+        after,
+        knows_all,
+        new_tokens,
+        output,
+    })
+}
+
 fn turn(size: Size) -> impl Strategy<Value = TurnCase> {
     let think = prop_oneof![1 => Just(0_u64), 2 => 0..=30_u64];
-    let new_tokens = prop_oneof![1 => Just(0_u32), 3 => 0..=20_u32, 1 => 0..=100_u32, 1 => 60..=120_u32];
-    (think, new_tokens, prop_oneof![1..=8_u32, 1..=size.output, size.output / 2..=size.output])
-        .prop_map(|(think, new_tokens, output)| TurnCase { think, new_tokens, output })
+    let tools = prop_oneof![2 => Just(0_u64), 1 => 0..=5_u64, 1 => 0..=60_u64];
+    let agents = prop_oneof![4 => Just(Vec::new()), 1 => vec(agent(size), 1..=4)];
+    (think, new_tokens(), output(size), tools, agents).prop_map(|(think, new_tokens, output, tools, agents)| TurnCase {
+        think,
+        new_tokens,
+        output,
+        tools,
+        agents,
+    })
+}
+
+fn places(size: Size) -> impl Strategy<Value = Option<PlacesCase>> {
+    let places = (1..=size.slots, any::<bool>()).prop_map(|(count, closed)| Some(PlacesCase { count, closed }));
+    prop_oneof![3 => Just(None), 1 => places]
 }
 
 fn session(size: Size) -> impl Strategy<Value = SessionCase> {
@@ -201,8 +230,14 @@ fn session(size: Size) -> impl Strategy<Value = SessionCase> {
 /// one of two there are no follow-ups, and in half of these all is streamed, so that engines may be ahead of each other.
 pub fn case(size: Size) -> impl Strategy<Value = Case> {
     (any_case(size), prop::bool::weighted(0.125), 0..4_u32).prop_map(|(mut case, contend, windowed)| {
+        if windowed >= 2 || contend {
+            case.places = None;
+            for session in &mut case.sessions {
+                session.turns.truncate(1);
+                session.turns[0].agents.clear();
+            }
+        }
         for session in &mut case.sessions {
-            session.turns.truncate(if windowed < 2 { 4 } else { 1 });
             session.streaming |= windowed == 3;
         }
         if contend {
@@ -219,7 +254,6 @@ pub fn case(size: Size) -> impl Strategy<Value = Case> {
                 session.priority = -(index as i32) / 2;
                 session.gap %= 8;
                 session.path.clear();
-                session.turns.truncate(1);
                 session.turns[0].new_tokens = 60 + session.turns[0].new_tokens % 60;
             }
         }
@@ -236,7 +270,7 @@ fn any_case(size: Size) -> impl Strategy<Value = Case> {
         (prop_oneof![3 => Just(None), 1 => (1..=1000_u64).prop_map(Some)], any::<bool>()),
         vec((prop_oneof![1..=30_u32, 1..=1_000_000_u32], prop_oneof![Just(0_u32), 0..=20_u32]), LINKS),
         prop::array::uniform3(prop::array::uniform2(1..=30_u32)),
-        of(pools()),
+        (of(pools()), places(size)),
     );
     let engines = prop_oneof![
         5 => vec(engine(size), 1),
@@ -253,8 +287,9 @@ fn any_case(size: Size) -> impl Strategy<Value = Case> {
         short_intervals: world.4.1,
         links: world.5,
         segment_tokens: world.6,
-        pools: world.7,
+        pools: world.7.0,
         engines,
+        places: world.7.1,
         sessions,
     })
 }
