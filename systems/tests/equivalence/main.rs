@@ -16,6 +16,7 @@ mod series;
 mod verbs;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use oracle_components::SimTime;
@@ -153,6 +154,22 @@ fn nothing_after_the_end(case: &Case, records: &[RequestRecord]) -> Result<(), T
     Ok(())
 }
 
+/// No more sessions are open than there are places: a session is from its first arrival to its last end.
+fn places_suffice(case: &Case, records: &[RequestRecord]) -> Result<(), TestCaseError> {
+    let Some(places) = case.places else { return Ok(()) };
+    let mut sessions: BTreeMap<u64, (SimTime, SimTime)> = BTreeMap::new();
+    for record in records {
+        let (start, end) = sessions.entry(record.session).or_insert((record.arrival, record.completion));
+        (*start, *end) = ((*start).min(record.arrival), (*end).max(record.completion));
+    }
+    let begun = |at: SimTime| sessions.values().filter(move |(start, end)| *start <= at && at < *end).count();
+    let most = sessions.values().map(|&(start, _)| begun(start)).max().unwrap_or(0);
+    if most > places.count as usize {
+        return Err(TestCaseError::fail(format!("{most} sessions at once in {} places", places.count)));
+    }
+    Ok(())
+}
+
 fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseError> {
     let scenario = case.scenario();
     let mut source = case.source();
@@ -174,6 +191,7 @@ fn compare(case: &Case, coverage: &RefCell<Coverage>) -> Result<(), TestCaseErro
     }
 
     nothing_after_the_end(case, &fast.records)?;
+    places_suffice(case, &fast.records)?;
     for (at, (naive, fast)) in naive.records.iter().zip(&fast.records).enumerate() {
         let what = format!("record {at}, of request {}", naive.request);
         same(&what, naive, fast)?;
