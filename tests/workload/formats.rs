@@ -10,6 +10,8 @@ use llmperforacle::workload::{
 };
 use oracle_components::request::RequestSpec;
 use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, GzipLevel};
+use parquet::file::properties::WriterProperties;
 
 use super::traces::{basics, read, written};
 
@@ -369,6 +371,14 @@ fn parquet_by_the_names_of_its_columns() {
     assert!(remarks[0].contains("not used: note"), "{remarks:?}");
     let packed = zstd::encode_all(&bytes[..], 1).expect("memory takes it");
     assert_eq!(basics(&taken("azure.parquet.zst", packed, &plain()).0), expected);
+    // What pandas, DuckDB, Spark and polars write.
+    for codec in [Compression::SNAPPY, Compression::GZIP(GzipLevel::default()), Compression::LZ4_RAW] {
+        let properties = WriterProperties::builder().set_compression(codec).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).expect("sound");
+        writer.write(&batch).expect("memory takes it");
+        let bytes = writer.into_inner().expect("memory takes it");
+        assert_eq!(basics(&taken("packed.parquet", bytes, &plain()).0), expected, "{codec:?}");
+    }
     let told = error("azure.parquet", &bytes[..bytes.len() - 9], &plain());
     assert!(told.contains("azure.parquet: the Parquet file is broken or cut short"), "{told}");
 }
