@@ -196,6 +196,32 @@ fn bailians_chats_are_whole_prompts() {
     assert_eq!(specs[0].prefix[1], specs[3].prefix[1]);
 }
 
+/// Peers that replay these files take an id for the tokens of its block alone.
+#[test]
+fn an_id_is_a_block_behind_what_is_before_it() {
+    let row =
+        |ids| format!("{{\"timestamp\": 0, \"input_length\": 1536, \"output_length\": 2, \"hash_ids\": {ids}}}\n");
+    let text = ["[1, 1, 1]", "[1, 1, 2]", "[2, 1, 1]", "[1, 1, 1]"].map(row).concat();
+    let (specs, _) = taken("mooncake.jsonl", text, &plain());
+    let keys: Vec<Vec<u64>> = specs.iter().map(|spec| spec.prefix.iter().map(|piece| piece.key).collect()).collect();
+    assert_eq!(keys[0], keys[3]);
+    assert_eq!(keys[0][..2], keys[1][..2]);
+    let distinct: std::collections::HashSet<u64> = keys.iter().flatten().copied().collect();
+    assert_eq!(distinct.len(), 3 + 1 + 3, "{keys:?}");
+}
+
+#[test]
+fn a_run_has_no_prompt_with_one_piece_twice() {
+    let row = |prefix| {
+        format!(
+            "request_id,client_id,session_id,prompt_tokens,max_output_tokens,output_tokens,arrival_time,profile,turn,priority,streaming,target_output_tokens,timeout_ms,prefix,tail_key\nreq_0,c_0,sess_0,64,4,4,0.0,p,0,0,true,4,,{prefix},\n"
+        )
+    };
+    assert_eq!(blocks(&taken("requests.csv", row("a:16 b:16"), &plain()).0), [[16, 16]]);
+    let told = error("requests.csv", row("a:16 b:16 a:16"), &plain());
+    assert!(told.contains("requests.csv:2: prefix names 000000000000000a twice"), "{told}");
+}
+
 #[test]
 fn llmservingsims_tokens_are_shared_beginnings() {
     let ids = |last: u32| (0..33).map(|id| if id == 32 { last } else { id }).collect::<Vec<_>>();
