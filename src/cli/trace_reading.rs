@@ -1,5 +1,7 @@
 //! Flags that say of a trace what it does not say itself: each a key of `workload.trace`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use super::Failure;
@@ -40,6 +42,7 @@ impl TraceReading {
             number("skip_bad_rows", self.skip_bad_rows.then(|| "true".to_owned())),
         ];
         let pairs = self.trace_columns.iter().flat_map(|columns| columns.split(','));
+        let mut named_before = BTreeSet::new();
         let columns = pairs.map(|pair| {
             let named = pair.split_once('=').filter(|(what, name)| !what.trim().is_empty() && !name.trim().is_empty());
             let (what, name) = named.ok_or_else(|| {
@@ -47,6 +50,9 @@ impl TraceReading {
                     format!("--trace-columns: {pair:?} must be WHAT=NAME, such as arrival=ts,prompt=in,output=out");
                 Failure::BadInput(Some(message))
             })?;
+            if !named_before.insert(what.trim()) {
+                return Err(Failure::BadInput(Some(format!("--trace-columns: {} is given twice", what.trim()))));
+            }
             // As JSON, so that no name is taken for a number.
             let name = serde_json::Value::from(name.trim());
             Ok(format!("workload.trace.columns.{}={name}", what.trim()))

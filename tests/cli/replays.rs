@@ -142,6 +142,10 @@ fn flags_say_what_a_trace_does_not() {
     let run = "run --trace blocks64.jsonl --model Llama3-8B --device A100 --output none";
     assert!(desk.run(run).err.contains("--trace-block-size 64"));
     assert_eq!(desk.run(&format!("{run} --trace-block-size 64")).code, 0);
+    let twice = desk.run(
+        "run --trace own.csv --model Llama3-8B --device A100 --trace-columns arrival=1,prompt=in,output=in,arrival=2",
+    );
+    assert!(twice.code == 2 && twice.err.contains("--trace-columns: arrival is given twice"), "{}", twice.err);
     let wrong = desk.run("run --trace own.csv --model Llama3-8B --device A100 --trace-columns arrival,prompt=in");
     assert!(wrong.code == 2 && wrong.err.contains("WHAT=NAME"), "{}", wrong.err);
     let unknown =

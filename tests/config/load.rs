@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use llmperforacle::config::{LoadFlags, Overrides, Preset, TraceRun, from_trace, presets};
+use llmperforacle::config::{LoadFlags, Overrides, Preset, ShapingFlags, TraceRun, from_trace, presets};
 use llmperforacle::workload::{Course, Distribution, Load, Piece, Places, Rate, Starts, SyntheticWorkload, Workload};
 use oracle_components::SimTime;
 
@@ -316,6 +316,10 @@ fn a_trace_comes_when_the_load_says() {
     assert_eq!(closed.len(), 8, "the others wait for the ends of these");
     let (held, _) = specs(LoadFlags { max_in_flight: Some(8), ..LoadFlags::default() });
     assert_eq!(held[7].arrival, SimTime::from_secs_f64(700.0));
+    let shaping = ShapingFlags { time_scale: Some(0.5), ..ShapingFlags::default() };
+    let run = TraceRun { trace: Some(path.clone()), shaping, ..by_flags(rate("50", None)) };
+    let resolved = from_trace(&run, &Overrides::default()).unwrap_or_else(|found| panic!("{}", lines(&found)));
+    assert!(lines(&resolved.warnings).contains("workload.load says when sessions begin"));
 }
 
 /// What the page shows of profiles and patterns, and what is wrong beside it.

@@ -10,6 +10,8 @@ use llmperforacle::workload::{
 };
 use oracle_components::request::RequestSpec;
 use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, GzipLevel};
+use parquet::file::properties::WriterProperties;
 
 use super::traces::{basics, read, written};
 
@@ -195,6 +197,102 @@ fn bailians_chats_are_whole_prompts() {
 }
 
 #[test]
+fn bailians_chats_have_one_row_each_behind_their_parents() {
+    let row = |chat, parent, at| {
+        format!(
+            "{{\"chat_id\": {chat}, \"parent_chat_id\": {parent}, \"timestamp\": {at}, \"input_length\": 40, \"output_length\": 13}}\n"
+        )
+    };
+    let orphans = row(9, 4, 0) + &row(10, 4, 1) + &row(11, 5, 2);
+    let (_, remarks) = taken("bailian.jsonl", orphans, &plain());
+    assert!(remarks[0].contains("2 chats go on from one that has no row above them"), "{remarks:?}");
+    for (text, told) in [
+        (row(1, -1, 0) + &row(1, -1, 1), "bailian.jsonl:2: another row has chat_id 1 too"),
+        (
+            row(1, 2, 0) + &row(2, 1, 1),
+            "bailian.jsonl:2: a row above goes on from chat_id 2, which must come before it",
+        ),
+        (row(3, 3, 0), "bailian.jsonl:1: chat_id 3 is its own parent"),
+    ] {
+        let found = error("bailian.jsonl", text, &plain());
+        assert!(found.contains(told), "{found}");
+    }
+}
+
+/// Peers that replay these files take an id for the tokens of its block alone.
+#[test]
+fn an_id_is_a_block_behind_what_is_before_it() {
+    let row =
+        |ids| format!("{{\"timestamp\": 0, \"input_length\": 1536, \"output_length\": 2, \"hash_ids\": {ids}}}\n");
+    let text = ["[1, 1, 1]", "[1, 1, 2]", "[2, 1, 1]", "[1, 1, 1]"].map(row).concat();
+    let (specs, _) = taken("mooncake.jsonl", text, &plain());
+    let keys: Vec<Vec<u64>> = specs.iter().map(|spec| spec.prefix.iter().map(|piece| piece.key).collect()).collect();
+    assert_eq!(keys[0], keys[3]);
+    assert_eq!(keys[0][..2], keys[1][..2]);
+    let distinct: std::collections::HashSet<u64> = keys.iter().flatten().copied().collect();
+    assert_eq!(distinct.len(), 3 + 1 + 3, "{keys:?}");
+}
+
+#[test]
+fn lengths_that_a_table_wrote_are_whole_numbers() {
+    let row = |length| format!("{{\"timestamp\": 0, \"input_length\": {length}, \"output_length\": 2.0}}\n");
+    assert_eq!(basics(&taken("mooncake.jsonl", row("1200.0"), &plain()).0), [(0, 1200, 2)]);
+    for length in ["1200.5", "-3", "1e300"] {
+        let told = error("mooncake.jsonl", row(length), &plain());
+        assert!(told.contains("mooncake.jsonl:1: "), "{told}");
+    }
+    let text = r#"{"timestamp": 0, "text_input": "hello", "output_length": 4}"#;
+    assert!(error("mooncake.jsonl", text, &plain()).contains("mooncake.jsonl:1: it has a text and no input_length"));
+}
+
+#[test]
+fn milliseconds_that_could_be_seconds_are_told() {
+    let rows = |gap: u64| {
+        let row = |at| format!("{{\"timestamp\": {at}, \"input_length\": 5, \"output_length\": 2}}\n");
+        (0..6).map(|at| row(at * gap)).collect::<String>()
+    };
+    let (_, remarks) = taken("mooncake.jsonl", rows(20), &plain());
+    assert!(remarks[0].contains("taken for milliseconds: 50 requests a second"), "{remarks:?}");
+    assert!(taken("mooncake.jsonl", rows(200), &plain()).1.is_empty());
+    let said = TraceOptions { clock: Some(Clock::Milliseconds), ..plain() };
+    assert!(taken("mooncake.jsonl", rows(20), &said).1.is_empty());
+}
+
+#[test]
+fn turns_at_times_go_forward() {
+    let turn = |at| {
+        format!(
+            "{{\"session_id\": \"a\", \"timestamp\": {at}, \"input_length\": 40, \"output_length\": 1, \"hash_ids\": [1]}}\n"
+        )
+    };
+    assert_eq!(taken("mooncake.jsonl", turn(500) + &turn(500) + &turn(900), &plain()).0.len(), 3);
+    let told = error("mooncake.jsonl", turn(500) + &turn(100), &plain());
+    assert!(
+        told.contains("mooncake.jsonl:2: timestamp is 100, but that of the turn before it in its session 500"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_run_has_no_prompt_with_one_piece_twice() {
+    let row = |prefix| {
+        format!(
+            "request_id,client_id,session_id,prompt_tokens,max_output_tokens,output_tokens,arrival_time,profile,turn,priority,streaming,target_output_tokens,timeout_ms,prefix,tail_key\nreq_0,c_0,sess_0,64,4,4,0.0,p,0,0,true,4,,{prefix},\n"
+        )
+    };
+    assert_eq!(blocks(&taken("requests.csv", row("a:16 b:16"), &plain()).0), [[16, 16]]);
+    let told = error("requests.csv", row("a:16 b:16 a:16"), &plain());
+    assert!(told.contains("requests.csv:2: prefix names 000000000000000a twice"), "{told}");
+}
+
+#[test]
+fn a_trace_of_bad_rows_alone_says_so() {
+    let text = "arrival_s,prompt_tokens,output_tokens\n0,-5,1\n1,x,1\n";
+    let told = error("bad.csv", text, &TraceOptions { skip_bad_rows: true, ..plain() });
+    assert!(told.contains("no request to replay: ") && told.contains("2 bad rows skipped, the first: "), "{told}");
+}
+
+#[test]
 fn llmservingsims_tokens_are_shared_beginnings() {
     let ids = |last: u32| (0..33).map(|id| if id == 32 { last } else { id }).collect::<Vec<_>>();
     let line = |time, last| {
@@ -369,6 +467,14 @@ fn parquet_by_the_names_of_its_columns() {
     assert!(remarks[0].contains("not used: note"), "{remarks:?}");
     let packed = zstd::encode_all(&bytes[..], 1).expect("memory takes it");
     assert_eq!(basics(&taken("azure.parquet.zst", packed, &plain()).0), expected);
+    // What pandas, DuckDB, Spark and polars write.
+    for codec in [Compression::SNAPPY, Compression::GZIP(GzipLevel::default()), Compression::LZ4_RAW] {
+        let properties = WriterProperties::builder().set_compression(codec).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).expect("sound");
+        writer.write(&batch).expect("memory takes it");
+        let bytes = writer.into_inner().expect("memory takes it");
+        assert_eq!(basics(&taken("packed.parquet", bytes, &plain()).0), expected, "{codec:?}");
+    }
     let told = error("azure.parquet", &bytes[..bytes.len() - 9], &plain());
     assert!(told.contains("azure.parquet: the Parquet file is broken or cut short"), "{told}");
 }

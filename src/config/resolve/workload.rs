@@ -91,6 +91,12 @@ fn resolve_trace(
     };
     let limits = [trace.max_requests.value, workload.total_requests_to_generate.value];
     let load = load::resolve(workload, diagnostics)?;
+    let scale = if trace.time_scale.given { &trace.time_scale.at } else { &trace.rate_scale.at };
+    if load.starts.is_some() && (trace.rate_scale.value != 1.0 || trace.time_scale.given) {
+        let message =
+            "workload.load says when sessions begin; this changes only the recorded times of turns within one";
+        diagnostics.warn(scale, message);
+    }
     Some(Workload::Trace(TraceWorkload {
         path,
         format: trace.format.value,

@@ -115,10 +115,12 @@ impl Shaped {
     /// The error for a file, or what was left of it, without requests.
     pub fn nothing_left(&self) -> TraceError {
         let path = self.path().to_owned();
-        if self.place == 0 {
-            return TraceError::NoRequests { path };
-        }
-        TraceError::Shaping { path, problem: "no request is left by window and sample".to_owned() }
+        let problem = match &self.file().remarks()[..] {
+            _ if self.place > 0 => "no request is left by window and sample".to_owned(),
+            [] => return TraceError::NoRequests { path },
+            remarks => format!("it has no request to replay: {}", remarks.join("; ")),
+        };
+        TraceError::Shaping { path, problem }
     }
 
     /// The line of the row read last.

@@ -144,10 +144,11 @@ impl Rows {
     /// What a user should know of how the file was read; complete at its end.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.remarks.clone();
-        if let Source::Objects { reader, .. } = &self.source
-            && let ignored @ [_, ..] = &reader.ignored()[..]
-        {
-            remarks.push(format!("fields that are not used: {}", ignored.join(", ")));
+        if let Source::Objects { reader, .. } = &self.source {
+            if let ignored @ [_, ..] = &reader.ignored()[..] {
+                remarks.push(format!("fields that are not used: {}", ignored.join(", ")));
+            }
+            remarks.extend(reader.remarks());
         }
         remarks
             .extend(self.left_out.by_reason.iter().map(|(reason, count)| format!("{count} rows left out ({reason})")));

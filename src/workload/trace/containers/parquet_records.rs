@@ -170,5 +170,12 @@ fn moment<T: ArrowPrimitiveType<Native = i64>>(text: &mut String, column: &dyn A
 }
 
 fn broken(error: ParquetError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the Parquet file is broken or cut short ({error})"))
+    let text = error.to_string();
+    let what = match text.split_once("Disabled feature at compile time: ") {
+        Some((_, codec)) => format!(
+            "its columns are packed with {codec}, which is not read; write them with zstd, snappy, gzip or lz4, or without packing"
+        ),
+        None => format!("the Parquet file is broken or cut short ({text})"),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

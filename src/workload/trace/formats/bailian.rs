@@ -2,7 +2,7 @@
 //! timestamp in **seconds**, input_length, output_length, type, turn and hash_ids of blocks of 16 tokens.
 //!
 //! Every row is the complete prompt, the conversation so far included, and its hashes say what of it is the same as in others. So turns
-//! come at their recorded times; a chat and those that it goes back to are one session. Memory: two words a chat.
+//! come at their recorded times; a chat and those that it goes back to are one session. Memory: three words a chat.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -50,13 +50,22 @@ fn recognises(object: &Map<String, Value>) -> bool {
 
 fn reader(options: &TraceOptions) -> Box<dyn ObjectReader> {
     let blocks = Blocks::new(NAMESPACE, options.block_tokens.unwrap_or(BLOCK_TOKENS));
-    Box::new(Reader { blocks, roots: HashMap::new() })
+    Box::new(Reader { blocks, chats: HashMap::new(), orphans: 0 })
 }
 
 struct Reader {
     blocks: Blocks,
-    /// The first chat of its session, by chat.
-    roots: HashMap<i64, i64>,
+    chats: HashMap<i64, Chat>,
+    /// Chats that go on from one that had no row before.
+    orphans: u64,
+}
+
+/// A chat that has a row, or that another goes on from.
+#[derive(Clone, Copy)]
+struct Chat {
+    /// The first of its session.
+    root: i64,
+    has_row: bool,
 }
 
 impl ObjectReader for Reader {
@@ -67,9 +76,7 @@ impl ObjectReader for Reader {
         let start_ns = from_seconds(line.timestamp)
             .ok_or_else(|| format!("timestamp is {}, which is beyond 292 years", line.timestamp))?;
         let parent = Some(line.parent_chat_id).filter(|&parent| parent >= 0);
-        // A parent from before the trace began is the first of what is left of its session.
-        let root = parent.map_or(line.chat_id, |parent| *self.roots.entry(parent).or_insert(parent));
-        self.roots.insert(line.chat_id, root);
+        let root = self.root(line.chat_id, parent)?;
         rows.push_back(Row {
             start: Start::At(start_ns),
             prompt_tokens,
@@ -83,5 +90,32 @@ impl ObjectReader for Reader {
 
     fn end(&mut self, _: &mut VecDeque<Row>) -> Result<(), Problem> {
         self.blocks.check()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let remark = "chats go on from one that has no row above them: what is left of such a conversation is a session, its prompts whole";
+        (self.orphans > 0).then(|| format!("{} {remark}", self.orphans)).into_iter().collect()
+    }
+}
+
+impl Reader {
+    /// The first chat of the session that a chat belongs to.
+    fn root(&mut self, chat: i64, parent: Option<i64>) -> Result<i64, Problem> {
+        match self.chats.get(&chat) {
+            Some(Chat { has_row: true, .. }) => return Err(format!("another row has chat_id {chat} too")),
+            Some(_) => return Err(format!("a row above goes on from chat_id {chat}, which must come before it")),
+            None if parent == Some(chat) => return Err(format!("chat_id {chat} is its own parent")),
+            None => {}
+        }
+        // A parent from before the trace began is the first of what is left of its session.
+        let root = parent.map_or(chat, |parent| {
+            let before = self.chats.entry(parent).or_insert_with(|| {
+                self.orphans += 1;
+                Chat { root: parent, has_row: false }
+            });
+            before.root
+        });
+        self.chats.insert(chat, Chat { root, has_row: true });
+        Ok(root)
     }
 }

@@ -1,5 +1,6 @@
-//! Hashes of blocks: each names a block of a prompt and everything before it, so it is a segment's key as it stands. The blocks cover
-//! the prompt from its beginning; the last one may be partial.
+//! Hashes of blocks, which cover the prompt from its beginning; the last one may be partial. Some files name a block with everything before
+//! it, others (written for AIPerf, Dynamo or vLLM's benchmark) its own tokens alone, so that an id may come back elsewhere, twice in
+//! one prompt even. What is before is a part of a segment's key, which is right for both.
 
 use oracle_components::request::PrefixSegment;
 
@@ -47,9 +48,10 @@ impl Blocks {
             }
         }
         let blocks = prompt.div_ceil(self.tokens);
-        let segment = |(&hash, block): (&u64, u32)| PrefixSegment {
-            key: combine(self.namespace, hash).max(1),
-            tokens: self.tokens.min(prompt - block * self.tokens),
+        let mut key = self.namespace;
+        let segment = |(&hash, block): (&u64, u32)| {
+            key = combine(key, hash).max(1);
+            PrefixSegment { key, tokens: self.tokens.min(prompt - block * self.tokens) }
         };
         Ok(hashes.iter().zip(0..blocks).map(segment).collect())
     }

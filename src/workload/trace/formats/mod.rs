@@ -158,6 +158,11 @@ pub(in crate::workload) trait ObjectReader: Send + Sync {
     fn ignored(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// What else a user should know; complete at the end.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The format of that name.

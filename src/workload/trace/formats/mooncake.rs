@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Number, Value};
 
 use super::blocks::Blocks;
 use super::mooncake_turns::{Turn, Turns};
@@ -57,14 +57,30 @@ const EXAMPLE: &str = r#"{"timestamp": 0, "input_length": 6758, "output_length":
 struct Line {
     #[serde(flatten)]
     turn: Turn,
-    #[serde(alias = "input_tokens")]
+    #[serde(alias = "input_tokens", deserialize_with = "whole")]
     input_length: u64,
-    #[serde(alias = "output_tokens")]
+    #[serde(alias = "output_tokens", deserialize_with = "whole")]
     output_length: u64,
     hash_ids: Option<Vec<u64>>,
     priority: Option<i64>,
     #[serde(flatten)]
     rest: BTreeMap<String, IgnoredAny>,
+}
+
+/// A number without a fraction, which tables that once held a gap write with one of zero.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let whole = number.as_f64().filter(|float| *float >= 0.0 && float.fract() == 0.0).map(|float| float as u64);
+    number.as_u64().or(whole).ok_or_else(|| D::Error::custom(format!("{number} is no whole number of tokens")))
+}
+
+/// What to do about a request that is given by its text.
+fn of_text(object: &[u8]) -> Option<Problem> {
+    let object: Map<String, Value> = serde_json::from_slice(object).ok()?;
+    let has = |keys: [&str; 2]| keys.iter().any(|key| object.contains_key(*key));
+    let is_text = has(["text_input", "messages"]) && !has(["input_length", "input_tokens"]);
+    let problem = "it has a text and no input_length: count its tokens with the model's tokenizer, and write them as input_length";
+    is_text.then(|| problem.to_owned())
 }
 
 fn recognises(object: &Map<String, Value>) -> bool {
@@ -97,7 +113,7 @@ struct Reader {
 
 impl ObjectReader for Reader {
     fn read(&mut self, object: &[u8], rows: &mut VecDeque<Row>) -> Result<(), Problem> {
-        let mut line: Line = parsed(object, &FORMAT)?;
+        let mut line: Line = parsed(object, &FORMAT).map_err(|problem| of_text(object).unwrap_or(problem))?;
         self.ignored.append(&mut line.rest);
         rows.push_back(self.row(&line)?);
         Ok(())
@@ -110,6 +126,16 @@ impl ObjectReader for Reader {
 
     fn ignored(&self) -> Vec<String> {
         self.ignored.keys().cloned().collect()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let rate_per_s = self.rate_per_s().filter(|rate| self.clock.is_none() && *rate > MOST_PER_S_FRACTIONS);
+        let remark = |rate| {
+            format!(
+                "its timestamps are taken for milliseconds: {rate:.0} requests a second; if they are seconds, give --trace-time-unit s"
+            )
+        };
+        rate_per_s.map(remark).into_iter().collect()
     }
 }
 
@@ -138,13 +164,19 @@ impl Reader {
         })
     }
 
+    /// Requests a second, if timestamps are milliseconds.
+    fn rate_per_s(&self) -> Option<f64> {
+        let (first, last) = self.span_ms.filter(|(first, last)| last > first)?;
+        Some((self.requests - 1) as f64 / (last - first) * 1e3)
+    }
+
     /// Refuses what looks like seconds.
     fn check_clock(&self) -> Result<(), Problem> {
         let Some((first, last)) = self.span_ms.filter(|_| self.clock.is_none()) else { return Ok(()) };
-        let rate_per_s = (self.requests - 1) as f64 / (last - first) * 1e3;
+        let Some(rate_per_s) = self.rate_per_s() else { return Ok(()) };
         let (most, fractions) =
             if self.has_fractions { (MOST_PER_S_FRACTIONS, ", some with fractions") } else { (MOST_PER_S, "") };
-        if last <= first || rate_per_s <= most {
+        if rate_per_s <= most {
             return Ok(());
         }
         Err(format!(

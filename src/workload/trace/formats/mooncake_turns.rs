@@ -6,7 +6,7 @@
 //! which must then fit in it, unless `message_mode` (`history` or `delta`) says something else. In `mooncake-delta`, never told by itself,
 //! a later turn has its new tokens only: the prompt is the one before, its answer, and those.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -40,15 +40,15 @@ pub(super) struct Turns {
     delta: bool,
     /// Timestamps of a second.
     per_s: f64,
-    /// Those that have had a line.
-    known: HashSet<u64>,
+    /// Those that have had a line, with the latest timestamp of one.
+    known: HashMap<u64, f64>,
 }
 
 impl Turns {
     /// With `delta`, later turns have their new tokens only.
     pub fn new(delta: bool, clock: Option<Clock>) -> Self {
         let per_s = if clock == Some(Clock::Seconds) { 1.0 } else { 1e3 };
-        Self { delta, per_s, known: HashSet::new() }
+        Self { delta, per_s, known: HashMap::new() }
     }
 
     /// When a line is sent, of which session it is and what it holds, `is_named` if its `hash_ids` say that.
@@ -57,7 +57,17 @@ impl Turns {
             return Err("it waits for other requests; give --trace-format agentic_mooncake".to_owned());
         }
         let session = turn.session_id.as_deref().map(|name| hash_bytes(name.as_bytes()));
-        let is_later = session.is_some_and(|name| !self.known.insert(name));
+        let before = session.and_then(|name| self.known.get(&name).copied());
+        if let (Some(before), Some(time), None) = (before, turn.timestamp, turn.delay)
+            && time < before
+        {
+            return Err(format!(
+                "timestamp is {time}, but that of the turn before it in its session {before}; sort the file"
+            ));
+        }
+        if let Some(name) = session {
+            self.known.insert(name, turn.timestamp.or(before).unwrap_or(f64::NEG_INFINITY));
+        }
         let context = match turn.message_mode {
             _ if session.is_none() => Context::Own,
             _ if self.delta => Context::Delta,
@@ -66,7 +76,7 @@ impl Turns {
             None if !is_named => Context::Unsaid,
             _ => Context::Own,
         };
-        Ok((self.start(turn, is_later)?, session, context))
+        Ok((self.start(turn, before.is_some())?, session, context))
     }
 
     /// When a line is sent, `is_later` if its session had one before.

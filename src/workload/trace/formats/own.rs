@@ -191,7 +191,15 @@ fn segments(text: &str) -> Result<Vec<PrefixSegment>, Problem> {
         let key = u64::from_str_radix(key, 16).ok().filter(|&key| key > 0)?;
         Some(PrefixSegment { key, tokens: tokens.parse().ok().filter(|&tokens| tokens > 0)? })
     });
-    segments
+    let segments: Vec<PrefixSegment> = segments
         .collect::<Option<_>>()
-        .ok_or_else(|| format!("prefix is {}, but must be KEY:TOKENS, KEY hexadecimal", excerpt(text.as_bytes())))
+        .ok_or_else(|| format!("prefix is {}, but must be KEY:TOKENS, KEY hexadecimal", excerpt(text.as_bytes())))?;
+    let mut keys: Vec<u64> = segments.iter().map(|segment| segment.key).collect();
+    keys.sort_unstable();
+    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            Err(format!("prefix names {:016x} twice, but a key names a piece and all that is before it", pair[0]))
+        }
+        None => Ok(segments),
+    }
 }
