@@ -35,6 +35,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     resolved.output.slos.clone_from(&facts.profile_slos);
+    resolved.output.load.held_back = facts.held_back.clone();
     // Before there are files, so that a signal finds none unmarked.
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
