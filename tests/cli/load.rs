@@ -58,3 +58,49 @@ fn flags_that_say_two_loads_or_none_are_refused() {
         assert!(told.code == 2 && told.err.contains(says), "{arguments}\n{}", told.err);
     }
 }
+
+#[test]
+fn what_has_no_effect_on_a_load_is_refused() {
+    let desk = Desk::new();
+    desk.write(
+        "small.csv",
+        "arrival_s,prompt_tokens,output_tokens,session_id\n0,900,20,a\n0.5,2000,10,a\n0.6,300,5,\n",
+    );
+    desk.write(
+        "turns.jsonl",
+        "{\"session_id\": \"a\", \"timestamp\": 0, \"input_length\": 100, \"output_length\": 5}\n",
+    );
+    let rate = format!("{FIXED} --rate 5 --requests 5");
+    let trace = "run --trace small.csv --model Llama3-8B --device H100";
+    let turns = "run --trace turns.jsonl --model Llama3-8B --device H100";
+    let retimed = "has no effect where workload.load says when requests come";
+    for (arguments, says) in [
+        (format!("{rate} --window peak:1s"), "--window: of no effect without a trace"),
+        (format!("{rate} --rate-scale 2"), "--rate-scale: of no effect without a trace"),
+        (format!("{rate} --max-requests 2"), "--max-requests: of no effect without a trace"),
+        (format!("{rate} --trace-format mooncake --skip-bad-rows"), "--trace-format, --skip-bad-rows: of no effect"),
+        (format!("{trace} --concurrency 2 --rate-scale 2"), retimed),
+        (format!("{trace} --rate 2 --time-scale 2"), retimed),
+        (format!("{trace} --rate 2 --set workload.trace.sessions=open"), retimed),
+        (format!("{trace} --prompt-tokens 5 --output-tokens 5"), "either a trace or client_profiles"),
+        (format!("{trace} --workload chat"), "either a trace or client_profiles"),
+        (format!("{trace} --set workload.max_turns_per_session=3"), "has no effect on a trace"),
+        (format!("{trace} --set workload.arrivals=independent"), "has no effect on a trace"),
+        (format!("{trace} --set workload.generate_prompt_tokens=true"), "has no effect on a trace"),
+        (
+            format!("{turns} --trace-format mooncake-delta --set workload.trace.message_mode=history"),
+            "contradicts the format mooncake-delta",
+        ),
+    ] {
+        let told = desk.run(&arguments);
+        assert!(told.code == 2 && told.err.contains(says), "{arguments}\n{}", told.err);
+    }
+    for arguments in [
+        format!("{trace} --max-in-flight 1 --rate-scale 3"),
+        format!("{trace} --rate 2 --set workload.trace.sessions=closed --rate-scale 3"),
+        format!("{turns} --trace-format mooncake-delta --set workload.trace.message_mode=delta"),
+    ] {
+        let told = desk.run(&arguments);
+        assert_eq!(told.code, 0, "{arguments}\n{}", told.err);
+    }
+}
