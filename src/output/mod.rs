@@ -59,5 +59,6 @@ pub use summary::{
     LoadSummary, Named, ObjectiveSummary, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary,
     SimulationSummary, SloSummary, Summary, ThroughputSummary,
 };
+pub(crate) use text_table::paragraph;
 pub use verdict::{BusiestLink, EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
 pub use writer::RunWriter;
