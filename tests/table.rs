@@ -2,7 +2,7 @@
 
 mod output_support;
 
-use llmperforacle::output::{Latency, Named, Statistics, Summary};
+use llmperforacle::output::{Ground, HeldBackSummary, InFlightSummary, Latency, Limit, Named, Statistics, Summary};
 use output_support::{plan, records, write_run};
 use proptest::prelude::*;
 
@@ -70,6 +70,15 @@ prop_compose! {
         summary.deployment[0].kv_pool_tokens = counts[5];
         summary.load.description = format!("trace {}", names[0].chars().take(80).collect::<String>());
         summary.notes = vec![names.join(" ")];
+        let held_back = HeldBackSummary { share: figure(24).min(1.0), mean_s: figure(25), longest_s: figure(26) };
+        let is_closed = counts[6] % 2 == 0;
+        summary.verdict.ground = if is_closed { Ground::ClosedLoop } else { Ground::ClientHeldBack };
+        summary.verdict.keeps_up = None;
+        summary.verdict.in_flight = Some(InFlightSummary {
+            most_sessions: u32::MAX,
+            mean_requests: figure(27),
+            held_back: (!is_closed).then_some(held_back),
+        });
         summary
     }
 }
@@ -137,4 +146,35 @@ fn the_table_says_what_was_run() {
     ] {
         assert!(table.contains(words), "no {words:?} in\n{table}");
     }
+}
+
+#[test]
+fn a_closed_loop_and_a_client_that_holds_back_are_told_as_such() {
+    let mut summary = summary();
+    summary.load.description = "closed loop of 64 clients, profile chat".to_owned();
+    let verdict = &mut summary.verdict;
+    (verdict.keeps_up, verdict.ground, verdict.limited_by) = (None, Ground::ClosedLoop, Limit::Clients);
+    (verdict.completed_requests_per_s, verdict.backlog, verdict.gave_up) = (21.5, None, 0.02);
+    verdict.engine_time.most_held_back = 0.0;
+    let in_flight = InFlightSummary { most_sessions: 64, mean_requests: 63.9, held_back: None };
+    verdict.in_flight = Some(in_flight);
+    let flat = |summary: &Summary| summary.table().split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = flat(&summary);
+    for words in [
+        "Load closed loop of 64 clients, profile chat, ",
+        "Verdict closed loop: 21.50 requests/s at 63.9 in flight; no queue was ever held back, so the loop itself limits; clients gave \
+         up on 2.0 % of the requests",
+        "Limited by what clients have in flight; ",
+    ] {
+        assert!(told.contains(words), "no {words:?} in\n{told}");
+    }
+    let held_back = Some(HeldBackSummary { share: 0.93, mean_s: 12.3, longest_s: 24.0 });
+    summary.verdict.in_flight = Some(InFlightSummary { held_back, ..in_flight });
+    summary.verdict.ground = Ground::ClientHeldBack;
+    let told = flat(&summary);
+    let words = "the client held back 93.0 % of the requests, each for 12.30 s on average, 24.00 s at most";
+    assert!(
+        told.contains("held back by the client: 21.50 requests/s at 63.9 in flight; ") && told.contains(words),
+        "{told}"
+    );
 }

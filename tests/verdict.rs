@@ -42,19 +42,44 @@ frameworks_to_test:
   - {{name: vllm, type: VLLM, config: {{model_profile_id: Llama3-8B, gpu_id: gpu0, max_num_seqs: {seats}{pool}}}}}
 "
         );
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("queue.yaml");
-        fs::write(&file, yaml).expect("it can be written");
-        let overrides = Overrides { output_directory: Some(folder.path().join("out")), ..Overrides::default() };
-        let mut resolved = load(&file, &overrides).unwrap_or_else(|found| panic!("{found:?}"));
-        (resolved.output.requests_csv, resolved.output.timeseries_parquet) = (None, None);
-        let (source, _) = resolved.workload.open().expect("the workload opens");
-        let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names);
-        let writer = writer.expect("the files can be made");
-        let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
-        let outcome = simulation.run(|_| ControlFlow::Continue(()));
-        simulation.into_sink().finish(&outcome, false, resolved.canonical).expect("the files are whole")
+        simulated(&yaml)
     }
+
+    /// The same of a load for all profiles, in place of the gaps.
+    fn under(&self, load: &str) -> Summary {
+        let Self { seats, requests, answer, timeout, pool, .. } = self;
+        simulated(&format!(
+            "simulation: {{drain: true}}
+hardware_profile: {{compute_devices: [{{device_id: gpu, device: H100, count: 1}}]}}
+workload:
+  total_requests_to_generate: {requests}
+  load: {load}
+{timeout}
+  client_profiles:
+    - profile_name: all
+      prompt_tokens_dist_config: {{type: Constant, value: 512}}
+      max_output_tokens_dist_config: {answer}
+frameworks_to_test:
+  - {{name: vllm, type: VLLM, config: {{model_profile_id: Llama3-8B, gpu_id: gpu0, max_num_seqs: {seats}{pool}}}}}
+"
+        ))
+    }
+}
+
+fn simulated(yaml: &str) -> Summary {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("queue.yaml");
+    fs::write(&file, yaml).expect("it can be written");
+    let overrides = Overrides { output_directory: Some(folder.path().join("out")), ..Overrides::default() };
+    let mut resolved = load(&file, &overrides).unwrap_or_else(|found| panic!("{found:?}"));
+    (resolved.output.requests_csv, resolved.output.timeseries_parquet) = (None, None);
+    let (source, facts) = resolved.workload.open().expect("the workload opens");
+    resolved.output.load.held_back = facts.held_back;
+    let writer = RunWriter::create(&resolved.output, &resolved.scenario, &resolved.profile_names);
+    let writer = writer.expect("the files can be made");
+    let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
+    let outcome = simulation.run(|_| ControlFlow::Continue(()));
+    simulation.into_sink().finish(&outcome, false, resolved.canonical).expect("the files are whole")
 }
 
 /// Requests a second that an engine answers when it is never without.
@@ -196,4 +221,61 @@ fn throughput_is_that_of_the_load_and_the_drain_is_told_apart() {
     assert!((during + drain.requests as f64 - 4_000.0).abs() < 1e-6);
     assert!((told.duration_s + drain.duration_s - summary.simulation.total_duration_s).abs() < 1e-9);
     assert!(drain.requests > 1_800);
+}
+
+#[test]
+fn whether_a_closed_loop_keeps_up_has_no_meaning() {
+    let queue = |seats| Queue { seats, ..Queue::of_one_seat(String::new(), 2_000) };
+    // More seats than clients: nothing waits for anything but an answer.
+    let told = queue(64).under("{concurrency: 16}");
+    let verdict = &told.verdict;
+    assert_eq!((verdict.keeps_up, verdict.ground), (None, Ground::ClosedLoop));
+    assert_eq!((verdict.limited_by, verdict.backlog), (Limit::Clients, None));
+    assert_eq!(verdict.engine_time.seats, 0.0);
+    let in_flight = verdict.in_flight.expect("there is a limit");
+    assert_eq!((in_flight.most_sessions, in_flight.held_back), (16, None));
+    assert!((in_flight.mean_requests / 16.0 - 1.0).abs() < 0.02, "{in_flight:?}");
+    assert!(told.load.description.starts_with("closed loop of 16 clients, "), "{}", told.load.description);
+    let table = told.table();
+    assert!(table.contains("Load        closed loop of 16 clients, profile all, 2000 requests until"), "{table}");
+    assert!(table.contains("Verdict     closed loop: ") && !table.contains("keeps up"), "{table}");
+    // Fewer seats than clients.
+    let seats = queue(4).under("{concurrency: 16}").verdict;
+    assert_eq!((seats.keeps_up, seats.limited_by), (None, Limit::Seats));
+    // At once with a limit is the same loop, and users are one with pauses.
+    assert_eq!(queue(64).under("{process: at_once, max_in_flight: 16}").verdict, told.verdict);
+    let users = queue(64).under("{users: 16, think_time: 1.5}");
+    assert_eq!(users.verdict.ground, Ground::ClosedLoop);
+    assert!(users.load.description.starts_with("closed loop of 16 users, pauses of 1.5 s on average, "));
+    // By Little's law a pause of 1.5 s beside an answer of less leaves fewer than half of them waiting for one.
+    assert!(users.verdict.in_flight.expect("there is a limit").mean_requests < 8.0);
+}
+
+/// With one request in flight, the queue is the client's.
+#[test]
+fn what_the_client_holds_back_is_told() {
+    let capacity = capacity(1, FIXED);
+    let under = |share: f64, more: &str| {
+        Queue::of_one_seat(String::new(), 2_000).under(&format!("{{rate: {}{more}}}", share * capacity))
+    };
+    let told = under(1.5, ", max_in_flight: 1");
+    let verdict = &told.verdict;
+    assert_eq!((verdict.keeps_up, verdict.ground), (None, Ground::ClientHeldBack));
+    let held = verdict.in_flight.and_then(|in_flight| in_flight.held_back).expect("it is an open loop");
+    let free = under(1.5, "");
+    // The last request is due when it arrives without a limit, and waited for longest; they wait ever longer.
+    let last_s = told.load.offered_until_s - free.load.offered_until_s;
+    assert!(held.share > 0.99, "{held:?}");
+    assert!((held.longest_s / last_s - 1.0).abs() < 0.02, "{held:?}, the last for {last_s} s");
+    assert!((held.mean_s / (held.longest_s / 2.0) - 1.0).abs() < 0.1, "{held:?}");
+    let table = told.table();
+    assert!(
+        table.contains("at most 1 in flight") && table.contains("Verdict     held back by the client: "),
+        "{table}"
+    );
+    // A limit that does not bind leaves the verdict as it is.
+    let seldom = under(0.5, ", max_in_flight: 1000").verdict;
+    let held = seldom.in_flight.and_then(|in_flight| in_flight.held_back).expect("it is an open loop");
+    assert_eq!((seldom.keeps_up, held.share), (Some(true), 0.0));
+    assert_eq!(seldom.limited_by, Limit::ArrivalRate);
 }

@@ -8,6 +8,7 @@ mod calibrate;
 mod catalog;
 mod config;
 mod load_flags;
+mod presets;
 mod progress;
 mod run;
 mod trace_reading;

@@ -19,6 +19,7 @@ use crate::workload::WorkloadFacts;
 /// Runs the command.
 pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     refuse_flags_of_traces(command)?;
+    refuse_flags_without_a_trace(command)?;
     let mut resolved = resolve(command, log_level)?;
     if writes_nothing(command) {
         resolved.output.write_nothing();
@@ -35,6 +36,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     resolved.output.slos.clone_from(&facts.profile_slos);
+    resolved.output.load.held_back = facts.held_back.clone();
     // Before there are files, so that a signal finds none unmarked.
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
@@ -141,6 +143,21 @@ fn config_of_manifest(mut config: serde_json::Value, command: &Run) -> serde_jso
         metrics.remove("output_directory");
     }
     config
+}
+
+/// Without a trace there is nothing that these flags would be about.
+fn refuse_flags_without_a_trace(command: &Run) -> Result<(), Failure> {
+    if command.config.is_some() || command.trace.is_some() {
+        return Ok(());
+    }
+    let format = command.trace_format.as_ref().map(|_| "--trace-format");
+    let shaping = shaping(&command.shaping).keys().into_iter().map(|(flag, ..)| flag);
+    let flags: Vec<&str> = format.into_iter().chain(command.reading.flags()).chain(shaping).collect();
+    if flags.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{}: of no effect without a trace; give --trace FILE, or leave it out", flags.join(", "));
+    Err(Failure::BadInput(Some(message)))
 }
 
 /// The run that is asked for.

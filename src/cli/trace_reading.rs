@@ -31,6 +31,19 @@ pub struct TraceReading {
 }
 
 impl TraceReading {
+    /// The flags that are given.
+    pub fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            ("--trace-columns", self.trace_columns.is_some()),
+            ("--trace-block-size", self.trace_block_size.is_some()),
+            ("--trace-time-unit", self.trace_time_unit.is_some()),
+            ("--image-tokens", self.image_tokens.is_some()),
+            ("--chars-per-token", self.chars_per_token.is_some()),
+            ("--skip-bad-rows", self.skip_bad_rows),
+        ];
+        all.into_iter().filter_map(|(flag, given)| given.then_some(flag))
+    }
+
     /// The keys that the flags stand for, as `--set` would have them.
     pub fn keys(&self) -> Result<Vec<String>, Failure> {
         let number = |key: &str, value: Option<String>| value.map(|value| format!("workload.trace.{key}={value}"));

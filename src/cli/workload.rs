@@ -4,10 +4,11 @@ use std::path::Path;
 
 use oracle_systems::ports::RequestSource;
 
-use super::args::{Convert, Describe, Dropped, Format, Generate, LogLevel, Target, Workload, Written};
+use super::args::{Changes, Convert, Describe, Dropped, Format, Generate, LogLevel, Target, Workload, Written};
+use super::load_flags::Load as LoadArguments;
 use super::run::{overrides, remarks, shaping};
-use super::{Failure, print, print_diagnostics, tell};
-use crate::config::{Diagnostic, Overrides, TraceLoad, load, trace_load};
+use super::{Failure, presets, print, print_diagnostics, tell};
+use crate::config::{Diagnostic, LoadAlone, LoadFlags, Overrides, ShapingFlags, load, load_alone};
 use crate::describe::Description;
 use crate::output::{self, LoadFile, LoadFileError, Loss};
 use crate::workload::{Turns, Workload as Load, WorkloadFacts};
@@ -18,27 +19,29 @@ pub fn workload(command: &Workload, log_level: LogLevel) -> Result<(), Failure> 
         Workload::Describe(command) => describe(command, log_level),
         Workload::Generate(command) => generate(command, log_level),
         Workload::Convert(command) => convert(command, log_level),
+        Workload::Presets(listing) => presets::presets(listing),
     }
 }
 
 fn describe(command: &Describe, log_level: LogLevel) -> Result<(), Failure> {
-    let load = match (&command.config, &command.trace) {
-        (Some(config), _) => {
+    let reading = (command.trace_format.as_ref().map(|_| "--trace-format")).into_iter().chain(command.reading.flags());
+    let shaping = shaping(&command.shaping);
+    let load = match &command.config {
+        Some(config) => {
             refuse_shaping(command)?;
-            of_config(config, None, command.duration, &overrides(&command.changes), log_level)?
+            refuse_flags(reading, "is for a trace; with --config, write a key of workload.trace with --set")?;
+            of_config(config, &command.load, &command.changes, log_level)?
         }
-        (None, Some(trace)) => of_trace(
-            &TraceLoad {
-                path: trace,
-                format: command.trace_format.as_deref(),
-                shaping: &shaping(&command.shaping),
-                duration_s: command.duration,
-                seed: command.changes.seed,
-                set: command.reading.keys()?,
-            },
-            log_level,
-        )?,
-        (None, None) => return Err(bad_input("give a trace, or --config FILE")),
+        None => {
+            if command.trace.is_none() {
+                let of_trace = reading.chain(shaping.keys().into_iter().map(|(flag, ..)| flag));
+                refuse_flags(of_trace, "has no effect without a trace; give one, or leave it out")?;
+            }
+            let set = [command.reading.keys()?, keys_of_load(&command.changes)?].concat();
+            let seed = command.changes.seed;
+            let (trace, format) = (command.trace.as_deref(), command.trace_format.as_deref());
+            of_flags(&LoadAlone { trace, format, shaping: &shaping, load: command.load.flags(), seed, set }, log_level)?
+        }
     };
     refuse_endless(&load)?;
     let (source, facts) = open(&load, log_level)?;
@@ -78,6 +81,29 @@ fn refuse_shaping(command: &Describe) -> Result<(), Failure> {
     }
 }
 
+/// Refuses the first of flags that have no effect.
+fn refuse_flags(mut given: impl Iterator<Item = &'static str>, why: &str) -> Result<(), Failure> {
+    given.next().map_or(Ok(()), |flag| Err(bad_input(format!("{flag} {why}"))))
+}
+
+/// Changes of the load alone, where no configuration deploys anything.
+fn keys_of_load(changes: &Changes) -> Result<Vec<String>, Failure> {
+    let of_deployments = [
+        ("--mfu", changes.mfu.is_some()),
+        ("--mbu", changes.mbu.is_some()),
+        ("--force", changes.force),
+        ("--efficiency-table", !changes.efficiency_table.is_empty()),
+    ];
+    let given = of_deployments.into_iter().filter_map(|(flag, given)| given.then_some(flag));
+    refuse_flags(given, "is of a deployment, and has no effect on a load")?;
+    match changes.set.iter().find(|pair| !pair.starts_with("workload.")) {
+        Some(pair) => {
+            Err(bad_input(format!("--set {pair}: only keys of workload have an effect without a configuration")))
+        }
+        None => Ok(changes.set.clone()),
+    }
+}
+
 /// A load that ends only with the simulation.
 fn refuse_endless(load: &Load) -> Result<(), Failure> {
     match load {
@@ -89,19 +115,25 @@ fn refuse_endless(load: &Load) -> Result<(), Failure> {
 }
 
 fn generate(command: &Generate, log_level: LogLevel) -> Result<(), Failure> {
-    let overrides = overrides(&command.changes);
-    let load = of_config(&command.config, command.requests, command.duration, &overrides, log_level)?;
+    let load = match &command.config {
+        Some(config) => of_config(config, &command.load, &command.changes, log_level)?,
+        None => {
+            let (set, seed) = (keys_of_load(&command.changes)?, command.changes.seed);
+            let (load, shaping) = (command.load.flags(), &ShapingFlags::default());
+            of_flags(&LoadAlone { trace: None, format: None, shaping, load, seed, set }, log_level)?
+        }
+    };
     refuse_endless(&load)?;
     write(&load, &command.file, log_level)
 }
 
 fn convert(command: &Convert, log_level: LogLevel) -> Result<(), Failure> {
-    let load = of_trace(
-        &TraceLoad {
-            path: &command.trace,
+    let load = of_flags(
+        &LoadAlone {
+            trace: Some(&command.trace),
             format: command.trace_format.as_deref(),
             shaping: &shaping(&command.shaping),
-            duration_s: command.duration,
+            load: LoadFlags { duration_s: command.duration, ..LoadFlags::default() },
             seed: command.seed,
             set: command.reading.keys()?,
         },
@@ -110,23 +142,23 @@ fn convert(command: &Convert, log_level: LogLevel) -> Result<(), Failure> {
     write(&load, &command.file, log_level)
 }
 
-fn of_config(
-    config: &Path,
-    requests: Option<u64>,
-    duration_s: Option<f64>,
-    overrides: &Overrides,
-    log_level: LogLevel,
-) -> Result<Load, Failure> {
-    let requests = requests.map(|requests| format!("workload.total_requests_to_generate={requests}"));
-    let duration = duration_s.map(|seconds| format!("workload.total_duration={seconds}"));
-    let mut overrides = overrides.clone();
-    overrides.set.extend(requests.into_iter().chain(duration));
+/// The load of a configuration, which flags may end earlier.
+fn of_config(config: &Path, flags: &LoadArguments, changes: &Changes, log_level: LogLevel) -> Result<Load, Failure> {
+    let mut overrides: Overrides = overrides(changes);
+    for (flag, key, value) in flags.keys() {
+        if !["--requests", "--duration"].contains(&flag) {
+            let config = config.display();
+            let way = format!("with {config}, write --set '{key}={value}'");
+            return Err(bad_input(format!("{flag} is for a load without a configuration; {way}")));
+        }
+        overrides.set.push(format!("{key}={value}"));
+    }
     let resolved = load(config, &overrides);
     told(resolved.map(|resolved| (resolved.workload, resolved.warnings)), log_level)
 }
 
-fn of_trace(load: &TraceLoad<'_>, log_level: LogLevel) -> Result<Load, Failure> {
-    told(trace_load(load), log_level)
+fn of_flags(load: &LoadAlone<'_>, log_level: LogLevel) -> Result<Load, Failure> {
+    told(load_alone(load), log_level)
 }
 
 /// Says what was found.

@@ -43,7 +43,7 @@ pub use load_flags::LoadFlags;
 pub use overrides::Overrides;
 pub use presets::{Preset, presets};
 use resolve::RunContext;
-pub use trace_flags::{ShapingFlags, TraceLoad, trace_load};
+pub use trace_flags::{LoadAlone, ShapingFlags, load_alone};
 pub use trace_run::{TraceRun, from_trace};
 use tree::Node;
 

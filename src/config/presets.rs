@@ -45,6 +45,15 @@ impl Preset {
         }
     }
 
+    /// Where its numbers come from: what its file says before them.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let lines = self.text.lines().take_while(|line| !line.starts_with("workload:"));
+        let said = lines.filter_map(|line| line.strip_prefix('#')).map(str::trim);
+        let said = said.collect::<Vec<_>>().join(" ");
+        said.trim_start_matches("Source: ").to_owned()
+    }
+
     /// What of it nobody has measured.
     #[must_use]
     pub fn guesses(&self) -> Vec<String> {
@@ -58,7 +67,8 @@ impl Preset {
     }
 
     /// Whether it says how much load there is, too.
-    pub(super) fn has_load(&self) -> bool {
+    #[must_use]
+    pub fn has_load(&self) -> bool {
         self.tree().get("workload").is_some_and(|workload| workload.get("load").is_some())
     }
 

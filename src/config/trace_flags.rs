@@ -1,13 +1,14 @@
-//! A trace by flags: the node of the keys that they stand for, and the load alone, where nothing is deployed.
+//! A load by flags, a trace or none: the node of the keys that they stand for, and the load alone, where nothing is deployed.
 
 use std::path::Path;
 
 use super::declare::{Decode, Key, required};
 use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
+use super::load_flags::LoadFlags;
 use super::overrides::NOT_UTF_8;
 use super::resolve::{RunContext, workload_alone};
 use super::tree::{Node, Value};
-use super::{Overrides, ROOT_NAME, keys};
+use super::{Overrides, ROOT_NAME, keys, presets};
 use crate::inputs;
 use crate::workload::Workload;
 
@@ -36,20 +37,20 @@ pub struct ShapingFlags {
     pub max_requests: Option<u64>,
 }
 
-/// A trace whose load alone is wanted.
+/// Flags whose load alone is wanted.
 #[derive(Clone, Debug)]
-pub struct TraceLoad<'a> {
-    /// The file.
-    pub path: &'a Path,
+pub struct LoadAlone<'a> {
+    /// The trace, if there is one.
+    pub trace: Option<&'a Path>,
     /// `--trace-format`, if not by what is in the file.
     pub format: Option<&'a str>,
     /// How it is shaped.
     pub shaping: &'a ShapingFlags,
-    /// `--duration`, in seconds.
-    pub duration_s: Option<f64>,
+    /// `--rate`, `--workload`, `--duration` and the like.
+    pub load: LoadFlags,
     /// `--seed`.
     pub seed: Option<u64>,
-    /// Keys that other flags stand for: `workload.trace.KEY=VALUE` each.
+    /// Keys that other flags stand for: `workload.KEY=VALUE` each.
     pub set: Vec<String>,
 }
 
@@ -98,29 +99,29 @@ pub(super) fn trace_node(path: &Path, format: Option<&str>, shaping: &ShapingFla
     Node::mapping(entries, mark)
 }
 
-/// The load of a trace.
+/// The load that flags describe.
 ///
 /// # Errors
 /// Everything that is wrong with the flags; warnings too.
-pub fn trace_load(load: &TraceLoad<'_>) -> Result<(Workload, Vec<Diagnostic>), Vec<Diagnostic>> {
+pub fn load_alone(load: &LoadAlone<'_>) -> Result<(Workload, Vec<Diagnostic>), Vec<Diagnostic>> {
     static ROOT: Key = required();
     let mut diagnostics = Diagnostics::new(ROOT_NAME);
-    if load.path.to_str().is_none() {
+    if load.trace.is_some_and(|path| path.to_str().is_none()) {
         diagnostics.error(&At::root(Mark::flag("--trace")), NOT_UTF_8);
         return Err(diagnostics.into_sorted());
     }
-    let mut entries = vec![("trace", trace_node(load.path, load.format, load.shaping))];
-    if let Some(seconds) = load.duration_s {
-        entries.push(("total_duration", Node::new(Value::Number(seconds), Mark::flag("--duration"))));
-    }
+    let mut entries = load.load.entries(load.trace.is_some(), &mut diagnostics);
+    entries.extend(load.trace.map(|path| ("trace", trace_node(path, load.format, load.shaping))));
     if let Some(seed) = load.seed {
         entries.push(("random_seed", Node::new(Value::Integer(seed.into()), Mark::flag("--seed"))));
     }
-    let mark = Mark::flag("--trace");
+    let mark = Mark::flag(if load.trace.is_some() { "--trace" } else { "command line" });
     let mut root = Node::mapping(vec![("workload", Node::mapping(entries, mark))], mark);
+    let preset = presets::expand(&mut root, None, &mut diagnostics);
     Overrides { set: load.set.clone(), ..Overrides::default() }.apply(&mut root, &mut diagnostics);
+    presets::expand(&mut root, preset, &mut diagnostics);
     let at = At::root(mark).key("workload", mark);
-    let context = RunContext { config_folder: None, default_name: inputs::stem(load.path) };
+    let context = RunContext { config_folder: None, default_name: load.trace.map(inputs::stem).unwrap_or_default() };
     let keys = root.get("workload").and_then(|node| keys::Workload::decode(node, &ROOT, &at, &mut diagnostics));
     let workload = keys.and_then(|keys| workload_alone(&keys, None, &context, &mut diagnostics));
     let has_errors = diagnostics.has_errors();

@@ -109,6 +109,18 @@ impl Backlog {
         (at.0 >> self.width_ns.trailing_zeros()) as usize
     }
 
+    /// Requests in the system between these times, on average.
+    pub(super) fn mean(&self, from: SimTime, until: SimTime) -> f64 {
+        let (first, end) = ((from.0 / self.width_ns) as usize, (until.0 / self.width_ns) as usize);
+        let mut count = 0;
+        let counts = self.bins.iter().take(end).map(|&(arrived, ended)| {
+            count += arrived as i64 - ended as i64;
+            count
+        });
+        let sum: i64 = counts.skip(first).sum();
+        if end > first { sum as f64 / (end - first) as f64 } else { 0.0 }
+    }
+
     /// The trend over the second half of what was offered until `until`, and not before `warm_up`; `None` if too little came.
     pub(super) fn trend(&self, warm_up: SimTime, until: SimTime) -> Option<BacklogTrend> {
         let (from, end) = (warm_up.0.max(until.0 / 2).div_ceil(self.width_ns), until.0 / self.width_ns);

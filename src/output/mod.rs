@@ -52,12 +52,13 @@ pub use distribution::Statistics;
 pub(crate) use energy::energy;
 pub use error::OutputError;
 pub use load_files::{LoadFile, LoadFileError, Loss, Target, Written};
-pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, TakenDefault};
+pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan, TakenDefault};
 pub use run_files::WriterClock;
 pub use summary::{
     CostSummary, DrainSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary,
     LoadSummary, Named, ObjectiveSummary, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary,
     SimulationSummary, SloSummary, Summary, ThroughputSummary,
 };
-pub use verdict::{BusiestLink, EngineTime, Ground, Limit, StepSummary, Verdict};
+pub(crate) use text_table::paragraph;
+pub use verdict::{BusiestLink, EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
 pub use writer::RunWriter;

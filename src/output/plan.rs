@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use oracle_components::SimTime;
 use serde_json::Value;
 
-use crate::workload::Slo;
+use crate::workload::{HeldBack, Slo};
 
 /// What a run writes, and where. Every path is final; writers put a file there only when it is whole.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub struct TakenDefault {
 }
 
 /// A load in short.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadPlan {
     /// In words.
     pub description: String,
@@ -64,6 +64,19 @@ pub struct LoadPlan {
     pub duration: Option<SimTime>,
     /// No more requests than this.
     pub total_requests: Option<u64>,
+    /// How many sessions there may be at once; `None`: any number.
+    pub places: Option<PlacesPlan>,
+    /// What the client holds back because of that.
+    pub held_back: HeldBack,
+}
+
+/// A limit on the sessions that there are at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacesPlan {
+    /// The limit.
+    pub count: u32,
+    /// Nothing but a place that becomes free brings the next session.
+    pub is_closed: bool,
 }
 
 impl OutputPlan {

@@ -5,7 +5,6 @@ use oracle_components::record::{Hold, Outcome, PrefixEvent, Reason, Status, Stop
 use oracle_components::scenario::{Routing, Scenario};
 use oracle_systems::costing::gpu_peak_flops;
 
-use super::OutputPlan;
 use super::deployment::deployments;
 use super::distribution::Distribution;
 use super::energy::{cost, energy, gpu_energies_j};
@@ -16,7 +15,8 @@ use super::summary::{
     DrainSummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, LoadSummary, Named, PrefixSummary,
     ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, SloSummary, Summary, ThroughputSummary,
 };
-use super::verdict::{BusiestLink, LoadFigures, Verdict, step_summary, verdict};
+use super::verdict::{BusiestLink, InFlightSummary, LoadFigures, Verdict, step_summary, verdict};
+use super::{LoadPlan, OutputPlan};
 use crate::workload::Slo;
 
 /// The word for why a simulation stopped.
@@ -155,7 +155,10 @@ impl Inputs<'_> {
         let busiest = links.0.iter().max_by(|(_, one), (_, other)| one.busy.total_cmp(&other.busy));
         let busiest = busiest.map(|(name, link)| BusiestLink { name: name.clone(), busy: link.busy });
         let backlog = self.requests.backlog.trend(self.plan.warm_up, offered.until);
-        verdict(self.scenario, self.outcome, load, backlog, busiest)
+        let mean_in_flight = self.requests.backlog.mean(self.plan.warm_up, offered.until);
+        let LoadPlan { places, held_back, .. } = &self.plan.load;
+        let in_flight = places.map(|places| InFlightSummary::new(places, held_back.totals(), mean_in_flight));
+        verdict(self.scenario, self.outcome, load, in_flight, backlog, busiest)
     }
 
     fn latencies(self, group: &GroupStatistics) -> LatencySummary {

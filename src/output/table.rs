@@ -9,7 +9,7 @@ use super::summary::{
     EngineSummary, GpuSummary, Latency, Named, ProfileSummary, SloSummary, Summary, ThroughputSummary,
 };
 use super::text_table::{figure, paragraph, percent, shortened, table};
-use super::verdict::{EngineTime, Ground, Limit, StepSummary};
+use super::verdict::{EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
 
 /// Columns of the words that lines begin with.
 const INDENT: usize = 12;
@@ -44,14 +44,12 @@ impl Summary {
         if deployments.len() > 0 {
             lines.push(paragraph("", INDENT, &format!("and {} more kinds in summary.json", deployments.len())));
         }
-        let text = format!(
-            "{} requests until {} s, {}; router {}, seed {}",
-            load.requests,
-            figure(load.offered_until_s, 1),
-            load.description,
-            self.router,
-            self.program.seed,
-        );
+        let requests = format!("{} requests until {} s", load.requests, figure(load.offered_until_s, 1));
+        let text = match self.verdict.ground {
+            Ground::ClosedLoop => format!("{}, {requests}", load.description),
+            _ => format!("{requests}, {}", load.description),
+        };
+        let text = format!("{text}; router {}, seed {}", self.router, self.program.seed);
         lines.push(paragraph("Load", INDENT, &text));
         let mut text =
             format!("{} s by {} {}", figure(simulation.total_duration_s, 1), self.program.name, self.program.version);
@@ -68,16 +66,21 @@ impl Summary {
 
     fn verdict_lines(&self) -> String {
         let verdict = &self.verdict;
-        let word = match verdict.keeps_up {
-            Some(true) => "keeps up",
-            Some(false) => "does NOT keep up",
-            None => "cannot be told",
+        let word = match (verdict.keeps_up, verdict.ground) {
+            (Some(true), _) => "keeps up",
+            (Some(false), _) => "does NOT keep up",
+            (None, Ground::ClosedLoop) => "closed loop",
+            (None, Ground::ClientHeldBack) => "held back by the client",
+            (None, _) => "cannot be told",
         };
         let [offered, completed] =
             [verdict.offered_requests_per_s, verdict.completed_requests_per_s].map(|rate| figure(rate, 2));
-        let rates = match verdict.all_at_once {
-            true => format!("all requests offered at once, {completed} requests/s completed"),
-            false => format!("{offered} requests/s offered, {completed} completed"),
+        let rates = match (&verdict.in_flight, verdict.ground) {
+            (Some(in_flight), Ground::ClosedLoop | Ground::ClientHeldBack) => {
+                format!("{completed} requests/s at {} in flight", figure(in_flight.mean_requests, 1))
+            }
+            _ if verdict.all_at_once => format!("all requests offered at once, {completed} requests/s completed"),
+            _ => format!("{offered} requests/s offered, {completed} completed"),
         };
         let rates = format!("{word}: {rates}; {}", self.ground());
         let time = &verdict.engine_time;
@@ -115,6 +118,8 @@ impl Summary {
             )
         });
         let because = match verdict.ground {
+            Ground::ClosedLoop => closed_loop(verdict),
+            Ground::ClientHeldBack => "whether the deployment would keep up without that is not told".to_owned(),
             Ground::ClientsGaveUp => format!("clients gave up on {} of the requests", percent(verdict.gave_up)),
             Ground::Refused => {
                 format!("{} of the requests were refused (`reason` in the records says why)", percent(verdict.refused))
@@ -128,7 +133,7 @@ impl Summary {
             }
             Ground::TooShort => "the run is too short for this load: offer it for longer".to_owned(),
         };
-        because + &numbers
+        because + &numbers + &verdict.in_flight.map_or_else(String::new, held_back)
     }
 
     fn requests_lines(&self) -> String {
@@ -277,6 +282,38 @@ fn memory(deployment: &DeploymentSummary) -> String {
         deployment.max_num_seqs,
         deployment.max_num_batched_tokens,
     )
+}
+
+/// Whether anything but the clients limits a closed loop, and who was not served.
+fn closed_loop(verdict: &Verdict) -> String {
+    let held = verdict.engine_time.most_held_back;
+    let mut text = match verdict.limited_by {
+        Limit::Clients if held == 0.0 => "no queue was ever held back, so the loop itself limits".to_owned(),
+        Limit::Clients => {
+            format!("a queue was held back for {} of the load at most, so the loop itself limits", percent(held))
+        }
+        _ => format!("a queue was held back for {} of the load", percent(held)),
+    };
+    for (share, what) in [(verdict.gave_up, "clients gave up on"), (verdict.refused, "the engines refused")] {
+        if share > 0.0 {
+            text += &format!("; {what} {} of the requests", percent(share));
+        }
+    }
+    text
+}
+
+/// How much the client held requests back.
+fn held_back(in_flight: InFlightSummary) -> String {
+    match in_flight.held_back {
+        None => String::new(),
+        Some(HeldBackSummary { share: 0.0, .. }) => "; the client held no request back".to_owned(),
+        Some(HeldBackSummary { share, mean_s, longest_s }) => format!(
+            "; the client held back {} of the requests, each for {} s on average, {} s at most",
+            percent(share),
+            figure(mean_s, 2),
+            figure(longest_s, 2),
+        ),
+    }
 }
 
 /// For what part of the time steps were bound by what.

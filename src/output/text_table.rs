@@ -51,7 +51,7 @@ fn fitting(widths: &[usize], room: usize) -> usize {
 }
 
 /// Text after a head of `indent` columns, broken at words; what follows the first line stands below its beginning.
-pub(super) fn paragraph(head: &str, indent: usize, text: &str) -> String {
+pub(crate) fn paragraph(head: &str, indent: usize, text: &str) -> String {
     let mut lines = vec![padded(head, indent)];
     for word in words(text) {
         let line = lines.last_mut().expect("there is one");

@@ -1,6 +1,10 @@
 //! Whether a deployment keeps up with its load, and what limits it.
 //!
-//! **Keeps up.** The number of requests in the system is looked at (`backlog`); a client that gives up is a request that was
+//! **Closed loops.** A client that sends when an answer came sends no more than is answered: whether that keeps up has no
+//! meaning, and the verdict says what comes of it instead. So it is with a client that holds requests back, where it holds
+//! back more than [`MOST_HELD_BACK`] of them: the queue that would grow is the client's own.
+//!
+//! **Keeps up.** Else the number of requests in the system is looked at (`backlog`); a client that gives up is a request that was
 //! not served, however short the queue is. In this order:
 //! 1. clients gave up on more than [`MOST_GIVEN_UP`] of the requests, or engines refused as many (full, or too long for them): it does not;
 //! 2. the number of requests grows: it does not, unless answers are so long ([`LONG_ANSWER`]) that the system was still filling;
@@ -17,9 +21,13 @@ use oracle_components::scenario::{EngineSpec, Scenario};
 use oracle_systems::costing::peak_flops;
 
 use super::backlog::BacklogTrend;
+use super::plan::PlacesPlan;
+use crate::workload::HeldBackTotals;
 
 /// Clients that give up on more than this share of the requests say that a deployment does not keep up.
 const MOST_GIVEN_UP: f64 = 0.01;
+/// A client that holds back more than this share of the requests is at its limit.
+const MOST_HELD_BACK: f64 = 0.01;
 /// Share of the load's time that it takes to compute an answer, at which an empty system has not filled by half of it.
 const LONG_ANSWER: f64 = 0.25;
 /// Share of the load's time for which the queue of an engine may be held back without a further look.
@@ -38,6 +46,8 @@ const FAR_FROM_ROOFS: f64 = 0.2;
 pub enum Limit {
     /// Nothing: no more requests came.
     ArrivalRate,
+    /// What the clients of a closed loop, or a client with a limit, have in flight at most.
+    Clients,
     /// `max_num_seqs`.
     Seats,
     /// `max_num_batched_tokens`.
@@ -62,6 +72,7 @@ impl Limit {
     pub fn words(self) -> &'static str {
         match self {
             Self::ArrivalRate => "the arrival rate",
+            Self::Clients => "what clients have in flight",
             Self::Seats => "seats (max_num_seqs)",
             Self::TokenBudget => "the token budget (max_num_batched_tokens)",
             Self::KvCache => "the KV cache",
@@ -78,6 +89,10 @@ impl Limit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ground {
+    /// The next request comes when one is answered, so that none comes too early.
+    ClosedLoop,
+    /// The client held requests back that the system might not have kept up with.
+    ClientHeldBack,
     /// Clients gave up.
     ClientsGaveUp,
     /// Requests were refused: a full server (`max_num_queued_reqs`), or too long for the engine.
@@ -113,7 +128,10 @@ pub struct Verdict {
     /// Share of the requests that were refused; absent if none was.
     #[serde(skip_serializing_if = "is_zero")]
     pub refused: f64,
-    /// The number of requests in the system; absent if too few came, or all at once.
+    /// What clients with a limit have in flight; absent without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<InFlightSummary>,
+    /// The number of requests in the system; absent if too few came, or all at once, or where clients limit it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog: Option<BacklogTrend>,
     /// What limits it.
@@ -125,6 +143,49 @@ pub struct Verdict {
     /// The link that carried bytes for longest; absent without links.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busiest_link: Option<BusiestLink>,
+}
+
+/// Clients with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct InFlightSummary {
+    /// Sessions that there are at once, at most.
+    pub most_sessions: u32,
+    /// Requests that were in flight while the load was offered, on average.
+    pub mean_requests: f64,
+    /// What was sent later than it was due, over the whole run; absent in a closed loop, where nothing is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBackSummary>,
+}
+
+/// Requests that a client held back. Those that it had not sent when the run ended are not among them.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct HeldBackSummary {
+    /// Share of the requests that were sent.
+    pub share: f64,
+    /// For how long each, on average.
+    pub mean_s: f64,
+    /// At most.
+    pub longest_s: f64,
+}
+
+impl InFlightSummary {
+    pub(super) fn new(places: PlacesPlan, held: HeldBackTotals, mean_requests: f64) -> Self {
+        let per = |part: f64, whole: u64| if whole > 0 { part / whole as f64 } else { 0.0 };
+        let held_back = HeldBackSummary {
+            share: per(held.requests as f64, held.sent),
+            mean_s: per(held.seconds, held.requests),
+            longest_s: held.longest_s,
+        };
+        Self { most_sessions: places.count, mean_requests, held_back: (!places.is_closed).then_some(held_back) }
+    }
+
+    /// Why that says nothing of whether a deployment keeps up, if it does not.
+    fn ground(&self) -> Option<Ground> {
+        match self.held_back {
+            None => Some(Ground::ClosedLoop),
+            Some(held) => (held.share > MOST_HELD_BACK).then_some(Ground::ClientHeldBack),
+        }
+    }
 }
 
 /// How the time of engines divides: `idle`, and steps, by what held the waiting queue back meanwhile; and the steps again, by
@@ -197,11 +258,19 @@ pub(super) fn verdict(
     scenario: &Scenario,
     outcome: &Outcome,
     load: LoadFigures,
+    in_flight: Option<InFlightSummary>,
     backlog: Option<BacklogTrend>,
     busiest_link: Option<BusiestLink>,
 ) -> Verdict {
     let engine_time = engine_time(scenario, outcome, load.offered_s);
-    let (keeps_up, ground) = keeps_up(&load, backlog.as_ref(), engine_time.most_held_back);
+    let by_clients = in_flight.and_then(|in_flight| in_flight.ground());
+    let (keeps_up, ground) = match (by_clients, keeps_up(&load, backlog.as_ref(), engine_time.most_held_back)) {
+        // Who gives up or is refused was sent.
+        (Some(Ground::ClientHeldBack), lost @ (_, Ground::ClientsGaveUp | Ground::Refused)) => lost,
+        (Some(ground), _) => (None, ground),
+        (None, told) => told,
+    };
+    let backlog = backlog.filter(|_| by_clients != Some(ground));
     let steps_bound_by = steps_bound_by(&engine_time);
     let holds = [engine_time.seats, engine_time.token_budget, engine_time.kv_cache];
     let limited_by = if busiest_link.as_ref().is_some_and(|link| link.busy >= BUSY_LINK) {
@@ -210,6 +279,8 @@ pub(super) fn verdict(
         most([Limit::Seats, Limit::TokenBudget, Limit::KvCache], holds)
     } else if keeps_up == Some(false) {
         steps_bound_by
+    } else if by_clients.is_some() {
+        Limit::Clients
     } else {
         Limit::ArrivalRate
     };
@@ -221,6 +292,7 @@ pub(super) fn verdict(
         completed_requests_per_s: load.completed_per_s,
         gave_up: load.gave_up,
         refused: load.refused,
+        in_flight,
         backlog,
         limited_by,
         steps_bound_by,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use oracle_components::SimTime;
 
@@ -25,6 +25,8 @@ pub struct WorkloadFacts {
     pub trace: Option<TraceFacts>,
     /// Set when a closed loop found every request refused.
     pub(super) stuck: Stuck,
+    /// What a client with a limit holds back. Ask after the run.
+    pub held_back: HeldBack,
 }
 
 impl WorkloadFacts {
@@ -60,6 +62,43 @@ impl Stuck {
                  records' reason says why)"
             )
         })
+    }
+}
+
+/// Counted by a client that limits what is in flight, read by whoever sums up the run.
+#[derive(Clone, Debug, Default)]
+pub struct HeldBack(Arc<Mutex<HeldBackTotals>>);
+
+/// What such a client has sent, and how long it held it back.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HeldBackTotals {
+    /// Requests that were sent.
+    pub sent: u64,
+    /// Those of them that were held back.
+    pub requests: u64,
+    /// For how long together, in seconds.
+    pub seconds: f64,
+    /// The longest, in seconds.
+    pub longest_s: f64,
+}
+
+impl HeldBack {
+    /// A request that was due goes out, so much later.
+    pub(super) fn sent(&self, late: SimTime) {
+        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.sent += 1;
+        if late > SimTime::ZERO {
+            let late_s = late.as_secs_f64();
+            totals.requests += 1;
+            totals.seconds += late_s;
+            totals.longest_s = totals.longest_s.max(late_s);
+        }
+    }
+
+    /// So far.
+    #[must_use]
+    pub fn totals(&self) -> HeldBackTotals {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

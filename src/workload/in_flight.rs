@@ -18,7 +18,7 @@ use oracle_systems::ports::{Promises, RequestSource};
 
 use super::distribution::Sampler;
 use super::error::WorkloadError;
-use super::facts::Stuck;
+use super::facts::{HeldBack, Stuck};
 use super::load::Places;
 use super::streams::{Purpose, combine, stream};
 
@@ -40,6 +40,7 @@ pub struct InFlight {
     /// Refused one after another.
     refused: u32,
     stuck: Stuck,
+    held_back: HeldBack,
 }
 
 impl InFlight {
@@ -70,7 +71,14 @@ impl InFlight {
             open: HashMap::new(),
             refused: 0,
             stuck,
+            held_back: HeldBack::default(),
         })
+    }
+
+    /// Tells `held_back` of what is sent later than it is due.
+    #[must_use]
+    pub fn counting(self, held_back: HeldBack) -> Self {
+        Self { held_back, ..self }
     }
 
     /// The source's next request, not before `free`, and whether it begins a session.
@@ -90,8 +98,13 @@ impl InFlight {
             // It comes by itself, whatever became of others.
             self.refused = 0;
         }
-        spec.arrival = spec.arrival.max(free);
-        (spec.arrival < self.end).then_some((spec, begins))
+        let due = spec.arrival;
+        spec.arrival = due.max(free);
+        if spec.arrival >= self.end {
+            return None;
+        }
+        self.held_back.sent(spec.arrival.since(due));
+        Some((spec, begins))
     }
 
     /// Whether that was the session's last request; `more` have followed from it.
@@ -130,6 +143,7 @@ impl RequestSource for InFlight {
 
     fn follow_ups(&mut self, spec: &RequestSpec, record: &RequestRecord, next: &mut Vec<RequestSpec>) {
         self.inner.follow_ups(spec, record, next);
+        next.iter().for_each(|_| self.held_back.sent(SimTime::ZERO));
         if !self.has_ended(spec.session, next.len()) || self.is_stuck(record) {
             return;
         }

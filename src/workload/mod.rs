@@ -36,7 +36,7 @@ use retimed::Retimed;
 pub use behaviour::*;
 pub use distribution::{Choice, DistributionError, MAX_TOKENS, Sampler, happens};
 pub use error::WorkloadError;
-pub use facts::{Stuck, TraceFacts, WorkloadFacts};
+pub use facts::{HeldBack, HeldBackTotals, Stuck, TraceFacts, WorkloadFacts};
 pub use in_flight::InFlight;
 pub use load::*;
 pub use mean::weibull_shape;
@@ -105,6 +105,9 @@ fn placed(
 ) -> Result<Box<dyn RequestSource>, WorkloadError> {
     match &load.places {
         None => Ok(source),
-        Some(places) => Ok(Box::new(InFlight::new(source, places, end, seed, facts.stuck.clone())?)),
+        Some(places) => {
+            let source = InFlight::new(source, places, end, seed, facts.stuck.clone())?;
+            Ok(Box::new(source.counting(facts.held_back.clone())))
+        }
     }
 }

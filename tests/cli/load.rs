@@ -58,3 +58,100 @@ fn flags_that_say_two_loads_or_none_are_refused() {
         assert!(told.code == 2 && told.err.contains(says), "{arguments}\n{}", told.err);
     }
 }
+
+#[test]
+fn what_has_no_effect_on_a_load_is_refused() {
+    let desk = Desk::new();
+    desk.write(
+        "small.csv",
+        "arrival_s,prompt_tokens,output_tokens,session_id\n0,900,20,a\n0.5,2000,10,a\n0.6,300,5,\n",
+    );
+    desk.write(
+        "turns.jsonl",
+        "{\"session_id\": \"a\", \"timestamp\": 0, \"input_length\": 100, \"output_length\": 5}\n",
+    );
+    let rate = format!("{FIXED} --rate 5 --requests 5");
+    let trace = "run --trace small.csv --model Llama3-8B --device H100";
+    let turns = "run --trace turns.jsonl --model Llama3-8B --device H100";
+    let retimed = "has no effect where workload.load says when requests come";
+    for (arguments, says) in [
+        (format!("{rate} --window peak:1s"), "--window: of no effect without a trace"),
+        (format!("{rate} --rate-scale 2"), "--rate-scale: of no effect without a trace"),
+        (format!("{rate} --max-requests 2"), "--max-requests: of no effect without a trace"),
+        (format!("{rate} --trace-format mooncake --skip-bad-rows"), "--trace-format, --skip-bad-rows: of no effect"),
+        (format!("{trace} --concurrency 2 --rate-scale 2"), retimed),
+        (format!("{trace} --rate 2 --time-scale 2"), retimed),
+        (format!("{trace} --rate 2 --set workload.trace.sessions=open"), retimed),
+        (format!("{trace} --prompt-tokens 5 --output-tokens 5"), "either a trace or client_profiles"),
+        (format!("{trace} --workload chat"), "either a trace or client_profiles"),
+        (format!("{trace} --set workload.max_turns_per_session=3"), "has no effect on a trace"),
+        (format!("{trace} --set workload.arrivals=independent"), "has no effect on a trace"),
+        (format!("{trace} --set workload.generate_prompt_tokens=true"), "has no effect on a trace"),
+        (
+            format!("{turns} --trace-format mooncake-delta --set workload.trace.message_mode=history"),
+            "contradicts the format mooncake-delta",
+        ),
+    ] {
+        let told = desk.run(&arguments);
+        assert!(told.code == 2 && told.err.contains(says), "{arguments}\n{}", told.err);
+    }
+    for arguments in [
+        format!("{trace} --max-in-flight 1 --rate-scale 3"),
+        format!("{trace} --rate 2 --set workload.trace.sessions=closed --rate-scale 3"),
+        format!("{turns} --trace-format mooncake-delta --set workload.trace.message_mode=delta"),
+    ] {
+        let told = desk.run(&arguments);
+        assert_eq!(told.code, 0, "{arguments}\n{}", told.err);
+    }
+}
+
+/// The load of flags is that which `run` has of them.
+#[test]
+fn a_load_by_flags_is_described_and_written() {
+    let desk = Desk::new();
+    let load = "--rate 20 --burstiness 0.5 --prompt-tokens uniform:100:900 --output-tokens 50 --requests 300 --seed 5";
+    let told = desk.run(&format!("workload describe {load} --format json"));
+    assert_eq!((told.code, told.err.as_str()), (0, ""));
+    let figures: serde_json::Value = serde_json::from_str(&told.out).expect("it prints JSON");
+    assert_eq!(number(&figures, "/requests"), 300.0);
+    let told = desk.run(&format!("workload generate {load} -o load.csv"));
+    assert_eq!(told.code, 0, "{}", told.err);
+    let by_flags = desk.summary(&format!("run --model Llama3-8B --device H100 {load}"));
+    let by_file = desk.summary("run --trace load.csv --model Llama3-8B --device H100 --seed 5");
+    for figure in ["/requests/total", "/throughput/prompt_tokens_per_second", "/latency/end_to_end_latency_ms/mean"] {
+        let (flags, file) = (number(&by_flags, figure), number(&by_file, figure));
+        // A file counts from its first arrival.
+        assert!((flags / file - 1.0).abs() < 0.02, "{figure}: {flags} by flags, {file} by file");
+    }
+    for (arguments, says) in [
+        ("workload describe --workload chat --rate 5 --mfu 0.4", "--mfu is of a deployment"),
+        ("workload describe --workload chat --rate 5 --set simulation.drain=true", "only keys of workload"),
+        ("workload describe --workload chat --rate 5 --window peak:1s", "--window has no effect without a trace"),
+        ("workload describe --workload chat --requests 5", "give --rate, --concurrency or --users"),
+        ("workload describe --config small.yaml --rate 5", "--set 'workload.load.rate=5'"),
+        ("workload describe --config small.yaml --skip-bad-rows", "--skip-bad-rows is for a trace"),
+        ("workload generate small.yaml --rate 5 -o x.csv", "--set 'workload.load.rate=5'"),
+        ("workload generate --rate 5 -o x.csv", "required"),
+        ("workload presets nope", "no preset has"),
+    ] {
+        let told = desk.run(arguments);
+        assert!(told.code == 2 && told.err.contains(says), "{arguments}\n{}", told.err);
+    }
+}
+
+#[test]
+fn presets_are_listed_with_numbers_and_sources() {
+    let desk = Desk::new();
+    let told = desk.run("workload presets --format json");
+    let all: serde_json::Value = serde_json::from_str(&told.out).expect("it prints JSON");
+    let all = all.as_array().expect("a list");
+    assert_eq!(all.len(), 8);
+    for preset in all {
+        let source = preset["source"].as_str().expect("a text");
+        assert!(source.len() > 15 && number(preset, "/profiles/0/mean_prompt_tokens") > 100.0, "{preset}");
+        assert!(preset["guesses"].is_array());
+    }
+    let told = desk.run("workload presets chat");
+    assert!(told.out.contains("1167 in a prompt on average, 213 in an answer"), "{}", told.out);
+    assert!(told.out.contains("AzureLLMInferenceTrace_conv.csv") && !told.out.contains("agent"), "{}", told.out);
+}

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Changes, Format};
+use super::{Changes, Format, Listing};
+use crate::cli::load_flags::Load;
 use crate::cli::trace_reading::TraceReading;
 
 /// How a trace is shaped. Always in this order, whatever the order of the flags: window, sample, lengths, shuffle, repeat,
@@ -47,21 +48,23 @@ pub struct Shaping {
 #[derive(Debug, Subcommand)]
 pub enum Workload {
     /// Say what a load holds: rates, bursts, lengths, shared prompts, sessions.
-    Describe(Describe),
-    /// Write the requests of a configuration's load as a trace, without simulating it.
+    Describe(Box<Describe>),
+    /// Write the requests of a load, of a configuration or by flags, as a trace, without simulating it.
     Generate(Generate),
     /// Write a trace in another format.
     Convert(Convert),
+    /// List the loads that have a name: what they ask for, and where their numbers come from.
+    Presets(Listing),
 }
 
-/// A load: a trace, or a configuration's.
+/// A load: a trace, a configuration's, or by flags.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "llmperforacle workload describe [OPTIONS] TRACE\n       llmperforacle workload describe [OPTIONS] --config CONFIG"
+    override_usage = "llmperforacle workload describe [OPTIONS] TRACE\n       llmperforacle workload describe [OPTIONS] --config CONFIG\n       llmperforacle workload describe [OPTIONS] --rate PER_S --workload NAME"
 )]
 pub struct Describe {
     /// Trace; - for standard input.
-    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    #[arg(required_unless_present_any = ["config", "workload", "prompt_tokens"], conflicts_with = "config")]
     pub trace: Option<PathBuf>,
     /// Describe the load of this configuration instead.
     #[arg(long, value_name = "CONFIG")]
@@ -72,9 +75,6 @@ pub struct Describe {
     /// How it is read.
     #[command(flatten)]
     pub reading: TraceReading,
-    /// Describe no request that arrives at or after this many seconds.
-    #[arg(long, value_name = "SECONDS")]
-    pub duration: Option<f64>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -84,25 +84,26 @@ pub struct Describe {
     /// What flags change in the configuration.
     #[command(flatten)]
     pub changes: Changes,
+    /// The load by flags; with a trace when it is sent; with a configuration where it ends.
+    #[command(flatten)]
+    pub load: Load,
 }
 
 /// `workload generate`.
 #[derive(Debug, Args)]
 pub struct Generate {
     /// Configuration file, YAML or JSON, of which the load is taken; - for standard input.
-    pub config: PathBuf,
-    /// Write no more requests than this.
-    #[arg(long, value_name = "N", visible_alias = "max-requests")]
-    pub requests: Option<u64>,
-    /// Write no request that arrives at or after this many seconds.
-    #[arg(long, value_name = "SECONDS")]
-    pub duration: Option<f64>,
+    #[arg(required_unless_present_any = ["workload", "prompt_tokens"])]
+    pub config: Option<PathBuf>,
     /// Where to, and how.
     #[command(flatten)]
     pub file: Written,
     /// What flags change in the configuration.
     #[command(flatten)]
     pub changes: Changes,
+    /// The load by flags; with a configuration, where it ends.
+    #[command(flatten)]
+    pub load: Load,
 }
 
 /// `workload convert`.

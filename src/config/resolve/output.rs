@@ -8,8 +8,8 @@ use super::run_context::RunContext;
 use crate::config::declare::{Decode, Field};
 use crate::config::diagnostic::{Diagnostics, Origin};
 use crate::config::keys::{Config, Metrics};
-use crate::output::{HostSpec, LoadPlan, OutputPlan, Overwrite};
-use crate::workload::Workload;
+use crate::output::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan};
+use crate::workload::{Places, Starts, Workload};
 
 /// Rows of the time series of one subject that a run writes by default, at most.
 const SERIES_ROWS: f64 = 2_000.0;
@@ -54,14 +54,11 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
 
 /// The load in short.
 pub(super) fn load(workload: &Workload) -> LoadPlan {
-    match workload {
-        Workload::Synthetic(synthetic) => {
-            let profiles = match &synthetic.profiles[..] {
-                [profile] => format!("profile {}", profile.name),
-                profiles => format!("{} profiles", profiles.len()),
-            };
-            LoadPlan { description: profiles, duration: synthetic.duration, total_requests: synthetic.total_requests }
-        }
+    let (what, load) = match workload {
+        Workload::Synthetic(synthetic) => match &synthetic.profiles[..] {
+            [profile] => (format!("profile {}", profile.name), &synthetic.load),
+            profiles => (format!("{} profiles", profiles.len()), &synthetic.load),
+        },
         Workload::Trace(trace) => {
             let name = trace.path.file_name().unwrap_or_default().to_string_lossy();
             let scale = if trace.rate_scale == 1.0 {
@@ -69,9 +66,39 @@ pub(super) fn load(workload: &Workload) -> LoadPlan {
             } else {
                 format!(" at {} times its rate", trace.rate_scale)
             };
-            LoadPlan { description: format!("trace {name}{scale}"), ..LoadPlan::default() }
+            (format!("trace {name}{scale}"), &trace.load)
         }
+    };
+    let (duration, total_requests) = match workload {
+        Workload::Synthetic(synthetic) => (synthetic.duration, synthetic.total_requests),
+        Workload::Trace(_) => (None, None),
+    };
+    let is_closed = load.starts == Some(Starts::AtOnce);
+    LoadPlan {
+        description: load.places.as_ref().map_or(what.clone(), |places| within(places, is_closed, &what)),
+        duration,
+        total_requests,
+        places: load.places.as_ref().map(|places| PlacesPlan { count: places.count, is_closed }),
+        ..LoadPlan::default()
     }
+}
+
+/// What is asked for within a number of places.
+fn within(places: &Places, is_closed: bool, what: &str) -> String {
+    let count = places.count;
+    let who = |one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    if !is_closed {
+        return format!("{what}, at most {count} in flight");
+    }
+    let clients = match &places.pause_s {
+        None => who("client"),
+        Some(pause) => {
+            let mean = pause.mean().map_or(String::new(), |mean_s| format!(", pauses of {mean_s:.1} s on average"));
+            format!("{}{mean}", who("user"))
+        }
+    };
+    let ramp = if places.ramp_up_s > 0.0 { format!(", begun over {} s", places.ramp_up_s) } else { String::new() };
+    format!("closed loop of {clients}{ramp}, {what}")
 }
 
 /// What GPUs are plugged into.

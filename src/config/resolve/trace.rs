@@ -2,7 +2,7 @@
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{Trace, TraceColumns as Keys};
-use crate::workload::{Clock, Load, TraceColumns, TraceOptions};
+use crate::workload::{Clock, Load, MessageMode, SessionTimes, TRACE_FORMATS, TraceColumns, TraceOptions};
 
 /// What the keys say, or `None` after an error.
 pub(super) fn options(trace: &Trace, load: &Load, seed: u64, diagnostics: &mut Diagnostics) -> Option<TraceOptions> {
@@ -11,6 +11,10 @@ pub(super) fn options(trace: &Trace, load: &Load, seed: u64, diagnostics: &mut D
         None if trace.columns.given => return None,
         None => None,
     };
+    check_mode(trace, diagnostics);
+    if load.starts.is_some() {
+        check_retimed(trace, diagnostics);
+    }
     Some(TraceOptions {
         columns,
         block_tokens: trace.block_tokens.value,
@@ -24,6 +28,34 @@ pub(super) fn options(trace: &Trace, load: &Load, seed: u64, diagnostics: &mut D
         total_rate_per_s: trace.total_rate.value,
         seed,
     })
+}
+
+/// The format that is all about new tokens is not read as one of whole prompts.
+fn check_mode(trace: &Trace, diagnostics: &mut Diagnostics) {
+    let (mode, format) = (&trace.message_mode, trace.format.value);
+    let is_delta = TRACE_FORMATS.iter().any(|&(name, named)| name == "mooncake-delta" && named == format);
+    if is_delta && mode.value == Some(MessageMode::History) {
+        let message = "contradicts the format mooncake-delta, in which a later turn has its new tokens only";
+        diagnostics.error_with(&mode.at, message, "give format: mooncake where prompts hold the conversation so far");
+    }
+}
+
+/// What is about the recorded times, which `load` replaces.
+fn check_retimed(trace: &Trace, diagnostics: &mut Diagnostics) {
+    let message = "has no effect where workload.load says when requests come";
+    let (sessions, scale, time) = (&trace.sessions, &trace.rate_scale, &trace.time_scale);
+    if sessions.value == Some(SessionTimes::Open) {
+        diagnostics.error_with(&sessions.at, message, "open means the recorded times; give closed, or leave it out");
+    }
+    // The pauses of such sessions are between recorded times.
+    if sessions.value == Some(SessionTimes::Closed) {
+        return;
+    }
+    for (has_one, at) in [(scale.value != 1.0, &scale.at), (time.given, &time.at)] {
+        if has_one {
+            diagnostics.error_with(at, message, "leave it out, or scale the load's own rate");
+        }
+    }
 }
 
 fn columns(keys: &Keys, diagnostics: &mut Diagnostics) -> Option<TraceColumns> {

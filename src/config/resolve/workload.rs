@@ -19,6 +19,8 @@ use crate::workload::{
 
 /// The predecessor's pause before a follow-up turn without a distribution, in seconds.
 const DEFAULT_THINK_TIME_S: f64 = 5.0;
+/// What `max_turns_per_session` is if nobody says so.
+const DEFAULT_TURNS: u32 = 10;
 /// Gaps shorter than this round to nothing, in seconds.
 const CLOCK_TICK_S: f64 = 1e-9;
 /// Shortest mean gap between requests of which there may be any number, in seconds.
@@ -89,6 +91,7 @@ fn resolve_trace(
         diagnostics.error(&trace.path.at, format!("no file {name}"));
         return None;
     };
+    refuse_keys_of_profiles(workload, diagnostics);
     let limits = [trace.max_requests.value, workload.total_requests_to_generate.value];
     let load = load::resolve(workload, diagnostics)?;
     let scale = if trace.time_scale.given { &trace.time_scale.at } else { &trace.rate_scale.at };
@@ -111,6 +114,20 @@ fn resolve_trace(
         seed,
         load,
     }))
+}
+
+/// What says how profiles are drawn from says nothing of a trace.
+fn refuse_keys_of_profiles(workload: &Keys, diagnostics: &mut Diagnostics) {
+    let keys = [
+        (workload.prefix_patterns.given, &workload.prefix_patterns.at),
+        (workload.max_turns_per_session.value != DEFAULT_TURNS, &workload.max_turns_per_session.at),
+        (!workload.accumulate_conversational_tokens.value, &workload.accumulate_conversational_tokens.at),
+        (workload.generate_prompt_tokens.value, &workload.generate_prompt_tokens.at),
+        (workload.arrivals.value == Arrivals::Independent, &workload.arrivals.at),
+    ];
+    for (_, at) in keys.into_iter().filter(|(says_more, _)| *says_more) {
+        diagnostics.error_with(at, "has no effect on a trace", "it goes with client_profiles; leave it out");
+    }
 }
 
 fn rate_scale(trace: &Trace, diagnostics: &mut Diagnostics) -> f64 {
