@@ -163,3 +163,20 @@ fn archives_are_traces() {
     assert_eq!(plain["latency"], unpacked["latency"]);
     assert_eq!(number(&unpacked, "/requests/total"), 4.0);
 }
+
+/// Where the load says when sessions begin, a later turn comes after the one before it is answered, by the pause that was between them.
+#[test]
+fn turns_follow_their_session_where_the_load_says_when_it_begins() {
+    let desk = Desk::new();
+    let rows = ["0,500,20,b", "100,900,20,a", "110,1500,20,a", "200,300,10,c"];
+    desk.write("s.csv", &format!("arrival_s,prompt_tokens,output_tokens,session_id\n{}\n", rows.join("\n")));
+    for (load, pause_s) in [("--concurrency 2", 10.0), ("--rate 0.1", 10.0)] {
+        desk.summary(&format!("run --trace s.csv --model Llama3.1-8B --device H100 {load} -q -o out"));
+        let text = desk.read("out/requests.csv");
+        let arrival = |prompt: &str| {
+            let row = text.lines().map(|row| row.split(',').collect::<Vec<_>>()).find(|row| row[3] == prompt);
+            row.and_then(|row| row[6].parse::<f64>().ok()).expect("it was sent")
+        };
+        assert!((arrival("1500") - arrival("900") - pause_s).abs() < 1e-6, "{load}: {text}");
+    }
+}

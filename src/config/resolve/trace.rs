@@ -23,7 +23,8 @@ pub(super) fn options(trace: &Trace, load: &Load, seed: u64, diagnostics: &mut D
         chars_per_token: trace.chars_per_token.value,
         skip_bad_rows: trace.skip_bad_rows.value,
         retimed: load.starts.is_some(),
-        sessions: trace.sessions.value,
+        // Where the load says when sessions begin, recorded times are but pauses within them.
+        sessions: trace.sessions.value.or(load.starts.as_ref().map(|_| SessionTimes::Closed)),
         message_mode: trace.message_mode.value,
         total_rate_per_s: trace.total_rate.value,
         seed,
