@@ -41,21 +41,12 @@ fn check_mode(trace: &Trace, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// What is about the recorded times, which `load` replaces.
+/// What is about the recorded times, which `load` replaces but for the pauses of a session.
 fn check_retimed(trace: &Trace, diagnostics: &mut Diagnostics) {
-    let message = "has no effect where workload.load says when requests come";
-    let (sessions, scale, time) = (&trace.sessions, &trace.rate_scale, &trace.time_scale);
+    let sessions = &trace.sessions;
     if sessions.value == Some(SessionTimes::Open) {
+        let message = "has no effect where workload.load says when requests come";
         diagnostics.error_with(&sessions.at, message, "open means the recorded times; give closed, or leave it out");
-    }
-    // The pauses of such sessions are between recorded times.
-    if sessions.value == Some(SessionTimes::Closed) {
-        return;
-    }
-    for (has_one, at) in [(scale.value != 1.0, &scale.at), (time.given, &time.at)] {
-        if has_one {
-            diagnostics.error_with(at, message, "leave it out, or scale the load's own rate");
-        }
     }
 }
 
