@@ -140,6 +140,7 @@ fn each_mistake_in_the_workload_is_found() {
                 "max_output_tokens_dist_config: {type: Constant, value: 0}",
             ),
         ),
+        ("longer than any prompt", with_prompt("{type: Uniform, low: 5, high: 1e10}")),
         ("unknown distribution", with_prompt("{type: Linear}")),
         ("distribution without a type", with_prompt("{value: 3}")),
         ("number for a distribution", with_prompt("100")),

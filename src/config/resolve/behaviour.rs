@@ -2,9 +2,9 @@
 
 use super::distribution::{distribution, is_never_a_token};
 use crate::config::declare::Field;
-use crate::config::diagnostic::Diagnostics;
+use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::{self, ClientProfile};
-use crate::workload::{Behaviour, Distribution, Images, Reasoning, Sampler, SubAgents, ToolCalls};
+use crate::workload::{Behaviour, Distribution, Images, MAX_TOKENS, Reasoning, Sampler, SubAgents, ToolCalls};
 
 /// A distribution that can be drawn from, or `None` after an error.
 pub(super) fn read(key: &Field<keys::Distribution>, diagnostics: &mut Diagnostics) -> Option<Distribution> {
@@ -20,6 +20,10 @@ pub(super) fn tokens(key: &Field<keys::Distribution>, diagnostics: &mut Diagnost
         let message = "is 0 tokens whatever is drawn, which engines refuse";
         let help = "let it come to 1 or more; for requests without it leave out the mixture's part";
         diagnostics.error_with(&key.at, message, help);
+    }
+    if let Some(most) = found.upper_bound().filter(|&most| most > f64::from(MAX_TOKENS)) {
+        let message = format!("comes to {} tokens, but at most {MAX_TOKENS} are possible", number(most));
+        diagnostics.error_with(&key.at, message, "hold it below that, with type: Clipped say");
     }
     Some(found)
 }
