@@ -18,13 +18,8 @@ impl Shared {
     /// The sequence holds no blocks any more, and `sequence.generated` is up to date.
     pub fn end_sequence(&mut self, entity: Entity, sequence: &Sequence, request: &Request, end: Ending, at: SimTime) {
         let Self { calendar, ports, dispatch, free_entities, .. } = self;
-        let record = write(
-            calendar,
-            ports,
-            record_of(request, sequence, end),
-            request.spec.deadline(),
-            (at, u64::from(sequence.engine) + 1),
-        );
+        let mut record = record_of(request, sequence, end);
+        write(calendar, ports, &mut record, request.spec.deadline(), (at, u64::from(sequence.engine) + 1));
         calendar.loads[(sequence.engine - calendar.first_engine) as usize] -= 1;
         if let Some(dispatch) = dispatch {
             dispatch.answered(sequence.engine, request.spec.deadline(), request.id);
@@ -37,38 +32,31 @@ impl Shared {
     /// Ends a request that never got as far as having a sequence.
     pub fn refuse(&mut self, id: RequestId, spec: &RequestSpec, engine: EngineIndex, end: Ending) {
         let Self { calendar, ports, dispatch, .. } = self;
-        let record = unserved(id, spec, engine, end.completion, end);
+        let mut record = unserved(id, spec, engine, end.completion, end);
         // Arrivals of an instant come before its boundaries.
-        let record = write(calendar, ports, record, spec.deadline(), (spec.arrival, 0));
+        write(calendar, ports, &mut record, spec.deadline(), (spec.arrival, 0));
         tell_router(dispatch, &record, spec.arrival);
         schedule_follow_ups(calendar, ports, spec, &record);
     }
 
     /// Writes the record of a request that the stop has ended, behind all others.
-    pub fn write_last(&mut self, record: RequestRecord, deadline: SimTime) {
+    pub fn write_last(&mut self, mut record: RequestRecord, deadline: SimTime) {
         let key = (SimTime::NEVER, record.request);
-        write(&mut self.calendar, &mut self.ports, record, deadline, key);
+        write(&mut self.calendar, &mut self.ports, &mut record, deadline, key);
     }
 }
 
 /// Writes a record, no later than its client gives up and the horizon is reached. `key` is its place in the order of
 /// records: the instant, then arrivals before engines by index.
-fn write(
-    calendar: &mut Calendar,
-    ports: &mut Ports,
-    mut record: RequestRecord,
-    deadline: SimTime,
-    key: RecordKey,
-) -> RequestRecord {
-    end_early(&mut record, deadline, calendar.horizon);
-    forget_later(&mut record);
+fn write(calendar: &mut Calendar, ports: &mut Ports, record: &mut RequestRecord, deadline: SimTime, key: RecordKey) {
+    end_early(record, deadline, calendar.horizon);
+    forget_later(record);
     calendar.ended[record.status as usize] += 1;
     calendar.last_completion = calendar.last_completion.max(record.completion);
     if calendar.coupling == Coupling::Windowed {
         ports.record_order.push(key);
     }
-    ports.hand_over(&record);
-    record
+    ports.hand_over(record);
 }
 
 /// What would end after its client's deadline, or after the horizon, ends there, whichever is first: an answer or a refusal that is
