@@ -102,7 +102,7 @@ impl Iterator for Turns {
 }
 
 /// The record of a request whose whole answer comes as it is sent.
-fn answered_at_once(spec: &RequestSpec) -> RequestRecord {
+pub(super) fn answered_at_once(spec: &RequestSpec) -> RequestRecord {
     let at = spec.arrival;
     RequestRecord {
         request: 0,

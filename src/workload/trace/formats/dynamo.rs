@@ -33,9 +33,10 @@ pub(super) const FORMAT: Format = Format {
     }),
 };
 
+/// An event by itself, or in a line with the time at which it was written.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Line {
+pub(super) enum Line<Event> {
     Wrapped { event: Event },
     Bare(Event),
 }
@@ -62,16 +63,22 @@ struct Request {
     replay: Option<Replay>,
 }
 
+/// What a prompt was.
 #[derive(Deserialize)]
-struct Replay {
-    trace_block_size: u32,
-    input_length: u64,
-    input_sequence_hashes: Vec<u64>,
+pub(super) struct Replay {
+    pub trace_block_size: u32,
+    pub input_length: u64,
+    pub input_sequence_hashes: Vec<u64>,
 }
 
 fn recognises(object: &Map<String, Value>) -> bool {
+    event_of(object).is_some()
+}
+
+/// The event in an object of this schema.
+pub(super) fn event_of(object: &Map<String, Value>) -> Option<&Map<String, Value>> {
     let event = object.get("event").and_then(Value::as_object).unwrap_or(object);
-    event.get("schema").and_then(Value::as_str) == Some(SCHEMA)
+    (event.get("schema").and_then(Value::as_str) == Some(SCHEMA)).then_some(event)
 }
 
 fn reader(_: &TraceOptions) -> Box<dyn ObjectReader> {
@@ -85,7 +92,7 @@ struct Reader {
 
 impl ObjectReader for Reader {
     fn read(&mut self, object: &[u8], _: &mut VecDeque<Row>) -> Result<(), Problem> {
-        let (Line::Wrapped { event } | Line::Bare(event)) = parsed(object, &FORMAT)?;
+        let (Line::Wrapped { event } | Line::Bare(event)) = parsed::<Line<Event>>(object, &FORMAT)?;
         if event.schema != SCHEMA {
             return Err(format!("its schema is {:?}, and only {SCHEMA} is read", event.schema));
         }

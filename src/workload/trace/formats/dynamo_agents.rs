@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::blocks::Blocks;
+use super::dynamo::{Line, Replay, event_of};
 use super::{Format, Layout, ObjectFormat, ObjectReader, parsed};
 use crate::workload::spec::TraceOptions;
 use crate::workload::streams::hash_bytes;
@@ -23,9 +24,7 @@ pub(super) const FORMAT: Format = Format {
     title: "Dynamo's request trace of agents",
     layout: Layout::Objects(ObjectFormat {
         recognises: |object: &Map<String, Value>| {
-            let event = object.get("event").and_then(Value::as_object).unwrap_or(object);
-            let schema = event.get("schema").and_then(Value::as_str).unwrap_or_default();
-            schema == SCHEMA && event.get("agent_context").is_some_and(Value::is_object)
+            event_of(object).is_some_and(|event| event.get("agent_context").is_some_and(Value::is_object))
         },
         reader: |options: &TraceOptions| {
             Box::new(Reader { block_tokens: options.block_tokens, agents: HashMap::new() })
@@ -40,15 +39,6 @@ const BLOCK_TOKENS: u32 = 64;
 
 /// Keeps its hashes apart from those of other traces.
 const NAMESPACE: u64 = 0x6479_6e61_6167_0000;
-
-const SCHEMA: &str = "dynamo.request.trace.v1";
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Wrapped { event: Event },
-    Bare(Event),
-}
 
 #[derive(Deserialize)]
 struct Event {
@@ -76,13 +66,6 @@ struct Request {
     replay: Option<Replay>,
 }
 
-#[derive(Deserialize)]
-struct Replay {
-    trace_block_size: u32,
-    input_length: u64,
-    input_sequence_hashes: Vec<u64>,
-}
-
 struct Reader {
     block_tokens: Option<u32>,
     agents: HashMap<u64, Known>,
@@ -99,7 +82,7 @@ struct Known {
 
 impl ObjectReader for Reader {
     fn read(&mut self, object: &[u8], rows: &mut VecDeque<Row>) -> Result<(), Problem> {
-        let (Line::Wrapped { event } | Line::Bare(event)) = parsed(object, &FORMAT)?;
+        let (Line::Wrapped { event } | Line::Bare(event)) = parsed::<Line<Event>>(object, &FORMAT)?;
         if event.event_type != "request_end" {
             return Ok(());
         }

@@ -219,13 +219,13 @@ fn specs(kept: &[Kept], number: u64, requests: &Requests) -> Vec<Option<RequestS
 mod tests {
     use std::fmt::Write as _;
 
-    use oracle_components::record::{PrefixEvent, Reason};
     use proptest::prelude::*;
 
     use super::*;
     use crate::workload::shaping::Shaping;
     use crate::workload::slo::Slo;
     use crate::workload::spec::{TraceFormat, TraceWorkload};
+    use crate::workload::turns::answered_at_once;
 
     fn sessions(text: &str) -> Sessions {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -253,38 +253,7 @@ mod tests {
     }
 
     fn record(spec: &RequestSpec, completion: SimTime, status: Status) -> RequestRecord {
-        RequestRecord {
-            request: 0,
-            profile: 0,
-            client: 0,
-            session: spec.session,
-            turn: spec.turn,
-            engine: 0,
-            prefill: None,
-            prompt_tokens: spec.prompt_tokens,
-            max_output_tokens: spec.max_output_tokens,
-            output_tokens: spec.output_tokens,
-            priority: 0,
-            streaming: true,
-            arrival: spec.arrival,
-            delivered: None,
-            scheduled: None,
-            first_token: None,
-            last_token: None,
-            completion,
-            status,
-            reason: Reason::Finished,
-            prefix_event: PrefixEvent::None,
-            cached_tokens: 0,
-            prefilled_tokens: 0,
-            recomputed_tokens: 0,
-            preemptions: 0,
-            longest_gap: None,
-            prefix: Vec::new(),
-            tail_key: 0,
-            target_output_tokens: spec.output_tokens,
-            timeout: spec.timeout,
-        }
+        RequestRecord { completion, status, ..answered_at_once(spec) }
     }
 
     proptest! {
