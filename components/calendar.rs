@@ -1,10 +1,11 @@
 //! The calendar: the clock, who is due when, what is to arrive, what has ended.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bevy_ecs::prelude::Entity;
 
+use crate::follow_ups::FollowUps;
 use crate::request::{RequestId, RequestSpec};
 use crate::scenario::EngineIndex;
 use crate::time::SimTime;
@@ -49,10 +50,8 @@ pub struct Calendar {
     pub last_arrival: SimTime,
     /// The next request of the open-loop workload.
     pub next_request: Option<RequestSpec>,
-    /// Follow-ups, the earliest first.
-    pub follow_ups: BinaryHeap<Reverse<FollowUp>>,
-    /// Follow-ups returned so far.
-    pub follow_ups_returned: u64,
+    /// Requests that follow from another's end.
+    pub follow_ups: FollowUps,
     /// The next request's number: requests that have arrived so far.
     pub next_id: RequestId,
     /// Requests in transit, waiting and running, by engine.
@@ -61,33 +60,4 @@ pub struct Calendar {
     pub ended: [u64; 4],
     /// The latest completion.
     pub last_completion: SimTime,
-}
-
-/// A request that follows from another's end.
-#[derive(Clone, Debug)]
-pub struct FollowUp {
-    /// What it asks.
-    pub spec: RequestSpec,
-    /// Position in the order in which follow-ups were returned.
-    pub order: u64,
-}
-
-impl PartialEq for FollowUp {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for FollowUp {}
-
-impl PartialOrd for FollowUp {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for FollowUp {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.spec.arrival, self.order).cmp(&(other.spec.arrival, other.order))
-    }
 }

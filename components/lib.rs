@@ -8,6 +8,7 @@ pub mod device;
 pub mod disaggregation;
 pub mod efficiency;
 pub mod engine;
+pub mod follow_ups;
 pub mod hardware;
 pub mod kernel_times;
 pub mod kv;

@@ -151,13 +151,13 @@ fn reuse_or_spawn(
 
 /// The next arrival: of the open-loop workload before a follow-up at the same time.
 fn take_next(calendar: &mut Calendar, ports: &mut Ports) -> RequestSpec {
-    let follow_up_first = match (&calendar.next_request, calendar.follow_ups.peek()) {
-        (Some(next), Some(follow_up)) => follow_up.0.spec.arrival < next.arrival,
+    let follow_up_first = match (&calendar.next_request, calendar.follow_ups.next_arrival()) {
+        (Some(next), Some(follow_up)) => follow_up < next.arrival,
         (None, _) => true,
         (Some(_), None) => false,
     };
     if follow_up_first {
-        return calendar.follow_ups.pop().expect("something arrives").0.spec;
+        return calendar.follow_ups.pop().expect("something arrives");
     }
     let following = ports.source.next_request();
     std::mem::replace(&mut calendar.next_request, following).expect("something arrives")

@@ -1,11 +1,9 @@
 //! The end of a request: its record, its follow-up, and the release of its entities. Arrival uses this for refusals,
 //! completion for all that scheduling has taken off an engine, and the stop for what is left.
 
-use std::cmp::Reverse;
-
 use bevy_ecs::prelude::Entity;
 use oracle_components::SimTime;
-use oracle_components::calendar::{Calendar, Coupling, FollowUp};
+use oracle_components::calendar::{Calendar, Coupling};
 use oracle_components::record::{Ending, PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{Request, RequestId, RequestSpec};
 use oracle_components::scenario::EngineIndex;
@@ -105,9 +103,7 @@ fn schedule_follow_ups(calendar: &mut Calendar, ports: &mut Ports, spec: &Reques
     ports.source.follow_ups(spec, record, &mut ports.follow_ups);
     for mut next in ports.follow_ups.drain(..) {
         next.arrival = next.arrival.max(calendar.now + SimTime(1));
-        let order = calendar.follow_ups_returned;
-        calendar.follow_ups_returned += 1;
-        calendar.follow_ups.push(Reverse(FollowUp { spec: next, order }));
+        calendar.follow_ups.push(next);
     }
 }
 

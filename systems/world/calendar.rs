@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use oracle_components::SimTime;
 use oracle_components::calendar::{Calendar, Coupling};
+use oracle_components::follow_ups::FollowUps;
 use oracle_components::request::RequestSpec;
 use oracle_components::scenario::{EngineIndex, Scenario};
 
@@ -37,8 +38,7 @@ pub fn beginning(
         event_queue: BinaryHeap::new(),
         last_arrival: SimTime::ZERO,
         next_request: first,
-        follow_ups: BinaryHeap::new(),
-        follow_ups_returned: 0,
+        follow_ups: FollowUps::default(),
         next_id: 0,
         loads: vec![0; engines],
         ended: [0; 4],
@@ -75,7 +75,7 @@ pub fn next_boundary(calendar: &mut Calendar) -> SimTime {
 #[must_use]
 pub fn next_arrival(calendar: &Calendar) -> SimTime {
     let open_loop = calendar.next_request.as_ref().map_or(SimTime::NEVER, |spec| spec.arrival);
-    let follow_up = calendar.follow_ups.peek().map_or(SimTime::NEVER, |next| next.0.spec.arrival);
+    let follow_up = calendar.follow_ups.next_arrival().unwrap_or(SimTime::NEVER);
     open_loop.min(follow_up)
 }
 
