@@ -202,6 +202,7 @@ impl ProfileSource {
                 .saturating_add(prefix.added)
                 .saturating_add(self.image_tokens(turn))
                 .min(MAX_TOKENS),
+            encoder_tokens: 0,
             max_output_tokens: self.with_reasoning(most, reasoning),
             output_tokens: self.with_reasoning(output, reasoning).min(self.with_reasoning(most, reasoning)),
             priority,
@@ -319,6 +320,7 @@ impl ProfileSource {
             session: spec.session,
             turn,
             prompt_tokens: self.next_prompt_tokens(spec, kept, new_tokens),
+            encoder_tokens: 0,
             max_output_tokens,
             output_tokens: self.with_reasoning(length.output, reasoning).min(max_output_tokens),
             priority: spec.priority,

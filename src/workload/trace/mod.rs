@@ -180,6 +180,7 @@ impl Requests {
             session: recorded.session,
             turn: recorded.turn,
             prompt_tokens: row.prompt_tokens,
+            encoder_tokens: 0,
             max_output_tokens,
             output_tokens: row.output_tokens.min(max_output_tokens),
             priority: row.priority,

@@ -179,6 +179,7 @@ fn draft<'a>(
         kernel_launch: kernel_launch.clone(),
         step_overhead_s: settings.step_overhead_s,
         sequence_overhead_s: settings.sequence_overhead_s,
+        encoder_s_per_token: 0.0,
         ingress: wiring.ingress,
         egress: wiring.egress,
         response_bytes_per_token: config.bytes_per_token_estimate_for_network.value,
