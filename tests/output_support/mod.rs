@@ -140,6 +140,7 @@ pub fn plan(directory: &Path) -> OutputPlan {
         host: HostSpec::default(),
         defaults: Vec::new(),
         load: LoadPlan { description: "made up".to_owned(), ..LoadPlan::default() },
+        encodes_images: false,
         slos: Vec::new(),
         notes: vec!["these figures are made up".to_owned()],
     }
