@@ -237,7 +237,7 @@ impl Engine {
             (
                 tokens,
                 Some(if sequence.record.prefill.is_some() {
-                    "images encoded on a decode engine"
+                    "images encoded where the prompt was loaded"
                 } else {
                     "images encoded"
                 }),
