@@ -101,6 +101,8 @@ fn images_count_or_are_refused() {
     let options = TraceOptions { image_tokens: Some(0), encoder_tokens: Some(9_000_000), ..plain() };
     let told = error("lmm.csv", text, &options);
     assert!(told.contains("lmm.csv:3: ") && told.contains("18000000; at most 10000000"), "{told}");
+    let (_, remarks) = taken("plain.csv", "arrival_s,prompt_tokens,output_tokens\n0,1,2\n", &options);
+    assert!(remarks[0].contains("encoder_tokens) has no effect: no request has images"), "{remarks:?}");
     let encoded = |name: &str, text: &str, options: &TraceOptions| -> Vec<u32> {
         taken(name, text, options).0.iter().map(|spec| spec.encoder_tokens).collect()
     };

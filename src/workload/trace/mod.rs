@@ -118,7 +118,7 @@ impl TraceSource {
         }
         let by_session = options.sessions == Some(SessionTimes::Closed) || options.message_mode.is_some();
         let timeline = Timeline::new(Shaped::new(Rows::open(workload)?, &workload.shaping)?, workload.rate_scale);
-        let (facts, replay) = match check(timeline, limits, workload.streaming, by_session)? {
+        let (mut facts, replay) = match check(timeline, limits, workload.streaming, by_session)? {
             Checked::Rows(facts, timeline) => (
                 facts,
                 Replay::Rows { timeline: Box::new(timeline), names: SessionNames::default(), limits, replayed: 0 },
@@ -128,6 +128,12 @@ impl TraceSource {
                 (sessions.facts(), Replay::Sessions(Box::new(sessions)))
             }
         };
+        if options.encoder_tokens.is_some_and(|tokens| tokens > 0) && facts.encoder_tokens == 0 {
+            let path = path.display();
+            facts
+                .remarks
+                .push(format!("{path}: --encoder-tokens (encoder_tokens) has no effect: no request has images"));
+        }
         Ok(Self { replay, facts, profile_name, slo, requests })
     }
 
