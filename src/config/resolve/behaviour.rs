@@ -64,6 +64,11 @@ pub(super) fn resolve(keys: &ClientProfile, diagnostics: &mut Diagnostics) -> Be
 }
 
 fn images(keys: &keys::Images, diagnostics: &mut Diagnostics) -> Option<Images> {
+    if !keys.encoder_tokens_each.given {
+        let message =
+            "the time of the vision encoder is left out; encoder_tokens_each says how many tokens an image has there";
+        diagnostics.warn(&keys.count.at, message);
+    }
     Some(Images {
         count: read(&keys.count, diagnostics)?,
         tokens_each: keys.tokens_each.value?,

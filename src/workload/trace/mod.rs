@@ -129,7 +129,7 @@ impl TraceSource {
             }
         };
         if options.encoder_tokens.is_some_and(|tokens| tokens > 0) && facts.encoder_tokens == 0 {
-            let path = path.display();
+            let path = inputs::shown(path).display();
             facts
                 .remarks
                 .push(format!("{path}: --encoder-tokens (encoder_tokens) has no effect: no request has images"));
