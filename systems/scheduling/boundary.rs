@@ -529,7 +529,7 @@ impl Boundary<'_, '_> {
         self.budget -= tokens;
     }
 
-    /// What the vision encoder computes before a chunk of a request with images: all of it before the first, unless no whole block of
+    /// What the vision encoder computes before a chunk of a request with images: all of it before the first, unless a block or less of
     /// the prompt is left to compute.
     #[cold]
     fn encoder_tokens(&self, candidate: &Candidate, request: &Request) -> u32 {
