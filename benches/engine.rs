@@ -115,6 +115,7 @@ fn prices(criterion: &mut Criterion) {
                     prefill_pairs: tokens * (tokens + 1) / 2,
                     prefill_context_tokens: tokens,
                     prefill_longest_context: chunk,
+                    encoder_tokens: 0,
                     sampled_rows: 101,
                 };
                 cost.prepare(black_box(&shape)).duration(60_000)

@@ -138,6 +138,8 @@ pub struct Chunk {
     pub tokens: u32,
     /// Tokens of it that are in the KV cache already.
     pub context: u32,
+    /// Tokens of images that the vision encoder computes before it.
+    pub encoder_tokens: u32,
     /// It computes the last known token, so the step emits one.
     pub completes: bool,
     /// It is the one token of a paused decode, and priced as such.
@@ -148,7 +150,7 @@ impl Chunk {
     /// The next token of a decode that is apart from the others, with `context` of its tokens in the KV cache.
     #[must_use]
     pub fn of_decode(sequence: Entity, context: u32) -> Self {
-        Self { sequence, tokens: 1, context, completes: true, is_decode: true }
+        Self { sequence, tokens: 1, context, encoder_tokens: 0, completes: true, is_decode: true }
     }
 }
 

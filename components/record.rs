@@ -185,6 +185,8 @@ pub struct RequestRecord {
     pub prefill: Option<Box<RemotePrefill>>,
     /// Tokens in the prompt.
     pub prompt_tokens: u32,
+    /// Tokens of its images in the vision encoder, as in the request.
+    pub encoder_tokens: u32,
     /// Most tokens that were asked for.
     pub max_output_tokens: u32,
     /// Tokens that were generated.
@@ -373,6 +375,8 @@ pub struct EngineTotals {
     pub held: [SimTime; Hold::ALL.len()],
     /// Prompt tokens computed, recomputation included.
     pub prefill_tokens: u64,
+    /// Tokens of images that the vision encoder computed.
+    pub encoder_tokens: u64,
     /// Output tokens generated.
     pub output_tokens: u64,
     /// Preemptions.

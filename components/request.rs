@@ -33,6 +33,8 @@ pub struct RequestSpec {
     pub turn: u32,
     /// Tokens in the prompt, at least 1.
     pub prompt_tokens: u32,
+    /// Tokens of its images in the vision encoder, images of earlier turns left out; 0 without any, or where that is not priced.
+    pub encoder_tokens: u32,
     /// Most tokens that may be generated, at least 1.
     pub max_output_tokens: u32,
     /// Tokens that will be generated if nothing interferes, 1 ..= `max_output_tokens`.

@@ -120,6 +120,8 @@ pub struct EngineSpec {
     pub step_overhead_s: f64,
     /// More of it for each sequence in the step.
     pub sequence_overhead_s: f64,
+    /// GPU time of a token in the vision encoder, in seconds.
+    pub encoder_s_per_token: f64,
     /// From the client to the engine.
     pub ingress: Path,
     /// From the engine to the client.

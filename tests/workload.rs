@@ -114,6 +114,7 @@ fn success(spec: &RequestSpec, latency_s: f64) -> RequestRecord {
         engine: 0,
         prefill: None,
         prompt_tokens: spec.prompt_tokens,
+        encoder_tokens: spec.encoder_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: spec.output_tokens,
         target_output_tokens: spec.output_tokens,

@@ -32,10 +32,13 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     }
     if log_level == LogLevel::Debug {
         print_engines(&resolved);
-        print_defaults(&resolved);
     }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     resolved.output.slos.clone_from(&facts.profile_slos);
+    resolved.output.encodes_images = facts.encodes_images;
+    if log_level == LogLevel::Debug {
+        print_defaults(&resolved);
+    }
     resolved.output.load.held_back = facts.held_back.clone();
     // Before there are files, so that a signal finds none unmarked.
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -254,7 +257,9 @@ fn print_engines(resolved: &Resolved) {
 
 /// Says what the configuration left to defaults, and why these.
 fn print_defaults(resolved: &Resolved) {
-    for TakenDefault { framework, key, value, reason } in &resolved.output.defaults {
+    for TakenDefault { framework, key, value, reason } in
+        resolved.output.defaults_that_act(resolved.output.encodes_images)
+    {
         tell(&format!("debug: {framework}: {key} {value}: {reason}"));
     }
 }

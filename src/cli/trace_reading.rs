@@ -10,7 +10,7 @@ use super::Failure;
 #[derive(Debug, Args)]
 pub struct TraceReading {
     /// Columns of a table of no known format: arrival=NAME,prompt=NAME,output=NAME and, if there are any, max_output, session,
-    /// priority, abort; arrival_ms, arrival_us, arrival_ns where it is not in seconds.
+    /// priority, abort, images, encoder_tokens; arrival_ms, arrival_us, arrival_ns where it is not in seconds.
     #[arg(long, value_name = "WHAT=NAME,…")]
     pub trace_columns: Option<String>,
     /// Tokens of a block that a hash of the trace names, if not its format's own.
@@ -22,6 +22,9 @@ pub struct TraceReading {
     /// Tokens that an image adds to its prompt; 0 where the prompt's tokens hold them already.
     #[arg(long, value_name = "TOKENS")]
     pub image_tokens: Option<u32>,
+    /// Tokens of an image in the vision encoder, patches say; without it the encoder's time is left out.
+    #[arg(long, value_name = "TOKENS")]
+    pub encoder_tokens: Option<u32>,
     /// Estimate lengths of texts without token counts: characters of a token.
     #[arg(long, value_name = "CHARACTERS")]
     pub chars_per_token: Option<f64>,
@@ -38,6 +41,7 @@ impl TraceReading {
             ("--trace-block-size", self.trace_block_size.is_some()),
             ("--trace-time-unit", self.trace_time_unit.is_some()),
             ("--image-tokens", self.image_tokens.is_some()),
+            ("--encoder-tokens", self.encoder_tokens.is_some()),
             ("--chars-per-token", self.chars_per_token.is_some()),
             ("--skip-bad-rows", self.skip_bad_rows),
         ];
@@ -51,6 +55,7 @@ impl TraceReading {
             number("block_tokens", self.trace_block_size.map(|value| value.to_string())),
             number("time_unit", self.trace_time_unit.clone()),
             number("image_tokens", self.image_tokens.map(|value| value.to_string())),
+            number("encoder_tokens", self.encoder_tokens.map(|value| value.to_string())),
             number("chars_per_token", self.chars_per_token.map(|value| value.to_string())),
             number("skip_bad_rows", self.skip_bad_rows.then(|| "true".to_owned())),
         ];

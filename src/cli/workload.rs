@@ -188,6 +188,7 @@ fn write(load: &Load, file: &Written, log_level: LogLevel) -> Result<(), Failure
         block_tokens: file.block_size,
         dropped: file.drop.iter().map(|&dropped| loss(dropped)).collect(),
         overwrite: file.overwrite,
+        encodes_images: facts.encodes_images,
         profile_names: facts.profile_names.clone(),
     };
     let written = load_file.write(Turns::new(source), || facts.failure());
@@ -220,5 +221,6 @@ fn loss(dropped: Dropped) -> Loss {
         Dropped::Priorities => Loss::Priorities,
         Dropped::Timeouts => Loss::Timeouts,
         Dropped::Limits => Loss::Limits,
+        Dropped::Images => Loss::Images,
     }
 }

@@ -17,6 +17,9 @@ pub struct Description {
     pub prompt: Lengths,
     /// Tokens of answers.
     pub output: Lengths,
+    /// Images for the vision encoder; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageFigures>,
     /// Pearson's, of prompt and answer; `None` where one of them never varies.
     pub prompt_output_correlation: Option<f64>,
     /// What prompts share with what came before.
@@ -70,6 +73,15 @@ pub struct Lengths {
     pub tokens: u64,
     /// How they are spread.
     pub quantiles: Option<Quantiles>,
+}
+
+/// Images for the vision encoder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ImageFigures {
+    /// Requests that have some.
+    pub requests: u64,
+    /// Their tokens in the encoder.
+    pub encoder_tokens: u64,
 }
 
 /// How values are spread.

@@ -18,7 +18,8 @@ use oracle_systems::ports::RequestSource;
 use crate::output::Distribution;
 use crate::workload::{Turn, Turns, TurnsError};
 pub use figures::{
-    Arrivals, BlockReuse, Description, Lengths, PlotFigures, Quantiles, ReuseFigures, SessionFigures, WindowFigures,
+    Arrivals, BlockReuse, Description, ImageFigures, Lengths, PlotFigures, Quantiles, ReuseFigures, SessionFigures,
+    WindowFigures,
 };
 use moments::Correlation;
 use plot::Timeline;
@@ -57,6 +58,7 @@ struct Seen {
     output: Distribution,
     prompt_tokens: u64,
     output_tokens: u64,
+    images: ImageFigures,
     correlation: Correlation,
     reuse: Reuse,
     sessions: Sessions,
@@ -78,6 +80,7 @@ impl Seen {
             output: Distribution::new(),
             prompt_tokens: 0,
             output_tokens: 0,
+            images: ImageFigures::default(),
             correlation: Correlation::default(),
             reuse: Reuse::new(),
             sessions: Sessions::default(),
@@ -107,6 +110,8 @@ impl Seen {
         self.output_tokens += u64::from(output);
         self.prompt_octaves[prompt.max(1).ilog2() as usize] += 1;
         self.output_octaves[output.max(1).ilog2() as usize] += 1;
+        self.images.requests += u64::from(spec.encoder_tokens > 0);
+        self.images.encoder_tokens += u64::from(spec.encoder_tokens);
         self.correlation.add(f64::from(prompt), f64::from(output));
         self.reuse.look_at(spec);
         self.sessions.look_at(turn);
@@ -133,6 +138,7 @@ impl Seen {
             },
             prompt: lengths(&self.prompt, self.prompt_tokens),
             output: lengths(&self.output, self.output_tokens),
+            images: Some(self.images).filter(|images| images.requests > 0),
             prompt_output_correlation: self.correlation.coefficient(),
             reuse: self.reuse.figures(),
             sessions: self.sessions.figures(),

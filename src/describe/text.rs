@@ -42,6 +42,10 @@ impl Description {
         write_lengths(out, "  answer", &self.output)?;
         let tokens = [self.prompt.tokens, self.output.tokens].map(count);
         writeln!(out, "  together      {} in prompts, {} in answers", tokens[0], tokens[1])?;
+        if let Some(images) = self.images {
+            let [requests, tokens] = [images.requests, images.encoder_tokens].map(count);
+            writeln!(out, "  images        in {requests} prompts, {tokens} tokens in the vision encoder")?;
+        }
         if let Some(correlation) = self.prompt_output_correlation {
             writeln!(out, "  correlation   {correlation:.3} of prompt and answer")?;
         }

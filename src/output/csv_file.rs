@@ -12,7 +12,7 @@ use super::staged::{ClosedFile, StagedFile, cut};
 /// A CSV file in the making.
 #[derive(Debug)]
 pub(super) struct CsvFile<Row: 'static> {
-    columns: &'static [Column<Row>],
+    columns: Vec<&'static Column<Row>>,
     file: StagedFile,
     /// Lines of the batch at hand.
     lines: Vec<u8>,
@@ -23,7 +23,8 @@ pub(super) struct CsvFile<Row: 'static> {
 }
 
 impl<Row> CsvFile<Row> {
-    pub(super) fn new(file: StagedFile, columns: &'static [Column<Row>]) -> Self {
+    pub(super) fn new(file: StagedFile, columns: impl IntoIterator<Item = &'static Column<Row>>) -> Self {
+        let columns: Vec<_> = columns.into_iter().collect();
         let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
         let mut lines = names.join(",").into_bytes();
         lines.push(b'\n');
@@ -32,7 +33,7 @@ impl<Row> CsvFile<Row> {
 
     pub(super) fn write(&mut self, rows: &[Row], names: &Names) -> Result<(), OutputError> {
         for row in rows {
-            for column in self.columns {
+            for column in &self.columns {
                 write_field(&mut self.lines, &mut self.text, &column.value, row, names);
                 self.lines.push(b',');
             }

@@ -41,7 +41,7 @@ const PARTIAL_KEY: &str = "partial";
 
 /// A Parquet file in the making.
 pub(super) struct ParquetFile<Row: 'static> {
-    columns: &'static [Column<Row>],
+    columns: Vec<&'static Column<Row>>,
     schema: Arc<Schema>,
     staged: StagedFile,
     writer: ArrowWriter<File>,
@@ -51,9 +51,13 @@ pub(super) struct ParquetFile<Row: 'static> {
 }
 
 impl<Row> ParquetFile<Row> {
-    pub(super) fn create(staged: StagedFile, columns: &'static [Column<Row>]) -> Result<Self, OutputError> {
-        let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<Field>>()));
-        let options = ArrowWriterOptions::new().with_properties(properties(columns));
+    pub(super) fn create(
+        staged: StagedFile,
+        columns: impl IntoIterator<Item = &'static Column<Row>>,
+    ) -> Result<Self, OutputError> {
+        let columns: Vec<_> = columns.into_iter().collect();
+        let schema = Arc::new(Schema::new(columns.iter().copied().map(field).collect::<Vec<Field>>()));
+        let options = ArrowWriterOptions::new().with_properties(properties(&columns));
         let file = staged.try_clone_file()?;
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
             .map_err(|source| OutputError::from_parquet(staged.final_path(), source))?;
@@ -185,7 +189,7 @@ fn notes<Row>(column: &Column<Row>) -> impl Iterator<Item = (&'static str, &'sta
     notes.into_iter().filter(|(_, text)| !text.is_empty())
 }
 
-fn properties<Row>(columns: &[Column<Row>]) -> WriterProperties {
+fn properties<Row>(columns: &[&Column<Row>]) -> WriterProperties {
     let notes = columns.iter().flat_map(|column| {
         notes(column).map(|(key, text)| KeyValue::new(format!("{key}:{}", column.name), text.to_owned()))
     });
@@ -197,7 +201,7 @@ fn properties<Row>(columns: &[Column<Row>]) -> WriterProperties {
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_key_value_metadata(Some(notes.collect()));
-    columns.iter().fold(properties, column_properties).build()
+    columns.iter().copied().fold(properties, column_properties).build()
 }
 
 /// The encoding of a column.

@@ -38,6 +38,8 @@ pub struct OutputPlan {
     pub load: LoadPlan,
     /// What clients expect, by profile; nothing of those that it does not reach.
     pub slos: Vec<Slo>,
+    /// Requests may have images for the vision encoder: the files have a column of them.
+    pub encodes_images: bool,
     /// What to know before any figure: prices that rest on another device's, what a setting costs.
     pub notes: Vec<String>,
 }
@@ -53,6 +55,15 @@ pub struct TakenDefault {
     pub value: String,
     /// Why that.
     pub reason: String,
+}
+
+impl TakenDefault {
+    /// The key of the vision encoder's price.
+    const ENCODER: &str = "encoder_token_s";
+
+    pub(super) fn is_of_encoder(&self) -> bool {
+        self.key == Self::ENCODER
+    }
 }
 
 /// A load in short.
@@ -84,6 +95,11 @@ impl OutputPlan {
     pub fn write_nothing(&mut self) {
         (self.summary_json, self.manifest_json) = (None, None);
         (self.requests_parquet, self.requests_csv, self.timeseries_parquet) = (None, None, None);
+    }
+
+    /// Defaults that make a difference: the encoder's price only where there are images.
+    pub fn defaults_that_act(&self, encodes_images: bool) -> impl Iterator<Item = &TakenDefault> {
+        self.defaults.iter().filter(move |taken| encodes_images || !taken.is_of_encoder())
     }
 
     /// Every file that is written.

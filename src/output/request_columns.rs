@@ -52,11 +52,22 @@ fn hexadecimal(number: u64, text: &mut String) {
     text.extend((0..16).rev().map(digit));
 }
 
-/// The columns of a scenario's requests: those of pools only where there are any.
-pub(super) fn request_columns(scenario: &Scenario) -> &'static [Column<RequestRecord>] {
+/// The columns of a scenario's requests: those of pools and of images only where there are any.
+pub(super) fn request_columns(
+    scenario: &Scenario,
+    encodes_images: bool,
+) -> impl Iterator<Item = &'static Column<RequestRecord>> + Clone {
     let has_pools = scenario.engines.iter().any(|engine| engine.role != Role::Both);
-    if has_pools { &REQUEST_COLUMNS } else { &REQUEST_COLUMNS[..COLUMNS_WITHOUT_POOLS] }
+    let columns = if has_pools { &REQUEST_COLUMNS[..] } else { &REQUEST_COLUMNS[..COLUMNS_WITHOUT_POOLS] };
+    columns.iter().chain(encodes_images.then_some(&ENCODER_TOKENS))
 }
+
+static ENCODER_TOKENS: Column<RequestRecord> = Column::new(
+    "encoder_tokens",
+    "tokens",
+    "tokens of its images in the vision encoder, which takes `encoder_token_s` for each",
+    Value::Integer(|r| r.encoder_tokens.into()),
+);
 
 /// How many columns come before those of pools.
 const COLUMNS_WITHOUT_POOLS: usize = 35;

@@ -9,7 +9,6 @@ use oracle_components::SimTime;
 use oracle_components::record::RequestRecord;
 use oracle_components::scenario::Scenario;
 
-use super::OutputError;
 use super::csv_file::CsvFile;
 use super::goodput::SloSeries;
 use super::interval_columns::{INTERVAL_COLUMNS, SeriesRow};
@@ -18,6 +17,7 @@ use super::parquet_file::ParquetFile;
 use super::request_columns::request_columns;
 use super::staged::{ClosedFile, StagedFile};
 use super::statistics::RequestStatistics;
+use super::{OutputError, OutputPlan};
 
 /// Rows of the time series that are encoded at once.
 const ROWS_AT_ONCE: usize = 2048;
@@ -73,16 +73,16 @@ impl RunFiles {
         staged: StagedData,
         scenario: &Scenario,
         names: Names,
-        warm_up: SimTime,
+        plan: &OutputPlan,
     ) -> Result<Self, OutputError> {
-        let columns = request_columns(scenario);
-        let parquet = |staged| ParquetFile::create(staged, columns);
+        let columns = request_columns(scenario, plan.encodes_images);
+        let parquet = |staged| ParquetFile::create(staged, columns.clone());
         Ok(Self {
-            statistics: RequestStatistics::new(warm_up, names.profiles.len()),
+            statistics: RequestStatistics::new(plan.warm_up, names.profiles.len()),
             slo_series: SloSeries::new(scenario.series_interval),
             names,
             requests_parquet: staged.requests_parquet.map(parquet).transpose()?,
-            requests_csv: staged.requests_csv.map(|staged| CsvFile::new(staged, columns)),
+            requests_csv: staged.requests_csv.map(|staged| CsvFile::new(staged, columns.clone())),
             timeseries_parquet: staged
                 .timeseries_parquet
                 .map(|staged| ParquetFile::create(staged, &INTERVAL_COLUMNS))

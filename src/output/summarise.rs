@@ -12,11 +12,12 @@ use super::names::Names;
 use super::offered::{Completed, OfferedLoad};
 use super::statistics::{GroupStatistics, PrefixStatistics, RequestStatistics};
 use super::summary::{
-    DrainSummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, LoadSummary, Named, PrefixSummary,
-    ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, SloSummary, Summary, ThroughputSummary,
+    DrainSummary, EncoderSummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, LoadSummary, Named,
+    PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, SloSummary, Summary,
+    ThroughputSummary,
 };
-use super::verdict::{BusiestLink, InFlightSummary, LoadFigures, Verdict, step_summary, verdict};
-use super::{LoadPlan, OutputPlan};
+use super::verdict::{BusiestLink, InFlightSummary, LoadFigures, Verdict, encoder_s, step_summary, verdict};
+use super::{LoadPlan, OutputPlan, TakenDefault};
 use crate::workload::Slo;
 
 /// The word for why a simulation stopped.
@@ -48,6 +49,8 @@ impl Inputs<'_> {
         let links = self.links();
         let gpus = self.gpus();
         let busy = gpus.0.iter().map(|(id, gpu)| (id.clone(), gpu.busy));
+        let encoder = self.encoder();
+        let encodes_images = self.plan.encodes_images || encoder.is_some();
         Summary {
             program: ProgramSummary {
                 name: env!("CARGO_PKG_NAME"),
@@ -78,6 +81,7 @@ impl Inputs<'_> {
                 ..self.latencies(&all)
             },
             gpu_utilization: Named(busy.collect()),
+            encoder,
             prefix_caching: prefix_summary(&self.requests.prefix, all.total()),
             partial,
             engines: self.engines(),
@@ -86,7 +90,7 @@ impl Inputs<'_> {
             energy: energy(self.scenario, self.outcome, self.plan.host),
             cost: cost(self.scenario, self.outcome),
             per_profile: self.profiles(&offered),
-            defaults: self.plan.defaults.clone(),
+            defaults: self.plan.defaults_that_act(encodes_images).cloned().collect(),
             files: Vec::new(),
         }
     }
@@ -173,6 +177,22 @@ impl Inputs<'_> {
 
     fn latency(self, distribution: &Distribution) -> Latency {
         Latency { statistics: distribution.statistics(&self.plan.quantiles), quantiles: self.plan.quantiles.clone() }
+    }
+
+    fn encoder(self) -> Option<EncoderSummary> {
+        let engines = || self.scenario.engines.iter().zip(&self.outcome.engines);
+        let tokens = engines().map(|(_, totals)| totals.encoder_tokens).sum();
+        let busy_s = engines().map(|(engine, totals)| encoder_s(engine, totals)).sum();
+        let all_s: f64 = engines().map(|(_, totals)| totals.busy.as_secs_f64()).sum();
+        let guesses = self.plan.defaults.iter().filter(|taken| taken.is_of_encoder());
+        let guess =
+            |taken: &TakenDefault| format!("{}: {} {}: {}", taken.framework, taken.key, taken.value, taken.reason);
+        (tokens > 0).then(|| EncoderSummary {
+            tokens,
+            busy_s,
+            share_of_busy: ratio(busy_s, all_s),
+            guesses: guesses.map(guess).collect(),
+        })
     }
 
     fn engines(self) -> Named<EngineSummary> {

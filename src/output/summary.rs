@@ -71,6 +71,9 @@ pub struct Summary {
     pub latency: LatencySummary,
     /// Busy share by GPU, 0 to 1.
     pub gpu_utilization: Named<f64>,
+    /// What the vision encoder did; absent if it did nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderSummary>,
     /// What the prefix cache did; absent if no request counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_caching: Option<PrefixSummary>,
@@ -269,6 +272,19 @@ fn percentile_name(quantile: f64) -> String {
     // Six decimals hide what binary fractions add (0.29 × 100 is not 29).
     let percent = format!("{:.6}", quantile * 100.0);
     format!("p{}", percent.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// What the vision encoder did in the steps of all engines, the whole run over. Its time is part of their busy time and of TTFT.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct EncoderSummary {
+    /// Tokens of images.
+    pub tokens: u64,
+    /// What they took, in seconds of the engines' first stages.
+    pub busy_s: f64,
+    /// The same over the time with a step running.
+    pub share_of_busy: f64,
+    /// Frameworks whose price is the default, which is a guess: why it is what it is.
+    pub guesses: Vec<String>,
 }
 
 /// What the prefix cache did.

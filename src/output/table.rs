@@ -6,7 +6,7 @@ use oracle_components::record::Reason;
 
 use super::deployment::DeploymentSummary;
 use super::summary::{
-    EngineSummary, GpuSummary, Latency, Named, ProfileSummary, SloSummary, Summary, ThroughputSummary,
+    EncoderSummary, EngineSummary, GpuSummary, Latency, Named, ProfileSummary, SloSummary, Summary, ThroughputSummary,
 };
 use super::text_table::{figure, paragraph, percent, shortened, table};
 use super::verdict::{EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
@@ -155,6 +155,7 @@ impl Summary {
         }
         lines.push(paragraph("Throughput", INDENT, &throughput(&self.throughput)));
         lines.extend(self.slo.as_ref().map(|slo| goodput_lines(slo, &self.per_profile)));
+        lines.extend(self.encoder.as_ref().map(encoder_lines));
         if let Some(drain) = &self.drain {
             let text = format!(
                 "{} s after the load, {} completed: {} requests/s, {} output tokens/s",
@@ -337,6 +338,18 @@ fn throughput(throughput: &ThroughputSummary) -> String {
         figure(throughput.total_tokens_per_second, 1),
         figure(throughput.duration_s, 1),
     )
+}
+
+/// What images took, and on which guesses that rests.
+fn encoder_lines(encoder: &EncoderSummary) -> String {
+    let text = format!(
+        "{} tokens of images in {} s, {} of the engines' busy time, within TTFT",
+        encoder.tokens,
+        figure(encoder.busy_s, 3),
+        percent(encoder.share_of_busy),
+    );
+    let guesses = encoder.guesses.iter().take(MOST_DEPLOYMENTS).map(|guess| paragraph("", INDENT, guess));
+    paragraph("Encoder", INDENT, &text) + &guesses.collect::<String>()
 }
 
 /// Goodput, and how the profiles kept to what their clients expect.

@@ -12,8 +12,8 @@
 //! 4. else nobody can tell from a run of this length.
 //!
 //! **Limits.** Each engine's time is divided by what held its waiting queue back ([`Hold`]), and its steps by what bound them:
-//! the roof nearest to which they came, the host where its own work takes most of the time, else what is neither: launches,
-//! collectives, and the latency of small kernels.
+//! the roof nearest to which they came (compute, where the vision encoder takes most of the time), the host where its own work
+//! does, else what is neither: launches, collectives, and the latency of small kernels.
 
 use oracle_components::device::Efficiency;
 use oracle_components::record::{EngineTotals, Hold, Outcome, StepTotals};
@@ -23,6 +23,9 @@ use oracle_systems::costing::peak_flops;
 use super::backlog::BacklogTrend;
 use super::plan::PlacesPlan;
 use crate::workload::HeldBackTotals;
+
+/// The vision encoder bounds steps of which it takes more than this share.
+const ENCODER_IN_STEPS: f64 = 0.5;
 
 /// Clients that give up on more than this share of the requests say that a deployment does not keep up.
 const MOST_GIVEN_UP: f64 = 0.01;
@@ -354,8 +357,10 @@ fn engine_time(scenario: &Scenario, outcome: &Outcome, offered_s: f64) -> Engine
         if offered_s > 0.0 {
             time.most_held_back = time.most_held_back.max((all_held_s / offered_s).min(1.0));
         }
-        for steps in [&totals.prefill, &totals.decode] {
-            *match bound(scenario, engine, totals, steps) {
+        let encoder_s = encoder_s(engine, totals);
+        for (steps, encoder_s) in [(&totals.prefill, encoder_s), (&totals.decode, 0.0)] {
+            let is_encoding = encoder_s > ENCODER_IN_STEPS * steps.busy.as_secs_f64();
+            *match if is_encoding { Limit::Compute } else { bound(scenario, engine, totals, steps) } {
                 Limit::Compute => &mut time.compute,
                 Limit::MemoryBandwidth => &mut time.memory_bandwidth,
                 Limit::Host => &mut time.host,
@@ -385,6 +390,11 @@ fn bound(scenario: &Scenario, engine: &EngineSpec, totals: &EngineTotals, steps:
 
 fn efficiency<'a>(scenario: &'a Scenario, engine: &'a EngineSpec) -> &'a Efficiency {
     engine.efficiency.as_ref().unwrap_or(&scenario.gpus[engine.gpus[0] as usize].efficiency)
+}
+
+/// The vision encoder's time in an engine's steps, which is in none of their FLOPs.
+pub(super) fn encoder_s(engine: &EngineSpec, totals: &EngineTotals) -> f64 {
+    engine.encoder_s_per_token * totals.encoder_tokens as f64
 }
 
 /// The host's time in an engine's steps, at least: a chunk that completes no prompt is a sequence more.

@@ -88,7 +88,7 @@ impl RunWriter {
             timeseries_parquet: take(&plan.timeseries_parquet),
         };
         let names = Names::new(scenario, profile_names, &plan.slos);
-        let files = RunFiles::create(data, scenario, names.clone(), plan.warm_up)?;
+        let files = RunFiles::create(data, scenario, names.clone(), plan)?;
         let (batches, full) = sync_channel(WAITING_BATCHES);
         let (give_back, emptied) = sync_channel(WAITING_BATCHES);
         let thread = thread::Builder::new().name("run-writer".to_owned());

@@ -17,6 +17,7 @@ pub(super) fn closed_loop(clients: u32, lengths: Vec<(u32, u32)>) -> Box<dyn Req
         session,
         turn: 0,
         prompt_tokens,
+        encoder_tokens: 0,
         max_output_tokens: output_tokens,
         output_tokens,
         priority: 0,

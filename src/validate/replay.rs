@@ -65,6 +65,7 @@ fn spec(session: u64, request: &RecordedRequest, prefix: Vec<PrefixSegment>, off
         session,
         turn: 0,
         prompt_tokens: request.prompt_tokens,
+        encoder_tokens: 0,
         max_output_tokens: request.output_tokens,
         output_tokens: request.output_tokens,
         priority: 0,

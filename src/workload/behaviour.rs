@@ -57,4 +57,6 @@ pub struct Images {
     pub count: Distribution,
     /// Tokens of each.
     pub tokens_each: u32,
+    /// Tokens of each in the vision encoder; 0: its work is left out.
+    pub encoder_tokens_each: u32,
 }

@@ -13,6 +13,8 @@ use super::spec::Distribution;
 
 /// Most tokens that a draw or a trace may ask for: prompt and output together still fit 32 bits.
 pub const MAX_TOKENS: u32 = u32::MAX / 2;
+/// Most tokens of a request's images in the vision encoder: some hours of video.
+pub const MAX_ENCODER_TOKENS: u32 = 10_000_000;
 
 /// A distribution that cannot be drawn from.
 #[derive(Clone, Debug, PartialEq, Error)]

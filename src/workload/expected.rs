@@ -5,6 +5,10 @@ use super::facts::WorkloadFacts;
 use super::load::Starts;
 use super::spec::{Arrivals, Profile, SyntheticWorkload};
 
+fn encodes_images(profile: &Profile) -> bool {
+    profile.behaviour.images.as_ref().is_some_and(|images| images.encoder_tokens_each > 0)
+}
+
 /// Rates and numbers to expect.
 pub(super) fn facts(workload: &SyntheticWorkload) -> WorkloadFacts {
     let rates = match &workload.load.starts {
@@ -36,6 +40,7 @@ pub(super) fn facts(workload: &SyntheticWorkload) -> WorkloadFacts {
             (by_duration, total) => by_duration.or(total),
         },
         mean_rate_per_s: rate_per_s,
+        encodes_images: workload.profiles.iter().any(encodes_images),
         ..WorkloadFacts::default()
     }
 }

@@ -21,6 +21,8 @@ pub struct WorkloadFacts {
     pub expected_requests: Option<u64>,
     /// Requests a second to expect, follow-up turns included; `None` where the mean is not finite.
     pub mean_rate_per_s: Option<f64>,
+    /// Whether a request may have images that the vision encoder works on.
+    pub encodes_images: bool,
     /// What the trace holds, for a trace.
     pub trace: Option<TraceFacts>,
     /// Set when a closed loop found every request refused.
@@ -133,6 +135,8 @@ pub struct TraceFacts {
     pub prompt_tokens: u64,
     /// Tokens in their answers.
     pub output_tokens: u64,
+    /// Tokens of their images in the vision encoder.
+    pub encoder_tokens: u64,
     /// Names of the profiles and what their clients expect, if the file names any.
     pub profiles: Vec<(String, Slo)>,
     /// Every answer is streamed.

@@ -34,7 +34,7 @@ use oracle_systems::ports::RequestSource;
 use retimed::Retimed;
 
 pub use behaviour::*;
-pub use distribution::{Choice, DistributionError, MAX_TOKENS, Sampler, happens};
+pub use distribution::{Choice, DistributionError, MAX_ENCODER_TOKENS, MAX_TOKENS, Sampler, happens};
 pub use error::WorkloadError;
 pub use facts::{HeldBack, HeldBackTotals, Stuck, TraceFacts, WorkloadFacts};
 pub use in_flight::InFlight;

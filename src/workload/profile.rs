@@ -10,7 +10,7 @@ use oracle_components::SimTime;
 use oracle_components::request::{PrefixSegment, RequestSpec};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::distribution::{MAX_TOKENS, Sampler, happens};
+use super::distribution::{MAX_ENCODER_TOKENS, MAX_TOKENS, Sampler, happens};
 use super::error::WorkloadError;
 use super::lengths::{Length, Lengths};
 use super::prefixes::Prefixes;
@@ -28,7 +28,8 @@ pub(super) struct ProfileSource {
     lengths: Lengths,
     /// Of reasoning, and whether the next prompt holds it.
     reasoning: Option<(Sampler, bool)>,
-    images: Option<(Sampler, u32)>,
+    /// How many, and tokens of each in the prompt and in the encoder.
+    images: Option<(Sampler, u32, u32)>,
     tools: Option<Tools>,
     sub_agents: Option<Team>,
     priority: Option<Sampler>,
@@ -122,7 +123,9 @@ impl ProfileSource {
                 None => None,
             },
             images: match &profile.behaviour.images {
-                Some(images) => Some((sampler("images", &images.count)?, images.tokens_each)),
+                Some(images) => {
+                    Some((sampler("images", &images.count)?, images.tokens_each, images.encoder_tokens_each))
+                }
                 None => None,
             },
             tools: match &profile.behaviour.tool_calls {
@@ -191,6 +194,7 @@ impl ProfileSource {
         let name = if is_named { name.max(1) } else { name };
         let turn = combine(name, 0);
         let reasoning = self.reasoning_tokens(turn);
+        let [image_tokens, encoder_tokens] = self.image_tokens(turn);
         let mut spec = RequestSpec {
             arrival,
             profile,
@@ -200,8 +204,9 @@ impl ProfileSource {
             prompt_tokens: prompt
                 .max(prefix.tokens + 1)
                 .saturating_add(prefix.added)
-                .saturating_add(self.image_tokens(turn))
+                .saturating_add(image_tokens)
                 .min(MAX_TOKENS),
+            encoder_tokens,
             max_output_tokens: self.with_reasoning(most, reasoning),
             output_tokens: self.with_reasoning(output, reasoning).min(self.with_reasoning(most, reasoning)),
             priority,
@@ -232,10 +237,12 @@ impl ProfileSource {
         tokens.saturating_add(reasoning).min(MAX_TOKENS)
     }
 
-    fn image_tokens(&self, turn: u64) -> u32 {
-        self.images.as_ref().map_or(0, |(count, each)| {
+    /// Tokens of a turn's images, by the turn's name: in the prompt, and in the encoder.
+    fn image_tokens(&self, turn: u64) -> [u32; 2] {
+        self.images.as_ref().map_or([0; 2], |(count, prompt, encoder)| {
             let count = count.sample(&mut stream(turn, Purpose::Images)).round_ties_even();
-            (count * f64::from(*each)).min(f64::from(MAX_TOKENS)) as u32
+            let tokens = |each: u32, most: u32| (count * f64::from(each)).min(f64::from(most)) as u32;
+            [tokens(*prompt, MAX_TOKENS), tokens(*encoder, MAX_ENCODER_TOKENS)]
         })
     }
 
@@ -260,6 +267,7 @@ impl ProfileSource {
             RequestSpec {
                 arrival: completion,
                 prompt_tokens: team.prompt_tokens.sample_tokens(&mut rng).max(shared + 1),
+                encoder_tokens: 0,
                 max_output_tokens: output_tokens,
                 output_tokens,
                 prefix: prefix.clone(),
@@ -303,7 +311,8 @@ impl ProfileSource {
         let length = self.lengths.draw(&mut prompt, &mut most, &mut output);
         let new_tokens =
             tool.map_or(length.prompt, |tool| tool.result_tokens.sample_tokens(&mut of(Purpose::PromptTokens)));
-        let new_tokens = new_tokens.saturating_add(gathered_tokens).saturating_add(self.image_tokens(owner));
+        let [image_tokens, encoder_tokens] = self.image_tokens(owner);
+        let new_tokens = new_tokens.saturating_add(gathered_tokens).saturating_add(image_tokens);
         let reasoning = self.reasoning_tokens(owner);
         let max_output_tokens = self.with_reasoning(length.most, reasoning);
         let kept = if self.drops_reasoning() {
@@ -319,6 +328,7 @@ impl ProfileSource {
             session: spec.session,
             turn,
             prompt_tokens: self.next_prompt_tokens(spec, kept, new_tokens),
+            encoder_tokens,
             max_output_tokens,
             output_tokens: self.with_reasoning(length.output, reasoning).min(max_output_tokens),
             priority: spec.priority,

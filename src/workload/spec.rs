@@ -134,6 +134,8 @@ pub struct TraceOptions {
     pub block_tokens: Option<u32>,
     /// Tokens that an image adds to the prompt.
     pub image_tokens: Option<u32>,
+    /// Tokens of an image in the vision encoder, whose work is left out without.
+    pub encoder_tokens: Option<u32>,
     /// In what Mooncake's timestamps are, if that is beyond doubt.
     pub clock: Option<Clock>,
     /// Characters of a token, to estimate lengths of texts.
@@ -187,6 +189,10 @@ pub struct TraceColumns {
     pub priority: Option<String>,
     /// When the client gives up, by the clock of the arrivals.
     pub abort: Option<String>,
+    /// How many images the prompt holds.
+    pub images: Option<String>,
+    /// Tokens of all of them in the vision encoder.
+    pub encoder_tokens: Option<String>,
 }
 
 /// A recorded workload.

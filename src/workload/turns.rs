@@ -113,6 +113,7 @@ pub(super) fn answered_at_once(spec: &RequestSpec) -> RequestRecord {
         engine: 0,
         prefill: None,
         prompt_tokens: spec.prompt_tokens,
+        encoder_tokens: spec.encoder_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: spec.output_tokens,
         priority: spec.priority,

@@ -118,6 +118,7 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
         engine,
         prefill: None,
         prompt_tokens: spec.prompt_tokens,
+        encoder_tokens: spec.encoder_tokens,
         max_output_tokens: spec.max_output_tokens,
         output_tokens: 0,
         target_output_tokens: spec.output_tokens,

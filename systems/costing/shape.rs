@@ -22,6 +22,8 @@ pub struct StepShape {
     pub prefill_context_tokens: u64,
     /// Longest context of a prefill chunk, its new tokens included: the most `d + c`.
     pub prefill_longest_context: u32,
+    /// Tokens of images that the vision encoder computes before the prompts.
+    pub encoder_tokens: u64,
     /// Rows that the language-model head and the sampler see: decodes, and chunks that complete their prompt.
     pub sampled_rows: u32,
 }

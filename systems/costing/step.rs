@@ -13,6 +13,9 @@
 //! draining around an isolated step is not charged: it is right under load, and some way too fast for the last micro-batch
 //! of a step that comes alone.
 //!
+//! Images are encoded on the first stage, which takes their share of it longer for each micro-batch. The encoder's time is stated by the
+//! token; its FLOPs and bytes are not, and the work of a step leaves them out.
+//!
 //! The engine's host overhead comes on top, or hides behind the GPU's time where scheduling is asynchronous. More of
 //! anything takes longer, at a given `M`: a further token that makes a further micro-batch may shorten a step that long
 //! contexts fill. By a curve that has decodes launched together with prompts, the first prompt may take less than the launch
@@ -39,6 +42,7 @@ pub struct StepCost {
     prompt_microbatches: Option<f64>,
     overhead_s: f64,
     overhead_s_per_sequence: f64,
+    encoder_s_per_token: f64,
     overlaps_host: bool,
     flops: Features,
     bytes: Features,
@@ -156,6 +160,7 @@ impl StepCost {
             prompt_microbatches: engine.prompt_microbatches.map(f64::from),
             overhead_s: engine.step_overhead_s,
             overhead_s_per_sequence: engine.sequence_overhead_s,
+            encoder_s_per_token: engine.encoder_s_per_token,
             overlaps_host: engine.scheduler.async_scheduling,
             flops: Features::default(),
             bytes: Features::default(),
@@ -194,6 +199,7 @@ impl StepCost {
                 launch_s: kind.launch_s * features.get(Feature::Pass),
             };
         }
+        lines[0].fixed_s += shape.encoder_tokens as f64 * self.encoder_s_per_token / microbatches;
         let windowed = self.context_work.window_layers > 0.0;
         PreparedStep {
             lines,

@@ -39,6 +39,7 @@ fn shape(parts: &CostingPartsItem<'_, '_>) -> StepShape {
         let (tokens, context) = (u64::from(chunk.tokens), u64::from(chunk.context));
         shape.prefill_tokens += chunk.tokens;
         shape.prefill_sequences += 1;
+        shape.encoder_tokens += u64::from(chunk.encoder_tokens);
         shape.prefill_pairs += tokens * context + tokens * (tokens + 1) / 2;
         shape.prefill_context_tokens += context + tokens;
         shape.prefill_longest_context = shape.prefill_longest_context.max(chunk.context + chunk.tokens);

@@ -515,10 +515,28 @@ impl Boundary<'_, '_> {
             let keys = block_keys(request, caching, block_tokens);
             kv::extend(self.parts.pool, &keys, computed, tokens);
         }
+        let encoder_tokens = if request.spec.encoder_tokens > 0 { self.encoder_tokens(candidate, request) } else { 0 };
         let completes = computed + tokens == known;
         self.prompt_chunk_taken |= !is_decode;
-        self.parts.batch.chunks.push(Chunk { sequence, tokens, context: computed, completes, is_decode });
+        self.parts.batch.chunks.push(Chunk {
+            sequence,
+            tokens,
+            context: computed,
+            encoder_tokens,
+            completes,
+            is_decode,
+        });
         self.budget -= tokens;
+    }
+
+    /// What the vision encoder computes before a chunk of a request with images: all of it before the first, unless a block or less of
+    /// the prompt is left to compute.
+    #[cold]
+    fn encoder_tokens(&self, candidate: &Candidate, request: &Request) -> u32 {
+        let block_tokens = self.limits().block_tokens;
+        let is_first = self.sequence(candidate.who).prefilled_tokens == 0 && !candidate.is_decode;
+        let is_hit = candidate.computed > 0 && candidate.computed + block_tokens >= request.spec.prompt_tokens;
+        if is_first && !is_hit { request.spec.encoder_tokens } else { 0 }
     }
 }
 

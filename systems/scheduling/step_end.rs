@@ -180,9 +180,10 @@ fn send_flows(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
 
 /// Ends the chunks of the step: a prompt that is whole emits a token, and decodes from here on. Tokens computed, and emitted.
 fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, ports: &mut Ports) -> (u64, u64) {
-    let (mut prefilled, mut emitted) = (0, 0);
+    let (mut prefilled, mut emitted, mut encoded) = (0, 0, 0);
     for chunk in parts.batch.orphans.drain(..).filter(|chunk| !chunk.is_decode) {
         prefilled += u64::from(chunk.tokens);
+        encoded += u64::from(chunk.encoder_tokens);
     }
     let mut chunks = std::mem::take(&mut parts.batch.chunks);
     for chunk in &chunks {
@@ -191,6 +192,7 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
         if !chunk.is_decode {
             sequence.prefilled_tokens += chunk.tokens;
             prefilled += u64::from(chunk.tokens);
+            encoded += u64::from(chunk.encoder_tokens);
         }
         if !chunk.completes {
             continue;
@@ -210,6 +212,7 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
     }
     chunks.clear();
     parts.batch.chunks = chunks;
+    parts.ledger.0.encoder_tokens += encoded;
     (prefilled, emitted)
 }
 

@@ -43,6 +43,7 @@ workload:
       streaming_response_probability: 0.7
       timeout_s: 9.5
       slo: {tpot_ms: 33.333333333, itl_ms: 400}
+      images: {count: {type: Histogram, values: [0, 1, 2], weights: [6, 3, 1]}, tokens_each: 64, encoder_tokens_each: 256}
     - profile_name: batch
       inter_arrival_time_dist_config: {type: Exponential, rate: 9.0}
       prompt_tokens_dist_config: {type: Uniform, low: 100, high: 7000}
@@ -65,7 +66,9 @@ fn a_run_replays_itself_to_the_byte() {
         desk.write("replay.yaml", &format!("{HARDWARE}{trace}"));
         let again = desk.summary("run replay.yaml -q -o again");
         assert!(desk.read("again/requests.csv") == requests, "{name}: another run");
-        for key in ["requests", "latency", "prefix_caching", "throughput", "engines", "per_profile", "links", "slo"] {
+        for key in
+            ["requests", "latency", "prefix_caching", "throughput", "engines", "per_profile", "links", "slo", "encoder"]
+        {
             assert!(first[key].is_object() && first[key] == again[key], "{name}: {key}");
         }
     }
@@ -151,6 +154,38 @@ fn flags_say_what_a_trace_does_not() {
     let unknown =
         desk.run("run --trace own.csv --model Llama3-8B --device A100 --trace-columns arival=1,prompt=in,output=in");
     assert!(unknown.code == 2 && unknown.err.contains("arival") && unknown.err.contains("arrival"), "{}", unknown.err);
+}
+
+/// The encoder's time in TTFT: a lone request's first token comes later by its tokens times their price, and the run says on what
+/// guess that rests.
+#[test]
+fn images_delay_the_first_token_by_what_the_encoder_takes() {
+    let desk = Desk::new();
+    desk.write("lmm.csv", "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2024-10-15T00:00:00Z,3,1000,7\n");
+    let run = "run --trace lmm.csv --model Llama3-8B --device H100 --image-tokens 0";
+    let plain = desk.summary(&format!("{run} --output none"));
+    let encoded = desk.summary(&format!("{run} --encoder-tokens 1024 -q -o out"));
+    assert!(plain["encoder"].is_null());
+    let is_of_encoder = |taken: &&Value| taken["key"] == "encoder_token_s";
+    let defaults = |summary: &Value| summary["defaults"].as_array().expect("a list").clone();
+    assert_eq!(defaults(&plain).iter().filter(is_of_encoder).count(), 0);
+    let defaults = defaults(&encoded);
+    let taken = defaults.iter().find(is_of_encoder).expect("it acted");
+    assert!(taken["reason"].as_str().is_some_and(|reason| reason.starts_with("a guess")), "{taken}");
+    let price_s: f64 = taken["value"].as_str().and_then(|text| text.parse().ok()).expect("a number");
+    let ttft_ms = |summary: &Value| number(summary, "/latency/time_to_first_token_ms/mean");
+    let later_ms = ttft_ms(&encoded) - ttft_ms(&plain);
+    assert!((later_ms - 3.0 * 1024.0 * price_s * 1e3).abs() < 1e-5, "{later_ms} ms at {price_s} s");
+    assert_eq!(number(&encoded, "/encoder/tokens"), 3072.0);
+    assert!((number(&encoded, "/encoder/busy_s") - 3072.0 * price_s).abs() < 1e-12);
+    let column = |row: &str| row.rsplit(',').next().map(str::to_owned);
+    let text = desk.read("out/requests.csv");
+    assert_eq!(text.lines().filter_map(column).collect::<Vec<_>>(), ["encoder_tokens", "3072"]);
+    let told = desk.run(&format!("{run} --encoder-tokens 1024 --output none"));
+    assert!(told.out.contains("Encoder") && told.out.contains("a guess"), "{}", told.out);
+    let silent = desk.run(&format!("{run} --output none"));
+    assert!(silent.err.contains("warning: ") && silent.err.contains("--encoder-tokens N"), "{}", silent.err);
+    assert!(!silent.out.contains("Encoder"), "{}", silent.out);
 }
 
 #[test]

@@ -76,8 +76,22 @@ fn every_default_that_is_taken_is_told_with_its_reason() {
         "scheduler_reserve_full_isl=true",
         "scheduler_iteration_delay_s=0.001",
         "sequence_overhead_s=0",
+        "encoder_token_s=0.000002",
     ];
     assert_eq!(taken(&given), "");
+    let plan = deployment("H100", &[]).output;
+    let told = |encodes_images| plan.defaults_that_act(encodes_images).count();
+    assert_eq!(told(true) - told(false), 1, "without images the encoder's price is of no use");
+}
+
+/// 2 · 675 M FLOPs a token at 40 % of 989 TFLOP/s: 1.35e9 / (0.4 · 989e12), over the ranks and the engine's share of them.
+#[test]
+fn an_encoder_that_no_file_describes_is_a_stated_guess() {
+    let price = |sets: &[&str]| engine("H100", sets).encoder_s_per_token;
+    let alone = price(&[]);
+    assert!((alone / (1.35e9 / (0.4 * 989.4e12)) - 1.0).abs() < 1e-3, "{alone}");
+    assert_eq!(price(&["encoder_token_s=0.000002"]), 2e-6);
+    assert_eq!(price(&["encoder_token_s=0"]), 0.0);
 }
 
 /// There a law can be held to the nanosecond: nothing is modelled but what is asked for.

@@ -338,12 +338,19 @@ fn behaviour_of_profiles_is_read_and_checked() {
         synthetic(&profile(&format!("      conversational_probability: 0.5\n{shown}"))).profiles[0].behaviour.clone();
     assert!(behaviour.reasoning.is_some_and(|reasoning| !reasoning.is_kept));
     assert!(behaviour.tool_calls.is_some_and(|tools| tools.probability == 0.9));
-    assert!(behaviour.sub_agents.is_some() && behaviour.images.is_some_and(|images| images.tokens_each == 576));
+    assert!(
+        behaviour.sub_agents.is_some()
+            && behaviour.images.is_some_and(|images| (images.tokens_each, images.encoder_tokens_each) == (576, 2304))
+    );
+
+    let images = |more: &str| profile(&format!("      images: {{count: 1, tokens_each: 576{more}}}\n"));
+    let warned = |more: &str| messages(&images(more)).contains("the time of the vision encoder is left out");
+    assert_eq!(["", ", encoder_tokens_each: 0", ", encoder_tokens_each: 9"].map(warned), [true, false, false]);
 
     let cases = [
         "      tool_calls: {time: 2, result_tokens: 100}\n",
         "      sub_agents: {count: 2, prompt_tokens: 100, output_tokens: 10}\n",
-        "      images: {count: 1, tokens_each: 576, encoder_tokens_each: 1024}\n",
+        "      images: {count: 1, tokens_each: 576, encoder_tokens_each: 20000000}\n",
         "      length_correlation: 2\n",
         "      reasoning: {kept: true}\n",
     ];

@@ -105,6 +105,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
         kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         sequence_overhead_s: 0.0,
+        encoder_s_per_token: 0.0,
         ingress: vec![0],
         egress: vec![1],
         response_bytes_per_token: 4.0,
@@ -139,6 +140,7 @@ pub fn plan(directory: &Path) -> OutputPlan {
         host: HostSpec::default(),
         defaults: Vec::new(),
         load: LoadPlan { description: "made up".to_owned(), ..LoadPlan::default() },
+        encodes_images: false,
         slos: Vec::new(),
         notes: vec!["these figures are made up".to_owned()],
     }
@@ -183,6 +185,7 @@ fn record(random: &mut impl Rng, request: u64, arrival: SimTime) -> RequestRecor
         engine: u32::from(random.random_bool(0.5)),
         prefill: None,
         prompt_tokens,
+        encoder_tokens: 0,
         max_output_tokens: 256,
         output_tokens: if ran { output_tokens } else { 0 },
         target_output_tokens: output_tokens,

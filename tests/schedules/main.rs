@@ -143,6 +143,7 @@ fn request(asked: &Asked) -> RequestSpec {
         session: asked.session.unwrap_or(asked.id),
         turn: asked.turn.unwrap_or(0),
         prompt_tokens: asked.prompt_tokens,
+        encoder_tokens: 0,
         max_output_tokens: asked.output_tokens,
         output_tokens: asked.output_tokens,
         priority: asked.priority,

@@ -139,6 +139,7 @@ impl Call {
             } else {
                 0
             },
+            encoder_tokens: 0,
             sampled_rows: self.sequences,
         };
         (shape, u64::from(self.sequences) * u64::from(self.context))

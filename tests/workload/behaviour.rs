@@ -185,14 +185,16 @@ fn sub_agents_keep_the_total() {
 }
 
 #[test]
-fn images_are_prompt_tokens() {
+fn images_are_tokens_of_the_prompt_and_of_the_encoder() {
     let images = Some(Images {
         count: Distribution::Histogram { bins: vec![(1.0, 0.0, 0.0), (1.0, 2.0, 2.0)] },
         tokens_each: 576,
+        encoder_tokens_each: 2304,
     });
     let specs = first_turns(&with(Behaviour { images, ..Behaviour::default() }));
     let with_images = specs.iter().filter(|spec| spec.prompt_tokens == 100 + 2 * 576).count();
-    assert!(specs.iter().all(|spec| [100, 100 + 2 * 576].contains(&spec.prompt_tokens)));
+    let tokens = |spec: &RequestSpec| (spec.prompt_tokens, spec.encoder_tokens);
+    assert!(specs.iter().all(|spec| [(100, 0), (100 + 2 * 576, 2 * 2304)].contains(&tokens(spec))));
     let share = with_images as f64 / specs.len() as f64;
     assert!((share - 0.5).abs() < 4.0 * (0.25 / specs.len() as f64).sqrt(), "{share}");
 }

@@ -37,6 +37,20 @@ fn burstiness_is_that_of_the_process() {
     }
 }
 
+#[test]
+fn images_are_told_where_there_are_any() {
+    let of_rows = |name: &str, rows: &str| of(&Workload::Trace(written(name, rows).1));
+    let told = of_rows(
+        "images.csv",
+        "arrival_s,prompt_tokens,output_tokens,encoder_tokens\n0,900,7,1024\n1,100,7,0\n2,900,7,2048\n",
+    );
+    let images = told.images.expect("two prompts hold some");
+    assert_eq!((images.requests, images.encoder_tokens), (2, 3072));
+    assert!(told.text().contains("in 2 prompts, 3,072 tokens in the vision encoder"), "{}", told.text());
+    let plain = of_rows("plain.csv", "arrival_s,prompt_tokens,output_tokens\n0,900,7\n1,100,7\n");
+    assert!(plain.images.is_none() && !plain.text().contains("encoder"));
+}
+
 /// Mean of Uniform(100, 900) and of its quantiles.
 #[test]
 fn lengths_have_the_quantiles_of_their_distribution() {

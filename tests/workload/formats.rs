@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use llmperforacle::workload::{
-    Clock, TRACE_FORMATS, TraceColumns, TraceFormat, TraceOptions, TraceSource, TraceWorkload,
+    Clock, SessionTimes, TRACE_FORMATS, TraceColumns, TraceFormat, TraceOptions, TraceSource, TraceWorkload,
 };
 use oracle_components::request::RequestSpec;
 use parquet::arrow::ArrowWriter;
@@ -89,8 +89,30 @@ fn images_count_or_are_refused() {
     assert!(told.contains("lmm.csv:3: NumImages is 2") && told.contains("--image-tokens"), "{told}");
     for (each, prompt) in [(0, 100), (576, 1252)] {
         let options = TraceOptions { image_tokens: Some(each), ..plain() };
-        assert_eq!(taken("lmm.csv", text, &options).0[1].prompt_tokens, prompt);
+        let (specs, remarks) = taken("lmm.csv", text, &options);
+        assert_eq!((specs[1].prompt_tokens, specs[1].encoder_tokens), (prompt, 0));
+        assert!(remarks[0].contains("the time of the vision encoder for NumImages is left out"), "{remarks:?}");
+        let options = TraceOptions { encoder_tokens: Some(1024), ..options };
+        let (specs, remarks) = taken("lmm.csv", text, &options);
+        let tokens: Vec<_> = specs.iter().map(|spec| (spec.prompt_tokens, spec.encoder_tokens)).collect();
+        assert_eq!(tokens, [(5, 0), (prompt, 2048)]);
+        assert!(remarks.is_empty(), "{remarks:?}");
     }
+    let options = TraceOptions { image_tokens: Some(0), encoder_tokens: Some(9_000_000), ..plain() };
+    let told = error("lmm.csv", text, &options);
+    assert!(told.contains("lmm.csv:3: ") && told.contains("18000000; at most 10000000"), "{told}");
+    let (_, remarks) = taken("plain.csv", "arrival_s,prompt_tokens,output_tokens\n0,1,2\n", &options);
+    assert!(remarks[0].contains("encoder_tokens) has no effect: no request has images"), "{remarks:?}");
+    let encoded = |name: &str, text: &str, options: &TraceOptions| -> Vec<u32> {
+        taken(name, text, options).0.iter().map(|spec| spec.encoder_tokens).collect()
+    };
+    let table = "arrival_s,prompt_tokens,output_tokens,encoder_tokens\n0,100,7,1024\n1,100,7,\n2,100,7,0\n";
+    assert_eq!(encoded("own.csv", table, &plain()), [1024, 0, 0]);
+    let objects = "{\"arrival_s\": 0, \"prompt_tokens\": 10, \"output_tokens\": 1, \"encoder_tokens\": 77}\n";
+    assert_eq!(encoded("own.jsonl", objects, &plain()), [77]);
+    // Turns of sessions keep theirs.
+    let closed = TraceOptions { sessions: Some(SessionTimes::Closed), ..plain() };
+    assert_eq!(encoded("own.csv", table, &closed), [1024, 0, 0]);
 }
 
 #[test]
@@ -356,6 +378,8 @@ fn columns_by_name() {
         session: Some("who".into()),
         priority: None,
         abort: None,
+        images: None,
+        encoder_tokens: None,
     };
     let options = TraceOptions { columns: Some(Box::new(columns.clone())), ..plain() };
     let (specs, remarks) = taken("own.csv", text, &options);
@@ -363,6 +387,14 @@ fn columns_by_name() {
     assert!(remarks[0].contains("not used: more"), "{remarks:?}");
     let json = "[{\"ts\": 1, \"in\": 5, \"out\": 6, \"who\": null},\n {\"ts\": 3, \"in\": 5, \"out\": 6}]";
     assert_eq!(basics(&taken("own.json", json, &options).0), ms(&[(0, 5, 6), (2, 5, 6)]));
+    let with_images = TraceColumns { images: Some("out".into()), ..columns.clone() };
+    let options = TraceOptions { columns: Some(Box::new(with_images)), image_tokens: Some(10), ..plain() };
+    let (specs, remarks) = taken("own.json", json, &options);
+    assert_eq!((specs[0].prompt_tokens, specs[0].encoder_tokens), (65, 0));
+    assert!(remarks.iter().any(|remark| remark.contains("vision encoder for out is left out")), "{remarks:?}");
+    let with_tokens = TraceColumns { encoder_tokens: Some("out".into()), ..columns.clone() };
+    let options = TraceOptions { columns: Some(Box::new(with_tokens)), ..plain() };
+    assert_eq!(taken("own.csv", text, &options).0[1].encoder_tokens, 8);
     let named = TraceColumns { prompt: "input".into(), ..columns };
     let told = error("own.csv", text, &TraceOptions { columns: Some(Box::new(named)), ..plain() });
     assert!(told.contains("own.csv:1: ") && told.contains("of the prompt"), "{told}");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use llmperforacle::output::{LoadFile, LoadFileError, Loss, Target, Written};
 use llmperforacle::workload::{
-    Clock, Distribution, PrefixPattern, SyntheticWorkload, TraceOptions, TraceWorkload, Turns, Workload,
+    Clock, Distribution, Images, PrefixPattern, SyntheticWorkload, TraceOptions, TraceWorkload, Turns, Workload,
 };
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
@@ -21,6 +21,7 @@ fn file(path: &Path, target: Target) -> LoadFile {
         block_tokens: 512,
         dropped: Vec::new(),
         overwrite: false,
+        encodes_images: true,
         profile_names: vec!["chat".to_owned(), "code".to_owned()],
     }
 }
@@ -65,6 +66,13 @@ fn synthetic(seed: u64, rate: f64, has_priorities: bool, timeout_s: Option<f64>)
     SyntheticWorkload { seed, total_requests: Some(200), ..workload(profiles) }
 }
 
+/// The same with images in some prompts.
+fn with_images(mut load: SyntheticWorkload) -> SyntheticWorkload {
+    let count = Distribution::Uniform { low: 0.0, high: 3.0 };
+    load.profiles[1].behaviour.images = Some(Images { count, tokens_each: 64, encoder_tokens_each: 256 });
+    load
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -72,8 +80,9 @@ proptest! {
     fn a_table_reads_back_as_the_same_requests(
         seed: u64, rate in 0.01..1e4_f64, has_priorities: bool, timeout_s in proptest::option::of(1e-3..1e4_f64),
     ) {
-        let load = synthetic(seed, rate, has_priorities, timeout_s);
+        let load = with_images(synthetic(seed, rate, has_priorities, timeout_s));
         let specs = first_turns(&load);
+        prop_assert!(specs.iter().any(|spec| spec.encoder_tokens > 0));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("load.csv");
         let made = write(&Workload::Synthetic(load), &file(&path, Target::Csv)).expect("all can be said");
@@ -89,7 +98,7 @@ proptest! {
         seed: u64, rate in 0.01..1e4_f64, has_priorities: bool, timeout_s in proptest::option::of(1e-3..1e4_f64),
         streaming in 0.0..1.0_f64,
     ) {
-        let mut load = synthetic(seed, rate, has_priorities, timeout_s);
+        let mut load = with_images(synthetic(seed, rate, has_priorities, timeout_s));
         load.profiles[0].streaming_probability = streaming;
         load.profiles[1].conversational_probability = 0.5;
         load.prefix_patterns = vec![
@@ -213,6 +222,10 @@ fn what_a_format_cannot_say_is_refused_or_dropped_by_name() {
         assert!(error.starts_with("request ") && error.contains(said), "{target:?}: {error}");
         assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 0, "nothing is left");
     }
+    let pictures = Workload::Synthetic(with_images(synthetic(1, 5.0, false, None)));
+    let error = write(&pictures, &LoadFile { dropped: vec![Loss::Limits], ..file(&path, Target::Mooncake) });
+    let error = error.expect_err("it cannot be said").to_string();
+    assert!(error.contains("in the vision encoder") && error.contains("--drop images"), "{error}");
     let dropped = vec![Loss::Pauses];
     let made = write(&talking, &LoadFile { dropped, ..file(&path, Target::Csv) }).expect("it may be dropped");
     assert_eq!(made.requests, 40);

@@ -181,4 +181,6 @@ pub enum Dropped {
     Timeouts,
     /// Limits of answers beyond what is generated.
     Limits,
+    /// Images for the vision encoder; their tokens in the prompt stay.
+    Images,
 }

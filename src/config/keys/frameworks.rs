@@ -216,6 +216,10 @@ section! {
         front_end_delay: Field<FrontEndDelay> = optional("what is usual for `front_end`");
         /// Host time of each sequence in a step, beside `step_overhead_s`.
         sequence_overhead_s: Field<f64> = optional("0.000045").unit("s").range(0.0, 1.0);
+        /// GPU time of a token of an image in the vision encoder, on all the ranks of the first stage: before the step that first computes
+        /// of the prompt. Only requests with `encoder_tokens` have it.
+        encoder_token_s: Field<f64> = optional("that of 675 M parameters at 40 % of the ranks' 16-bit peak: a guess").unit("s")
+            .range(0.0, 1e-3);
         /// Admit a request only where the KV cache has room for all of its prompt, not for its first chunk alone: then a
         /// prompt that finds no room for the rest is preempted.
         scheduler_reserve_full_isl: Field<bool> = optional("true from vLLM 0.19 on, before false");

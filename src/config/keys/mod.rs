@@ -32,6 +32,8 @@ const LONGEST_MS: f64 = LONGEST_S * 1e3;
 const LONGEST_DELAY_S: f64 = 3_600.0;
 /// Lowest efficiency, of FLOP/s and bandwidth. Below, a step takes longer than any simulation.
 const LOWEST_EFFICIENCY: f64 = 1e-3;
+/// Most tokens of an image in the vision encoder.
+const MOST_ENCODER_TOKENS: f64 = crate::workload::MAX_ENCODER_TOKENS as f64;
 /// Most bytes of a token on a link.
 const MOST_BYTES_PER_TOKEN: f64 = 1e9;
 

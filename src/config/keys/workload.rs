@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oracle_components::scenario::Routing;
 
-use super::{Distribution, LONGEST_MS, LONGEST_S, Load, MOST_BYTES_PER_TOKEN};
+use super::{Distribution, LONGEST_MS, LONGEST_S, Load, MOST_BYTES_PER_TOKEN, MOST_ENCODER_TOKENS};
 use crate::config::declare::{
     Field, Ignored, Literal, Placed, Set, default, ignored, names, optional, required, section,
 };
@@ -128,6 +128,8 @@ section! {
         time_unit: Field<TimeUnit> = optional("milliseconds, refused where they look like seconds");
         /// Tokens that an image adds to its prompt; 0 where the prompt's tokens hold them already.
         image_tokens: Field<u32> = optional("requests with images are refused").unit("tokens");
+        /// Tokens of an image in the vision encoder, patches say, at the framework's `encoder_token_s`.
+        encoder_tokens: Field<u32> = optional("the encoder's work is left out").unit("tokens").range(0.0, MOST_ENCODER_TOKENS);
         /// Characters of a token, to estimate the lengths of texts without token counts.
         chars_per_token: Field<f64> = optional("texts are refused").range(0.1, 1000.0);
         /// Rows that are no requests are counted and left out, instead of refusing the trace.
@@ -164,6 +166,10 @@ section! {
         priority: Field<String> = optional("0");
         /// Column of the time at which the client gives up, told like the arrival.
         abort: Field<String> = optional("never");
+        /// Column of the number of images in the prompt, each of `image_tokens` and `encoder_tokens`.
+        images: Field<String> = optional("none");
+        /// Column of the tokens of all of them in the vision encoder.
+        encoder_tokens: Field<String> = optional("as `images` says");
     }
 }
 
@@ -271,14 +277,14 @@ section! {
 }
 
 section! {
-    /// Images in prompts: the tokens that they become there.
+    /// Images in prompts: the tokens that they become there, and in the vision encoder before.
     Images {
         /// How many a turn has; 0 is possible.
         count: Field<Distribution> = required();
         /// Tokens of each in the prompt.
         tokens_each: Field<u32> = required().unit("tokens").at_least(1.0);
-        /// Tokens of each in the encoder. Its work is not priced yet, so none may be given.
-        encoder_tokens_each: Field<u32> = optional("the encoder's work is left out").unit("tokens");
+        /// Tokens of each in the vision encoder, patches say, at the framework's `encoder_token_s`.
+        encoder_tokens_each: Field<u32> = optional("the encoder's work is left out").unit("tokens").range(0.0, MOST_ENCODER_TOKENS);
     }
 }
 

@@ -64,14 +64,14 @@ pub(super) fn resolve(keys: &ClientProfile, diagnostics: &mut Diagnostics) -> Be
 }
 
 fn images(keys: &keys::Images, diagnostics: &mut Diagnostics) -> Option<Images> {
-    if keys.encoder_tokens_each.value.is_some_and(|tokens| tokens > 0) {
-        let message = "the work of a vision encoder is not priced yet";
-        diagnostics.error_with(
-            &keys.encoder_tokens_each.at,
-            message,
-            "leave it out: images then count as prompt tokens",
-        );
-        return None;
+    if !keys.encoder_tokens_each.given {
+        let message =
+            "the time of the vision encoder is left out; encoder_tokens_each says how many tokens an image has there";
+        diagnostics.warn(&keys.count.at, message);
     }
-    Some(Images { count: read(&keys.count, diagnostics)?, tokens_each: keys.tokens_each.value? })
+    Some(Images {
+        count: read(&keys.count, diagnostics)?,
+        tokens_each: keys.tokens_each.value?,
+        encoder_tokens_each: keys.encoder_tokens_each.value.unwrap_or(0),
+    })
 }

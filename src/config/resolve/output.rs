@@ -45,6 +45,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         host: host(config),
         load: LoadPlan::default(),
         slos: Vec::new(),
+        encodes_images: false,
         notes: Vec::new(),
         run_name,
         directory,

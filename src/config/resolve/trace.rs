@@ -11,6 +11,10 @@ pub(super) fn options(trace: &Trace, load: &Load, seed: u64, diagnostics: &mut D
         None if trace.columns.given => return None,
         None => None,
     };
+    if trace.encoder_tokens.given && columns.as_ref().is_some_and(|columns| columns.encoder_tokens.is_some()) {
+        let message = "is an image's, and columns.encoder_tokens those of all images of a request";
+        diagnostics.error_with(&trace.encoder_tokens.at, message, "give one of them");
+    }
     check_mode(trace, diagnostics);
     if load.starts.is_some() {
         check_retimed(trace, diagnostics);
@@ -19,6 +23,7 @@ pub(super) fn options(trace: &Trace, load: &Load, seed: u64, diagnostics: &mut D
         columns,
         block_tokens: trace.block_tokens.value,
         image_tokens: trace.image_tokens.value,
+        encoder_tokens: trace.encoder_tokens.value,
         clock: trace.time_unit.value.map(|unit| unit.0),
         chars_per_token: trace.chars_per_token.value,
         skip_bad_rows: trace.skip_bad_rows.value,
@@ -71,5 +76,7 @@ fn columns(keys: &Keys, diagnostics: &mut Diagnostics) -> Option<TraceColumns> {
         session: keys.session.value.clone(),
         priority: keys.priority.value.clone(),
         abort: keys.abort.value.clone(),
+        images: keys.images.value.clone(),
+        encoder_tokens: keys.encoder_tokens.value.clone(),
     })
 }

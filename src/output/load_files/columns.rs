@@ -53,6 +53,14 @@ pub(super) static GENERIC: [Column<Request>; 7] = [
     Column::new("abort_s", "s", "when the client gives up", Value::TimeOrNull(Scale::Seconds, abort)),
 ];
 
+/// What the two tables that can say it have where there are images.
+pub(super) static ENCODER_TOKENS: Column<Request> = Column::new(
+    "encoder_tokens",
+    "tokens",
+    "tokens of its images in the vision encoder",
+    Value::Integer(|request| request.turn.spec.encoder_tokens.into()),
+);
+
 /// Vidur's traces.
 pub(super) static VIDUR: [Column<Request>; 3] = [
     arrival("arrived_at"),

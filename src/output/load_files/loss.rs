@@ -20,17 +20,20 @@ pub enum Loss {
     Timeouts,
     /// Limits of answers beyond what is generated.
     Limits,
+    /// Images for the vision encoder.
+    Images,
 }
 
 impl Loss {
     /// All, with the words for them.
-    pub const NAMED: [(&str, Self); 6] = [
+    pub const NAMED: [(&str, Self); 7] = [
         ("prefixes", Self::Prefixes),
         ("sessions", Self::Sessions),
         ("pauses", Self::Pauses),
         ("priorities", Self::Priorities),
         ("timeouts", Self::Timeouts),
         ("limits", Self::Limits),
+        ("images", Self::Images),
     ];
 
     fn name(self) -> &'static str {
@@ -43,11 +46,19 @@ impl Loss {
             Target::Csv => &[Self::Prefixes, Self::Pauses],
             Target::Parquet => &[Self::Pauses],
             // Rows of a session mean new tokens to AIPerf, where ours are complete prompts.
-            Target::Mooncake => &[Self::Sessions, Self::Pauses, Self::Priorities, Self::Timeouts, Self::Limits],
-            Target::MooncakeSessions => &[Self::Timeouts, Self::Limits],
-            Target::Vidur => {
-                &[Self::Prefixes, Self::Sessions, Self::Pauses, Self::Priorities, Self::Timeouts, Self::Limits]
+            Target::Mooncake => {
+                &[Self::Sessions, Self::Pauses, Self::Priorities, Self::Timeouts, Self::Limits, Self::Images]
             }
+            Target::MooncakeSessions => &[Self::Timeouts, Self::Limits, Self::Images],
+            Target::Vidur => &[
+                Self::Prefixes,
+                Self::Sessions,
+                Self::Pauses,
+                Self::Priorities,
+                Self::Timeouts,
+                Self::Limits,
+                Self::Images,
+            ],
         }
     }
 
@@ -65,6 +76,8 @@ impl Loss {
             Self::Timeouts => {
                 (spec.timeout < SimTime::NEVER).then(|| format!("is given up after {} s", spec.timeout.as_secs_f64()))
             }
+            Self::Images => (spec.encoder_tokens > 0)
+                .then(|| format!("has images of {} tokens in the vision encoder", spec.encoder_tokens)),
             Self::Limits => (spec.max_output_tokens > spec.output_tokens).then(|| {
                 format!("may have {} tokens of answer and has {}", spec.max_output_tokens, spec.output_tokens)
             }),
@@ -130,7 +143,7 @@ fn way_out(loss: Loss, target: Target) -> String {
     let leave_out = format!("leave it out with --drop {}", loss.name());
     match (loss, target) {
         (Loss::Prefixes, _) => format!("write Parquet (--to parquet), which says all, or {leave_out}"),
-        (Loss::Sessions | Loss::Priorities | Loss::Timeouts | Loss::Limits, _) => {
+        (Loss::Sessions | Loss::Priorities | Loss::Timeouts | Loss::Limits | Loss::Images, _) => {
             format!("write a table (--to csv or parquet), or {leave_out}")
         }
         (Loss::Pauses, _) => {

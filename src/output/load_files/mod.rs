@@ -52,6 +52,8 @@ pub struct LoadFile {
     pub dropped: Vec<Loss>,
     /// A file of that name may go.
     pub overwrite: bool,
+    /// Requests may have images for the vision encoder.
+    pub encodes_images: bool,
     /// Names of client profiles, by their index.
     pub profile_names: Vec<String>,
 }
@@ -175,10 +177,13 @@ enum Body {
 
 impl Body {
     fn begin(staged: StagedFile, file: &LoadFile) -> Result<Self, OutputError> {
+        let images = file.encodes_images.then_some(&columns::ENCODER_TOKENS);
         Ok(match file.target {
-            Target::Csv => Self::Csv(CsvFile::new(staged, &columns::GENERIC)),
+            Target::Csv => Self::Csv(CsvFile::new(staged, columns::GENERIC.iter().chain(images))),
             Target::Vidur => Self::Csv(CsvFile::new(staged, &columns::VIDUR)),
-            Target::Parquet => Self::Parquet(Box::new(ParquetFile::create(staged, &columns::WHOLE)?)),
+            Target::Parquet => {
+                Self::Parquet(Box::new(ParquetFile::create(staged, columns::WHOLE.iter().chain(images))?))
+            }
             Target::Mooncake => Self::Mooncake(Mooncake::new(staged, file.block_tokens, false)),
             Target::MooncakeSessions => Self::Mooncake(Mooncake::new(staged, file.block_tokens, true)),
         })

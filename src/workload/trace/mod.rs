@@ -118,7 +118,7 @@ impl TraceSource {
         }
         let by_session = options.sessions == Some(SessionTimes::Closed) || options.message_mode.is_some();
         let timeline = Timeline::new(Shaped::new(Rows::open(workload)?, &workload.shaping)?, workload.rate_scale);
-        let (facts, replay) = match check(timeline, limits, workload.streaming, by_session)? {
+        let (mut facts, replay) = match check(timeline, limits, workload.streaming, by_session)? {
             Checked::Rows(facts, timeline) => (
                 facts,
                 Replay::Rows { timeline: Box::new(timeline), names: SessionNames::default(), limits, replayed: 0 },
@@ -128,6 +128,12 @@ impl TraceSource {
                 (sessions.facts(), Replay::Sessions(Box::new(sessions)))
             }
         };
+        if options.encoder_tokens.is_some_and(|tokens| tokens > 0) && facts.encoder_tokens == 0 {
+            let path = inputs::shown(path).display();
+            facts
+                .remarks
+                .push(format!("{path}: --encoder-tokens (encoder_tokens) has no effect: no request has images"));
+        }
         Ok(Self { replay, facts, profile_name, slo, requests })
     }
 
@@ -151,6 +157,7 @@ impl TraceSource {
             profile_slos: profiles.iter().map(|&(_, slo)| self.slo.or(slo)).collect(),
             expected_requests: Some(self.facts.requests),
             mean_rate_per_s: (is_timed && span_s > 0.0).then(|| gaps as f64 / span_s),
+            encodes_images: self.facts.encoder_tokens > 0,
             trace: Some(self.facts.clone()),
             ..WorkloadFacts::default()
         }
@@ -180,6 +187,7 @@ impl Requests {
             session: recorded.session,
             turn: recorded.turn,
             prompt_tokens: row.prompt_tokens,
+            encoder_tokens: row.encoder_tokens,
             max_output_tokens,
             output_tokens: row.output_tokens.min(max_output_tokens),
             priority: row.priority,
@@ -301,6 +309,7 @@ fn facts_of_clients(clients: &ServeGen, workload: &TraceWorkload, limits: Limits
         last_arrival: end.min(limits.end),
         prompt_tokens: 0,
         output_tokens: 0,
+        encoder_tokens: 0,
         profiles: Vec::new(),
         streams_only: workload.streaming,
         remarks: Vec::new(),
@@ -328,6 +337,7 @@ fn check(mut timeline: Timeline, limits: Limits, streaming: bool, by_session: bo
         last_arrival: SimTime::ZERO,
         prompt_tokens: 0,
         output_tokens: 0,
+        encoder_tokens: 0,
         profiles: Vec::new(),
         streams_only: true,
         remarks: Vec::new(),
@@ -341,6 +351,7 @@ fn check(mut timeline: Timeline, limits: Limits, streaming: bool, by_session: bo
             facts.last_arrival = arrival;
             facts.prompt_tokens += u64::from(row.prompt_tokens);
             facts.output_tokens += u64::from(row.output_tokens);
+            facts.encoder_tokens += u64::from(row.encoder_tokens);
             facts.streams_only &= row.recorded.map_or(streaming, |recorded| recorded.streaming);
         } else if timeline.rows.is_repeating() {
             break;

@@ -161,7 +161,8 @@ fn open_table(
     })?;
     table.keep(&reader.used());
     let known = if format.name == "generic" { &formats::NAMES[..] } else { &[] };
-    let remarks = if reader.tells_unused() { header.remarks(&reader.used(), known) } else { Vec::new() };
+    let mut remarks = if reader.tells_unused() { header.remarks(&reader.used(), known) } else { Vec::new() };
+    remarks.extend(reader.remarks());
     Ok(Opened { format, source: Source::Table { table: Box::new(table), reader }, remarks })
 }
 

@@ -3,7 +3,7 @@
 use oracle_components::request::PrefixSegment;
 
 use super::error::excerpt;
-use crate::workload::distribution::MAX_TOKENS;
+use crate::workload::distribution::{MAX_ENCODER_TOKENS, MAX_TOKENS};
 
 /// Nanoseconds in a second.
 pub(in crate::workload) const NS_PER_S: i64 = 1_000_000_000;
@@ -49,6 +49,8 @@ pub(in crate::workload) struct Row {
     /// Hash of the request's name, where others may wait for it.
     pub id: Option<u64>,
     pub prompt_tokens: u32,
+    /// Tokens of its images in the vision encoder.
+    pub encoder_tokens: u32,
     pub output_tokens: u32,
     pub max_output_tokens: Option<u32>,
     /// Hash of the session's name.
@@ -110,6 +112,20 @@ pub(in crate::workload) fn token_count(name: &str, count: u64) -> Result<u32, Pr
     }
     let tokens = u32::try_from(count).ok().filter(|&n| n <= MAX_TOKENS);
     tokens.ok_or_else(|| format!("{name} is {count}; at most {MAX_TOKENS} tokens are possible"))
+}
+
+/// Tokens of a request's images in the vision encoder: none, or as many as are possible.
+pub(in crate::workload) fn encoder_tokens(name: &str, text: &str) -> Result<u32, Problem> {
+    match text {
+        "" | "0" | "0.0" => Ok(0),
+        text => held_encoder_tokens(name, u64::from(tokens(name, text)?)),
+    }
+}
+
+/// The same from a number.
+pub(in crate::workload) fn held_encoder_tokens(name: &str, count: u64) -> Result<u32, Problem> {
+    let tokens = u32::try_from(count).ok().filter(|&n| n <= MAX_ENCODER_TOKENS);
+    tokens.ok_or_else(|| format!("{name} is {count}; at most {MAX_ENCODER_TOKENS} tokens of a request are possible"))
 }
 
 /// A priority.

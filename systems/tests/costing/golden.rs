@@ -305,6 +305,7 @@ fn step(decodes: u32, prompts: &[(u32, u32)], complete: u32) -> StepShape {
         prefill_pairs: pairs.sum(),
         prefill_context_tokens: prompts.iter().map(tokens).map(|(before, new)| before + new).sum(),
         prefill_longest_context: prompts.iter().map(|(before, new)| before + new).max().unwrap_or(0),
+        encoder_tokens: 0,
         sampled_rows: decodes + complete,
     }
 }

@@ -44,8 +44,8 @@ pub(super) fn models() -> impl Strategy<Value = ModelArchitecture> {
 }
 
 pub(super) fn shapes() -> impl Strategy<Value = StepShape> {
-    (0..300_u32, 0..4000_u32, 1..8_u32, 0..5000_u64, 0..8_u32).prop_map(
-        |(decodes, tokens, chunks, context, completed)| {
+    (0..300_u32, 0..4000_u32, 1..8_u32, 0..5000_u64, 0..8_u32, 0..2000_u64).prop_map(
+        |(decodes, tokens, chunks, context, completed, images)| {
             let chunks = chunks.min(tokens);
             let tokens_u64 = u64::from(tokens);
             StepShape {
@@ -55,6 +55,7 @@ pub(super) fn shapes() -> impl Strategy<Value = StepShape> {
                 prefill_pairs: tokens_u64 * context + tokens_u64 * (tokens_u64 + 1) / 2,
                 prefill_context_tokens: u64::from(chunks) * context + tokens_u64,
                 prefill_longest_context: if tokens > 0 { context as u32 + tokens } else { 0 },
+                encoder_tokens: if tokens > 0 { images } else { 0 },
                 sampled_rows: decodes + completed.min(chunks),
             }
         },
@@ -62,14 +63,15 @@ pub(super) fn shapes() -> impl Strategy<Value = StepShape> {
 }
 
 /// The shape with each field in turn raised by `amount`.
-fn larger(shape: StepShape, amount: u32) -> [StepShape; 6] {
-    let mut shapes = [shape; 6];
+fn larger(shape: StepShape, amount: u32) -> [StepShape; 7] {
+    let mut shapes = [shape; 7];
     shapes[0].decode_sequences += amount;
     shapes[1].prefill_tokens += amount;
     shapes[2].prefill_sequences += amount;
     shapes[3].prefill_pairs += u64::from(amount);
     shapes[4].prefill_context_tokens += u64::from(amount);
     shapes[5].sampled_rows += amount;
+    shapes[6].encoder_tokens += u64::from(amount);
     shapes
 }
 

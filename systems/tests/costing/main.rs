@@ -133,6 +133,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
         kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         sequence_overhead_s: 0.0,
+        encoder_s_per_token: 1e-6,
         ingress: vec![],
         egress: vec![],
         response_bytes_per_token: 2.0,

@@ -290,3 +290,26 @@ fn experts_launched_one_by_one_are_seven_kernels_a_layer() {
     let kernels = 32 * (2 + 4 + 1 + 1 + 7) + 1 + 1 + 8;
     assert_near(took(&eager, &decode(1)), f64::from(kernels) * 1e-3, 1e-9);
 }
+
+/// The encoder runs on the first stage: its time adds to a step that this stage holds up, and is no part of the FLOPs and bytes.
+#[test]
+fn images_take_their_time_on_the_first_stage() {
+    for (stages, microbatches) in [(1, 1), (2, 2), (4, 2)] {
+        let mut scenario = instant(scenario(llama2_13b(), 1, stages, microbatches));
+        scenario.engines[0].encoder_s_per_token = 2e-5;
+        let plain = prefill(1000);
+        let with_images = StepShape { encoder_tokens: 5000, ..plain };
+        let [without_s, with_s] = [plain, with_images].map(|shape| took(&scenario, &shape));
+        let cost = cost(&scenario);
+        let [without, with] = [plain, with_images].map(|shape| cost.prepare(&shape).work(0));
+        assert_eq!(without, with);
+        match stages {
+            1 => assert_near(with_s - without_s, 5000.0 * 2e-5, 1e-6),
+            // What the other stages take longer than the first, if they do, is hidden behind it.
+            _ => assert!(
+                with_s - without_s <= 5000.0 * 2e-5
+                    && with_s - without_s > 0.9 * 5000.0 * 2e-5 / f64::from(microbatches)
+            ),
+        }
+    }
+}

@@ -40,6 +40,7 @@ pub fn engine(pool_tokens: u32) -> EngineCase {
         by_curve: false,
         halved: false,
         transfer: None,
+        encoder: 0,
     }
 }
 

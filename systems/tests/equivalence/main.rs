@@ -40,7 +40,7 @@ const SMALL_CASES: u32 = 3000;
 const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each several times.
-const CORNERS: [&str; 69] = [
+const CORNERS: [&str; 73] = [
     "KV cache abandoned before it was loaded",
     "KV cache waits for blocks that prompts still need",
     "KV cache waits for blocks to be loaded into",
@@ -74,6 +74,10 @@ const CORNERS: [&str; 69] = [
     "hit of blocks in use",
     "hit of its own blocks after a preemption",
     "hit within the segments",
+    "images encoded",
+    "images encoded before a preemption",
+    "images encoded where the prompt was loaded",
+    "images in the hit",
     "last answer of agents comes first",
     "last chunk shorter than the interval",
     "loaded sequence preempted",

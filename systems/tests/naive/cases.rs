@@ -53,6 +53,8 @@ pub struct EngineCase {
     pub halved: bool,
     /// One side of a KV transfer, which takes so long, outside of pools.
     pub transfer: Option<(KvSide, u64)>,
+    /// Microseconds of a token in the vision encoder.
+    pub encoder: u32,
 }
 
 /// What the ranks of an engine share beside the weights.
@@ -74,6 +76,8 @@ pub struct TurnCase {
     /// Its user takes so long after all before it is there.
     pub think: u64,
     pub new_tokens: u32,
+    /// Of its images in the vision encoder.
+    pub encoder_tokens: u32,
     pub output: u32,
     /// What the next turn waits for: tools that run so long once the answer and all agents' are there.
     pub tools: u64,
@@ -221,6 +225,7 @@ impl Case {
                 spec.kernel_launch = KernelLaunch::Graphs([2, 8, 64].into());
             }
             spec.step_overhead_s = if self.clockwork { 1e-3 } else { 2e-5 };
+            spec.encoder_s_per_token = if self.clockwork { 0.0 } else { f64::from(engine.encoder) * 1e-6 };
             spec.sequence_overhead_s = if self.clockwork { 0.0 } else { 1e-6 };
         }
         share_gpus(&mut scenario);

@@ -25,6 +25,8 @@ pub struct Step {
     pub end: SimTime,
     /// What it computes of whom.
     pub work: Vec<(RequestId, Work)>,
+    /// Tokens of images that it encodes.
+    pub encoder_tokens: u64,
     /// What GPUs and links do for it.
     pub hardware_work: StepWork,
     /// What holds the waiting queue back while it runs.
@@ -180,6 +182,7 @@ impl Engine {
         let mut shape = StepShape::default();
         let mut decode_context = 0;
         let mut tokens = 0;
+        let mut noted = Vec::new();
         for &(id, one) in &work {
             let sequence = &self.running[self.position(id)];
             match one {
@@ -191,6 +194,9 @@ impl Engine {
                 }
                 Work::Chunk(chunk) => {
                     tokens += chunk;
+                    let (encoder_tokens, why) = self.encoder_tokens(sequence);
+                    shape.encoder_tokens += encoder_tokens;
+                    noted.extend(why);
                     shape.prefill_sequences += 1;
                     shape.prefill_tokens += chunk as u32;
                     shape.prefill_pairs += chunk * sequence.computed + chunk * (chunk + 1) / 2;
@@ -203,6 +209,8 @@ impl Engine {
                 }
             }
         }
+        noted.into_iter().for_each(|what| self.coverage.note(what));
+        let encoder_tokens = shape.encoder_tokens;
         assert!(tokens <= u64::from(self.scheduler.max_num_batched_tokens));
         self.steps_formed += 1;
         assert!(self.running.len() <= self.scheduler.max_num_seqs as usize);
@@ -210,8 +218,31 @@ impl Engine {
         let price = self.cost.prepare(&shape);
         let end = now + price.duration(decode_context);
         let hold = self.hold(u64::from(self.scheduler.max_num_batched_tokens) - tokens);
-        self.step = Some(Step { start: now, end, work, hardware_work: price.work(decode_context), hold });
+        self.step =
+            Some(Step { start: now, end, work, encoder_tokens, hardware_work: price.work(decode_context), hold });
         self.check();
+    }
+
+    /// What the vision encoder computes before a chunk of a sequence, and what is to be said of it.
+    fn encoder_tokens(&self, sequence: &Sequence) -> (u64, Option<&'static str>) {
+        let tokens = u64::from(sequence.spec.encoder_tokens);
+        let left_of_prompt = u64::from(sequence.spec.prompt_tokens).saturating_sub(sequence.computed);
+        if tokens == 0 {
+            (0, None)
+        } else if sequence.record.prefilled_tokens > 0 {
+            (0, sequence.was_preempted().then_some("images encoded before a preemption"))
+        } else if sequence.computed > 0 && left_of_prompt <= self.block_tokens() {
+            (0, Some("images in the hit"))
+        } else {
+            (
+                tokens,
+                Some(if sequence.record.prefill.is_some() {
+                    "images encoded where the prompt was loaded"
+                } else {
+                    "images encoded"
+                }),
+            )
+        }
     }
 
     /// What holds the waiting queue back while a step runs that leaves so much of the budget.

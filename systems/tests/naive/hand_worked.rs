@@ -48,6 +48,7 @@ pub fn request(arrival: SimTime, prompt_tokens: u32, output_tokens: u32) -> Requ
         session: 0,
         turn: 0,
         prompt_tokens,
+        encoder_tokens: 0,
         max_output_tokens: output_tokens,
         output_tokens,
         priority: 0,
@@ -79,6 +80,7 @@ pub fn step(scenario: &Scenario, contexts: &[u64], chunks: &[(u64, u64)], comple
         prefill_pairs: pairs.sum(),
         prefill_longest_context: chunks.iter().map(|(before, new)| (before + new) as u32).max().unwrap_or(0),
         prefill_context_tokens: chunks.iter().map(|(before, new)| before + new).sum(),
+        encoder_tokens: 0,
         sampled_rows: contexts.len() as u32 + complete,
     };
     StepCost::new(&scenario.engines[0], scenario).prepare(&shape).duration(contexts.iter().sum())
@@ -105,6 +107,23 @@ fn a_request_alone_takes_its_prefill_and_a_step_a_token() {
     assert_eq!(outcome.engines[0].steps, 3);
     assert_eq!(outcome.engines[0].busy, third - arrival);
     assert_eq!(outcome.end, third);
+}
+
+#[test]
+fn images_delay_the_first_token_by_their_tokens_times_the_price() {
+    let mut scenario = one_engine(SchedulerSpec { max_num_batched_tokens: 8, ..ROOMY }, 10);
+    engine(&mut scenario).encoder_s_per_token = 7e-6;
+    let plain = request(SimTime::ZERO, 10, 3);
+    let with_images = RequestSpec { encoder_tokens: 500, ..plain.clone() };
+    let [without, with] = [plain, with_images].map(|request| simulate(&scenario, vec![request]));
+    // Only the first of the prompt's two chunks encodes them.
+    let later = |get: fn(&RequestRecord) -> Option<SimTime>| {
+        let [without, with] = [&without, &with].map(|outcome| get(&outcome.records[0]).expect("served"));
+        (with - without).0.abs_diff(500 * 7_000)
+    };
+    assert!(later(|record| record.first_token) <= 1 && later(|record| record.last_token) <= 1);
+    assert_eq!([&without, &with].map(|outcome| outcome.engines[0].encoder_tokens), [0, 500]);
+    assert_eq!([&without, &with].map(|outcome| outcome.engines[0].steps), [4, 4]);
 }
 
 #[test]

@@ -30,6 +30,7 @@ impl RequestSource for Poisson {
             session: u64::from(self.left),
             turn: 0,
             prompt_tokens: 1,
+            encoder_tokens: 0,
             max_output_tokens: 1,
             output_tokens: 1,
             priority: 0,

@@ -223,6 +223,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         sequence_overhead_s: 0.0,
+        encoder_s_per_token: 0.0,
         ingress: Vec::new(),
         egress: Vec::new(),
         response_bytes_per_token: 0.0,

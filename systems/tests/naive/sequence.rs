@@ -56,6 +56,7 @@ impl Sequence {
             engine,
             prefill: None,
             prompt_tokens: spec.prompt_tokens,
+            encoder_tokens: spec.encoder_tokens,
             max_output_tokens: spec.max_output_tokens,
             output_tokens: 0,
             target_output_tokens: spec.output_tokens,

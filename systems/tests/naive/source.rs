@@ -63,6 +63,7 @@ impl CaseSource {
             session: index as u64,
             turn: 0,
             prompt_tokens: (shared + first.new_tokens).max(1),
+            encoder_tokens: first.encoder_tokens,
             max_output_tokens: first.output + 1,
             output_tokens: first.output,
             priority: session.priority,
@@ -134,6 +135,7 @@ impl CaseSource {
             arrival: answered.completion + self.case.time(ended.tools + turn.think),
             turn: spec.turn + 1,
             prompt_tokens: answered.known + turn.new_tokens,
+            encoder_tokens: turn.encoder_tokens,
             max_output_tokens: turn.output,
             output_tokens: turn.output,
             ..spec.clone()

@@ -54,6 +54,7 @@ impl World<'_> {
         engine.last_step = step.start;
         engine.totals.steps += 1;
         engine.totals.busy += step.end - step.start;
+        engine.totals.encoder_tokens += step.encoder_tokens;
         if let Some(hold) = step.hold {
             engine.totals.held[hold as usize] += step.end - step.start;
         }

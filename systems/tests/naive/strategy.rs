@@ -95,6 +95,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop::array::uniform4(prop::bool::weighted(0.8)),
         (prop_oneof![3 => Just(1_u32), 1 => 2..=8_u32], prop_oneof![5 => Just(None), 1 => (0..=12_u32).prop_map(Some)]),
         transfer(),
+        0..=20_u32,
     );
     let place = (
         prop_oneof![4 => Just(1_u32), 1 => Just(2)],
@@ -142,6 +143,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         by_curve: place.6,
         halved: place.8,
         transfer: settings.5,
+        encoder: settings.6,
     })
 }
 
@@ -187,13 +189,17 @@ fn turn(size: Size) -> impl Strategy<Value = TurnCase> {
     let think = prop_oneof![1 => Just(0_u64), 2 => 0..=30_u64];
     let tools = prop_oneof![2 => Just(0_u64), 1 => 0..=5_u64, 1 => 0..=60_u64];
     let agents = prop_oneof![4 => Just(Vec::new()), 1 => vec(agent(size), 1..=4)];
-    (think, new_tokens(), output(size), tools, agents).prop_map(|(think, new_tokens, output, tools, agents)| TurnCase {
-        think,
-        new_tokens,
-        output,
-        tools,
-        agents,
-    })
+    let images = prop_oneof![3 => Just(0_u32), 1 => 1..=200_u32];
+    (think, new_tokens(), images, output(size), tools, agents).prop_map(
+        |(think, new_tokens, encoder_tokens, output, tools, agents)| TurnCase {
+            think,
+            new_tokens,
+            encoder_tokens,
+            output,
+            tools,
+            agents,
+        },
+    )
 }
 
 fn places(size: Size) -> impl Strategy<Value = Option<PlacesCase>> {

@@ -147,7 +147,7 @@ fn draft<'a>(
     }
     let devices = devices(layout, hardware)?;
     let gpu_share = gpu_share(plan, layout, tenants, diagnostics);
-    let (settings, defaults) = defaults::settle(plan, &devices);
+    let (settings, defaults) = defaults::settle(plan, &devices, gpu_share);
     let settings = vllm::check_settings(plan, settings, diagnostics);
     let Settings { max_num_batched_tokens, max_num_seqs, .. } = settings;
     let model = Arc::clone(plan.model.as_ref()?);
@@ -179,6 +179,7 @@ fn draft<'a>(
         kernel_launch: kernel_launch.clone(),
         step_overhead_s: settings.step_overhead_s,
         sequence_overhead_s: settings.sequence_overhead_s,
+        encoder_s_per_token: settings.encoder_token_s,
         ingress: wiring.ingress,
         egress: wiring.egress,
         response_bytes_per_token: config.bytes_per_token_estimate_for_network.value,

@@ -27,10 +27,18 @@ const HUGE_GPU_BYTES: u64 = 160 << 30;
 /// `DEFAULT_MAX_NUM_SEQS`).
 const IN_PROCESS_LIMITS: (u32, u32) = (2_048, 128);
 
+/// A vision encoder that no file describes: FLOPs a token of the 675 M parameters of Qwen2-VL's (arXiv 2409.12191; Qwen2.5-VL's has as
+/// many), two each, attention left out, at this share of the 16-bit peak. No encoder was measured.
+const ENCODER_FLOPS_PER_TOKEN: f64 = 2.0 * 675e6;
+const ENCODER_UTILISATION: f64 = 0.4;
+
 /// The predecessor's sequences, share of the memory, and the GPUs on which a step has 8,192 tokens.
 const PREDECESSOR_SEQS: u32 = 256;
 const PREDECESSOR_UTILIZATION: f64 = 0.9;
 const PREDECESSOR_LARGE_GPU_FP16_FLOPS: f64 = 500e12;
+
+/// Why an encoder takes no time.
+const NO_ENCODER_PEAK: &str = "no time is charged, since the device's 16-bit peak is not known";
 
 /// Why the host takes its time, and why it takes none.
 const MEASURED_HOST: &str = "what vLLM's host was measured to take, docs/defaults.md";
@@ -47,6 +55,7 @@ pub(in crate::config::resolve) struct Settings {
     pub(in crate::config::resolve) reserve_full_prompt: bool,
     pub(in crate::config::resolve) step_overhead_s: f64,
     pub(in crate::config::resolve) sequence_overhead_s: f64,
+    pub(in crate::config::resolve) encoder_token_s: f64,
     pub(in crate::config::resolve) front_end: FrontEnd,
 }
 
@@ -73,6 +82,7 @@ impl Ledger {
 pub(in crate::config::resolve) fn settle(
     plan: &FrameworkPlan<'_>,
     devices: &[&Device],
+    gpu_share: f64,
 ) -> (Settings, Vec<TakenDefault>) {
     let mut ledger = Ledger { framework: plan.name.clone(), taken: Vec::new() };
     let settings = if plan.is_of_predecessor {
@@ -80,7 +90,28 @@ pub(in crate::config::resolve) fn settle(
     } else {
         of_vllm(plan, devices, &mut ledger)
     };
-    (settings, ledger.taken)
+    let encoder_token_s = encoder_token_s(plan, devices, gpu_share, &mut ledger);
+    (Settings { encoder_token_s, ..settings }, ledger.taken)
+}
+
+/// What a token takes in the vision encoder, whose weights vLLM divides among the ranks of a stage (`mm_encoder_tp_mode`).
+fn encoder_token_s(plan: &FrameworkPlan<'_>, devices: &[&Device], gpu_share: f64, ledger: &mut Ledger) -> f64 {
+    let peak = devices.first().and_then(|device| device.spec.as_deref()).and_then(|device| {
+        let peak = &device.peak_flops;
+        Some((device.name.as_str(), peak.bf16.or(peak.fp16)?))
+    });
+    let Some((name, peak)) = peak else {
+        return ledger.settle(&plan.config.encoder_token_s, 0.0, 0.0, NO_ENCODER_PEAK);
+    };
+    let ranks = plan.layout.as_ref().map_or(1, |layout| layout.tensor_parallel);
+    let seconds = ENCODER_FLOPS_PER_TOKEN / (ENCODER_UTILISATION * peak * gpu_share * f64::from(ranks));
+    // A guess has no digits beyond these.
+    let seconds = (seconds * 1e9).ceil() / 1e9;
+    let reason = format!(
+        "a guess, no encoder was measured: 675 M parameters at {} % of the 16-bit peak of {ranks} × {name}, docs/defaults.md",
+        100.0 * ENCODER_UTILISATION,
+    );
+    ledger.settle(&plan.config.encoder_token_s, seconds, seconds, reason)
 }
 
 /// What vLLM takes, and its host and front end.
@@ -119,6 +150,7 @@ fn of_vllm(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Ledger) -
         ),
         step_overhead_s: ledger.settle(step, step_s, step_s, host),
         sequence_overhead_s: ledger.settle(&config.sequence_overhead_s, sequence_s, sequence_s, host),
+        encoder_token_s: 0.0,
         front_end,
     }
 }
@@ -209,6 +241,7 @@ fn of_predecessor(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Le
         reserve_full_prompt: ledger.settle(&config.scheduler_reserve_full_isl, true, true, why),
         step_overhead_s: step.unwrap_or(0.0),
         sequence_overhead_s: ledger.settle(&config.sequence_overhead_s, 0.0, 0.0, why),
+        encoder_token_s: 0.0,
         front_end: ledger.settle(&config.front_end, FrontEnd::None, "none", why),
     }
 }

@@ -2,8 +2,8 @@
 //! `AzureLMMInferenceTrace_multimodal.csv.gz` of 2025 (NumImages too).
 //!
 //! Of the latter the data set says that ContextTokens hold "text and image" (AzureLMMInferenceDataset2025.md). Whether to count further
-//! tokens for an image is for the user to say; without a word, a request with images is refused. What the encoder of images does is
-//! not simulated.
+//! tokens for an image is for the user to say; without a word, a request with images is refused. How many tokens it has in the vision
+//! encoder is for the user to say, too.
 
 use super::columns::Columns;
 use super::{Format, Header, Layout, RecordReader, TableFormat};

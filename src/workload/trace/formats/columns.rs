@@ -6,7 +6,9 @@ use csv::ByteRecord;
 use super::{Header, RecordReader};
 use crate::workload::spec::{Clock, TraceOptions};
 use crate::workload::streams::hash_bytes;
-use crate::workload::trace::row::{Problem, Row, Start, priority, token_count, tokens};
+use crate::workload::trace::row::{
+    Problem, Row, Start, encoder_tokens, held_encoder_tokens, priority, token_count, tokens,
+};
 use crate::workload::trace::times::moment_ns;
 
 /// Where a table keeps what.
@@ -27,6 +29,10 @@ pub(super) struct Columns {
     pub images: Option<usize>,
     /// Tokens that each of them adds to the prompt, if that has been said.
     pub image_tokens: Option<u32>,
+    /// Tokens of each of them in the vision encoder, if that has been said.
+    pub tokens_in_encoder: Option<u32>,
+    /// Tokens of all of them there, if a column says so.
+    pub encoder_tokens: Option<usize>,
     /// Requests in the record, of which there may be one only.
     pub requests: Option<usize>,
     /// Tokens that a run found in its prefix cache; what they were is not in such a table.
@@ -67,6 +73,8 @@ impl Columns {
             abort: None,
             images: None,
             image_tokens: options.image_tokens,
+            tokens_in_encoder: options.encoder_tokens,
+            encoder_tokens: None,
             requests: None,
             cached: None,
             no_answer: None,
@@ -77,22 +85,34 @@ impl Columns {
         str::from_utf8(&record[column]).map_err(|_| format!("{} is not text in UTF-8", self.names[column]))
     }
 
-    /// Tokens of the images in the prompt.
-    fn image_tokens(&self, record: &ByteRecord) -> Result<u64, Problem> {
-        let Some(column) = self.images else { return Ok(0) };
-        let (name, text) = (&self.names[column], self.text(record, column)?);
-        let count: u64 = match text {
-            "" | "0" | "0.0" => return Ok(0),
-            text => u64::from(tokens(name, text)?),
+    /// Tokens of the images, in the prompt and in the encoder.
+    fn image_tokens(&self, record: &ByteRecord) -> Result<(u64, u32), Problem> {
+        let count = match self.images {
+            None => 0,
+            Some(column) => match self.text(record, column)? {
+                "" | "0" | "0.0" => 0,
+                text => u64::from(tokens(&self.names[column], text)?),
+            },
         };
+        let in_encoder = match self.encoder_tokens {
+            Some(column) => encoder_tokens(&self.names[column], self.text(record, column)?)?,
+            None => held_encoder_tokens(
+                "the images' encoder_tokens",
+                count * u64::from(self.tokens_in_encoder.unwrap_or(0)),
+            )?,
+        };
+        if count == 0 {
+            return Ok((0, in_encoder));
+        }
+        let name = self.images.map_or("", |column| &self.names[column]);
         let each = self.image_tokens.ok_or_else(|| {
             format!(
                 "{name} is {count}, but nobody says how many tokens an image adds to the prompt; give --image-tokens N \
-                 (image_tokens), 0 where the prompt's tokens hold them already, as Azure says of its trace of 2025 (the time \
-                 of the images' encoder is not simulated)"
+                 (image_tokens), 0 where the prompt's tokens hold them already, as Azure says of its trace of 2025, and with \
+                 --encoder-tokens N (encoder_tokens) how many it has in the vision encoder, whose time is left out without"
             )
         })?;
-        Ok(count * u64::from(each))
+        Ok((count * u64::from(each), in_encoder))
     }
 }
 
@@ -109,7 +129,8 @@ impl RecordReader for Columns {
         if let Some(reason) = self.no_answer.filter(|_| is_zero(&record[self.output_tokens])) {
             return Ok(Row { start: Start::At(time_ns), left_out: Some(reason), ..Row::default() });
         }
-        let prompt_tokens = match self.image_tokens(record)? {
+        let (image_tokens, encoder_tokens) = self.image_tokens(record)?;
+        let prompt_tokens = match image_tokens {
             0 => count(self.prompt_tokens)?,
             images => token_count("a prompt with its images", u64::from(count(self.prompt_tokens)?) + images)?,
         };
@@ -137,6 +158,7 @@ impl RecordReader for Columns {
             start: Start::At(time_ns),
             patience_ns: abort.transpose()?,
             prompt_tokens,
+            encoder_tokens,
             output_tokens,
             max_output_tokens: given(self.max_output_tokens).map(count).transpose()?,
             session: given(self.session).map(|column| hash_bytes(&record[column])),
@@ -153,12 +175,25 @@ impl RecordReader for Columns {
             self.priority,
             self.abort,
             self.images,
+            self.encoder_tokens,
             self.requests,
             self.cached,
         ];
         let mut used: Vec<usize> = optional.into_iter().flatten().collect();
         used.extend([self.prompt_tokens, self.output_tokens]);
         used
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let is_left_out = self.tokens_in_encoder.is_none() && self.encoder_tokens.is_none();
+        let images = self.images.filter(|_| is_left_out).map(|column| &self.names[column]);
+        let remark = images.map(|name| {
+            format!(
+                "the time of the vision encoder for {name} is left out; --encoder-tokens N (encoder_tokens) says how many tokens \
+                 an image has there"
+            )
+        });
+        remark.into_iter().collect()
     }
 
     fn sort_key(&self) -> String {

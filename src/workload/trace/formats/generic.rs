@@ -1,5 +1,5 @@
 //! Any table of requests: `arrival_s` (or `arrival_time`), `prompt_tokens`, `output_tokens`, and if it likes
-//! `max_output_tokens`, `session_id`, `priority`, `abort_s` (when the client gives up, by the clock of the arrivals), in any order; or
+//! `max_output_tokens`, `session_id`, `priority`, `abort_s` (when the client gives up, by the clock of the arrivals), `encoder_tokens` (of its images), in any order; or
 //! objects of JSON with these fields. Other columns are named in a warning.
 
 use serde_json::{Map, Value};
@@ -13,9 +13,10 @@ const ARRIVAL: [&str; 2] = ["arrival_s", "arrival_time"];
 const PROMPT_TOKENS: &str = "prompt_tokens";
 const OUTPUT_TOKENS: &str = "output_tokens";
 const ABORT: [&str; 2] = ["abort_s", "abort_time"];
+const ENCODER_TOKENS: &str = "encoder_tokens";
 
 /// Names that mean something here.
-pub(in crate::workload) const NAMES: [&str; 9] = [
+pub(in crate::workload) const NAMES: [&str; 10] = [
     ARRIVAL[0],
     ARRIVAL[1],
     PROMPT_TOKENS,
@@ -25,6 +26,7 @@ pub(in crate::workload) const NAMES: [&str; 9] = [
     "priority",
     ABORT[0],
     ABORT[1],
+    ENCODER_TOKENS,
 ];
 
 /// Any table of requests.
@@ -68,6 +70,7 @@ fn columns(header: &Header, options: &TraceOptions) -> Result<Columns, &'static 
         max_output_tokens: header.find("max_output_tokens"),
         session: header.find("session_id"),
         priority: header.find("priority"),
+        encoder_tokens: header.find(ENCODER_TOKENS),
         cached: header.find("cached_prefix_length"),
         abort: first(ABORT).and_then(|name| header.find(name)),
         ..Columns::new(header, options, arrival, PROMPT_TOKENS, OUTPUT_TOKENS)?

@@ -54,6 +54,8 @@ fn columns(header: &Header, options: &TraceOptions, is_table: bool) -> Result<Co
         session: optional(&named.session, "of the session")?,
         priority: optional(&named.priority, "of the priority")?,
         abort: optional(&named.abort, "of abort")?,
+        images: optional(&named.images, "of the images")?,
+        encoder_tokens: optional(&named.encoder_tokens, "of encoder_tokens")?,
         ..Columns::at(
             header,
             options,
@@ -70,13 +72,16 @@ fn object_reader(options: &TraceOptions) -> Box<dyn ObjectReader> {
 }
 
 fn names(columns: &TraceColumns) -> Vec<String> {
-    let TraceColumns { arrival, prompt, output, max_output, session, priority, abort } = columns;
+    let TraceColumns { arrival, prompt, output, max_output, session, priority, abort, images, encoder_tokens } =
+        columns;
     let optional = [
         arrival.as_ref().map(|(name, _)| name),
         max_output.as_ref(),
         session.as_ref(),
         priority.as_ref(),
         abort.as_ref(),
+        images.as_ref(),
+        encoder_tokens.as_ref(),
     ];
     optional.into_iter().flatten().chain([prompt, output]).cloned().collect()
 }
@@ -86,13 +91,14 @@ pub(super) struct FieldReader<F> {
     names: Vec<String>,
     columns: F,
     ignored: BTreeSet<String>,
+    remarks: Vec<String>,
     record: ByteRecord,
 }
 
 impl<F: Fn(&Header) -> Result<Columns, &'static str>> FieldReader<F> {
     /// Reads fields of these names.
     pub fn new(names: Vec<String>, columns: F) -> Self {
-        Self { names, columns, ignored: BTreeSet::new(), record: ByteRecord::new() }
+        Self { names, columns, ignored: BTreeSet::new(), remarks: Vec::new(), record: ByteRecord::new() }
     }
 }
 
@@ -111,11 +117,18 @@ impl<F: Fn(&Header) -> Result<Columns, &'static str> + Send + Sync> ObjectReader
         }
         self.ignored.extend(object.keys().filter(|key| !self.names.contains(key)).cloned());
         let mut columns = (self.columns)(&header).map_err(|name| format!("missing field `{name}`"))?;
+        if self.remarks.is_empty() {
+            self.remarks = columns.remarks();
+        }
         rows.push_back(columns.row(&self.record)?);
         Ok(())
     }
 
     fn ignored(&self) -> Vec<String> {
         self.ignored.iter().cloned().collect()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.remarks.clone()
     }
 }

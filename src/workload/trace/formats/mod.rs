@@ -120,6 +120,11 @@ pub(in crate::workload) trait RecordReader: Send + Sync {
         None
     }
 
+    /// What a user should know of how it reads them.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether to say which columns it does not look at.
     fn tells_unused(&self) -> bool {
         true

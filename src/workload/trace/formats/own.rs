@@ -14,7 +14,7 @@ use super::{Format, Header, Layout, RecordReader, TableFormat};
 use crate::workload::slo::Slo;
 use crate::workload::spec::{Clock, TraceOptions};
 use crate::workload::trace::error::excerpt;
-use crate::workload::trace::row::{Problem, Recorded, Row, Start, priority, tokens};
+use crate::workload::trace::row::{Problem, Recorded, Row, Start, encoder_tokens, priority, tokens};
 use crate::workload::trace::times::moment_ns;
 
 /// The columns that are read.
@@ -56,8 +56,8 @@ fn reader(header: &Header, _: &TraceOptions) -> Result<Box<dyn RecordReader>, &'
         *place = header.find(name).ok_or(name)?;
     }
     let width = header.names.len();
-    let slo = header.find("slo");
-    Ok(Box::new(Reader { places, width, profiles: Vec::new(), slo, numbers: HashMap::new() }))
+    let (slo, encoder_tokens) = (header.find("slo"), header.find("encoder_tokens"));
+    Ok(Box::new(Reader { places, width, profiles: Vec::new(), slo, encoder_tokens, numbers: HashMap::new() }))
 }
 
 struct Reader {
@@ -68,6 +68,8 @@ struct Reader {
     profiles: Vec<(String, Slo)>,
     /// Where what clients expect is, if anywhere.
     slo: Option<usize>,
+    /// Where the tokens of images are, if any request has some.
+    encoder_tokens: Option<usize>,
     numbers: HashMap<String, u16>,
 }
 
@@ -87,6 +89,7 @@ impl RecordReader for Reader {
             start: Start::At(moment_ns(Clock::Seconds, "arrival_time", arrival)?),
             id: Some(number("request_id", id, "req_")?),
             prompt_tokens: tokens("prompt_tokens", prompt)?,
+            encoder_tokens: images(self.encoder_tokens.map_or(&b""[..], |place| &record[place]))?,
             output_tokens: tokens("target_output_tokens", target)?,
             max_output_tokens: Some(tokens("max_output_tokens", most)?),
             priority: priority("priority", rank)?,
@@ -105,7 +108,7 @@ impl RecordReader for Reader {
     }
 
     fn used(&self) -> Vec<usize> {
-        self.places.into_iter().chain(self.slo).collect()
+        self.places.into_iter().chain(self.slo).chain(self.encoder_tokens).collect()
     }
 
     fn sort_key(&self) -> String {
@@ -157,6 +160,11 @@ fn client_number(text: &str) -> Result<u32, Problem> {
 fn slo(field: &[u8]) -> Result<Slo, Problem> {
     let slo = str::from_utf8(field).ok().and_then(|text| text.parse().ok());
     slo.ok_or_else(|| format!("slo is {}, but must be like ttft_ms=500 tpot_ms=50, or empty", excerpt(field)))
+}
+
+fn images(field: &[u8]) -> Result<u32, Problem> {
+    let text = str::from_utf8(field).map_err(|_| "encoder_tokens is not text in UTF-8".to_owned())?;
+    encoder_tokens("encoder_tokens", text)
 }
 
 fn flag(name: &str, text: &str) -> Result<bool, Problem> {

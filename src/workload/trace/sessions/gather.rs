@@ -33,6 +33,7 @@ pub(super) struct Kept {
     /// Its prompt goes on where the request before it in its session ended.
     pub continues: bool,
     prompt_tokens: u32,
+    encoder_tokens: u32,
     output_tokens: u32,
     max_output_tokens: Option<u32>,
     priority: i32,
@@ -56,6 +57,7 @@ impl Kept {
     pub fn row(&self) -> Row {
         Row {
             prompt_tokens: self.prompt_tokens,
+            encoder_tokens: self.encoder_tokens,
             output_tokens: self.output_tokens,
             max_output_tokens: self.max_output_tokens,
             priority: self.priority,
@@ -84,6 +86,7 @@ pub(super) struct Gathered {
     pub requests: u64,
     pub prompt_tokens: u64,
     pub output_tokens: u64,
+    pub encoder_tokens: u64,
     /// Sent at a time of their own.
     pub timed: u64,
     /// The last of their time stamps.
@@ -181,6 +184,7 @@ struct Gathering {
     number: u64,
     prompt_tokens: u64,
     output_tokens: u64,
+    encoder_tokens: u64,
     timed: u64,
     span: Option<(i64, i64)>,
 }
@@ -197,6 +201,7 @@ impl Gathering {
             number: 0,
             prompt_tokens: 0,
             output_tokens: 0,
+            encoder_tokens: 0,
             timed: 0,
             span: None,
         })
@@ -235,11 +240,13 @@ impl Gathering {
         self.number += 1;
         self.prompt_tokens += u64::from(prompt_tokens);
         self.output_tokens += u64::from(row.output_tokens);
+        self.encoder_tokens += u64::from(row.encoder_tokens);
         let kept = Kept {
             number,
             line,
             continues,
             prompt_tokens,
+            encoder_tokens: row.encoder_tokens,
             id: row.id,
             session: row.session,
             output_tokens: row.output_tokens,
@@ -382,6 +389,7 @@ impl Gathering {
             requests: self.number,
             prompt_tokens: self.prompt_tokens,
             output_tokens: self.output_tokens,
+            encoder_tokens: self.encoder_tokens,
             timed: self.timed,
             remarks: Vec::new(),
         })

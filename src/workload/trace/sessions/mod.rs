@@ -93,6 +93,7 @@ impl Sessions {
             last_arrival: self.arrival(all.last_ns),
             prompt_tokens: all.prompt_tokens,
             output_tokens: all.output_tokens,
+            encoder_tokens: all.encoder_tokens,
             profiles: Vec::new(),
             streams_only: self.requests.streaming,
             remarks: all.remarks.clone(),
