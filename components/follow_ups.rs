@@ -74,6 +74,7 @@ mod tests {
             streaming: true,
             timeout: SimTime::NEVER,
             prefix: Vec::new(),
+            encoder_tokens: 0,
             tail_key: 0,
         }
     }
