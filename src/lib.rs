@@ -11,5 +11,6 @@ pub mod describe;
 mod inputs;
 pub mod measured;
 pub mod output;
+pub mod plan;
 pub mod validate;
 pub mod workload;

@@ -20,6 +20,7 @@ mod model_file;
 mod model_params;
 mod model_params_rules;
 pub mod nearest;
+mod price_file;
 mod shape;
 mod topology_file;
 
@@ -39,6 +40,7 @@ pub use hf_config::{HfModel, load_hf_config};
 pub use model_file::{CatalogModel, PublishedActive, PublishedParameters};
 pub use model_params::{EntryOrigin, ModelParams, ModelParamsEntry, load_model_params};
 pub use nearest::{did_you_mean, nearest, question};
+pub use price_file::PriceList;
 pub use topology_file::{CatalogTopology, InfinibandGeneration};
 
 /// Every model and device that the binary knows.
@@ -117,6 +119,15 @@ impl Catalog {
         let key = key(name);
         let bare = MAKERS.iter().fold(key.as_str(), |key, maker| key.strip_prefix(maker).unwrap_or(key));
         look_up(&self.device_by_name, bare).map(|index| &self.devices[index])
+    }
+
+    /// What an hour of the devices costs, as far as the embedded list says.
+    pub fn prices(&self) -> &'static PriceList {
+        static PRICES: OnceLock<PriceList> = OnceLock::new();
+        PRICES.get_or_init(|| {
+            PriceList::parse(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/prices.yaml")))
+                .unwrap_or_else(|error| panic!("configs/prices.yaml, as tests read it: {error}"))
+        })
     }
 
     /// All models, by name.

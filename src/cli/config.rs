@@ -53,6 +53,7 @@ fn find(command: &Validate) -> Vec<Diagnostic> {
             key_path: "workload".to_owned(),
             message: error.to_string(),
             suggestion: None,
+            cannot_be: false,
         });
     }
     found

@@ -8,6 +8,8 @@ mod calibrate;
 mod catalog;
 mod config;
 mod load_flags;
+mod plan;
+mod plan_table;
 mod presets;
 mod progress;
 mod run;
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.into()).build_global();
     let outcome = match arguments.command {
         Command::Run(command) => run::run(&command, log_level),
+        Command::Plan(command) => plan::plan(&command, log_level),
         Command::Validate(command) => config::validate(&command, log_level),
         Command::GenerateConfig(command) => config::generate(&command),
         Command::Schema(command) => config::schema(&command),

@@ -55,3 +55,37 @@ impl Bar {
         }
     }
 }
+
+/// A bar over things to be done, at most 80 columns wide; nothing in a pipe.
+pub struct Steps(Option<ProgressBar>);
+
+impl Steps {
+    /// A bar, if standard error is a terminal.
+    pub fn new(what: &'static str, quiet: bool) -> Self {
+        if quiet || !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new(1);
+        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg} | {elapsed}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S));
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self(Some(bar))
+    }
+
+    /// So many are done.
+    pub fn update(&self, done: usize, all: usize) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -42,6 +42,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub suggestion: Option<String>,
+    /// The deployment is understood, and cannot be: it has too little memory, or its engine refuses to start so.
+    pub cannot_be: bool,
 }
 
 impl fmt::Display for Diagnostic {
@@ -164,12 +166,12 @@ impl Diagnostics {
 
     /// Adds an error.
     pub fn error(&mut self, at: &At, message: impl Into<String>) {
-        self.push(Severity::Error, at, message.into(), None);
+        self.push(Severity::Error, at, message.into(), None, false);
     }
 
     /// Adds an error with what to do about it.
     pub fn error_with(&mut self, at: &At, message: impl Into<String>, suggestion: impl Into<String>) {
-        self.push(Severity::Error, at, message.into(), Some(suggestion.into()));
+        self.push(Severity::Error, at, message.into(), Some(suggestion.into()), false);
     }
 
     /// Adds an error about an unknown name, with the nearest of the known ones.
@@ -181,17 +183,17 @@ impl Diagnostics {
         known: impl IntoIterator<Item = &'a str>,
     ) {
         let suggestion = if self.is_full_of(Severity::Error) { None } else { did_you_mean(word, known) };
-        self.push(Severity::Error, at, message.into(), suggestion);
+        self.push(Severity::Error, at, message.into(), suggestion, false);
     }
 
     /// Adds a warning.
     pub fn warn(&mut self, at: &At, message: impl Into<String>) {
-        self.push(Severity::Warning, at, message.into(), None);
+        self.push(Severity::Warning, at, message.into(), None, false);
     }
 
     /// Adds a warning with what to do about it.
     pub fn warn_with(&mut self, at: &At, message: impl Into<String>, suggestion: impl Into<String>) {
-        self.push(Severity::Warning, at, message.into(), Some(suggestion.into()));
+        self.push(Severity::Warning, at, message.into(), Some(suggestion.into()), false);
     }
 
     /// Adds a warning unless one under the same `topic` is there.
@@ -203,7 +205,12 @@ impl Diagnostics {
 
     /// Adds an error, or a warning where the part of the configuration it is about is not simulated.
     pub fn report(&mut self, severity: Severity, at: &At, message: impl Into<String>, suggestion: Option<String>) {
-        self.push(severity, at, message.into(), suggestion);
+        self.push(severity, at, message.into(), suggestion, false);
+    }
+
+    /// Adds that a deployment cannot be, an error or a warning as [`Self::report`] does.
+    pub fn report_impossible(&mut self, severity: Severity, at: &At, message: String, suggestion: Option<String>) {
+        self.push(severity, at, message, suggestion, true);
     }
 
     /// Whether what vLLM refuses is only warned of.
@@ -216,7 +223,8 @@ impl Diagnostics {
         let message = format!("vLLM refuses this: {reason}");
         match severity {
             Severity::Error if !self.is_forced => {
-                self.error_with(at, message, format!("{way_out}; --force simulates it all the same"));
+                let way_out = format!("{way_out}; --force simulates it all the same");
+                self.push(severity, at, message, Some(way_out), true);
             }
             _ => self.warn_with(at, message, way_out),
         }
@@ -253,7 +261,16 @@ impl Diagnostics {
             if count > MOST_OF_A_KIND {
                 let message = format!("{} more {kind} are not shown", count - MOST_OF_A_KIND);
                 let (file, key_path) = (file.clone(), String::new());
-                self.list.push(Diagnostic { severity, file, line: 0, column: 0, key_path, message, suggestion: None });
+                self.list.push(Diagnostic {
+                    severity,
+                    file,
+                    line: 0,
+                    column: 0,
+                    key_path,
+                    message,
+                    suggestion: None,
+                    cannot_be: false,
+                });
             }
         }
         self.list
@@ -276,7 +293,7 @@ impl Diagnostics {
         has_room
     }
 
-    fn push(&mut self, severity: Severity, at: &At, message: String, suggestion: Option<String>) {
+    fn push(&mut self, severity: Severity, at: &At, message: String, suggestion: Option<String>, cannot_be: bool) {
         if !self.has_room_for(severity) {
             return;
         }
@@ -284,12 +301,12 @@ impl Diagnostics {
         let mut lines: Vec<&str> = message.lines().filter(|line| !line.trim().is_empty()).collect();
         let last = lines.pop().unwrap_or(&message);
         for line in lines {
-            self.keep(severity, at, line, None);
+            self.keep(severity, at, line, None, cannot_be);
         }
-        self.keep(severity, at, last, suggestion);
+        self.keep(severity, at, last, suggestion, cannot_be);
     }
 
-    fn keep(&mut self, severity: Severity, at: &At, message: &str, suggestion: Option<String>) {
+    fn keep(&mut self, severity: Severity, at: &At, message: &str, suggestion: Option<String>, cannot_be: bool) {
         let file = match at.mark.origin {
             Origin::File => self.file.clone(),
             Origin::Set(number) => format!("--set #{number}"),
@@ -297,7 +314,7 @@ impl Diagnostics {
         };
         let Mark { line, column, .. } = at.mark;
         let (key_path, message) = (shortened(&at.path), shortened(message));
-        self.list.push(Diagnostic { severity, file, line, column, key_path, message, suggestion });
+        self.list.push(Diagnostic { severity, file, line, column, key_path, message, suggestion, cannot_be });
     }
 }
 

@@ -43,23 +43,29 @@ fn objective(pair: &str, diagnostics: &mut Diagnostics) -> Option<(SloMetric, f6
         diagnostics.unknown(&at, format!("{name:?} is no metric of an SLO"), name, names);
         return None;
     };
+    match time_ms(name, time) {
+        Ok(ms) => Some((metric, ms)),
+        Err((message, way_out)) => {
+            diagnostics.error_with(&at, message, way_out);
+            None
+        }
+    }
+}
+
+/// `500ms` or `0.5s` in milliseconds, of the objective `name`.
+///
+/// # Errors
+/// What is wrong, and the way out.
+pub fn time_ms(name: &str, time: &str) -> Result<f64, (String, String)> {
+    let no_time = || (format!("{time:?} is not a time"), "write 500ms or 0.5s".to_owned());
     let (number, factor) = match (time.strip_suffix("ms"), time.strip_suffix('s')) {
         (Some(number), _) => (number, 1.0),
         (None, Some(number)) => (number, 1e3),
         (None, None) => {
-            let way_out = format!("write {name}={time}ms or {name}={time}s");
-            match time.parse::<f64>() {
-                Ok(_) => diagnostics.error_with(&at, format!("{pair:?} has no unit"), way_out),
-                Err(_) => diagnostics.error_with(&at, format!("{time:?} is not a time"), "write 500ms or 0.5s"),
-            }
-            return None;
+            let no_unit =
+                (format!("\"{name}={time}\" has no unit"), format!("write {name}={time}ms or {name}={time}s"));
+            return Err(if time.parse::<f64>().is_ok() { no_unit } else { no_time() });
         }
     };
-    match number.trim_end().parse::<f64>() {
-        Ok(number) => Some((metric, number * factor)),
-        Err(_) => {
-            diagnostics.error_with(&at, format!("{time:?} is not a time"), "write 500ms or 0.5s");
-            None
-        }
-    }
+    number.trim_end().parse::<f64>().map(|number| number * factor).map_err(|_| no_time())
 }

@@ -92,7 +92,7 @@ pub(crate) fn energy(scenario: &Scenario, outcome: &Outcome, host: HostSpec) -> 
 }
 
 /// What the GPU hours of the run cost; `None` if one of its GPUs has no price.
-pub(super) fn cost(scenario: &Scenario, outcome: &Outcome) -> Option<CostSummary> {
+pub(crate) fn cost(scenario: &Scenario, outcome: &Outcome) -> Option<CostSummary> {
     let hours = outcome.end.as_secs_f64() / SECONDS_PER_HOUR;
     let prices = in_use(scenario).map(|gpu| scenario.gpus[gpu as usize].device.price_per_hour_usd);
     let usd = prices.map(|price| price.map(|price| price * hours)).sum::<Option<f64>>()?;

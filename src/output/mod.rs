@@ -49,7 +49,7 @@ pub use backlog::BacklogTrend;
 pub use deployment::DeploymentSummary;
 pub(crate) use distribution::Distribution;
 pub use distribution::Statistics;
-pub(crate) use energy::energy;
+pub(crate) use energy::{cost, energy};
 pub use error::OutputError;
 pub use load_files::{LoadFile, LoadFileError, Loss, Target, Written};
 pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan, TakenDefault};
@@ -59,6 +59,6 @@ pub use summary::{
     LoadSummary, Named, ObjectiveSummary, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary,
     SimulationSummary, SloSummary, Summary, ThroughputSummary,
 };
-pub(crate) use text_table::paragraph;
+pub(crate) use text_table::{figure, paragraph, table};
 pub use verdict::{BusiestLink, EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
 pub use writer::RunWriter;

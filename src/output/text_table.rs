@@ -10,7 +10,7 @@ const LEAST_NAME: usize = 12;
 
 /// Rows of cells, the first of them the heads: names to the left, figures to the right. Columns that do not fit beside each
 /// other go below, with the names again.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| length(cell)).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -83,7 +83,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// A figure with `decimals`, in powers of ten where these would say nothing or the digits would not end.
-pub(super) fn figure(value: f64, decimals: usize) -> String {
+pub(crate) fn figure(value: f64, decimals: usize) -> String {
     const MOST: f64 = 1e9;
     let least = 0.5 * 10_f64.powi(-(decimals as i32));
     if value == 0.0 || (least..MOST).contains(&value.abs()) || !value.is_finite() {

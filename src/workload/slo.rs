@@ -108,7 +108,7 @@ impl Slo {
     }
 
     /// Sets the most that a metric may take, in milliseconds.
-    fn set(&mut self, metric: SloMetric, most_ms: f64) {
+    pub(crate) fn set(&mut self, metric: SloMetric, most_ms: f64) {
         let time = SimTime::from_secs_f64(most_ms / 1e3);
         match metric {
             SloMetric::Ttft => self.ttft = Some(time),

@@ -1,11 +1,13 @@
 //! What can be typed.
 
+mod plan;
 mod workload;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use plan::{Objective, Plan};
 pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Workload, Written};
 
 use super::load_flags::Load;
@@ -44,6 +46,8 @@ pub enum LogLevel {
 pub enum Command {
     /// Simulate a deployment: a configuration file, or a load by flags with --model and --device.
     Run(Box<Run>),
+    /// Find the fewest GPUs (or the cheapest, or the most frugal) that serve a load within an SLO, or the highest rate of a deployment.
+    Plan(Box<Plan>),
     /// Check a configuration and say everything that is wrong with it.
     Validate(Validate),
     /// Write an annotated example configuration.

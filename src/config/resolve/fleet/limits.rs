@@ -71,7 +71,7 @@ pub(super) fn kv_blocks(
         (None, Err(error)) => {
             let is_idle = plan.severity() == Severity::Warning;
             let note = is_idle.then(|| "it takes no requests, so it is not simulated".to_owned());
-            diagnostics.report(plan.severity(), &plan.config.model_profile_id.at, error.to_string(), note);
+            diagnostics.report_impossible(plan.severity(), &plan.config.model_profile_id.at, error.to_string(), note);
             None
         }
     }

@@ -136,5 +136,6 @@ fn diagnostic_of(finding: &catalog::Finding) -> Option<Diagnostic> {
         key_path: finding.key.clone(),
         message: finding.message.clone(),
         suggestion: None,
+        cannot_be: false,
     })
 }

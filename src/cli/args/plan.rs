@@ -1,0 +1,141 @@
+//! What can be typed of `plan`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{Changes, Format};
+use crate::cli::load_flags::Load;
+use crate::cli::trace_reading::TraceReading;
+
+/// `plan`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "llmperforacle plan [OPTIONS] --trace FILE --model NAME,… --device NAME,… --slo ttft_p99=1s,tpot_p99=50ms\n       llmperforacle plan [OPTIONS] --rate PER_S --workload NAME --model NAME,… --device NAME,… --slo …\n       llmperforacle plan [OPTIONS] FILE"
+)]
+pub struct Plan {
+    /// File of these flags without their dashes: trace: T.csv, model: [A, B], rate_scale: [1, 4], over: {KEY: [1, 2]}, slo:
+    /// {ttft_p99: 1s}. Flags beside it add to it.
+    pub file: Option<PathBuf>,
+    /// Replay this trace; - for standard input.
+    #[arg(long)]
+    pub trace: Option<PathBuf>,
+    /// Layout of the trace, if it is not told by its fields.
+    #[arg(long)]
+    pub trace_format: Option<String>,
+    #[command(flatten)]
+    pub reading: TraceReading,
+    /// Models: catalog names (see `models`), or Hugging Face config.json files.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub model: Vec<String>,
+    /// Devices: catalog names (see `devices`).
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub device: Vec<String>,
+    /// Tensor-parallel ranks of a replica.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "N,…",
+        default_value = "1",
+        visible_aliases = ["tp", "tensor-parallel-size"],
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
+    pub tensor_parallel: Vec<u32>,
+    /// Pipeline stages of a replica.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "N,…",
+        default_value = "1",
+        visible_aliases = ["pp", "pipeline-parallel-size"],
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
+    pub pipeline_parallel: Vec<u32>,
+    /// What every answer keeps to, over all requests: ttft, tpot, itl (a request's longest gap) and e2e with a statistic, such as
+    /// ttft_p99=1s,tpot_p99=50ms,e2e_mean=5s; without one (ttft=500ms) a share of the requests keeps to all of these.
+    #[arg(long, value_delimiter = ',', value_name = "METRIC=TIME,…", allow_hyphen_values = true)]
+    pub slo: Vec<String>,
+    /// Share of the requests that keeps to the objectives without a statistic; 0.99 without.
+    #[arg(long, value_name = "SHARE")]
+    pub attainment: Option<f64>,
+    /// Times the load's rate: an answer for each.
+    #[arg(long, value_delimiter = ',', value_name = "FACTOR,…", default_value = "1")]
+    pub rate_scale: Vec<f64>,
+    /// Element types of the weights, as vLLM's --quantization or the key weight_dtype.
+    #[arg(long, value_delimiter = ',', value_name = "TYPE,…")]
+    pub quantization: Vec<String>,
+    /// Token budgets of a step.
+    #[arg(long, value_delimiter = ',', value_name = "TOKENS,…")]
+    pub max_num_batched_tokens: Vec<u32>,
+    /// Seats of an engine.
+    #[arg(long, value_delimiter = ',', value_name = "N,…")]
+    pub max_num_seqs: Vec<u32>,
+    /// Policies of the router.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub router: Vec<String>,
+    /// Any other key and the values to try, such as frameworks_to_test[*].config.block_size=16,32.
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    pub over: Vec<String>,
+    /// No deployment has more GPUs.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_gpus: u32,
+    /// What there is to be least of.
+    #[arg(long, value_enum, default_value_t = Objective::Gpus)]
+    pub objective: Objective,
+    /// Dollars an hour of a device, such as H100=2.5.
+    #[arg(long, value_delimiter = ',', value_name = "DEVICE=USD,…")]
+    pub price: Vec<String>,
+    /// File of prices in place of ours: source:, date:, usd_per_gpu_hour: {H100: 2.5}.
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Run each answer with so many seeds, for intervals.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// Write each answer's configuration, vLLM command line and Kubernetes manifest into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Ask for the highest rate instead: of a deployment of so many replicas that keeps to the SLO.
+    #[arg(long, requires = "replicas", conflicts_with_all = ["save", "repeat", "rate_scale"])]
+    pub max_rate: bool,
+    /// Replicas of --max-rate.
+    #[arg(long, value_delimiter = ',', value_name = "N,…", requires = "max_rate", value_parser = clap::value_parser!(u32).range(1..))]
+    pub replicas: Vec<u32>,
+    /// How to print the plan.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Print no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Replay a part of the trace: peak:10m, 60s:10m, 1h: to the end.
+    #[arg(long)]
+    pub window: Option<String>,
+    /// Replay this share of the trace's sessions.
+    #[arg(long, value_name = "SHARE")]
+    pub sample: Option<f64>,
+    /// Make the trace's prompts this many times as long.
+    #[arg(long, value_name = "FACTOR")]
+    pub prompt_scale: Option<f64>,
+    /// Make the trace's answers this many times as long.
+    #[arg(long, value_name = "FACTOR")]
+    pub output_scale: Option<f64>,
+    /// Replay no more requests of the trace than this.
+    #[arg(long)]
+    pub max_requests: Option<u64>,
+    /// The load without a trace.
+    #[command(flatten)]
+    pub load: Load,
+    /// What flags change in each configuration.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// What there is to be least of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Objective {
+    /// GPUs.
+    Gpus,
+    /// Dollars an hour.
+    Cost,
+    /// Energy over the load.
+    Energy,
+}

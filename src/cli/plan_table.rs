@@ -1,0 +1,230 @@
+//! A plan as a table for a terminal.
+
+use std::fmt::Write;
+
+use crate::output::{figure, paragraph, table};
+use crate::plan::{Answer, Candidate, Figure, Interval, Knee, NextSmaller, Plan, Status};
+
+/// Columns before the text of a list.
+const INDENT: usize = 12;
+
+/// The answers, what would be missed with less, what else was looked at.
+pub fn plan_table(plan: &Plan) -> String {
+    let mut text = String::new();
+    plan.notes.iter().for_each(|note| text.push_str(&paragraph("Note", INDENT, note)));
+    let met: Vec<&Answer> = plan.answers.iter().filter(|answer| answer.slo_met).collect();
+    if !met.is_empty() {
+        text.push_str(&answers(&met));
+    }
+    for answer in &plan.answers {
+        text.push_str(&beyond(answer, plan.max_gpus));
+    }
+    text.push_str(&others(plan));
+    text
+}
+
+/// The deployments, one a row.
+fn answers(met: &[&Answer]) -> String {
+    let targets = &met[0].targets;
+    let mut heads: Vec<String> = ["", "TP", "PP", "replicas", "GPUs"].map(str::to_owned).to_vec();
+    heads.extend(targets.iter().map(head));
+    heads.extend(["binds", "margin", "$/M out", "$/M tokens", "kWh"].map(str::to_owned));
+    let number = |value: Option<f64>, decimals| value.map_or_else(|| "-".to_owned(), |value| figure(value, decimals));
+    let count = |value: Option<u32>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    let row = |answer: &&Answer| {
+        let mut row = vec![
+            who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale)),
+            count(answer.tensor_parallel),
+            count(answer.pipeline_parallel),
+            count(answer.replicas),
+            count(answer.gpus),
+        ];
+        row.extend(answer.targets.iter().map(|target| value_of(target)));
+        row.push(answer.binding.clone().unwrap_or_default());
+        row.push(answer.margin_pct.map_or_else(|| "-".to_owned(), |margin| format!("{margin:.1} %")));
+        row.push(number(answer.usd_per_million_output_tokens, 2));
+        row.push(number(answer.usd_per_million_tokens, 2));
+        row.push(number(answer.energy_kwh, 2));
+        row
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(met.iter().map(row)).collect();
+    table(&rows)
+}
+
+fn head(target: &Figure) -> String {
+    if target.name == "attainment" { target.name.clone() } else { format!("{}, ms", target.name) }
+}
+
+fn value_of(target: &Figure) -> String {
+    match target.value {
+        Some(value) if target.name == "attainment" => format!("{:.2} %", value * 100.0),
+        Some(value) => figure(value, 1),
+        None if target.met => "-".to_owned(),
+        None => "endless".to_owned(),
+    }
+}
+
+fn limit_of(target: &Figure) -> String {
+    if target.name == "attainment" { format!("{} %", target.limit * 100.0) } else { format!("{} ms", target.limit) }
+}
+
+/// Model, device, load and what else was chosen.
+fn who(model: &str, device: &str, settings: &[(String, String)], rate_scale: Option<f64>) -> String {
+    let mut who = format!("{model} on {device}");
+    if let Some(scale) = rate_scale {
+        let _ = write!(who, " × {scale}");
+    }
+    for (key, value) in settings {
+        let _ = write!(who, ", {} {value}", key.rsplit('.').next().unwrap_or(key));
+    }
+    who
+}
+
+/// What lies beyond an answer: one replica less, other seeds; or why there is none.
+fn beyond(answer: &Answer, max_gpus: u32) -> String {
+    let who = who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale));
+    let mut lines = Vec::new();
+    if answer.slo_met {
+        lines.push(answer.next_smaller.as_ref().map_or_else(
+            || "one replica is the least there is".to_owned(),
+            |less: &NextSmaller| format!("with {} GPUs {}", less.gpus, misses(&less.targets)),
+        ));
+        lines.extend(answer.intervals.iter().map(told_interval));
+    } else if let (Some(gpus), Some(ranks), Some(stages)) =
+        (answer.gpus, answer.tensor_parallel, answer.pipeline_parallel)
+    {
+        lines.push(format!(
+            "nothing up to {max_gpus} GPUs meets the SLO; the nearest, TP {ranks}, PP {stages} on {gpus} GPUs, {}",
+            misses(&answer.targets)
+        ));
+    }
+    lines.extend(answer.reason.clone());
+    paragraph("", 2, &format!("{who}: {}", lines.join("; ")))
+}
+
+fn told_interval(interval: &Interval) -> String {
+    let Interval { name, runs, mean, low, high, met, is_uncertain } = interval;
+    let unsure = if *is_uncertain { ": too near to the limit to be sure of another seed" } else { "" };
+    format!("{name} over {runs} seeds {mean:.1}, another between {low:.1} and {high:.1} (95 %), {met} met{unsure}")
+}
+
+/// The targets that are missed, and by how much.
+fn misses(targets: &[Figure]) -> String {
+    let missed = targets.iter().filter(|target| !target.met).map(|target| {
+        let by = target.margin_pct.map_or_else(String::new, |margin| format!(" ({:.1} % beyond)", -margin));
+        format!("{} is {} for {}{by}", target.name, value_of(target), limit_of(target))
+    });
+    let missed: Vec<String> = missed.collect();
+    if missed.is_empty() { "misses nothing".to_owned() } else { missed.join(", ") }
+}
+
+/// What else there is: the front, and what was not tried.
+fn others(plan: &Plan) -> String {
+    let mut text = String::new();
+    let is_answer = |candidate: &Candidate| {
+        plan.answers.iter().any(|answer| {
+            answer.slo_met
+                && answer.model == candidate.model
+                && answer.device == candidate.device
+                && answer.rate_scale == candidate.rate_scale
+                && answer.tensor_parallel == Some(candidate.tensor_parallel)
+                && answer.pipeline_parallel == Some(candidate.pipeline_parallel)
+                && answer.settings == candidate.settings
+        })
+    };
+    let front: Vec<&Candidate> =
+        plan.candidates.iter().filter(|candidate| candidate.pareto && !is_answer(candidate)).collect();
+    if !front.is_empty() {
+        text.push_str("\nAlso on the Pareto front of cost, tokens a second of a GPU and latencies:\n");
+        let mut heads: Vec<String> = ["", "TP", "PP", "GPUs", "tokens/s/GPU"].map(str::to_owned).to_vec();
+        heads.extend(front[0].targets.iter().map(head));
+        let row = |candidate: &&Candidate| {
+            let mut row = vec![
+                who(&candidate.model, &candidate.device, &candidate.settings, Some(candidate.rate_scale)),
+                candidate.tensor_parallel.to_string(),
+                candidate.pipeline_parallel.to_string(),
+                candidate.gpus.map_or_else(String::new, |gpus| gpus.to_string()),
+                candidate.output_tokens_per_s_per_gpu.map_or_else(String::new, |rate| figure(rate, 1)),
+            ];
+            row.extend(candidate.targets.iter().map(value_of));
+            row
+        };
+        let rows: Vec<Vec<String>> = std::iter::once(heads).chain(front.iter().map(row)).collect();
+        text.push_str(&table(&rows));
+    }
+    text.push_str(&untried(plan));
+    text
+}
+
+/// What was not tried, by reason.
+fn untried(plan: &Plan) -> String {
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+    for candidate in &plan.candidates {
+        let (Status::CannotBe | Status::TooLarge, Some(reason)) = (candidate.status, &candidate.reason) else {
+            continue;
+        };
+        let short = reason.split("; ").next().unwrap_or(reason);
+        // The rest are bytes.
+        let short = if short.contains(" does not fit: ") { "does not fit in memory" } else { short };
+        let who = who(&candidate.model, &candidate.device, &candidate.settings, None);
+        let who = format!("{who} TP {} PP {}", candidate.tensor_parallel, candidate.pipeline_parallel);
+        match reasons.iter_mut().find(|(known, _)| known == short) {
+            Some((_, names)) if !names.contains(&who) => names.push(who),
+            Some(_) => {}
+            None => reasons.push((short.to_owned(), vec![who])),
+        }
+    }
+    let lines = reasons
+        .iter()
+        .map(|(reason, names)| paragraph("Not tried", INDENT, &format!("{reason}: {}", names.join(", "))));
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
+
+/// The highest rates, one a row.
+pub fn knees_table(knees: &[Knee]) -> String {
+    let mut text = String::new();
+    let met: Vec<&Knee> = knees.iter().filter(|knee| knee.slo_met).collect();
+    if let Some(first) = met.first() {
+        let mut heads: Vec<String> =
+            ["", "TP", "PP", "replicas", "GPUs", "× rate", "requests/s"].map(str::to_owned).to_vec();
+        heads.extend(first.targets.iter().map(head));
+        heads.extend(["binds", "missed from ×"].map(str::to_owned));
+        let row = |knee: &&Knee| {
+            let number =
+                |value: Option<f64>, decimals| value.map_or_else(|| "-".to_owned(), |value| figure(value, decimals));
+            let mut row = vec![
+                who(&knee.model, &knee.device, &knee.settings, None),
+                knee.tensor_parallel.to_string(),
+                knee.pipeline_parallel.to_string(),
+                knee.replicas.to_string(),
+                knee.gpus.to_string(),
+                number(knee.rate_scale, 3),
+                number(knee.requests_per_s, 2),
+            ];
+            row.extend(knee.targets.iter().map(value_of));
+            row.push(knee.binding.clone().unwrap_or_default());
+            row.push(number(knee.missed_at, 3));
+            row
+        };
+        let rows: Vec<Vec<String>> = std::iter::once(heads).chain(met.iter().map(row)).collect();
+        text.push_str(&table(&rows));
+    }
+    for knee in
+        knees.iter().filter(|knee| !knee.slo_met || knee.reason.as_ref().is_some_and(|reason| !reason.is_empty()))
+    {
+        let who = who(&knee.model, &knee.device, &knee.settings, None);
+        let reason = knee.reason.as_deref().unwrap_or_default();
+        let missed = if knee.slo_met || knee.targets.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", misses(&knee.targets))
+        };
+        text.push_str(&paragraph(
+            "",
+            2,
+            &format!("{who}, TP {} × {}: {reason}{missed}", knee.tensor_parallel, knee.replicas),
+        ));
+    }
+    text
+}

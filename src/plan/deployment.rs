@@ -1,0 +1,150 @@
+//! What a plan tries: deployments, each a choice of every dimension but the number of replicas.
+
+use crate::config::{Diagnostic, Overrides, Resolved, TraceRun, from_trace};
+
+/// A key of the configuration and the values that are tried, in YAML.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dimension {
+    /// Its path, such as `frameworks_to_test[*].config.max_num_seqs`.
+    pub key: String,
+    /// What is tried.
+    pub values: Vec<String>,
+}
+
+/// The dimensions of a plan. A deployment is a choice of each; the number of its replicas is what is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Space {
+    /// What all deployments have in common: the load, and how it is shaped.
+    pub run: TraceRun,
+    /// What flags change in each configuration.
+    pub overrides: Overrides,
+    /// Models.
+    pub models: Vec<String>,
+    /// Devices.
+    pub devices: Vec<String>,
+    /// Tensor-parallel ranks.
+    pub tensor_parallel: Vec<u32>,
+    /// Pipeline stages.
+    pub pipeline_parallel: Vec<u32>,
+    /// Any other keys.
+    pub dimensions: Vec<Dimension>,
+}
+
+/// One choice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    /// The model.
+    pub model: String,
+    /// The device.
+    pub device: String,
+    /// Ranks of a replica.
+    pub tensor_parallel: u32,
+    /// Pipeline stages of a replica.
+    pub pipeline_parallel: u32,
+    /// What else is chosen: keys and values.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Deployment {
+    /// GPUs of a replica.
+    #[must_use]
+    pub fn gpus_per_replica(&self) -> u32 {
+        self.tensor_parallel * self.pipeline_parallel
+    }
+}
+
+impl Space {
+    /// All choices, the last dimension the fastest.
+    #[must_use]
+    pub fn deployments(&self) -> Vec<Deployment> {
+        let mut settings = vec![Vec::new()];
+        for Dimension { key, values } in &self.dimensions {
+            let with = |chosen: &Vec<_>, value: &String| {
+                let mut chosen: Vec<(String, String)> = chosen.clone();
+                chosen.push((key.clone(), value.clone()));
+                chosen
+            };
+            settings = settings.iter().flat_map(|chosen| values.iter().map(move |value| with(chosen, value))).collect();
+        }
+        let mut all = Vec::new();
+        for model in &self.models {
+            for device in &self.devices {
+                for &tensor_parallel in &self.tensor_parallel {
+                    for &pipeline_parallel in &self.pipeline_parallel {
+                        all.extend(settings.iter().map(|settings| Deployment {
+                            model: model.clone(),
+                            device: device.clone(),
+                            tensor_parallel,
+                            pipeline_parallel,
+                            settings: settings.clone(),
+                        }));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// The configuration of a deployment with so many replicas, under the load at `rate_scale` times its rate.
+    ///
+    /// # Errors
+    /// What is wrong with it, or why it cannot be ([`Diagnostic::cannot_be`]).
+    pub fn resolve(
+        &self,
+        deployment: &Deployment,
+        replicas: u32,
+        rate_scale: f64,
+        seed: Option<u64>,
+        price_usd: Option<f64>,
+    ) -> Result<Resolved, Vec<Diagnostic>> {
+        let mut run = TraceRun {
+            model: deployment.model.clone(),
+            device: deployment.device.clone(),
+            replicas,
+            tensor_parallel: deployment.tensor_parallel,
+            pipeline_parallel: deployment.pipeline_parallel,
+            ..self.run.clone()
+        };
+        scale_rate(&mut run, rate_scale);
+        let settings = deployment.settings.iter().map(|(key, value)| format!("{key}={value}"));
+        let price = price_usd.map(|usd| format!("hardware_profile.compute_devices[*].price_per_gpu_hour_usd={usd}"));
+        // What the user sets himself comes last, so that it rules.
+        let set = settings.chain(price).chain(self.overrides.set.iter().cloned()).collect();
+        from_trace(&run, &Overrides { set, seed: seed.or(self.overrides.seed), ..self.overrides.clone() })
+    }
+}
+
+/// The load `factor` times as fast: of a trace its arrivals, of flags their rate.
+fn scale_rate(run: &mut TraceRun, factor: f64) {
+    if factor == 1.0 {
+        return;
+    }
+    match run.load.rate.as_deref().map(str::parse::<f64>) {
+        Some(Ok(rate)) => run.load.rate = Some((rate * factor).to_string()),
+        _ => run.shaping.rate_scale = Some(run.shaping.rate_scale.unwrap_or(1.0) * factor),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_is_made_once_and_in_order() {
+        let space = Space {
+            models: vec!["a".into(), "b".into()],
+            devices: vec!["x".into()],
+            tensor_parallel: vec![1, 2],
+            pipeline_parallel: vec![1],
+            dimensions: vec![
+                Dimension { key: "k".into(), values: vec!["1".into(), "2".into()] },
+                Dimension { key: "l".into(), values: vec!["3".into()] },
+            ],
+            ..Space::default()
+        };
+        let all = space.deployments();
+        let told = |one: &Deployment| format!("{}{}{}", one.model, one.tensor_parallel, one.settings[0].1);
+        assert_eq!(all.iter().map(told).collect::<Vec<_>>(), ["a11", "a12", "a21", "a22", "b11", "b12", "b21", "b22"]);
+        assert!(all.iter().all(|one| one.settings.len() == 2 && one.gpus_per_replica() == one.tensor_parallel));
+    }
+}

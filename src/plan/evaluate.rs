@@ -1,0 +1,111 @@
+//! One run of a plan: a full simulation of the load on a deployment, ended as soon as it can no longer meet a target.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use oracle_components::record::Stop;
+use oracle_systems::Simulation;
+
+use super::load::SharedLoad;
+use super::tally::Tally;
+use super::target::Target;
+use crate::config::Resolved;
+use crate::output::{cost, energy};
+
+/// Whether a run goes on that can no longer meet its targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// To its end: every figure is wanted.
+    Whole,
+    /// As soon as it is lost: only whether it meets them is wanted.
+    Early,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// It meets all targets.
+    pub is_met: bool,
+    /// It was ended as soon as that could not be: the figures are of a part of it.
+    pub ended_early: bool,
+    /// The value of each target, in milliseconds or as a share; `None` where no request had one.
+    pub values: Vec<Option<f64>>,
+    /// Requests that ended, those of the warm-up left out.
+    pub requests: u64,
+    /// Of which with a whole answer.
+    pub successful: u64,
+    /// Simulated time.
+    pub duration_s: f64,
+    /// Output tokens a second of the load: from its first arrival to its last where they are known and differ, else of the whole run.
+    pub output_tokens_per_s: f64,
+    /// What the GPUs cost for each million output tokens; `None` without a price.
+    pub usd_per_million_output_tokens: Option<f64>,
+    /// The same for tokens of prompts and answers together.
+    pub usd_per_million_tokens: Option<f64>,
+    /// What GPUs and servers drew; `None` where the device's draw is not known.
+    pub energy_kwh: Option<f64>,
+    /// Busy share of the busiest engine.
+    pub busiest_engine: f64,
+}
+
+/// Why there is no evaluation.
+#[derive(Debug)]
+pub enum EvaluationError {
+    /// The user wants the plan to end.
+    Interrupted,
+    /// The load cannot be replayed to its end.
+    Load(String),
+}
+
+impl Evaluation {
+    /// The target with the least margin, as its position and the margin in per cent. One without a value has none.
+    #[must_use]
+    pub fn binding(&self, targets: &[Target]) -> Option<(usize, f64)> {
+        let margins = targets.iter().zip(&self.values).enumerate();
+        let margins = margins.filter_map(|(at, (target, value))| Some((at, target.margin_pct((*value)?))));
+        margins.min_by(|(_, one), (_, other)| one.total_cmp(other))
+    }
+}
+
+pub(super) fn evaluate(
+    resolved: &Resolved,
+    load: &SharedLoad,
+    targets: &[Target],
+    ending: Ending,
+    interrupted: &AtomicBool,
+) -> Result<Evaluation, EvaluationError> {
+    let most = if ending == Ending::Early { load.requests() } else { None };
+    let (source, failure) = load.replay().map_err(|error| EvaluationError::Load(error.to_string()))?;
+    let tally = Tally::new(targets, resolved.output.warm_up, most);
+    let mut simulation = Simulation::new(resolved.scenario.clone(), source, tally);
+    let outcome = simulation
+        .run(|_| if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+    if outcome.stop == Stop::Interrupted {
+        return Err(EvaluationError::Interrupted);
+    }
+    if let Some(failure) = failure() {
+        return Err(EvaluationError::Load(failure));
+    }
+    let mut tally = simulation.into_sink();
+    let values = tally.values();
+    let all_met = targets.iter().zip(&values).all(|(target, value)| value.is_none_or(|value| target.is_met(value)));
+    let money = cost(&resolved.scenario, &outcome);
+    let million_tokens = (tally.prompt_tokens + tally.output_tokens) as f64 / 1e6;
+    let duration_s = outcome.end.as_secs_f64();
+    let offered_s = load.span().map(|(first, last)| (last - first).as_secs_f64()).filter(|&seconds| seconds > 0.0);
+    let load_s = offered_s.unwrap_or(duration_s);
+    let busy_s = outcome.engines.iter().map(|engine| engine.busy.as_secs_f64()).fold(0.0, f64::max);
+    Ok(Evaluation {
+        is_met: all_met && !tally.is_lost && tally.requests > 0,
+        ended_early: tally.is_lost && outcome.stop == Stop::SinkClosed,
+        values,
+        requests: tally.requests,
+        successful: tally.successful,
+        duration_s,
+        output_tokens_per_s: if load_s > 0.0 { tally.output_tokens as f64 / load_s } else { 0.0 },
+        usd_per_million_output_tokens: money.as_ref().and_then(|money| money.usd_per_million_output_tokens),
+        usd_per_million_tokens: money.filter(|_| million_tokens > 0.0).map(|money| money.usd / million_tokens),
+        energy_kwh: energy(&resolved.scenario, &outcome, resolved.output.host).map(|energy| energy.energy_kwh),
+        busiest_engine: if duration_s > 0.0 { busy_s / duration_s } else { 0.0 },
+    })
+}

@@ -1,0 +1,153 @@
+//! The fewest replicas of a deployment that meet the targets.
+//!
+//! Replicas are tried from the fewest on, so the first that meet the targets are the fewest there are, whether or not more of them always
+//! do better: the same that a search of all numbers finds. That is cheap since too few are told apart early: a run ends as soon as it is
+//! lost (`tally`), which takes the fewer requests the more overloaded it is. Below the roofline (`bound`) nothing is run at all.
+
+use std::sync::atomic::AtomicBool;
+
+use super::bound::least_replicas;
+use super::deployment::{Deployment, Space};
+use super::evaluate::{Ending, Evaluation, EvaluationError, evaluate};
+use super::load::SharedLoad;
+use super::target::Target;
+use crate::config::{Diagnostic, Severity};
+use crate::workload::WorkloadError;
+
+/// What is asked of a search.
+pub(super) struct Search<'a> {
+    pub(super) space: &'a Space,
+    pub(super) targets: &'a [Target],
+    pub(super) most_gpus: u32,
+    pub(super) interrupted: &'a AtomicBool,
+}
+
+/// A deployment under a load.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) deployment: &'a Deployment,
+    pub(super) rate_scale: f64,
+    pub(super) load: &'a SharedLoad,
+    pub(super) price_usd: Option<f64>,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// These many are the fewest.
+    Fewest {
+        /// Replicas.
+        replicas: u32,
+        /// Their run.
+        run: Evaluation,
+        /// The run of one less, to its end, if there is one less.
+        one_less: Option<Evaluation>,
+    },
+    /// None that the limit allows.
+    None {
+        /// Replicas at the limit.
+        replicas: u32,
+        /// Their run, to its end.
+        run: Evaluation,
+    },
+    /// More GPUs a replica than the limit allows.
+    TooLarge,
+    /// The deployment cannot be: it does not fit, or its engine refuses to start.
+    CannotBe {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a search ended without an outcome.
+#[derive(Debug)]
+pub(super) enum SearchError {
+    Configuration(Vec<Diagnostic>),
+    Evaluation(EvaluationError),
+}
+
+/// A search's outcome, with how many runs it took and below how many replicas the roofline says no.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Searched {
+    /// What it found.
+    pub found: Found,
+    /// Simulations.
+    pub runs: u32,
+    /// The roofline says no to fewer than these.
+    pub least_replicas: u32,
+}
+
+impl Search<'_> {
+    pub(super) fn fewest(&self, case: Case<'_>) -> Result<Searched, SearchError> {
+        let most = self.most_gpus / case.deployment.gpus_per_replica();
+        let without_runs = |found| Ok(Searched { found, runs: 0, least_replicas: 1 });
+        let one = match self.space.resolve(case.deployment, 1, case.rate_scale, None, case.price_usd) {
+            Ok(resolved) => resolved,
+            Err(found) => {
+                let reason = SearchError::Configuration(found).why_it_cannot_be()?;
+                return without_runs(Found::CannotBe { reason });
+            }
+        };
+        if most == 0 {
+            return without_runs(Found::TooLarge);
+        }
+        let least = least_replicas(&one, case.load, self.targets).min(most);
+        let mut runs = 0;
+        for replicas in least..=most {
+            let run = self.run(case, replicas, Ending::Early)?;
+            runs += 1;
+            if run.is_met {
+                let one_less = replicas.checked_sub(1).filter(|&fewer| fewer > 0);
+                let one_less = one_less.map(|fewer| self.run(case, fewer, Ending::Whole)).transpose()?;
+                runs += u32::from(one_less.is_some());
+                return Ok(Searched { found: Found::Fewest { replicas, run, one_less }, runs, least_replicas: least });
+            }
+        }
+        let run = self.run(case, most, Ending::Whole)?;
+        Ok(Searched { found: Found::None { replicas: most, run }, runs: runs + 1, least_replicas: least })
+    }
+
+    pub(super) fn run(&self, case: Case<'_>, replicas: u32, ending: Ending) -> Result<Evaluation, SearchError> {
+        self.run_with_seed(case, replicas, ending, None)
+    }
+
+    /// A run with another seed, whose load is its own.
+    pub(super) fn run_with_seed(
+        &self,
+        case: Case<'_>,
+        replicas: u32,
+        ending: Ending,
+        seed: Option<u64>,
+    ) -> Result<Evaluation, SearchError> {
+        let resolved = self.space.resolve(case.deployment, replicas, case.rate_scale, seed, case.price_usd);
+        let resolved = resolved.map_err(SearchError::Configuration)?;
+        let own;
+        let load = match seed {
+            None => case.load,
+            Some(_) => {
+                own = SharedLoad::open(&resolved.workload).map_err(SearchError::of_load)?;
+                &own
+            }
+        };
+        evaluate(&resolved, load, self.targets, ending, self.interrupted).map_err(SearchError::Evaluation)
+    }
+}
+
+impl SearchError {
+    pub(super) fn of_load(error: WorkloadError) -> Self {
+        Self::Evaluation(EvaluationError::Load(error.to_string()))
+    }
+
+    /// Why a deployment cannot be.
+    ///
+    /// # Errors
+    /// It could, were it not for mistakes: then the error itself.
+    pub(super) fn why_it_cannot_be(self) -> Result<String, Self> {
+        let Self::Configuration(found) = &self else { return Err(self) };
+        let errors = || found.iter().filter(|found| found.severity == Severity::Error);
+        match errors().next() {
+            Some(first) if errors().all(|found| found.cannot_be) => Ok(first.message.clone()),
+            _ => Err(self),
+        }
+    }
+}

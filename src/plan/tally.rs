@@ -1,0 +1,189 @@
+//! What a run of `plan` keeps of its requests: the values that its targets are about, and whether they can still be met.
+
+use oracle_components::SimTime;
+use oracle_components::record::{IntervalRow, RequestRecord, Status};
+use oracle_systems::ports::{RecordSink, SinkClosed};
+
+use super::target::{Statistic, Target};
+
+/// The sink of a run.
+#[derive(Debug)]
+pub(super) struct Tally {
+    targets: Vec<Counted>,
+    warm_up: SimTime,
+    /// Requests that there are at most, if that is known: a run that cannot meet a target any more is then ended.
+    most: Option<u64>,
+    pub(super) requests: u64,
+    pub(super) successful: u64,
+    pub(super) prompt_tokens: u64,
+    pub(super) output_tokens: u64,
+    /// A target is missed, whatever comes.
+    pub(super) is_lost: bool,
+}
+
+/// A target, and what was counted for it.
+#[derive(Debug)]
+struct Counted {
+    target: Target,
+    values: Vec<f64>,
+    /// Values beyond the limit.
+    beyond: u64,
+    sum: f64,
+    /// So many values beyond the limit, and the target is missed however many values there will be.
+    lost_at: u64,
+}
+
+impl Tally {
+    pub(super) fn new(targets: &[Target], warm_up: SimTime, most: Option<u64>) -> Self {
+        let counted = |target: &Target| {
+            let lost_at = most.map_or(u64::MAX, |most| lost_at(target, most));
+            Counted { target: target.clone(), values: Vec::new(), beyond: 0, sum: 0.0, lost_at }
+        };
+        Self {
+            targets: targets.iter().map(counted).collect(),
+            warm_up,
+            most,
+            requests: 0,
+            successful: 0,
+            prompt_tokens: 0,
+            output_tokens: 0,
+            is_lost: false,
+        }
+    }
+
+    /// The value of each target; `None` where no request had one.
+    pub(super) fn values(&mut self) -> Vec<Option<f64>> {
+        self.targets.iter_mut().map(Counted::value).collect()
+    }
+}
+
+/// The least number of values beyond the limit that `most` values or fewer cannot have and still meet the target.
+///
+/// A quantile of n values is at least that of rank ⌊q (n − 1)⌋, so it is beyond the limit once n − ⌊q (n − 1)⌋ of them are; that does not
+/// fall as n grows, so the bound for `most` values holds for any number below.
+fn lost_at(target: &Target, most: u64) -> u64 {
+    match target {
+        Target::Latency { statistic: Statistic::Quantile(q), .. } => {
+            // One more than the rounding of the product could be off by.
+            most - (q * most.saturating_sub(1) as f64).floor() as u64 + 1
+        }
+        Target::Latency { statistic: Statistic::Mean, .. } => u64::MAX,
+        Target::Attainment { share, .. } => ((1.0 - share) * most as f64).floor() as u64 + 2,
+    }
+}
+
+/// How many of `count` values or fewer may be beyond the limit of a target that is met; `None` where that is not known.
+pub(super) fn most_beyond(target: &Target, count: u64) -> Option<u64> {
+    match target {
+        Target::Latency { statistic: Statistic::Mean, .. } => None,
+        _ => Some(lost_at(target, count) - 1),
+    }
+}
+
+impl Counted {
+    fn record(&mut self, record: &RequestRecord, most: Option<u64>) -> bool {
+        let Some(value) = self.target.value_of(record) else { return false };
+        self.values.push(value);
+        self.sum += value;
+        let is_beyond = match &self.target {
+            Target::Latency { limit_ms, .. } => value > *limit_ms,
+            Target::Attainment { .. } => value == 0.0,
+        };
+        self.beyond += u64::from(is_beyond);
+        let mean_is_lost = match (&self.target, most) {
+            // Values are not negative: the mean is at least this, and no rounding of a sum is that far off.
+            (Target::Latency { statistic: Statistic::Mean, limit_ms, .. }, Some(most)) => {
+                self.sum > limit_ms * most as f64 * (1.0 + 1e-9)
+            }
+            _ => false,
+        };
+        self.beyond >= self.lost_at || mean_is_lost
+    }
+
+    fn value(&mut self) -> Option<f64> {
+        let count = self.values.len();
+        if count == 0 {
+            return None;
+        }
+        match self.target {
+            Target::Latency { statistic: Statistic::Quantile(q), .. } => Some(quantile(&mut self.values, q)),
+            Target::Latency { statistic: Statistic::Mean, .. } | Target::Attainment { .. } => {
+                Some(self.sum / count as f64)
+            }
+        }
+    }
+}
+
+/// The linear interpolation between neighbours: infinite where it has a part of what takes for ever.
+fn quantile(values: &mut [f64], q: f64) -> f64 {
+    let position = q * (values.len() - 1) as f64;
+    let rank = position.floor() as usize;
+    let (_, &mut low, above) = values.select_nth_unstable_by(rank, f64::total_cmp);
+    let share = position - position.floor();
+    if share == 0.0 {
+        return low;
+    }
+    let high = above.iter().copied().fold(f64::INFINITY, f64::min);
+    if high.is_infinite() { f64::INFINITY } else { low + (high - low) * share }
+}
+
+impl RecordSink for Tally {
+    fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
+        self.prompt_tokens += u64::from(record.prompt_tokens);
+        self.output_tokens += u64::from(record.output_tokens);
+        if record.arrival < self.warm_up {
+            return Ok(());
+        }
+        self.requests += 1;
+        self.successful += u64::from(record.status == Status::Success);
+        for counted in &mut self.targets {
+            self.is_lost |= counted.record(record, self.most);
+        }
+        if self.is_lost { Err(SinkClosed) } else { Ok(()) }
+    }
+
+    fn token_gap(&mut self, _: SimTime, _: SimTime, _: u64) {}
+
+    fn token_gaps(&mut self, _: SimTime, _: &[SimTime], _: u64) {}
+
+    fn interval(&mut self, _: &IntervalRow) -> Result<(), SinkClosed> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::workload::SloMetric;
+
+    fn by_sorting(values: &[f64], q: f64) -> f64 {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let position = q * (sorted.len() - 1) as f64;
+        let (low, high) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+        if low == high { low } else { low + (high - low) * position.fract() }
+    }
+
+    proptest! {
+        /// Of any values: what the bound calls lost is lost, with these values and any that may yet come.
+        #[test]
+        fn a_target_that_counts_as_lost_is_missed(
+            values in proptest::collection::vec(prop_oneof![9 => 0.0..2.0_f64, 1 => Just(f64::INFINITY)], 1..200),
+            q in 0.01..0.999_f64,
+            further in 0_usize..50,
+        ) {
+            let target = Target::Latency { metric: SloMetric::Ttft, statistic: Statistic::Quantile(q), limit_ms: 1.0 };
+            let beyond = values.iter().filter(|&&value| value > 1.0).count() as u64;
+            let most = (values.len() + further) as u64;
+            let is_lost = beyond >= lost_at(&target, most);
+            let all: Vec<f64> = values.iter().copied().chain(std::iter::repeat_n(0.0, further)).collect();
+            for seen in [&values[..], &all[..]] {
+                let value = quantile(&mut seen.to_vec(), q);
+                prop_assert!(value == by_sorting(seen, q) || (value - by_sorting(seen, q)).abs() < 1e-12);
+                prop_assert!(!is_lost || value > 1.0, "{value} of {} values", seen.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The plan against exhaustive search: every number of replicas of every deployment simulated to its end, quantiles by sorting.
+
+use std::sync::atomic::AtomicBool;
+
+use llmperforacle::config::{LoadFlags, Overrides, TraceRun};
+use llmperforacle::plan::{Answer, Deployment, Dimension, Objective, PlanError, Question, Space, Status, Target};
+use oracle_components::record::{RequestRecord, Status as Ended};
+use oracle_systems::Simulation;
+
+const MODEL: &str = "Qwen2.5-0.5B";
+
+fn load(rate: &str, requests: u64, prompt: &str, output: &str) -> TraceRun {
+    let text = |text: &str| Some(text.to_owned());
+    let load = LoadFlags {
+        rate: text(rate),
+        requests: Some(requests),
+        prompt_tokens: text(prompt),
+        output_tokens: text(output),
+        ..LoadFlags::default()
+    };
+    TraceRun { load, ..TraceRun::default() }
+}
+
+fn question(run: TraceRun, slo: &str) -> Question {
+    Question {
+        space: Space {
+            run,
+            overrides: Overrides { seed: Some(7), ..Overrides::default() },
+            models: vec![MODEL.to_owned()],
+            devices: vec!["L4".to_owned(), "H100".to_owned()],
+            tensor_parallel: vec![1, 2],
+            pipeline_parallel: vec![1],
+            dimensions: Vec::new(),
+        },
+        rate_scales: vec![1.0, 3.0],
+        targets: Target::parse(slo, None).expect("the SLO is well formed"),
+        objective: Objective::Gpus,
+        most_gpus: 6,
+        repeat: 1,
+        prices: Vec::new(),
+    }
+}
+
+/// A target's value, of sorted values.
+fn value(target: &Target, records: &[RequestRecord]) -> f64 {
+    let within = |record: &RequestRecord, slo: &str| {
+        let objective = |name: &str| {
+            let word = slo.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix("_ms="))?;
+            Some(word.parse::<f64>().expect("a number"))
+        };
+        let ttft = record.ttft().map_or(f64::INFINITY, |ttft| ttft.as_millis_f64());
+        let tpot = record.tpot_ms().unwrap_or(0.0);
+        record.status == Ended::Success
+            && objective("ttft").is_none_or(|most| ttft <= most)
+            && objective("tpot").is_none_or(|most| tpot <= most)
+    };
+    let name = target.to_string();
+    if let Target::Attainment { slo, .. } = target {
+        let slo = slo.to_string();
+        return records.iter().filter(|record| within(record, &slo)).count() as f64 / records.len() as f64;
+    }
+    let of = |record: &RequestRecord| match (record.status, &name[..4]) {
+        (Ended::Success, "ttft") => record.ttft().map(|ttft| ttft.as_millis_f64()),
+        (Ended::Success, "tpot") => record.tpot_ms(),
+        (Ended::Success, _) => Some(record.e2e().as_millis_f64()),
+        _ => Some(f64::INFINITY),
+    };
+    let mut values: Vec<f64> = records.iter().filter_map(of).collect();
+    values.sort_by(f64::total_cmp);
+    let Some(percent) = name.split_once("_p").and_then(|(_, percent)| percent.parse::<f64>().ok()) else {
+        return values.iter().sum::<f64>() / values.len() as f64;
+    };
+    let position = percent / 100.0 * (values.len() - 1) as f64;
+    let (low, high) = (values[position.floor() as usize], values[position.ceil() as usize]);
+    if low == high { low } else { low + (high - low) * position.fract() }
+}
+
+fn meets(question: &Question, deployment: &Deployment, replicas: u32, scale: f64) -> Option<bool> {
+    let resolved = question.space.resolve(deployment, replicas, scale, None, None).ok()?;
+    let (source, _) = resolved.workload.open().expect("the load can be replayed");
+    let mut simulation = Simulation::new(resolved.scenario, source, Vec::<RequestRecord>::new());
+    let _ = simulation.run(|_| std::ops::ControlFlow::Continue(()));
+    let records = simulation.into_sink();
+    Some(question.targets.iter().all(|target| target.is_met(value(target, &records))))
+}
+
+/// The fewest replicas by trying all.
+fn exhaustive(question: &Question, deployment: &Deployment, scale: f64) -> Option<u32> {
+    let most = question.most_gpus / deployment.gpus_per_replica();
+    let tried = (1..=most).filter(|&replicas| meets(question, deployment, replicas, scale) == Some(true));
+    tried.min()
+}
+
+#[test]
+fn answers_are_those_of_exhaustive_search() {
+    let loads = [
+        (load("20", 400, "lognormal:600:400", "lognormal:100:80"), "ttft_p99=200ms,tpot_p99=20ms"),
+        (load("60", 500, "2000", "20"), "ttft_p95=300ms"),
+        (load("80", 600, "lognormal:300:300", "lognormal:300:100"), "tpot_mean=9ms,e2e_p90=4s"),
+        (load("inf", 150, "500", "50"), "e2e_p99=2s"),
+        (load("40", 500, "lognormal:900:600", "60"), "ttft=150ms,tpot=12ms"),
+    ];
+    let mut sizes = std::collections::BTreeSet::new();
+    for (run, slo) in loads {
+        let mut question = question(run, slo);
+        if slo.starts_with("e2e") {
+            question.rate_scales = vec![1.0];
+        }
+        let plan = question.answer(&AtomicBool::new(false), |_, _| {}).expect("there is a plan");
+        for (at, deployment) in question.space.deployments().iter().enumerate() {
+            for (nth, &scale) in question.rate_scales.iter().enumerate() {
+                let candidate = &plan.candidates[at * question.rate_scales.len() + nth];
+                let fewest = exhaustive(&question, deployment, scale);
+                let found = candidate.replicas.filter(|_| candidate.status == Status::Meets);
+                assert_eq!(found, fewest, "{slo}: {deployment:?} × {scale}");
+                assert!(fewest.is_none_or(|fewest| candidate.roofline_replicas <= fewest), "a bound is none");
+                sizes.insert(fewest);
+            }
+        }
+        for answer in &plan.answers {
+            let own = question.space.deployments().into_iter().filter(|deployment| deployment.device == answer.device);
+            let gpus = own.filter_map(|deployment| {
+                Some(exhaustive(&question, &deployment, answer.rate_scale)? * deployment.gpus_per_replica())
+            });
+            assert_eq!(
+                answer.gpus.filter(|_| answer.slo_met),
+                gpus.min(),
+                "{slo}: {} × {}",
+                answer.device,
+                answer.rate_scale
+            );
+            check_next_smaller(answer);
+        }
+    }
+    assert!(sizes.contains(&None) && sizes.len() > 3, "the cases tell little apart: {sizes:?}");
+}
+
+/// One less misses something, and says what.
+fn check_next_smaller(answer: &Answer) {
+    if let Some(less) = answer.next_smaller.as_ref().filter(|_| answer.slo_met) {
+        assert_eq!(less.replicas + 1, answer.replicas.expect("it has some"));
+        assert!(less.targets.iter().any(|target| !target.met), "{less:?}");
+    }
+    if let Some(margin) = answer.margin_pct {
+        assert_eq!(margin >= 0.0, answer.slo_met);
+        let least = answer.targets.iter().filter_map(|target| target.margin_pct).fold(f64::INFINITY, f64::min);
+        assert_eq!(least.to_bits(), margin.to_bits());
+    }
+}
+
+#[test]
+fn a_plan_is_the_same_for_any_number_of_threads() {
+    let question = question(load("60", 300, "lognormal:900:600", "50"), "ttft_p99=200ms,tpot_p95=20ms");
+    let plans = [1, 2, 5].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be made");
+        let plan = pool.install(|| question.answer(&AtomicBool::new(false), |_, _| {})).expect("there is a plan");
+        serde_json::to_string(&plan).expect("it is JSON")
+    });
+    assert!(plans[0] == plans[1] && plans[1] == plans[2]);
+}
+
+#[test]
+fn the_knee_lies_between_a_rate_that_meets_and_one_that_misses() {
+    let mut question = question(load("30", 300, "lognormal:900:600", "50"), "ttft_p99=200ms");
+    question.space.tensor_parallel = vec![1];
+    let knees = question.knees(&[1, 2], &AtomicBool::new(false), |_, _| {}).expect("there are knees");
+    assert_eq!(knees.len(), 4);
+    let deployments = question.space.deployments();
+    for knee in &knees {
+        let deployment = deployments.iter().find(|deployment| deployment.device == knee.device).expect("it is one");
+        let (met, missed) = (knee.rate_scale.expect("a rate"), knee.missed_at.expect("a rate"));
+        assert!(knee.slo_met && met < missed && missed / met <= 1.01, "{met} {missed}");
+        assert_eq!(meets(&question, deployment, knee.replicas, met), Some(true));
+        assert_eq!(meets(&question, deployment, knee.replicas, missed), Some(false));
+    }
+    // Twice the replicas carry about twice the rate.
+    let ratio = knees[1].rate_scale.zip(knees[0].rate_scale).map(|(two, one)| two / one).expect("they are met");
+    assert!((1.3..3.0).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn seeds_give_intervals() {
+    let mut question = question(load("20", 200, "lognormal:600:400", "50"), "ttft_p99=200ms");
+    question.rate_scales = vec![1.0];
+    question.repeat = 4;
+    let plan = question.answer(&AtomicBool::new(false), |_, _| {}).expect("there is a plan");
+    for answer in plan.answers.iter().filter(|answer| answer.slo_met) {
+        let [interval] = &answer.intervals[..] else { panic!("a target has an interval") };
+        assert!(interval.low < interval.mean && interval.mean < interval.high && interval.runs == 4);
+        assert_eq!(interval.is_uncertain, interval.low <= 200.0 && 200.0 <= interval.high);
+    }
+}
+
+#[test]
+fn what_cannot_be_is_told_apart_from_mistakes() {
+    let base = question(load("1", 20, "100", "10"), "ttft_p99=1s");
+    let mut large = base.clone();
+    large.space.models = vec!["Llama3.1-70B".to_owned()];
+    large.space.devices = vec!["L4".to_owned(), "H100".to_owned()];
+    large.rate_scales = vec![1.0];
+    large.space.tensor_parallel = vec![1, 4];
+    let plan = large.answer(&AtomicBool::new(false), |_, _| {}).expect("four H100 hold it");
+    let statuses: Vec<Status> = plan.candidates.iter().map(|candidate| candidate.status).collect();
+    assert_eq!(statuses, [Status::CannotBe, Status::CannotBe, Status::CannotBe, Status::Meets]);
+    assert!(
+        plan.answers[0].reason.as_ref().is_some_and(|reason| reason.contains("does not fit"))
+            && !plan.answers[0].slo_met
+    );
+    assert!(plan.meets_any());
+    let mut unknown = base.clone();
+    unknown.space.devices = vec!["H100".to_owned(), "H1000".to_owned()];
+    assert!(matches!(unknown.answer(&AtomicBool::new(false), |_, _| {}), Err(PlanError::Configuration(_))));
+    let mut empty = base.clone();
+    empty.space.dimensions =
+        vec![Dimension { key: "frameworks_to_test[*].config.max_num_seqs".to_owned(), values: Vec::new() }];
+    assert!(matches!(empty.answer(&AtomicBool::new(false), |_, _| {}), Err(PlanError::Question(_))));
+    let mut priceless = base;
+    priceless.objective = Objective::Cost;
+    assert!(matches!(priceless.answer(&AtomicBool::new(false), |_, _| {}), Err(PlanError::Question(_))));
+}
