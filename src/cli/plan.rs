@@ -141,6 +141,7 @@ fn question_of(flags: &Flags) -> Result<Question, Failure> {
         devices: flags.device.clone(),
         tensor_parallel: flags.tensor_parallel.clone(),
         pipeline_parallel: flags.pipeline_parallel.clone(),
+        disaggregate: flags.disaggregate,
         dimensions: dimensions(flags).map_err(bad)?,
     };
     if space.run.trace.is_none() && flags.load.rate.is_none() && flags.rate_scale != [1.0] {
@@ -218,11 +219,11 @@ fn save(folder: &Path, plan: &Plan, question: &Question) -> Result<(), Failure> 
         let configuration = format!("{:#}\n", resolved.canonical);
         let name = answer.file_name();
         let files = [
-            (format!("{name}.json"), configuration),
-            (format!("{name}.sh"), serve_command(answer)),
+            (format!("{name}.json"), Some(configuration)),
+            (format!("{name}.sh"), Some(serve_command(answer))),
             (format!("{name}.k8s.json"), kubernetes_manifest(answer)),
         ];
-        for (file, text) in files {
+        for (file, text) in files.into_iter().filter_map(|(file, text)| Some((file, text?))) {
             let path = folder.join(file);
             std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
         }

@@ -36,7 +36,7 @@ fn answers(met: &[&Answer]) -> String {
             who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale)),
             count(answer.tensor_parallel),
             count(answer.pipeline_parallel),
-            count(answer.replicas),
+            replicas_of(answer.replicas, answer.prefill_replicas),
             count(answer.gpus),
         ];
         row.extend(answer.targets.iter().map(|target| value_of(target)));
@@ -49,6 +49,15 @@ fn answers(met: &[&Answer]) -> String {
     };
     let rows: Vec<Vec<String>> = std::iter::once(heads).chain(met.iter().map(row)).collect();
     table(&rows)
+}
+
+/// `3`, or `1 + 2` where one computes prompts for two.
+fn replicas_of(all: Option<u32>, prefill: Option<u32>) -> String {
+    match (all, prefill) {
+        (Some(all), Some(prefill)) => format!("{prefill} + {}", all - prefill),
+        (Some(all), None) => all.to_string(),
+        (None, _) => "-".to_owned(),
+    }
 }
 
 fn head(target: &Figure) -> String {
@@ -129,6 +138,7 @@ fn others(plan: &Plan) -> String {
                 && answer.rate_scale == candidate.rate_scale
                 && answer.tensor_parallel == Some(candidate.tensor_parallel)
                 && answer.pipeline_parallel == Some(candidate.pipeline_parallel)
+                && answer.prefill_replicas.is_some() == candidate.disaggregated
                 && answer.settings == candidate.settings
         })
     };
@@ -136,13 +146,14 @@ fn others(plan: &Plan) -> String {
         plan.candidates.iter().filter(|candidate| candidate.pareto && !is_answer(candidate)).collect();
     if !front.is_empty() {
         text.push_str("\nAlso on the Pareto front of cost, tokens a second of a GPU and latencies:\n");
-        let mut heads: Vec<String> = ["", "TP", "PP", "GPUs", "tokens/s/GPU"].map(str::to_owned).to_vec();
+        let mut heads: Vec<String> = ["", "TP", "PP", "replicas", "GPUs", "tokens/s/GPU"].map(str::to_owned).to_vec();
         heads.extend(front[0].targets.iter().map(head));
         let row = |candidate: &&Candidate| {
             let mut row = vec![
                 who(&candidate.model, &candidate.device, &candidate.settings, Some(candidate.rate_scale)),
                 candidate.tensor_parallel.to_string(),
                 candidate.pipeline_parallel.to_string(),
+                replicas_of(candidate.replicas, candidate.prefill_replicas),
                 candidate.gpus.map_or_else(String::new, |gpus| gpus.to_string()),
                 candidate.output_tokens_per_s_per_gpu.map_or_else(String::new, |rate| figure(rate, 1)),
             ];
@@ -177,8 +188,23 @@ fn untried(plan: &Plan) -> String {
     let lines = reasons
         .iter()
         .map(|(reason, names)| paragraph("Not tried", INDENT, &format!("{reason}: {}", names.join(", "))));
-    let lines: String = lines.collect();
+    let lines: String = lines.chain(below_the_roofline(plan)).collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
+
+/// The numbers of replicas that nobody had to simulate.
+fn below_the_roofline(plan: &Plan) -> Option<String> {
+    let bounded = plan.candidates.iter().filter(|candidate| candidate.roofline_replicas > 1 && candidate.runs > 0);
+    let told = bounded.map(|candidate| {
+        let who = who(&candidate.model, &candidate.device, &candidate.settings, Some(candidate.rate_scale));
+        format!(
+            "{who} TP {} PP {}: {}",
+            candidate.tensor_parallel, candidate.pipeline_parallel, candidate.roofline_replicas
+        )
+    });
+    let told: Vec<String> = told.collect();
+    let head = "the roofline on the load says no to fewer replicas than";
+    (!told.is_empty()).then(|| paragraph("Not tried", INDENT, &format!("{head} {}", told.join(", "))))
 }
 
 /// The highest rates, one a row.

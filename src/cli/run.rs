@@ -185,6 +185,7 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
                 replicas: command.replicas.unwrap_or(1),
                 tensor_parallel: command.tensor_parallel.unwrap_or(1),
                 pipeline_parallel: command.pipeline_parallel.unwrap_or(1),
+                prefill_replicas: None,
             },
             &overrides,
         ),

@@ -39,6 +39,8 @@ pub struct TraceRun {
     pub tensor_parallel: u32,
     /// `--pipeline-parallel`.
     pub pipeline_parallel: u32,
+    /// So many of the replicas compute prompts for the others, which answer; without, each does both.
+    pub prefill_replicas: Option<u32>,
 }
 
 /// Resolves a run without a configuration file. Simulates until the last request has ended.
@@ -79,16 +81,8 @@ fn name(run: &TraceRun) -> String {
 fn tree(run: &TraceRun, diagnostics: &mut Diagnostics) -> Node {
     let mark = Mark::flag(if run.trace.is_some() { "--trace" } else { "command line" });
     let gpus = u64::from(run.tensor_parallel) * u64::from(run.pipeline_parallel);
-    let device = Mark::flag("--device");
-    let device = Node::mapping(
-        vec![
-            ("device_id", Node::text("gpu", device)),
-            ("device", Node::text(&run.device, device)),
-            ("count", integer(gpus, Mark::flag("--tensor-parallel"))),
-        ],
-        device,
-    );
-    let hardware = Node::mapping(vec![("compute_devices", list(vec![device], mark))], mark);
+    let sides: &[Side] = if run.prefill_replicas.is_some() { &[Side::Prefill, Side::Decode] } else { &[Side::Both] };
+    let hardware = hardware(run, sides, gpus, mark);
     let mut workload = run.load.entries(run.trace.is_some(), diagnostics);
     let trace = |path| trace_node(path, run.format.as_deref(), &run.shaping);
     workload.extend(run.trace.as_deref().map(|path| ("trace", trace(path))));
@@ -100,38 +94,113 @@ fn tree(run: &TraceRun, diagnostics: &mut Diagnostics) -> Node {
             ("simulation", Node::mapping(drain.into_iter().collect(), mark)),
             ("hardware_profile", hardware),
             ("workload", workload),
-            ("frameworks_to_test", list(vec![framework(run)], mark)),
+            ("frameworks_to_test", list(sides.iter().map(|&side| framework(run, side)).collect(), mark)),
         ],
         mark,
     )
 }
 
-fn framework(run: &TraceRun) -> Node {
+/// What engines do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Both,
+    Prefill,
+    Decode,
+}
+
+impl Side {
+    /// Of its GPUs' ids.
+    fn gpu(self) -> &'static str {
+        match self {
+            Self::Both => "gpu",
+            Self::Prefill => "prefill_gpu",
+            Self::Decode => "decode_gpu",
+        }
+    }
+
+    fn role(self) -> Option<&'static str> {
+        match self {
+            Self::Both => None,
+            Self::Prefill => Some("prefill"),
+            Self::Decode => Some("decode"),
+        }
+    }
+}
+
+/// A NIC a GPU, as in NVIDIA's servers: 400 Gb/s, and the latency of InfiniBand.
+const NIC_BITS_PER_S: u64 = 400_000_000_000;
+const NIC_LATENCY_S: f64 = 2e-6;
+
+/// The GPUs of a replica of each side; between two sides a NIC a GPU and a switch, which each replica has of its own.
+fn hardware(run: &TraceRun, sides: &[Side], gpus: u64, mark: Mark) -> Node {
+    let device = Mark::flag("--device");
+    let devices = sides.iter().map(|side| {
+        Node::mapping(
+            vec![
+                ("device_id", Node::text(side.gpu(), device)),
+                ("device", Node::text(&run.device, device)),
+                ("count", integer(gpus, Mark::flag("--tensor-parallel"))),
+            ],
+            device,
+        )
+    });
+    let mut devices: Vec<Node> = devices.collect();
+    let [Side::Prefill, Side::Decode] = sides else {
+        return Node::mapping(vec![("compute_devices", list(devices, mark))], mark);
+    };
+    let text = |text: &str| Node::text(text, mark);
+    devices.push(Node::mapping(vec![("device_id", text("switch")), ("device_type", text("CPU"))], mark));
+    let link = |id: String, source: &str, dest: &str| {
+        Node::mapping(
+            vec![
+                ("link_id", text(&id)),
+                ("source_id", text(source)),
+                ("dest_id", text(dest)),
+                ("bandwidth_bps", integer(NIC_BITS_PER_S, mark)),
+                ("latency_s", Node::new(Value::Number(NIC_LATENCY_S), mark)),
+            ],
+            mark,
+        )
+    };
+    let links = (0..gpus.min(MOST_GPUS)).flat_map(|number| {
+        let (out, into) = (format!("{}{number}", Side::Prefill.gpu()), format!("{}{number}", Side::Decode.gpu()));
+        [link(format!("out{number}"), &out, "switch"), link(format!("in{number}"), "switch", &into)]
+    });
+    let links = list(links.collect(), mark);
+    Node::mapping(vec![("compute_devices", list(devices, mark)), ("network_links", links)], mark)
+}
+
+fn framework(run: &TraceRun, side: Side) -> Node {
     let model = Mark::flag("--model");
     let mut config = vec![("model_profile_id", Node::text(&run.model, model))];
     let (tensor, pipeline) = (run.tensor_parallel, run.pipeline_parallel);
     let kind = if tensor.max(pipeline) > 1 {
-        config.push(("parallelism", parallelism(tensor, pipeline)));
+        config.push(("parallelism", parallelism(tensor, pipeline, side)));
         "ParallelVLLM"
     } else {
-        config.push(("gpu_id", Node::text("gpu0", model)));
+        config.push(("gpu_id", Node::text(&format!("{}0", side.gpu()), model)));
         "VLLM"
     };
-    Node::mapping(
-        vec![
-            ("name", Node::text("vllm", model)),
-            ("type", Node::text(kind, model)),
-            ("replicas", integer(run.replicas.into(), Mark::flag("--replicas"))),
-            ("config", Node::mapping(config, model)),
-        ],
-        model,
-    )
+    let replicas = match (side, run.prefill_replicas.unwrap_or(0)) {
+        (Side::Both, _) => run.replicas,
+        (Side::Prefill, prefill) => prefill,
+        (Side::Decode, prefill) => run.replicas - prefill,
+    };
+    let mut entries = vec![
+        ("name", Node::text(side.role().unwrap_or("vllm"), model)),
+        ("type", Node::text(kind, model)),
+        ("replicas", integer(replicas.into(), Mark::flag("--replicas"))),
+        ("config", Node::mapping(config, model)),
+    ];
+    entries.extend(side.role().map(|role| ("role", Node::text(role, model))));
+    Node::mapping(entries, model)
 }
 
-fn parallelism(tensor: u32, pipeline: u32) -> Node {
+fn parallelism(tensor: u32, pipeline: u32, side: Side) -> Node {
     let (tensor_flag, pipeline_flag) = (Mark::flag("--tensor-parallel"), Mark::flag("--pipeline-parallel"));
     let gpus = u64::from(tensor) * u64::from(pipeline);
-    let ids = (0..gpus.min(MOST_GPUS)).map(|number| Node::text(&format!("gpu{number}"), tensor_flag)).collect();
+    let ids =
+        (0..gpus.min(MOST_GPUS)).map(|number| Node::text(&format!("{}{number}", side.gpu()), tensor_flag)).collect();
     Node::mapping(
         vec![
             ("strategy", Node::text("TP_PP", tensor_flag)),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::deployment::Deployment;
+use super::deployment::{Deployment, Replicas};
 use super::evaluate::Evaluation;
 use super::search::{Case, Found, Searched};
 use super::target::Target;
@@ -46,6 +46,8 @@ pub struct Figure {
 pub struct NextSmaller {
     /// Replicas.
     pub replicas: u32,
+    /// Of which compute prompts alone, where that is apart.
+    pub prefill_replicas: Option<u32>,
     /// GPUs.
     pub gpus: u32,
     /// The target that it misses by most.
@@ -92,6 +94,8 @@ pub struct Answer {
     pub settings: Vec<(String, String)>,
     /// Replicas.
     pub replicas: Option<u32>,
+    /// Of which compute prompts alone, where that is apart.
+    pub prefill_replicas: Option<u32>,
     /// GPUs.
     pub gpus: Option<u32>,
     /// The target with the least margin.
@@ -145,12 +149,16 @@ pub struct Candidate {
     pub tensor_parallel: u32,
     /// Pipeline stages of a replica.
     pub pipeline_parallel: u32,
+    /// Prefill and decode are on replicas of their own.
+    pub disaggregated: bool,
     /// What else was chosen.
     pub settings: Vec<(String, String)>,
     /// What became of it.
     pub status: Status,
     /// Replicas: the fewest that meet the targets, or the most that were tried.
     pub replicas: Option<u32>,
+    /// Of which compute prompts alone, where that is apart.
+    pub prefill_replicas: Option<u32>,
     /// GPUs of these.
     pub gpus: Option<u32>,
     /// Each target.
@@ -199,13 +207,13 @@ pub(super) fn binding(targets: &[Target], run: &Evaluation) -> (Option<String>, 
 struct Choice<'a> {
     case: usize,
     of: Case<'a>,
-    replicas: u32,
+    replicas: Replicas,
     run: &'a Evaluation,
 }
 
 impl Choice<'_> {
     fn gpus(&self) -> u32 {
-        self.replicas * self.of.deployment.gpus_per_replica()
+        self.replicas.all * self.of.deployment.gpus_per_replica()
     }
 
     fn usd_per_hour(&self) -> Option<f64> {
@@ -311,7 +319,7 @@ impl Plan {
     }
 
     /// The positions of their cases among the candidates, and their replicas.
-    pub(super) fn chosen(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+    pub(super) fn chosen(&self) -> impl Iterator<Item = (usize, Replicas)> + '_ {
         self.answers.iter().filter(|answer| answer.slo_met).filter_map(|answer| {
             let is_it = |candidate: &Candidate| {
                 candidate.model == answer.model
@@ -319,9 +327,11 @@ impl Plan {
                     && candidate.rate_scale == answer.rate_scale
                     && Some(candidate.tensor_parallel) == answer.tensor_parallel
                     && Some(candidate.pipeline_parallel) == answer.pipeline_parallel
+                    && candidate.disaggregated == answer.prefill_replicas.is_some()
                     && candidate.settings == answer.settings
             };
-            Some((self.candidates.iter().position(is_it)?, answer.replicas?))
+            let replicas = Replicas { all: answer.replicas?, prefill: answer.prefill_replicas };
+            Some((self.candidates.iter().position(is_it)?, replicas))
         })
     }
 }
@@ -358,9 +368,10 @@ fn answer(
 ) -> Answer {
     let targets = &question.targets;
     let next_smaller = best.and_then(|choice| match &searched[choice.case].found {
-        Found::Fewest { replicas, one_less: Some(run), .. } => Some(NextSmaller {
-            replicas: replicas - 1,
-            gpus: (replicas - 1) * choice.of.deployment.gpus_per_replica(),
+        Found::Fewest { one_less: Some((replicas, run)), .. } => Some(NextSmaller {
+            replicas: replicas.all,
+            prefill_replicas: replicas.prefill,
+            gpus: replicas.all * choice.of.deployment.gpus_per_replica(),
             binding: binding(targets, run).0,
             targets: figures(targets, &run.values),
         }),
@@ -375,7 +386,8 @@ fn answer(
         tensor_parallel: best.map(|choice| choice.of.deployment.tensor_parallel),
         pipeline_parallel: best.map(|choice| choice.of.deployment.pipeline_parallel),
         settings: best.map_or_else(Vec::new, |choice| choice.of.deployment.settings.clone()),
-        replicas: best.map(|choice| choice.replicas),
+        replicas: best.map(|choice| choice.replicas.all),
+        prefill_replicas: best.and_then(|choice| choice.replicas.prefill),
         gpus: best.map(Choice::gpus),
         binding,
         margin_pct,
@@ -406,9 +418,11 @@ fn candidate(of: &Case<'_>, searched: &Searched, choice: Option<(&Choice<'_>, bo
         rate_scale: of.rate_scale,
         tensor_parallel: deployment.tensor_parallel,
         pipeline_parallel: deployment.pipeline_parallel,
+        disaggregated: deployment.is_disaggregated,
         settings: deployment.settings.clone(),
         status,
-        replicas: choice_of.map(|choice| choice.replicas),
+        replicas: choice_of.map(|choice| choice.replicas.all),
+        prefill_replicas: choice_of.and_then(|choice| choice.replicas.prefill),
         gpus: choice_of.map(Choice::gpus),
         targets: choice_of.map_or_else(Vec::new, |choice| figures(targets, &choice.run.values)),
         output_tokens_per_s_per_gpu: choice_of.map(Choice::output_tokens_per_s_per_gpu),
@@ -430,6 +444,11 @@ fn notes(question: &Question, cases: &[Case<'_>]) -> Vec<String> {
             "at another rate the trace's own requests come faster or slower: a busier service would have others"
                 .to_owned(),
         );
+    }
+    if question.space.disaggregate {
+        let assumed =
+            "between prefill and decode a NIC a GPU of 400 Gb/s and 2 µs is assumed, as NVIDIA's servers have";
+        notes.push(assumed.to_owned());
     }
     if question.prices.iter().any(|list| list.of(&question.space.devices[0]).is_some()) {
         let used = |device: &String| question.prices.iter().find(|list| list.of(device).is_some());
@@ -465,10 +484,12 @@ impl Plan {
                 device: answer.device.clone(),
                 tensor_parallel: answer.tensor_parallel?,
                 pipeline_parallel: answer.pipeline_parallel?,
+                is_disaggregated: answer.prefill_replicas.is_some(),
                 settings: answer.settings.clone(),
             };
+            let replicas = Replicas { all: answer.replicas?, prefill: answer.prefill_replicas };
             let price = question.price_usd(&answer.device);
-            Some((answer, question.space.resolve(&deployment, answer.replicas?, answer.rate_scale, None, price)))
+            Some((answer, question.space.resolve(&deployment, replicas, answer.rate_scale, None, price)))
         })
     }
 }
@@ -480,7 +501,13 @@ impl Answer {
         let model = self.model.trim_end_matches("/config.json").rsplit('/').next().unwrap_or(&self.model);
         let count = |value: Option<u32>| value.unwrap_or(0);
         let (ranks, stages) = (count(self.tensor_parallel), count(self.pipeline_parallel));
-        format!("{model}-{}-load{}-tp{ranks}-pp{stages}-x{}", self.device, self.rate_scale, count(self.replicas))
+        let prefill = self.prefill_replicas.map_or_else(String::new, |prefill| format!("-prefill{prefill}"));
+        format!(
+            "{model}-{}-load{}-tp{ranks}-pp{stages}-x{}{prefill}",
+            self.device,
+            self.rate_scale,
+            count(self.replicas)
+        )
     }
 
     /// Adds what runs with other seeds say.

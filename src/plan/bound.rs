@@ -17,14 +17,15 @@ use crate::workload::SloMetric;
 /// Prompt tokens whose FLOPs are looked at: they are proportional.
 const SAMPLE_TOKENS: u32 = 1 << 20;
 
-/// Replicas of the one in `resolved` that the load needs at the least.
+/// Replicas of the one in `resolved` that computes prompts, of which the load needs so many at the least.
 pub(super) fn least_replicas(resolved: &Resolved, load: &SharedLoad, targets: &[Target]) -> u32 {
     let Some((first, last)) = load.span() else { return 1 };
-    // What a cache finds is not computed; pools divide the work in another way.
+    // What a cache finds is not computed.
     let all_is_computed =
         load.kept().is_some_and(|specs| specs.iter().all(|spec| spec.prefix.is_empty() && spec.tail_key == 0));
-    let [engine] = &resolved.scenario.engines[..] else { return 1 };
-    if !all_is_computed || engine.role != Role::Both || resolved.output.warm_up.0 > 0 {
+    let mut engines = resolved.scenario.engines.iter().filter(|engine| engine.role != Role::Decode);
+    let (Some(engine), None) = (engines.next(), engines.next()) else { return 1 };
+    if !all_is_computed || resolved.output.warm_up.0 > 0 {
         return 1;
     }
     let shape = StepShape { prefill_tokens: SAMPLE_TOKENS, prefill_sequences: 1, ..StepShape::default() };

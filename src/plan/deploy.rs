@@ -87,9 +87,18 @@ fn hugging_face_name(model: &str) -> String {
 pub fn serve_command(answer: &Answer) -> String {
     let (words, others) = words(answer);
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    let mut text = format!("vllm serve {}\n", words.join(" "));
-    if let Some(replicas) = answer.replicas.filter(|&replicas| replicas > 1) {
-        let _ = writeln!(text, "# {replicas} of them behind a load balancer");
+    let mut text = String::new();
+    if let (Some(prefill), Some(all)) = (answer.prefill_replicas, answer.replicas) {
+        for (count, role) in [(prefill, "kv_producer"), (all - prefill, "kv_consumer")] {
+            let connector = format!(r#"--kv-transfer-config '{{"kv_connector":"NixlConnector","kv_role":"{role}"}}'"#);
+            let _ = writeln!(text, "# {count} of these\nvllm serve {} {connector}", words.join(" "));
+        }
+        text.push_str("# behind a router that sends a prompt to a producer first\n");
+    } else {
+        let _ = writeln!(text, "vllm serve {}", words.join(" "));
+        if let Some(replicas) = answer.replicas.filter(|&replicas| replicas > 1) {
+            let _ = writeln!(text, "# {replicas} of them behind a load balancer");
+        }
     }
     for other in others {
         let _ = writeln!(text, "# not a flag of vllm serve: {other}");
@@ -97,9 +106,13 @@ pub fn serve_command(answer: &Answer) -> String {
     text
 }
 
-/// A Deployment of all replicas and a Service before them, as JSON, which `kubectl apply -f` reads as it does YAML.
+/// A Deployment of all replicas and a Service before them, as JSON, which `kubectl apply -f` reads as it does YAML; `None` where prefill and
+/// decode are apart: that takes a router, which differs from one platform to the next.
 #[must_use]
-pub fn kubernetes_manifest(answer: &Answer) -> String {
+pub fn kubernetes_manifest(answer: &Answer) -> Option<String> {
+    if answer.prefill_replicas.is_some() {
+        return None;
+    }
     let gpus = answer.tensor_parallel.unwrap_or(1) * answer.pipeline_parallel.unwrap_or(1);
     let name = kubernetes_name(&answer.model);
     let labels = json!({ "app": name });
@@ -149,7 +162,7 @@ pub fn kubernetes_manifest(answer: &Answer) -> String {
         "spec": { "selector": labels, "ports": [{ "port": 80, "targetPort": "http" }] },
     });
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": [deployment, service] });
-    format!("{list:#}\n")
+    Some(format!("{list:#}\n"))
 }
 
 /// A name of Kubernetes: lower case letters, digits and dashes, a letter first.

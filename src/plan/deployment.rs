@@ -26,6 +26,8 @@ pub struct Space {
     pub tensor_parallel: Vec<u32>,
     /// Pipeline stages.
     pub pipeline_parallel: Vec<u32>,
+    /// Prefill and decode on replicas of their own are tried, too.
+    pub disaggregate: bool,
     /// Any other keys.
     pub dimensions: Vec<Dimension>,
 }
@@ -41,11 +43,36 @@ pub struct Deployment {
     pub tensor_parallel: u32,
     /// Pipeline stages of a replica.
     pub pipeline_parallel: u32,
+    /// Some replicas compute prompts for others, which answer.
+    pub is_disaggregated: bool,
     /// What else is chosen: keys and values.
     pub settings: Vec<(String, String)>,
 }
 
+/// How many replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    /// Of both kinds.
+    pub all: u32,
+    /// Of which compute prompts alone; `None` where each does both.
+    pub prefill: Option<u32>,
+}
+
+impl From<u32> for Replicas {
+    fn from(all: u32) -> Self {
+        Self { all, prefill: None }
+    }
+}
+
 impl Deployment {
+    /// The ways to divide so many replicas: one where each does both, else from `least_prefill` that compute prompts on.
+    pub(super) fn splits(&self, all: u32, least_prefill: u32) -> impl Iterator<Item = Replicas> + use<> {
+        let together = (!self.is_disaggregated).then_some(Replicas { all, prefill: None });
+        let last = if self.is_disaggregated { all } else { 0 };
+        let apart = (least_prefill..last).map(move |prefill| Replicas { all, prefill: Some(prefill) });
+        together.into_iter().chain(apart)
+    }
+
     /// GPUs of a replica.
     #[must_use]
     pub fn gpus_per_replica(&self) -> u32 {
@@ -71,12 +98,16 @@ impl Space {
             for device in &self.devices {
                 for &tensor_parallel in &self.tensor_parallel {
                     for &pipeline_parallel in &self.pipeline_parallel {
-                        all.extend(settings.iter().map(|settings| Deployment {
-                            model: model.clone(),
-                            device: device.clone(),
-                            tensor_parallel,
-                            pipeline_parallel,
-                            settings: settings.clone(),
+                        let forms = if self.disaggregate { &[false, true][..] } else { &[false] };
+                        all.extend(forms.iter().flat_map(|&is_disaggregated| {
+                            settings.iter().map(move |settings| Deployment {
+                                model: model.clone(),
+                                device: device.clone(),
+                                tensor_parallel,
+                                pipeline_parallel,
+                                is_disaggregated,
+                                settings: settings.clone(),
+                            })
                         }));
                     }
                 }
@@ -92,7 +123,7 @@ impl Space {
     pub fn resolve(
         &self,
         deployment: &Deployment,
-        replicas: u32,
+        replicas: Replicas,
         rate_scale: f64,
         seed: Option<u64>,
         price_usd: Option<f64>,
@@ -100,7 +131,8 @@ impl Space {
         let mut run = TraceRun {
             model: deployment.model.clone(),
             device: deployment.device.clone(),
-            replicas,
+            replicas: replicas.all,
+            prefill_replicas: replicas.prefill,
             tensor_parallel: deployment.tensor_parallel,
             pipeline_parallel: deployment.pipeline_parallel,
             ..self.run.clone()

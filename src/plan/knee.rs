@@ -63,14 +63,14 @@ struct Probe {
 impl Search<'_> {
     fn probe(&self, deployment: &Deployment, replicas: u32, scale: f64, ending: Ending) -> Result<Probe, SearchError> {
         let resolved =
-            self.space.resolve(deployment, replicas, scale, None, None).map_err(SearchError::Configuration)?;
+            self.space.resolve(deployment, replicas.into(), scale, None, None).map_err(SearchError::Configuration)?;
         let load = SharedLoad::open(&resolved.workload).map_err(SearchError::of_load)?;
         let case = Case { deployment, rate_scale: scale, load: &load, price_usd: None };
         let requests_per_s = load.span().zip(load.requests()).and_then(|((first, last), requests)| {
             let seconds = (last - first).as_secs_f64();
             (seconds > 0.0).then(|| requests as f64 / seconds)
         });
-        Ok(Probe { scale, requests_per_s, run: self.run(case, replicas, ending)? })
+        Ok(Probe { scale, requests_per_s, run: self.run(case, replicas.into(), ending)? })
     }
 
     /// The knee of so many replicas of a deployment.

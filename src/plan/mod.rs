@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 pub use answer::{Answer, Candidate, Figure, Interval, NextSmaller, Plan, Status};
 pub use deploy::{kubernetes_manifest, serve_command};
-pub use deployment::{Deployment, Dimension, Space};
+pub use deployment::{Deployment, Dimension, Replicas, Space};
 pub use evaluate::Evaluation;
 pub use knee::Knee;
 pub use search::{Found, Searched};
@@ -125,7 +125,9 @@ impl Question {
     fn loads(&self, deployments: &[Deployment]) -> Result<Vec<SharedLoad>, PlanError> {
         let mut reasons = BTreeMap::new();
         for deployment in deployments {
-            let resolve = |&scale: &f64| self.space.resolve(deployment, 1, scale, None, None);
+            let smallest = deployment.splits(if deployment.is_disaggregated { 2 } else { 1 }, 1).next();
+            let smallest = smallest.expect("there is a smallest");
+            let resolve = |&scale: &f64| self.space.resolve(deployment, smallest, scale, None, None);
             match self.rate_scales.iter().map(resolve).collect::<Result<Vec<_>, _>>() {
                 Ok(resolved) => {
                     let loads = resolved.iter().map(|resolved| SharedLoad::open(&resolved.workload));
@@ -211,7 +213,7 @@ impl Question {
     /// Runs each answer with further seeds.
     fn repeat_answers(&self, search: &Search<'_>, cases: &[Case<'_>], plan: &mut Plan) -> Result<(), PlanError> {
         let first_seed = self.space.overrides.seed.unwrap_or(0);
-        let chosen: Vec<(usize, u32)> = plan.chosen().collect();
+        let chosen: Vec<(usize, Replicas)> = plan.chosen().collect();
         let runs = chosen.into_par_iter().map(|(case, replicas)| {
             let seeds = (0..u64::from(self.repeat)).map(|more| first_seed + more);
             seeds.map(|seed| search.run_with_seed(cases[case], replicas, Ending::Whole, Some(seed))).collect()

@@ -7,12 +7,15 @@
 use std::sync::atomic::AtomicBool;
 
 use super::bound::least_replicas;
-use super::deployment::{Deployment, Space};
+use super::deployment::{Deployment, Replicas, Space};
 use super::evaluate::{Ending, Evaluation, EvaluationError, evaluate};
 use super::load::SharedLoad;
 use super::target::Target;
 use crate::config::{Diagnostic, Severity};
 use crate::workload::WorkloadError;
+
+/// Replicas of a deployment whose prefill and decode are apart: each number of them is tried with every split.
+const MOST_APART: u32 = 32;
 
 /// What is asked of a search.
 pub(super) struct Search<'a> {
@@ -37,16 +40,16 @@ pub enum Found {
     /// These many are the fewest.
     Fewest {
         /// Replicas.
-        replicas: u32,
+        replicas: Replicas,
         /// Their run.
         run: Evaluation,
         /// The run of one less, to its end, if there is one less.
-        one_less: Option<Evaluation>,
+        one_less: Option<(Replicas, Evaluation)>,
     },
     /// None that the limit allows.
     None {
         /// Replicas at the limit.
-        replicas: u32,
+        replicas: Replicas,
         /// Their run, to its end.
         run: Evaluation,
     },
@@ -81,33 +84,61 @@ impl Search<'_> {
     pub(super) fn fewest(&self, case: Case<'_>) -> Result<Searched, SearchError> {
         let most = self.most_gpus / case.deployment.gpus_per_replica();
         let without_runs = |found| Ok(Searched { found, runs: 0, least_replicas: 1 });
-        let one = match self.space.resolve(case.deployment, 1, case.rate_scale, None, case.price_usd) {
+        let smallest = case.deployment.splits(if case.deployment.is_disaggregated { 2 } else { 1 }, 1).next();
+        let smallest = smallest.expect("there is a smallest");
+        let one = match self.space.resolve(case.deployment, smallest, case.rate_scale, None, case.price_usd) {
             Ok(resolved) => resolved,
             Err(found) => {
                 let reason = SearchError::Configuration(found).why_it_cannot_be()?;
                 return without_runs(Found::CannotBe { reason });
             }
         };
-        if most == 0 {
+        if most < smallest.all {
             return without_runs(Found::TooLarge);
         }
-        let least = least_replicas(&one, case.load, self.targets).min(most);
+        let most = if case.deployment.is_disaggregated { most.min(MOST_APART) } else { most };
+        let bound = least_replicas(&one, case.load, self.targets);
+        let least = if case.deployment.is_disaggregated { bound + 1 } else { bound }.min(most);
         let mut runs = 0;
-        for replicas in least..=most {
-            let run = self.run(case, replicas, Ending::Early)?;
-            runs += 1;
-            if run.is_met {
-                let one_less = replicas.checked_sub(1).filter(|&fewer| fewer > 0);
-                let one_less = one_less.map(|fewer| self.run(case, fewer, Ending::Whole)).transpose()?;
-                runs += u32::from(one_less.is_some());
-                return Ok(Searched { found: Found::Fewest { replicas, run, one_less }, runs, least_replicas: least });
+        for all in least..=most {
+            let (best, tried) = self.best_split(case, all, bound, Ending::Early)?;
+            runs += tried;
+            if let Some((replicas, run)) = best.filter(|(_, run)| run.is_met) {
+                let one_less =
+                    if all > smallest.all { self.best_split(case, all - 1, 1, Ending::Whole)? } else { (None, 0) };
+                runs += one_less.1;
+                let found = Found::Fewest { replicas, run, one_less: one_less.0 };
+                return Ok(Searched { found, runs, least_replicas: least });
             }
         }
-        let run = self.run(case, most, Ending::Whole)?;
-        Ok(Searched { found: Found::None { replicas: most, run }, runs: runs + 1, least_replicas: least })
+        let (best, tried) = self.best_split(case, most, 1, Ending::Whole)?;
+        let (replicas, run) = best.expect("some split was tried");
+        Ok(Searched { found: Found::None { replicas, run }, runs: runs + tried, least_replicas: least })
     }
 
-    pub(super) fn run(&self, case: Case<'_>, replicas: u32, ending: Ending) -> Result<Evaluation, SearchError> {
+    /// The split of so many replicas that meets the targets with the most margin, or misses them by least, and how many were tried.
+    fn best_split(
+        &self,
+        case: Case<'_>,
+        all: u32,
+        least_prefill: u32,
+        ending: Ending,
+    ) -> Result<(Option<(Replicas, Evaluation)>, u32), SearchError> {
+        let mut best: Option<(Replicas, Evaluation)> = None;
+        let mut tried = 0;
+        let rank =
+            |run: &Evaluation| (run.is_met, run.binding(self.targets).map_or(f64::NEG_INFINITY, |(_, margin)| margin));
+        for replicas in case.deployment.splits(all, least_prefill) {
+            let run = self.run(case, replicas, ending)?;
+            tried += 1;
+            if best.as_ref().is_none_or(|(_, other)| rank(&run) > rank(other)) {
+                best = Some((replicas, run));
+            }
+        }
+        Ok((best, tried))
+    }
+
+    pub(super) fn run(&self, case: Case<'_>, replicas: Replicas, ending: Ending) -> Result<Evaluation, SearchError> {
         self.run_with_seed(case, replicas, ending, None)
     }
 
@@ -115,7 +146,7 @@ impl Search<'_> {
     pub(super) fn run_with_seed(
         &self,
         case: Case<'_>,
-        replicas: u32,
+        replicas: Replicas,
         ending: Ending,
         seed: Option<u64>,
     ) -> Result<Evaluation, SearchError> {

@@ -9,6 +9,7 @@ mod load;
 mod mistakes;
 mod notes;
 mod overrides;
+mod plan;
 mod pools;
 mod replays;
 mod runs;

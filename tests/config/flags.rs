@@ -77,6 +77,7 @@ fn trace_run(model: &str, device: &str) -> TraceRun {
         replicas: 2,
         tensor_parallel: 4,
         pipeline_parallel: 1,
+        prefill_replicas: None,
     }
 }
 

@@ -245,6 +245,7 @@ fn a_path_that_is_not_utf_8_is_named_as_such() {
         replicas: 1,
         tensor_parallel: 1,
         pipeline_parallel: 1,
+        prefill_replicas: None,
     };
     let found = from_trace(&run, &Overrides::default()).expect_err("it is wrong");
     assert!(found[0].to_string().contains("--trace: error: the path is not UTF-8"), "{}", found[0]);

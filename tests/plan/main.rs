@@ -3,7 +3,9 @@
 use std::sync::atomic::AtomicBool;
 
 use llmperforacle::config::{LoadFlags, Overrides, TraceRun};
-use llmperforacle::plan::{Answer, Deployment, Dimension, Objective, PlanError, Question, Space, Status, Target};
+use llmperforacle::plan::{
+    Answer, Deployment, Dimension, Objective, PlanError, Question, Replicas, Space, Status, Target,
+};
 use oracle_components::record::{RequestRecord, Status as Ended};
 use oracle_systems::Simulation;
 
@@ -30,6 +32,7 @@ fn question(run: TraceRun, slo: &str) -> Question {
             devices: vec!["L4".to_owned(), "H100".to_owned()],
             tensor_parallel: vec![1, 2],
             pipeline_parallel: vec![1],
+            disaggregate: false,
             dimensions: Vec::new(),
         },
         rate_scales: vec![1.0, 3.0],
@@ -75,8 +78,8 @@ fn value(target: &Target, records: &[RequestRecord]) -> f64 {
     if low == high { low } else { low + (high - low) * position.fract() }
 }
 
-fn meets(question: &Question, deployment: &Deployment, replicas: u32, scale: f64) -> Option<bool> {
-    let resolved = question.space.resolve(deployment, replicas, scale, None, None).ok()?;
+fn meets(question: &Question, deployment: &Deployment, replicas: impl Into<Replicas>, scale: f64) -> Option<bool> {
+    let resolved = question.space.resolve(deployment, replicas.into(), scale, None, None).ok()?;
     let (source, _) = resolved.workload.open().expect("the load can be replayed");
     let mut simulation = Simulation::new(resolved.scenario, source, Vec::<RequestRecord>::new());
     let _ = simulation.run(|_| std::ops::ControlFlow::Continue(()));
@@ -217,4 +220,23 @@ fn what_cannot_be_is_told_apart_from_mistakes() {
     let mut priceless = base;
     priceless.objective = Objective::Cost;
     assert!(matches!(priceless.answer(&AtomicBool::new(false), |_, _| {}), Err(PlanError::Question(_))));
+}
+
+#[test]
+fn prefill_and_decode_apart_are_searched_by_every_split() {
+    let mut question = question(load("400", 400, "lognormal:900:600", "80"), "ttft_p99=60ms");
+    question.space.devices = vec!["H100".to_owned()];
+    question.space.tensor_parallel = vec![1];
+    question.space.disaggregate = true;
+    question.rate_scales = vec![1.0];
+    let plan = question.answer(&AtomicBool::new(false), |_, _| {}).expect("there is a plan");
+    let deployments = question.space.deployments();
+    let apart = deployments.iter().find(|deployment| deployment.is_disaggregated).expect("it is tried");
+    let meets = |all: u32| {
+        (1..all).any(|prefill| meets(&question, apart, Replicas { all, prefill: Some(prefill) }, 1.0) == Some(true))
+    };
+    let fewest = (2..=question.most_gpus).find(|&all| meets(all));
+    let candidate = plan.candidates.iter().find(|candidate| candidate.disaggregated).expect("it is told");
+    assert_eq!(candidate.replicas.filter(|_| candidate.status == Status::Meets), fewest);
+    assert!(fewest.is_some_and(|fewest| fewest > 2), "the case tells little: {fewest:?}");
 }

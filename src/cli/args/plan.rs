@@ -76,6 +76,9 @@ pub struct Plan {
     /// Any other key and the values to try, such as frameworks_to_test[*].config.block_size=16,32.
     #[arg(long, value_name = "KEY=VALUE,…")]
     pub over: Vec<String>,
+    /// Try prefill and decode on replicas of their own, too.
+    #[arg(long, conflicts_with = "max_rate")]
+    pub disaggregate: bool,
     /// No deployment has more GPUs.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_gpus: u32,
