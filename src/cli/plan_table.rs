@@ -39,7 +39,7 @@ fn answers(met: &[&Answer]) -> String {
             replicas_of(answer.replicas, answer.prefill_replicas),
             count(answer.gpus),
         ];
-        row.extend(answer.targets.iter().map(|target| value_of(target)));
+        row.extend(answer.targets.iter().map(value_of));
         row.push(answer.binding.clone().unwrap_or_default());
         row.push(answer.margin_pct.map_or_else(|| "-".to_owned(), |margin| format!("{margin:.1} %")));
         row.push(number(answer.usd_per_million_output_tokens, 2));

@@ -142,8 +142,25 @@ impl Space {
         let price = price_usd.map(|usd| format!("hardware_profile.compute_devices[*].price_per_gpu_hour_usd={usd}"));
         // What the user sets himself comes last, so that it rules.
         let set = settings.chain(price).chain(self.overrides.set.iter().cloned()).collect();
-        from_trace(&run, &Overrides { set, seed: seed.or(self.overrides.seed), ..self.overrides.clone() })
+        let own = deployment.settings.len() + usize::from(price_usd.is_some());
+        let overrides = Overrides { set, seed: seed.or(self.overrides.seed), ..self.overrides.clone() };
+        from_trace(&run, &overrides).map_err(|mut found| {
+            found.iter_mut().for_each(|found| name_source(found, deployment, own));
+            found
+        })
     }
+}
+
+/// Names what a finding is about as the user typed it: of the settings of a plan, `own` come before those of his `--set`.
+fn name_source(found: &mut Diagnostic, deployment: &Deployment, own: usize) {
+    let Some(number) = found.file.strip_prefix("--set #").and_then(|number| number.parse::<usize>().ok()) else {
+        return;
+    };
+    found.file = match deployment.settings.get(number - 1) {
+        Some((key, value)) => format!("{key}={value}"),
+        None if number <= own => "--price".to_owned(),
+        None => format!("--set #{}", number - own),
+    };
 }
 
 /// The load `factor` times as fast: of a trace its arrivals, of flags their rate.

@@ -84,7 +84,7 @@ fn mistakes_in_a_question_say_the_way_out() {
         ("--slo ttft_p99=1s --price L4=cheap", "write DEVICE=USD"),
         ("--slo ttft_p99=1s --price L40Z=2", "did you mean"),
         ("--slo ttft_p99=1s --over max_num_seqs", "write KEY=VALUE"),
-        ("--slo ttft_p99=1s --over max_num_seqz=1,2", "max_num_seqs"),
+        ("--slo ttft_p99=1s --over frameworks_to_test[*].config.max_num_seqz=1,2", "did you mean max_num_seqs"),
         ("--slo ttft_p99=1s --rate-scale 0", "must be above 0"),
         ("--slo ttft_p99=1s --prices none.yaml", "none.yaml: cannot read the file"),
         ("--slo ttft_p99=1s --device L5", "no device \"L5\""),
