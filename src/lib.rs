@@ -12,5 +12,6 @@ mod inputs;
 pub mod measured;
 pub mod output;
 pub mod plan;
+pub mod runs;
 pub mod validate;
 pub mod workload;
