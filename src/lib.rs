@@ -13,5 +13,6 @@ pub mod measured;
 pub mod output;
 pub mod plan;
 pub mod runs;
+pub mod sweep;
 pub mod validate;
 pub mod workload;
