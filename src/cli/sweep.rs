@@ -60,7 +60,10 @@ pub fn sweep(command: &Sweep, log_level: LogLevel) -> Result<(), Failure> {
             all = points;
             bar.update(over, all);
         }
-        Event::Damaged(what) => tell(&format!("warning: {what}; its point is run again")),
+        Event::Damaged(what) if log_level <= LogLevel::Warning => {
+            tell(&format!("warning: {what}; its point is run again"));
+        }
+        Event::Damaged(_) => {}
         Event::Ended(_) => {
             over += 1;
             bar.update(over, all);

@@ -145,16 +145,15 @@ pub fn setting_names(grid: &Grid) -> Vec<String> {
 
 /// The columns of what is swept, for these points.
 pub(super) fn setting_columns(grid: &Grid, points: &[usize]) -> Vec<Column> {
-    let names = setting_names(grid);
-    let figures = grid.axes().iter().flat_map(values_by_text);
-    let columns = grid.keys().zip(names).zip(figures).enumerate();
-    let column = |(index, ((key, name), figures)): (usize, ((&str, String), BTreeMap<&str, Figure>))| {
+    let figures: Vec<_> = grid.axes().iter().flat_map(values_by_text).collect();
+    let column = |(index, (key, name)): (usize, (&str, String))| {
         // The type is that of all values that the key has in the grid, not only at these points.
-        let all = Cells::of(figures.values().cloned().map(Some).collect());
-        let of_points = points.iter().map(|&point| figures.get(grid.settings(point)[index].1).cloned()).collect();
+        let all = Cells::of(figures[index].values().cloned().map(Some).collect());
+        let of_points =
+            points.iter().map(|&point| figures[index].get(grid.settings(point)[index].1).cloned()).collect();
         Column::new(&name, "setting", "", as_type_of(&all, of_points)).noting("key", key.to_owned())
     };
-    columns.map(column).collect()
+    grid.keys().zip(setting_names(grid)).enumerate().map(column).collect()
 }
 
 /// What each text of an axis means, key by key.

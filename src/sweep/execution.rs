@@ -101,7 +101,10 @@ pub fn run(
     }
     description.claim(&sweep.folder, sweep.overwrite)?;
     let there = journal::read_all(&sweep.folder)?;
-    there.damaged.iter().for_each(|line| tell(Event::Damaged(line)));
+    // What another shard has damaged, it runs again itself.
+    let is_ours = |shard| sweep.shard == Shard::WHOLE || sweep.shard == shard;
+    let damaged = there.damaged.iter().filter(|(shard, _)| is_ours(*shard));
+    damaged.for_each(|(_, line)| tell(Event::Damaged(line)));
     let (mut journal, mut own) = Journal::open(&sweep.folder, sweep.shard)?;
     let mut known = there.records;
     known.retain(|_, record| record.status == Status::Ok);

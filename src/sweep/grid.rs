@@ -163,3 +163,67 @@ impl std::fmt::Display for Shard {
         write!(f, "{}/{}", self.number, self.of)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Axes of one to three keys with one to five rows, no key twice.
+    fn any_axes() -> impl Strategy<Value = Vec<Axis>> {
+        prop::collection::vec((1_usize..4, 1_usize..6), 1..5).prop_map(|shapes| {
+            let axis = |(number, (keys, rows)): (usize, (usize, usize))| Axis {
+                keys: (0..keys).map(|key| format!("axis{number}.key{key}")).collect(),
+                rows: (0..rows).map(|row| (0..keys).map(|key| format!("{row}{key}")).collect()).collect(),
+            };
+            shapes.into_iter().enumerate().map(axis).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn points_are_all_combinations_in_order(axes in any_axes(), seeds in 0_usize..4) {
+            let mut with_seeds = axes.clone();
+            // Wherever seeds are told, they change most often.
+            if seeds > 0 {
+                with_seeds.insert(0, Axis::of(SEED, (0..seeds).map(|seed| seed.to_string()).collect()));
+            }
+            let grid = Grid::new(with_seeds).expect("it is a grid");
+            // The product by nested loops, written as such.
+            let mut expected: Vec<Vec<(String, String)>> = vec![Vec::new()];
+            let seed_axis = Axis::of(SEED, (0..seeds).map(|seed| seed.to_string()).collect());
+            for axis in axes.iter().chain((seeds > 0).then_some(&seed_axis)) {
+                let mut longer = Vec::new();
+                for before in &expected {
+                    for row in &axis.rows {
+                        let pairs = axis.keys.iter().cloned().zip(row.iter().cloned());
+                        longer.push(before.iter().cloned().chain(pairs).collect());
+                    }
+                }
+                expected = longer;
+            }
+            prop_assert_eq!(grid.points(), expected.len());
+            for (point, expected) in expected.iter().enumerate() {
+                let settings: Vec<(String, String)> =
+                    grid.settings(point).into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                prop_assert_eq!(&settings, expected);
+            }
+            prop_assert_eq!(grid.seeds(), seeds.max(1));
+        }
+
+        #[test]
+        fn every_point_is_in_one_shard(points in 1_usize..200, of in 1_u32..20) {
+            let shards = (1..=of).map(|number| Shard { number, of });
+            let parts: Vec<Vec<usize>> =
+                shards.map(|shard| (0..points).filter(|&point| shard.holds(point)).collect()).collect();
+            let all: BTreeSet<usize> = parts.iter().flatten().copied().collect();
+            prop_assert_eq!(all.len(), points);
+            prop_assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), points);
+            let lengths = parts.iter().map(Vec::len);
+            prop_assert!(lengths.clone().max().unwrap_or(0) - lengths.min().unwrap_or(0) <= 1);
+        }
+    }
+}

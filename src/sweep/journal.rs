@@ -65,8 +65,8 @@ pub(super) struct Journals {
     pub(super) records: BTreeMap<usize, Record>,
     /// The shards that have one.
     pub(super) shards: Vec<Shard>,
-    /// Lines that cannot be used, in words.
-    pub(super) damaged: Vec<String>,
+    /// Lines that cannot be used, in words, and of which shard they are.
+    pub(super) damaged: Vec<(Shard, String)>,
 }
 
 const HASH: &str = ",\"sha256\":\"";
@@ -95,7 +95,7 @@ pub(super) fn read_all(sweep: &Path) -> Result<Journals, SweepError> {
     journals.shards.sort_by_key(|shard| (shard.of, shard.number));
     for shard in journals.shards.clone() {
         let (records, damaged) = read(&path(sweep, shard))?;
-        journals.damaged.extend(damaged);
+        journals.damaged.extend(damaged.into_iter().map(|line| (shard, line)));
         for record in records {
             let better = journals.records.get(&record.point).is_none_or(|known| known.status != Status::Ok);
             if better {

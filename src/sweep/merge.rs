@@ -98,7 +98,8 @@ fn refuse_if_missing(
     lacking.dedup();
     let runs: Vec<String> = lacking.iter().take(NAMED).map(|number| format!("--shard {number}/{of}")).collect();
     let runs = if of == 1 { "the sweep".to_owned() } else { format!("it with {}", runs.join(", ")) };
-    let damaged: Vec<&str> = shards.iter().flat_map(|(.., journals)| &journals.damaged).map(String::as_str).collect();
+    let damaged = shards.iter().flat_map(|(.., journals)| &journals.damaged);
+    let damaged: Vec<&str> = damaged.map(|(_, line)| line.as_str()).collect();
     let damaged = if damaged.is_empty() { String::new() } else { format!(" ({})", damaged.join("; ")) };
     let (count, all, named) = (missing.len(), grid.points(), named.join(", "));
     Err(SweepError::Refused(format!(

@@ -16,6 +16,7 @@
 //! - This module knows no command line: what a setting means is the caller's.
 
 mod columns;
+mod configuration;
 mod description;
 mod execution;
 mod figure;
@@ -36,8 +37,9 @@ use std::io::Write;
 use std::path::Path;
 
 pub use columns::{Cells, Column, Table, setting_names};
+pub use configuration::of_config;
 pub use description::Description;
-pub use execution::{Event, Outcome, Sweep, Unresolved, run};
+pub use execution::{Event, Outcome, Resolve, Sweep, Unresolved, run};
 pub use figure::Figure;
 pub use grid::{Axis, Grid, SEED, Shard};
 pub use grid_file::read_grid;

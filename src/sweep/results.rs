@@ -13,7 +13,7 @@ use super::metrics::{Metric, metrics_named};
 /// What an interval covers the mean of all seeds with.
 const CONFIDENCE: f64 = 0.95;
 
-/// A mean, and where the mean over all seeds is with [`CONFIDENCE`].
+/// A mean, and where the mean over all seeds is with 95 % confidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// Of how many runs.

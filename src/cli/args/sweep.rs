@@ -36,7 +36,7 @@ pub struct Sweep {
     #[arg(short, long)]
     pub output: Option<PathBuf>,
     /// Start anew, whatever sweep the folder holds.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "shard")]
     pub overwrite: bool,
     /// Name of the sweep, instead of the configuration's.
     #[arg(long)]
