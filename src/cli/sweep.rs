@@ -39,6 +39,10 @@ pub fn sweep(command: &Sweep, log_level: LogLevel) -> Result<(), Failure> {
     if let Some(config) = config {
         description.add_file("the configuration", Path::new(config)).map_err(failure)?;
     }
+    for word in files_in(&grid, &common) {
+        let (_, file) = word.split_once('=').unwrap_or_default();
+        description.add_file(&word, Path::new(file)).map_err(failure)?;
+    }
     let folder = command.output.clone().unwrap_or_else(|| default_folder(command));
     let task = Task {
         description,
@@ -49,7 +53,7 @@ pub fn sweep(command: &Sweep, log_level: LogLevel) -> Result<(), Failure> {
     };
     let quiet = command.quiet || log_level > LogLevel::Info;
     let started = Instant::now();
-    let bar = Steps::new("points", quiet);
+    let mut bar = None;
     let (mut over, mut all) = (0, 0);
     let resolve_point = |settings: &[(&str, &str)]| point(config, &common, settings);
     let outcome = crate::sweep::run(&task, &resolve_point, &interruption(), |event| match event {
@@ -58,7 +62,7 @@ pub fn sweep(command: &Sweep, log_level: LogLevel) -> Result<(), Failure> {
                 tell(&format!("{finished} points are finished already, {points} are left"));
             }
             all = points;
-            bar.update(over, all);
+            bar = Some(Steps::new("points", quiet));
         }
         Event::Damaged(what) if log_level <= LogLevel::Warning => {
             tell(&format!("warning: {what}; its point is run again"));
@@ -66,10 +70,10 @@ pub fn sweep(command: &Sweep, log_level: LogLevel) -> Result<(), Failure> {
         Event::Damaged(_) => {}
         Event::Ended(_) => {
             over += 1;
-            bar.update(over, all);
+            bar.iter().for_each(|bar| bar.update(over, all));
         }
     });
-    bar.clear();
+    bar.iter().for_each(Steps::clear);
     let outcome = outcome.map_err(failure)?;
     print_warnings(&outcome, log_level);
     if !quiet {
@@ -138,6 +142,19 @@ fn swept(flag: &str, value: Option<&str>) -> Result<Option<Axis>, String> {
     }
     let values = values(value)?;
     Ok((values.len() > 1).then(|| Axis::of(flag, values)))
+}
+
+/// Flags that name a file, with it.
+fn files_in(grid: &Grid, common: &[String]) -> Vec<String> {
+    let of_axis = |axis: &Axis| {
+        let cells = axis.rows.iter().flat_map(|row| axis.keys.iter().zip(row));
+        cells.map(|(key, value)| format!("{key}={}", plain(value))).collect::<Vec<_>>()
+    };
+    let words = grid.axes().iter().flat_map(of_axis).chain(common.iter().cloned());
+    let names_a_file = |word: &String| {
+        word.starts_with("--") && word.split_once('=').is_some_and(|(_, value)| Path::new(value).is_file())
+    };
+    words.filter(names_a_file).collect()
 }
 
 /// Whether a point would read standard input.

@@ -362,7 +362,7 @@ fn a_folder_knows_its_sweep() {
     assert_eq!(desk.run(traced).code, 0);
     desk.write("trace.csv", "arrival_s,prompt_tokens,output_tokens\n0,900,20\n");
     let told = desk.run(traced);
-    assert!(told.code == 2 && told.err.contains("the trace is another file"), "{}", told.err);
+    assert!(told.code == 2 && told.err.contains("trace.csv is another file than it was"), "{}", told.err);
 }
 
 #[test]
