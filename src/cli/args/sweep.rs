@@ -108,7 +108,9 @@ impl RunWords {
 
 /// The same argument, with any text as its value: what goes together is seen point by point.
 fn listing(arg: &Arg) -> Arg {
-    let mut listing = Arg::new(arg.get_id().clone()).help(arg.get_help().cloned().unwrap_or_default());
+    // A sweep reads its files more than once.
+    let help = arg.get_help().map(|help| help.to_string().replace("; - for standard input", "")).unwrap_or_default();
+    let mut listing = Arg::new(arg.get_id().clone()).help(help);
     if let Some(long) = arg.get_long() {
         listing = listing.long(long.to_owned());
         let seen = arg.get_visible_aliases().unwrap_or_default();
