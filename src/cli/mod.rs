@@ -13,6 +13,7 @@ mod plan_table;
 mod presets;
 mod progress;
 mod run;
+mod sweep;
 mod trace_reading;
 mod validation;
 mod workload;
@@ -54,6 +55,8 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(command) => run::run(&command, log_level),
         Command::Plan(command) => plan::plan(&command, log_level),
+        Command::Sweep(command) => sweep::sweep(&command, log_level),
+        Command::Merge(command) => sweep::merge(&command),
         Command::Validate(command) => config::validate(&command, log_level),
         Command::GenerateConfig(command) => config::generate(&command),
         Command::Schema(command) => config::schema(&command),

@@ -38,7 +38,7 @@ use crate::workload::Workload;
 use declare::{Decode, required};
 pub use describe::{generate_config, generate_config_json, reference, schema};
 pub(crate) use diagnostic::printable;
-use diagnostic::{At, Diagnostics, Mark};
+pub(crate) use diagnostic::{At, Diagnostics, Mark};
 pub use diagnostic::{Diagnostic, Severity};
 pub use flag_file::words_of_flag_file;
 pub use load_flags::LoadFlags;
@@ -48,7 +48,7 @@ use resolve::RunContext;
 pub use slo_flag::time_ms as slo_time_ms;
 pub use trace_flags::{LoadAlone, ShapingFlags, load_alone};
 pub use trace_run::{TraceRun, from_trace};
-use tree::Node;
+pub(crate) use tree::{Entry, Node, Value, parse as parse_tree, parse_value};
 
 /// What messages call what no file says.
 const ROOT_NAME: &str = "command line";

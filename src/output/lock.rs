@@ -12,7 +12,7 @@ use super::OutputError;
 
 /// A lock that is held for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     path: PathBuf,
     _file: File,
     /// Why the file system gave none.
@@ -21,7 +21,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Locks the output at `path`, whose folder is there.
-    pub(super) fn take(path: &Path) -> Result<Self, OutputError> {
+    pub(crate) fn take(path: &Path) -> Result<Self, OutputError> {
         let lock_path = lock_path(path);
         let failed = |source| OutputError::Create { path: lock_path.clone(), source };
         loop {

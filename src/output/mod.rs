@@ -52,6 +52,7 @@ pub use distribution::Statistics;
 pub(crate) use energy::{cost, energy};
 pub use error::OutputError;
 pub use load_files::{LoadFile, LoadFileError, Loss, Target, Written};
+pub(crate) use lock::Lock;
 pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan, TakenDefault};
 pub use run_files::WriterClock;
 pub use summary::{

@@ -17,6 +17,7 @@ mod shared;
 #[path = "../shared_files/mod.rs"]
 mod shared_files;
 mod signals;
+mod sweeps;
 mod threads;
 mod workload;
 
@@ -94,6 +95,10 @@ impl Desk {
 
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).expect("it is there and text")
+    }
+
+    fn read_bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).expect("it is there")
     }
 
     fn json(&self, name: &str) -> Value {

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod plan;
+mod sweep;
 mod workload;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use plan::{Objective, Plan};
+pub use sweep::{Merge, Rows, Sweep};
 pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Workload, Written};
 
 use super::load_flags::Load;
@@ -48,6 +50,10 @@ pub enum Command {
     Run(Box<Run>),
     /// Find the fewest GPUs (or the cheapest, or the most frugal) that serve a load within an SLO, or the highest rate of a deployment.
     Plan(Box<Plan>),
+    /// Simulate every point of a grid: any flag of `run` and any --set may have several values.
+    Sweep(Box<Sweep>),
+    /// Join the shards of a sweep.
+    Merge(Merge),
     /// Check a configuration and say everything that is wrong with it.
     Validate(Validate),
     /// Write an annotated example configuration.
