@@ -12,5 +12,6 @@ mod inputs;
 pub mod measured;
 pub mod output;
 pub mod plan;
+pub mod tables;
 pub mod validate;
 pub mod workload;

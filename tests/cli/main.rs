@@ -16,6 +16,7 @@ mod runs;
 mod shared;
 #[path = "../shared_files/mod.rs"]
 mod shared_files;
+mod shell;
 mod signals;
 mod threads;
 mod workload;
