@@ -12,6 +12,7 @@ mod inputs;
 pub mod measured;
 pub mod output;
 pub mod plan;
+pub mod runs;
 pub mod tables;
 pub mod validate;
 pub mod workload;

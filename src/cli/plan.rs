@@ -108,7 +108,7 @@ fn question_of(flags: &Flags) -> Result<Question, Failure> {
         ));
     }
     let overrides = run::overrides(&flags.changes);
-    let overrides = Overrides { set: [flags.reading.keys()?, overrides.set].concat(), ..overrides };
+    let overrides = Overrides { set: [flags.reading.keys().map_err(bad)?, overrides.set].concat(), ..overrides };
     let space = Space {
         run: TraceRun {
             trace: flags.trace.clone(),

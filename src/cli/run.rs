@@ -6,21 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use oracle_components::record::{Outcome, Stop};
-use oracle_systems::Simulation;
-use serde_json::json;
 
 use super::args::{Changes, Format, LogLevel, Run, Shaping};
 use super::progress::Bar;
 use super::{Failure, colour, print, print_diagnostics, print_findings, tell};
-use crate::config::{Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
-use crate::output::{Overwrite, RunWriter, Summary, TakenDefault};
+use crate::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
+use crate::output::{Overwrite, Summary, TakenDefault};
 use crate::workload::WorkloadFacts;
 
 /// Runs the command.
 pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
-    refuse_flags_of_traces(command)?;
-    refuse_flags_without_a_trace(command)?;
-    let mut resolved = resolve(command, log_level)?;
+    let mut resolved = resolve(command).map_err(|refusal| refusal.tell(log_level))?;
+    print_diagnostics(&resolved.warnings, log_level);
     if writes_nothing(command) {
         resolved.output.write_nothing();
     }
@@ -33,55 +30,37 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     if log_level == LogLevel::Debug {
         print_engines(&resolved);
     }
-    let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
-    resolved.output.slos.clone_from(&facts.profile_slos);
-    resolved.output.encodes_images = facts.encodes_images;
+    let config = config_of_manifest(std::mem::take(&mut resolved.canonical), command);
+    let run = crate::runs::Run::open(resolved).map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     if log_level == LogLevel::Debug {
-        print_defaults(&resolved);
+        print_defaults(&run.resolved);
     }
-    resolved.output.load.held_back = facts.held_back.clone();
     // Before there are files, so that a signal finds none unmarked.
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    // A second handler in one process can only come from a host program, whose handler then rules.
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    let interrupted = interruption();
     if log_level <= LogLevel::Warning {
-        remarks(&facts).for_each(|remark| tell(&format!("warning: {remark}")));
+        remarks(&run.facts).for_each(|remark| tell(&format!("warning: {remark}")));
     }
-    let names_profiles = facts.trace.as_ref().is_some_and(|trace| !trace.profiles.is_empty());
-    let profile_names = if names_profiles { &facts.profile_names } else { &resolved.profile_names };
-    let writer = RunWriter::create(&resolved.output, &resolved.scenario, profile_names)
-        .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    let writer = run.writer().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     if let Some(warning) = writer.warning().filter(|_| log_level <= LogLevel::Warning) {
         tell(&format!("warning: {warning}"));
     }
-    let bar = Bar::new(facts.expected_requests, resolved.scenario.horizon, command.quiet || log_level > LogLevel::Info);
+    let quiet = command.quiet || log_level > LogLevel::Info;
+    let bar = Bar::new(run.facts.expected_requests, run.resolved.scenario.horizon, quiet);
     let started = Instant::now();
     let writing = writer.clock();
-    let mut simulation = Simulation::new(resolved.scenario.clone(), source, writer);
-    if command.profile {
-        simulation = simulation.profiled();
-    }
-    let outcome = simulation.run(|progress| {
+    let ended = run.simulate(writer, command.profile, |progress| {
         bar.update(progress);
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bar.clear();
-    let (simulated, profile) = (started.elapsed(), simulation.profile());
-    let failed_source = facts.failure().is_some();
-    let partial = failed_source || matches!(outcome.stop, Stop::Interrupted | Stop::SinkClosed);
-    let manifest = json!({
-        "seed": resolved.scenario.seed,
-        "config": config_of_manifest(resolved.canonical, command),
-    });
-    let summary = simulation
-        .into_sink()
-        .finish(&outcome, partial, manifest)
-        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let simulated = started.elapsed();
+    let (outcome, facts, phases) = (ended.outcome.clone(), ended.facts.clone(), ended.phases.clone());
+    let stopped_short = ended.stopped_short();
+    let summary = ended.finish(config).map_err(|error| Failure::Failed(error.to_string()))?;
     if command.profile {
-        print_profile(&outcome, &profile, simulated, started.elapsed().saturating_sub(simulated), writing.busy());
+        print_profile(&outcome, &phases, simulated, started.elapsed().saturating_sub(simulated), writing.busy());
     }
-    if !command.quiet && log_level <= LogLevel::Info {
+    if !quiet {
         print_speed(&outcome, started);
     }
     if log_level == LogLevel::Debug {
@@ -95,7 +74,37 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
         ));
     }
     print_result(command, &summary)?;
-    how_it_ended(&outcome, &facts)
+    stopped_short.map_or(Ok(()), |reason| Err(how_it_ended(&reason, outcome.stop)))
+}
+
+/// Set when the program is asked to stop.
+pub fn interruption() -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    // A second handler in one process can only come from a host program, whose handler then rules.
+    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    interrupted
+}
+
+/// Why there is no run as asked.
+pub enum Refusal {
+    /// Flags that do not go together.
+    Flags(String),
+    /// What is wrong with the configuration.
+    Config(Vec<Diagnostic>),
+}
+
+impl Refusal {
+    /// Says it.
+    fn tell(self, log_level: LogLevel) -> Failure {
+        match self {
+            Self::Flags(message) => Failure::BadInput(Some(message)),
+            Self::Config(diagnostics) => {
+                print_diagnostics(&diagnostics, log_level);
+                Failure::BadInput(None)
+            }
+        }
+    }
 }
 
 /// What is to be said of how a trace was read.
@@ -109,7 +118,7 @@ fn writes_nothing(command: &Run) -> bool {
 }
 
 /// A configuration says by its keys what flags say of a run of a trace.
-fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
+fn refuse_flags_of_traces(command: &Run) -> Result<(), Refusal> {
     let Some(config) = &command.config else { return Ok(()) };
     let text = |value: &Option<String>| value.clone();
     let number = |value: &Option<u32>| value.map(|value| value.to_string());
@@ -135,7 +144,7 @@ fn refuse_flags_of_traces(command: &Run) -> Result<(), Failure> {
         format!("{flag} is for a run without a configuration; with {config}, write --set '{key}={value}'")
     });
     let told: Vec<String> = told.collect();
-    if told.is_empty() { Ok(()) } else { Err(Failure::BadInput(Some(told.join("\nerror: ")))) }
+    if told.is_empty() { Ok(()) } else { Err(Refusal::Flags(told.join("\nerror: "))) }
 }
 
 /// The configuration as the manifest tells it: without the folder of `--output`, in which the manifest lies, so that the
@@ -149,7 +158,7 @@ fn config_of_manifest(mut config: serde_json::Value, command: &Run) -> serde_jso
 }
 
 /// Without a trace there is nothing that these flags would be about.
-fn refuse_flags_without_a_trace(command: &Run) -> Result<(), Failure> {
+fn refuse_flags_without_a_trace(command: &Run) -> Result<(), Refusal> {
     if command.config.is_some() || command.trace.is_some() {
         return Ok(());
     }
@@ -159,19 +168,22 @@ fn refuse_flags_without_a_trace(command: &Run) -> Result<(), Failure> {
     if flags.is_empty() {
         return Ok(());
     }
-    let message = format!("{}: of no effect without a trace; give --trace FILE, or leave it out", flags.join(", "));
-    Err(Failure::BadInput(Some(message)))
+    let flags = flags.join(", ");
+    Err(Refusal::Flags(format!("{flags}: of no effect without a trace; give --trace FILE, or leave it out")))
 }
 
 /// The run that is asked for.
-fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
+pub fn resolve(command: &Run) -> Result<Resolved, Refusal> {
+    refuse_flags_of_traces(command)?;
+    refuse_flags_without_a_trace(command)?;
     let overrides = Overrides {
         output_directory: command.output.clone().filter(|_| !writes_nothing(command)),
         name: command.name.clone(),
         slo: command.slo.clone(),
         ..overrides(&command.changes)
     };
-    let overrides = Overrides { set: [command.reading.keys()?, overrides.set].concat(), ..overrides };
+    let overrides =
+        Overrides { set: [command.reading.keys().map_err(Refusal::Flags)?, overrides.set].concat(), ..overrides };
     let resolved = match (&command.config, &command.model, &command.device) {
         (Some(config), ..) => load(config, &overrides),
         (None, Some(model), Some(device)) => from_trace(
@@ -192,19 +204,10 @@ fn resolve(command: &Run, log_level: LogLevel) -> Result<Resolved, Failure> {
         _ => {
             let usage =
                 "a load by flags needs --model NAME and --device NAME (see `llmperforacle models` and `devices`)";
-            return Err(Failure::BadInput(Some(usage.to_owned())));
+            return Err(Refusal::Flags(usage.to_owned()));
         }
     };
-    match resolved {
-        Ok(resolved) => {
-            print_diagnostics(&resolved.warnings, log_level);
-            Ok(resolved)
-        }
-        Err(diagnostics) => {
-            print_diagnostics(&diagnostics, log_level);
-            Err(Failure::BadInput(None))
-        }
-    }
+    resolved.map_err(Refusal::Config)
 }
 
 /// The flags that shape a trace.
@@ -310,15 +313,8 @@ fn print_result(command: &Run, summary: &Summary) -> Result<(), Failure> {
 }
 
 /// A run that stopped short has failed, though its files are whole.
-fn how_it_ended(outcome: &Outcome, facts: &WorkloadFacts) -> Result<(), Failure> {
-    if let Some(error) = facts.failure() {
-        return Err(Failure::Failed(format!("{error}; the files hold what came before and are marked partial")));
-    }
-    match outcome.stop {
-        Stop::Interrupted => {
-            Err(Failure::Failed("interrupted; the files hold what came before and are marked partial".to_owned()))
-        }
-        Stop::SinkClosed => Err(Failure::Failed("the run's files could not be written".to_owned())),
-        Stop::Drained | Stop::Horizon => Ok(()),
-    }
+fn how_it_ended(reason: &str, stop: Stop) -> Failure {
+    let are_whole =
+        if stop == Stop::SinkClosed { "" } else { "; the files hold what came before and are marked partial" };
+    Failure::Failed(format!("{reason}{are_whole}"))
 }

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use super::Failure;
-
 /// How a trace is read.
 #[derive(Debug, Args)]
 pub struct TraceReading {
@@ -49,7 +47,7 @@ impl TraceReading {
     }
 
     /// The keys that the flags stand for, as `--set` would have them.
-    pub fn keys(&self) -> Result<Vec<String>, Failure> {
+    pub fn keys(&self) -> Result<Vec<String>, String> {
         let number = |key: &str, value: Option<String>| value.map(|value| format!("workload.trace.{key}={value}"));
         let keys = [
             number("block_tokens", self.trace_block_size.map(|value| value.to_string())),
@@ -64,18 +62,16 @@ impl TraceReading {
         let columns = pairs.map(|pair| {
             let named = pair.split_once('=').filter(|(what, name)| !what.trim().is_empty() && !name.trim().is_empty());
             let (what, name) = named.ok_or_else(|| {
-                let message =
-                    format!("--trace-columns: {pair:?} must be WHAT=NAME, such as arrival=ts,prompt=in,output=out");
-                Failure::BadInput(Some(message))
+                format!("--trace-columns: {pair:?} must be WHAT=NAME, such as arrival=ts,prompt=in,output=out")
             })?;
             if !named_before.insert(what.trim()) {
-                return Err(Failure::BadInput(Some(format!("--trace-columns: {} is given twice", what.trim()))));
+                return Err(format!("--trace-columns: {} is given twice", what.trim()));
             }
             // As JSON, so that no name is taken for a number.
             let name = serde_json::Value::from(name.trim());
             Ok(format!("workload.trace.columns.{}={name}", what.trim()))
         });
-        let columns: Result<Vec<String>, Failure> = columns.collect();
+        let columns: Result<Vec<String>, String> = columns.collect();
         Ok(keys.into_iter().flatten().chain(columns?).collect())
     }
 }

@@ -37,7 +37,11 @@ fn describe(command: &Describe, log_level: LogLevel) -> Result<(), Failure> {
                 let of_trace = reading.chain(shaping.keys().into_iter().map(|(flag, ..)| flag));
                 refuse_flags(of_trace, "has no effect without a trace; give one, or leave it out")?;
             }
-            let set = [command.reading.keys()?, keys_of_load(&command.changes)?].concat();
+            let set = [
+                command.reading.keys().map_err(|message| Failure::BadInput(Some(message)))?,
+                keys_of_load(&command.changes)?,
+            ]
+            .concat();
             let seed = command.changes.seed;
             let (trace, format) = (command.trace.as_deref(), command.trace_format.as_deref());
             of_flags(&LoadAlone { trace, format, shaping: &shaping, load: command.load.flags(), seed, set }, log_level)?
@@ -129,7 +133,7 @@ fn convert(command: &Convert, log_level: LogLevel) -> Result<(), Failure> {
             shaping: &shaping(&command.shaping),
             load: LoadFlags { duration_s: command.duration, ..LoadFlags::default() },
             seed: command.seed,
-            set: command.reading.keys()?,
+            set: command.reading.keys().map_err(|message| Failure::BadInput(Some(message)))?,
         },
         log_level,
     )?;

@@ -1,0 +1,100 @@
+//! A configuration that is understood, simulated: what every command that runs one shares.
+//!
+//! [`Run::open`] checks the load and opens it, [`Run::writer`] the files that its plan names, [`Run::simulate`] runs it to an end,
+//! and [`Ended::finish`] gives the files their names and the summary.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use oracle_components::record::{Outcome, Stop};
+use oracle_systems::ports::RequestSource;
+use oracle_systems::{Progress, Simulation};
+use serde_json::json;
+
+use crate::config::Resolved;
+use crate::output::{OutputError, RunWriter, Summary};
+use crate::workload::{WorkloadError, WorkloadFacts};
+
+/// A run whose load is open.
+pub struct Run {
+    /// Its configuration.
+    pub resolved: Resolved,
+    /// What is known of its load.
+    pub facts: WorkloadFacts,
+    source: Box<dyn RequestSource>,
+}
+
+/// A run that is over; its files are not yet.
+pub struct Ended {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What its load came to.
+    pub facts: WorkloadFacts,
+    /// How long each phase took, if that was measured.
+    pub phases: Vec<(&'static str, Duration)>,
+    seed: u64,
+    writer: RunWriter,
+}
+
+impl Run {
+    /// Checks the load (a trace is read through once) and opens it.
+    ///
+    /// # Errors
+    /// A load that cannot be generated, or a trace that cannot be replayed to its end.
+    pub fn open(mut resolved: Resolved) -> Result<Self, WorkloadError> {
+        let (source, facts) = resolved.workload.open()?;
+        resolved.output.slos.clone_from(&facts.profile_slos);
+        resolved.output.encodes_images = facts.encodes_images;
+        resolved.output.load.held_back = facts.held_back.clone();
+        Ok(Self { resolved, facts, source })
+    }
+
+    /// Opens the files of the run.
+    ///
+    /// # Errors
+    /// Those of [`RunWriter::create`].
+    pub fn writer(&self) -> Result<RunWriter, OutputError> {
+        let names_profiles = self.facts.trace.as_ref().is_some_and(|trace| !trace.profiles.is_empty());
+        let profiles = if names_profiles { &self.facts.profile_names } else { &self.resolved.profile_names };
+        RunWriter::create(&self.resolved.output, &self.resolved.scenario, profiles)
+    }
+
+    /// Simulates, until the end or until `control` breaks.
+    pub fn simulate(
+        self,
+        writer: RunWriter,
+        profiled: bool,
+        control: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Ended {
+        let seed = self.resolved.scenario.seed;
+        let mut simulation = Simulation::new(self.resolved.scenario, self.source, writer);
+        if profiled {
+            simulation = simulation.profiled();
+        }
+        let outcome = simulation.run(control);
+        let phases = simulation.profile();
+        Ended { outcome, facts: self.facts, phases, seed, writer: simulation.into_sink() }
+    }
+}
+
+impl Ended {
+    /// Why the run stopped short, if it did.
+    #[must_use]
+    pub fn stopped_short(&self) -> Option<String> {
+        match (self.facts.failure(), self.outcome.stop) {
+            (Some(error), _) => Some(error),
+            (None, Stop::Interrupted) => Some("interrupted".to_owned()),
+            (None, Stop::SinkClosed) => Some("the run's files could not be written".to_owned()),
+            (None, Stop::Drained | Stop::Horizon) => None,
+        }
+    }
+
+    /// Ends the files and sums up. `config` is the configuration as the manifest tells it.
+    ///
+    /// # Errors
+    /// The first error of the run's files, also when it came while the simulation ran.
+    pub fn finish(self, config: serde_json::Value) -> Result<Summary, OutputError> {
+        let partial = self.stopped_short().is_some();
+        self.writer.finish(&self.outcome, partial, json!({"seed": self.seed, "config": config}))
+    }
+}
