@@ -6,6 +6,7 @@
 pub mod calibrate;
 pub mod catalog;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod describe;
 mod inputs;

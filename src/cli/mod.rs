@@ -7,6 +7,7 @@ mod args;
 mod calibrate;
 mod catalog;
 mod colour;
+mod compare;
 mod config;
 mod load_flags;
 mod plan;
@@ -63,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Validate(command) => config::validate(&command, log_level),
         Command::GenerateConfig(command) => config::generate(&command),
         Command::Schema(command) => config::schema(&command),
+        Command::Compare(command) => compare::compare(&command, log_level),
         Command::Workload(command) => workload::workload(&command, log_level),
         Command::Models(command) => catalog::models(&command),
         Command::Devices(command) => catalog::devices(&command),

@@ -1,6 +1,7 @@
 //! The program as a user meets it: commands and flags, what is printed where, exit codes, files.
 
 mod commands;
+mod compare;
 mod crashes;
 mod energy;
 mod folders;

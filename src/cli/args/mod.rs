@@ -92,6 +92,8 @@ pub enum Command {
     GenerateConfig(GenerateConfig),
     /// Print the JSON Schema of configurations, for editors.
     Schema(Schema),
+    /// Hold runs or configurations side by side: what differs, whether by more than chance, and where the time goes.
+    Compare(Compare),
     /// Look at a load, write one, or convert one, without simulating.
     #[command(subcommand)]
     Workload(Box<Workload>),
@@ -243,6 +245,24 @@ pub struct Run {
     #[command(flatten)]
     pub load: Load,
     /// What flags change in the configuration.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Folders of runs, or configurations, which are simulated; all are held against the first. Runs that differ in nothing but
+    /// their seed are one side.
+    #[arg(required = true, num_args = 2.., value_name = "RUN|CONFIG")]
+    pub of: Vec<PathBuf>,
+    /// Simulate every configuration with so many seeds, its own and those after it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// How to print the comparison.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// What flags change in every configuration.
     #[command(flatten)]
     pub changes: Changes,
 }
