@@ -15,6 +15,7 @@ one,h100_sxm,meta-llama/Llama-3.1-8B,64,16,2,1,20,6,vllm
 
 /// Every command that prints a table.
 fn commands(desk: &Desk) -> Vec<String> {
+    desk.write("wide.yaml", &crate::SMALL.replace("A100-80GB", "H100"));
     desk.write("broken.yaml", &crate::SMALL.replace("random_seed", "random_sed"));
     [
         "models llama3",
@@ -23,6 +24,9 @@ fn commands(desk: &Desk) -> Vec<String> {
         "workload describe trace.csv",
         "run small.yaml -o none -q",
         "validate broken.yaml",
+        "compare small.yaml wide.yaml",
+        "plan --rate 2 --requests 50 --prompt-tokens 200 --output-tokens 20 --model Llama3.1-8B --device H100 --tp 1,2 --slo ttft_p99=1s -q",
+        "plan --max-rate --replicas 1 --rate 2 --requests 50 --prompt-tokens 200 --output-tokens 20 --model Llama3.1-8B --device H100 --slo ttft_p99=1s -q",
     ]
     .map(str::to_owned)
     .into_iter()
