@@ -15,5 +15,6 @@ pub mod output;
 pub mod plan;
 pub mod runs;
 pub mod tables;
+pub mod trace_events;
 pub mod validate;
 pub mod workload;

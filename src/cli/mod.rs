@@ -16,6 +16,7 @@ mod presets;
 mod progress;
 mod run;
 mod shell;
+mod trace;
 mod trace_reading;
 mod validation;
 mod workload;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::GenerateConfig(command) => config::generate(&command),
         Command::Schema(command) => config::schema(&command),
         Command::Compare(command) => compare::compare(&command, log_level),
+        Command::Trace(command) => trace::trace(&command, log_level),
         Command::Workload(command) => workload::workload(&command, log_level),
         Command::Models(command) => catalog::models(&command),
         Command::Devices(command) => catalog::devices(&command),

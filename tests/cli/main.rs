@@ -20,6 +20,7 @@ mod shared_files;
 mod shell;
 mod signals;
 mod threads;
+mod trace;
 mod workload;
 
 #[path = "../folder_names/mod.rs"]

@@ -12,6 +12,7 @@ pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Worklo
 
 use super::load_flags::Load;
 use super::trace_reading::TraceReading;
+use crate::trace_events::Window;
 
 /// What scripts may rely on.
 const EXIT_CODES: &str = "\
@@ -94,6 +95,8 @@ pub enum Command {
     Schema(Schema),
     /// Hold runs or configurations side by side: what differs, whether by more than chance, and where the time goes.
     Compare(Compare),
+    /// Write a window of a run as a trace for ui.perfetto.dev: steps with their batches, requests with their parts, preemptions.
+    Trace(Trace),
     /// Look at a load, write one, or convert one, without simulating.
     #[command(subcommand)]
     Workload(Box<Workload>),
@@ -263,6 +266,26 @@ pub struct Compare {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// What flags change in every configuration.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// `trace`.
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Folder of a run, which is simulated again, or a configuration.
+    #[arg(value_name = "RUN|CONFIG")]
+    pub of: PathBuf,
+    /// Which part of simulated time: FROM:TO in seconds.
+    #[arg(long, value_name = "FROM:TO", value_parser = clap::value_parser!(Window))]
+    pub window: Window,
+    /// File to write, such as trace.json; without it, standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// What flags change in the configuration.
     #[command(flatten)]
     pub changes: Changes,
 }
