@@ -327,6 +327,29 @@ impl IntervalRow {
     }
 }
 
+/// Steps of an engine one after the other, all with one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RanSteps<'a> {
+    /// Of which engine.
+    pub engine: EngineIndex,
+    /// Start of the first.
+    pub from: SimTime,
+    /// When each ends.
+    pub ends: &'a [SimTime],
+    /// Decodes in the batch.
+    pub decodes: u32,
+    /// Chunks of prompts in it.
+    pub prompts: u32,
+    /// Their tokens.
+    pub prompt_tokens: u64,
+    /// Sequences running.
+    pub running: u32,
+    /// Requests waiting or loading as the last of them ends.
+    pub waiting: u32,
+    /// Preemptions of the engine before the first of them.
+    pub preemptions: u64,
+}
+
 /// Rows of intervals that have passed, on their way to the sink.
 #[derive(Debug, Default)]
 pub struct FinishedRows(pub Vec<IntervalRow>);

@@ -6,6 +6,7 @@
 pub mod calibrate;
 pub mod catalog;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod describe;
 mod inputs;
@@ -14,5 +15,7 @@ pub mod output;
 pub mod plan;
 pub mod runs;
 pub mod sweep;
+pub mod tables;
+pub mod trace_events;
 pub mod validate;
 pub mod workload;

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use oracle_components::SimTime;
-use oracle_components::record::{IntervalRow, RequestRecord};
+use oracle_components::record::{IntervalRow, RanSteps, RequestRecord};
 use oracle_components::request::RequestSpec;
 
 /// What a source will never do. Each promise lets engines run further ahead of each other.
@@ -61,6 +61,18 @@ pub trait RecordSink: Any + Send + Sync {
     /// # Errors
     /// [`SinkClosed`] stops the simulation.
     fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed>;
+
+    /// Where steps are told, if anybody wants to know them: asked once for all that an engine ran ahead. Engines that are
+    /// windowed tell none ([`crate::Simulation::in_lockstep`]).
+    fn steps(&mut self) -> Option<&mut dyn StepSink> {
+        None
+    }
+}
+
+/// Where steps are told.
+pub trait StepSink {
+    /// An engine has run these, in order of time for each engine.
+    fn span(&mut self, span: &RanSteps<'_>);
 }
 
 /// The records of all requests, and nothing else.

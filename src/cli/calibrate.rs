@@ -1,10 +1,13 @@
 //! `calibrate kernels`: measured kernels in, a curve file out.
 
+use serde_json::json;
+
 use super::args::CalibrateKernels;
-use super::{Failure, print, tell};
+use super::{Failure, in_format, print, tell};
 use crate::calibrate::{Calibration, KernelFiles, fit_kernels, take_over_mixed};
 use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
 use crate::measured::layers_folder;
+use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
 /// Most points that a curve is fitted to. A stride over evenly measured shapes can drop a kind of them, such as all odd batches.
 const MOST_POINTS: usize = 20_000;
@@ -101,13 +104,40 @@ fn files(command: &CalibrateKernels) -> Result<KernelFiles, String> {
     })
 }
 
+/// Errors on what was held out of a fit.
+struct HeldOut<'a>(&'a [FitError]);
+
+impl Findings for HeldOut<'_> {
+    fn document(&self) -> Document {
+        Document(vec![Block::Table(self.records())])
+    }
+
+    fn records(&self) -> Table {
+        let columns = vec![
+            Column::words("operator", "held-out error"),
+            Column::figures("median_pct", "median %"),
+            Column::figures("p90_pct", "p90 %"),
+            Column::figures("points", "points"),
+        ];
+        let percent = |pct: f64| Cell::figure(pct, format!("{pct:.1}"));
+        let row = |error: &FitError| {
+            vec![Cell::of(&error.operator), percent(error.median_pct), percent(error.p90_pct), Cell::of(error.points)]
+        };
+        Table { columns, rows: self.0.iter().map(row).collect() }
+    }
+
+    fn json(&self) -> String {
+        let errors = self.0.iter().map(|FitError { operator, median_pct, p90_pct, points }| {
+            json!({"operator": operator, "median_pct": median_pct, "p90_pct": p90_pct, "points": points})
+        });
+        pretty(&errors.collect())
+    }
+}
+
 /// The table of errors to standard output, the curve to its file; without a file, the curve to standard output and the
 /// table to standard error.
 fn write(command: &CalibrateKernels, curve: &CurveFile) -> Result<(), Failure> {
-    let mut table = format!("{:<46} {:>9} {:>9} {:>8}\n", "held-out error", "median %", "p90 %", "points");
-    for FitError { operator, median_pct, p90_pct, points } in &curve.errors {
-        table += &format!("{operator:<46} {median_pct:>9.1} {p90_pct:>9.1} {points:>8}\n");
-    }
+    let table = in_format(&HeldOut(&curve.errors), command.format);
     let Some(path) = &command.output else {
         tell(table.trim_end());
         return print(&curve.yaml());

@@ -4,9 +4,10 @@ use oracle_components::model::ModelArchitecture;
 use oracle_systems::costing::weights::{active_parameters, kv_bytes_per_token_per_layer, parameters, weight_bytes};
 use serde_json::json;
 
-use super::args::{Format, Listing};
-use super::{Failure, print};
+use super::args::Listing;
+use super::{Failure, print_findings};
 use crate::catalog::{Catalog, CatalogDevice, CatalogModel, question};
+use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
 /// Most names that an error offers.
 const NAMES_OFFERED: usize = 3;
@@ -39,9 +40,24 @@ fn refuse_none<'a>(
     }
 }
 
-/// Prints lines, without the blanks in place of a last column that is empty.
-fn print_lines(lines: impl Iterator<Item = String>) -> Result<(), Failure> {
-    print(&lines.map(|line| format!("{}\n", line.trim_end())).collect::<String>())
+/// What a listing shows.
+struct Listed {
+    table: Table,
+    json: Vec<serde_json::Value>,
+}
+
+impl Findings for Listed {
+    fn document(&self) -> Document {
+        Document(vec![Block::Wide(self.table.clone())])
+    }
+
+    fn records(&self) -> Table {
+        self.table.clone()
+    }
+
+    fn json(&self) -> String {
+        pretty(&self.json.iter().cloned().collect())
+    }
 }
 
 /// Lists the models.
@@ -51,34 +67,35 @@ pub fn models(listing: &Listing) -> Result<(), Failure> {
     refuse_none(listing, "model", shown.clone().count(), |name| {
         Catalog::builtin().nearest_models(name, NAMES_OFFERED)
     })?;
-    match listing.format {
-        Format::Json => {
-            let all: Vec<_> = shown.map(model_as_json).collect();
-            print(&format!("{:#}\n", json!(all)))
-        }
-        Format::Text => {
-            let head = format!(
-                "{:<24} {:>10} {:>10} {:>11} {:>7} {:>7} {:>9} {:>14}  also known as",
-                "model", "parameters", "active", "weights GiB", "layers", "hidden", "context", "KV bytes/token"
-            );
-            let rows = shown.map(|model| {
-                let architecture = &*model.architecture;
-                format!(
-                    "{:<24} {:>9.2}B {:>9.2}B {:>11.1} {:>7} {:>7} {:>9} {:>14}  {}",
-                    architecture.name,
-                    parameters(architecture) as f64 / 1e9,
-                    active_parameters(architecture) as f64 / 1e9,
-                    weight_bytes(architecture) as f64 / GIB,
-                    architecture.layers,
-                    architecture.hidden,
-                    architecture.max_position_embeddings,
-                    kv_bytes_per_token(architecture),
-                    model.aliases.join(", ")
-                )
-            });
-            print_lines(std::iter::once(head).chain(rows))
-        }
-    }
+    let columns = vec![
+        Column::words("model", "model"),
+        Column::figures("parameters", "parameters"),
+        Column::figures("active_parameters", "active"),
+        Column::figures("weights_gib", "weights GiB"),
+        Column::figures("layers", "layers"),
+        Column::figures("hidden", "hidden"),
+        Column::figures("context_tokens", "context"),
+        Column::figures("kv_bytes_per_token", "KV bytes/token"),
+        Column::words("aliases", "also known as"),
+    ];
+    let rows = shown.clone().map(|model| {
+        let architecture = &*model.architecture;
+        let billions = |count: u64| Cell { exact: count.to_string(), shown: format!("{:.2}B", count as f64 / 1e9) };
+        let weights_gib = weight_bytes(architecture) as f64 / GIB;
+        vec![
+            Cell::of(&architecture.name),
+            billions(parameters(architecture)),
+            billions(active_parameters(architecture)),
+            Cell::figure(weights_gib, format!("{weights_gib:.1}")),
+            Cell::of(architecture.layers),
+            Cell::of(architecture.hidden),
+            Cell::of(architecture.max_position_embeddings),
+            Cell::of(kv_bytes_per_token(architecture)),
+            Cell::of(model.aliases.join(", ")),
+        ]
+    });
+    let table = Table { columns, rows: rows.collect() };
+    print_findings(&Listed { table, json: shown.map(model_as_json).collect() }, listing.format)
 }
 
 fn kv_bytes_per_token(model: &ModelArchitecture) -> f64 {
@@ -107,34 +124,34 @@ pub fn devices(listing: &Listing) -> Result<(), Failure> {
     refuse_none(listing, "device", shown.clone().count(), |name| {
         Catalog::builtin().nearest_devices(name, NAMES_OFFERED)
     })?;
-    match listing.format {
-        Format::Json => {
-            let all: Vec<_> = shown.map(device_as_json).collect();
-            print(&format!("{:#}\n", json!(all)))
-        }
-        Format::Text => {
-            let head = format!(
-                "{:<20} {:>12} {:>12} {:>11} {:>8} {:>7}  {:<15}  also known as",
-                "device", "bf16 TFLOP/s", "fp8 TFLOP/s", "memory GiB", "GB/s", "TDP W", "curve (~ near)"
-            );
-            let rows = shown.map(|device| {
-                let spec = &*device.spec;
-                let peak = |flops: Option<f64>| flops.map_or("-".to_owned(), |flops| format!("{:.1}", flops / 1e12));
-                format!(
-                    "{:<20} {:>12} {:>12} {:>11.1} {:>8.0} {:>7}  {:<15}  {}",
-                    spec.name,
-                    peak(spec.peak_flops.bf16.or(spec.peak_flops.fp16)),
-                    peak(spec.peak_flops.fp8),
-                    spec.memory_bytes as f64 / GIB,
-                    spec.memory_bytes_per_s / 1e9,
-                    spec.power.map_or("-".to_owned(), |power| format!("{:.0}", power.tdp_w)),
-                    format!("{}{}", if device.curves.is_derived { "~" } else { "" }, device.curves.name),
-                    device.aliases.join(", ")
-                )
-            });
-            print_lines(std::iter::once(head).chain(rows))
-        }
-    }
+    let columns = vec![
+        Column::words("device", "device"),
+        Column::figures("bf16_tflops", "bf16 TFLOP/s"),
+        Column::figures("fp8_tflops", "fp8 TFLOP/s"),
+        Column::figures("memory_gib", "memory GiB"),
+        Column::figures("memory_gb_per_s", "GB/s"),
+        Column::figures("tdp_w", "TDP W"),
+        Column::words("curve", "curve (~ near)"),
+        Column::words("aliases", "also known as"),
+    ];
+    let rows = shown.clone().map(|device| {
+        let spec = &*device.spec;
+        let with = |decimals: usize| move |value: f64| format!("{value:.decimals$}");
+        let tera = |flops: Option<f64>| Cell::figure_or_dash(flops.map(|flops| flops / 1e12), with(1));
+        let (memory_gib, gb_per_s) = (spec.memory_bytes as f64 / GIB, spec.memory_bytes_per_s / 1e9);
+        vec![
+            Cell::of(&spec.name),
+            tera(spec.peak_flops.bf16.or(spec.peak_flops.fp16)),
+            tera(spec.peak_flops.fp8),
+            Cell::figure(memory_gib, with(1)(memory_gib)),
+            Cell::figure(gb_per_s, with(0)(gb_per_s)),
+            Cell::figure_or_dash(spec.power.map(|power| power.tdp_w), with(0)),
+            Cell::of(format!("{}{}", if device.curves.is_derived { "~" } else { "" }, device.curves.name)),
+            Cell::of(device.aliases.join(", ")),
+        ]
+    });
+    let table = Table { columns, rows: rows.collect() };
+    print_findings(&Listed { table, json: shown.map(device_as_json).collect() }, listing.format)
 }
 
 fn device_as_json(device: &CatalogDevice) -> serde_json::Value {

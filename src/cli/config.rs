@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::args::{FileFormat, Format, GenerateConfig, LogLevel, Schema, Validate};
 use super::run::overrides;
-use super::{Failure, print, print_diagnostics};
+use super::{Failure, print, print_diagnostics, print_findings};
 use crate::config::{
     Diagnostic, Severity, check_models, generate_config, generate_config_json, load, reference, schema as json_schema,
 };
+use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
 /// Checks a configuration.
 pub fn validate(command: &Validate, log_level: LogLevel) -> Result<(), Failure> {
@@ -24,13 +25,48 @@ pub fn validate(command: &Validate, log_level: LogLevel) -> Result<(), Failure> 
             let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
             print(&format!("{} {verdict}: {errors}, {warnings}\n", command.config.display()))?;
         }
-        Format::Json => {
-            let found: Vec<_> = found.iter().map(as_json).collect();
-            let report = json!({ "valid": valid, "errors": errors, "warnings": warnings, "found": found });
-            print(&format!("{report:#}\n"))?;
-        }
+        format => print_findings(&Found { valid, errors, warnings, found: &found }, format)?,
     }
     if valid { Ok(()) } else { Err(Failure::BadInput(None)) }
+}
+
+/// What was found in a configuration.
+struct Found<'a> {
+    valid: bool,
+    errors: usize,
+    warnings: usize,
+    found: &'a [Diagnostic],
+}
+
+impl Findings for Found<'_> {
+    fn document(&self) -> Document {
+        let verdict = if self.valid { "valid" } else { "not valid" };
+        let counts = format!("{}, {}", counted(self.errors, "error"), counted(self.warnings, "warning"));
+        let table = (!self.found.is_empty()).then(|| Block::Wide(self.records()));
+        Document([Block::Title(format!("{verdict}: {counts}"))].into_iter().chain(table).collect())
+    }
+
+    fn records(&self) -> Table {
+        let columns = ["severity", "file", "line", "column", "key", "message", "suggestion"];
+        let row = |found: &Diagnostic| {
+            let words = [severity(found), &found.file].map(Cell::of);
+            let places = [found.line, found.column].map(Cell::of);
+            let told =
+                [found.key_path.as_str(), found.message.as_str(), found.suggestion.as_deref().unwrap_or_default()];
+            words.into_iter().chain(places).chain(told.map(Cell::of)).collect()
+        };
+        Table { columns: columns.map(|key| Column::words(key, key)).into(), rows: self.found.iter().map(row).collect() }
+    }
+
+    fn json(&self) -> String {
+        let found: Vec<_> = self.found.iter().map(as_json).collect();
+        let Self { valid, errors, warnings, .. } = self;
+        pretty(&json!({ "valid": valid, "errors": errors, "warnings": warnings, "found": found }))
+    }
+}
+
+fn severity(diagnostic: &Diagnostic) -> &'static str {
+    if diagnostic.severity == Severity::Error { "error" } else { "warning" }
 }
 
 /// Errors and warnings of a configuration, of its trace, and of the models that it could use if that is asked for.
@@ -65,7 +101,7 @@ fn counted(count: usize, what: &str) -> String {
 
 fn as_json(diagnostic: &Diagnostic) -> serde_json::Value {
     json!({
-        "severity": if diagnostic.severity == Severity::Error { "error" } else { "warning" },
+        "severity": severity(diagnostic),
         "file": diagnostic.file,
         "line": diagnostic.line,
         "column": diagnostic.column,

@@ -6,6 +6,8 @@
 mod args;
 mod calibrate;
 mod catalog;
+mod colour;
+mod compare;
 mod config;
 mod load_flags;
 mod plan;
@@ -13,17 +15,20 @@ mod plan_table;
 mod presets;
 mod progress;
 mod run;
+mod shell;
 mod sweep;
+mod trace;
 mod trace_reading;
 mod validation;
 mod workload;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::config::{Diagnostic, Severity, printable};
-use args::{Arguments, Calibrate, Command, LogLevel};
+use crate::tables::Findings;
+use args::{Arguments, Calibrate, Command, Format, LogLevel};
 
 /// Exit code of a run that failed or was interrupted.
 const RUN_FAILED: u8 = 1;
@@ -42,13 +47,16 @@ enum Failure {
 /// Runs the command line and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match typed() {
-        Ok(words) => Arguments::parse_from(words),
+    let words = match typed() {
+        Ok(words) => words,
         Err(message) => {
             tell(&format!("error: {message}"));
             return ExitCode::from(BAD_INPUT);
         }
     };
+    let choice = colour::choose(&words);
+    let matches = Arguments::command().color(choice).get_matches_from(words);
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let log_level = arguments.log_level;
     // It fails only where a host program has made the pool already, which then rules.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.into()).build_global();
@@ -60,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Validate(command) => config::validate(&command, log_level),
         Command::GenerateConfig(command) => config::generate(&command),
         Command::Schema(command) => config::schema(&command),
+        Command::Compare(command) => compare::compare(&command, log_level),
+        Command::Trace(command) => trace::trace(&command, log_level),
         Command::Workload(command) => workload::workload(&command, log_level),
         Command::Models(command) => catalog::models(&command),
         Command::Devices(command) => catalog::devices(&command),
@@ -67,6 +77,8 @@ pub fn main() -> ExitCode {
         Command::ValidatePoints(command) => validation::points(&command, log_level),
         Command::Calibrate(Calibrate::Run(command)) => validation::calibrate_run(&command, log_level),
         Command::Calibrate(Calibrate::Kernels(command)) => calibrate::kernels(&command),
+        Command::Completions(command) => shell::completions(&command),
+        Command::Man(command) => shell::man(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,18 +117,33 @@ fn print_diagnostics(diagnostics: &[Diagnostic], log_level: LogLevel) {
 /// Prints a line to standard error, if anybody listens there.
 fn tell(line: &str) {
     use std::io::Write;
-    let lines: Vec<String> = line.split('\n').map(printable).collect();
+    let lines: Vec<String> = line.split('\n').map(|line| colour::severity(&printable(line))).collect();
     // `eprintln!` would panic on a closed pipe (`2>&1 | head`).
-    let _ = writeln!(std::io::stderr().lock(), "{}", lines.join("\n"));
+    let _ = writeln!(anstream::stderr().lock(), "{}", lines.join("\n"));
 }
 
 /// Prints lines to standard output; a closed pipe (`| head`) is not an error.
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    match anstream::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::Failed(format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
     }
+}
+
+/// What a command found, in a format.
+fn in_format(findings: &impl Findings, format: Format) -> String {
+    match format {
+        Format::Text => findings.document().text(),
+        Format::Json => findings.json(),
+        Format::Csv => findings.records().csv(),
+        Format::Markdown => findings.document().markdown(),
+    }
+}
+
+/// Prints it to standard output.
+fn print_findings(findings: &impl Findings, format: Format) -> Result<(), Failure> {
+    print(&in_format(findings, format))
 }

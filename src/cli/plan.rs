@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
-use super::args::{Arguments, Command, Format, LogLevel, Objective as ObjectiveFlag, Plan as Flags};
-use super::plan_table::{knees_table, plan_table};
+use super::args::{Arguments, Command, LogLevel, Objective as ObjectiveFlag, Plan as Flags};
+use super::plan_table::{Knees, Planned};
 use super::progress::Steps;
-use super::{Failure, print, print_diagnostics, run, tell};
+use super::{Failure, print_diagnostics, print_findings, run, tell};
 use crate::catalog::{Catalog, PriceList, question};
 use crate::config::{Overrides, ShapingFlags, TraceRun, words_of_flag_file};
 use crate::plan::{Dimension, Objective, Plan, PlanError, Question, Space, Target, kubernetes_manifest, serve_command};
@@ -65,10 +65,7 @@ fn answer(flags: &Flags, log_level: LogLevel) -> Result<(), Failure> {
         let knees = question.knees(&flags.replicas, &interrupted, |done, all| steps.update(done, all));
         steps.clear();
         let knees = knees.map_err(told)?;
-        match flags.format {
-            Format::Json => print_json(&serde_json::json!({ "max_rates": knees }))?,
-            Format::Text => print(&knees_table(&knees))?,
-        }
+        print_findings(&Knees(&knees), flags.format)?;
         return if knees.iter().any(|knee| knee.slo_met) { Ok(()) } else { Err(nothing_meets()) };
     }
     let plan = question.answer(&interrupted, |done, all| steps.update(done, all));
@@ -78,10 +75,7 @@ fn answer(flags: &Flags, log_level: LogLevel) -> Result<(), Failure> {
         let seconds = started.elapsed().as_secs_f64();
         tell(&format!("{} simulations of {} deployments in {seconds:.1} s", plan.runs, plan.candidates.len()));
     }
-    match flags.format {
-        Format::Json => print_json(&plan)?,
-        Format::Text => print(&plan_table(&plan))?,
-    }
+    print_findings(&Planned(&plan), flags.format)?;
     if let Some(folder) = &flags.save {
         save(folder, &plan, &question)?;
     }
@@ -93,12 +87,6 @@ fn nothing_meets() -> Failure {
         "nothing meets the SLO: the nearest miss of each is above; give more time (--slo), GPUs (--max-gpus), ranks (--tp) or another device"
             .to_owned(),
     ))
-}
-
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::Failed(format!("cannot print the plan: {error}")))?;
-    print(&format!("{text}\n"))
 }
 
 fn failure(error: PlanError, log_level: LogLevel) -> Failure {
@@ -120,10 +108,7 @@ fn question_of(flags: &Flags) -> Result<Question, Failure> {
         ));
     }
     let overrides = run::overrides(&flags.changes);
-    let overrides = Overrides {
-        set: [flags.reading.keys().map_err(|message| Failure::BadInput(Some(message)))?, overrides.set].concat(),
-        ..overrides
-    };
+    let overrides = Overrides { set: [flags.reading.keys().map_err(bad)?, overrides.set].concat(), ..overrides };
     let space = Space {
         run: TraceRun {
             trace: flags.trace.clone(),

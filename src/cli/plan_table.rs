@@ -2,29 +2,46 @@
 
 use std::fmt::Write;
 
-use crate::output::{figure, paragraph, table};
+use serde_json::json;
+
 use crate::plan::{Answer, Candidate, Figure, Interval, Knee, NextSmaller, Plan, Status};
+use crate::tables::{Block, Document, Findings, Table, figure, flat_rows};
 
 /// Columns before the text of a list.
 const INDENT: usize = 12;
 
-/// The answers, what would be missed with less, what else was looked at.
-pub fn plan_table(plan: &Plan) -> String {
-    let mut text = String::new();
-    plan.notes.iter().for_each(|note| text.push_str(&paragraph("Note", INDENT, note)));
-    let met: Vec<&Answer> = plan.answers.iter().filter(|answer| answer.slo_met).collect();
-    if !met.is_empty() {
-        text.push_str(&answers(&met));
+/// A plan: the answers, what would be missed with less, what else was looked at.
+pub struct Planned<'a>(pub &'a Plan);
+
+/// The highest rates, one a row.
+pub struct Knees<'a>(pub &'a [Knee]);
+
+impl Findings for Planned<'_> {
+    fn document(&self) -> Document {
+        let Self(plan) = self;
+        let mut blocks: Vec<Block> = plan.notes.iter().map(|note| Block::line("Note", INDENT, note)).collect();
+        let met: Vec<&Answer> = plan.answers.iter().filter(|answer| answer.slo_met).collect();
+        if !met.is_empty() {
+            blocks.push(Block::Table(answers(&met)));
+        }
+        blocks.extend(plan.answers.iter().map(|answer| beyond(answer, plan.max_gpus)));
+        blocks.extend(others(plan));
+        Document(blocks)
     }
-    for answer in &plan.answers {
-        text.push_str(&beyond(answer, plan.max_gpus));
+
+    /// A row an answer.
+    fn records(&self) -> Table {
+        let answers = serde_json::to_value(&self.0.answers).expect("answers are trees with names for keys");
+        flat_rows(answers.as_array().map_or(&[][..], Vec::as_slice))
     }
-    text.push_str(&others(plan));
-    text
+
+    fn json(&self) -> String {
+        serde_json::to_string_pretty(self.0).expect("a plan is a tree with names for keys") + "\n"
+    }
 }
 
 /// The deployments, one a row.
-fn answers(met: &[&Answer]) -> String {
+fn answers(met: &[&Answer]) -> Table {
     let targets = &met[0].targets;
     let mut heads: Vec<String> = ["", "TP", "PP", "replicas", "GPUs"].map(str::to_owned).to_vec();
     heads.extend(targets.iter().map(head));
@@ -47,8 +64,7 @@ fn answers(met: &[&Answer]) -> String {
         row.push(number(answer.energy_kwh, 2));
         row
     };
-    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(met.iter().map(row)).collect();
-    table(&rows)
+    Table::shown(&heads, met.iter().map(row).collect())
 }
 
 /// `3`, or `1 + 2` where one computes prompts for two.
@@ -90,7 +106,7 @@ fn who(model: &str, device: &str, settings: &[(String, String)], rate_scale: Opt
 }
 
 /// What lies beyond an answer: one replica less, other seeds; or why there is none.
-fn beyond(answer: &Answer, max_gpus: u32) -> String {
+fn beyond(answer: &Answer, max_gpus: u32) -> Block {
     let who = who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale));
     let mut lines = Vec::new();
     if answer.slo_met {
@@ -108,7 +124,7 @@ fn beyond(answer: &Answer, max_gpus: u32) -> String {
         ));
     }
     lines.extend(answer.reason.clone());
-    paragraph("", 2, &format!("{who}: {}", lines.join("; ")))
+    Block::line("", 2, format!("{who}: {}", lines.join("; ")))
 }
 
 fn told_interval(interval: &Interval) -> String {
@@ -128,8 +144,8 @@ fn misses(targets: &[Figure]) -> String {
 }
 
 /// What else there is: the front, and what was not tried.
-fn others(plan: &Plan) -> String {
-    let mut text = String::new();
+fn others(plan: &Plan) -> Vec<Block> {
+    let mut blocks = Vec::new();
     let is_answer = |candidate: &Candidate| {
         plan.answers.iter().any(|answer| {
             answer.slo_met
@@ -145,7 +161,9 @@ fn others(plan: &Plan) -> String {
     let front: Vec<&Candidate> =
         plan.candidates.iter().filter(|candidate| candidate.pareto && !is_answer(candidate)).collect();
     if !front.is_empty() {
-        text.push_str("\nAlso on the Pareto front of cost, tokens a second of a GPU and latencies:\n");
+        blocks.push(Block::Gap);
+        blocks
+            .push(Block::Title("Also on the Pareto front of cost, tokens a second of a GPU and latencies:".to_owned()));
         let mut heads: Vec<String> = ["", "TP", "PP", "replicas", "GPUs", "tokens/s/GPU"].map(str::to_owned).to_vec();
         heads.extend(front[0].targets.iter().map(head));
         let row = |candidate: &&Candidate| {
@@ -160,15 +178,14 @@ fn others(plan: &Plan) -> String {
             row.extend(candidate.targets.iter().map(value_of));
             row
         };
-        let rows: Vec<Vec<String>> = std::iter::once(heads).chain(front.iter().map(row)).collect();
-        text.push_str(&table(&rows));
+        blocks.push(Block::Table(Table::shown(&heads, front.iter().map(row).collect())));
     }
-    text.push_str(&untried(plan));
-    text
+    blocks.extend(untried(plan));
+    blocks
 }
 
 /// What was not tried, by reason.
-fn untried(plan: &Plan) -> String {
+fn untried(plan: &Plan) -> Vec<Block> {
     let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
     for candidate in &plan.candidates {
         let (Status::CannotBe | Status::TooLarge, Some(reason)) = (candidate.status, &candidate.reason) else {
@@ -187,13 +204,13 @@ fn untried(plan: &Plan) -> String {
     }
     let lines = reasons
         .iter()
-        .map(|(reason, names)| paragraph("Not tried", INDENT, &format!("{reason}: {}", names.join(", "))));
-    let lines: String = lines.chain(below_the_roofline(plan)).collect();
-    if lines.is_empty() { lines } else { format!("\n{lines}") }
+        .map(|(reason, names)| Block::line("Not tried", INDENT, format!("{reason}: {}", names.join(", "))));
+    let lines: Vec<Block> = lines.chain(below_the_roofline(plan)).collect();
+    (!lines.is_empty()).then_some(Block::Gap).into_iter().chain(lines).collect()
 }
 
 /// The numbers of replicas that nobody had to simulate.
-fn below_the_roofline(plan: &Plan) -> Option<String> {
+fn below_the_roofline(plan: &Plan) -> Option<Block> {
     let bounded = plan.candidates.iter().filter(|candidate| candidate.roofline_replicas > 1 && candidate.runs > 0);
     let told = bounded.map(|candidate| {
         let who = who(&candidate.model, &candidate.device, &candidate.settings, Some(candidate.rate_scale));
@@ -204,12 +221,28 @@ fn below_the_roofline(plan: &Plan) -> Option<String> {
     });
     let told: Vec<String> = told.collect();
     let head = "the roofline on the load says no to fewer replicas than";
-    (!told.is_empty()).then(|| paragraph("Not tried", INDENT, &format!("{head} {}", told.join(", "))))
+    (!told.is_empty()).then(|| Block::line("Not tried", INDENT, format!("{head} {}", told.join(", "))))
 }
 
-/// The highest rates, one a row.
-pub fn knees_table(knees: &[Knee]) -> String {
-    let mut text = String::new();
+impl Findings for Knees<'_> {
+    fn document(&self) -> Document {
+        Document(knees_blocks(self.0))
+    }
+
+    /// A row a deployment.
+    fn records(&self) -> Table {
+        let knees = serde_json::to_value(self.0).expect("knees are trees with names for keys");
+        flat_rows(knees.as_array().map_or(&[][..], Vec::as_slice))
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string_pretty(&json!({ "max_rates": self.0 })).expect("knees are trees with names for keys")
+            + "\n"
+    }
+}
+
+fn knees_blocks(knees: &[Knee]) -> Vec<Block> {
+    let mut blocks = Vec::new();
     let met: Vec<&Knee> = knees.iter().filter(|knee| knee.slo_met).collect();
     if let Some(first) = met.first() {
         let mut heads: Vec<String> =
@@ -233,8 +266,7 @@ pub fn knees_table(knees: &[Knee]) -> String {
             row.push(number(knee.missed_at, 3));
             row
         };
-        let rows: Vec<Vec<String>> = std::iter::once(heads).chain(met.iter().map(row)).collect();
-        text.push_str(&table(&rows));
+        blocks.push(Block::Table(Table::shown(&heads, met.iter().map(row).collect())));
     }
     for knee in
         knees.iter().filter(|knee| !knee.slo_met || knee.reason.as_ref().is_some_and(|reason| !reason.is_empty()))
@@ -246,11 +278,8 @@ pub fn knees_table(knees: &[Knee]) -> String {
         } else {
             format!("; {}", misses(&knee.targets))
         };
-        text.push_str(&paragraph(
-            "",
-            2,
-            &format!("{who}, TP {} × {}: {reason}{missed}", knee.tensor_parallel, knee.replicas),
-        ));
+        let text = format!("{who}, TP {} × {}: {reason}{missed}", knee.tensor_parallel, knee.replicas);
+        blocks.push(Block::line("", 2, text));
     }
-    text
+    blocks
 }

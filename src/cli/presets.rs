@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::args::{Format, Listing};
-use super::{Failure, print};
+use super::args::Listing;
+use super::{Failure, print_findings};
 use crate::config::{LoadAlone, LoadFlags, Preset, ShapingFlags, load_alone, presets as all_presets};
-use crate::output::paragraph;
+use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 use crate::workload::{PrefixPattern, Profile, SyntheticWorkload, Workload};
 
 /// Columns before what is said of a preset.
@@ -19,9 +19,43 @@ pub fn presets(listing: &Listing) -> Result<(), Failure> {
         let message = format!("no preset has {filter:?} in its name; `llmperforacle workload presets` lists all");
         return Err(Failure::BadInput(Some(message)));
     }
-    match listing.format {
-        Format::Text => print(&shown.into_iter().map(text).collect::<Vec<_>>().join("\n")),
-        Format::Json => print(&format!("{:#}\n", Value::from(shown.into_iter().map(as_json).collect::<Vec<_>>()))),
+    print_findings(&Listed(shown), listing.format)
+}
+
+/// The presets that are shown.
+struct Listed(Vec<&'static Preset>);
+
+impl Findings for Listed {
+    fn document(&self) -> Document {
+        let texts: Vec<Vec<Block>> = self.0.iter().map(|preset| lines(preset)).collect();
+        Document(texts.join(&Block::Gap))
+    }
+
+    fn records(&self) -> Table {
+        let columns = vec![
+            Column::words("preset", "preset"),
+            Column::words("profile", "profile"),
+            Column::figures("weight", "weight"),
+            Column::figures("mean_prompt_tokens", "prompt tokens"),
+            Column::figures("mean_output_tokens", "answer tokens"),
+            Column::words("about", "about"),
+            Column::words("source", "source"),
+        ];
+        let rows = self.0.iter().flat_map(|preset| {
+            let profiles = drawn(preset).profiles.into_iter().map(|profile| {
+                let [prompt, answer] =
+                    means(&profile).map(|mean| Cell::figure_or_dash(mean, |mean| format!("{mean:.0}")));
+                let weight = Cell::of(profile.weight);
+                let (about, source) = (Cell::of(preset.about()), Cell::of(preset.source()));
+                vec![Cell::of(preset.name), Cell::of(profile.name), weight, prompt, answer, about, source]
+            });
+            profiles.collect::<Vec<_>>()
+        });
+        Table { columns, rows: rows.collect() }
+    }
+
+    fn json(&self) -> String {
+        pretty(&self.0.iter().map(|preset| as_json(preset)).collect())
     }
 }
 
@@ -42,26 +76,24 @@ fn means(profile: &Profile) -> [Option<f64>; 2] {
     [&profile.prompt_tokens, &profile.max_output_tokens].map(crate::workload::Distribution::mean)
 }
 
-fn text(preset: &Preset) -> String {
+fn lines(preset: &Preset) -> Vec<Block> {
     let workload = drawn(preset);
     let all: f64 = workload.profiles.iter().map(|profile| profile.weight).sum();
     let number = |mean: Option<f64>| mean.map_or("?".to_owned(), |mean| format!("{mean:.0}"));
-    let mut text = paragraph(preset.name, INDENT, &preset.about());
+    let mut lines = vec![Block::line(preset.name, INDENT, preset.about())];
     for profile in &workload.profiles {
         let [prompt, answer] = means(profile).map(number);
         let new = if profile.conversational_probability > 0.0 { " new" } else { "" };
         let share = 100.0 * profile.weight / all;
         let of = if workload.profiles.len() > 1 { format!("{}, {share:.1} %: ", profile.name) } else { String::new() };
-        text +=
-            &paragraph("  tokens", INDENT, &format!("{of}{prompt}{new} in a prompt on average, {answer} in an answer"));
+        let text = format!("{of}{prompt}{new} in a prompt on average, {answer} in an answer");
+        lines.push(Block::line("  tokens", INDENT, text));
     }
-    workload.prefix_patterns.iter().for_each(|pattern| text += &paragraph("  shared", INDENT, &shared(pattern)));
-    if preset.has_load() {
-        text += &paragraph("  load", INDENT, "all requests at once");
-    }
-    text += &paragraph("  source", INDENT, &preset.source());
-    preset.guesses().iter().for_each(|guess| text += &paragraph("  a guess", INDENT, guess));
-    text
+    lines.extend(workload.prefix_patterns.iter().map(|pattern| Block::line("  shared", INDENT, shared(pattern))));
+    lines.extend(preset.has_load().then(|| Block::line("  load", INDENT, "all requests at once")));
+    lines.push(Block::line("  source", INDENT, preset.source()));
+    lines.extend(preset.guesses().iter().map(|guess| Block::line("  a guess", INDENT, guess.clone())));
+    lines
 }
 
 fn shared(pattern: &PrefixPattern) -> String {

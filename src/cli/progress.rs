@@ -1,4 +1,4 @@
-//! The progress bar: simulated time, requests a second and time left, on a terminal; nothing in a pipe.
+//! The progress bar: simulated time, requests a second and time left, on a terminal of 80 columns; nothing in a pipe.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use oracle_systems::Progress;
 
 /// Times a second that the bar is drawn.
 const DRAWS_PER_S: u8 = 10;
+/// With an end in sight, and without. The bar takes what the words leave of a terminal.
+const TEMPLATES: [&str; 2] = ["{wide_bar} {percent:>3} % | {msg} | {eta} left", "{spinner} {msg} | {elapsed}"];
 
 /// A bar, or none.
 pub struct Bar {
@@ -28,10 +30,7 @@ impl Bar {
             Some(length) => ProgressBar::new(length.max(1)),
             None => ProgressBar::no_length(),
         };
-        let template = match length {
-            Some(_) => "{bar:30} {percent:>3} % | {msg} | {eta} left",
-            None => "{spinner} {msg} | {elapsed}",
-        };
+        let template = TEMPLATES[usize::from(length.is_none())];
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S));
         bar.enable_steady_tick(Duration::from_millis(250));
@@ -43,8 +42,7 @@ impl Bar {
         if let Some(bar) = &self.bar {
             bar.set_position(if self.by_requests { progress.ended } else { progress.now.0 });
             let rate = progress.ended as f64 / bar.elapsed().as_secs_f64().max(1e-3);
-            let requests = HumanCount(progress.ended);
-            bar.set_message(format!("simulated {} | {requests} requests, {}/s", progress.now, HumanCount(rate as u64)));
+            bar.set_message(message(progress, rate as u64));
         }
     }
 
@@ -86,6 +84,40 @@ impl Steps {
     pub fn clear(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
+        }
+    }
+}
+
+/// Where a simulation is, in at most 50 characters up to a billion requests over a year.
+fn message(progress: Progress, requests_per_s: u64) -> String {
+    let (requests, rate) = (HumanCount(progress.ended), HumanCount(requests_per_s));
+    format!("{:.1} s | {requests} requests, {rate}/s", progress.now.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::InMemoryTerm;
+
+    use super::*;
+
+    #[test]
+    fn all_of_it_fits_80_columns() {
+        for template in TEMPLATES {
+            let terminal = InMemoryTerm::new(3, 80);
+            let bar = ProgressBar::with_draw_target(
+                Some(1_000_000_000),
+                ProgressDrawTarget::term_like(Box::new(terminal.clone())),
+            );
+            bar.set_style(ProgressStyle::with_template(template).expect("it is a template"));
+            let progress = Progress { now: SimTime::from_secs_f64(31_536_000.0), ended: 999_999_999 };
+            bar.set_message(message(progress, 9_999_999));
+            bar.set_position(progress.ended);
+            bar.tick();
+            let drawn = terminal.contents();
+            assert_eq!(drawn.lines().count(), 1, "{drawn}");
+            assert!(drawn.contains("999,999,999 requests, 9,999,999/s | "), "{drawn}");
+            assert!(template.contains("spinner") || drawn.contains("█"), "{drawn}");
+            assert!(drawn.trim_end().ends_with(if template.contains("left") { "left" } else { "0s" }), "{drawn}");
         }
     }
 }

@@ -9,7 +9,7 @@ use oracle_components::record::{Outcome, Stop};
 
 use super::args::{Changes, Format, LogLevel, Run, Shaping};
 use super::progress::Bar;
-use super::{Failure, print, print_diagnostics, tell};
+use super::{Failure, colour, print, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
 use crate::output::{Overwrite, Summary, TakenDefault};
 use crate::workload::WorkloadFacts;
@@ -306,13 +306,9 @@ fn print_profile(
 /// Prints the summary.
 fn print_result(command: &Run, summary: &Summary) -> Result<(), Failure> {
     match command.format {
-        Format::Json => {
-            let text = serde_json::to_string_pretty(summary)
-                .map_err(|error| Failure::Failed(format!("cannot print the summary: {error}")))?;
-            print(&format!("{text}\n"))
-        }
         Format::Text if command.quiet => Ok(()),
-        Format::Text => print(&summary.table()),
+        Format::Text => print(&colour::verdict(&summary.table(), &summary.verdict)),
+        format => print_findings(summary, format),
     }
 }
 

@@ -2,13 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use super::args::{CalibrateRun, Changes, Format, LogLevel, ValidatePoints, ValidateRun};
+use super::args::{CalibrateRun, Changes, LogLevel, ValidatePoints, ValidateRun};
 use super::run::overrides;
-use super::{Failure, print, tell};
+use super::{Failure, in_format, print, tell};
 use crate::validate::{
-    Comparison, DeploymentOptions, Options, Problems, calibrate, plot, validate_points, validate_run,
+    Comparison, Comparisons, DeploymentOptions, Options, Problems, calibrate, plot, validate_points, validate_run,
 };
 
 /// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
@@ -29,11 +27,8 @@ pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
         }
     }
     if !comparisons.is_empty() {
-        let text = match command.format {
-            Format::Text => comparisons.iter().map(Comparison::table).collect::<Vec<_>>().join("\n"),
-            Format::Json => as_json(comparisons.iter().map(Comparison::json).collect(), command.folders.len()),
-        };
-        write(&text, command.output.as_deref())?;
+        let all = Comparisons { all: &comparisons, asked: command.folders.len() };
+        write(&in_format(&all, command.format), command.output.as_deref())?;
     }
     if let (Some(path), Some(comparison)) = (&command.plot, comparisons.first()) {
         draw(path, comparison)?;
@@ -78,11 +73,7 @@ pub fn points(command: &ValidatePoints, log_level: LogLevel) -> Result<(), Failu
         Failure::BadInput(None)
     })?;
     warn(&command.file.display().to_string(), &report.warnings, log_level);
-    let text = match command.format {
-        Format::Text => report.table(),
-        Format::Json => format!("{:#}\n", report.json()),
-    };
-    write(&text, command.output.as_deref())
+    write(&in_format(&report, command.format), command.output.as_deref())
 }
 
 /// Fits a GPU's efficiency and the host's time to a recorded run.
@@ -93,22 +84,12 @@ pub fn calibrate_run(command: &CalibrateRun, log_level: LogLevel) -> Result<(), 
         Failure::BadInput(None)
     })?;
     warn(&calibration.after.run, &calibration.after.warnings, log_level);
-    let text = match command.format {
-        Format::Text => calibration.yaml(),
-        Format::Json => format!("{:#}\n", calibration.json()),
-    };
-    write(&text, command.output.as_deref())
+    write(&in_format(&calibration, command.format), command.output.as_deref())
 }
 
 fn options(model_config: Option<&PathBuf>, changes: &Changes) -> Options {
     let deployment = DeploymentOptions { model_config: model_config.cloned() };
     Options { deployment, overrides: overrides(changes) }
-}
-
-/// An object for one thing that was asked for, a list for several.
-fn as_json(mut values: Vec<Value>, asked: usize) -> String {
-    let value = if asked == 1 { values.remove(0) } else { Value::Array(values) };
-    format!("{value:#}\n")
 }
 
 /// Says what was assumed.

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use oracle_systems::ports::RequestSource;
 
-use super::args::{Changes, Convert, Describe, Dropped, Format, Generate, LogLevel, Target, Workload, Written};
+use super::args::{Changes, Convert, Describe, Dropped, Generate, LogLevel, Target, Workload, Written};
 use super::load_flags::Load as LoadArguments;
 use super::run::{overrides, remarks, shaping};
-use super::{Failure, presets, print, print_diagnostics, tell};
+use super::{Failure, presets, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, LoadAlone, LoadFlags, Overrides, ShapingFlags, load, load_alone};
 use crate::describe::Description;
 use crate::output::{self, LoadFile, LoadFileError, Loss};
@@ -53,13 +53,7 @@ fn describe(command: &Describe, log_level: LogLevel) -> Result<(), Failure> {
     if let Some(error) = facts.failure() {
         return Err(Failure::Failed(error));
     }
-    match command.format {
-        Format::Text => print(&description.text()),
-        Format::Json => {
-            let text = serde_json::to_string_pretty(&description);
-            print(&format!("{}\n", text.map_err(|error| Failure::Failed(format!("cannot print it: {error}")))?))
-        }
-    }
+    print_findings(&description, command.format)
 }
 
 /// Opens a load; says what was seen of a trace.

@@ -9,7 +9,7 @@ use super::slo_flag;
 use super::tree::{Entry, Node, Value, parse_value};
 
 /// What flags say about a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// `--set`: `key.path=value` each, the value in YAML; `[2]` picks an item of a list, `[*]` all.
     pub set: Vec<String>,

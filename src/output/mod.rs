@@ -41,7 +41,6 @@ mod statistics;
 mod summarise;
 mod summary;
 mod table;
-mod text_table;
 mod verdict;
 mod writer;
 
@@ -60,6 +59,5 @@ pub use summary::{
     LoadSummary, Named, ObjectiveSummary, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary,
     SimulationSummary, SloSummary, Summary, ThroughputSummary,
 };
-pub(crate) use text_table::{figure, paragraph, table};
 pub use verdict::{BusiestLink, EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
 pub use writer::RunWriter;

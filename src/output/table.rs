@@ -8,8 +8,8 @@ use super::deployment::DeploymentSummary;
 use super::summary::{
     EncoderSummary, EngineSummary, GpuSummary, Latency, Named, ProfileSummary, SloSummary, Summary, ThroughputSummary,
 };
-use super::text_table::{figure, paragraph, percent, shortened, table};
 use super::verdict::{EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
+use crate::tables::{Block, Cell, Document, Findings, Table, figure, flat, percent, shortened};
 
 /// Columns of the words that lines begin with.
 const INDENT: usize = 12;
@@ -28,21 +28,20 @@ impl Summary {
     /// What was run, the verdict, how requests ended, rates, latencies, how busy the hardware was, where the files are.
     #[must_use]
     pub fn table(&self) -> String {
-        [self.head(), self.verdict_lines(), self.requests_lines(), self.latencies(), self.hardware(), self.file_lines()]
-            .concat()
+        self.document().text()
     }
 
     /// What to know before any figure, and what was run.
-    fn head(&self) -> String {
-        let mut lines: Vec<String> = self.notes.iter().map(|note| paragraph("Note", INDENT, note)).collect();
+    fn head(&self) -> Vec<Block> {
+        let mut lines: Vec<Block> = self.notes.iter().map(|note| line("Note", note)).collect();
         let (simulation, load) = (&self.simulation, &self.load);
         let mut deployments = self.deployment.iter();
         for deployment in deployments.by_ref().take(MOST_DEPLOYMENTS) {
-            lines.push(paragraph("Deployment", INDENT, &described(deployment)));
-            lines.push(paragraph("", INDENT, &memory(deployment)));
+            lines.push(line("Deployment", &described(deployment)));
+            lines.push(line("", &memory(deployment)));
         }
         if deployments.len() > 0 {
-            lines.push(paragraph("", INDENT, &format!("and {} more kinds in summary.json", deployments.len())));
+            lines.push(line("", &format!("and {} more kinds in summary.json", deployments.len())));
         }
         let requests = format!("{} requests until {} s", load.requests, figure(load.offered_until_s, 1));
         let text = match self.verdict.ground {
@@ -50,7 +49,7 @@ impl Summary {
             _ => format!("{requests}, {}", load.description),
         };
         let text = format!("{text}; router {}, seed {}", self.router, self.program.seed);
-        lines.push(paragraph("Load", INDENT, &text));
+        lines.push(line("Load", &text));
         let mut text =
             format!("{} s by {} {}", figure(simulation.total_duration_s, 1), self.program.name, self.program.version);
         if self.partial {
@@ -60,19 +59,13 @@ impl Summary {
             let warm_up_s = figure(simulation.warm_up_duration_s, 1);
             text += &format!("; without requests that arrived in the first {warm_up_s} s");
         }
-        lines.push(paragraph("Simulated", INDENT, &text));
-        lines.concat()
+        lines.push(line("Simulated", &text));
+        lines
     }
 
-    fn verdict_lines(&self) -> String {
+    fn verdict_lines(&self) -> Vec<Block> {
         let verdict = &self.verdict;
-        let word = match (verdict.keeps_up, verdict.ground) {
-            (Some(true), _) => "keeps up",
-            (Some(false), _) => "does NOT keep up",
-            (None, Ground::ClosedLoop) => "closed loop",
-            (None, Ground::ClientHeldBack) => "held back by the client",
-            (None, _) => "cannot be told",
-        };
+        let word = verdict.word();
         let [offered, completed] =
             [verdict.offered_requests_per_s, verdict.completed_requests_per_s].map(|rate| figure(rate, 2));
         let rates = match (&verdict.in_flight, verdict.ground) {
@@ -96,7 +89,7 @@ impl Summary {
         if let Some(link) = &verdict.busiest_link {
             bound += &format!("; busiest link {} {}", shortened(&link.name, LONGEST_NAME), percent(link.busy));
         }
-        paragraph("Verdict", INDENT, &rates) + &paragraph("Limited by", INDENT, &held) + &paragraph("", INDENT, &bound)
+        vec![line("Verdict", &rates), line("Limited by", &held), line("", &bound)]
     }
 
     /// Why the verdict is what it is.
@@ -136,7 +129,7 @@ impl Summary {
         because + &numbers + &verdict.in_flight.map_or_else(String::new, held_back)
     }
 
-    fn requests_lines(&self) -> String {
+    fn requests_lines(&self) -> Vec<Block> {
         let requests = &self.requests;
         let text = format!(
             "{}: {} succeeded ({}), {} failed, {} timed out, {} incomplete",
@@ -147,15 +140,15 @@ impl Summary {
             requests.timeout,
             requests.incomplete,
         );
-        let mut lines = vec![paragraph("Requests", INDENT, &text)];
+        let mut lines = vec![line("Requests", &text)];
         for (reason, count) in &requests.by_reason.0 {
             if reason != Reason::Finished.as_str() {
-                lines.push(paragraph("", INDENT, &format!("{count} {reason}")));
+                lines.push(line("", &format!("{count} {reason}")));
             }
         }
-        lines.push(paragraph("Throughput", INDENT, &throughput(&self.throughput)));
-        lines.extend(self.slo.as_ref().map(|slo| goodput_lines(slo, &self.per_profile)));
-        lines.extend(self.encoder.as_ref().map(encoder_lines));
+        lines.push(line("Throughput", &throughput(&self.throughput)));
+        lines.extend(self.slo.iter().flat_map(|slo| goodput_lines(slo, &self.per_profile)));
+        lines.extend(self.encoder.iter().flat_map(encoder_lines));
         if let Some(drain) = &self.drain {
             let text = format!(
                 "{} s after the load, {} completed: {} requests/s, {} output tokens/s",
@@ -164,7 +157,7 @@ impl Summary {
                 figure(drain.requests_per_second, 2),
                 figure(drain.output_tokens_per_second, 1),
             );
-            lines.push(paragraph("Drain", INDENT, &text));
+            lines.push(line("Drain", &text));
         }
         if let Some(energy) = &self.energy {
             let (kwh, watts) = (figure(energy.energy_kwh, 4), figure(energy.mean_power_w, 0));
@@ -172,19 +165,19 @@ impl Summary {
             if let Some(joules) = energy.joules_per_output_token {
                 text += &format!(", {} J an output token", figure(joules, 2));
             }
-            lines.push(paragraph("Energy", INDENT, &text));
+            lines.push(line("Energy", &text));
         }
         if let Some(cost) = &self.cost {
             let mut text = format!("{} USD for {} GPU hours", figure(cost.usd, 4), figure(cost.gpu_hours, 3));
             if let Some(usd) = cost.usd_per_million_output_tokens {
                 text += &format!(", {} USD a million output tokens", figure(usd, 3));
             }
-            lines.push(paragraph("Cost", INDENT, &text));
+            lines.push(line("Cost", &text));
         }
-        lines.concat()
+        lines
     }
 
-    fn latencies(&self) -> String {
+    fn latencies(&self) -> Vec<Block> {
         let latency = &self.latency;
         let mut lines = vec![
             ("first token (TTFT)", &latency.time_to_first_token_ms),
@@ -197,19 +190,19 @@ impl Summary {
         let names = latency.end_to_end_latency_ms.percentile_names();
         let head = ["Latency, ms".to_owned(), "mean".to_owned()].into_iter().chain(names);
         let rows = lines.into_iter().map(|(name, told)| latency_row(name, told));
-        "\n".to_owned() + &table(&[head.collect()].into_iter().chain(rows).collect::<Vec<_>>())
+        vec![Block::Gap, Block::Table(Table::shown(&head.collect::<Vec<_>>(), rows.collect()))]
     }
 
-    fn hardware(&self) -> String {
+    fn hardware(&self) -> Vec<Block> {
         let gpus: Vec<&(String, GpuSummary)> = self.gpus.0.iter().filter(|(_, gpu)| gpu.busy > 0.0).collect();
         let idle = self.gpus.0.len() - gpus.len();
         let gpu_row = |(name, gpu): &(String, GpuSummary)| {
             vec![format!("  {name}"), percent(gpu.busy), percent(gpu.mfu), percent(gpu.mbu)]
         };
         let head = ["GPU", "busy", "MFU", "MBU"];
-        let mut text = "\n".to_owned() + &busiest_and_idlest(&head, &gpus, |gpu| gpu.busy, gpu_row);
+        let mut table = busiest_and_idlest(&head, &gpus, |gpu| gpu.busy, gpu_row);
         if idle > 0 {
-            text += &format!("  {idle} without work\n");
+            table.rows.push(vec![Cell::of(format!("  {idle} without work"))]);
         }
         let engines: Vec<&(String, EngineSummary)> = self.engines.0.iter().collect();
         let head = ["Engine", "busy", "KV peak", "most running", "most waiting", "preempted"];
@@ -223,20 +216,55 @@ impl Summary {
                 engine.preemptions.to_string(),
             ]
         };
-        text + &busiest_and_idlest(&head, &engines, |engine| engine.busy, engine_row)
+        let engines = busiest_and_idlest(&head, &engines, |engine| engine.busy, engine_row);
+        vec![Block::Gap, Block::Table(table), Block::Table(engines)]
     }
 
-    fn file_lines(&self) -> String {
+    fn file_lines(&self) -> Vec<Block> {
         let Some(folder) = self.files.last().and_then(|manifest| manifest.parent()) else {
-            return String::new();
+            return Vec::new();
         };
         let (inside, elsewhere): (Vec<_>, Vec<_>) = self.files.iter().partition(|file| file.starts_with(folder));
         let names = inside.iter().filter_map(|file| file.strip_prefix(folder).ok());
         let names: Vec<String> = names.map(|name| name.display().to_string()).collect();
-        let files = paragraph(&format!("Files in {}/:", folder.display()), FILES_INDENT, &names.join(", "));
-        let elsewhere = elsewhere.iter().map(|file| format!("{:FILES_INDENT$}{}\n", "", file.display()));
-        "\n".to_owned() + &files + &elsewhere.collect::<String>()
+        let files = Block::line(format!("Files in {}/:", folder.display()), FILES_INDENT, names.join(", "));
+        // Paths are not broken at words.
+        let elsewhere = elsewhere.iter().map(|file| Block::Drawn(format!("{:FILES_INDENT$}{}\n", "", file.display())));
+        [Block::Gap, files].into_iter().chain(elsewhere).collect()
     }
+}
+
+impl Findings for Summary {
+    fn document(&self) -> Document {
+        let lines = [self.head(), self.verdict_lines(), self.requests_lines(), self.latencies(), self.hardware()];
+        Document(lines.into_iter().chain([self.file_lines()]).flatten().collect())
+    }
+
+    fn records(&self) -> Table {
+        flat(&serde_json::to_value(self).expect("a summary is a tree with names for keys"))
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a summary is a tree with names for keys") + "\n"
+    }
+}
+
+impl Verdict {
+    /// The verdict in a word or two.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match (self.keeps_up, self.ground) {
+            (Some(true), _) => "keeps up",
+            (Some(false), _) => "does NOT keep up",
+            (None, Ground::ClosedLoop) => "closed loop",
+            (None, Ground::ClientHeldBack) => "held back by the client",
+            (None, _) => "cannot be told",
+        }
+    }
+}
+
+fn line(head: &str, text: &str) -> Block {
+    Block::line(head, INDENT, text)
 }
 
 /// MFU and MBU of prefill and decode, an engine a line.
@@ -341,19 +369,19 @@ fn throughput(throughput: &ThroughputSummary) -> String {
 }
 
 /// What images took, and on which guesses that rests.
-fn encoder_lines(encoder: &EncoderSummary) -> String {
+fn encoder_lines(encoder: &EncoderSummary) -> Vec<Block> {
     let text = format!(
         "{} tokens of images in {} s, {} of the engines' busy time, within TTFT",
         encoder.tokens,
         figure(encoder.busy_s, 3),
         percent(encoder.share_of_busy),
     );
-    let guesses = encoder.guesses.iter().take(MOST_DEPLOYMENTS).map(|guess| paragraph("", INDENT, guess));
-    paragraph("Encoder", INDENT, &text) + &guesses.collect::<String>()
+    let guesses = encoder.guesses.iter().take(MOST_DEPLOYMENTS).map(|guess| line("", guess));
+    std::iter::once(line("Encoder", &text)).chain(guesses).collect()
 }
 
 /// Goodput, and how the profiles kept to what their clients expect.
-fn goodput_lines(slo: &SloSummary, profiles: &Named<ProfileSummary>) -> String {
+fn goodput_lines(slo: &SloSummary, profiles: &Named<ProfileSummary>) -> Vec<Block> {
     let mut text = format!(
         "{} requests/s within their SLOs, {} of {}: {}",
         figure(slo.goodput_requests_per_second, 2),
@@ -364,7 +392,7 @@ fn goodput_lines(slo: &SloSummary, profiles: &Named<ProfileSummary>) -> String {
     if slo.incomplete > 0 {
         text += &format!("; {} incomplete are not counted", slo.incomplete);
     }
-    let mut lines = paragraph("Goodput", INDENT, &text);
+    let mut lines = vec![line("Goodput", &text)];
     let with_slo = profiles.0.iter().filter_map(|(name, profile)| Some((name, profile.slo.as_ref()?)));
     let with_slo: Vec<_> = with_slo.collect();
     let told = if with_slo.len() > 1 { with_slo.len().min(ALL_OF_A_KIND) } else { 0 };
@@ -376,10 +404,10 @@ fn goodput_lines(slo: &SloSummary, profiles: &Named<ProfileSummary>) -> String {
             slo.met + slo.missed,
             kept_by_metric(slo)
         );
-        lines += &paragraph("", INDENT, &text);
+        lines.push(line("", &text));
     }
     if told > 0 && told < with_slo.len() {
-        lines += &paragraph("", INDENT, &format!("and {} more profiles in summary.json", with_slo.len() - told));
+        lines.push(line("", &format!("and {} more profiles in summary.json", with_slo.len() - told)));
     }
     lines
 }
@@ -407,19 +435,16 @@ fn busiest_and_idlest<T>(
     all: &[&(String, T)],
     busy: impl Fn(&T) -> f64,
     row: impl Fn(&(String, T)) -> Vec<String>,
-) -> String {
+) -> Table {
     let head: Vec<String> = head.iter().map(|&word| word.to_owned()).collect();
     if all.len() <= ALL_OF_A_KIND {
-        return table(&std::iter::once(head).chain(all.iter().map(|&one| row(one))).collect::<Vec<_>>());
+        return Table::shown(&head, all.iter().map(|&one| row(one)).collect());
     }
     let mut ranked = all.to_vec();
     ranked.sort_by_key(|(_, one)| Reverse(busy(one).to_bits()));
     let between = format!("  … {} between", ranked.len() - 2 * ENDS_OF_A_KIND);
     let idlest = ranked.split_off(ranked.len() - ENDS_OF_A_KIND);
     ranked.truncate(ENDS_OF_A_KIND);
-    let mut rows = vec![head];
-    rows.extend(ranked.into_iter().map(&row));
-    rows.push(vec![between]);
-    rows.extend(idlest.into_iter().map(&row));
-    table(&rows)
+    let rows = ranked.into_iter().map(&row).chain([vec![between]]).chain(idlest.into_iter().map(&row));
+    Table::shown(&head, rows.collect())
 }

@@ -535,13 +535,3 @@ fn interval(target: &Target, at: usize, runs: &[Evaluation]) -> Option<Interval>
         is_uncertain: !mean.is_finite() || (low <= limit && limit <= high),
     })
 }
-
-/// The 97.5 % quantile of Student's t, by table up to 30 degrees of freedom and Cornish and Fisher's expansion beyond.
-fn student_t_975(degrees: usize) -> f64 {
-    const TABLE: [f64; 30] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-    ];
-    let z: f64 = 1.959_964;
-    TABLE.get(degrees.saturating_sub(1)).copied().unwrap_or(z + (z.powi(3) + z) / (4.0 * degrees as f64))
-}

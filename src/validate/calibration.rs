@@ -18,6 +18,7 @@ use super::requests_file::{self, Recorded};
 use super::run_file::{self, Run};
 use super::{Options, simplex};
 use crate::config::Overrides;
+use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
 /// Simulations that a fit may take.
 const SIMULATIONS: usize = 240;
@@ -170,16 +171,35 @@ impl Calibration {
             worst(&self.after),
         )
     }
+}
 
-    /// As JSON: the three numbers, and the comparison before and after.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        json!({
+impl Findings for Calibration {
+    /// YAML to put into a configuration: a terminal's text is what a file takes.
+    fn document(&self) -> Document {
+        Document(vec![Block::Drawn(self.yaml())])
+    }
+
+    /// A row a figure: measured, and predicted before and after the fit.
+    fn records(&self) -> Table {
+        let columns = ["measured", "predicted_before", "predicted_after"].map(|key| Column::figures(key, key));
+        let metrics = |comparison: &Comparison| [&comparison.metrics[..], &comparison.statistics.metrics].concat();
+        let rows = metrics(&self.before).into_iter().zip(metrics(&self.after)).map(|(before, after)| {
+            let figures = [Some(before.measured), before.predicted, after.predicted];
+            let figures = figures.map(|figure| Cell::figure_or_dash(figure, |figure| figure.to_string()));
+            [Cell::of(before.metric)].into_iter().chain(figures).collect()
+        });
+        let columns = [Column::words("metric", "metric")].into_iter().chain(columns).collect();
+        Table { columns, rows: rows.collect() }
+    }
+
+    /// The three numbers, and the comparison before and after.
+    fn json(&self) -> String {
+        pretty(&json!({
             "run": self.after.run,
             "fit": {"mfu": self.fit.mfu, "mbu": self.fit.mbu, "step_overhead_s": self.fit.step_overhead_s},
             "rms_log_error": {"before": self.rms.0, "after": self.rms.1},
             "before": self.before.json(),
             "after": self.after.json(),
-        })
+        }))
     }
 }

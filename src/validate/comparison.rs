@@ -9,6 +9,7 @@ use super::requests_file::{Recorded, RecordedRequest};
 use super::run_file::Run;
 use super::statistics::{REPORTED, Sample, error_pct};
 use crate::output::{HostSpec, energy};
+use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
 /// Latencies of a request: the key of the measured figure, and the column of the file.
 pub(super) const LATENCIES: [&str; 3] = ["ttft_ms", "tpot_ms", "e2e_ms"];
@@ -293,38 +294,97 @@ impl Comparison {
         })
     }
 
-    /// As a table for people.
-    #[must_use]
-    pub fn table(&self) -> String {
-        let mut text = format!("{}\n", self.run);
-        text += &row("", "measured", "predicted", "error");
-        for metric in &self.metrics {
-            text += &metric_row(metric);
-        }
+    /// For people: the name, every figure, and how far the worst is off.
+    fn blocks(&self) -> Vec<Block> {
+        let mut table = metrics_table(&self.metrics);
         let (measured, predicted) = (self.kv_blocks.measured, self.kv_blocks.predicted);
-        let figure = |blocks: Option<u64>| blocks.map_or_else(|| "-".to_owned(), |blocks| blocks.to_string());
+        let blocks = |blocks: Option<u64>| blocks.map_or_else(Cell::dash, Cell::of);
         let error = measured.zip(predicted).and_then(|(m, p)| error_pct(m as f64, p as f64));
-        text += &row("KV blocks", &figure(measured), &figure(predicted), &percent(error));
+        table.rows.push(vec![Cell::of("  KV blocks"), blocks(measured), blocks(predicted), percent_cell(error)]);
+        let mut told = vec![Block::Title(self.run.clone()), Block::Table(table)];
+        let mut line = |head: &str, text: String| told.push(Block::line(format!("{head}:"), head.len() + 2, text));
         if let Some(worst) = self.statistics.worst() {
             let count = self.statistics.metrics.len();
-            text += &format!("worst of {count} statistics: {} {}\n", worst.metric, percent(worst.error_pct()));
+            line(&format!("worst of {count} statistics"), format!("{} {}", worst.metric, percent(worst.error_pct())));
             let mape = self.requests.mape_pct.iter().filter_map(|(name, pct)| Some(format!("{name} {:.1} %", (*pct)?)));
-            text += &format!("mean error request by request: {}\n", mape.collect::<Vec<_>>().join(", "));
+            line("mean error request by request", mape.collect::<Vec<_>>().join(", "));
         }
         if self.succeeded.0 < self.succeeded.1 {
-            text += &format!("{} of {} requests succeeded in the simulation\n", self.succeeded.0, self.succeeded.1);
+            let text = format!("{} of {} requests", self.succeeded.0, self.succeeded.1);
+            line("succeeded in the simulation", text);
         }
-        text
+        told
+    }
+
+    /// For programs: a row a figure, the fifteen statistics and the KV blocks too.
+    fn records(&self) -> Vec<Vec<Cell>> {
+        let row = |kind: &str, metric: &str, [measured, predicted]: [Option<f64>; 2], error: Option<f64>| {
+            let figures = [measured, predicted, error].map(|figure| Cell::figure_or_dash(figure, |f| f.to_string()));
+            [&self.run, kind, metric].into_iter().map(Cell::of).chain(figures).collect()
+        };
+        let of_kind = |kind: &'static str, metrics: &'_ [Metric]| {
+            let rows = metrics.iter();
+            rows.map(|m| row(kind, &m.metric, [Some(m.measured), m.predicted], m.error_pct())).collect::<Vec<_>>()
+        };
+        let [measured, predicted] =
+            [self.kv_blocks.measured, self.kv_blocks.predicted].map(|blocks| blocks.map(|blocks| blocks as f64));
+        let error = measured.zip(predicted).and_then(|(measured, predicted)| error_pct(measured, predicted));
+        let mut rows = of_kind("metric", &self.metrics);
+        rows.extend(of_kind("statistic", &self.statistics.metrics));
+        rows.push(row("metric", "kv_blocks", [measured, predicted], error));
+        rows
     }
 }
 
-fn metric_row(metric: &Metric) -> String {
-    let predicted = metric.predicted.map_or_else(|| "-".to_owned(), figure);
-    row(&metric.metric, &figure(metric.measured), &predicted, &percent(metric.error_pct()))
+/// Runs that were compared; a list even of one, where several were asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Comparisons<'a> {
+    /// Those that could be.
+    pub all: &'a [Comparison],
+    /// How many were asked for.
+    pub asked: usize,
 }
 
-fn row(name: &str, measured: &str, predicted: &str, error: &str) -> String {
-    format!("  {name:<26} {measured:>13} {predicted:>13} {error:>10}\n").trim_end().to_owned() + "\n"
+impl Findings for Comparisons<'_> {
+    fn document(&self) -> Document {
+        let told: Vec<Vec<Block>> = self.all.iter().map(Comparison::blocks).collect();
+        Document(told.join(&Block::Gap))
+    }
+
+    fn records(&self) -> Table {
+        let columns = [("run", true), ("kind", true), ("metric", true), ("measured", false), ("predicted", false)];
+        let column = |(key, is_words)| Column { is_words, ..Column::figures(key, key) };
+        let columns = columns.into_iter().chain([("error_pct", false)]).map(column);
+        Table { columns: columns.collect(), rows: self.all.iter().flat_map(Comparison::records).collect() }
+    }
+
+    fn json(&self) -> String {
+        let mut values: Vec<Value> = self.all.iter().map(Comparison::json).collect();
+        pretty(&if self.asked == 1 && values.len() == 1 { values.remove(0) } else { Value::Array(values) })
+    }
+}
+
+/// Figures with how far they are off.
+fn metrics_table(metrics: &[Metric]) -> Table {
+    let columns = vec![
+        Column::words("metric", ""),
+        Column::figures("measured", "measured"),
+        Column::figures("predicted", "predicted"),
+        Column::figures("error_pct", "error"),
+    ];
+    let row = |metric: &Metric| {
+        vec![
+            Cell::of(format!("  {}", metric.metric)),
+            Cell::figure(metric.measured, figure(metric.measured)),
+            Cell::figure_or_dash(metric.predicted, figure),
+            percent_cell(metric.error_pct()),
+        ]
+    };
+    Table { columns, rows: metrics.iter().map(row).collect() }
+}
+
+pub(super) fn percent_cell(error: Option<f64>) -> Cell {
+    Cell::figure_or_dash(error, |error| percent(Some(error)))
 }
 
 /// A figure with as many digits as matter.

@@ -25,7 +25,7 @@ mod statistics;
 mod table_file;
 
 pub use calibration::{Calibration, Fit, calibrate};
-pub use comparison::{Comparison, Metric, PoolSize, RequestErrors, StatisticsTable};
+pub use comparison::{Comparison, Comparisons, Metric, PoolSize, RequestErrors, StatisticsTable};
 pub use deployment::DeploymentOptions;
 pub use plot::plot;
 pub use points::{PointResult, PointsReport, validate_points};

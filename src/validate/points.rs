@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::closed_loop::closed_loop;
-use super::comparison::{figure, latency, percent};
+use super::comparison::{figure, latency, percent_cell};
 use super::deployment::Deployment;
 use super::points_file::{self, Point};
 use super::problem::Problems;
 use super::replay::simulate;
 use super::statistics::{Sample, error_pct, median};
+use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
 /// A point, measured and predicted.
 #[derive(Clone, Debug)]
@@ -101,9 +102,9 @@ impl Medians {
         json!({"points": self.points, "ttft_ms": self.ttft_pct, "tpot_ms": self.tpot_pct})
     }
 
-    fn row(&self, name: &str) -> String {
-        let size = |pct: Option<f64>| pct.map_or_else(|| "-".to_owned(), |pct| format!("{pct:.1} %"));
-        format!("  {name:<46} {:>6} {:>10} {:>10}\n", self.points, size(self.ttft_pct), size(self.tpot_pct))
+    fn row(&self, name: &str) -> Vec<Cell> {
+        let size = |pct: Option<f64>| Cell::figure_or_dash(pct, |pct| format!("{pct:.1} %"));
+        vec![Cell::of(format!("  {name}")), Cell::of(self.points), size(self.ttft_pct), size(self.tpot_pct)]
     }
 }
 
@@ -113,9 +114,59 @@ impl PointsReport {
         names.map(|name| (name, Medians::of(self.points.iter().filter(|point| point.group == name)))).collect()
     }
 
-    /// As JSON: `points`, each with its metrics, and the `median_abs_error_pct` of all and of each group.
-    #[must_use]
-    pub fn json(&self) -> Value {
+    /// What every row of a point has.
+    fn columns() -> Vec<Column> {
+        let heads = [("isl", "  isl"), ("osl", "osl"), ("concurrency", "clients")];
+        let ttft = [("measured_ttft_ms", "TTFT, ms"), ("predicted_ttft_ms", "predicted"), ("ttft_error_pct", "error")];
+        let tpot = [("measured_tpot_ms", "TPOT, ms"), ("predicted_tpot_ms", "predicted"), ("tpot_error_pct", "error")];
+        heads.into_iter().chain(ttft).chain(tpot).map(|(key, head)| Column::figures(key, head)).collect()
+    }
+}
+
+impl PointResult {
+    fn row(&self) -> Vec<Cell> {
+        let ((isl, osl), pairs) = (self.lengths, [self.ttft_ms, self.tpot_ms]);
+        let first =
+            [Cell { exact: isl.to_string(), shown: format!("  {isl:>6}") }, Cell::of(osl), Cell::of(self.concurrency)];
+        let figures = pairs.into_iter().flat_map(|(measured, predicted)| {
+            let cells = [measured, predicted].map(|value| Cell::figure(value, figure(value)));
+            cells.into_iter().chain([percent_cell(error_pct(measured, predicted))])
+        });
+        first.into_iter().chain(figures).collect()
+    }
+}
+
+impl Findings for PointsReport {
+    /// Every point, then the medians.
+    fn document(&self) -> Document {
+        let mut told = Vec::new();
+        for (name, medians) in self.groups() {
+            told.push(Block::Title(format!("{name}, {} points", medians.points)));
+            let points = self.points.iter().filter(|point| point.group == name);
+            told.push(Block::Table(Table { columns: Self::columns(), rows: points.map(PointResult::row).collect() }));
+        }
+        let columns = vec![
+            Column::words("group", "median of |error|"),
+            Column::figures("points", "points"),
+            Column::figures("ttft_pct", "TTFT"),
+            Column::figures("tpot_pct", "TPOT"),
+        ];
+        let groups = self.groups().into_iter().map(|(name, medians)| medians.row(name));
+        let rows = groups.chain([Medians::of(self.points.iter()).row("all")]).collect();
+        told.push(Block::Table(Table { columns, rows }));
+        Document(told)
+    }
+
+    fn records(&self) -> Table {
+        let names = [Column::words("id", "id"), Column::words("group", "group")];
+        let columns = names.into_iter().chain(Self::columns()).collect();
+        let row =
+            |point: &PointResult| [&point.id, &point.group].map(Cell::of).into_iter().chain(point.row()).collect();
+        Table { columns, rows: self.points.iter().map(row).collect() }
+    }
+
+    /// `points`, each with its metrics, and the `median_abs_error_pct` of all and of each group.
+    fn json(&self) -> String {
         let metric = |name: &str, (measured, predicted): (f64, f64)| {
             json!({
                 "metric": name, "measured": measured, "predicted": predicted,
@@ -136,41 +187,10 @@ impl PointsReport {
         let groups: serde_json::Map<String, Value> =
             self.groups().into_iter().map(|(name, medians)| (name.to_owned(), medians.json())).collect();
         let all = Medians::of(self.points.iter()).json();
-        json!({
+        pretty(&json!({
             "points": points,
             "median_abs_error_pct": {"all": all, "groups": groups},
             "warnings": self.warnings,
-        })
-    }
-
-    /// As tables for people: every point, then the medians.
-    #[must_use]
-    pub fn table(&self) -> String {
-        let mut text = String::new();
-        for (name, medians) in self.groups() {
-            text += &format!("{name}, {} points\n", medians.points);
-            text += &format!(
-                "  {:>6} {:>6} {:>8} {:>12} {:>12} {:>10} {:>10} {:>10} {:>10}\n",
-                "isl", "osl", "clients", "TTFT, ms", "predicted", "error", "TPOT, ms", "predicted", "error"
-            );
-            for point in self.points.iter().filter(|point| point.group == name) {
-                let ((isl, osl), (ttft, tpot)) = (point.lengths, (point.ttft_ms, point.tpot_ms));
-                text += &format!(
-                    "  {isl:>6} {osl:>6} {:>8} {:>12} {:>12} {:>10} {:>10} {:>10} {:>10}\n",
-                    point.concurrency,
-                    figure(ttft.0),
-                    figure(ttft.1),
-                    percent(error_pct(ttft.0, ttft.1)),
-                    figure(tpot.0),
-                    figure(tpot.1),
-                    percent(error_pct(tpot.0, tpot.1)),
-                );
-            }
-        }
-        text += &format!("{:<48} {:>6} {:>10} {:>10}\n", "median of |error|", "points", "TTFT", "TPOT");
-        for (name, medians) in self.groups() {
-            text += &medians.row(name);
-        }
-        text + &Medians::of(self.points.iter()).row("all")
+        }))
     }
 }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::Chunk;
-use oracle_components::record::{Ending, Reason, Status};
+use oracle_components::record::{Ending, RanSteps, Reason, Status};
 use oracle_components::request::{Request, RequestId};
 use oracle_components::scenario::Role;
 use oracle_components::sequence::{Phase, Sequence};
@@ -43,6 +43,9 @@ pub fn apply_steps(
         return 0;
     }
     let decodes = parts.running.decodes;
+    if let Some(sink) = ports.sink.steps() {
+        sink.span(&step_span(parts));
+    }
     let mut sums = advance_decodes(parts, sequences, ports);
     let sent = send_chunks(parts, sequences, ports, finished);
     send_flows(parts, sequences, sent);
@@ -61,6 +64,22 @@ pub fn apply_steps(
     adapt_steps_ahead(parts.epoch);
     parts.epoch.steps = 0;
     steps as u64
+}
+
+/// The steps of the epoch, with what is in their batch.
+fn step_span<'a>(parts: &'a EngineView<'_>) -> RanSteps<'a> {
+    let prompts = parts.batch.chunks.iter().chain(&parts.batch.orphans).filter(|chunk| !chunk.is_decode);
+    RanSteps {
+        engine: parts.hardware.engine,
+        from: parts.clock.boundary,
+        ends: &parts.epoch.step_ends[..parts.epoch.steps],
+        decodes: parts.running.decodes + parts.batch.chunks.iter().filter(|chunk| chunk.is_decode).count() as u32,
+        prompts: prompts.clone().count() as u32,
+        prompt_tokens: prompts.map(|chunk| u64::from(chunk.tokens)).sum(),
+        running: parts.running.count,
+        waiting: parts.waiting_or_loading(),
+        preemptions: parts.ledger.0.preemptions,
+    }
 }
 
 /// Lists the decodes that have their target.

@@ -1,6 +1,7 @@
 //! The program as a user meets it: commands and flags, what is printed where, exit codes, files.
 
 mod commands;
+mod compare;
 mod crashes;
 mod energy;
 mod folders;
@@ -16,9 +17,11 @@ mod runs;
 mod shared;
 #[path = "../shared_files/mod.rs"]
 mod shared_files;
+mod shell;
 mod signals;
 mod sweeps;
 mod threads;
+mod trace;
 mod workload;
 
 #[path = "../folder_names/mod.rs"]

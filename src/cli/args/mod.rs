@@ -14,17 +14,45 @@ pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Worklo
 
 use super::load_flags::Load;
 use super::trace_reading::TraceReading;
+use crate::trace_events::Window;
+
+/// What scripts may rely on.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all is well
+  1  it was tried and failed: a run was interrupted, a file could not be written
+  2  it cannot be done as asked: usage, configuration, input; nothing was simulated, or what could be was, and the rest is named
+
+Results go to standard output, all else to standard error. See docs/shell.md.";
 
 /// Predicts latency, throughput and utilisation of an LLM serving deployment, without a GPU.
 #[derive(Debug, Parser)]
-#[command(name = "llmperforacle", version, max_term_width = 100)]
+#[command(name = "llmperforacle", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// How much to say on standard error.
-    #[arg(short, long, global = true, value_enum, ignore_case = true, default_value_t = LogLevel::Info)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value_t = LogLevel::Info,
+        env = "LLMPERFORACLE_LOG_LEVEL"
+    )]
     pub log_level: LogLevel,
     /// Threads to simulate with; 0: one a core. Results are the same to the byte for any number.
-    #[arg(long, global = true, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(..=1024),
+        env = "LLMPERFORACLE_THREADS"
+    )]
     pub threads: u16,
+    /// When to colour. auto: on a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Colour::Auto, env = "LLMPERFORACLE_COLOR")]
+    pub color: Colour,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -41,6 +69,17 @@ pub enum LogLevel {
     Warning,
     /// Errors alone.
     Error,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// In a pipe too.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// The commands.
@@ -60,6 +99,10 @@ pub enum Command {
     GenerateConfig(GenerateConfig),
     /// Print the JSON Schema of configurations, for editors.
     Schema(Schema),
+    /// Hold runs or configurations side by side: what differs, whether by more than chance, and where the time goes.
+    Compare(Compare),
+    /// Write a window of a run as a trace for ui.perfetto.dev: steps with their batches, requests with their parts, preemptions.
+    Trace(Trace),
     /// Look at a load, write one, or convert one, without simulating.
     #[command(subcommand)]
     Workload(Box<Workload>),
@@ -74,6 +117,37 @@ pub enum Command {
     /// Fit what the program knows of a GPU to measurements.
     #[command(subcommand)]
     Calibrate(Calibrate),
+    /// Print completions for a shell: of commands, flags, models and devices.
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands into a folder.
+    Man(Man),
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// For which shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// Bash.
+    Bash,
+    /// Zsh.
+    Zsh,
+    /// Fish.
+    Fish,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Folder to write to, such as ~/.local/share/man/man1; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// What flags change in a configuration.
@@ -184,6 +258,44 @@ pub struct Run {
     pub changes: Changes,
 }
 
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Folders of runs, or configurations, which are simulated; all are held against the first. Runs that differ in nothing but
+    /// their seed are one side.
+    #[arg(required = true, num_args = 2.., value_name = "RUN|CONFIG")]
+    pub of: Vec<PathBuf>,
+    /// Simulate every configuration with so many seeds, its own and those after it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// How to print the comparison.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// What flags change in every configuration.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+/// `trace`.
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Folder of a run, which is simulated again, or a configuration.
+    #[arg(value_name = "RUN|CONFIG")]
+    pub of: PathBuf,
+    /// Which part of simulated time: FROM:TO in seconds.
+    #[arg(long, value_name = "FROM:TO", value_parser = clap::value_parser!(Window))]
+    pub window: Window,
+    /// File to write, such as trace.json; without it, standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// What flags change in the configuration.
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
 /// `validate`.
 #[derive(Debug, Args)]
 pub struct Validate {
@@ -283,6 +395,9 @@ pub struct CalibrateKernels {
     /// File to write the curve to; without it, standard output.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
+    /// How to print the errors: to standard output, or to standard error where the curve goes there.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 fn tuned_experts(text: &str) -> Result<[u32; 2], String> {
@@ -304,9 +419,15 @@ pub struct Listing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
+    #[value(alias = "table")]
     Text,
-    /// For programs.
+    /// Everything, for programs.
     Json,
+    /// A row a thing or a figure, with all digits.
+    Csv,
+    /// The text's tables for a page.
+    #[value(alias = "md")]
+    Markdown,
 }
 
 /// How to write a configuration.
@@ -372,7 +493,7 @@ pub struct CalibrateRun {
     /// Hugging Face config.json of the run's model, where the catalog lacks it.
     #[arg(long, value_name = "FILE")]
     pub model_config: Option<PathBuf>,
-    /// How to print the fit: YAML to put into a configuration, or JSON with all errors before and after.
+    /// How to print the fit: YAML to put into a configuration as text, the others with all errors before and after.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// File to print the fit to, instead of standard output.

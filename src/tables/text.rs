@@ -3,33 +3,46 @@
 
 /// Columns of a terminal that a table is made for.
 pub(super) const WIDTH: usize = 100;
+/// As wide as it is.
+pub(super) const ALL: usize = usize::MAX;
 /// Spaces between two columns.
 const GAP: usize = 2;
 /// A first column is not shortened below this.
 const LEAST_NAME: usize = 12;
 
-/// Rows of cells, the first of them the heads: names to the left, figures to the right. Columns that do not fit beside each
-/// other go below, with the names again.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
+/// How rows are laid out.
+pub(super) struct Fit<'a> {
+    /// Columns of the terminal.
+    pub(super) width: usize,
+    /// For each column, whether it holds words.
+    pub(super) words: &'a [bool],
+}
+
+/// Rows of cells, the first of them the heads: words to the left, figures to the right. Columns that do not fit beside each
+/// other go below, with the names of the first column again.
+pub(super) fn laid_out(rows: &[Vec<String>], fit: &Fit<'_>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| length(cell)).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let Some((&names, figures)) = widths.split_first() else { return String::new() };
     let widest = figures.iter().max().map_or(0, |width| width + GAP);
     let all: usize = figures.iter().map(|width| width + GAP).sum();
-    let room = WIDTH.saturating_sub(all);
-    let room = if room >= LEAST_NAME { room } else { WIDTH.saturating_sub(widest).min(WIDTH / 2) };
+    let room = fit.width.saturating_sub(all);
+    let room = if room >= LEAST_NAME { room } else { fit.width.saturating_sub(widest).min(fit.width / 2) };
     let names = names.min(room);
     let mut text = String::new();
     let mut first = 1;
     while first < columns || first == 1 {
-        let last = first + fitting(&widths[first.min(columns)..], WIDTH - names);
+        let last = first + fitting(&widths[first.min(columns)..], fit.width - names);
         for row in rows {
             let name = row.first().map_or("", String::as_str);
             // What has no figures beside it needs no column.
-            let name = if row.len() == 1 { name.to_owned() } else { padded(&shortened(name, names), names) };
-            let figures = row.iter().zip(&widths).take(last).skip(first);
-            let line = figures.fold(name, |line, (cell, width)| line + &format!("{cell:>width$}", width = width + GAP));
+            let mut line = if row.len() == 1 { name.to_owned() } else { padded(&shortened(name, names), names) };
+            for column in first..last.min(row.len()) {
+                let (cell, width) = (&row[column], widths[column]);
+                let is_words = fit.words.get(column).is_some_and(|is_words| *is_words);
+                line += &if is_words { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") };
+            }
             text.push_str(line.trim_end());
             text.push('\n');
         }
@@ -94,13 +107,13 @@ pub(crate) fn figure(value: f64, decimals: usize) -> String {
 }
 
 /// A share as a percentage; a little of it is not nothing.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     const LEAST: f64 = 0.0005;
     if share > 0.0 && share < LEAST { "<0.1 %".to_owned() } else { format!("{} %", figure(share * 100.0, 1)) }
 }
 
 /// A name of `most` characters at most, the middle left out if need be: ends tell names apart.
-pub(super) fn shortened(name: &str, most: usize) -> String {
+pub(crate) fn shortened(name: &str, most: usize) -> String {
     let count = length(name);
     if count <= most {
         return name.to_owned();
@@ -145,7 +158,7 @@ mod tests {
     proptest! {
         #[test]
         fn columns_never_run_together_and_fit(rows in any_rows()) {
-            let text = table(&rows);
+            let text = laid_out(&rows, &Fit { width: WIDTH, words: &[true] });
             let lines: Vec<&str> = text.lines().collect();
             prop_assert!(lines.iter().all(|line| length(line) <= WIDTH), "too wide:\n{}", text);
             // Blocks of columns below each other: the words of a row are its cells, and no more.

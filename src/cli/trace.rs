@@ -1,0 +1,120 @@
+//! `trace`: a window of a run for Perfetto.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use oracle_components::record::Stop;
+use oracle_systems::Simulation;
+use serde_json::Value;
+
+use super::args::{LogLevel, Trace};
+use super::run::{interruption, overrides};
+use super::{Failure, print, print_diagnostics, tell};
+use crate::config::{Overrides, Resolved, load, load_value};
+use crate::trace_events::Recorder;
+
+/// Simulates a run again and tells what happens in the window.
+pub fn trace(command: &Trace, log_level: LogLevel) -> Result<(), Failure> {
+    let overrides = overrides(&command.changes);
+    let manifest = command.of.is_dir().then(|| manifest(&command.of)).transpose()?;
+    let resolved = resolve(command, manifest.as_ref(), &overrides, log_level)?;
+    let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    let names_profiles = facts.trace.as_ref().is_some_and(|trace| !trace.profiles.is_empty());
+    let profiles = if names_profiles { &facts.profile_names } else { &resolved.profile_names };
+    let recorder = Recorder::new(command.window, &resolved.scenario, profiles);
+    let interrupted = interruption();
+    // Only engines in lockstep tell their steps; records are the same.
+    let mut simulation = Simulation::new(resolved.scenario, source, recorder).in_lockstep();
+    let outcome = simulation
+        .run(|_| if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+    if outcome.stop == Stop::Interrupted {
+        return Err(Failure::Failed("interrupted".to_owned()));
+    }
+    if let Some(error) = facts.failure() {
+        return Err(Failure::Failed(error));
+    }
+    if let Some(manifest) = manifest.filter(|_| overrides == Overrides::default()) {
+        is_that_run(&manifest, outcome.arrived, outcome.end.as_secs_f64(), &command.of)?;
+    }
+    let recorder = simulation.into_sink();
+    let counts = recorder.counts();
+    if counts.steps + counts.requests == 0 {
+        let (from, to) = (command.window.from, command.window.to);
+        let message = format!("nothing happens from {from} to {to}; the run is over at {}", outcome.end);
+        return Err(Failure::BadInput(Some(message)));
+    }
+    write(command, &recorder)?;
+    if log_level <= LogLevel::Info {
+        tell(&format!(
+            "{} steps, {} requests and {} preemptions; open it in ui.perfetto.dev",
+            counts.steps, counts.requests, counts.preemptions
+        ));
+    }
+    Ok(())
+}
+
+/// The configuration of a file, or of a run by its manifest.
+fn resolve(
+    command: &Trace,
+    manifest: Option<&Value>,
+    overrides: &Overrides,
+    log_level: LogLevel,
+) -> Result<Resolved, Failure> {
+    let resolved = match manifest {
+        Some(manifest) => load_value(&manifest["config"], "manifest.json", overrides),
+        None => load(&command.of, overrides),
+    };
+    let (found, resolved) = match resolved {
+        Ok(resolved) => (resolved.warnings.clone(), Ok(resolved)),
+        Err(found) => (found, Err(Failure::BadInput(None))),
+    };
+    // A run has told its warnings.
+    if manifest.is_none() || resolved.is_err() {
+        print_diagnostics(&found, log_level);
+    }
+    resolved
+}
+
+fn manifest(folder: &Path) -> Result<Value, Failure> {
+    let bad = |message: String| Failure::BadInput(Some(message));
+    let path = folder.join("manifest.json");
+    let shown = path.display();
+    let bytes = std::fs::read(&path)
+        .map_err(|error| bad(format!("{} holds no run: cannot read {shown}: {error}", folder.display())))?;
+    let manifest: Value =
+        serde_json::from_slice(&bytes).map_err(|error| bad(format!("{shown} is damaged: {error}")))?;
+    if manifest["program"] != env!("CARGO_PKG_NAME") || !manifest["config"].is_object() {
+        return Err(bad(format!("{shown} is not of a run of this program")));
+    }
+    Ok(manifest)
+}
+
+/// A run that comes out otherwise is another: its trace file has changed, or the program has.
+fn is_that_run(manifest: &Value, arrived: u64, end_s: f64, folder: &Path) -> Result<(), Failure> {
+    let told = [manifest["requests_arrived"].as_f64(), manifest["simulated_s"].as_f64()];
+    let is_partial = manifest["partial"].as_bool().unwrap_or(false);
+    if is_partial || told == [Some(arrived as f64), Some(end_s)] {
+        return Ok(());
+    }
+    let version = manifest["version"].as_str().unwrap_or("another version");
+    Err(Failure::BadInput(Some(format!(
+        "simulated again, {} comes out otherwise ({arrived} requests until {end_s} s): its trace has changed since, a file is read from \
+         another folder, or the program has ({version} then, {} now); run it again, or trace its configuration",
+        folder.display(),
+        env!("CARGO_PKG_VERSION"),
+    ))))
+}
+
+fn write(command: &Trace, recorder: &Recorder) -> Result<(), Failure> {
+    let Some(path) = &command.output else { return print(&recorder.json()) };
+    let cannot =
+        |error: &dyn std::fmt::Display| Failure::BadInput(Some(format!("cannot write {}: {error}", path.display())));
+    if path.exists() && !command.overwrite {
+        return Err(Failure::BadInput(Some(format!(
+            "{} exists; name another file, or replace it with --overwrite",
+            path.display()
+        ))));
+    }
+    std::fs::write(path, recorder.json()).map_err(|error| cannot(&error))
+}
