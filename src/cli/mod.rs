@@ -14,6 +14,7 @@ mod plan;
 mod plan_table;
 mod presets;
 mod progress;
+mod report;
 mod run;
 mod shell;
 mod sweep;
@@ -65,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => plan::plan(&command, log_level),
         Command::Sweep(command) => sweep::sweep(&command, log_level),
         Command::Merge(command) => sweep::merge(&command),
+        Command::Report(command) => report::report(&command),
+        Command::Plot(command) => report::plot(&command),
         Command::Validate(command) => config::validate(&command, log_level),
         Command::GenerateConfig(command) => config::generate(&command),
         Command::Schema(command) => config::schema(&command),

@@ -3,6 +3,7 @@
 //! An earlier run is known by its manifest, also by one that it did not live to give its final name.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
@@ -12,14 +13,31 @@ use super::manifest::PROGRAM;
 use super::plan::{OutputPlan, Overwrite};
 use super::staged::partials;
 
-/// Files of earlier runs in the folder, as their manifests list them.
+/// The page about a run in its folder. It is made after the run, so no manifest lists it.
+pub(crate) const REPORT_FILE: &str = "report.html";
+/// By which such a page is known; it stands near its beginning.
+pub(crate) const REPORT_MARK: &str =
+    concat!("<meta name=\"generator\" content=\"", env!("CARGO_PKG_NAME"), " report\">");
+/// So near.
+const MARK_WITHIN: u64 = 512;
+
+/// Whether a file is a page about a run.
+pub(crate) fn is_report(path: &Path) -> bool {
+    let mut beginning = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(MARK_WITHIN).read_to_end(&mut beginning));
+    read.is_ok() && String::from_utf8_lossy(&beginning).contains(REPORT_MARK)
+}
+
+/// Files of earlier runs in the folder: those that their manifests list, and the page about them.
 pub(super) fn files(plan: &OutputPlan) -> Vec<PathBuf> {
     let manifests = manifests(plan);
     let listed = manifests.iter().filter_map(|manifest| manifest["files"].as_array()).flatten();
     let names = listed.filter_map(|file| file["path"].as_str()).map(Path::new);
     // A manifest that somebody has changed must not lead out of the folder.
     let is_name = |name: &&Path| matches!(name.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
-    names.filter(is_name).map(|name| plan.directory.join(name)).collect()
+    let report = plan.directory.join(REPORT_FILE);
+    let report = (!manifests.is_empty() && is_report(&report)).then_some(report);
+    names.filter(is_name).map(|name| plan.directory.join(name)).chain(report).collect()
 }
 
 /// Whether this run may replace what is in the folder.

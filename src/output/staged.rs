@@ -67,6 +67,18 @@ impl Claim {
     }
 }
 
+/// Writes a file: whole or not at all, through no link, and not while another process does.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    let mut staged = Claim::take(path)?.begin()?;
+    match staged.write_all(bytes) {
+        Ok(()) => staged.commit(),
+        Err(error) => {
+            staged.discard();
+            Err(error)
+        }
+    }
+}
+
 /// What processes have left of a file that they did not finish.
 pub(super) fn partials(final_path: &Path) -> Vec<PathBuf> {
     let name = final_path.file_name().unwrap_or_default().to_string_lossy();

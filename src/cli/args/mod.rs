@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod plan;
+mod report;
 mod sweep;
 mod workload;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use plan::{Objective, Plan};
+pub use report::{Plot, Report};
 pub use sweep::{Merge, Rows, Sweep};
 pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Workload, Written};
 
@@ -93,6 +95,10 @@ pub enum Command {
     Sweep(Box<Sweep>),
     /// Join the shards of a sweep.
     Merge(Merge),
+    /// Write a page about a run: verdict, figures, charts, what to try next. One file of HTML that fetches nothing.
+    Report(Report),
+    /// Draw one chart of a run, as PNG or SVG.
+    Plot(Plot),
     /// Check a configuration and say everything that is wrong with it.
     Validate(Validate),
     /// Write an annotated example configuration.

@@ -1,0 +1,196 @@
+//! The page: one file of HTML that fetches nothing. Its figures are `summary.json`'s, each in an element that names its place there
+//! (`data-of`); its charts are data that `page.js` hands to plotly.js.
+
+mod figures;
+mod tables;
+mod verdict;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+use super::advice::advice;
+use super::kinds::KINDS;
+use super::plotly;
+use super::run::Run;
+use crate::output::REPORT_MARK;
+use figures::headline;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// No address is ever asked for anything: the browser sees to it.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'";
+
+/// A part of the page: where it is, its name, its charts, and what stands below them.
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    charts: &'static [&'static str],
+    text: fn(&Run) -> Option<Markup>,
+}
+
+const SECTIONS: [Section; 8] = [
+    Section { id: "bottleneck", title: "What limits it", charts: &["engine-time"], text: verdict::evidence },
+    Section {
+        id: "latency",
+        title: "Latency",
+        charts: &[
+            "ttft-cdf",
+            "tpot-cdf",
+            "itl-cdf",
+            "e2e-cdf",
+            "queue-cdf",
+            "ttft-histogram",
+            "tpot-histogram",
+            "e2e-histogram",
+        ],
+        text: tables::latency,
+    },
+    Section { id: "time", title: "Latency over time", charts: &["latency-over-time", "tpot-over-time"], text: nothing },
+    Section { id: "slo", title: "SLOs", charts: &["slo-over-time"], text: tables::slo },
+    Section { id: "slowest", title: "Where the time went", charts: &["breakdown", "slowest"], text: tables::slowest },
+    Section {
+        id: "engines",
+        title: "Engines",
+        charts: &["queue-over-time", "batch-over-time", "kv-over-time", "output-over-time", "prefill-over-time"],
+        text: tables::engines,
+    },
+    Section {
+        id: "hardware",
+        title: "GPUs and links",
+        charts: &["mfu-over-time", "mbu-over-time", "links-over-time"],
+        text: tables::hardware,
+    },
+    Section { id: "run", title: "The run", charts: &[], text: tables::run },
+];
+
+fn nothing(_: &Run) -> Option<Markup> {
+    None
+}
+
+/// The page of a run.
+#[must_use]
+pub fn page(run: &Run) -> String {
+    let mut charts = serde_json::Map::new();
+    let mut sections = Vec::new();
+    for section in &SECTIONS {
+        let figures = KINDS.iter().filter(|kind| section.charts.contains(&kind.name));
+        let figures: Vec<_> = figures.filter_map(|kind| kind.draw(run)).collect();
+        for figure in &figures {
+            charts.insert(figure.kind.to_owned(), plotly::chart(figure));
+        }
+        let text = (section.text)(run);
+        if figures.is_empty() && text.is_none() {
+            continue;
+        }
+        sections.push((
+            section,
+            html! {
+                section id=(section.id) {
+                    h2 { (section.title) }
+                    div.charts {
+                        @for figure in &figures {
+                            figure {
+                                figcaption { h3 { (figure.title) } }
+                                div.chart id=(format!("chart-{}", figure.kind)) {}
+                                p.note { (figure.note) }
+                            }
+                        }
+                    }
+                    @if let Some(text) = text { (text) }
+                }
+            },
+        ));
+    }
+    let name = run.folder.name();
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                (PreEscaped(REPORT_MARK))
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                title { (name) " · LLMPerfOracle" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header { (heading(run, &name)) }
+                nav { @for (section, _) in &sections { a href=(format!("#{}", section.id)) { (section.title) } } }
+                main {
+                    (told_first(run))
+                    section id="figures" { h2 { "Figures" } (headline(run)) }
+                    section id="next" { h2 { "What to try next" } (suggestions(run)) }
+                    p.warning hidden id="no-charts" {}
+                    noscript { p.warning { "Charts need JavaScript; the tables do not." } }
+                    @for (_, section) in &sections { (section) }
+                }
+                footer { (closing(run)) }
+                (data("charts", &Value::Object(charts)))
+                script type="text/plain" id="plotly" { (PreEscaped(plotly::PACKED_SCRIPT)) }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+/// JSON in the page. A script's text ends at the first `</script`, so nothing in it may look like one.
+fn data(id: &str, value: &Value) -> Markup {
+    let text = value.to_string().replace('<', "\\u003c");
+    html! { script type="application/json" id=(id) { (PreEscaped(text)) } }
+}
+
+fn heading(run: &Run, name: &str) -> Markup {
+    let (word, class) = verdict::word(run);
+    html! {
+        h1 { (name) }
+        p { span.verdict.(class) { (word) } " " (verdict::rates(run)) }
+        @for deployment in run.folder.summary["deployment"].as_array().into_iter().flatten().take(4) {
+            p.quiet { (verdict::deployment(deployment)) }
+        }
+    }
+}
+
+/// What to know before any figure.
+fn told_first(run: &Run) -> Markup {
+    let summary = &run.folder.summary;
+    let notes = summary["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    html! {
+        @if summary["partial"] == true {
+            p.warning { "The run was stopped early; all of this is of what came before." }
+        }
+        @for note in notes { p.warning { (note) } }
+        @if !run.folder.missing.is_empty() {
+            div.warning {
+                p { "Left out:" }
+                ul { @for missing in &run.folder.missing { li { (missing) } } }
+            }
+        }
+    }
+}
+
+fn suggestions(run: &Run) -> Markup {
+    html! {
+        ol.advice {
+            @for advice in advice(run) { li { p { (advice.what) } p.quiet { "Why: " (advice.why) } } }
+        }
+    }
+}
+
+fn closing(run: &Run) -> Markup {
+    let program = &run.folder.summary["program"];
+    html! {
+        p {
+            "Simulated and reported by " (program["name"].as_str().unwrap_or_default()) " "
+            (program["version"].as_str().unwrap_or_default()) ", seed " (program["seed"]) ". "
+            @if let Some(hash) = run.folder.manifest.as_ref().and_then(|manifest| manifest["config_sha256"].as_str()) {
+                "Configuration " code { (hash) } "."
+            }
+        }
+        p.quiet {
+            "Figures are those of summary.json; the mouse over one says which. Charts are drawn by plotly.js (MIT licence), which is in \
+             this file: it fetches nothing."
+        }
+    }
+}
