@@ -1,4 +1,4 @@
-//! `report` and `plot`: a run's folder in, a page or a picture out.
+//! `report` and `plot`: the folder of a run or a sweep, or a plan, in; a page or a picture out.
 
 use std::path::{Path, PathBuf};
 
@@ -6,23 +6,35 @@ use super::args::{Plot, Report};
 use super::{Failure, print, tell};
 use crate::catalog::did_you_mean;
 use crate::output::{REPORT_FILE, is_report, put};
-use crate::report::{KINDS, Kind, ReportError, Run, Source, page, png, svg};
+use crate::report::{KINDS, Kind, Plan, ReportError, Run, Source, Sweep, page, plan_page, png, svg, sweep_page};
 
-/// Writes the page of a run.
+/// Writes the page of a run, a sweep or a plan.
 pub fn report(command: &Report) -> Result<(), Failure> {
-    let run = Run::read(&command.run, &[Source::Requests, Source::Series]).map_err(failure)?;
-    for missing in &run.folder.missing {
-        tell(&format!("warning: {missing}"));
-    }
-    let page = page(&run);
+    let page = page_of(&command.run).map_err(failure)?;
     if command.output.as_ref().is_some_and(|output| output.as_os_str() == "-") {
         return print(&page);
     }
-    let path = command.output.clone().unwrap_or_else(|| command.run.join(REPORT_FILE));
+    let beside =
+        || if command.run.is_file() { command.run.with_extension("html") } else { command.run.join(REPORT_FILE) };
+    let path = command.output.clone().unwrap_or_else(beside);
     if path.exists() && !command.overwrite && !is_report(&path) {
         return Err(taken(&path, "and no report"));
     }
     write(&path, page.as_bytes())
+}
+
+fn page_of(path: &Path) -> Result<String, ReportError> {
+    if path.is_file() {
+        return Plan::read(path).map(|plan| plan_page(&plan));
+    }
+    if Sweep::is_one(path) {
+        return Sweep::read(path).map(|sweep| sweep_page(&sweep));
+    }
+    let run = Run::read(path, &[Source::Requests, Source::Series])?;
+    for missing in &run.folder.missing {
+        tell(&format!("warning: {missing}"));
+    }
+    Ok(page(&run))
 }
 
 /// Writes a picture of a run.

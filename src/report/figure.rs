@@ -3,8 +3,8 @@
 /// A chart.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// Its name on the command line.
-    pub kind: &'static str,
+    /// Its name: on the command line, and in the page.
+    pub kind: String,
     /// What it shows.
     pub title: String,
     /// By which rule its points were made.
@@ -77,6 +77,8 @@ pub enum Stroke {
     FilledSteps,
     /// Points alone.
     Points,
+    /// Rings, around points of other lines.
+    Rings,
     /// Points, with a line through them.
     PointsAndLine,
 }

@@ -1,4 +1,4 @@
-//! A run's folder → one page that says what it came to, or a picture of one chart of it.
+//! A run's or a sweep's folder → one page that says what it came to, or a picture of one chart of it.
 //!
 //! ```text
 //! folder ─► run ─┬─ requests (parts, counts) ─┐
@@ -21,21 +21,25 @@ mod kinds;
 mod page;
 mod parts;
 mod picture;
+mod plan;
 mod plotly;
 mod requests;
 mod rows;
 mod run;
 mod series;
 mod slices;
+mod sweep;
 
 pub use advice::{Advice, advice};
 pub use error::ReportError;
 pub use figure::{Axis, Body, Figure, Limit, Line, Scale, Side, Stroke};
 pub use folder::RunFolder;
 pub use kinds::{KINDS, Kind};
-pub use page::page;
+pub use page::{page, plan_page, sweep_page};
 pub use parts::{PARTS, PARTS_OF_TTFT, PartSums, Parts};
 pub use picture::{png, svg};
+pub use plan::Plan;
 pub use requests::{Requests, SlowRequest, Spread};
 pub use run::{Run, Source};
 pub use series::{Attainment, Course, LINES_OF_A_KIND, Quantity, Series};
+pub use sweep::{Knee, Sweep, front, knees};

@@ -207,7 +207,10 @@ fn draw_lines(area: &Area<'_>, figure: &Figure, lines: &[Line]) -> Result<(), Bo
             if matches!(line.stroke, Stroke::Points | Stroke::PointsAndLine) || points.len() == 1 {
                 chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
             }
-            if line.stroke != Stroke::Points {
+            if line.stroke == Stroke::Rings {
+                chart.draw_series(points.iter().map(|&point| Circle::new(point, 7, colour.stroke_width(2))))?;
+            }
+            if !matches!(line.stroke, Stroke::Points | Stroke::Rings) {
                 chart.draw_series(LineSeries::new(path, colour.stroke_width(2)))?;
             }
         }

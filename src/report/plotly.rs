@@ -61,7 +61,7 @@ fn line(line: &Line) -> Value {
     let (mode, shape) = match line.stroke {
         Stroke::Straight => ("lines", "linear"),
         Stroke::Steps | Stroke::FilledSteps => ("lines", "hv"),
-        Stroke::Points => ("markers", "linear"),
+        Stroke::Points | Stroke::Rings => ("markers", "linear"),
         Stroke::PointsAndLine => ("lines+markers", "linear"),
     };
     let x: Vec<f64> = line.points.iter().map(|point| point.0).collect();
@@ -72,6 +72,9 @@ fn line(line: &Line) -> Value {
     });
     if line.name.is_empty() {
         trace["showlegend"] = false.into();
+    }
+    if line.stroke == Stroke::Rings {
+        trace["marker"] = json!({ "size": 13, "symbol": "circle-open", "line": { "width": 2 } });
     }
     if line.stroke == Stroke::PointsAndLine {
         trace["marker"] = json!({ "size": 5 });

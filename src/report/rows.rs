@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
@@ -36,6 +36,17 @@ impl Table {
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.metadata.schema().fields().iter().map(|field| field.name().as_str())
+    }
+
+    /// The kind of a column: text, whole numbers, numbers, flags; `None` if there is no such column.
+    pub(super) fn kind(&self, column: &str) -> Option<&arrow_schema::DataType> {
+        self.metadata.schema().field_with_name(column).ok().map(arrow_schema::Field::data_type)
+    }
+
+    /// What the file notes of itself under a key.
+    pub(super) fn note(&self, key: &str) -> Option<String> {
+        let notes = self.metadata.metadata().file_metadata().key_value_metadata()?;
+        notes.iter().find(|note| note.key == key)?.value.clone()
     }
 
     /// Goes through the file once; only these columns are read.
@@ -101,6 +112,10 @@ impl<'a> Batch<'a> {
     pub(super) fn words(&self, name: &str) -> Result<Words<'a>, ReportError> {
         Ok(Words(self.column(name, "text", |array| array.as_string_opt::<i32>())?))
     }
+
+    pub(super) fn flags(&self, name: &str) -> Result<Flags<'a>, ReportError> {
+        Ok(Flags(self.column(name, "flags", |array| array.as_boolean_opt())?))
+    }
 }
 
 /// A column of numbers; of one that the file lacks every value is none.
@@ -129,6 +144,16 @@ pub(super) struct Words<'a>(Option<&'a StringArray>);
 
 impl<'a> Words<'a> {
     pub(super) fn get(&self, row: usize) -> Option<&'a str> {
+        self.0.filter(|column| column.is_valid(row)).map(|column| column.value(row))
+    }
+}
+
+/// The same of yes and no.
+#[derive(Clone, Copy)]
+pub(super) struct Flags<'a>(Option<&'a BooleanArray>);
+
+impl Flags<'_> {
+    pub(super) fn get(&self, row: usize) -> Option<bool> {
         self.0.filter(|column| column.is_valid(row)).map(|column| column.value(row))
     }
 }

@@ -28,7 +28,7 @@ fn calm() -> Value {
         "latency": { "inter_token_latency_ms": { "p50": 20.0, "p99": 30.0 } },
         "prefix_caching": { "conversational_hit_rate": 1.0, "event_counts": { "CONVERSATIONAL_MISS_UNEXPECTED_PROMPT": 0 } },
         "partial": false,
-        "engines": { "first": engine.clone(), "second": engine },
+        "engines": { "first": engine, "second": engine },
         "gpus": { "gpu0": { "mfu": 0.3, "mbu": 0.5 } }
     })
 }

@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::{BUSY, Desk, charts, desk_with_a_run, json, page};
 
 /// What a browser made of a page.
-struct Seen {
+pub struct Seen {
     /// The document at the end, as HTML, without its scripts.
-    dom: String,
+    pub dom: String,
     /// What was written to the console.
-    complaints: Vec<String>,
+    pub complaints: Vec<String>,
 }
 
-fn chromium() -> Option<String> {
+pub fn chromium() -> Option<String> {
     let named = std::env::var("CHROMIUM").ok();
     let candidates = named.into_iter().chain(["chromium", "chromium-browser", "google-chrome"].map(str::to_owned));
     let found = candidates.into_iter().find(|program| Command::new(program).arg("--version").output().is_ok());
@@ -27,7 +27,7 @@ fn chromium() -> Option<String> {
     found
 }
 
-fn look(chromium: &str, page: &Path, flags: &[&str]) -> Seen {
+pub fn look(chromium: &str, page: &Path, flags: &[&str]) -> Seen {
     let profile = tempfile::tempdir().expect("a folder for its profile");
     let output = Command::new(chromium)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])

@@ -18,7 +18,8 @@ fn refused(desk: &Desk, arguments: &str, message: &str) {
 #[test]
 fn what_is_no_run_is_refused_in_one_line() {
     let desk = Desk::new();
-    desk.write("file", "text");
+    desk.write("folder/file", "text");
+    desk.write("folder/list.json", "[1]");
     desk.write("foreign/data.csv", "a,b\n");
     desk.write("killed/summary.json.4711.partial", "");
     desk.write("other/summary.json", "{\"verdict\": {}}");
@@ -26,13 +27,18 @@ fn what_is_no_run_is_refused_in_one_line() {
     fs::create_dir(desk.path("empty")).expect("it can be made");
     for command in ["report", "plot --kind ttft-cdf -o x.svg"] {
         refused(&desk, &format!("{command} nowhere"), "nowhere cannot be read");
-        refused(&desk, &format!("{command} file"), "file is no run: it is a file; give the folder");
+        refused(
+            &desk,
+            &format!("{command} folder/file"),
+            if command == "report" { "file is damaged: no JSON" } else { "file is no run: it is a file" },
+        );
         refused(&desk, &format!("{command} empty"), "empty is no run: it is empty");
         refused(&desk, &format!("{command} foreign"), "foreign is no run: there is no summary.json in it");
         refused(&desk, &format!("{command} killed"), "killed is no run: its files are .partial ones");
         refused(&desk, &format!("{command} other"), "is not the summary of a run");
         refused(&desk, &format!("{command} manifest"), "its manifest.json is not llmperforacle's");
     }
+    refused(&desk, "report folder/list.json", "folder/list.json is no run: it is a file, but no plan");
     assert!(!desk.path("x.svg").exists() && !desk.path("foreign/report.html").exists());
 }
 

@@ -9,6 +9,8 @@ mod figures;
 mod folder_names;
 mod folders;
 mod pictures;
+mod plans;
+mod sweeps;
 
 use std::fs;
 use std::path::Path;

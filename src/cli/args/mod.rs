@@ -95,7 +95,7 @@ pub enum Command {
     Sweep(Box<Sweep>),
     /// Join the shards of a sweep.
     Merge(Merge),
-    /// Write a page about a run: verdict, figures, charts, what to try next. One file of HTML that fetches nothing.
+    /// Write a page about a run, a sweep or a plan: verdict, figures, charts, what to try next. One file of HTML that fetches nothing.
     Report(Report),
     /// Draw one chart of a run, as PNG or SVG.
     Plot(Plot),

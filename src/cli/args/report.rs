@@ -7,10 +7,10 @@ use clap::Args;
 /// `report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// Folder of the run, as `run` wrote it.
-    #[arg(value_name = "RUN")]
+    /// Folder that `run` or `sweep` wrote, or the file that `plan --format json` printed.
+    #[arg(value_name = "RUN|SWEEP|PLAN")]
     pub run: PathBuf,
-    /// File to write, instead of report.html in the folder of the run; - for standard output.
+    /// File to write, instead of report.html in the folder, or PLAN.html beside the plan; - for standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Replace a file that is no report.

@@ -9,7 +9,7 @@ use crate::report::run::Run;
 const NARROW: f64 = 4.0;
 
 fn figure(title: &str, note: String, x: Axis, y: Axis, lines: Vec<Line>, limits: Vec<Limit>) -> Figure {
-    Figure { kind: "", title: title.to_owned(), note, x, y, body: Body::Lines(lines), limits }
+    Figure { kind: String::new(), title: title.to_owned(), note, x, y, body: Body::Lines(lines), limits }
 }
 
 fn line(name: &str, points: Vec<(f64, Option<f64>)>, stroke: Stroke) -> Line {

@@ -22,7 +22,9 @@ impl Kind {
     /// The chart; `None` if the run has nothing of the kind.
     #[must_use]
     pub fn draw(&self, run: &Run) -> Option<Figure> {
-        (self.draw)(run).map(|figure| Figure { kind: self.name, ..figure }).filter(|figure| !figure.is_empty())
+        (self.draw)(run)
+            .map(|figure| Figure { kind: self.name.to_owned(), ..figure })
+            .filter(|figure| !figure.is_empty())
     }
 }
 

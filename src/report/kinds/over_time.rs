@@ -25,7 +25,7 @@ fn course(run: &Run, quantity: Quantity, title: &str, unit: &str, scale: Scale) 
         stroke: Stroke::Straight,
     });
     Some(Figure {
-        kind: "",
+        kind: String::new(),
         title: title.to_owned(),
         note,
         x: Axis::new("s", Scale::Linear),
@@ -90,7 +90,7 @@ pub(super) fn attainment(run: &Run) -> Option<Figure> {
         lines.extend(series.attainment.iter().map(|profile| line(&profile.profile, &profile.kept)));
     }
     Some(Figure {
-        kind: "",
+        kind: String::new(),
         title: "SLO attainment".to_owned(),
         note: format!("Of the requests that ended in each part of {}, warm-up included.", seconds(series.slice_s)),
         x: Axis::new("s", Scale::Linear),

@@ -15,7 +15,7 @@ fn stacks(
     // Parts that no bar has only fill the legend.
     let parts = parts.into_iter().filter(|(_, lengths)| lengths.iter().any(|&length| length > 0.0)).collect();
     Figure {
-        kind: "",
+        kind: String::new(),
         title: title.to_owned(),
         note: note.to_owned(),
         x: Axis::new(unit, scale),

@@ -2,23 +2,22 @@
 //! (`data-of`); its charts are data that `page.js` hands to plotly.js.
 
 mod figures;
+mod plan;
+mod shell;
+mod sweep;
 mod tables;
 mod verdict;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use serde_json::Value;
 
 use super::advice::advice;
 use super::kinds::KINDS;
-use super::plotly;
 use super::run::Run;
-use crate::output::REPORT_MARK;
 use figures::headline;
-
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
-/// No address is ever asked for anything: the browser sees to it.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'";
+pub use plan::plan_page;
+use shell::Shell;
+pub use sweep::sweep_page;
 
 /// A part of the page: where it is, its name, its charts, and what stands below them.
 struct Section {
@@ -70,75 +69,19 @@ fn nothing(_: &Run) -> Option<Markup> {
 /// The page of a run.
 #[must_use]
 pub fn page(run: &Run) -> String {
-    let mut charts = serde_json::Map::new();
-    let mut sections = Vec::new();
+    let name = run.folder.name();
+    let mut shell = Shell::new(name.clone());
     for section in &SECTIONS {
         let figures = KINDS.iter().filter(|kind| section.charts.contains(&kind.name));
         let figures: Vec<_> = figures.filter_map(|kind| kind.draw(run)).collect();
-        for figure in &figures {
-            charts.insert(figure.kind.to_owned(), plotly::chart(figure));
-        }
-        let text = (section.text)(run);
-        if figures.is_empty() && text.is_none() {
-            continue;
-        }
-        sections.push((
-            section,
-            html! {
-                section id=(section.id) {
-                    h2 { (section.title) }
-                    div.charts {
-                        @for figure in &figures {
-                            figure {
-                                figcaption { h3 { (figure.title) } }
-                                div.chart id=(format!("chart-{}", figure.kind)) {}
-                                p.note { (figure.note) }
-                            }
-                        }
-                    }
-                    @if let Some(text) = text { (text) }
-                }
-            },
-        ));
+        shell.add(section.id, section.title, &figures, (section.text)(run));
     }
-    let name = run.folder.name();
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                (PreEscaped(REPORT_MARK))
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                title { (name) " · LLMPerfOracle" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header { (heading(run, &name)) }
-                nav { @for (section, _) in &sections { a href=(format!("#{}", section.id)) { (section.title) } } }
-                main {
-                    (told_first(run))
-                    section id="figures" { h2 { "Figures" } (headline(run)) }
-                    section id="next" { h2 { "What to try next" } (suggestions(run)) }
-                    p.warning hidden id="no-charts" {}
-                    noscript { p.warning { "Charts need JavaScript; the tables do not." } }
-                    @for (_, section) in &sections { (section) }
-                }
-                footer { (closing(run)) }
-                (data("charts", &Value::Object(charts)))
-                script type="text/plain" id="plotly" { (PreEscaped(plotly::PACKED_SCRIPT)) }
-                script { (PreEscaped(SCRIPT)) }
-            }
-        }
+    let first = html! {
+        (told_first(run))
+        section id="figures" { h2 { "Figures" } (headline(run)) }
+        section id="next" { h2 { "What to try next" } (suggestions(run)) }
     };
-    markup.into_string()
-}
-
-/// JSON in the page. A script's text ends at the first `</script`, so nothing in it may look like one.
-fn data(id: &str, value: &Value) -> Markup {
-    let text = value.to_string().replace('<', "\\u003c");
-    html! { script type="application/json" id=(id) { (PreEscaped(text)) } }
+    shell.html(&heading(run, &name), &first, &closing(run))
 }
 
 fn heading(run: &Run, name: &str) -> Markup {
@@ -188,9 +131,6 @@ fn closing(run: &Run) -> Markup {
                 "Configuration " code { (hash) } "."
             }
         }
-        p.quiet {
-            "Figures are those of summary.json; the mouse over one says which. Charts are drawn by plotly.js (MIT licence), which is in \
-             this file: it fetches nothing."
-        }
+        p.quiet { "Figures are those of summary.json; the mouse over one says which." }
     }
 }

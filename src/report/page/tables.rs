@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::figures::{Unit, figure, shown};
+use super::shell::{heads, scrolling};
 use crate::report::parts::PARTS;
 use crate::report::requests::SlowRequest;
 use crate::report::run::Run;
@@ -12,15 +13,6 @@ use crate::report::run::Run;
 const MOST_ROWS: usize = 64;
 /// Defaults that are listed.
 const MOST_DEFAULTS: usize = 200;
-
-/// A table that scrolls by itself.
-pub(super) fn scrolling(rows: Markup) -> Markup {
-    html! { div.scroll tabindex="0" { table { (rows) } } }
-}
-
-fn heads(names: &[&str]) -> Markup {
-    html! { thead { tr { @for name in names { th scope="col" { (name) } } } } }
-}
 
 /// A key of a map as a JSON pointer takes it.
 fn pointer_of(key: &str) -> String {
@@ -107,7 +99,7 @@ pub(super) fn slo(run: &Run) -> Option<Markup> {
         }
     };
     Some(scrolling(html! {
-        (heads(&["profile", "metric", "at most", "attainment", "within", "missed"]))
+        (heads(["profile", "metric", "at most", "attainment", "within", "missed"]))
         tbody {
             @for (name, path) in &paths {
                 (row(name, "all of them", path))
@@ -185,7 +177,7 @@ fn of_kind(run: &Run, kind: &str, one: &str, columns: &[(&str, &str, Unit)]) -> 
     html! {
         @if count > names.len() { p.quiet { "The " (names.len()) " busiest of " (count) "." } }
         (scrolling(html! {
-            (heads(&names_of_columns))
+            (heads(names_of_columns))
             tbody {
                 @for name in names {
                     tr {
@@ -275,7 +267,7 @@ pub(super) fn run(run: &Run) -> Option<Markup> {
                 summary { "What the configuration left to defaults" }
                 @if defaults.len() > MOST_DEFAULTS { p.quiet { "The first " (MOST_DEFAULTS) " of " (defaults.len()) "." } }
                 (scrolling(html! {
-                    (heads(&["framework", "key", "value", "why"]))
+                    (heads(["framework", "key", "value", "why"]))
                     tbody {
                         @for taken in defaults.iter().take(MOST_DEFAULTS) {
                             tr { @for key in ["framework", "key", "value", "reason"] { td.text { (taken[key].as_str().unwrap_or_default()) } } }

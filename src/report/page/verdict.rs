@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::figures::{Unit, figure};
-use super::tables::scrolling;
+use super::shell::scrolling;
 use crate::report::run::Run;
 
 fn text<'a>(run: &'a Run, pointer: &str) -> &'a str {
