@@ -1,6 +1,7 @@
 //! What a plan says: an answer a model, device and load, and every candidate with what became of it.
 
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::deployment::{Deployment, Replicas};
 use super::evaluate::Evaluation;
@@ -522,7 +523,9 @@ fn interval(target: &Target, at: usize, runs: &[Evaluation]) -> Option<Interval>
     let mean = values.iter().sum::<f64>() / count as f64;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     let deviation = (squares / (count - 1) as f64).sqrt();
-    let reach = student_t_975(count - 1) * deviation * (1.0 + 1.0 / count as f64).sqrt();
+    let reach = StudentsT::new(0.0, 1.0, (count - 1) as f64).map_or(f64::NAN, |t| t.inverse_cdf(0.975))
+        * deviation
+        * (1.0 + 1.0 / count as f64).sqrt();
     let (low, high) = (mean - reach, mean + reach);
     let limit = target.limit();
     Some(Interval {
