@@ -5,6 +5,7 @@ use super::figure::Figure;
 use super::grid::{Grid, SEED};
 use super::journal::{Record, Status};
 use super::results::{Interval, results, settings};
+use crate::config::printable;
 use crate::output::Named;
 
 /// How to print.
@@ -65,7 +66,8 @@ fn headlines(grid: &Grid, records: &[&Record], table: &Table) -> Vec<Vec<String>
     let heads = heads.chain((!all_well).then(|| "status".to_owned()));
     let row = |group: std::ops::Range<usize>| {
         let first = group.start;
-        let settings = of_settings.iter().map(|column| column.cells.get(first).map_or_else(String::new, words));
+        let settings =
+            of_settings.iter().map(|column| printable(&column.cells.get(first).map_or_else(String::new, words)));
         let metrics = metrics.iter().map(|(column, _)| {
             let figures: Vec<Figure> = group.clone().filter_map(|row| column.cells.get(row)).collect();
             cell(&column.name, &figures, group.len())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::description::Description;
 use super::grid::{Grid, Shard};
-use super::journal::{self, Journals, Record};
+use super::journal::{self, Journals, Record, Status};
 use super::partition;
 use super::problem::SweepError;
 
@@ -48,7 +48,9 @@ pub fn merge(folders: &[PathBuf], output: &Path, overwrite: bool) -> Result<Merg
     for (folder, _, journals) in &shards {
         for (point, record) in &journals.records {
             match records.get(point) {
-                Some((known, elsewhere)) if known != record => {
+                // A point that was refused in one place and could run in another is run.
+                Some((known, _)) if known.status != Status::Ok => _ = records.insert(*point, (record.clone(), *folder)),
+                Some((known, elsewhere)) if record.status == Status::Ok && known != record => {
                     let (folder, elsewhere) = (folder.display(), elsewhere.display());
                     let message =
                         format!("point {point} came out otherwise in {folder} than in {elsewhere}; leave one out");
@@ -64,9 +66,7 @@ pub fn merge(folders: &[PathBuf], output: &Path, overwrite: bool) -> Result<Merg
     if is_new {
         description.claim(output, overwrite)?;
     }
-    for (point, (record, folder)) in
-        records.iter().filter(|(_, (record, folder))| record.requests.is_some() && !is_same(folder, output))
-    {
+    for (point, (record, folder)) in records.iter().filter(|(_, (record, _))| record.requests.is_some()) {
         take_requests(&partition::file(&grid, *point), folder, output, record)?;
     }
     let records: BTreeMap<usize, Record> = records.into_iter().map(|(point, (record, _))| (point, record)).collect();
@@ -109,13 +109,18 @@ fn refuse_if_missing(
 
 /// Brings the requests of a point from the folder of its shard.
 fn take_requests(file: &Path, from: &Path, to: &Path, record: &Record) -> Result<(), SweepError> {
+    let to = if is_same(from, to) { from } else { to };
     let (from, to) = (from.join(file), to.join(file));
     if partition::rows(&from) != record.requests {
         let from = from.display();
         return Err(SweepError::Refused(format!("{from} is missing or damaged; run its shard again")));
     }
+    if from == to {
+        return Ok(());
+    }
     let folder = to.parent().unwrap_or(Path::new("."));
     let linked = fs::create_dir_all(folder).and_then(|()| {
+        // It may be there from a merge before; what is in the way otherwise is told by the link.
         let _ = fs::remove_file(&to);
         // A link costs nothing; where it cannot be, as between two disks, it is a copy.
         fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ()))

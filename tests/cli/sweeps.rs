@@ -299,6 +299,11 @@ fn shards_are_merged_into_the_whole() {
     for table in ["results.parquet", "intervals.parquet", "sweep.json"] {
         assert_eq!(desk.read_bytes(&format!("shared/{table}")), desk.read_bytes(&format!("whole/{table}")), "{table}");
     }
+    // Requests that are lost are missed.
+    fs::remove_file(desk.path("shared/requests/max_num_seqs=8/total_duration=15/seed=2/requests.parquet"))
+        .expect("it is there");
+    let told = desk.run("merge shared");
+    assert!(told.code == 2 && told.err.contains("seed=2/requests.parquet is missing or damaged"), "{}", told.err);
     // More shards than points are none too many.
     well(&desk, &format!("{SWEPT} -o late --shard 40/50"));
     // A shard of another sweep.
