@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::{Args, FromArgMatches};
 
-use super::args::{LogLevel, Merge, Rows, Run, Sweep};
+use super::args::{Format, LogLevel, Merge, Run, Sweep};
 use super::progress::Steps;
 use super::run::{Refusal, interruption, resolve};
 use super::{Failure, print, print_diagnostics, tell};
@@ -212,15 +212,15 @@ fn default_folder(command: &Sweep) -> PathBuf {
 fn print_rows<'a>(
     grid: &Grid,
     records: impl Iterator<Item = &'a Record>,
-    rows: Rows,
+    format: Format,
     quiet: bool,
 ) -> Result<(), Failure> {
-    let listing = match rows {
-        Rows::Table if quiet => return Ok(()),
-        Rows::Table => Listing::Table,
-        Rows::Json => Listing::Json,
-        Rows::Csv => Listing::Csv,
-        Rows::Markdown => Listing::Markdown,
+    let listing = match format {
+        Format::Text if quiet => return Ok(()),
+        Format::Text => Listing::Table,
+        Format::Json => Listing::Json,
+        Format::Csv => Listing::Csv,
+        Format::Markdown => Listing::Markdown,
     };
     let text = listed(grid, records, listing);
     print(&text.map_err(|error| Failure::Failed(format!("cannot print the points: {error}")))?)

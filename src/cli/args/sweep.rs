@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::Run;
+use super::{Format, Run};
 use crate::sweep::Shard;
 
 /// `sweep`.
@@ -44,9 +44,9 @@ pub struct Sweep {
     /// Print neither progress nor the table.
     #[arg(short, long)]
     pub quiet: bool,
-    /// How to print the points.
-    #[arg(long, value_enum, default_value_t = Rows::Table)]
-    pub format: Rows,
+    /// How to print the points: headlines by setting as text or Markdown; all metrics, point by point, as JSON or CSV.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// `merge`.
@@ -64,22 +64,9 @@ pub struct Merge {
     /// Do not print the table.
     #[arg(short, long)]
     pub quiet: bool,
-    /// How to print the points.
-    #[arg(long, value_enum, default_value_t = Rows::Table)]
-    pub format: Rows,
-}
-
-/// How to print rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Rows {
-    /// For people: headlines, a row a setting.
-    Table,
-    /// For programs: everything, an object a point.
-    Json,
-    /// For spreadsheets: everything, a line a point.
-    Csv,
-    /// The table, for pages.
-    Markdown,
+    /// How to print the points: headlines by setting as text or Markdown; all metrics, point by point, as JSON or CSV.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// Flags of `run` that are about what one run leaves behind.
