@@ -9,7 +9,7 @@ use super::summary::{
     EncoderSummary, EngineSummary, GpuSummary, Latency, Named, ProfileSummary, SloSummary, Summary, ThroughputSummary,
 };
 use super::verdict::{EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
-use crate::tables::{Block, Cell, Document, Findings, Table, figure, flat, percent, shortened};
+use crate::tables::{Block, Document, Findings, Table, figure, flat, percent, shortened};
 
 /// Columns of the words that lines begin with.
 const INDENT: usize = 12;
@@ -200,10 +200,8 @@ impl Summary {
             vec![format!("  {name}"), percent(gpu.busy), percent(gpu.mfu), percent(gpu.mbu)]
         };
         let head = ["GPU", "busy", "MFU", "MBU"];
-        let mut table = busiest_and_idlest(&head, &gpus, |gpu| gpu.busy, gpu_row);
-        if idle > 0 {
-            table.rows.push(vec![Cell::of(format!("  {idle} without work"))]);
-        }
+        let gpus = busiest_and_idlest(&head, &gpus, |gpu| gpu.busy, gpu_row);
+        let idle = (idle > 0).then(|| Block::line("", 2, format!("{idle} without work")));
         let engines: Vec<&(String, EngineSummary)> = self.engines.0.iter().collect();
         let head = ["Engine", "busy", "KV peak", "most running", "most waiting", "preempted"];
         let engine_row = |(name, engine): &(String, EngineSummary)| {
@@ -217,7 +215,7 @@ impl Summary {
             ]
         };
         let engines = busiest_and_idlest(&head, &engines, |engine| engine.busy, engine_row);
-        vec![Block::Gap, Block::Table(table), Block::Table(engines)]
+        [Block::Gap, Block::Table(gpus)].into_iter().chain(idle).chain([Block::Table(engines)]).collect()
     }
 
     fn file_lines(&self) -> Vec<Block> {
