@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_in_threes() {
-        let told = [0.0, 0.01234, 3.14159, 118.0508, 3375.7, 1_234_567.0].map(|value| shown(value, Unit::Plain("")));
-        assert_eq!(told, ["0.00", "0.0123", "3.14", "118.1", "3376", "1\u{202f}234\u{202f}567"]);
+        let told = [0.0, 0.01234, 3.16159, 118.0508, 3375.7, 1_234_567.0].map(|value| shown(value, Unit::Plain("")));
+        assert_eq!(told, ["0.00", "0.0123", "3.16", "118.1", "3376", "1\u{202f}234\u{202f}567"]);
         assert_eq!(shown(0.5, Unit::Share), "50.0\u{a0}%");
         assert_eq!(shown(12_345.0, Unit::Count), "12\u{202f}345");
     }
