@@ -1,5 +1,8 @@
 //! The plan against exhaustive search: every number of replicas of every deployment simulated to its end, quantiles by sorting.
 
+#[path = "../shared_files/mod.rs"]
+mod shared_files;
+
 use std::sync::atomic::AtomicBool;
 
 use llmperforacle::config::{LoadFlags, Overrides, TraceRun};
@@ -239,4 +242,26 @@ fn prefill_and_decode_apart_are_searched_by_every_split() {
     let candidate = plan.candidates.iter().find(|candidate| candidate.disaggregated).expect("it is told");
     assert_eq!(candidate.replicas.filter(|_| candidate.status == Status::Meets), fewest);
     assert!(fewest.is_some_and(|fewest| fewest > 2), "the case tells little: {fewest:?}");
+}
+
+/// The cells of the study in docs/plan.md that take no time: the fewest GPUs, and TP × replicas.
+#[test]
+fn the_study_of_the_page_is_what_a_plan_says() {
+    let Some(trace) = shared_files::shared("data/traces/AzureLLMInferenceTrace_conv.csv") else { return };
+    let mut question = question(TraceRun { trace: Some(trace), ..TraceRun::default() }, "ttft_p99=1s,tpot_p99=50ms");
+    question.space.models = vec!["Llama3.1-8B".to_owned()];
+    question.space.devices = vec!["H100".to_owned(), "A100".to_owned()];
+    question.rate_scales = vec![1.0, 4.0];
+    question.most_gpus = 8;
+    let plan = question.answer(&AtomicBool::new(false), |_, _| {}).expect("there is a plan");
+    let page = include_str!("../../docs/plan.md");
+    for answer in &plan.answers {
+        let head = format!("| {} | {} |", answer.model, answer.device);
+        let row = page.lines().find(|line| line.starts_with(&head)).expect("the page has the row");
+        let told =
+            row.split('|').map(str::trim).nth(if answer.rate_scale == 1.0 { 3 } else { 4 }).expect("and the column");
+        let count = |value: Option<u32>| value.expect("there is an answer");
+        let (gpus, ranks, replicas) = (count(answer.gpus), count(answer.tensor_parallel), count(answer.replicas));
+        assert_eq!(told, format!("{gpus} ({ranks} × {replicas})"), "{row}");
+    }
 }
