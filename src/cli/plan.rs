@@ -107,6 +107,11 @@ fn question_of(flags: &Flags) -> Result<Question, Failure> {
             "nothing says what an answer must keep to; give --slo, such as --slo ttft_p99=1s,tpot_p99=50ms".to_owned(),
         ));
     }
+    if flags.trace.as_deref().is_some_and(|trace| trace.as_os_str() == "-") {
+        return Err(bad(
+            "a plan reads its trace more than once, which standard input cannot be; name a file".to_owned()
+        ));
+    }
     let overrides = run::overrides(&flags.changes);
     let overrides = Overrides { set: [flags.reading.keys().map_err(bad)?, overrides.set].concat(), ..overrides };
     let space = Space {

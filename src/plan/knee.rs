@@ -14,8 +14,8 @@ use super::search::{Case, Search, SearchError};
 
 /// The rates on both sides of the knee differ by this much at most.
 const RESOLUTION: f64 = 1.01;
-/// Doublings from the load's own rate before the search gives up.
-const MOST_DOUBLINGS: i32 = 20;
+/// Doublings from the load's own rate before the search gives up: a trace comes a million times as fast at most.
+const MOST_DOUBLINGS: i32 = 19;
 
 /// The highest rate of a deployment.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -79,6 +79,7 @@ fn mistakes_in_a_question_say_the_way_out() {
     let desk = Desk::new();
     for (flags, told) in [
         ("", "give --slo"),
+        ("--slo ttft_p99=1s --trace -", "name a file"),
         ("--slo ttft_p99=1", "write ttft_p99=1ms or ttft_p99=1s"),
         ("--slo speed=1s", "there are ttft, tpot, itl and e2e"),
         ("--slo ttft_p99=1s --price L4=cheap", "write DEVICE=USD"),

@@ -184,6 +184,21 @@ fn the_knee_lies_between_a_rate_that_meets_and_one_that_misses() {
     assert!((1.3..3.0).contains(&ratio), "{ratio}");
 }
 
+/// A target that any rate keeps to has no knee, and says so.
+#[test]
+fn a_rate_without_a_limit_is_told() {
+    let mut question = question(load("5", 20, "100", "5"), "tpot_p50=5s");
+    question.space.tensor_parallel = vec![1];
+    question.space.devices = vec!["H100".to_owned()];
+    let knees = question.knees(&[1], &AtomicBool::new(false), |_, _| {}).expect("there is a knee");
+    assert!(knees[0].slo_met && knees[0].missed_at.is_none());
+    assert!(
+        knees[0].reason.as_ref().is_some_and(|reason| reason.starts_with("every rate up to 2^18")),
+        "{:?}",
+        knees[0].reason
+    );
+}
+
 #[test]
 fn seeds_give_intervals() {
     let mut question = question(load("20", 200, "lognormal:600:400", "50"), "ttft_p99=200ms");

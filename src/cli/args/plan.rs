@@ -17,7 +17,7 @@ pub struct Plan {
     /// File of these flags without their dashes: trace: T.csv, model: [A, B], rate_scale: [1, 4], over: {KEY: [1, 2]}, slo:
     /// {ttft_p99: 1s}. Flags beside it add to it.
     pub file: Option<PathBuf>,
-    /// Replay this trace; - for standard input.
+    /// Replay this trace.
     #[arg(long)]
     pub trace: Option<PathBuf>,
     /// Layout of the trace, if it is not told by its fields.
