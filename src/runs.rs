@@ -4,6 +4,7 @@
 //! and [`Ended::finish`] gives the files their names and the summary.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oracle_components::record::{Outcome, Stop};
@@ -36,6 +37,17 @@ pub struct Ended {
     writer: RunWriter,
 }
 
+/// The names of client profiles: a trace's own where it has some, else the configuration's.
+pub(crate) fn profile_names<'a>(resolved: &'a Resolved, facts: &'a WorkloadFacts) -> &'a [String] {
+    let names_profiles = facts.trace.as_ref().is_some_and(|trace| !trace.profiles.is_empty());
+    if names_profiles { &facts.profile_names } else { &resolved.profile_names }
+}
+
+/// Goes on until the flag is set.
+pub(crate) fn unless(interrupted: &AtomicBool) -> ControlFlow<()> {
+    if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
 impl Run {
     /// Checks the load (a trace is read through once) and opens it.
     ///
@@ -54,9 +66,8 @@ impl Run {
     /// # Errors
     /// Those of [`RunWriter::create`].
     pub fn writer(&self) -> Result<RunWriter, OutputError> {
-        let names_profiles = self.facts.trace.as_ref().is_some_and(|trace| !trace.profiles.is_empty());
-        let profiles = if names_profiles { &self.facts.profile_names } else { &self.resolved.profile_names };
-        RunWriter::create(&self.resolved.output, &self.resolved.scenario, profiles)
+        let Self { resolved, facts, .. } = self;
+        RunWriter::create(&resolved.output, &resolved.scenario, profile_names(resolved, facts))
     }
 
     /// Simulates, until the end or until `control` breaks.

@@ -1,8 +1,6 @@
 //! `plan`: flags in, the fewest GPUs for a load out.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
@@ -55,9 +53,7 @@ fn with_words_of(file: &Path, words: Vec<String>) -> Result<Flags, Failure> {
 
 fn answer(flags: &Flags, log_level: LogLevel) -> Result<(), Failure> {
     let question = question_of(flags)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    let interrupted = run::interruption();
     let steps = Steps::new("deployments", flags.quiet || log_level > LogLevel::Info);
     let started = std::time::Instant::now();
     let told = |error| failure(error, log_level);

@@ -146,18 +146,7 @@ fn misses(targets: &[Figure]) -> String {
 /// What else there is: the front, and what was not tried.
 fn others(plan: &Plan) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let is_answer = |candidate: &Candidate| {
-        plan.answers.iter().any(|answer| {
-            answer.slo_met
-                && answer.model == candidate.model
-                && answer.device == candidate.device
-                && answer.rate_scale == candidate.rate_scale
-                && answer.tensor_parallel == Some(candidate.tensor_parallel)
-                && answer.pipeline_parallel == Some(candidate.pipeline_parallel)
-                && answer.prefill_replicas.is_some() == candidate.disaggregated
-                && answer.settings == candidate.settings
-        })
-    };
+    let is_answer = |candidate: &Candidate| plan.answers.iter().any(|answer| answer.slo_met && answer.is_of(candidate));
     let front: Vec<&Candidate> =
         plan.candidates.iter().filter(|candidate| candidate.pareto && !is_answer(candidate)).collect();
     if !front.is_empty() {

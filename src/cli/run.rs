@@ -1,6 +1,5 @@
 //! `run`: a configuration in, a simulation, files and a table out.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use super::progress::Bar;
 use super::{Failure, colour, print, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
 use crate::output::{Overwrite, Summary, TakenDefault};
+use crate::runs::unless;
 use crate::workload::WorkloadFacts;
 
 /// Runs the command.
@@ -50,7 +50,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let writing = writer.clock();
     let ended = run.simulate(writer, command.profile, |progress| {
         bar.update(progress);
-        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        unless(&interrupted)
     });
     bar.clear();
     let simulated = started.elapsed();

@@ -1,8 +1,6 @@
 //! `trace`: a window of a run for Perfetto.
 
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use oracle_components::record::Stop;
 use oracle_systems::Simulation;
@@ -12,6 +10,7 @@ use super::args::{LogLevel, Trace};
 use super::run::{interruption, overrides};
 use super::{Failure, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, load, load_value};
+use crate::runs::{profile_names, unless};
 use crate::trace_events::Recorder;
 
 /// Simulates a run again and tells what happens in the window.
@@ -20,14 +19,11 @@ pub fn trace(command: &Trace, log_level: LogLevel) -> Result<(), Failure> {
     let manifest = command.of.is_dir().then(|| manifest(&command.of)).transpose()?;
     let resolved = resolve(command, manifest.as_ref(), &overrides, log_level)?;
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
-    let names_profiles = facts.trace.as_ref().is_some_and(|trace| !trace.profiles.is_empty());
-    let profiles = if names_profiles { &facts.profile_names } else { &resolved.profile_names };
-    let recorder = Recorder::new(command.window, &resolved.scenario, profiles);
+    let recorder = Recorder::new(command.window, &resolved.scenario, profile_names(&resolved, &facts));
     let interrupted = interruption();
     // Only engines in lockstep tell their steps; records are the same.
     let mut simulation = Simulation::new(resolved.scenario, source, recorder).in_lockstep();
-    let outcome = simulation
-        .run(|_| if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+    let outcome = simulation.run(|_| unless(&interrupted));
     if outcome.stop == Stop::Interrupted {
         return Err(Failure::Failed("interrupted".to_owned()));
     }

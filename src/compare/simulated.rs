@@ -1,8 +1,7 @@
 //! A configuration becomes a run: simulated into a folder that goes when it has been read.
 
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::run::Run;
 use crate::config::{Diagnostic, Overrides, load};
@@ -50,9 +49,7 @@ impl Point<'_> {
         let run =
             runs::Run::open(resolved).map_err(|error| NoRun::Load(format!("{}: {error}", self.config.display())))?;
         let writer = run.writer().map_err(|error| failed(&error))?;
-        let ended = run.simulate(writer, false, |_| {
-            if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        let ended = run.simulate(writer, false, |_| runs::unless(interrupted));
         if let Some(reason) = ended.stopped_short() {
             return Err(failed(&reason));
         }

@@ -322,17 +322,8 @@ impl Plan {
     /// The positions of their cases among the candidates, and their replicas.
     pub(super) fn chosen(&self) -> impl Iterator<Item = (usize, Replicas)> + '_ {
         self.answers.iter().filter(|answer| answer.slo_met).filter_map(|answer| {
-            let is_it = |candidate: &Candidate| {
-                candidate.model == answer.model
-                    && candidate.device == answer.device
-                    && candidate.rate_scale == answer.rate_scale
-                    && Some(candidate.tensor_parallel) == answer.tensor_parallel
-                    && Some(candidate.pipeline_parallel) == answer.pipeline_parallel
-                    && candidate.disaggregated == answer.prefill_replicas.is_some()
-                    && candidate.settings == answer.settings
-            };
             let replicas = Replicas { all: answer.replicas?, prefill: answer.prefill_replicas };
-            Some((self.candidates.iter().position(is_it)?, replicas))
+            Some((self.candidates.iter().position(|candidate| answer.is_of(candidate))?, replicas))
         })
     }
 }
@@ -496,6 +487,18 @@ impl Plan {
 }
 
 impl Answer {
+    /// Whether it chose this candidate.
+    #[must_use]
+    pub fn is_of(&self, candidate: &Candidate) -> bool {
+        candidate.model == self.model
+            && candidate.device == self.device
+            && candidate.rate_scale == self.rate_scale
+            && Some(candidate.tensor_parallel) == self.tensor_parallel
+            && Some(candidate.pipeline_parallel) == self.pipeline_parallel
+            && candidate.disaggregated == self.prefill_replicas.is_some()
+            && candidate.settings == self.settings
+    }
+
     /// A name for its files: model, device, load, ranks and replicas.
     #[must_use]
     pub fn file_name(&self) -> String {

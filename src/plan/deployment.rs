@@ -73,6 +73,11 @@ impl Deployment {
         together.into_iter().chain(apart)
     }
 
+    /// The fewest replicas that there can be: one, or one of each kind.
+    pub(super) fn smallest(&self) -> Replicas {
+        if self.is_disaggregated { Replicas { all: 2, prefill: Some(1) } } else { Replicas::from(1) }
+    }
+
     /// GPUs of a replica.
     #[must_use]
     pub fn gpus_per_replica(&self) -> u32 {

@@ -1,7 +1,6 @@
 //! One run of a plan: a full simulation of the load on a deployment, ended as soon as it can no longer meet a target.
 
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use oracle_components::record::Stop;
 use oracle_systems::Simulation;
@@ -11,6 +10,7 @@ use super::tally::Tally;
 use super::target::Target;
 use crate::config::Resolved;
 use crate::output::{cost, energy};
+use crate::runs::unless;
 
 /// Whether a run goes on that can no longer meet its targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +30,6 @@ pub struct Evaluation {
     pub ended_early: bool,
     /// The value of each target, in milliseconds or as a share; `None` where no request had one.
     pub values: Vec<Option<f64>>,
-    /// Requests that ended, those of the warm-up left out.
-    pub requests: u64,
-    /// Of which with a whole answer.
-    pub successful: u64,
     /// Simulated time.
     pub duration_s: f64,
     /// Output tokens a second of the load: from its first arrival to its last where they are known and differ, else of the whole run.
@@ -44,8 +40,6 @@ pub struct Evaluation {
     pub usd_per_million_tokens: Option<f64>,
     /// What GPUs and servers drew; `None` where the device's draw is not known.
     pub energy_kwh: Option<f64>,
-    /// Busy share of the busiest engine.
-    pub busiest_engine: f64,
 }
 
 /// Why there is no evaluation.
@@ -78,8 +72,7 @@ pub(super) fn evaluate(
     let (source, failure) = load.replay().map_err(|error| EvaluationError::Load(error.to_string()))?;
     let tally = Tally::new(targets, resolved.output.warm_up, most);
     let mut simulation = Simulation::new(resolved.scenario.clone(), source, tally);
-    let outcome = simulation
-        .run(|_| if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+    let outcome = simulation.run(|_| unless(interrupted));
     if outcome.stop == Stop::Interrupted {
         return Err(EvaluationError::Interrupted);
     }
@@ -94,18 +87,14 @@ pub(super) fn evaluate(
     let duration_s = outcome.end.as_secs_f64();
     let offered_s = load.span().map(|(first, last)| (last - first).as_secs_f64()).filter(|&seconds| seconds > 0.0);
     let load_s = offered_s.unwrap_or(duration_s);
-    let busy_s = outcome.engines.iter().map(|engine| engine.busy.as_secs_f64()).fold(0.0, f64::max);
     Ok(Evaluation {
         is_met: all_met && !tally.is_lost && tally.requests > 0,
         ended_early: tally.is_lost && outcome.stop == Stop::SinkClosed,
         values,
-        requests: tally.requests,
-        successful: tally.successful,
         duration_s,
         output_tokens_per_s: if load_s > 0.0 { tally.output_tokens as f64 / load_s } else { 0.0 },
         usd_per_million_output_tokens: money.as_ref().and_then(|money| money.usd_per_million_output_tokens),
         usd_per_million_tokens: money.filter(|_| million_tokens > 0.0).map(|money| money.usd / million_tokens),
         energy_kwh: energy(&resolved.scenario, &outcome, resolved.output.host).map(|energy| energy.energy_kwh),
-        busiest_engine: if duration_s > 0.0 { busy_s / duration_s } else { 0.0 },
     })
 }

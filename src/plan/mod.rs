@@ -125,9 +125,7 @@ impl Question {
     fn loads(&self, deployments: &[Deployment]) -> Result<Vec<SharedLoad>, PlanError> {
         let mut reasons = BTreeMap::new();
         for deployment in deployments {
-            let smallest = deployment.splits(if deployment.is_disaggregated { 2 } else { 1 }, 1).next();
-            let smallest = smallest.expect("there is a smallest");
-            let resolve = |&scale: &f64| self.space.resolve(deployment, smallest, scale, None, None);
+            let resolve = |&scale: &f64| self.space.resolve(deployment, deployment.smallest(), scale, None, None);
             match self.rate_scales.iter().map(resolve).collect::<Result<Vec<_>, _>>() {
                 Ok(resolved) => {
                     let loads = resolved.iter().map(|resolved| SharedLoad::open(&resolved.workload));

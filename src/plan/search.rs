@@ -84,8 +84,7 @@ impl Search<'_> {
     pub(super) fn fewest(&self, case: Case<'_>) -> Result<Searched, SearchError> {
         let most = self.most_gpus / case.deployment.gpus_per_replica();
         let without_runs = |found| Ok(Searched { found, runs: 0, least_replicas: 1 });
-        let smallest = case.deployment.splits(if case.deployment.is_disaggregated { 2 } else { 1 }, 1).next();
-        let smallest = smallest.expect("there is a smallest");
+        let smallest = case.deployment.smallest();
         let one = match self.space.resolve(case.deployment, smallest, case.rate_scale, None, case.price_usd) {
             Ok(resolved) => resolved,
             Err(found) => {

@@ -1,7 +1,7 @@
 //! What a run of `plan` keeps of its requests: the values that its targets are about, and whether they can still be met.
 
 use oracle_components::SimTime;
-use oracle_components::record::{IntervalRow, RequestRecord, Status};
+use oracle_components::record::{IntervalRow, RequestRecord};
 use oracle_systems::ports::{RecordSink, SinkClosed};
 
 use super::target::{Statistic, Target};
@@ -14,7 +14,6 @@ pub(super) struct Tally {
     /// Requests that there are at most, if that is known: a run that cannot meet a target any more is then ended.
     most: Option<u64>,
     pub(super) requests: u64,
-    pub(super) successful: u64,
     pub(super) prompt_tokens: u64,
     pub(super) output_tokens: u64,
     /// A target is missed, whatever comes.
@@ -44,7 +43,6 @@ impl Tally {
             warm_up,
             most,
             requests: 0,
-            successful: 0,
             prompt_tokens: 0,
             output_tokens: 0,
             is_lost: false,
@@ -135,7 +133,6 @@ impl RecordSink for Tally {
             return Ok(());
         }
         self.requests += 1;
-        self.successful += u64::from(record.status == Status::Success);
         for counted in &mut self.targets {
             self.is_lost |= counted.record(record, self.most);
         }
