@@ -7,8 +7,8 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::args::{Compare, LogLevel};
-use super::run::{interruption, overrides};
-use super::{Failure, print_diagnostics, print_findings, tell};
+use super::run::overrides;
+use super::{Failure, interruption, print_diagnostics, print_findings, tell};
 use crate::compare::{Comparison, NoRun, Point, Run};
 use crate::config::Overrides;
 

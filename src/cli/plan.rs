@@ -7,7 +7,7 @@ use clap::Parser;
 use super::args::{Arguments, Command, LogLevel, Objective as ObjectiveFlag, Plan as Flags};
 use super::plan_table::{Knees, Planned};
 use super::progress::Steps;
-use super::{Failure, print_diagnostics, print_findings, run, tell};
+use super::{Failure, interruption, print_diagnostics, print_findings, run, tell};
 use crate::catalog::{Catalog, PriceList, question};
 use crate::config::{Overrides, ShapingFlags, TraceRun, words_of_flag_file};
 use crate::plan::{Dimension, Objective, Plan, PlanError, Question, Space, Target, kubernetes_manifest, serve_command};
@@ -16,18 +16,17 @@ use crate::plan::{Dimension, Objective, Plan, PlanError, Question, Space, Target
 const OWN_PRICES: &str = "--price";
 
 /// Runs the command.
-pub fn plan(flags: &Flags, log_level: LogLevel) -> Result<(), Failure> {
+pub fn plan(flags: &Flags, typed: &[String], log_level: LogLevel) -> Result<(), Failure> {
     let Some(file) = &flags.file else { return answer(flags, log_level) };
     let words = words_of_flag_file(file).map_err(|found| {
         print_diagnostics(&found, log_level);
         Failure::BadInput(None)
     })?;
-    answer(&with_words_of(file, words)?, log_level)
+    answer(&with_words_of(file, words, typed)?, log_level)
 }
 
 /// The flags of the command line with those of a file before them. What is typed as a list adds to the file's, what is one value rules.
-fn with_words_of(file: &Path, words: Vec<String>) -> Result<Flags, Failure> {
-    let typed: Vec<String> = super::typed().map_err(|message| Failure::BadInput(Some(message)))?;
+fn with_words_of(file: &Path, words: Vec<String>, typed: &[String]) -> Result<Flags, Failure> {
     let is_file = |word: &String| Path::new(word) == file;
     let at = typed.iter().rposition(is_file).unwrap_or(typed.len() - 1);
     let command = typed.iter().position(|word| word == "plan").unwrap_or(0);
@@ -53,7 +52,7 @@ fn with_words_of(file: &Path, words: Vec<String>) -> Result<Flags, Failure> {
 
 fn answer(flags: &Flags, log_level: LogLevel) -> Result<(), Failure> {
     let question = question_of(flags)?;
-    let interrupted = run::interruption();
+    let interrupted = interruption();
     let steps = Steps::new("deployments", flags.quiet || log_level > LogLevel::Info);
     let started = std::time::Instant::now();
     let told = |error| failure(error, log_level);

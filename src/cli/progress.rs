@@ -7,6 +7,8 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use oracle_components::SimTime;
 use oracle_systems::Progress;
 
+use super::console::is_hosted;
+
 /// Times a second that the bar is drawn.
 const DRAWS_PER_S: u8 = 10;
 /// With an end in sight, and without. The bar takes what the words leave of a terminal.
@@ -22,7 +24,7 @@ pub struct Bar {
 impl Bar {
     /// A bar over the requests that are expected, or over simulated time to the horizon, if standard error is a terminal.
     pub fn new(expected_requests: Option<u64>, horizon: Option<SimTime>, quiet: bool) -> Self {
-        if quiet || !std::io::stderr().is_terminal() {
+        if quiet || is_hosted() || !std::io::stderr().is_terminal() {
             return Self { bar: None, by_requests: false };
         }
         let length = expected_requests.or(horizon.map(|horizon| horizon.0));
@@ -60,7 +62,7 @@ pub struct Steps(Option<ProgressBar>);
 impl Steps {
     /// A bar, if standard error is a terminal.
     pub fn new(what: &'static str, quiet: bool) -> Self {
-        if quiet || !std::io::stderr().is_terminal() {
+        if quiet || is_hosted() || !std::io::stderr().is_terminal() {
             return Self(None);
         }
         let bar = ProgressBar::new(1);

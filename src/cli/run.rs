@@ -1,26 +1,34 @@
 //! `run`: a configuration in, a simulation, files and a table out.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use oracle_components::record::{Outcome, Stop};
 
 use super::args::{Changes, Format, LogLevel, Run, Shaping};
 use super::progress::Bar;
-use super::{Failure, colour, print, print_diagnostics, print_findings, tell};
+use super::{Failure, colour, interruption, print, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
-use crate::output::{Overwrite, Summary, TakenDefault};
+use crate::output::{Overwrite, Summary, Tables, TakenDefault};
 use crate::runs::unless;
 use crate::workload::WorkloadFacts;
 
 /// Runs the command.
 pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
+    simulate(command, log_level, false).map(|_| ())
+}
+
+/// Runs it, and keeps what its Parquet files hold, or would hold.
+pub fn keeping_tables(command: &Run, log_level: LogLevel) -> Result<Option<Tables>, Failure> {
+    simulate(command, log_level, true)
+}
+
+fn simulate(command: &Run, log_level: LogLevel, keeps_tables: bool) -> Result<Option<Tables>, Failure> {
     let mut resolved = resolve(command).map_err(|refusal| refusal.tell(log_level))?;
     print_diagnostics(&resolved.warnings, log_level);
     if writes_nothing(command) {
         resolved.output.write_nothing();
     }
+    resolved.output.keeps_tables = keeps_tables;
     if command.overwrite {
         resolved.output.overwrite = Overwrite::Anything;
     }
@@ -47,7 +55,7 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
     let quiet = command.quiet || log_level > LogLevel::Info;
     let bar = Bar::new(run.facts.expected_requests, run.resolved.scenario.horizon, quiet);
     let started = Instant::now();
-    let writing = writer.clock();
+    let (writing, kept) = (writer.clock(), writer.kept_tables());
     let ended = run.simulate(writer, command.profile, |progress| {
         bar.update(progress);
         unless(&interrupted)
@@ -74,16 +82,8 @@ pub fn run(command: &Run, log_level: LogLevel) -> Result<(), Failure> {
         ));
     }
     print_result(command, &summary)?;
-    stopped_short.map_or(Ok(()), |reason| Err(how_it_ended(&reason, outcome.stop)))
-}
-
-/// Set when the program is asked to stop.
-pub fn interruption() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    // A second handler in one process can only come from a host program, whose handler then rules.
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
-    interrupted
+    stopped_short.map_or(Ok(()), |reason| Err(how_it_ended(&reason, outcome.stop)))?;
+    Ok(kept.map(|kept| kept.so_far()))
 }
 
 /// Why there is no run as asked.

@@ -7,8 +7,8 @@ use clap::{Args, FromArgMatches};
 
 use super::args::{Format, LogLevel, Merge, Run, Sweep};
 use super::progress::Steps;
-use super::run::{Refusal, interruption, resolve};
-use super::{Failure, print, print_diagnostics, tell};
+use super::run::{Refusal, resolve};
+use super::{Failure, interruption, print, print_diagnostics, tell};
 use crate::config::{Diagnostic, Resolved, Severity};
 use crate::inputs;
 use crate::sweep::{

@@ -7,8 +7,8 @@ use oracle_systems::Simulation;
 use serde_json::Value;
 
 use super::args::{LogLevel, Trace};
-use super::run::{interruption, overrides};
-use super::{Failure, print, print_diagnostics, tell};
+use super::run::overrides;
+use super::{Failure, interruption, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, load, load_value};
 use crate::runs::{profile_names, unless};
 use crate::trace_events::Recorder;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
@@ -42,7 +42,7 @@ const PARTIAL_KEY: &str = "partial";
 /// A Parquet file in the making.
 pub(super) struct ParquetFile<Row: 'static> {
     columns: Vec<&'static Column<Row>>,
-    schema: Arc<Schema>,
+    schema: SchemaRef,
     staged: StagedFile,
     writer: ArrowWriter<File>,
     rows: u64,
@@ -56,7 +56,7 @@ impl<Row> ParquetFile<Row> {
         columns: impl IntoIterator<Item = &'static Column<Row>>,
     ) -> Result<Self, OutputError> {
         let columns: Vec<_> = columns.into_iter().collect();
-        let schema = Arc::new(Schema::new(columns.iter().copied().map(field).collect::<Vec<Field>>()));
+        let schema = schema(&columns);
         let options = ArrowWriterOptions::new().with_properties(properties(&columns));
         let file = staged.try_clone_file()?;
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)
@@ -65,10 +65,7 @@ impl<Row> ParquetFile<Row> {
     }
 
     pub(super) fn write(&mut self, rows: &[Row], names: &Names) -> Result<(), OutputError> {
-        let arrays = self.columns.iter();
-        let arrays = arrays.map(|column| array(&column.value, rows, names));
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect())
-            .expect("the schema and the arrays come from the same columns");
+        let batch = record_batch(&self.columns, &self.schema, rows, names);
         if let Err(source) = self.writer.write(&batch) {
             self.failed = true;
             let path = self.staged.final_path();
@@ -168,6 +165,23 @@ fn end_of(group: &RowGroupMetaData) -> u64 {
         start + length
     });
     ends.max().unwrap_or_default()
+}
+
+/// The Arrow schema of columns, with units and meanings.
+pub(super) fn schema<Row>(columns: &[&Column<Row>]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().copied().map(field).collect::<Vec<Field>>()))
+}
+
+/// Rows in the columns of a `schema` of these.
+pub(super) fn record_batch<Row>(
+    columns: &[&Column<Row>],
+    schema: &SchemaRef,
+    rows: &[Row],
+    names: &Names,
+) -> RecordBatch {
+    let arrays = columns.iter().map(|column| array(&column.value, rows, names));
+    RecordBatch::try_new(Arc::clone(schema), arrays.collect())
+        .expect("the schema and the arrays come from the same columns")
 }
 
 fn field<Row>(column: &Column<Row>) -> Field {

@@ -22,6 +22,8 @@ pub struct OutputPlan {
     pub requests_csv: Option<PathBuf>,
     /// The time series.
     pub timeseries_parquet: Option<PathBuf>,
+    /// Rows stay in memory, too, for a host program.
+    pub keeps_tables: bool,
     /// The manifest.
     pub manifest_json: Option<PathBuf>,
     /// Whose files in the folder may be replaced.

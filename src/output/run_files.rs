@@ -12,6 +12,7 @@ use oracle_components::scenario::Scenario;
 use super::csv_file::CsvFile;
 use super::goodput::SloSeries;
 use super::interval_columns::{INTERVAL_COLUMNS, SeriesRow};
+use super::kept::KeptTables;
 use super::names::Names;
 use super::parquet_file::ParquetFile;
 use super::request_columns::request_columns;
@@ -65,6 +66,7 @@ pub(super) struct RunFiles {
     requests_parquet: Option<ParquetFile<RequestRecord>>,
     requests_csv: Option<CsvFile<RequestRecord>>,
     timeseries_parquet: Option<ParquetFile<SeriesRow>>,
+    kept: Option<KeptTables>,
 }
 
 impl RunFiles {
@@ -87,6 +89,7 @@ impl RunFiles {
                 .timeseries_parquet
                 .map(|staged| ParquetFile::create(staged, &INTERVAL_COLUMNS))
                 .transpose()?,
+            kept: plan.keeps_tables.then(|| KeptTables::new(scenario, plan)),
         })
     }
 
@@ -118,11 +121,12 @@ impl RunFiles {
     }
 
     fn write_requests(&mut self, rows: &[RequestRecord]) -> Result<(), OutputError> {
+        let has_series = self.timeseries_parquet.is_some() || self.kept.is_some();
         for record in rows {
             let slo = &self.names.slos[usize::from(record.profile)];
             let judgement = slo.judge(record);
             self.statistics.record(record, slo, judgement);
-            if let Some(judgement) = judgement.filter(|_| self.timeseries_parquet.is_some()) {
+            if let Some(judgement) = judgement.filter(|_| has_series) {
                 self.slo_series.record(record, &judgement);
             }
         }
@@ -132,10 +136,16 @@ impl RunFiles {
         if let Some(file) = &mut self.requests_csv {
             file.write(rows, &self.names)?;
         }
+        if let Some(tables) = &self.kept {
+            tables.add_requests(rows, &self.names);
+        }
         Ok(())
     }
 
     fn write_intervals(&mut self, rows: &[SeriesRow]) -> Result<(), OutputError> {
+        if let Some(tables) = &self.kept {
+            tables.add_intervals(rows, &self.names);
+        }
         match &mut self.timeseries_parquet {
             Some(file) => file.write(rows, &self.names),
             None => Ok(()),
@@ -152,6 +162,11 @@ impl RunFiles {
         let rows: Vec<SeriesRow> = rows.collect();
         let written = written.and_then(|()| rows.chunks(ROWS_AT_ONCE).try_for_each(|rows| self.write_intervals(rows)));
         (self, written)
+    }
+
+    /// Where rows are kept in memory, if they are.
+    pub(super) fn kept(&self) -> Option<KeptTables> {
+        self.kept.clone()
     }
 
     /// What is known of the requests so far.

@@ -29,6 +29,7 @@ use super::distribution::Distribution;
 use super::earlier;
 use super::energy::RowMeter;
 use super::interval_columns::SeriesRow;
+use super::kept::KeptTables;
 use super::manifest::{self, Ending};
 use super::names::Names;
 use super::run_files::{Batch, RunFiles, StagedData, WriterClock};
@@ -61,6 +62,7 @@ pub struct RunWriter {
     /// What runs before have left in the folder.
     earlier: Vec<PathBuf>,
     warning: Option<String>,
+    kept: Option<KeptTables>,
 }
 
 impl RunWriter {
@@ -89,6 +91,7 @@ impl RunWriter {
         };
         let names = Names::new(scenario, profile_names, &plan.slos);
         let files = RunFiles::create(data, scenario, names.clone(), plan)?;
+        let kept = files.kept();
         let (batches, full) = sync_channel(WAITING_BATCHES);
         let (give_back, emptied) = sync_channel(WAITING_BATCHES);
         let thread = thread::Builder::new().name("run-writer".to_owned());
@@ -111,6 +114,7 @@ impl RunWriter {
             manifest_json,
             earlier,
             warning,
+            kept,
         })
     }
 
@@ -124,6 +128,12 @@ impl RunWriter {
     #[must_use]
     pub fn clock(&self) -> WriterClock {
         self.clock.clone()
+    }
+
+    /// The rows that are kept in memory, to look at when the run is over; none unless the plan keeps them.
+    #[must_use]
+    pub fn kept_tables(&self) -> Option<KeptTables> {
+        self.kept.clone()
     }
 
     /// Ends the run: writes what is left, the summary and the manifest, and gives the files their final names.
@@ -226,7 +236,7 @@ impl RecordSink for RunWriter {
     }
 
     fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed> {
-        if self.plan.timeseries_parquet.is_none() {
+        if self.plan.timeseries_parquet.is_none() && self.kept.is_none() {
             return Ok(());
         }
         self.intervals.push(SeriesRow::of_engines(row.clone(), self.meter.of(row)));

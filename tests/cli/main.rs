@@ -5,6 +5,7 @@ mod compare;
 mod crashes;
 mod energy;
 mod folders;
+mod host;
 mod inputs;
 mod load;
 mod mistakes;
