@@ -20,4 +20,4 @@ pub mod sequence;
 pub mod time;
 pub mod work;
 
-pub use time::SimTime;
+pub use time::{MaybeTime, SimTime};

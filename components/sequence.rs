@@ -5,7 +5,7 @@ use bevy_ecs::prelude::*;
 use crate::record::{PrefixEvent, RemotePrefill};
 use crate::request::RequestId;
 use crate::scenario::EngineIndex;
-use crate::time::SimTime;
+use crate::time::{MaybeTime, SimTime};
 
 /// Where a sequence is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +64,15 @@ pub struct Sequence {
     /// The response is streamed.
     pub streaming: bool,
     /// Start of the first step that computed a token of it.
-    pub scheduled: Option<SimTime>,
+    pub scheduled: MaybeTime,
     /// First token, as the record has it.
-    pub first_token: Option<SimTime>,
+    pub first_token: MaybeTime,
     /// End of the step in which it last emitted, before the current residence.
-    pub last_emission: Option<SimTime>,
+    pub last_emission: MaybeTime,
     /// Last token before the current residence, as the record has it.
-    pub last_token: Option<SimTime>,
+    pub last_token: MaybeTime,
     /// The longest gap between tokens as the client receives them, up to `last_emission`, if it has two.
-    pub longest_gap: Option<SimTime>,
+    pub longest_gap: MaybeTime,
     /// Where its prompt was computed, if that was another engine.
     pub prefill: Option<Box<RemotePrefill>>,
     /// What the prefix cache did at the first admission.
@@ -89,4 +89,4 @@ pub struct Sequence {
 
 /// Every request in flight has one: what only some need goes behind one `Option<Box<_>>`.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Sequence>() == 184);
+const _: () = assert!(size_of::<Sequence>() == 144);

@@ -54,6 +54,48 @@ impl SimTime {
     }
 }
 
+/// A time that there may not be, in the room of one: [`SimTime::NEVER`] is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaybeTime(SimTime);
+
+impl MaybeTime {
+    /// No time.
+    pub const NONE: Self = Self(SimTime::NEVER);
+
+    /// The time, if there is one.
+    #[must_use]
+    pub fn get(self) -> Option<SimTime> {
+        Some(self.0).filter(|&time| time != SimTime::NEVER)
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_some(self) -> bool {
+        self != Self::NONE
+    }
+
+    /// Puts a time in place of what was there.
+    pub fn set(&mut self, time: SimTime) {
+        self.0 = time;
+    }
+
+    /// The same, and gives what was there.
+    pub fn replace(&mut self, time: SimTime) -> Option<SimTime> {
+        std::mem::replace(self, Self(time)).get()
+    }
+
+    /// Takes a span in place of a shorter one, or of none.
+    pub fn raise_to(&mut self, span: Option<SimTime>) {
+        *self = self.get().max(span).into();
+    }
+}
+
+impl From<Option<SimTime>> for MaybeTime {
+    fn from(time: Option<SimTime>) -> Self {
+        time.map_or(Self::NONE, Self)
+    }
+}
+
 impl Add for SimTime {
     type Output = Self;
     fn add(self, span: Self) -> Self {

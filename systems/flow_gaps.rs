@@ -36,7 +36,7 @@ pub fn drop_old(running: &mut Running, sequences: &Query<&mut Sequence>) {
 #[cold]
 fn drop_before_all(running: &mut Running, sequences: &Query<&mut Sequence>) {
     let oldest = running.admitted.front().copied().flatten().and_then(|entity| sequences.get(entity).ok());
-    let Some(scheduled) = oldest.and_then(|sequence| sequence.scheduled) else { return };
+    let Some(scheduled) = oldest.and_then(|sequence| sequence.scheduled.get()) else { return };
     while running.flow_gaps.front().is_some_and(|&(end, _)| end <= scheduled) {
         running.flow_gaps.pop_front();
     }

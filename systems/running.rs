@@ -134,11 +134,11 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Se
     running.streaming_decodes -= u32::from(sequence.streaming);
     running.decode_context -= u64::from(sequence.computed);
     if !in_chunks && sequence.generated > 0 {
-        if let Some(since) = sequence.last_emission.filter(|_| sequence.streaming) {
-            sequence.longest_gap = sequence.longest_gap.max(flow_gaps::widest_since(&running.flow_gaps, since));
+        if let Some(since) = sequence.last_emission.get().filter(|_| sequence.streaming) {
+            sequence.longest_gap.raise_to(flow_gaps::widest_since(&running.flow_gaps, since));
         }
-        sequence.last_emission = Some(clock.boundary);
-        sequence.last_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });
+        sequence.last_emission.set(clock.boundary);
+        sequence.last_token.set(if sequence.streaming { clock.flow_received } else { clock.boundary });
     }
 }
 

@@ -43,7 +43,7 @@ pub fn join(running: &mut Running, clock: &StepClock, sequence: &Sequence, entit
         return;
     }
     let (class, _) = class_of(running, sequence.generated, clock.steps);
-    let last = sequence.last_emission.zip(sequence.last_token);
+    let last = sequence.last_emission.get().zip(sequence.last_token.get());
     if last.is_some() && last == class.last {
         class.regular += 1;
     } else {
@@ -59,10 +59,11 @@ pub fn leave(running: &mut Running, sequence: &mut Sequence, entity: Entity) {
         return;
     }
     class.regular -= 1;
-    if let Some(since) = sequence.last_emission {
-        sequence.longest_gap = sequence.longest_gap.max(flow_gaps::widest_since(&class.flow_gaps, since));
+    if let Some(since) = sequence.last_emission.get() {
+        sequence.longest_gap.raise_to(flow_gaps::widest_since(&class.flow_gaps, since));
     }
-    (sequence.last_emission, sequence.last_token) = class.last.unzip();
+    let (emission, received) = class.last.unzip();
+    (sequence.last_emission, sequence.last_token) = (emission.into(), received.into());
     if class.regular == 0 {
         class.flow_gaps.clear();
     }
@@ -90,7 +91,7 @@ pub fn send(
         }
         tokens += chunk_tokens(sequence.target_tokens, interval);
         let is_joining = class.joining.contains(&entity);
-        let last = if is_joining { sequence.last_emission } else { class.last.map(|(emission, _)| emission) };
+        let last = if is_joining { sequence.last_emission.get() } else { class.last.map(|(emission, _)| emission) };
         if let Some(last) = last {
             gap(end - last, 1);
         }
@@ -105,7 +106,7 @@ pub fn send(
     for &entity in &class.joining {
         let sequence = sequence(entity);
         tokens += if sequence.generated == 0 { 1 } else { interval };
-        if let Some(last) = sequence.last_emission {
+        if let Some(last) = sequence.last_emission.get() {
             gap(end - last, 1);
         }
     }
@@ -124,9 +125,9 @@ pub fn note_sent(running: &mut Running, clock: &StepClock, sequences: &mut Query
     for entity in class.joining.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("a decode lives");
         if let Some(last) = sequence.last_token.replace(received) {
-            sequence.longest_gap = sequence.longest_gap.max(Some(received.since(last)));
+            sequence.longest_gap.raise_to(Some(received.since(last)));
         }
-        sequence.last_emission = Some(end);
+        sequence.last_emission.set(end);
     }
     class.last = Some((end, received));
 }

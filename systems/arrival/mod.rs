@@ -7,11 +7,11 @@ mod wake;
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
-use oracle_components::SimTime;
 use oracle_components::calendar::{Calendar, Coupling};
 use oracle_components::record::{Ending, PrefixEvent, Reason, RemotePrefill, Status};
 use oracle_components::request::{Request, RequestSpec, Routed};
 use oracle_components::sequence::{Phase, Sequence};
+use oracle_components::{MaybeTime, SimTime};
 
 use crate::transfer::Network;
 use crate::world::calendar::{next_arrival, next_boundary};
@@ -182,11 +182,11 @@ fn new_sequence(request: &Request, target_tokens: u32) -> Sequence {
         arrival: request.spec.arrival,
         deadline: request.spec.deadline(),
         streaming: request.spec.streaming,
-        scheduled: None,
-        first_token: None,
-        last_emission: None,
-        longest_gap: None,
-        last_token: None,
+        scheduled: MaybeTime::NONE,
+        first_token: MaybeTime::NONE,
+        last_emission: MaybeTime::NONE,
+        longest_gap: MaybeTime::NONE,
+        last_token: MaybeTime::NONE,
         prefill: None,
         prefix_event: PrefixEvent::None,
         cached_tokens: 0,

@@ -148,10 +148,10 @@ fn unserved(id: RequestId, spec: &RequestSpec, engine: EngineIndex, delivered: S
 pub fn record_of(request: &Request, sequence: &Sequence, end: Ending) -> RequestRecord {
     RequestRecord {
         output_tokens: sequence.generated,
-        scheduled: sequence.scheduled,
-        first_token: sequence.first_token,
-        last_token: sequence.last_token,
-        longest_gap: sequence.longest_gap,
+        scheduled: sequence.scheduled.get(),
+        first_token: sequence.first_token.get(),
+        last_token: sequence.last_token.get(),
+        longest_gap: sequence.longest_gap.get(),
         prefill: sequence.prefill.clone(),
         prefix_event: sequence.prefix_event,
         cached_tokens: sequence.cached_tokens,

@@ -554,7 +554,7 @@ fn start_running(sequence: &mut Sequence, turn: u32, cached: u32, known: u32, no
     if sequence.scheduled.is_some() {
         return;
     }
-    sequence.scheduled = Some(now);
+    sequence.scheduled.set(now);
     sequence.cached_tokens = cached;
     sequence.prefix_event = match (scheduler.prefix_caching, cached) {
         (PrefixCaching::Off, _) => PrefixEvent::None,

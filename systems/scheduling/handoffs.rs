@@ -154,8 +154,8 @@ pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
         let entity = handoffs.loading.remove(&key).expect("it was found there");
         let mut sequence = sequences.get_mut(entity).expect("a loaded sequence lives");
         sequence.computed = sequence.prompt_tokens - 1;
-        if sequence.scheduled.is_none() {
-            sequence.scheduled = Some(parts.clock.boundary);
+        if !sequence.scheduled.is_some() {
+            sequence.scheduled.set(parts.clock.boundary);
             sequence.cached_tokens = sequence.computed;
         }
         running::enter(parts.running, &mut sequence, entity, scheduler.policy);
@@ -197,7 +197,8 @@ pub fn emit_first_tokens(parts: &mut EngineView<'_>, sequences: &mut Query<&mut 
     for entity in handoffs.first_step.drain(..) {
         let mut sequence = sequences.get_mut(entity).expect("an admitted sequence lives");
         let clock = &parts.clock;
-        sequence.first_token = Some(if sequence.streaming { clock.flow_received } else { clock.boundary });
-        sequence.last_emission = Some(clock.boundary);
+        let first_token = if sequence.streaming { clock.flow_received } else { clock.boundary };
+        sequence.first_token.set(first_token);
+        sequence.last_emission.set(clock.boundary);
     }
 }

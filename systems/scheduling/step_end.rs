@@ -244,16 +244,18 @@ fn emit(parts: &EngineView<'_>, sequence: &mut Sequence, ports: &mut Ports) {
     if !is_sent {
         return;
     }
-    if let Some(last) = sequence.last_emission {
+    if let Some(last) = sequence.last_emission.get() {
         ports.sink.token_gap(end, end - last, 1);
     }
     let at_client = if sequence.streaming { parts.clock.flow_received } else { end };
-    if let Some(last) = sequence.last_token.filter(|_| sequence.streaming) {
-        sequence.longest_gap = sequence.longest_gap.max(Some(at_client.since(last)));
+    if let Some(last) = sequence.last_token.get().filter(|_| sequence.streaming) {
+        sequence.longest_gap.raise_to(Some(at_client.since(last)));
     }
-    sequence.last_emission = Some(end);
-    sequence.last_token = Some(at_client);
-    sequence.first_token.get_or_insert(at_client);
+    sequence.last_emission.set(end);
+    sequence.last_token.set(at_client);
+    if !sequence.first_token.is_some() {
+        sequence.first_token.set(at_client);
+    }
 }
 
 /// Of sequences whose clients give up by the end of the step that is about to end, no token comes of it.
@@ -344,9 +346,9 @@ pub fn end_finished(
         let reason = if sequence.length_limited { Reason::LengthLimit } else { Reason::Finished };
         let completion = if sequence.streaming { parts.clock.flow_received } else { parts.clock.boundary };
         // A last chunk that is shorter than the interval is not one that all of a class send.
-        let is_apart = sequence.streaming && sequence.last_emission != Some(parts.clock.boundary);
+        let is_apart = sequence.streaming && sequence.last_emission.get() != Some(parts.clock.boundary);
         if let Some(last) = sequence.last_token.replace(completion).filter(|_| is_apart) {
-            sequence.longest_gap = sequence.longest_gap.max(Some(completion.since(last)));
+            sequence.longest_gap.raise_to(Some(completion.since(last)));
         }
         let whole_response_tokens = (!sequence.streaming).then_some(sequence.generated);
         let end = Ending { completion, status: Status::Success, reason, whole_response_tokens };
