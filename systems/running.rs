@@ -192,13 +192,15 @@ pub fn blocks_over(running: &Running, first: u64, steps: u64) -> u64 {
     }
     let block = running.residues.len() as u64;
     // Every decode takes one block in as many steps as a block has tokens.
-    let rounds = steps / block * u64::from(running.decodes);
+    let (rounds, rest) = if steps < block { (0, steps) } else { (steps / block, steps % block) };
     // As `classes_from` goes round: down to the first class, and on from the last.
     let (now, then) = running.residues.split_at(class_of(running, first) + 1);
-    let rest = (steps % block) as usize;
+    let rest = rest as usize;
     let until_first = rest.min(now.len());
     let blocks = |classes: &[u32]| u64::from(classes.iter().sum::<u32>());
-    rounds + blocks(&now[now.len() - until_first..]) + blocks(&then[then.len() + until_first - rest..])
+    rounds * u64::from(running.decodes)
+        + blocks(&now[now.len() - until_first..])
+        + blocks(&then[then.len() + until_first - rest..])
 }
 
 /// How many decodes take a block in each step from the one with number `step` on, round and round.
