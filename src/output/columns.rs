@@ -53,10 +53,14 @@ pub(super) enum Value<Row: 'static> {
     Text(fn(&Row, &Names, &mut String)),
     /// Text appended to a buffer, often one that was there before; or none, where nothing is appended.
     TextOrNull(fn(&Row, &mut String)),
-    /// One of a few words.
-    Word(for<'a> fn(&'a Row, &'a Names) -> &'a str),
-    /// One of a few words, or none.
-    WordOrNull(for<'a> fn(&'a Row, &'a Names) -> Option<&'a str>),
+    /// Text appended to a buffer. Rows of a key, which is the first, have the same.
+    Keyed(fn(&Row) -> u64, fn(&Row, &Names, &mut String)),
+    /// Text appended to a buffer; or none, where nothing is appended. Rows of a key have the same.
+    KeyedOrNull(fn(&Row) -> u64, fn(&Row, &mut String)),
+    /// One of a few words. Rows of a key have the same.
+    Word(fn(&Row) -> u64, for<'a> fn(&'a Row, &'a Names) -> &'a str),
+    /// One of a few words, or none. Rows of a key have the same.
+    WordOrNull(fn(&Row) -> u64, for<'a> fn(&'a Row, &'a Names) -> Option<&'a str>),
     /// A count.
     Integer(fn(&Row) -> i64),
     /// A time or a span of it.
@@ -83,7 +87,8 @@ impl<Row> Value<Row> {
         matches!(
             self,
             Self::TextOrNull(_)
-                | Self::WordOrNull(_)
+                | Self::KeyedOrNull(..)
+                | Self::WordOrNull(..)
                 | Self::TimeOrNull(..)
                 | Self::FloatOrNull(_)
                 | Self::FlagOrNull(_)

@@ -74,18 +74,18 @@ fn write_field<Row>(line: &mut Vec<u8>, text: &mut String, value: &Value<Row>, r
             line.extend_from_slice(prefix.as_bytes());
             write_integer(line, number(row));
         }
-        Value::Text(write) => {
+        Value::Text(write) | Value::Keyed(_, write) => {
             text.clear();
             write(row, names, text);
             write_text(line, text, names);
         }
-        Value::TextOrNull(write) => {
+        Value::TextOrNull(write) | Value::KeyedOrNull(_, write) => {
             text.clear();
             write(row, text);
             write_text(line, text, names);
         }
-        Value::Word(word) => write_text(line, word(row, names), names),
-        Value::WordOrNull(word) => write_text(line, word(row, names).unwrap_or_default(), names),
+        Value::Word(_, word) => write_text(line, word(row, names), names),
+        Value::WordOrNull(_, word) => write_text(line, word(row, names).unwrap_or_default(), names),
         Value::Integer(number) => write_integer(line, number(row)),
         Value::Time(scale, time) => write_time(line, *scale, time(row)),
         Value::TimeOrNull(scale, time) => {

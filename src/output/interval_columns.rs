@@ -34,6 +34,17 @@ impl SeriesRow {
     }
 }
 
+/// Tells subjects apart.
+fn key(subject: Subject) -> u64 {
+    let (kind, index) = match subject {
+        Subject::Engine(index) => (0, index),
+        Subject::Gpu(index) => (1, index),
+        Subject::Link(index) => (2, index),
+        Subject::Profile(index) => (3, index.into()),
+    };
+    kind << 32 | u64::from(index)
+}
+
 fn kind(subject: Subject) -> &'static str {
     match subject {
         Subject::Engine(_) => "engine",
@@ -59,8 +70,18 @@ pub(super) static INTERVAL_COLUMNS: [Column<SeriesRow>; 21] = {
     [
         Column::new("start_time", "s", "start of the interval", Time(Seconds, |r| r.interval.start)),
         Column::new("duration", "s", "length of the interval", Time(Seconds, |r| r.interval.length)),
-        Column::new("kind", "", "engine, gpu, link or profile", Word(|r, _| kind(r.interval.subject))),
-        Column::new("name", "", "which of them", Word(|r, names| name(r.interval.subject, names))),
+        Column::new(
+            "kind",
+            "",
+            "engine, gpu, link or profile",
+            Word(|r| key(r.interval.subject) >> 32, |r, _| kind(r.interval.subject)),
+        ),
+        Column::new(
+            "name",
+            "",
+            "which of them",
+            Word(|r| key(r.interval.subject), |r, names| name(r.interval.subject, names)),
+        ),
         Column::new("running", "sequences", "engine: mean number running", FloatOrNull(|r| r.interval.running)),
         Column::new("waiting", "requests", "engine: mean number waiting", FloatOrNull(|r| r.interval.waiting)),
         Column::new(

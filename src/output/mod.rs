@@ -36,13 +36,16 @@ mod offered;
 mod parquet_file;
 mod plan;
 mod request_columns;
+mod row_group;
 mod run_files;
 mod staged;
 mod statistics;
 mod summarise;
 mod summary;
 mod table;
+mod value_chunk;
 mod verdict;
+mod word_chunk;
 mod writer;
 
 pub use backlog::BacklogTrend;

@@ -76,7 +76,8 @@ const COLUMNS_WITHOUT_POOLS: usize = 35;
 static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
     use Scale::{Milliseconds, Seconds};
     use Value::{
-        Flag, FlagOrNull, FloatOrNull, Identifier, Integer, Text, TextOrNull, Time, TimeOrNull, Word, WordOrNull,
+        Flag, FlagOrNull, FloatOrNull, Identifier, Integer, Keyed, KeyedOrNull, TextOrNull, Time, TimeOrNull, Word,
+        WordOrNull,
     };
     [
         Column::new("request_id", "", "req_<n>, numbered in order of generation", Identifier("req_", |r| r.request)),
@@ -84,12 +85,15 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             "client_id",
             "",
             "client_<profile>_<n>",
-            Text(|r, names, text| {
-                text.push_str("client_");
-                text.push_str(&names.profiles[usize::from(r.profile)]);
-                text.push('_');
-                text.push_str(itoa::Buffer::new().format(r.client));
-            }),
+            Keyed(
+                |r| u64::from(r.profile) << 32 | u64::from(r.client),
+                |r, names, text| {
+                    text.push_str("client_");
+                    text.push_str(&names.profiles[usize::from(r.profile)]);
+                    text.push('_');
+                    text.push_str(itoa::Buffer::new().format(r.client));
+                },
+            ),
         ),
         Column::new("session_id", "", "sess_<n>", Identifier("sess_", |r| r.session)),
         Column::new("prompt_tokens", "tokens", "tokens in the prompt", Integer(|r| r.prompt_tokens.into())),
@@ -113,7 +117,12 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             "last byte received, refusal, deadline or end of the simulation",
             Time(Seconds, |r| r.completion),
         ),
-        Column::new("status", "", "SUCCESS, FAILED, TIMEOUT or INCOMPLETE", Word(|r, _| r.status.as_str())),
+        Column::new(
+            "status",
+            "",
+            "SUCCESS, FAILED, TIMEOUT or INCOMPLETE",
+            Word(|r| r.status as u64, |r, _| r.status.as_str()),
+        ),
         Column::new(
             "ttft_ms",
             "ms",
@@ -136,7 +145,7 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             "prefix_cache_event",
             "",
             "what the prefix cache did at the first admission",
-            WordOrNull(|r, _| Some(r.prefix_event.as_str()).filter(|word| !word.is_empty())),
+            WordOrNull(|r| r.prefix_event as u64, |r, _| Some(r.prefix_event.as_str()).filter(|word| !word.is_empty())),
         ),
         Column::new(
             "cached_prefix_length",
@@ -150,12 +159,22 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             "tokens computed in prefill, recomputation included",
             Integer(|r| r.prefilled_tokens.into()),
         ),
-        Column::new("framework", "", "engine that served it", Word(|r, names| &names.engines[r.engine as usize])),
-        Column::new("profile", "", "client profile", Word(|r, names| &names.profiles[usize::from(r.profile)])),
+        Column::new(
+            "framework",
+            "",
+            "engine that served it",
+            Word(|r| r.engine.into(), |r, names| &names.engines[r.engine as usize]),
+        ),
+        Column::new(
+            "profile",
+            "",
+            "client profile",
+            Word(|r| r.profile.into(), |r, names| &names.profiles[usize::from(r.profile)]),
+        ),
         Column::new("turn", "", "turn within the session, from 0", Integer(|r| r.turn.into())),
         Column::new("priority", "", "lower is served first under the priority policy", Integer(|r| r.priority.into())),
         Column::new("streaming", "", "whether the response was streamed", Flag(|r| r.streaming)),
-        Column::new("reason", "", "why it ended as it did", Word(|r, _| r.reason.as_str())),
+        Column::new("reason", "", "why it ended as it did", Word(|r| r.reason as u64, |r, _| r.reason.as_str())),
         Column::new(
             "queue_time_ms",
             "ms",
@@ -203,7 +222,7 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             "slo",
             "",
             "what its client expects, if anything: METRIC_ms=MILLISECONDS each",
-            WordOrNull(|r, names| names.slos_in_words[usize::from(r.profile)].as_deref()),
+            WordOrNull(|r| r.profile.into(), |r, names| names.slos_in_words[usize::from(r.profile)].as_deref()),
         ),
         Column::new(
             "target_output_tokens",
@@ -227,17 +246,23 @@ static REQUEST_COLUMNS: [Column<RequestRecord>; COLUMNS_WITHOUT_POOLS + 4] = {
             "tail_key",
             "",
             "what later turns of the session continue, hexadecimal, if there may be any",
-            TextOrNull(|r, text| {
-                if r.tail_key != 0 {
-                    hexadecimal(r.tail_key, text);
-                }
-            }),
+            KeyedOrNull(
+                |r| r.tail_key,
+                |r, text| {
+                    if r.tail_key != 0 {
+                        hexadecimal(r.tail_key, text);
+                    }
+                },
+            ),
         ),
         Column::new(
             "prefill_framework",
             "",
             "engine that computed its prompt, if that was another one",
-            WordOrNull(|r, names| Some(names.engines[computed(r)?.engine as usize].as_str())),
+            WordOrNull(
+                |r| computed(r).map_or(u64::MAX, |computed| computed.engine.into()),
+                |r, names| Some(names.engines[computed(r)?.engine as usize].as_str()),
+            ),
         ),
         Column::new(
             "prefill_end_time",

@@ -71,7 +71,7 @@ pub(super) static VIDUR: [Column<Request>; 3] = [
 /// All that a run's own requests say of the load, named as there.
 pub(super) static WHOLE: [Column<Request>; 15] = [
     Column::new("request_id", "", "", Value::Identifier("req_", |request| request.number)),
-    Column::new("client_id", "", "the client of the profile", Value::Text(client)),
+    Column::new("client_id", "", "the client of the profile", Value::Keyed(client_key, client)),
     SESSION_ID,
     PROMPT_TOKENS,
     MAX_OUTPUT_TOKENS,
@@ -81,7 +81,10 @@ pub(super) static WHOLE: [Column<Request>; 15] = [
         "profile",
         "",
         "the client profile",
-        Value::Word(|request, names| &names.profiles[usize::from(request.turn.spec.profile)]),
+        Value::Word(
+            |request| request.turn.spec.profile.into(),
+            |request, names| &names.profiles[usize::from(request.turn.spec.profile)],
+        ),
     ),
     Column::new("turn", "", "turn of the session, from 0", Value::Integer(|request| request.turn.spec.turn.into())),
     PRIORITY,
@@ -103,6 +106,11 @@ fn timeout(request: &Request) -> Option<SimTime> {
 }
 
 // Writing to a string never fails.
+
+fn client_key(request: &Request) -> u64 {
+    let spec = &request.turn.spec;
+    u64::from(spec.profile) << 32 | u64::from(spec.client)
+}
 
 fn client(request: &Request, names: &Names, text: &mut String) {
     let spec = &request.turn.spec;
