@@ -77,6 +77,7 @@ fn talker(name: &str, rate: f64) -> Profile {
 
 fn workload(profiles: Vec<Profile>) -> SyntheticWorkload {
     SyntheticWorkload {
+        rate_scale: 1.0,
         seed: 7,
         duration: Some(SimTime::from_secs_f64(1000.0)),
         total_requests: None,

@@ -47,7 +47,7 @@ pub(super) fn facts(workload: &SyntheticWorkload) -> WorkloadFacts {
 
 /// First turns a second, by profile, where each profile says its gaps.
 fn rates_by_gaps(workload: &SyntheticWorkload) -> Option<Vec<f64>> {
-    let gaps = workload.profiles.iter().map(|profile| profile.inter_arrival_s.mean());
+    let gaps = workload.profiles.iter().map(|profile| Some(profile.inter_arrival_s.mean()? / workload.rate_scale));
     match workload.arrivals {
         Arrivals::Independent => Some(gaps.map(|gap| 1.0 / gap.unwrap_or(f64::INFINITY)).collect()),
         Arrivals::Mixed => {

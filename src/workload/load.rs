@@ -40,6 +40,20 @@ pub enum Rate {
 }
 
 impl Rate {
+    /// The same course, this many times as high.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let scaled = |piece: Piece| Piece { course: piece.course.scaled(factor), ..piece };
+        match self {
+            Self::Pieces { pieces, repeats } => {
+                Self::Pieces { pieces: pieces.into_iter().map(scaled).collect(), repeats }
+            }
+            Self::States(states) => {
+                Self::States(states.into_iter().map(|state| State { per_s: state.per_s * factor, ..state }).collect())
+            }
+        }
+    }
+
     /// Always the same.
     #[must_use]
     pub fn constant(per_s: f64) -> Self {
@@ -85,6 +99,18 @@ pub enum Course {
         /// When the first peak is.
         peak_s: f64,
     },
+}
+
+impl Course {
+    fn scaled(self, factor: f64) -> Self {
+        match self {
+            Self::Line { from, to } => Self::Line { from: from * factor, to: to * factor },
+            Self::Exponential { from, to } => Self::Exponential { from: from * factor, to: to * factor },
+            Self::Wave { mean, swing, period_s, peak_s } => {
+                Self::Wave { mean: mean * factor, swing: swing * factor, period_s, peak_s }
+            }
+        }
+    }
 }
 
 /// A state of a load that goes from one to another at random.

@@ -25,6 +25,7 @@ const CLIENTS: u64 = 100;
 /// A client profile and where its streams have got to.
 pub(super) struct ProfileSource {
     inter_arrival_s: Sampler,
+    rate_scale: f64,
     lengths: Lengths,
     /// Of reasoning, and whether the next prompt holds it.
     reasoning: Option<(Sampler, bool)>,
@@ -117,6 +118,7 @@ impl ProfileSource {
         let pattern = profile.prefix_pattern.as_deref();
         Ok(Self {
             inter_arrival_s: sampler("inter-arrival time", &profile.inter_arrival_s)?,
+            rate_scale: workload.rate_scale,
             lengths: Lengths::new(profile)?,
             reasoning: match &profile.behaviour.reasoning {
                 Some(reasoning) => Some((sampler("reasoning tokens", &reasoning.tokens)?, reasoning.is_kept)),
@@ -175,7 +177,7 @@ impl ProfileSource {
     /// The time to the next arrival.
     #[inline]
     pub fn gap(&mut self) -> SimTime {
-        SimTime::from_secs_f64(self.inter_arrival_s.sample(&mut self.streams.arrival))
+        SimTime::from_secs_f64(self.inter_arrival_s.sample(&mut self.streams.arrival) / self.rate_scale)
     }
 
     /// The first turn of a session.

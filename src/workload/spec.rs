@@ -81,6 +81,8 @@ pub struct Documents {
 /// A synthetic workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyntheticWorkload {
+    /// First turns come this many times as fast as the gaps of profiles say.
+    pub rate_scale: f64,
     /// Seed of every draw.
     pub seed: u64,
     /// No request arrives at or after this.

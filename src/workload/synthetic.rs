@@ -161,7 +161,7 @@ fn check(workload: &SyntheticWorkload) -> Result<(), WorkloadError> {
     }
     let never_advances = |profile: &&Profile| {
         let longest = profile.inter_arrival_s.upper_bound();
-        longest.is_some_and(|seconds| SimTime::from_secs_f64(seconds) == SimTime::ZERO)
+        longest.is_some_and(|seconds| SimTime::from_secs_f64(seconds / workload.rate_scale) == SimTime::ZERO)
     };
     let mut stuck = workload.profiles.iter().filter(never_advances);
     let stuck = match workload.arrivals {

@@ -48,6 +48,51 @@ fn each_way_to_say_a_load_is_what_it_says() {
     assert!((weibull.mean().expect("finite") - 1.0).abs() < 1e-12);
 }
 
+/// The good configuration with a `rate_scale`.
+fn scaled(text: &str, factor: &str) -> String {
+    text.replacen("  total_duration: 50\n", &format!("  total_duration: 50\n  rate_scale: {factor}\n"), 1)
+}
+
+#[test]
+fn a_rate_scale_is_of_whatever_says_when_sessions_begin() {
+    let rate_of = |text: &str| match synthetic(text).load.starts {
+        Some(Starts::Rate { rate, .. }) => rate,
+        other => panic!("{other:?}"),
+    };
+    for (rate, tripled) in [
+        ("5", "15"),
+        (
+            "{type: Stages, stages: [{rate: 2, to_rate: 4, duration_s: 60}]}",
+            "{type: Stages, stages: [{rate: 6, to_rate: 12, duration_s: 60}]}",
+        ),
+        (
+            "{type: Ramp, from: 1, to: 4, over_s: 9, exponential: true}",
+            "{type: Ramp, from: 3, to: 12, over_s: 9, exponential: true}",
+        ),
+        ("{type: Diurnal, mean: 2, swing: 0.25}", "{type: Diurnal, mean: 6, swing: 0.25}"),
+        (
+            "{type: OnOff, rate: 2, off_rate: 1, on_s: 3, off_s: 4}",
+            "{type: OnOff, rate: 6, off_rate: 3, on_s: 3, off_s: 4}",
+        ),
+    ] {
+        let load = |rate: &str| with_load(&format!("{{rate: {rate}}}"));
+        assert_eq!(rate_of(&scaled(&load(rate), "3")), rate_of(&load(tripled)), "{rate}");
+        assert_eq!(synthetic(&scaled(&load(rate), "1")), synthetic(&load(rate)));
+    }
+    // Gaps of profiles: the same requests, in half the time.
+    let arrivals = |text: &str| {
+        let (mut source, facts) = Workload::Synthetic(synthetic(text)).open().expect("it opens");
+        let times = std::iter::from_fn(|| source.next_request()).map(|spec| spec.arrival.as_secs_f64());
+        (times.take(40).collect::<Vec<_>>(), facts.mean_rate_per_s.expect("a rate"))
+    };
+    let good = replaced("", "");
+    let ((slow, rate), (fast, doubled)) = (arrivals(&good), arrivals(&scaled(&good, "2")));
+    assert_eq!(doubled, 2.0 * rate);
+    assert!(slow.len() > 20 && slow.iter().zip(&fast).all(|(slow, fast)| (slow / 2.0 - fast).abs() < 1e-6));
+    let closed = messages(&resolve(&scaled(&with_load("{concurrency: 4}"), "2")).expect_err("it has no rate"));
+    assert!(closed.contains("rate_scale: has no effect here") && closed.contains("load.concurrency"), "{closed}");
+}
+
 #[test]
 fn rates_over_time_are_pieces() {
     let line = |seconds, from, to| Piece { seconds, course: Course::Line { from, to } };

@@ -73,6 +73,9 @@ section! {
         /// `mixed`: one stream, for each request a profile by weight and then a gap of that profile's distribution;
         /// `independent`: each profile is a process of its own, and weights do not matter.
         arrivals: Set<Arrivals> = default(Literal::Text("mixed")).example("mixed");
+        /// Sessions begin this many times as fast, whatever says when: gaps of profiles are that much shorter, rates of `load` that much
+        /// higher, the times of a trace that much closer. A closed loop has no such rate.
+        rate_scale: Field<f64> = optional("1").range(1e-6, 1e6);
         /// A client gives up after this.
         request_timeout_s: Field<f64> = optional("never").unit("s").up_to(LONGEST_S).also_called(&["timeout_s"]);
         /// What clients expect of an answer; goodput is what kept to all of it.

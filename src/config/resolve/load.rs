@@ -26,7 +26,7 @@ pub(super) fn resolve(workload: &Workload, diagnostics: &mut Diagnostics) -> Opt
         return None;
     }
     check_companions(keys, diagnostics);
-    let starts = starts(keys, diagnostics)?;
+    let starts = scaled(starts(keys, diagnostics)?, workload, diagnostics)?;
     let places = places(keys, diagnostics)?;
     check_amount(keys, workload, starts.as_ref(), places.as_ref(), diagnostics);
     Some(Load { starts, places })
@@ -109,6 +109,22 @@ fn starts(keys: &Keys, diagnostics: &mut Diagnostics) -> Option<Option<Starts>> 
     let gaps = unit_gaps(keys, diagnostics);
     let rate = rate(keys.rate.value.as_ref()?, &keys.rate.at, diagnostics);
     Some(Some(Starts::Rate { gaps: gaps?, rate: rate? }))
+}
+
+/// The rate `workload.rate_scale` times as high, if it is a rate.
+#[expect(clippy::option_option, reason = "an error is one thing, nothing said another")]
+fn scaled(starts: Option<Starts>, workload: &Workload, diagnostics: &mut Diagnostics) -> Option<Option<Starts>> {
+    let Some(factor) = workload.rate_scale.value else { return Some(starts) };
+    match starts {
+        Some(Starts::Rate { gaps, rate }) => Some(Some(Starts::Rate { gaps, rate: rate.scaled(factor) })),
+        Some(Starts::AtOnce) => {
+            let message = "has no effect here: this load has no rate";
+            let way_out = "change load.concurrency or load.users of a closed loop";
+            diagnostics.error_with(&workload.rate_scale.at, message, way_out);
+            None
+        }
+        None => Some(None),
+    }
 }
 
 /// Gaps of mean 1.
@@ -256,7 +272,7 @@ fn check_amount(
     let (at, message) = match starts {
         Some(Starts::AtOnce) if places.is_none() => (&keys.process.at, "all requests come at once".to_owned()),
         Some(Starts::Rate { .. }) if places.is_none() => match &keys.rate.value {
-            Some(RateKeys::Number(per_s)) if *per_s > MOST_PER_S => {
+            Some(RateKeys::Number(per_s)) if *per_s * workload.rate_scale.value.unwrap_or(1.0) > MOST_PER_S => {
                 (&keys.rate.at, format!("more than {} requests a second", number(MOST_PER_S)))
             }
             _ => return,

@@ -56,21 +56,17 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
 
 /// The load in short.
 pub(super) fn load(workload: &Workload) -> LoadPlan {
-    let (what, load) = match workload {
+    let (what, rate_scale, load) = match workload {
         Workload::Synthetic(synthetic) => match &synthetic.profiles[..] {
-            [profile] => (format!("profile {}", profile.name), &synthetic.load),
-            profiles => (format!("{} profiles", profiles.len()), &synthetic.load),
+            [profile] => (format!("profile {}", profile.name), synthetic.rate_scale, &synthetic.load),
+            profiles => (format!("{} profiles", profiles.len()), synthetic.rate_scale, &synthetic.load),
         },
         Workload::Trace(trace) => {
             let name = trace.path.file_name().unwrap_or_default().to_string_lossy();
-            let scale = if trace.rate_scale == 1.0 {
-                String::new()
-            } else {
-                format!(" at {} times its rate", trace.rate_scale)
-            };
-            (format!("trace {name}{scale}"), &trace.load)
+            (format!("trace {name}"), trace.rate_scale, &trace.load)
         }
     };
+    let what = if rate_scale == 1.0 { what } else { format!("{what} at {rate_scale} times its rate") };
     let (duration, total_requests) = match workload {
         Workload::Synthetic(synthetic) => (synthetic.duration, synthetic.total_requests),
         Workload::Trace(_) => (None, None),

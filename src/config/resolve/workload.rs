@@ -57,6 +57,7 @@ pub(in crate::config) fn resolve(
     }
     let load = load::resolve(workload, diagnostics);
     Some(Workload::Synthetic(SyntheticWorkload {
+        rate_scale: workload.rate_scale.value.unwrap_or(1.0),
         seed,
         duration,
         total_requests: workload.total_requests_to_generate.value,
@@ -100,10 +101,12 @@ fn resolve_trace(
             "workload.load says when sessions begin; this changes only the recorded times of turns within one";
         diagnostics.warn(scale, message);
     }
+    // What is retimed has its rate from the load.
+    let of_recorded_times = workload.rate_scale.value.filter(|_| load.starts.is_none()).unwrap_or(1.0);
     Some(Workload::Trace(TraceWorkload {
         path,
         format: trace.format.value,
-        rate_scale: rate_scale(trace, diagnostics),
+        rate_scale: rate_scale(trace, diagnostics) * of_recorded_times,
         duration,
         total_requests: limits.into_iter().flatten().min(),
         streaming: trace.streaming.value,
@@ -250,7 +253,8 @@ fn check_gaps(gaps: &Distribution, at: &At, workload: &Keys, diagnostics: &mut D
     };
     if never_advances(gaps) {
         diagnostics.error_with(at, "no time passes between arrivals, so they never end", way_out);
-    } else if typical_gap_s(gaps).is_some_and(|gap_s| gap_s < SHORTEST_GAP_S) {
+    } else if typical_gap_s(gaps).is_some_and(|gap_s| gap_s / workload.rate_scale.value.unwrap_or(1.0) < SHORTEST_GAP_S)
+    {
         let rate = number(SHORTEST_GAP_S.recip().round());
         diagnostics.error_with(at, format!("more than {rate} requests a second"), way_out);
     }
