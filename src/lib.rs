@@ -15,6 +15,7 @@ pub mod output;
 pub mod plan;
 pub mod report;
 pub mod runs;
+mod statistics;
 pub mod sweep;
 pub mod tables;
 mod ticks;

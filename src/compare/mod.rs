@@ -14,11 +14,11 @@ mod simulated;
 
 use serde_json::Value;
 
+use crate::statistics::Moments;
 use crate::tables::flat;
 pub use breakdown::{Part, RequestTimes, read as read_times};
 pub use metrics::{METRICS, Metric};
 pub use run::{Breakdown, Run};
-use significance::moments;
 pub use significance::{CONFIDENCE, Difference, Test};
 pub use simulated::{NoRun, Point};
 
@@ -165,11 +165,10 @@ impl Pair {
 
 impl Compared {
     fn of(first: &[f64], second: &[f64], test: Option<Test>) -> Self {
-        let moments = [moments(first), moments(second)];
-        let lengths = [first.len(), second.len()];
+        let moments = [first, second].map(Moments::of);
         Self {
-            means: moments.map(|(mean, _)| mean),
-            deviations: [0, 1].map(|side| (lengths[side] > 1).then(|| moments[side].1.sqrt())),
+            means: moments.map(|of| of.map_or(f64::NAN, |of| of.mean)),
+            deviations: moments.map(|of| of.filter(|of| of.count > 1).map(|of| of.variance.sqrt())),
             difference: test.and_then(|test| test.difference(first, second)),
         }
     }

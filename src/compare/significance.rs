@@ -1,10 +1,10 @@
 //! Whether two sides differ by more than their seeds do: Student's t of pairs where both ran the same seeds (common random numbers:
 //! what a seed brings about in both cancels), else Welch's t of two samples.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::ContinuousCDF;
 
-/// Confidence of the interval.
-pub const CONFIDENCE: f64 = 0.95;
+pub use crate::statistics::CONFIDENCE;
+use crate::statistics::{Moments, reach, student};
 
 /// Which test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,29 +65,20 @@ impl Test {
         match self {
             Self::Paired => {
                 let pairs = first.iter().zip(second).map(|(first, second)| second - first).collect::<Vec<_>>();
-                let (mean, variance) = moments(&pairs);
-                difference(mean, (variance / pairs.len() as f64).sqrt(), pairs.len() as f64 - 1.0)
+                let of = Moments::of(&pairs)?;
+                difference(of.mean, (of.variance / of.count as f64).sqrt(), of.freedom())
             }
             Self::Welch => {
-                let ((first_mean, first_variance), (second_mean, second_variance)) = (moments(first), moments(second));
-                let (n, m) = (first.len() as f64, second.len() as f64);
-                let (a, b) = (first_variance / n, second_variance / m);
+                let (first, second) = (Moments::of(first)?, Moments::of(second)?);
+                let (n, m) = (first.freedom(), second.freedom());
+                let (a, b) = (first.variance / first.count as f64, second.variance / second.count as f64);
                 // Welch and Satterthwaite's; of no variance any will do.
-                let freedom = (a + b).powi(2) / (a * a / (n - 1.0) + b * b / (m - 1.0));
-                let freedom = if freedom.is_finite() { freedom } else { n + m - 2.0 };
-                difference(second_mean - first_mean, (a + b).sqrt(), freedom)
+                let freedom = (a + b).powi(2) / (a * a / n + b * b / m);
+                let freedom = if freedom.is_finite() { freedom } else { n + m };
+                difference(second.mean - first.mean, (a + b).sqrt(), freedom)
             }
         }
     }
-}
-
-/// Mean and sample variance.
-pub(super) fn moments(values: &[f64]) -> (f64, f64) {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    // Equal figures have means that are off by a bit.
-    let is_constant = values.iter().all(|value| *value == values[0]);
-    (if is_constant { values[0] } else { mean }, if is_constant { 0.0 } else { squares / (values.len() as f64 - 1.0) })
 }
 
 fn difference(mean: f64, error: f64, freedom: f64) -> Option<Difference> {
@@ -95,9 +86,8 @@ fn difference(mean: f64, error: f64, freedom: f64) -> Option<Difference> {
         let p = if mean == 0.0 { 1.0 } else { 0.0 };
         return Some(Difference { mean, interval: (mean, mean), p });
     }
-    let student = StudentsT::new(0.0, 1.0, freedom).ok()?;
-    let reach = error * student.inverse_cdf(0.5 + CONFIDENCE / 2.0);
-    let p = (2.0 * student.cdf(-(mean / error).abs())).min(1.0);
+    let reach = error * reach(freedom)?;
+    let p = (2.0 * student(freedom)?.cdf(-(mean / error).abs())).min(1.0);
     Some(Difference { mean, interval: (mean - reach, mean + reach), p })
 }
 

@@ -2,16 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
-
 use super::columns::{Cells, Column, Table, setting_columns};
 use super::figure::Figure;
 use super::grid::{Grid, SEED};
 use super::journal::Record;
 use super::metrics::{Metric, metrics_named};
-
-/// What an interval covers the mean of all seeds with.
-const CONFIDENCE: f64 = 0.95;
+use crate::statistics::Moments;
 
 /// A mean, and where the mean over all seeds is with 95 % confidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,18 +24,8 @@ impl Interval {
     /// Of values, by Student's t; `None` without any.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
-        let runs = values.len();
-        if runs == 0 {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / runs as f64;
-        let freedom = runs as f64 - 1.0;
-        let student = StudentsT::new(0.0, 1.0, freedom).ok();
-        let half_width = student.map(|student| {
-            let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / freedom;
-            student.inverse_cdf(0.5 + CONFIDENCE / 2.0) * (variance / runs as f64).sqrt()
-        });
-        Some(Self { runs, mean, half_width })
+        let moments = Moments::of(values)?;
+        Some(Self { runs: moments.count, mean: moments.mean, half_width: moments.reach_of_mean() })
     }
 }
 
