@@ -86,7 +86,8 @@ impl Table {
         let rows = self.rows.iter().map(|row| row.iter().map(|cell| cell.shown.clone()).collect());
         let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
         let words: Vec<bool> = self.columns.iter().map(|column| column.is_words).collect();
-        laid_out(&rows, &Fit { width, words: &words })
+        let are_names_whole = self.columns.first().is_some_and(|column| column.is_whole);
+        laid_out(&rows, &Fit { width, words: &words, are_names_whole })
     }
 
     /// As Markdown, with gaps around it.

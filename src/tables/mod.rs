@@ -48,6 +48,8 @@ pub struct Column {
     pub head: String,
     /// Words stand to the left, figures to the right.
     pub is_words: bool,
+    /// Of a first column: its names tell most, so others go below each other rather than that they are shortened much.
+    pub is_whole: bool,
 }
 
 /// A cell.
@@ -62,7 +64,7 @@ pub struct Cell {
 impl Column {
     /// A column of figures.
     pub fn figures(key: impl Into<String>, head: impl Into<String>) -> Self {
-        Self { key: key.into(), head: head.into(), is_words: false }
+        Self { key: key.into(), head: head.into(), is_words: false, is_whole: false }
     }
 
     /// A column of words.

@@ -9,6 +9,8 @@ pub(super) const ALL: usize = usize::MAX;
 const GAP: usize = 2;
 /// A first column is not shortened below this.
 const LEAST_NAME: usize = 12;
+/// One whose names tell most is not below this.
+const LEAST_WHOLE_NAME: usize = 40;
 
 /// How rows are laid out.
 pub(super) struct Fit<'a> {
@@ -16,6 +18,8 @@ pub(super) struct Fit<'a> {
     pub(super) width: usize,
     /// For each column, whether it holds words.
     pub(super) words: &'a [bool],
+    /// The first column's names tell most.
+    pub(super) are_names_whole: bool,
 }
 
 /// Rows of cells, the first of them the heads: words to the left, figures to the right. Columns that do not fit beside each
@@ -28,7 +32,8 @@ pub(super) fn laid_out(rows: &[Vec<String>], fit: &Fit<'_>) -> String {
     let widest = figures.iter().max().map_or(0, |width| width + GAP);
     let all: usize = figures.iter().map(|width| width + GAP).sum();
     let room = fit.width.saturating_sub(all);
-    let room = if room >= LEAST_NAME { room } else { fit.width.saturating_sub(widest).min(fit.width / 2) };
+    let least = if fit.are_names_whole { names.clamp(LEAST_NAME, LEAST_WHOLE_NAME) } else { LEAST_NAME };
+    let room = if room >= least { room } else { fit.width.saturating_sub(widest).min(fit.width / 2) };
     let names = names.min(room);
     let mut text = String::new();
     let mut first = 1;
@@ -157,8 +162,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn columns_never_run_together_and_fit(rows in any_rows()) {
-            let text = laid_out(&rows, &Fit { width: WIDTH, words: &[true] });
+        fn columns_never_run_together_and_fit(rows in any_rows(), are_names_whole in any::<bool>()) {
+            let text = laid_out(&rows, &Fit { width: WIDTH, words: &[true], are_names_whole });
             let lines: Vec<&str> = text.lines().collect();
             prop_assert!(lines.iter().all(|line| length(line) <= WIDTH), "too wide:\n{}", text);
             // Blocks of columns below each other: the words of a row are its cells, and no more.
