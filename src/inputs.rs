@@ -45,6 +45,11 @@ pub(crate) fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// Whether a name is that of a pipe, which can be read once.
+pub(crate) fn is_pipe_at(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| is_pipe(&metadata))
+}
+
 /// What messages call an input.
 pub(crate) fn shown(path: &Path) -> &Path {
     if is_standard_input(path) { Path::new(STANDARD_INPUT) } else { path }

@@ -13,6 +13,7 @@ mod console;
 pub mod host;
 mod load_flags;
 mod plan;
+mod plan_question;
 mod plan_table;
 mod presets;
 mod progress;

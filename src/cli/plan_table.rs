@@ -14,7 +14,12 @@ const INDENT: usize = 12;
 pub struct Planned<'a>(pub &'a Plan);
 
 /// The highest rates, one a row.
-pub struct Knees<'a>(pub &'a [Knee]);
+pub struct Knees<'a> {
+    /// Them.
+    pub knees: &'a [Knee],
+    /// What to know before.
+    pub notes: &'a [String],
+}
 
 impl Findings for Planned<'_> {
     fn document(&self) -> Document {
@@ -64,7 +69,20 @@ fn answers(met: &[&Answer]) -> Table {
         row.push(number(answer.energy_kwh, 2));
         row
     };
-    Table::shown(&heads, met.iter().map(row).collect())
+    shown(heads, met.iter().map(row).collect())
+}
+
+/// Without the stages of a pipeline, if each has one.
+fn shown(mut heads: Vec<String>, mut rows: Vec<Vec<String>>) -> Table {
+    if let Some(place) = heads.iter().position(|head| head == "PP")
+        && rows.iter().all(|row| row[place] == "1")
+    {
+        heads.remove(place);
+        rows.iter_mut().for_each(|row| drop(row.remove(place)));
+    }
+    let mut table = Table::shown(&heads, rows);
+    table.columns[0].is_whole = true;
+    table
 }
 
 /// `3`, or `1 + 2` where one computes prompts for two.
@@ -105,6 +123,11 @@ fn who(model: &str, device: &str, settings: &[(String, String)], rate_scale: Opt
     who
 }
 
+/// `1 GPU`, `2 GPUs`.
+fn gpus(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "GPU" } else { "GPUs" })
+}
+
 /// What lies beyond an answer: one replica less, other seeds; or why there is none.
 fn beyond(answer: &Answer, max_gpus: u32) -> Block {
     let who = who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale));
@@ -112,17 +135,25 @@ fn beyond(answer: &Answer, max_gpus: u32) -> Block {
     if answer.slo_met {
         lines.push(answer.next_smaller.as_ref().map_or_else(
             || "one replica is the least there is".to_owned(),
-            |less: &NextSmaller| format!("with {} GPUs {}", less.gpus, misses(&less.targets)),
+            |less: &NextSmaller| format!("with {} {}", gpus(less.gpus), misses(&less.targets)),
         ));
         lines.extend(answer.intervals.iter().map(told_interval));
-    } else if let (Some(gpus), Some(ranks), Some(stages)) =
+    } else if let (Some(count), Some(ranks), Some(stages)) =
         (answer.gpus, answer.tensor_parallel, answer.pipeline_parallel)
     {
         lines.push(format!(
-            "nothing up to {max_gpus} GPUs meets the SLO; the nearest, TP {ranks}, PP {stages} on {gpus} GPUs, {}",
+            "nothing up to {} meets the SLO; the nearest, TP {ranks}, PP {stages} on {}, {}",
+            gpus(max_gpus),
+            gpus(count),
             misses(&answer.targets)
         ));
     }
+    lines.extend(answer.failed.filter(|&failed| failed > 0).map(|failed| match failed {
+        1 => "1 request got no whole answer".to_owned(),
+        _ => format!("{failed} requests got no whole answer"),
+    }));
+    let vacuous = answer.targets.iter().filter(|target| target.met && target.value.is_none());
+    lines.extend(vacuous.map(|target| format!("no request has a value for {}", target.name)));
     lines.extend(answer.reason.clone());
     Block::line("", 2, format!("{who}: {}", lines.join("; ")))
 }
@@ -167,7 +198,7 @@ fn others(plan: &Plan) -> Vec<Block> {
             row.extend(candidate.targets.iter().map(value_of));
             row
         };
-        blocks.push(Block::Table(Table::shown(&heads, front.iter().map(row).collect())));
+        blocks.push(Block::Table(shown(heads, front.iter().map(row).collect())));
     }
     blocks.extend(untried(plan));
     blocks
@@ -215,17 +246,19 @@ fn below_the_roofline(plan: &Plan) -> Option<Block> {
 
 impl Findings for Knees<'_> {
     fn document(&self) -> Document {
-        Document(knees_blocks(self.0))
+        let notes = self.notes.iter().map(|note| Block::line("Note", INDENT, note));
+        Document(notes.chain(knees_blocks(self.knees)).collect())
     }
 
     /// A row a deployment.
     fn records(&self) -> Table {
-        let knees = serde_json::to_value(self.0).expect("knees are trees with names for keys");
+        let knees = serde_json::to_value(self.knees).expect("knees are trees with names for keys");
         flat_rows(knees.as_array().map_or(&[][..], Vec::as_slice))
     }
 
     fn json(&self) -> String {
-        serde_json::to_string_pretty(&json!({ "max_rates": self.0 })).expect("knees are trees with names for keys")
+        serde_json::to_string_pretty(&json!({ "notes": self.notes, "max_rates": self.knees }))
+            .expect("knees are trees with names for keys")
             + "\n"
     }
 }
@@ -255,20 +288,25 @@ fn knees_blocks(knees: &[Knee]) -> Vec<Block> {
             row.push(number(knee.missed_at, 3));
             row
         };
-        blocks.push(Block::Table(Table::shown(&heads, met.iter().map(row).collect())));
+        blocks.push(Block::Table(shown(heads, met.iter().map(row).collect())));
     }
-    for knee in
-        knees.iter().filter(|knee| !knee.slo_met || knee.reason.as_ref().is_some_and(|reason| !reason.is_empty()))
-    {
-        let who = who(&knee.model, &knee.device, &knee.settings, None);
-        let reason = knee.reason.as_deref().unwrap_or_default();
-        let missed = if knee.slo_met || knee.targets.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", misses(&knee.targets))
-        };
-        let text = format!("{who}, TP {} × {}: {reason}{missed}", knee.tensor_parallel, knee.replicas);
-        blocks.push(Block::line("", 2, text));
-    }
+    blocks.extend(knees.iter().map(|knee| Block::line("", 2, beyond_the_knee(knee))));
     blocks
+}
+
+/// What a deployment holds, and what it misses beyond; or why there is no such rate.
+fn beyond_the_knee(knee: &Knee) -> String {
+    let who = who(&knee.model, &knee.device, &knee.settings, None);
+    let mut told = vec![];
+    if let (true, false, Some(scale)) = (knee.slo_met, knee.is_burst, knee.rate_scale) {
+        let rate = knee.requests_per_s.map_or_else(String::new, |rate| format!("{} requests/s, ", figure(rate, 2)));
+        told.push(format!("holds {rate}{} times the load's rate", figure(scale, 3)));
+    }
+    told.extend(knee.reason.clone());
+    if let (true, Some(scale)) = (knee.slo_met, knee.missed_at) {
+        told.push(format!("at {} times {}", figure(scale, 3), misses(&knee.missed)));
+    } else if !knee.slo_met && !knee.targets.is_empty() {
+        told.push(misses(&knee.targets));
+    }
+    format!("{who}, TP {} × {}: {}", knee.tensor_parallel, knee.replicas, told.join("; "))
 }

@@ -1,10 +1,12 @@
 //! `run`: a configuration in, a simulation, files and a table out.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use oracle_components::record::{Outcome, Stop};
 
-use super::args::{Changes, Format, LogLevel, Run, Shaping};
+use super::args::{Changes, Format, LogLevel, PartOfTrace, Run, Shaping};
+use super::load_flags::Load;
 use super::progress::Bar;
 use super::{Failure, colour, interruption, print, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
@@ -120,13 +122,19 @@ fn writes_nothing(command: &Run) -> bool {
 /// A configuration says by its keys what flags say of a run of a trace.
 fn refuse_flags_of_traces(command: &Run) -> Result<(), Refusal> {
     let Some(config) = &command.config else { return Ok(()) };
-    let text = |value: &Option<String>| value.clone();
+    let told = flags_without_a_configuration(command).into_iter();
+    let told: Vec<String> = told.map(|(flag, key, value)| of_a_configuration(flag, &key, &value, config)).collect();
+    if told.is_empty() { Ok(()) } else { Err(Refusal::Flags(told.join("\nerror: "))) }
+}
+
+/// The flags that are given and for runs without a configuration, with the keys of one that say the same, and their values.
+pub fn flags_without_a_configuration(command: &Run) -> Vec<(&'static str, String, String)> {
+    let shaping = shaping(&command.shaping);
+    let load = load_keys(command.trace.as_deref(), command.trace_format.as_deref(), &shaping, &command.load);
     let number = |value: &Option<u32>| value.map(|value| value.to_string());
     let flags = [
-        ("--trace", "workload.trace.path", command.trace.as_ref().map(|path| path.display().to_string())),
-        ("--trace-format", "workload.trace.format", text(&command.trace_format)),
-        ("--model", "frameworks_to_test[*].config.model_profile_id", text(&command.model)),
-        ("--device", "hardware_profile.compute_devices[*].device", text(&command.device)),
+        ("--model", "frameworks_to_test[*].config.model_profile_id", command.model.clone()),
+        ("--device", "hardware_profile.compute_devices[*].device", command.device.clone()),
         ("--replicas", "frameworks_to_test[*].replicas", number(&command.replicas)),
         ("--tensor-parallel", "frameworks_to_test[*].config.parallelism.tp_degree", number(&command.tensor_parallel)),
         (
@@ -136,15 +144,27 @@ fn refuse_flags_of_traces(command: &Run) -> Result<(), Refusal> {
         ),
     ];
     let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key.to_owned(), value?)));
-    let shaping = shaping(&command.shaping).keys().into_iter();
-    let shaping = shaping.map(|(flag, key, value)| (flag, format!("workload.trace.{key}"), value));
-    let load = command.load.keys().into_iter().map(|(flag, key, value)| (flag, key.to_owned(), value));
-    let told = given.chain(shaping).chain(load).map(|(flag, key, value)| {
-        let config = config.display();
-        format!("{flag} is for a run without a configuration; with {config}, write --set '{key}={value}'")
-    });
-    let told: Vec<String> = told.collect();
-    if told.is_empty() { Ok(()) } else { Err(Refusal::Flags(told.join("\nerror: "))) }
+    given.chain(load).collect()
+}
+
+/// The flags that say what load there is, with the keys of a configuration that say the same, and their values.
+pub fn load_keys(
+    trace: Option<&Path>,
+    format: Option<&str>,
+    shaping: &ShapingFlags,
+    load: &Load,
+) -> Vec<(&'static str, String, String)> {
+    let trace = trace.map(|path| ("--trace", "workload.trace.path".to_owned(), path.display().to_string()));
+    let format = format.map(|format| ("--trace-format", "workload.trace.format".to_owned(), format.to_owned()));
+    let shaping = shaping.keys().into_iter().map(|(flag, key, value)| (flag, format!("workload.trace.{key}"), value));
+    let load = load.keys().into_iter().map(|(flag, key, value)| (flag, key.to_owned(), value));
+    trace.into_iter().chain(format).chain(shaping).chain(load).collect()
+}
+
+/// A flag that says what a key of the configuration says.
+pub fn of_a_configuration(flag: &str, key: &str, value: &str, config: &Path) -> String {
+    let config = config.display();
+    format!("{flag} is for a run without a configuration; with {config}, write --set '{key}={value}'")
 }
 
 /// The configuration as the manifest tells it: without the folder of `--output`, in which the manifest lies, so that the
@@ -213,16 +233,24 @@ pub fn resolve(command: &Run) -> Result<Resolved, Refusal> {
 /// The flags that shape a trace.
 pub fn shaping(flags: &Shaping) -> ShapingFlags {
     ShapingFlags {
-        window: flags.window.clone(),
-        sample: flags.sample,
-        prompt_scale: flags.prompt_scale,
-        output_scale: flags.output_scale,
         shuffle: flags.shuffle,
         repeat: flags.repeat,
         repeat_prefixes: flags.repeat_prefixes.clone(),
         rate_scale: flags.rate_scale,
         time_scale: flags.time_scale,
+        ..part_of_trace(&flags.part)
+    }
+}
+
+/// Those that take a part of it.
+pub fn part_of_trace(flags: &PartOfTrace) -> ShapingFlags {
+    ShapingFlags {
+        window: flags.window.clone(),
+        sample: flags.sample,
+        prompt_scale: flags.prompt_scale,
+        output_scale: flags.output_scale,
         max_requests: flags.max_requests,
+        ..ShapingFlags::default()
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, FromArgMatches};
 
 use super::args::{Format, LogLevel, Merge, Run, Sweep};
 use super::progress::Steps;
-use super::run::{Refusal, resolve};
+use super::run::{self, Refusal, resolve};
 use super::{Failure, interruption, print, print_diagnostics, tell};
 use crate::config::{Diagnostic, Resolved, Severity};
 use crate::inputs;
@@ -32,6 +32,7 @@ struct Typed {
 pub fn sweep(command: &Sweep, log_level: LogLevel) -> Result<(), Failure> {
     let Typed { grid, common } = typed(command, log_level)?;
     let config = command.run.config.as_deref();
+    refuse_flags_beside(config, &command.run.flags)?;
     if config.is_some_and(|config| inputs::is_standard_input(Path::new(config))) || reads_a_stream(&grid, &common) {
         return refused("a sweep reads its files for every point: name a file instead of -");
     }
@@ -128,6 +129,27 @@ fn typed(command: &Sweep, log_level: LogLevel) -> Result<Typed, Failure> {
     Ok(Typed { grid, common })
 }
 
+/// With a configuration, what flags say of other runs is said by its keys: each with the values that were typed.
+fn refuse_flags_beside(config: Option<&str>, flags: &[(String, Option<String>)]) -> Result<(), Failure> {
+    let Some(config) = config else { return Ok(()) };
+    let first = |value: &String| values(value).ok().and_then(|values| values.into_iter().next());
+    let words: Vec<String> = flags
+        .iter()
+        .map(|(flag, value)| match value {
+            Some(value) => format!("{flag}={}", plain(&first(value).unwrap_or_default())),
+            None => flag.clone(),
+        })
+        .collect();
+    // What is wrong with the words is told point by point.
+    let Ok(run) = parsed(words_of_run(Some(config), &words)) else { return Ok(()) };
+    let told = run::flags_without_a_configuration(&run).into_iter().map(|(flag, key, value)| {
+        let typed = flags.iter().find(|(other, _)| other == flag).and_then(|(_, typed)| typed.clone());
+        run::of_a_configuration(flag, &key, &typed.unwrap_or(value), Path::new(config))
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { Ok(()) } else { refused(&told.join("\nerror: ")) }
+}
+
 /// The axis of a flag that has several values.
 fn swept(flag: &str, value: Option<&str>) -> Result<Option<Axis>, String> {
     let Some(value) = value.filter(|_| !NO_LISTS.contains(&flag)) else { return Ok(None) };
@@ -172,17 +194,24 @@ fn words(config: Option<&str>, common: &[String], settings: &[(&str, &str)]) -> 
         true => format!("{key}={}", plain(value)),
         false => format!("--set={key}={value}"),
     });
-    let words = ["run".to_owned()].into_iter().chain(common.iter().cloned()).chain(of_point);
-    // Behind the flags, so that a name with a dash in front of it is a file.
+    words_of_run(config, &common.iter().cloned().chain(of_point).collect::<Vec<_>>())
+}
+
+/// `run`, its flags and its configuration: behind the flags, so that a name with a dash in front of it is a file.
+fn words_of_run(config: Option<&str>, flags: &[String]) -> Vec<String> {
+    let words = ["run".to_owned()].into_iter().chain(flags.iter().cloned());
     words.chain(config.into_iter().flat_map(|config| ["--".to_owned(), config.to_owned()])).collect()
+}
+
+/// Them, understood.
+fn parsed(words: Vec<String>) -> Result<Run, clap::Error> {
+    let command = Run::augment_args(clap::Command::new("run"));
+    command.try_get_matches_from(words).and_then(|found| Run::from_arg_matches(&found))
 }
 
 /// The configuration of a point.
 fn point(config: Option<&str>, common: &[String], settings: &[(&str, &str)]) -> Result<Resolved, Unresolved> {
-    let command = Run::augment_args(clap::Command::new("run"));
-    let parsed =
-        command.try_get_matches_from(words(config, common, settings)).and_then(|found| Run::from_arg_matches(&found));
-    let run = parsed.map_err(|error| Unresolved(first_of(&error.to_string())))?;
+    let run = parsed(words(config, common, settings)).map_err(|error| Unresolved(first_of(&error.to_string())))?;
     resolve(&run).map_err(|refusal| {
         Unresolved(match refusal {
             Refusal::Flags(message) => message,

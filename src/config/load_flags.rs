@@ -74,6 +74,17 @@ impl LoadFlags {
         self.rate.is_some() || self.concurrency.is_some() || self.users.is_some() || by_preset
     }
 
+    /// Whether sessions begin at a rate.
+    pub(super) fn has_rate(&self, is_trace: bool) -> bool {
+        if self.max_in_flight.is_some() {
+            return false;
+        }
+        match &self.rate {
+            Some(rate) => rate.parse::<f64>().is_ok_and(f64::is_finite),
+            None => is_trace && self.concurrency.is_none() && self.users.is_none(),
+        }
+    }
+
     /// `workload.load`; nothing said is left to the preset or the trace.
     fn load(&self) -> Option<Node> {
         let mut load = Vec::new();

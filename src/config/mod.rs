@@ -12,6 +12,7 @@
 //! Invariants: nothing outside `keys` names a key of a section; a key that is not declared is an error; whatever the
 //! bytes, the answer is a [`Resolved`] or diagnostics, never a panic.
 
+mod base;
 mod declare;
 mod describe;
 mod diagnostic;
@@ -35,12 +36,13 @@ use oracle_components::scenario::Scenario;
 use crate::inputs;
 use crate::output::OutputPlan;
 use crate::workload::Workload;
+pub use base::{BaseFacts, BaseFile, Variation};
 use declare::{Decode, required};
-pub use describe::{generate_config, generate_config_json, reference, schema};
+pub use describe::{framework_default, generate_config, generate_config_json, reference, schema};
 pub(crate) use diagnostic::printable;
 pub(crate) use diagnostic::{At, Diagnostics, Mark};
 pub use diagnostic::{Diagnostic, Severity};
-pub use flag_file::words_of_flag_file;
+pub use flag_file::{FlagsOrBase, read_flags_or_base};
 pub use load_flags::LoadFlags;
 pub use overrides::Overrides;
 pub use presets::{Preset, presets};

@@ -43,6 +43,14 @@ pub struct TraceRun {
     pub prefill_replicas: Option<u32>,
 }
 
+impl TraceRun {
+    /// Whether the load has a rate, which may be another: it is no closed loop, does not come all at once, and nobody holds it back.
+    #[must_use]
+    pub fn has_rate(&self) -> bool {
+        self.load.has_rate(self.trace.is_some())
+    }
+}
+
 /// Resolves a run without a configuration file. Simulates until the last request has ended.
 ///
 /// # Errors

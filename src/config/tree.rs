@@ -81,6 +81,61 @@ impl Node {
         self.value == Value::Null
     }
 
+    /// The entries of a mapping.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        if let Value::Mapping(entries) = &self.value { entries } else { &[] }
+    }
+
+    /// The items of a list.
+    pub(crate) fn items(&self) -> &[Self] {
+        if let Value::Sequence(items) = &self.value { items } else { &[] }
+    }
+
+    /// The items of a list, to be changed.
+    pub(crate) fn items_mut(&mut self) -> &mut [Self] {
+        if let Value::Sequence(items) = &mut self.value { items } else { &mut [] }
+    }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    /// The value under `key`, to be changed.
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let Value::Mapping(entries) = &mut self.value else { return None };
+        entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
+    }
+
+    /// Puts a value under `key`, if this is a mapping.
+    pub(crate) fn set(&mut self, key: &str, value: Self) {
+        if let Some(place) = self.get_mut(key) {
+            *place = value;
+        } else if let Value::Mapping(entries) = &mut self.value {
+            entries.push(Entry { key: key.to_owned(), mark: value.mark, value });
+        }
+    }
+
+    /// Takes `key` out.
+    pub(crate) fn remove(&mut self, key: &str) {
+        if let Value::Mapping(entries) = &mut self.value {
+            entries.retain(|entry| entry.key != key);
+        }
+    }
+
+    /// Whether both say the same, wherever they stand.
+    pub(crate) fn says_as(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Sequence(one), Value::Sequence(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.says_as(other))
+            }
+            (Value::Mapping(one), Value::Mapping(entries)) => {
+                let has = |entry: &Entry| other.get(&entry.key).is_some_and(|value| entry.value.says_as(value));
+                one.len() == entries.len() && one.iter().all(has)
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// The value under `key`, if this is a mapping that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Value::Mapping(entries) = &self.value else {

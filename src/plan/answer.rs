@@ -1,10 +1,12 @@
 //! What a plan says: an answer a model, device and load, and every candidate with what became of it.
 
 use serde::Serialize;
-use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use super::choice::{Choice, best, dominates};
 use super::deployment::{Deployment, Replicas};
 use super::evaluate::Evaluation;
+use super::interval::{Interval, interval};
+use super::notes::notes;
 use super::search::{Case, Found, Searched};
 use super::target::Target;
 use super::{Objective, Question};
@@ -57,25 +59,6 @@ pub struct NextSmaller {
     pub targets: Vec<Figure>,
 }
 
-/// Of a target, over seeds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Interval {
-    /// The target.
-    pub name: String,
-    /// Runs.
-    pub runs: usize,
-    /// Mean.
-    pub mean: f64,
-    /// Ends of the 95 % confidence interval of a run's value: by Student's t, of a further seed (a prediction interval).
-    pub low: f64,
-    /// Its upper end.
-    pub high: f64,
-    /// Seeds that meet the target.
-    pub met: usize,
-    /// The limit lies within the interval: another seed may miss it.
-    pub is_uncertain: bool,
-}
-
 /// The best deployment of a model on a device at a rate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
@@ -105,6 +88,8 @@ pub struct Answer {
     pub margin_pct: Option<f64>,
     /// Each target.
     pub targets: Vec<Figure>,
+    /// Requests that got no whole answer.
+    pub failed: Option<u64>,
     /// Output tokens a second of a GPU.
     pub output_tokens_per_s_per_gpu: Option<f64>,
     /// GPU hours at the price, for an hour of service.
@@ -204,55 +189,6 @@ pub(super) fn binding(targets: &[Target], run: &Evaluation) -> (Option<String>, 
     (binding.map(|(at, _)| targets[at].to_string()), binding.and_then(|(_, margin)| finite(margin)))
 }
 
-/// A case with what its search found, as it is compared.
-struct Choice<'a> {
-    case: usize,
-    of: Case<'a>,
-    replicas: Replicas,
-    run: &'a Evaluation,
-}
-
-impl Choice<'_> {
-    fn gpus(&self) -> u32 {
-        self.replicas.all * self.of.deployment.gpus_per_replica()
-    }
-
-    fn usd_per_hour(&self) -> Option<f64> {
-        self.of.price_usd.map(|usd| usd * f64::from(self.gpus()))
-    }
-
-    fn output_tokens_per_s_per_gpu(&self) -> f64 {
-        self.run.output_tokens_per_s / f64::from(self.gpus())
-    }
-
-    /// The less, the better: the objective, then what breaks ties.
-    fn rank(&self, objective: Objective, targets: &[Target]) -> [f64; 4] {
-        let gpus = f64::from(self.gpus());
-        let usd = self.usd_per_hour().unwrap_or(f64::INFINITY);
-        let energy = self.run.energy_kwh.unwrap_or(f64::INFINITY);
-        let margin = self.run.binding(targets).map_or(0.0, |(_, margin)| -margin);
-        match objective {
-            Objective::Gpus => [gpus, usd, margin, energy],
-            Objective::Cost => [usd, gpus, margin, energy],
-            Objective::Energy => [energy, gpus, margin, usd],
-        }
-    }
-
-    /// What a Pareto front is over, the less the better.
-    fn axes(&self, targets: &[Target]) -> Vec<f64> {
-        let cost = self.usd_per_hour().unwrap_or(f64::from(self.gpus()));
-        let values = targets.iter().zip(&self.run.values).map(|(target, value)| match target {
-            Target::Latency { .. } => value.unwrap_or(0.0),
-            Target::Attainment { .. } => -value.unwrap_or(1.0),
-        });
-        [cost, -self.output_tokens_per_s_per_gpu()].into_iter().chain(values).collect()
-    }
-}
-
-fn dominates(one: &[f64], other: &[f64]) -> bool {
-    one.iter().zip(other).all(|(one, other)| one <= other) && one.iter().zip(other).any(|(one, other)| one < other)
-}
-
 impl Plan {
     pub(super) fn new(question: &Question, cases: &[Case<'_>], searched: &[Searched]) -> Self {
         let choices: Vec<Choice<'_>> = cases
@@ -328,21 +264,6 @@ impl Plan {
     }
 }
 
-/// The best of those that meet the targets or, if none does, the one that misses them by least.
-fn best<'a>(own: impl Iterator<Item = &'a Choice<'a>> + Clone, question: &Question) -> Option<&'a Choice<'a>> {
-    let compare = |one: &[f64; 4], other: &[f64; 4]| {
-        let pairs = one.iter().zip(other).map(|(one, other)| one.total_cmp(other));
-        pairs.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
-    };
-    let rank = |choice: &&Choice<'_>| choice.rank(question.objective, &question.targets);
-    let met = own.clone().filter(|choice| choice.run.is_met);
-    let met = met.min_by(|one, other| compare(&rank(one), &rank(other)));
-    let margin =
-        |choice: &Choice<'_>| choice.run.binding(&question.targets).map_or(f64::NEG_INFINITY, |(_, margin)| margin);
-    // Of equals the first.
-    met.or_else(|| own.min_by(|one, other| margin(other).total_cmp(&margin(one))))
-}
-
 fn reason(found: &Found) -> Option<String> {
     match found {
         Found::CannotBe { reason } => Some(reason.clone()),
@@ -384,6 +305,7 @@ fn answer(
         binding,
         margin_pct,
         targets: best.map_or_else(Vec::new, |choice| figures(targets, &choice.run.values)),
+        failed: best.map(|choice| choice.run.failed),
         output_tokens_per_s_per_gpu: best.map(Choice::output_tokens_per_s_per_gpu),
         usd_per_hour: best.and_then(Choice::usd_per_hour),
         usd_per_million_output_tokens: best.and_then(|choice| choice.run.usd_per_million_output_tokens),
@@ -428,42 +350,6 @@ fn candidate(of: &Case<'_>, searched: &Searched, choice: Option<(&Choice<'_>, bo
     }
 }
 
-/// What to know before any figure.
-fn notes(question: &Question, cases: &[Case<'_>]) -> Vec<String> {
-    let mut notes = Vec::new();
-    if question.space.run.trace.is_some() && question.rate_scales.iter().any(|&scale| scale != 1.0) {
-        notes.push(
-            "at another rate the trace's own requests come faster or slower: a busier service would have others"
-                .to_owned(),
-        );
-    }
-    if question.space.disaggregate {
-        let assumed =
-            "between prefill and decode a NIC a GPU of 400 Gb/s and 2 µs is assumed, as NVIDIA's servers have";
-        notes.push(assumed.to_owned());
-    }
-    if question.prices.iter().any(|list| list.of(&question.space.devices[0]).is_some()) {
-        let used = |device: &String| question.prices.iter().find(|list| list.of(device).is_some());
-        let mut sources: Vec<String> = question
-            .space
-            .devices
-            .iter()
-            .filter_map(used)
-            .map(|list| format!("{} ({})", list.source, list.date))
-            .collect();
-        sources.sort();
-        sources.dedup();
-        notes.push(format!("prices: {}", sources.join("; ")));
-    }
-    let remarks = cases.iter().flat_map(|case| &case.load.remarks);
-    for remark in remarks {
-        if !notes.contains(remark) {
-            notes.push(remark.clone());
-        }
-    }
-    notes
-}
-
 impl Plan {
     /// The configuration of each answer that meets the targets.
     pub fn configurations<'a>(
@@ -476,6 +362,7 @@ impl Plan {
                 device: answer.device.clone(),
                 tensor_parallel: answer.tensor_parallel?,
                 pipeline_parallel: answer.pipeline_parallel?,
+                data_parallel: question.space.data_parallel(),
                 is_disaggregated: answer.prefill_replicas.is_some(),
                 settings: answer.settings.clone(),
             };
@@ -518,26 +405,4 @@ impl Answer {
     pub(super) fn add_intervals(&mut self, targets: &[Target], runs: &[Evaluation]) {
         self.intervals = targets.iter().enumerate().filter_map(|(at, target)| interval(target, at, runs)).collect();
     }
-}
-
-fn interval(target: &Target, at: usize, runs: &[Evaluation]) -> Option<Interval> {
-    let values: Vec<f64> = runs.iter().map(|run| run.values[at]).collect::<Option<_>>()?;
-    let count = values.len();
-    let mean = values.iter().sum::<f64>() / count as f64;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let deviation = (squares / (count - 1) as f64).sqrt();
-    let reach = StudentsT::new(0.0, 1.0, (count - 1) as f64).map_or(f64::NAN, |t| t.inverse_cdf(0.975))
-        * deviation
-        * (1.0 + 1.0 / count as f64).sqrt();
-    let (low, high) = (mean - reach, mean + reach);
-    let limit = target.limit();
-    Some(Interval {
-        name: target.to_string(),
-        runs: count,
-        mean,
-        low,
-        high,
-        met: values.iter().filter(|&&value| target.is_met(value)).count(),
-        is_uncertain: !mean.is_finite() || (low <= limit && limit <= high),
-    })
 }

@@ -1,6 +1,6 @@
 //! What a plan tries: deployments, each a choice of every dimension but the number of replicas.
 
-use crate::config::{Diagnostic, Overrides, Resolved, TraceRun, from_trace};
+use crate::config::{BaseFacts, BaseFile, Diagnostic, Overrides, Resolved, TraceRun, Variation, from_trace};
 
 /// A key of the configuration and the values that are tried, in YAML.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,11 +11,41 @@ pub struct Dimension {
     pub values: Vec<String>,
 }
 
+/// What deployments are variations of.
+#[derive(Clone, Debug)]
+pub enum Base {
+    /// Flags say all there is.
+    Flags(Box<TraceRun>),
+    /// A configuration.
+    File(Box<FileBase>),
+}
+
+/// A configuration, and which of its parts a plan has choices for; the others are as they stand.
+#[derive(Clone, Debug)]
+pub struct FileBase {
+    /// The configuration.
+    pub file: BaseFile,
+    /// What it says.
+    pub facts: BaseFacts,
+    /// The model is chosen.
+    pub varies_model: bool,
+    /// The device is.
+    pub varies_device: bool,
+    /// Tensor-parallel ranks and pipeline stages are.
+    pub varies_ranks: bool,
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        Self::Flags(Box::default())
+    }
+}
+
 /// The dimensions of a plan. A deployment is a choice of each; the number of its replicas is what is looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Space {
-    /// What all deployments have in common: the load, and how it is shaped.
-    pub run: TraceRun,
+    /// What all deployments have in common: the load, and how it is shaped; of a configuration all that is not chosen.
+    pub base: Base,
     /// What flags change in each configuration.
     pub overrides: Overrides,
     /// Models.
@@ -43,6 +73,8 @@ pub struct Deployment {
     pub tensor_parallel: u32,
     /// Pipeline stages of a replica.
     pub pipeline_parallel: u32,
+    /// Engines of a replica, which share experts.
+    pub data_parallel: u32,
     /// Some replicas compute prompts for others, which answer.
     pub is_disaggregated: bool,
     /// What else is chosen: keys and values.
@@ -81,7 +113,7 @@ impl Deployment {
     /// GPUs of a replica.
     #[must_use]
     pub fn gpus_per_replica(&self) -> u32 {
-        self.tensor_parallel * self.pipeline_parallel
+        self.tensor_parallel * self.pipeline_parallel * self.data_parallel
     }
 }
 
@@ -110,6 +142,7 @@ impl Space {
                                 device: device.clone(),
                                 tensor_parallel,
                                 pipeline_parallel,
+                                data_parallel: self.data_parallel(),
                                 is_disaggregated,
                                 settings: settings.clone(),
                             })
@@ -121,62 +154,112 @@ impl Space {
         all
     }
 
-    /// The configuration of a deployment with so many replicas, under the load at `rate_scale` times its rate.
+    /// The configuration, where one is the base.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileBase> {
+        match &self.base {
+            Base::Flags(_) => None,
+            Base::File(file) => Some(file),
+        }
+    }
+
+    /// Engines of a replica, which share experts.
+    pub(super) fn data_parallel(&self) -> u32 {
+        self.file().map_or(1, |base| base.facts.data_parallel)
+    }
+
+    /// The seed of all runs but those of `--repeat`.
+    pub(super) fn seed(&self) -> u64 {
+        self.overrides.seed.or(self.file().map(|base| base.facts.seed)).unwrap_or(0)
+    }
+
+    /// The configuration of a deployment with so many replicas (`None`: as many as the file says), under the load at `rate_scale` times
+    /// its rate.
     ///
     /// # Errors
     /// What is wrong with it, or why it cannot be ([`Diagnostic::cannot_be`]).
     pub fn resolve(
         &self,
         deployment: &Deployment,
-        replicas: Replicas,
+        replicas: impl Into<Option<Replicas>>,
         rate_scale: f64,
         seed: Option<u64>,
         price_usd: Option<f64>,
     ) -> Result<Resolved, Vec<Diagnostic>> {
-        let mut run = TraceRun {
-            model: deployment.model.clone(),
-            device: deployment.device.clone(),
-            replicas: replicas.all,
-            prefill_replicas: replicas.prefill,
-            tensor_parallel: deployment.tensor_parallel,
-            pipeline_parallel: deployment.pipeline_parallel,
-            ..self.run.clone()
-        };
-        scale_rate(&mut run, rate_scale);
-        let settings = deployment.settings.iter().map(|(key, value)| format!("{key}={value}"));
-        let price = price_usd.map(|usd| format!("hardware_profile.compute_devices[*].price_per_gpu_hour_usd={usd}"));
+        let replicas = replicas.into();
+        let lists_devices = self.file().is_none_or(|base| base.file.lists_devices());
+        let settings = deployment.settings.iter().map(|(key, value)| Setting::chosen(key, value));
+        let price = price_usd.filter(|_| lists_devices).map(Setting::price);
+        let rate = (rate_scale != 1.0).then(|| Setting::rate(rate_scale * self.rate_scale()));
+        let own: Vec<Setting> = settings.chain(price).chain(rate).collect();
         // What the user sets himself comes last, so that it rules.
-        let set = settings.chain(price).chain(self.overrides.set.iter().cloned()).collect();
-        let own = deployment.settings.len() + usize::from(price_usd.is_some());
+        let set = own.iter().map(|setting| setting.text.clone()).chain(self.overrides.set.iter().cloned()).collect();
         let overrides = Overrides { set, seed: seed.or(self.overrides.seed), ..self.overrides.clone() };
-        from_trace(&run, &overrides).map_err(|mut found| {
-            found.iter_mut().for_each(|found| name_source(found, deployment, own));
+        let resolved = match &self.base {
+            Base::Flags(run) => {
+                let replicas = replicas.unwrap_or_else(|| deployment.smallest());
+                let run = TraceRun {
+                    model: deployment.model.clone(),
+                    device: deployment.device.clone(),
+                    replicas: replicas.all,
+                    prefill_replicas: replicas.prefill,
+                    tensor_parallel: deployment.tensor_parallel,
+                    pipeline_parallel: deployment.pipeline_parallel,
+                    ..(**run).clone()
+                };
+                from_trace(&run, &overrides)
+            }
+            Base::File(base) => {
+                let variation = Variation {
+                    model: base.varies_model.then(|| deployment.model.clone()),
+                    device: base.varies_device.then(|| deployment.device.clone()),
+                    ranks: base.varies_ranks.then_some((deployment.tensor_parallel, deployment.pipeline_parallel)),
+                    replicas: replicas.map(|replicas| replicas.all),
+                };
+                base.file.resolve(&variation, &overrides, Some(&base.facts))
+            }
+        };
+        resolved.map_err(|mut found| {
+            found.iter_mut().for_each(|found| name_source(found, &own));
             found
         })
     }
+
+    /// Times the load's own rate, as the configuration has it.
+    pub(super) fn rate_scale(&self) -> f64 {
+        self.file().map_or(1.0, |base| base.facts.rate_scale)
+    }
 }
 
-/// Names what a finding is about as the user typed it: of the settings of a plan, `own` come before those of his `--set`.
-fn name_source(found: &mut Diagnostic, deployment: &Deployment, own: usize) {
+/// A key that a plan sets, and what the user knows it by.
+struct Setting {
+    text: String,
+    name: String,
+}
+
+impl Setting {
+    fn chosen(key: &str, value: &str) -> Self {
+        let text = format!("{key}={value}");
+        Self { name: text.clone(), text }
+    }
+
+    fn price(usd: f64) -> Self {
+        let text = format!("hardware_profile.compute_devices[*].price_per_gpu_hour_usd={usd}");
+        Self { text, name: "--price".to_owned() }
+    }
+
+    fn rate(factor: f64) -> Self {
+        Self { text: format!("workload.rate_scale={factor}"), name: "--rate-scale".to_owned() }
+    }
+}
+
+/// Names what a finding is about as the user typed it: the settings of a plan come before those of his `--set`.
+fn name_source(found: &mut Diagnostic, own: &[Setting]) {
     let Some(number) = found.file.strip_prefix("--set #").and_then(|number| number.parse::<usize>().ok()) else {
         return;
     };
-    found.file = match deployment.settings.get(number - 1) {
-        Some((key, value)) => format!("{key}={value}"),
-        None if number <= own => "--price".to_owned(),
-        None => format!("--set #{}", number - own),
-    };
-}
-
-/// The load `factor` times as fast: of a trace its arrivals, of flags their rate.
-fn scale_rate(run: &mut TraceRun, factor: f64) {
-    if factor == 1.0 {
-        return;
-    }
-    match run.load.rate.as_deref().map(str::parse::<f64>) {
-        Some(Ok(rate)) => run.load.rate = Some((rate * factor).to_string()),
-        _ => run.shaping.rate_scale = Some(run.shaping.rate_scale.unwrap_or(1.0) * factor),
-    }
+    found.file =
+        own.get(number - 1).map_or_else(|| format!("--set #{}", number - own.len()), |setting| setting.name.clone());
 }
 
 #[cfg(test)]

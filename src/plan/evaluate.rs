@@ -32,6 +32,16 @@ pub struct Evaluation {
     pub values: Vec<Option<f64>>,
     /// Simulated time.
     pub duration_s: f64,
+    /// Requests that count.
+    pub requests: u64,
+    /// Those of them that got no whole answer.
+    pub failed: u64,
+    /// Requests a second, from the first arrival to the last.
+    pub requests_per_s: Option<f64>,
+    /// From the first arrival to the last.
+    pub arrivals_s: f64,
+    /// From the last arrival to the end.
+    pub drain_s: f64,
     /// Output tokens a second of the load: from its first arrival to its last where they are known and differ, else of the whole run.
     pub output_tokens_per_s: f64,
     /// What the GPUs cost for each million output tokens; `None` without a price.
@@ -52,6 +62,13 @@ pub enum EvaluationError {
 }
 
 impl Evaluation {
+    /// Whether the load is over before it is well under way: most of the time the last of it is served, and nothing more comes. What a
+    /// deployment holds of that is no rate.
+    #[must_use]
+    pub fn is_burst(&self) -> bool {
+        self.drain_s > self.arrivals_s / 2.0
+    }
+
     /// The target with the least margin, as its position and the margin in per cent. One without a value has none.
     #[must_use]
     pub fn binding(&self, targets: &[Target]) -> Option<(usize, f64)> {
@@ -80,6 +97,14 @@ pub(super) fn evaluate(
         return Err(EvaluationError::Load(failure));
     }
     let mut tally = simulation.into_sink();
+    if !tally.is_lost && 2 * tally.requests < tally.arrived {
+        return Err(EvaluationError::Load(format!(
+            "{} of {} requests arrive within the warm-up, and count for no target; take a longer load, or --set \
+             metrics_config.warm_up_duration_s=0",
+            tally.arrived - tally.requests,
+            tally.arrived,
+        )));
+    }
     let values = tally.values();
     let all_met = targets.iter().zip(&values).all(|(target, value)| value.is_none_or(|value| target.is_met(value)));
     let money = cost(&resolved.scenario, &outcome);
@@ -92,6 +117,11 @@ pub(super) fn evaluate(
         ended_early: tally.is_lost && outcome.stop == Stop::SinkClosed,
         values,
         duration_s,
+        requests: tally.requests,
+        failed: tally.failed,
+        requests_per_s: tally.requests_per_s(),
+        arrivals_s: tally.span.map_or(0.0, |(first, last)| (last - first).as_secs_f64()),
+        drain_s: tally.span.map_or(0.0, |(_, last)| duration_s - last.as_secs_f64()),
         output_tokens_per_s: if load_s > 0.0 { tally.output_tokens as f64 / load_s } else { 0.0 },
         usd_per_million_output_tokens: money.as_ref().and_then(|money| money.usd_per_million_output_tokens),
         usd_per_million_tokens: money.filter(|_| million_tokens > 0.0).map(|money| money.usd / million_tokens),

@@ -6,7 +6,8 @@ use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::{Promises, RequestSource};
 
-use crate::workload::{Workload, WorkloadError};
+use crate::inputs;
+use crate::workload::{TraceWorkload, Workload, WorkloadError};
 
 /// Requests that are kept in memory at most, some 100 bytes each.
 const MOST_KEPT: usize = 4_000_000;
@@ -26,9 +27,15 @@ impl SharedLoad {
     /// Opens it, and keeps its requests if that may be.
     ///
     /// # Errors
-    /// It cannot be replayed to its end.
-    pub(super) fn open(workload: &Workload) -> Result<Self, WorkloadError> {
-        let (mut source, facts) = workload.open()?;
+    /// It cannot be replayed to its end, or only once.
+    pub(super) fn open(workload: &Workload) -> Result<Self, String> {
+        if let Workload::Trace(TraceWorkload { path, .. }) = workload
+            && (inputs::is_standard_input(path) || inputs::is_pipe_at(path))
+        {
+            let path = inputs::shown(path).display();
+            return Err(format!("a plan reads its trace more than once, which {path} cannot be; name a file"));
+        }
+        let (mut source, facts) = workload.open().map_err(|error| error.to_string())?;
         let promises = source.promises();
         let mut specs = Vec::new();
         if promises.no_follow_ups {

@@ -6,11 +6,14 @@
 
 mod answer;
 mod bound;
+mod choice;
 mod deploy;
 mod deployment;
 mod evaluate;
+mod interval;
 mod knee;
 mod load;
+mod notes;
 mod search;
 mod tally;
 mod target;
@@ -20,10 +23,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-pub use answer::{Answer, Candidate, Figure, Interval, NextSmaller, Plan, Status};
+pub use answer::{Answer, Candidate, Figure, NextSmaller, Plan, Status};
 pub use deploy::{kubernetes_manifest, serve_command};
-pub use deployment::{Deployment, Dimension, Replicas, Space};
+pub use deployment::{Base, Deployment, Dimension, FileBase, Replicas, Space};
 pub use evaluate::Evaluation;
+pub use interval::Interval;
 pub use knee::Knee;
 pub use search::{Found, Searched};
 pub use target::{DEFAULT_ATTAINMENT, Statistic, Target};
@@ -31,6 +35,7 @@ pub use target::{DEFAULT_ATTAINMENT, Statistic, Target};
 use crate::catalog::PriceList;
 use crate::config::Diagnostic;
 use evaluate::{Ending, EvaluationError};
+use knee::Size;
 use load::SharedLoad;
 use search::{Case, Search, SearchError};
 
@@ -62,7 +67,7 @@ pub struct Question {
     pub most_gpus: u32,
     /// Runs of each answer with seeds of their own, for intervals; 1: none.
     pub repeat: u32,
-    /// Prices, the first that names a device rules.
+    /// Prices: those that the user types, then lists. The first that names a device rules, and a configuration's own stand between.
     pub prices: Vec<PriceList>,
 }
 
@@ -91,21 +96,53 @@ impl From<SearchError> for PlanError {
 
 impl Question {
     fn price_usd(&self, device: &str) -> Option<f64> {
-        self.prices.iter().find_map(|list| list.of(device))
+        let (own, lists) = self.prices.split_at_checked(1).unwrap_or_default();
+        let of = |lists: &[PriceList]| lists.iter().find_map(|list| list.of(device));
+        // What the user types comes before his file, and that before any list.
+        of(own).or_else(|| self.file_price_usd()).or_else(|| of(lists))
+    }
+
+    /// Where the price of a device comes from.
+    fn price_source(&self, device: &str) -> Option<String> {
+        let told = |list: &PriceList| format!("{} ({})", list.source, list.date);
+        let (own, lists) = self.prices.split_at_checked(1).unwrap_or_default();
+        let of = |lists: &[PriceList]| lists.iter().find(|list| list.of(device).is_some()).map(told);
+        let of_file = || self.file_price_usd().and_then(|_| Some(self.space.file()?.file.file.clone()));
+        of(own).or_else(of_file).or_else(|| of(lists))
+    }
+
+    /// What to know before the figures of [`Self::knees`].
+    #[must_use]
+    pub fn notes_of_knees(&self, replicas: &[u32]) -> Vec<String> {
+        notes::notes_of_knees(self, !replicas.is_empty())
+    }
+
+    /// What is to be warned of, as the first deployment has it that can be.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        let deployments = self.space.deployments();
+        let resolved =
+            deployments.iter().find_map(|deployment| self.space.resolve(deployment, None, 1.0, None, None).ok());
+        resolved.map_or_else(Vec::new, |resolved| resolved.warnings)
+    }
+
+    /// What the configuration says of its own device.
+    fn file_price_usd(&self) -> Option<f64> {
+        self.space.file().filter(|base| !base.varies_device)?.facts.price_usd
     }
 
     fn check(&self) -> Result<(), PlanError> {
         let Space { models, devices, tensor_parallel, pipeline_parallel, dimensions, .. } = &self.space;
         let empty = [
-            ("--model", models.is_empty()),
-            ("--device", devices.is_empty()),
-            ("--tensor-parallel", tensor_parallel.is_empty()),
-            ("--pipeline-parallel", pipeline_parallel.is_empty()),
-            ("--rate-scale", self.rate_scales.is_empty()),
-            ("--slo", self.targets.is_empty()),
+            ("--model", models.is_empty(), "NAME,… (`llmperforacle models` lists them), or a configuration"),
+            ("--device", devices.is_empty(), "NAME,… (`llmperforacle devices` lists them), or a configuration"),
+            ("--tensor-parallel", tensor_parallel.is_empty(), "N,…"),
+            ("--pipeline-parallel", pipeline_parallel.is_empty(), "N,…"),
+            ("--rate-scale", self.rate_scales.is_empty(), "FACTOR,…"),
+            ("--slo", self.targets.is_empty(), "METRIC=TIME,…"),
         ];
-        if let Some((flag, _)) = empty.iter().find(|(_, is_empty)| *is_empty) {
-            return Err(PlanError::Question(format!("{flag} has no value: there is nothing to try")));
+        if let Some((flag, _, values)) = empty.iter().find(|(_, is_empty, _)| *is_empty) {
+            return Err(PlanError::Question(format!("there is nothing to try; give {flag} {values}")));
         }
         if let Some(dimension) = dimensions.iter().find(|dimension| dimension.values.is_empty()) {
             return Err(PlanError::Question(format!("{} has no value: there is nothing to try", dimension.key)));
@@ -121,6 +158,46 @@ impl Question {
         Ok(())
     }
 
+    /// What of a configuration a plan cannot vary.
+    fn check_base(&self, varies_replicas: bool) -> Result<(), PlanError> {
+        let Some(FileBase { file, facts, varies_ranks, .. }) = self.space.file() else { return Ok(()) };
+        let file = &file.file;
+        if self.space.disaggregate {
+            let message = format!(
+                "--disaggregate is for a plan without a configuration: between prefill and decode it assumes links of its own, and {file} \
+                 has others; plan by flags, or ask --max-rate of a file with both pools"
+            );
+            return Err(PlanError::Question(message));
+        }
+        if !(varies_replicas || *varies_ranks) || (facts.frameworks == 1 && !facts.has_pools) {
+            return Ok(());
+        }
+        let what = if facts.has_pools { "prefill and decode pools" } else { "several frameworks that take requests" };
+        Err(PlanError::Question(format!(
+            "{file} has {what}, and a plan varies replicas and ranks of one framework that serves whole requests; leave one in it \
+             (`replicas` are its copies), or ask for the highest rate of all together: plan --max-rate {file}"
+        )))
+    }
+
+    /// A load that has no rate cannot come faster.
+    fn check_rate(&self, flag: &str) -> Result<(), PlanError> {
+        let (has_rate, whose) = match &self.space.base {
+            Base::File(base) => (
+                base.facts.has_rate,
+                format!("that of {} comes all at once, as others end, or is held back (max_in_flight)", base.file.file),
+            ),
+            Base::Flags(run) => {
+                (run.has_rate(), "--concurrency, --users, --max-in-flight and --rate inf leave it none".to_owned())
+            }
+        };
+        if has_rate {
+            return Ok(());
+        }
+        Err(PlanError::Question(format!(
+            "{flag} needs a load with a rate, and {whose}; give a trace or --rate, or look at several sizes of a closed loop with `sweep`"
+        )))
+    }
+
     /// Opens the load at each rate, by the first deployment that can be.
     fn loads(&self, deployments: &[Deployment]) -> Result<Vec<SharedLoad>, PlanError> {
         let mut reasons = BTreeMap::new();
@@ -129,7 +206,7 @@ impl Question {
             match self.rate_scales.iter().map(resolve).collect::<Result<Vec<_>, _>>() {
                 Ok(resolved) => {
                     let loads = resolved.iter().map(|resolved| SharedLoad::open(&resolved.workload));
-                    return loads.collect::<Result<_, _>>().map_err(|error| PlanError::Load(error.to_string()));
+                    return loads.collect::<Result<_, _>>().map_err(PlanError::Load);
                 }
                 Err(found)
                     if found
@@ -155,6 +232,10 @@ impl Question {
     /// Never: each case has a load.
     pub fn answer(&self, interrupted: &AtomicBool, progress: impl Fn(usize, usize) + Sync) -> Result<Plan, PlanError> {
         self.check()?;
+        self.check_base(true)?;
+        if self.rate_scales != [1.0] {
+            self.check_rate("--rate-scale")?;
+        }
         let deployments = self.space.deployments();
         let loads = self.loads(&deployments)?;
         let search = Search { space: &self.space, targets: &self.targets, most_gpus: self.most_gpus, interrupted };
@@ -181,7 +262,8 @@ impl Question {
         Ok(plan)
     }
 
-    /// The highest rate of so many replicas of each deployment that meets the targets.
+    /// The highest rate of so many replicas of each deployment that meets the targets; without `replicas`, of as many as the
+    /// configuration has.
     ///
     /// # Errors
     /// As of [`Self::answer`].
@@ -192,15 +274,26 @@ impl Question {
         progress: impl Fn(usize, usize) + Sync,
     ) -> Result<Vec<Knee>, PlanError> {
         self.check()?;
+        self.check_base(!replicas.is_empty())?;
+        self.check_rate("--max-rate")?;
         let deployments = self.space.deployments();
         let search = Search { space: &self.space, targets: &self.targets, most_gpus: u32::MAX, interrupted };
-        let cases: Vec<(&Deployment, u32)> = deployments
-            .iter()
-            .flat_map(|deployment| replicas.iter().map(move |&replicas| (deployment, replicas)))
-            .collect();
+        let mut cases: Vec<(&Deployment, Size)> = Vec::new();
+        for deployment in &deployments {
+            cases.extend(replicas.iter().map(|&replicas| (deployment, Size::of(deployment, replicas))));
+            if let ([], Some(FileBase { facts, varies_ranks, .. })) = (replicas, self.space.file()) {
+                let gpus = if *varies_ranks { facts.replicas * deployment.gpus_per_replica() } else { facts.gpus };
+                cases.push((deployment, Size { set: None, replicas: facts.replicas, gpus }));
+            }
+        }
+        if cases.is_empty() {
+            return Err(PlanError::Question(
+                "nothing says of how many replicas; give --replicas, such as --replicas 1,2".to_owned(),
+            ));
+        }
         let done = AtomicUsize::new(0);
-        let knee_of = |&(deployment, replicas): &(&Deployment, u32)| {
-            let knee = search.knee(deployment, replicas);
+        let knee_of = |&(deployment, size): &(&Deployment, Size)| {
+            let knee = search.knee(deployment, size);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, cases.len());
             knee
         };
@@ -210,11 +303,12 @@ impl Question {
 
     /// Runs each answer with further seeds.
     fn repeat_answers(&self, search: &Search<'_>, cases: &[Case<'_>], plan: &mut Plan) -> Result<(), PlanError> {
-        let first_seed = self.space.overrides.seed.unwrap_or(0);
+        let first_seed = self.space.seed();
         let chosen: Vec<(usize, Replicas)> = plan.chosen().collect();
         let runs = chosen.into_par_iter().map(|(case, replicas)| {
-            let seeds = (0..u64::from(self.repeat)).map(|more| first_seed + more);
-            seeds.map(|seed| search.run_with_seed(cases[case], replicas, Ending::Whole, Some(seed))).collect()
+            // The first is the run that was chosen.
+            let seeds = (0..u64::from(self.repeat)).map(|more| (more > 0).then(|| first_seed.wrapping_add(more)));
+            seeds.map(|seed| search.run_with_seed(cases[case], replicas, Ending::Whole, seed)).collect()
         });
         let runs: Vec<Result<Vec<Evaluation>, SearchError>> = runs.collect();
         for (answer, runs) in plan.met_answers().zip(runs) {

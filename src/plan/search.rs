@@ -12,7 +12,6 @@ use super::evaluate::{Ending, Evaluation, EvaluationError, evaluate};
 use super::load::SharedLoad;
 use super::target::Target;
 use crate::config::{Diagnostic, Severity};
-use crate::workload::WorkloadError;
 
 /// Replicas of a deployment whose prefill and decode are apart: each number of them is tried with every split.
 const MOST_APART: u32 = 32;
@@ -141,11 +140,11 @@ impl Search<'_> {
         self.run_with_seed(case, replicas, ending, None)
     }
 
-    /// A run with another seed, whose load is its own.
+    /// A run with another seed, whose load is its own; of `None` replicas, as many as the configuration says.
     pub(super) fn run_with_seed(
         &self,
         case: Case<'_>,
-        replicas: Replicas,
+        replicas: impl Into<Option<Replicas>>,
         ending: Ending,
         seed: Option<u64>,
     ) -> Result<Evaluation, SearchError> {
@@ -164,8 +163,8 @@ impl Search<'_> {
 }
 
 impl SearchError {
-    pub(super) fn of_load(error: WorkloadError) -> Self {
-        Self::Evaluation(EvaluationError::Load(error.to_string()))
+    pub(super) fn of_load(message: String) -> Self {
+        Self::Evaluation(EvaluationError::Load(message))
     }
 
     /// Why a deployment cannot be.

@@ -1,7 +1,7 @@
 //! What a run of `plan` keeps of its requests: the values that its targets are about, and whether they can still be met.
 
 use oracle_components::SimTime;
-use oracle_components::record::{IntervalRow, RequestRecord};
+use oracle_components::record::{IntervalRow, RequestRecord, Status};
 use oracle_systems::ports::{RecordSink, SinkClosed};
 
 use super::target::{Statistic, Target};
@@ -13,7 +13,13 @@ pub(super) struct Tally {
     warm_up: SimTime,
     /// Requests that there are at most, if that is known: a run that cannot meet a target any more is then ended.
     most: Option<u64>,
+    /// Requests that count, which are those after the warm-up.
     pub(super) requests: u64,
+    /// All of them, and when the first and the last arrived.
+    pub(super) arrived: u64,
+    pub(super) span: Option<(SimTime, SimTime)>,
+    /// Of those that count, the ones that got no whole answer.
+    pub(super) failed: u64,
     pub(super) prompt_tokens: u64,
     pub(super) output_tokens: u64,
     /// A target is missed, whatever comes.
@@ -43,10 +49,20 @@ impl Tally {
             warm_up,
             most,
             requests: 0,
+            arrived: 0,
+            span: None,
+            failed: 0,
             prompt_tokens: 0,
             output_tokens: 0,
             is_lost: false,
         }
+    }
+
+    /// Requests a second, from the first arrival to the last.
+    pub(super) fn requests_per_s(&self) -> Option<f64> {
+        let (first, last) = self.span?;
+        let seconds = (last - first).as_secs_f64();
+        (seconds > 0.0).then(|| self.arrived as f64 / seconds)
     }
 
     /// The value of each target; `None` where no request had one.
@@ -129,10 +145,14 @@ impl RecordSink for Tally {
     fn request(&mut self, record: &RequestRecord) -> Result<(), SinkClosed> {
         self.prompt_tokens += u64::from(record.prompt_tokens);
         self.output_tokens += u64::from(record.output_tokens);
+        self.arrived += 1;
+        let (first, last) = self.span.unwrap_or((record.arrival, record.arrival));
+        self.span = Some((first.min(record.arrival), last.max(record.arrival)));
         if record.arrival < self.warm_up {
             return Ok(());
         }
         self.requests += 1;
+        self.failed += u64::from(record.status != Status::Success);
         for counted in &mut self.targets {
             self.is_lost |= counted.record(record, self.most);
         }

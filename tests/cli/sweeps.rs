@@ -465,3 +465,19 @@ fn the_scripts_for_clusters_do_what_they_say() {
     assert_eq!(desk.run("merge results/sweep").code, 0);
     assert_eq!(desk.read_bytes("results/sweep/results.parquet"), desk.read_bytes("whole/results.parquet"));
 }
+
+#[test]
+fn flags_beside_a_configuration_are_refused_with_the_lists_that_were_typed() {
+    let desk = Desk::new();
+    desk.write("c.yaml", &crate::SMALL.replace("total_duration: 20", "total_duration: 2"));
+    let told = desk.run("sweep c.yaml --tp 1,2 --requests 5,9 --seed 1,2 -o out");
+    assert_eq!(told.code, 2, "{}", told.err);
+    for told_so in [
+        "with c.yaml, write --set 'frameworks_to_test[*].config.parallelism.tp_degree=1,2'",
+        "--requests is for a run without a configuration; with c.yaml, write --set 'workload.total_requests_to_generate=5,9'",
+    ] {
+        assert!(told.err.contains(told_so), "{}", told.err);
+    }
+    let told = desk.run("sweep c.yaml --set workload.total_requests_to_generate=5,9 --seed 1,2 -o out");
+    assert!(told.code == 0 && told.err.contains("simulated 4 of 4 points"), "{}", told.err);
+}

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use llmperforacle::config::{LoadFlags, Overrides, TraceRun};
 use llmperforacle::plan::{
-    Answer, Deployment, Dimension, Objective, PlanError, Question, Replicas, Space, Status, Target,
+    Answer, Base, Deployment, Dimension, Objective, PlanError, Question, Replicas, Space, Status, Target,
 };
 use oracle_components::record::{RequestRecord, Status as Ended};
 use oracle_systems::Simulation;
@@ -29,7 +29,7 @@ fn load(rate: &str, requests: u64, prompt: &str, output: &str) -> TraceRun {
 fn question(run: TraceRun, slo: &str) -> Question {
     Question {
         space: Space {
-            run,
+            base: Base::Flags(Box::new(run)),
             overrides: Overrides { seed: Some(7), ..Overrides::default() },
             models: vec![MODEL.to_owned()],
             devices: vec!["L4".to_owned(), "H100".to_owned()],
@@ -167,7 +167,7 @@ fn a_plan_is_the_same_for_any_number_of_threads() {
 
 #[test]
 fn the_knee_lies_between_a_rate_that_meets_and_one_that_misses() {
-    let mut question = question(load("30", 300, "lognormal:900:600", "50"), "ttft_p99=200ms");
+    let mut question = question(load("30", 2000, "lognormal:900:600", "50"), "ttft_p99=200ms");
     question.space.tensor_parallel = vec![1];
     let knees = question.knees(&[1, 2], &AtomicBool::new(false), |_, _| {}).expect("there are knees");
     assert_eq!(knees.len(), 4);
@@ -184,19 +184,29 @@ fn the_knee_lies_between_a_rate_that_meets_and_one_that_misses() {
     assert!((1.3..3.0).contains(&ratio), "{ratio}");
 }
 
-/// A target that any rate keeps to has no knee, and says so.
+/// Twenty requests that come at once are served in time whatever that is called: it is no rate, and none is told for one.
 #[test]
-fn a_rate_without_a_limit_is_told() {
+fn a_burst_is_not_told_for_a_rate() {
     let mut question = question(load("5", 20, "100", "5"), "tpot_p50=5s");
     question.space.tensor_parallel = vec![1];
     question.space.devices = vec!["H100".to_owned()];
     let knees = question.knees(&[1], &AtomicBool::new(false), |_, _| {}).expect("there is a knee");
-    assert!(knees[0].slo_met && knees[0].missed_at.is_none());
-    assert!(
-        knees[0].reason.as_ref().is_some_and(|reason| reason.starts_with("every rate up to 2^18")),
-        "{:?}",
-        knees[0].reason
-    );
+    assert!(knees[0].slo_met && knees[0].is_burst && knees[0].missed_at.is_none());
+    let reason = knees[0].reason.as_ref().expect("there is one");
+    assert!(reason.starts_with("the load is too short to say: its 20 requests come within"), "{reason}");
+    assert!(knees[0].rate_scale.is_some_and(|scale| scale < 1e4), "{:?}", knees[0].rate_scale);
+}
+
+/// Of what is mostly warm-up little is left to judge by.
+#[test]
+fn a_load_that_is_over_in_the_warm_up_is_refused() {
+    let mut question = question(load("20", 200, "300", "20"), "ttft_p99=200ms");
+    question.space.overrides.set = vec!["metrics_config.warm_up_duration_s=4".to_owned()];
+    let plan = question.answer(&AtomicBool::new(false), |_, _| {});
+    let Err(PlanError::Load(message)) = plan else { panic!("{plan:?}") };
+    assert!(message.contains("requests arrive within the warm-up"), "{message}");
+    question.rate_scales = vec![1.0];
+    question.answer(&AtomicBool::new(false), |_, _| {}).expect("half of them count");
 }
 
 #[test]

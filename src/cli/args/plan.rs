@@ -4,18 +4,20 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Changes, Format};
+use super::{Changes, Format, PartOfTrace};
 use crate::cli::load_flags::Load;
 use crate::cli::trace_reading::TraceReading;
 
 /// `plan`.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "llmperforacle plan [OPTIONS] --trace FILE --model NAME,… --device NAME,… --slo ttft_p99=1s,tpot_p99=50ms\n       llmperforacle plan [OPTIONS] --rate PER_S --workload NAME --model NAME,… --device NAME,… --slo …\n       llmperforacle plan [OPTIONS] FILE"
+    override_usage = "llmperforacle plan [OPTIONS] --trace FILE --model NAME,… --device NAME,… --slo ttft_p99=1s,tpot_p99=50ms\n       llmperforacle plan [OPTIONS] --rate PER_S --workload NAME --model NAME,… --device NAME,… --slo …\n       llmperforacle plan [OPTIONS] CONFIG --slo …\n       llmperforacle plan [OPTIONS] CONFIG --max-rate --slo …\n       llmperforacle plan [OPTIONS] FILE"
 )]
 pub struct Plan {
-    /// File of these flags without their dashes: trace: T.csv, model: [A, B], rate_scale: [1, 4], over: {KEY: [1, 2]}, slo:
-    /// {ttft_p99: 1s}. Flags beside it add to it.
+    /// A configuration as `run` takes it, of which a plan varies what flags name, and replicas; or a file of these flags without their
+    /// dashes: trace: T.csv, model: [A, B], rate_scale: [1, 4], over: {KEY: [1, 2]}, slo: {ttft_p99: 1s}. Flags beside it add to it. - for
+    /// standard input.
+    #[arg(value_name = "CONFIG|FILE")]
     pub file: Option<PathBuf>,
     /// Replay this trace.
     #[arg(long)]
@@ -31,22 +33,20 @@ pub struct Plan {
     /// Devices: catalog names (see `devices`).
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     pub device: Vec<String>,
-    /// Tensor-parallel ranks of a replica.
+    /// Tensor-parallel ranks of a replica; 1, or the configuration's, without.
     #[arg(
         long,
         value_delimiter = ',',
         value_name = "N,…",
-        default_value = "1",
         visible_aliases = ["tp", "tensor-parallel-size"],
         value_parser = clap::value_parser!(u32).range(1..=1024)
     )]
     pub tensor_parallel: Vec<u32>,
-    /// Pipeline stages of a replica.
+    /// Pipeline stages of a replica; 1, or the configuration's, without.
     #[arg(
         long,
         value_delimiter = ',',
         value_name = "N,…",
-        default_value = "1",
         visible_aliases = ["pp", "pipeline-parallel-size"],
         value_parser = clap::value_parser!(u32).range(1..=1024)
     )]
@@ -97,10 +97,10 @@ pub struct Plan {
     /// Write each answer's configuration, vLLM command line and Kubernetes manifest into this folder.
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
-    /// Ask for the highest rate instead: of a deployment of so many replicas that keeps to the SLO.
-    #[arg(long, requires = "replicas", conflicts_with_all = ["save", "repeat", "rate_scale"])]
+    /// Ask for the highest rate instead, at which a deployment keeps to the SLO: of a configuration as it stands, or of so many replicas.
+    #[arg(long, conflicts_with_all = ["save", "repeat", "rate_scale"])]
     pub max_rate: bool,
-    /// Replicas of --max-rate.
+    /// Replicas of --max-rate, in place of the configuration's.
     #[arg(long, value_delimiter = ',', value_name = "N,…", requires = "max_rate", value_parser = clap::value_parser!(u32).range(1..))]
     pub replicas: Vec<u32>,
     /// How to print the plan.
@@ -109,21 +109,9 @@ pub struct Plan {
     /// Print no progress.
     #[arg(short, long)]
     pub quiet: bool,
-    /// Replay a part of the trace: peak:10m, 60s:10m, 1h: to the end.
-    #[arg(long)]
-    pub window: Option<String>,
-    /// Replay this share of the trace's sessions.
-    #[arg(long, value_name = "SHARE")]
-    pub sample: Option<f64>,
-    /// Make the trace's prompts this many times as long.
-    #[arg(long, value_name = "FACTOR")]
-    pub prompt_scale: Option<f64>,
-    /// Make the trace's answers this many times as long.
-    #[arg(long, value_name = "FACTOR")]
-    pub output_scale: Option<f64>,
-    /// Replay no more requests of the trace than this.
-    #[arg(long)]
-    pub max_requests: Option<u64>,
+    /// How the trace is shaped.
+    #[command(flatten)]
+    pub shaping: PartOfTrace,
     /// The load without a trace.
     #[command(flatten)]
     pub load: Load,

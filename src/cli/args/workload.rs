@@ -8,10 +8,9 @@ use super::{Changes, Format, Listing};
 use crate::cli::load_flags::Load;
 use crate::cli::trace_reading::TraceReading;
 
-/// How a trace is shaped. Always in this order, whatever the order of the flags: window, sample, lengths, shuffle, repeat,
-/// rate, limits.
+/// Which part of a trace, and how long its prompts and answers are.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Shaping {
+pub struct PartOfTrace {
     /// Replay a part of the trace: peak:10m for the fullest ten minutes, 60s:10m from 60 s to 10 min, 1h: to the end.
     #[arg(long)]
     pub window: Option<String>,
@@ -24,6 +23,18 @@ pub struct Shaping {
     /// Make answers this many times as long.
     #[arg(long, value_name = "FACTOR")]
     pub output_scale: Option<f64>,
+    /// Replay no more requests than this.
+    #[arg(long)]
+    pub max_requests: Option<u64>,
+}
+
+/// How a trace is shaped. Always in this order, whatever the order of the flags: window, sample, lengths, shuffle, repeat,
+/// rate, limits.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Shaping {
+    /// Which part of it, and how long its prompts and answers are.
+    #[command(flatten)]
+    pub part: PartOfTrace,
     /// Put requests at each other's times, drawn by the seed; a session's turns stay in order.
     #[arg(long)]
     pub shuffle: bool,
@@ -39,9 +50,6 @@ pub struct Shaping {
     /// Make arrivals take this many times as long: the inverse of --rate-scale.
     #[arg(long, value_name = "FACTOR")]
     pub time_scale: Option<f64>,
-    /// Replay no more requests than this.
-    #[arg(long)]
-    pub max_requests: Option<u64>,
 }
 
 /// `workload`.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{literal, sentence};
 use crate::config::declare::{Decode, Key, Literal, Need, Section, Shape, Variants};
-use crate::config::keys::Config;
+use crate::config::keys::{Config, FrameworkConfig};
 
 /// JSON Schema of a configuration, draft 2020-12: every key with its type, bounds, default, unit and meaning.
 #[must_use]
@@ -56,6 +56,16 @@ fn property(key: &'static Key, definitions: &mut Map<String, Json>) -> Json {
         object.insert("deprecated".to_owned(), true.into());
     }
     property
+}
+
+/// What a setting of a framework is where nobody says it, if that is always the same.
+#[must_use]
+pub fn framework_default(name: &str) -> Option<Json> {
+    let key = FrameworkConfig::DECLARATION.keys.iter().find(|key| key.name == name)?;
+    match key.need {
+        Need::Default(value) => Some(json_literal(value)),
+        _ => None,
+    }
 }
 
 fn json_literal(value: Literal) -> Json {

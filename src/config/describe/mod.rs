@@ -5,7 +5,7 @@ mod json_schema;
 mod reference;
 
 pub use example::{generate_config, generate_config_json};
-pub use json_schema::schema;
+pub use json_schema::{framework_default, schema};
 pub use reference::reference;
 
 use super::declare::{Key, Literal, Need, Shape};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Where files are looked for and what the run is called.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::config) struct RunContext {
     /// Folder of the config file, absolute, if there is a file.
     pub(in crate::config) config_folder: Option<PathBuf>,
