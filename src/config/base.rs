@@ -101,6 +101,10 @@ impl BaseFile {
             // All that is wrong, and not with the keys alone.
             None => {
                 let resolved = self.resolve(&Variation::default(), overrides, None);
+                if !diagnostics.has_errors() {
+                    let at = At::root(root.mark).key("frameworks_to_test", root.mark);
+                    diagnostics.error(&at, "no framework takes requests: there is nothing to plan");
+                }
                 Err(resolved.err().unwrap_or_else(|| diagnostics.into_sorted()))
             }
         }
@@ -164,9 +168,13 @@ fn facts_of(config: &keys::Config) -> Option<BaseFacts> {
         targets.iter().filter_map(|framework| framework.config.value.as_ref()).collect();
     let (first, workload) = (*configs.first()?, config.workload.value.as_ref()?);
     let (tensor, pipeline, data_parallel) = ranks_of(first);
+    // Frameworks may share the GPUs that they name; copies are on clones of these.
+    let mut named = HashSet::new();
     let gpus = targets.iter().zip(&configs).map(|(framework, config)| {
         let (tensor, pipeline, data) = ranks_of(config);
-        framework.replicas.value * tensor * pipeline * data
+        let count = tensor * pipeline * data;
+        let own = gpu_ids(config).take(count as usize).filter(|id| named.insert(id.to_owned())).count() as u32;
+        own + (framework.replicas.value - 1) * count
     });
     let mut models: Vec<String> = Vec::new();
     for model in configs.iter().filter_map(|config| config.model_profile_id.value.as_ref()) {
@@ -212,6 +220,13 @@ fn ranks_of(config: &FrameworkConfig) -> (u32, u32, u32) {
         Some(Strategy::TensorPipeline) => (keys.tp_degree.value, keys.pp_stages.value, data),
         _ => (keys.tp_degree.value, 1, data),
     }
+}
+
+/// The GPUs that a framework names.
+fn gpu_ids(config: &FrameworkConfig) -> impl Iterator<Item = &str> {
+    let listed = config.parallelism.value.iter().flat_map(|keys| &keys.gpu_ids.value).map(|id| id.value.as_str());
+    let single = config.gpu_id.value.as_deref().filter(|_| ranks_of(config) == (1, 1, 1));
+    single.into_iter().chain(listed)
 }
 
 fn is_cpu(kind: Option<&str>) -> bool {

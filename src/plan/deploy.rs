@@ -12,6 +12,8 @@ use crate::catalog::Catalog;
 use crate::config::{Resolved, framework_default, versions::Version};
 
 const PORT: u16 = 8000;
+/// The releases whose flags were read.
+const READ: [&str; 2] = ["0.19", "0.33"];
 /// Characters of a name in Kubernetes (RFC 1123).
 const LONGEST_NAME: usize = 50;
 
@@ -208,6 +210,19 @@ pub fn serve_command(answer: &Answer, resolved: &Resolved) -> String {
     if answer.prefill_replicas.is_some() {
         text.push_str("# behind a router that sends a prompt to a producer first\n");
     }
+    if let Some(release) = frameworks(resolved).map(release).find(|release| !READ.contains(&release.as_str())) {
+        let _ = writeln!(
+            text,
+            "# flags are those of vLLM {}: look at `vllm serve --help` of {release}",
+            READ.join(" and ")
+        );
+    }
+    if let Some((of_replica, of_server)) = beyond_a_server(answer, resolved) {
+        let _ = writeln!(
+            text,
+            "# a replica has {of_replica} GPUs and a server {of_server}: it spans several, which takes more than this line; no manifest"
+        );
+    }
     if let Some(beside) = beside_the_engines(resolved) {
         let _ = writeln!(text, "# {beside}");
     }
@@ -217,12 +232,19 @@ pub fn serve_command(answer: &Answer, resolved: &Resolved) -> String {
     text
 }
 
-/// A Deployment of all replicas and a Service before them, as JSON, which `kubectl apply -f` reads as it does YAML; `None` where prefill and
-/// decode are apart: that takes a router, which differs from one platform to the next.
+/// GPUs of a replica, and of a server, if the replica does not fit into one.
+fn beyond_a_server(answer: &Answer, resolved: &Resolved) -> Option<(u32, u32)> {
+    let (of_replica, of_server) = (answer.gpus? / answer.replicas?, resolved.output.host.gpus);
+    (of_replica > of_server).then_some((of_replica, of_server))
+}
+
+/// A Deployment of all replicas and a Service before them, as JSON, which `kubectl apply -f` reads as it does YAML; `None` where a pod is not
+/// a replica: it takes more GPUs than a server has, or prefill and decode are apart, before which there is a router that differs from one
+/// platform to the next.
 #[must_use]
 pub fn kubernetes_manifest(answer: &Answer, resolved: &Resolved) -> Option<String> {
     let framework = frameworks(resolved).next()?;
-    if answer.prefill_replicas.is_some() {
+    if answer.prefill_replicas.is_some() || beyond_a_server(answer, resolved).is_some() {
         return None;
     }
     let gpus = answer.gpus? / answer.replicas?;

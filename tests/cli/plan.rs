@@ -245,7 +245,12 @@ fn a_saved_answer_to_a_configuration_runs_with_the_same_figures_and_its_command_
         assert!(line.contains(format!(" {flag} {value}").trim_end()), "{flag}: {command}");
     }
     assert!(!line.contains("tensor-parallel") && !line.contains("--watermark"), "{command}");
-    for told in ["vLLM 0.24: ", "a load balancer before them: least_loaded", "no flag of vllm serve: mfu=0.4"] {
+    for told in [
+        "vLLM 0.24: ",
+        "look at `vllm serve --help` of 0.24",
+        "a load balancer before them: least_loaded",
+        "no flag of vllm serve: mfu=0.4",
+    ] {
         assert!(command.contains(told), "{told}: {command}");
     }
     let manifest = desk.json(&format!("saved/{}", of(".k8s.json")));
@@ -253,6 +258,25 @@ fn a_saved_answer_to_a_configuration_runs_with_the_same_figures_and_its_command_
     assert_eq!(container["image"], "vllm/vllm-openai:v0.24.0");
     assert!(container["args"].to_string().contains("\"--max-model-len\",\"16384\""), "{container}");
     validate(&desk, &desk.path(&format!("saved/{}", of(".k8s.json"))));
+}
+
+#[test]
+fn a_replica_that_spans_servers_has_a_command_line_and_no_manifest() {
+    let desk = Desk::new();
+    let config = CONFIG
+        .replace("{compute_devices: [{device_id: gpu0, device: L4}]}", "{topology: {preset: DGX-H100, nodes: 2}}")
+        .replace("type: VLLM, config: {", "type: ParallelVLLM, config: {")
+        .replace("gpu_id: gpu0", "parallelism: {strategy: TP_PP, tp_degree: 1, pp_stages: 1, gpu_ids: [gpu0]}")
+        .replace("Qwen2.5-0.5B", "Llama3.1-70B");
+    desk.write("c.yaml", &config);
+    let plan = json_of(&desk, "plan c.yaml --tp 8 --pp 2 --slo ttft_p99=9s --max-gpus 32 --quiet --save saved");
+    assert_eq!((&plan["answers"][0]["gpus"], &plan["answers"][0]["replicas"]), (&16.into(), &1.into()));
+    let saved = names_in(&desk.path("saved"));
+    assert_eq!(saved.len(), 2, "{saved:?}");
+    let command =
+        desk.read(&format!("saved/{}", saved.iter().find(|name| name.ends_with(".sh")).expect("it is there")));
+    assert!(command.contains(" --tensor-parallel-size 8 --pipeline-parallel-size 2"), "{command}");
+    assert!(command.contains("# a replica has 16 GPUs and a server 8"), "{command}");
 }
 
 /// Holds each object of a manifest against Kubernetes' schemas.
@@ -303,6 +327,7 @@ fn what_of_a_configuration_cannot_be_planned_is_refused_with_the_way_out() {
         "",
     ));
     desk.write("wrong.yaml", &CONFIG.replace("gpu_id: gpu0}", "gpu_id: gpu0, max_num_sequences: 3}"));
+    desk.write("untaken.yaml", &CONFIG.replace("name: vllm,", "name: vllm, is_target_for_workload: false,"));
     desk.write("both.yaml", &(CONFIG.to_owned() + "slo: {ttft_p99: 1s}\n"));
     desk.write("list.yaml", "- rate: 3\n");
     desk.write("empty.yaml", "");
@@ -341,6 +366,7 @@ fn what_of_a_configuration_cannot_be_planned_is_refused_with_the_way_out() {
         ("nested.yaml", "nested.yaml:3:1: error: device: this is no value of a flag"),
         ("bytes.yaml", "bytes.yaml"),
         ("none.yaml", "none.yaml: error: cannot read the file"),
+        ("untaken.yaml", "frameworks_to_test"),
     ] {
         let said = desk.run(&format!("plan {words} --slo ttft_p99=1s"));
         assert!(
@@ -400,6 +426,23 @@ fn odd_loads_have_answers_that_say_what_is_odd() {
     // What the load rests on is said.
     let said = desk.run(&format!("plan --workload agent --rate 1 --requests 50 {rest}"));
     assert!(said.err.contains("agent rests on a guess"), "{}", said.err);
+}
+
+#[test]
+fn a_configuration_may_come_by_standard_input_and_a_saved_answer_is_one() {
+    let desk = Desk::new();
+    desk.write("c.yaml", CONFIG);
+    let words = "--slo ttft_p99=300ms --max-gpus 4 --quiet --format json";
+    let by_file = json_of(&desk, "plan c.yaml --slo ttft_p99=300ms --max-gpus 4 --quiet --save saved");
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
+    let command = command.args(format!("plan - {words}").split_whitespace()).current_dir(desk.folder.path());
+    let output = command.write_stdin(CONFIG).output().expect("it starts");
+    let by_stream: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(by_stream["candidates"], by_file["candidates"]);
+    let saved = names_in(&desk.path("saved"));
+    let answer = saved.iter().find(|name| !name.ends_with(".sh") && !name.contains("k8s")).expect("it is there");
+    let again = json_of(&desk, &format!("plan saved/{answer} --slo ttft_p99=300ms --max-gpus 4 --quiet"));
+    assert_eq!(again["candidates"], by_file["candidates"]);
 }
 
 /// The value of a flag may have the name of the file of flags.
