@@ -132,6 +132,10 @@ fn gpus(count: u32) -> String {
 fn beyond(answer: &Answer, max_gpus: u32) -> Block {
     let who = who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale));
     let mut lines = Vec::new();
+    lines.extend(answer.failed.filter(|&failed| failed > 0).map(|failed| match failed {
+        1 => "1 request got no whole answer".to_owned(),
+        _ => format!("{failed} requests got no whole answer"),
+    }));
     if answer.slo_met {
         lines.push(answer.next_smaller.as_ref().map_or_else(
             || "one replica is the least there is".to_owned(),
@@ -148,10 +152,6 @@ fn beyond(answer: &Answer, max_gpus: u32) -> Block {
             misses(&answer.targets)
         ));
     }
-    lines.extend(answer.failed.filter(|&failed| failed > 0).map(|failed| match failed {
-        1 => "1 request got no whole answer".to_owned(),
-        _ => format!("{failed} requests got no whole answer"),
-    }));
     let vacuous = answer.targets.iter().filter(|target| target.met && target.value.is_none());
     lines.extend(vacuous.map(|target| format!("no request has a value for {}", target.name)));
     lines.extend(answer.reason.clone());
@@ -265,7 +265,7 @@ impl Findings for Knees<'_> {
 
 fn knees_blocks(knees: &[Knee]) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let met: Vec<&Knee> = knees.iter().filter(|knee| knee.slo_met).collect();
+    let met: Vec<&Knee> = knees.iter().filter(|knee| knee.slo_met && !knee.is_burst).collect();
     if let Some(first) = met.first() {
         let mut heads: Vec<String> =
             ["", "TP", "PP", "replicas", "GPUs", "× rate", "requests/s"].map(str::to_owned).to_vec();

@@ -401,7 +401,7 @@ fn odd_loads_have_answers_that_say_what_is_odd() {
         (
             "--rate 5 --requests 50 --prompt-tokens 50000 --output-tokens 9",
             2,
-            "endless for 1000 ms; 50 requests got no whole answer",
+            "L4 × 1: 50 requests got no whole answer; nothing up to 4 GPUs",
         ),
         (
             "--rate 5 --requests 50 --prompt-tokens 90 --output-tokens 1 --slo tpot_p99=9ms",
