@@ -26,7 +26,7 @@ fn commands(desk: &Desk) -> Vec<String> {
         "validate broken.yaml",
         "compare small.yaml wide.yaml",
         "plan --rate 2 --requests 50 --prompt-tokens 200 --output-tokens 20 --model Llama3.1-8B --device H100 --tp 1,2 --slo ttft_p99=1s -q",
-        "plan --max-rate --replicas 1 --rate 2 --requests 50 --prompt-tokens 200 --output-tokens 20 --model Llama3.1-8B --device H100 --slo ttft_p99=1s -q",
+        "plan --max-rate --replicas 1 --rate 2 --requests 2000 --prompt-tokens 200 --output-tokens 20 --model Llama3.1-8B --device H100 --slo ttft_p99=1s -q",
     ]
     .map(str::to_owned)
     .into_iter()
