@@ -269,7 +269,7 @@ fn prefill_and_decode_apart_are_searched_by_every_split() {
     assert!(fewest.is_some_and(|fewest| fewest > 2), "the case tells little: {fewest:?}");
 }
 
-/// The cells of the study in docs/plan.md that take no time: the fewest GPUs, and TP × replicas.
+/// The cells of the study in the README that take no time: the fewest GPUs, and TP × replicas.
 #[test]
 fn the_study_of_the_page_is_what_a_plan_says() {
     let Some(trace) = shared_files::shared("data/traces/AzureLLMInferenceTrace_conv.csv") else { return };
@@ -279,7 +279,7 @@ fn the_study_of_the_page_is_what_a_plan_says() {
     question.rate_scales = vec![1.0, 4.0];
     question.most_gpus = 8;
     let plan = question.answer(&AtomicBool::new(false), |_, _| {}).expect("there is a plan");
-    let page = include_str!("../../docs/plan.md");
+    let page = include_str!("../../README.md");
     for answer in &plan.answers {
         let head = format!("| {} | {} |", answer.model, answer.device);
         let row = page.lines().find(|line| line.starts_with(&head)).expect("the page has the row");
