@@ -34,18 +34,13 @@ pub fn trace(command: &Trace, log_level: LogLevel) -> Result<(), Failure> {
         is_that_run(&manifest, outcome.arrived, outcome.end.as_secs_f64(), &command.of)?;
     }
     let recorder = simulation.into_sink();
-    let counts = recorder.counts();
-    if counts.steps + counts.requests == 0 {
-        let (from, to) = (command.window.from, command.window.to);
-        let message = format!("nothing happens from {from} to {to}; the run is over at {}", outcome.end);
+    if let Some(message) = recorder.nothing(outcome.end) {
         return Err(Failure::BadInput(Some(message)));
     }
-    write(command, &recorder)?;
+    let counts = recorder.counts();
+    write(command, &recorder.json())?;
     if log_level <= LogLevel::Info {
-        tell(&format!(
-            "{} steps, {} requests and {} preemptions; open it in ui.perfetto.dev",
-            counts.steps, counts.requests, counts.preemptions
-        ));
+        tell(&format!("{counts}; open it in ui.perfetto.dev"));
     }
     Ok(())
 }
@@ -102,8 +97,8 @@ fn is_that_run(manifest: &Value, arrived: u64, end_s: f64, folder: &Path) -> Res
     ))))
 }
 
-fn write(command: &Trace, recorder: &Recorder) -> Result<(), Failure> {
-    let Some(path) = &command.output else { return print(&recorder.json()) };
+fn write(command: &Trace, json: &str) -> Result<(), Failure> {
+    let Some(path) = &command.output else { return print(json) };
     let cannot =
         |error: &dyn std::fmt::Display| Failure::BadInput(Some(format!("cannot write {}: {error}", path.display())));
     if path.exists() && !command.overwrite {
@@ -112,5 +107,5 @@ fn write(command: &Trace, recorder: &Recorder) -> Result<(), Failure> {
             path.display()
         ))));
     }
-    std::fs::write(path, recorder.json()).map_err(|error| cannot(&error))
+    std::fs::write(path, json).map_err(|error| cannot(&error))
 }

@@ -58,7 +58,7 @@ pub use error::OutputError;
 pub use kept::{ArrowTable, KeptTables, Tables};
 pub use load_files::{LoadFile, LoadFileError, Loss, Target, Written};
 pub(crate) use lock::Lock;
-pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan, TakenDefault};
+pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan, TakenDefault, TracePlan};
 pub use run_files::WriterClock;
 pub(crate) use staged::put;
 pub use summary::{

@@ -70,7 +70,8 @@ pub struct Merge {
 }
 
 /// Flags of `run` that are about what one run leaves behind.
-const OF_ONE_RUN: [&str; 8] = ["output", "overwrite", "quiet", "format", "profile", "no_csv", "name", "config_format"];
+const OF_ONE_RUN: [&str; 9] =
+    ["output", "overwrite", "quiet", "format", "profile", "no_csv", "trace_window", "name", "config_format"];
 
 /// Words for `run`, as they were typed: any value may be a list.
 #[derive(Clone, Debug, Default)]
