@@ -8,12 +8,12 @@ use clap::{Args, FromArgMatches};
 use super::args::{Format, LogLevel, Merge, Run, Sweep};
 use super::progress::Steps;
 use super::run::{Refusal, resolve};
-use super::{Failure, interruption, print, print_diagnostics, tell};
+use super::{Failure, interruption, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, Resolved, Severity};
 use crate::inputs;
 use crate::sweep::{
-    Axis, Description, Event, Grid, Listing, Outcome, RESULTS, Record, SEED, Shard, Status, Sweep as Task, SweepError,
-    Unresolved, listed, plain, read_grid, values,
+    Axis, Description, Event, Grid, Outcome, Points, RESULTS, Record, SEED, Shard, Status, Sweep as Task, SweepError,
+    Unresolved, plain, read_grid, values,
 };
 
 /// Flags whose values have commas of their own.
@@ -210,20 +210,15 @@ fn default_folder(command: &Sweep) -> PathBuf {
 }
 
 fn print_rows<'a>(
-    grid: &Grid,
+    grid: &'a Grid,
     records: impl Iterator<Item = &'a Record>,
     format: Format,
     quiet: bool,
 ) -> Result<(), Failure> {
-    let listing = match format {
-        Format::Text if quiet => return Ok(()),
-        Format::Text => Listing::Table,
-        Format::Json => Listing::Json,
-        Format::Csv => Listing::Csv,
-        Format::Markdown => Listing::Markdown,
-    };
-    let text = listed(grid, records, listing);
-    print(&text.map_err(|error| Failure::Failed(format!("cannot print the points: {error}")))?)
+    match format {
+        Format::Text if quiet => Ok(()),
+        format => print_findings(&Points::new(grid, records), format),
+    }
 }
 
 /// Says each warning once, with the points that it is about.

@@ -28,6 +28,12 @@ pub(crate) fn is_report(path: &Path) -> bool {
     read.is_ok() && String::from_utf8_lossy(&beginning).contains(REPORT_MARK)
 }
 
+/// Takes away the page about what is no longer in a folder.
+pub(crate) fn remove_report(folder: &Path) -> std::io::Result<()> {
+    let report = folder.join(REPORT_FILE);
+    if is_report(&report) { fs::remove_file(report) } else { Ok(()) }
+}
+
 /// Files of earlier runs in the folder: those that their manifests list, and the page about them.
 pub(super) fn files(plan: &OutputPlan) -> Vec<PathBuf> {
     let manifests = manifests(plan);

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::grid::{Axis, Grid};
 use super::journal;
 use super::problem::SweepError;
+use crate::output::remove_report;
 
 /// What makes a sweep the one that it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,8 +153,9 @@ fn path(folder: &Path) -> PathBuf {
     folder.join("sweep.json")
 }
 
-/// Takes away what a sweep has left.
+/// Takes away what a sweep has left, and the page about it.
 fn clear(folder: &Path) -> Result<(), SweepError> {
+    remove_report(folder).map_err(|error| SweepError::cannot_write(folder, &error))?;
     let files = [super::RESULTS, super::INTERVALS].map(|name| folder.join(name));
     let folders = [journal::folder(folder), folder.join(super::REQUESTS)];
     // That which says whose the others are goes last.

@@ -410,8 +410,8 @@ fn the_points_are_printed_as_asked() {
     assert!(table.starts_with("max_num_seqs  req/s"), "{table}");
     let markdown = well(&desk, &format!("{base} --format markdown")).out;
     assert!(
-        markdown.starts_with("| max_num_seqs | req/s |")
-            && markdown.lines().nth(1) == Some("| --- | --- | --- | --- | --- | --- | --- | --- |"),
+        markdown.starts_with("| max\\_num\\_seqs | req/s |")
+            && markdown.lines().nth(1) == Some("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"),
         "{markdown}"
     );
     let csv = well(&desk, &format!("{base} --format csv")).out;
@@ -464,4 +464,20 @@ fn the_scripts_for_clusters_do_what_they_say() {
     assert_eq!(names_in(&desk.path("results/sweep/points")).len(), 8);
     assert_eq!(desk.run("merge results/sweep").code, 0);
     assert_eq!(desk.read_bytes("results/sweep/results.parquet"), desk.read_bytes("whole/results.parquet"));
+}
+
+#[test]
+fn a_page_about_other_points_goes_with_them() {
+    let desk = Desk::new();
+    well(&desk, &format!("{SWEPT} -o out -q"));
+    let report = desk.path("out/report.html");
+    assert_eq!(desk.run("report out").code, 0);
+    well(&desk, &format!("{SWEPT} -o out -q"));
+    assert!(report.exists(), "the same points: the page still holds");
+    well(&desk, "--seeds 2 -o out -q --overwrite");
+    assert!(!report.exists());
+    // A file of somebody else's stays.
+    fs::write(&report, "mine").expect("it can be written");
+    well(&desk, "--seeds 3 -o out -q --overwrite");
+    assert_eq!(fs::read(&report).expect("it is there"), b"mine");
 }
