@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::{Args, FromArgMatches};
 
-use super::args::{Format, LogLevel, Merge, Run, Sweep};
+use super::args::{Format, LogLevel, Merge, Run, RunWords, Sweep};
 use super::progress::Steps;
 use super::run::{Refusal, resolve};
 use super::{Failure, interruption, print_diagnostics, print_findings, tell};
@@ -125,7 +125,23 @@ fn typed(command: &Sweep, log_level: LogLevel) -> Result<Typed, Failure> {
     axes.extend(zip.map_err(|message| Failure::BadInput(Some(format!("--zip: {message}"))))?);
     axes.extend(command.seeds.map(|count| Axis::of(SEED, (1..=count).map(|seed| seed.to_string()).collect())));
     let grid = Grid::new(axes).map_err(|message| Failure::BadInput(Some(message)))?;
+    refuse_what_has_no_effect(&grid, &common)?;
     Ok(Typed { grid, common })
+}
+
+/// What all points have in common and what they differ in must not be the same.
+fn refuse_what_has_no_effect(grid: &Grid, common: &[String]) -> Result<(), Failure> {
+    if let Some(flag) = grid.keys().find(|key| RunWords::is_of_one_run(key)) {
+        return refused(&format!("{flag} is about what one run leaves behind: no sweep goes through it"));
+    }
+    let key_of = |word: &String| {
+        let (key, value) = word.strip_prefix("--set=").unwrap_or(word).split_once('=')?;
+        Some((key.trim().to_owned(), value.to_owned()))
+    };
+    match common.iter().filter_map(key_of).find(|(key, _)| grid.keys().any(|swept| swept == key)) {
+        Some((key, value)) => refused(&format!("{key} is swept, and {value} for all points: leave one of the two out")),
+        None => Ok(()),
+    }
 }
 
 /// The axis of a flag that has several values.

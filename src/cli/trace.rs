@@ -10,6 +10,7 @@ use super::args::{LogLevel, Trace};
 use super::run::overrides;
 use super::{Failure, interruption, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, load, load_value};
+use crate::output::put;
 use crate::runs::{profile_names, unless};
 use crate::trace_events::Recorder;
 
@@ -99,13 +100,11 @@ fn is_that_run(manifest: &Value, arrived: u64, end_s: f64, folder: &Path) -> Res
 
 fn write(command: &Trace, json: &str) -> Result<(), Failure> {
     let Some(path) = &command.output else { return print(json) };
-    let cannot =
-        |error: &dyn std::fmt::Display| Failure::BadInput(Some(format!("cannot write {}: {error}", path.display())));
     if path.exists() && !command.overwrite {
         return Err(Failure::BadInput(Some(format!(
             "{} exists; name another file, or replace it with --overwrite",
             path.display()
         ))));
     }
-    std::fs::write(path, json).map_err(|error| cannot(&error))
+    put(path, json.as_bytes()).map_err(|error| Failure::BadInput(Some(error.to_string())))
 }

@@ -52,7 +52,7 @@ pub use backlog::BacklogTrend;
 pub use deployment::DeploymentSummary;
 pub(crate) use distribution::Distribution;
 pub use distribution::Statistics;
-pub(crate) use earlier::{REPORT_FILE, REPORT_MARK, is_report, remove_report};
+pub(crate) use earlier::{MANIFEST_FILE, REPORT_FILE, REPORT_MARK, SWEEP_FILE, is_report, remove_report};
 pub(crate) use energy::{cost, energy};
 pub use error::OutputError;
 pub use kept::{ArrowTable, KeptTables, Tables};

@@ -143,6 +143,11 @@ fn what_cannot_be_traced_is_said() {
     }
     assert_eq!(desk.run("trace a --window 0:1 -o trace.json").out, "");
     assert_eq!(desk.read("trace.json"), desk.run("trace a --window 0:1").out);
+    std::os::unix::fs::symlink(desk.path("target.json"), desk.path("link.json")).expect("it can be made");
+    let told = desk.run("trace a --window 0:1 -o link.json --overwrite");
+    assert_eq!(told.code, 2);
+    assert!(told.err.contains("no output is written through one"), "{}", told.err);
+    assert!(!desk.path("target.json").exists());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use plan::{Objective, Plan};
 pub use report::{Plot, Report};
-pub use sweep::{Merge, Sweep};
+pub use sweep::{Merge, RunWords, Sweep};
 pub use workload::{Convert, Describe, Dropped, Generate, Shaping, Target, Workload, Written};
 
 use super::load_flags::Load;

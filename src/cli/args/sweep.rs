@@ -89,6 +89,11 @@ impl RunWords {
         run.get_arguments().filter(|arg| !OF_ONE_RUN.contains(&arg.get_id().as_str())).cloned().collect()
     }
 
+    /// Whether a flag is about what one run leaves behind, so that no sweep goes through it.
+    pub fn is_of_one_run(flag: &str) -> bool {
+        flag.strip_prefix("--").is_some_and(|name| OF_ONE_RUN.contains(&name.replace('-', "_").as_str()))
+    }
+
     fn add(command: Command) -> Command {
         Self::arguments().iter().map(listing).fold(command, Command::arg)
     }

@@ -120,7 +120,7 @@ fn metric<'a>(sweep: &'a Sweep, name: Option<&'a str>) -> Result<&'a str, String
     let name = name.unwrap_or(USUAL_METRIC);
     if !sweep.metrics.iter().any(|metric| metric == name) {
         let near = did_you_mean(name, sweep.metrics.iter().map(String::as_str));
-        return Err(format!("{name:?} is no metric of results.parquet that is a number{near}"));
+        return Err(format!("no point has a metric {name:?} that is a number{near}"));
     }
     if sweep.has(name) { Ok(name) } else { Err(format!("no point has {name}")) }
 }
