@@ -8,7 +8,7 @@ SET VARIABLE settings = (
     FROM parquet_kv_metadata(getvariable('sweep') || '/results.parquet')
     WHERE decode(key) LIKE 'kind:%' AND decode(value) = 'setting' AND decode(key) <> 'kind:seed'
 );
-SELECT COLUMNS(name -> list_contains(getvariable('settings'), name)), count(*) AS requests,
+SELECT COLUMNS(lambda name: list_contains(getvariable('settings'), name)), count(*) AS requests,
        count(*) FILTER (WHERE status = 'SUCCESS') AS successful,
        quantile_cont(ttft_ms, 0.50) FILTER (WHERE status = 'SUCCESS') AS ttft_p50_ms,
        quantile_cont(ttft_ms, 0.99) FILTER (WHERE status = 'SUCCESS') AS ttft_p99_ms,

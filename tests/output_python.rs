@@ -88,6 +88,14 @@ fn every_query_says_what_the_program_says() {
             "sweep {model} --tensor-parallel 1,2 --workload chat --rate 4..32:*2 --requests 300 --seeds 2 \
              --slo ttft=200ms,tpot=15ms --save-requests -q -o sweep"
         ),
+        format!(
+            "sweep {model} --concurrency 1,2,4 --prompt-tokens 500 --output-tokens 20 --requests 50 --save-requests -q \
+             -o closed"
+        ),
+        format!(
+            "sweep {model} --rate 2,4 --prompt-tokens 9000 --output-tokens 5 --requests 20 --save-requests -q \
+             --set frameworks_to_test[*].config.max_model_len=2048 -o unanswered"
+        ),
     ] {
         run(folder.path(), &arguments);
     }

@@ -10,7 +10,7 @@ use super::args::{LogLevel, Trace};
 use super::run::overrides;
 use super::{Failure, interruption, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, load, load_value};
-use crate::output::put;
+use crate::output::{SWEEP_FILE, put};
 use crate::runs::{profile_names, unless};
 use crate::trace_events::Recorder;
 
@@ -70,6 +70,11 @@ fn resolve(
 
 fn manifest(folder: &Path) -> Result<Value, Failure> {
     let bad = |message: String| Failure::BadInput(Some(message));
+    if folder.join(SWEEP_FILE).exists() {
+        let message =
+            format!("{} holds a sweep; one run is traced: name its configuration, with --set", folder.display());
+        return Err(bad(message));
+    }
     let path = folder.join("manifest.json");
     let shown = path.display();
     let bytes = std::fs::read(&path)

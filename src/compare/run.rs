@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::breakdown::{self, Part, RequestTimes};
 use super::metrics::{METRICS, Metric};
+use crate::output::SWEEP_FILE;
 
 /// The longest JSON file that is read.
 const LONGEST_FILE_BYTES: u64 = 1 << 30;
@@ -66,6 +67,11 @@ impl Run {
     pub fn read(folder: &Path) -> Result<Self, String> {
         let place = folder.display().to_string();
         let manifest_path = folder.join("manifest.json");
+        if folder.join(SWEEP_FILE).exists() {
+            return Err(format!(
+                "{place} holds a sweep; runs are compared: see `report` and `plot` for what its points differ in"
+            ));
+        }
         if !manifest_path.exists() {
             return Err(format!(
                 "{place} holds no run: there is no manifest.json, which a run writes last; name the folder that `run` wrote to"

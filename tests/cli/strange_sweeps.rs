@@ -80,6 +80,14 @@ fn a_folder_holds_a_run_or_a_sweep() {
         assert!(told.err.contains("run holds a run (manifest.json)"), "{command}: {}", told.err);
     }
     assert_eq!(names_in(&desk.path("run")), in_run);
+    for (command, said) in [
+        ("compare run part", "part holds a sweep; runs are compared"),
+        ("trace part --window 1:2", "part holds a sweep; one run is traced"),
+    ] {
+        let told = desk.run(command);
+        assert_eq!((told.code, told.out.as_str()), (2, ""), "{command}");
+        assert!(told.err.contains(said), "{command}: {}", told.err);
+    }
     let in_sweep = names_in(&desk.path("part"));
     for flags in ["", "--overwrite"] {
         let told = desk.run(&format!("run small.yaml -q -o part {flags}"));

@@ -4,7 +4,7 @@
     python check_queries.py QUERIES FOLDER
 
 FOLDER holds the runs `run` and `other` (one load, two deployments), `pools`, `empty` and `lost` (nothing came, nothing was served), and the
-sweep `sweep`. Exits with 1 if a figure is off, if a query fails on a run without requests, or if a query is not checked here.
+sweeps `sweep`, `closed` (loops) and `unanswered` (nothing was served). Exits with 1 if a figure is off, if a query fails on a run without requests, or if a query is not checked here.
 """
 
 import json
@@ -217,6 +217,8 @@ def sweep_front(folder):
     found = folder.ask()
     folder.holds("the front is another", sorted(found.point) == sorted(front))
     folder.holds("the front is all or nothing", 0 < len(front) < len(results))
+    folder.same("of closed loops", len(folder.ask(sweep=folder.folder / "closed")) > 0, True)
+    folder.same("of no answers", len(folder.ask(sweep=folder.folder / "unanswered")), 0)
 
 
 def sweep_knee(folder):
@@ -269,7 +271,9 @@ def main(queries, folder):
         text = (folder.queries / name).read_text()
         folder.holds("no header", text.startswith("-- ") and "\n--\n-- " in text)
         checks[name](folder)
-        if not name.startswith("sweep") and name != "kv_transfers.sql":
+        if name.startswith("sweep") and name != "sweep_seeds.sql":
+            folder.ask(sweep=folder.folder / "closed"), folder.ask(sweep=folder.folder / "unanswered")
+        elif name not in ("sweep_seeds.sql", "kv_transfers.sql"):
             folder.ask("empty"), folder.ask("lost")
     print("\n".join(folder.failures) or f"{folder.compared} figures of {len(checks)} queries agree")
     return 1 if folder.failures else 0
