@@ -81,7 +81,8 @@ fn knee(sweep: &Sweep, drawn: &Drawn<'_>) -> Result<Figure, String> {
     let count = found.len();
     let drawn = &found[..count.min(MOST_BARS)];
     let mut note =
-        "The last value up to which all points keep up and to their SLO; no bar where the first does not.".to_owned();
+        "The last value up to which all points keep up and to their SLO: no bar where the first does not, and no line where all do."
+            .to_owned();
     if count > MOST_BARS {
         note += &format!(" The first {MOST_BARS} of {count}.");
     }
