@@ -1,7 +1,7 @@
 //! What is known of a request once it has ended, and of an interval once it has passed. The files hold these.
 
 use crate::request::{PrefixSegment, RequestId};
-use crate::scenario::EngineIndex;
+use crate::scenario::{EngineIndex, LinkIndex};
 use crate::time::SimTime;
 
 /// How a request ended.
@@ -348,6 +348,48 @@ pub struct RanSteps<'a> {
     pub waiting: u32,
     /// Preemptions of the engine before the first of them.
     pub preemptions: u64,
+}
+
+/// What a transfer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cargo {
+    /// A prompt, on its way to an engine.
+    Prompt,
+    /// The KV cache of a prompt, or its part on one path of several.
+    KvCache,
+    /// An answer that is not streamed.
+    Answer,
+}
+
+impl Cargo {
+    /// In a word or two.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prompt => "prompt",
+            Self::KvCache => "KV cache",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// A transfer over one link, which it has to itself meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinkTransfer {
+    /// Which link.
+    pub link: LinkIndex,
+    /// Whose request.
+    pub request: RequestId,
+    /// What of it.
+    pub cargo: Cargo,
+    /// When it was there to be sent.
+    pub ready: SimTime,
+    /// Its first byte enters the link.
+    pub from: SimTime,
+    /// Its last byte has; it is at the other end after the link's latency.
+    pub to: SimTime,
+    /// How much.
+    pub bytes: f64,
 }
 
 /// Rows of intervals that have passed, on their way to the sink.

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oracle_components::record::{Outcome, Stop};
-use oracle_systems::ports::RequestSource;
+use oracle_systems::ports::{RecordSink, RequestSource};
 use oracle_systems::{Progress, Simulation};
 use serde_json::json;
 
 use crate::config::Resolved;
 use crate::output::{OutputError, RunWriter, Summary};
+use crate::trace_events::{Recorder, Watched};
 use crate::workload::{WorkloadError, WorkloadFacts};
 
 /// A run whose load is open.
@@ -33,6 +34,8 @@ pub struct Ended {
     pub facts: WorkloadFacts,
     /// How long each phase took, if that was measured.
     pub phases: Vec<(&'static str, Duration)>,
+    /// What was seen of the window that its plan traces.
+    pub recorder: Option<Recorder>,
     seed: u64,
     writer: RunWriter,
 }
@@ -77,15 +80,43 @@ impl Run {
         profiled: bool,
         control: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Ended {
-        let seed = self.resolved.scenario.seed;
-        let mut simulation = Simulation::new(self.resolved.scenario, self.source, writer);
-        if profiled {
-            simulation = simulation.profiled();
-        }
-        let outcome = simulation.run(control);
-        let phases = simulation.profile();
-        Ended { outcome, facts: self.facts, phases, seed, writer: simulation.into_sink() }
+        let recorder = self.recorder();
+        let Self { resolved, facts, source } = self;
+        let (seed, scenario) = (resolved.scenario.seed, resolved.scenario);
+        let (outcome, phases, writer, recorder) = match recorder {
+            None => {
+                let (outcome, phases, writer) = simulated(Simulation::new(scenario, source, writer), profiled, control);
+                (outcome, phases, writer, None)
+            }
+            Some(recorder) => {
+                // Only engines in lockstep tell their steps; records are the same.
+                let simulation = Simulation::new(scenario, source, Watched { sink: writer, recorder }).in_lockstep();
+                let (outcome, phases, Watched { sink, recorder }) = simulated(simulation, profiled, control);
+                (outcome, phases, sink, Some(recorder))
+            }
+        };
+        Ended { outcome, facts, phases, recorder, seed, writer }
     }
+
+    /// Who looks at the window that is to be traced, if one is.
+    fn recorder(&self) -> Option<Recorder> {
+        let Self { resolved, facts, .. } = self;
+        let window = resolved.output.trace.as_ref()?.window;
+        Some(Recorder::new(window, &resolved.scenario, profile_names(resolved, facts)))
+    }
+}
+
+/// Runs a simulation to its end.
+fn simulated<K: RecordSink + 'static>(
+    mut simulation: Simulation<K>,
+    profiled: bool,
+    control: impl FnMut(Progress) -> ControlFlow<()>,
+) -> (Outcome, Vec<(&'static str, Duration)>, K) {
+    if profiled {
+        simulation = simulation.profiled();
+    }
+    let outcome = simulation.run(control);
+    (outcome, simulation.profile(), simulation.into_sink())
 }
 
 impl Ended {
@@ -104,8 +135,11 @@ impl Ended {
     ///
     /// # Errors
     /// The first error of the run's files, also when it came while the simulation ran.
-    pub fn finish(self, config: serde_json::Value) -> Result<Summary, OutputError> {
+    pub fn finish(mut self, config: serde_json::Value) -> Result<Summary, OutputError> {
         let partial = self.stopped_short().is_some();
+        if let Some(recorder) = self.recorder.take().filter(|recorder| recorder.nothing(self.outcome.end).is_none()) {
+            self.writer.put_trace(recorder.json());
+        }
         self.writer.finish(&self.outcome, partial, json!({"seed": self.seed, "config": config}))
     }
 }

@@ -9,6 +9,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::disaggregation::{Handoffs, Hold};
+use oracle_components::record::Cargo;
 use oracle_components::request::Request;
 use oracle_components::scenario::{EngineIndex, KvPaths, Role, Scenario};
 use oracle_components::sequence::{Phase, Sequence};
@@ -18,7 +19,7 @@ use crate::kv::block_keys;
 use crate::memory::kv_bytes_per_token;
 use crate::routing::Router;
 use crate::scheduling::{NEXT_INSTANT, load_blocks};
-use crate::transfer::Network;
+use crate::transfer::{Network, Parcel};
 use crate::world::Shared;
 
 /// How pools are connected.
@@ -94,7 +95,8 @@ impl HandoffParams<'_, '_> {
         let prefill = sequence.prefill.as_mut().expect("its prompt was computed elsewhere");
         let flows = &self.routing.flows[&(from, decode)];
         let bytes = tokens * self.routing.kv_bytes_per_token[decode as usize] / flows.len() as f64;
-        let arrivals = flows.iter().map(|path| self.network.send_through(path, links, bytes, now, &mut ports.rows));
+        let parcel = Parcel { request: id, cargo: Cargo::KvCache, bytes };
+        let arrivals = flows.iter().map(|path| self.network.send_through(path, links, parcel, now, ports));
         let loaded = arrivals.fold(now + NEXT_INSTANT, SimTime::max);
         prefill.loaded = Some(loaded);
         handoffs.loading.insert((loaded, id), entity);
@@ -134,8 +136,9 @@ impl HandoffParams<'_, '_> {
             let engine = calendar.engines[decode as usize];
             let (mut parts, _) = self.engines.get_mut(engine).expect("a decode engine takes part");
             let bytes = f64::from(sequence.prompt_tokens) * dispatch.prompt_bytes_per_token;
-            let delivered =
-                self.network.send(&dispatch.entrances[decode as usize].ingress, links, bytes, now, &mut ports.rows);
+            let parcel = Parcel { request: sequence.id, cargo: Cargo::Prompt, bytes };
+            let ingress = &dispatch.entrances[decode as usize].ingress;
+            let delivered = self.network.send(ingress, links, parcel, now, ports);
             let delivered = delivered.max(now + NEXT_INSTANT);
             sequence.engine = decode;
             sequence.phase = Phase::Waiting;

@@ -3,8 +3,9 @@
 use std::any::Any;
 
 use oracle_components::SimTime;
-use oracle_components::record::{IntervalRow, RanSteps, RequestRecord};
+use oracle_components::record::{IntervalRow, LinkTransfer, RanSteps, RequestRecord};
 use oracle_components::request::RequestSpec;
+use oracle_components::work::LinkUsage;
 
 /// What a source will never do. Each promise lets engines run further ahead of each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,17 +63,23 @@ pub trait RecordSink: Any + Send + Sync {
     /// [`SinkClosed`] stops the simulation.
     fn interval(&mut self, row: &IntervalRow) -> Result<(), SinkClosed>;
 
-    /// Where steps are told, if anybody wants to know them: asked once for all that an engine ran ahead. Engines that are
-    /// windowed tell none ([`crate::Simulation::in_lockstep`]).
+    /// Where steps and transfers are told, if anybody wants to know them: asked once for all that an engine ran ahead, and for
+    /// each transfer. Engines that are windowed tell no steps ([`crate::Simulation::in_lockstep`]).
     fn steps(&mut self) -> Option<&mut dyn StepSink> {
         None
     }
 }
 
-/// Where steps are told.
+/// Where steps and transfers are told.
 pub trait StepSink {
     /// An engine has run these, in order of time for each engine.
     fn span(&mut self, span: &RanSteps<'_>);
+
+    /// A transfer has been booked on a link, in order of time for each link.
+    fn transfer(&mut self, transfer: &LinkTransfer);
+
+    /// Steps have sent this over a link, beside its transfers: streamed tokens, collectives, activations.
+    fn traffic(&mut self, usage: &LinkUsage);
 }
 
 /// The records of all requests, and nothing else.

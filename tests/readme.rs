@@ -15,6 +15,19 @@ use serde_json::Value;
 /// What a line that must be refused ends with.
 const REFUSED: &str = "  # exit code 2";
 
+/// What DuckDB's shell does with the commands of a line.
+const DUCKDB: &str = "\
+import shlex, sys, duckdb
+connection = duckdb.connect()
+words = shlex.split(sys.argv[1])[1:]
+assert words[::2] == ['-c'] * (len(words) // 2), words
+for command in words[1::2]:
+    sql = open(command.removeprefix('.read ')).read() if command.startswith('.read ') else command
+    found = connection.execute(sql)
+assert found.fetchone(), sys.argv[1]
+print(found.fetchall())
+";
+
 /// A fenced block of a page.
 struct Block {
     language: String,
@@ -27,6 +40,7 @@ struct Block {
 struct Trial<'a> {
     root: &'a Path,
     folder: &'a Path,
+    python: Option<&'a str>,
     last: String,
     commands: usize,
 }
@@ -74,12 +88,13 @@ fn blocks(page: &str) -> Vec<Block> {
 fn try_page(path: &Path) {
     let mut page = fs::read_to_string(path).expect("the page can be read");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for shipped in ["configs", "examples"] {
+    for shipped in ["configs", "examples", "queries"] {
         std::os::unix::fs::symlink(root().join(shipped), folder.path().join(shipped)).expect("a link can be made");
     }
     let update = std::env::var_os("README_UPDATE").is_some();
     let python = python_support::python();
-    let mut trial = Trial { root: root(), folder: folder.path(), last: String::new(), commands: 0 };
+    let mut trial =
+        Trial { root: root(), folder: folder.path(), python: python.as_deref(), last: String::new(), commands: 0 };
     for block in blocks(&page) {
         match block.language.as_str() {
             "csv" | "yaml" | "jsonl" => trial.write(&block),
@@ -146,6 +161,8 @@ impl Trial<'_> {
                     assert!(tried.contains(&format!("\n{package}==")), "no test imports {package}");
                 }
             }
+            // Its library stands in for its shell.
+            ["duckdb", ..] => self.python.iter().for_each(|python| print_by(python, DUCKDB, line, self.folder)),
             ["llmperforacle", ..] | ["cat", _, "|", "llmperforacle", ..] => self.run_program(line),
             _ => panic!("a command that no test knows: {line}"),
         }
@@ -176,10 +193,15 @@ fn ask(python: &str, block: &Block, folder: &Path) {
     } else {
         &block.text
     };
-    let output = Command::new(python).args(["-c", script, &block.text]).current_dir(folder).output();
+    print_by(python, script, &block.text, folder);
+}
+
+/// Runs a script on a text and expects it to print something.
+fn print_by(python: &str, script: &str, text: &str, folder: &Path) {
+    let output = Command::new(python).args(["-c", script, text]).current_dir(folder).output();
     let output = output.expect("Python starts");
-    assert!(output.status.success(), "{}\n{}", block.text, String::from_utf8_lossy(&output.stderr));
-    assert!(!output.stdout.is_empty(), "it prints nothing: {}", block.text);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!output.stdout.is_empty(), "it prints nothing: {text}");
 }
 
 /// The rows of tables whose first column is `--name`, as they stand on a page and as the runs' summaries have them.

@@ -79,6 +79,7 @@ class RunFlags(LoadFlags, TraceFlags, ChangeFlags, total=False):
     overwrite: bool  #: Replace the files of a run of another configuration.
     name: str  #: Name of the run.
     no_csv: bool  #: Do not write requests.csv.
+    trace_window: str  #: Write a part of the run as trace.json for ui.perfetto.dev: "10:20" (s), with `output`.
 
 
 class SweepFlags(RunFlags, total=False):

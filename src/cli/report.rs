@@ -2,11 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{Plot, Report};
-use super::{Failure, print, tell};
+use serde_json::json;
+
+use super::args::{Format, Plot, Report};
+use super::{Failure, print, print_findings, tell};
 use crate::catalog::did_you_mean;
 use crate::output::{REPORT_FILE, is_report, put};
-use crate::report::{KINDS, Kind, Plan, ReportError, Run, Source, Sweep, page, plan_page, png, svg, sweep_page};
+use crate::report::{
+    Drawn, Figure, KINDS, Kind, Plan, ReportError, Run, SWEEP_KINDS, Source, Sweep, page, plan_page, png, rates_page,
+    svg, sweep_page,
+};
+use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
 /// Writes the page of a run, a sweep or a plan.
 pub fn report(command: &Report) -> Result<(), Failure> {
@@ -25,7 +31,8 @@ pub fn report(command: &Report) -> Result<(), Failure> {
 
 fn page_of(path: &Path) -> Result<String, ReportError> {
     if path.is_file() {
-        return Plan::read(path).map(|plan| plan_page(&plan));
+        let plan = Plan::read(path)?;
+        return Ok(if plan.is_of_rates() { rates_page(&plan) } else { plan_page(&plan) });
     }
     if Sweep::is_one(path) {
         return Sweep::read(path).map(|sweep| sweep_page(&sweep));
@@ -37,11 +44,18 @@ fn page_of(path: &Path) -> Result<String, ReportError> {
     Ok(page(&run))
 }
 
-/// Writes a picture of a run.
+/// Writes a picture of a run or a sweep.
 pub fn plot(command: &Plot) -> Result<(), Failure> {
-    let (Some(folder), Some(name)) = (&command.run, &command.kind) else { return print(&list()) };
-    let kind = kind(name)?;
-    let path = command.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.png", kind.name)));
+    let (Some(folder), Some(kind)) = (&command.run, &command.kind) else {
+        return print_findings(&Listed, command.format.unwrap_or(Format::Text));
+    };
+    if command.format.is_some() {
+        return Err(Failure::BadInput(Some(
+            "--format is of --list; a picture's format is the end of its name".to_owned(),
+        )));
+    }
+    known(kind)?;
+    let path = command.output.clone().unwrap_or_else(|| PathBuf::from(format!("{kind}.png")));
     let is_png = match path.extension().and_then(|extension| extension.to_str()) {
         Some("png") => true,
         Some("svg") => false,
@@ -53,30 +67,78 @@ pub fn plot(command: &Plot) -> Result<(), Failure> {
     if path.exists() && !command.overwrite {
         return Err(taken(&path, "already"));
     }
-    let run = Run::read(folder, &[kind.source]).map_err(failure)?;
-    let figure = kind.draw(&run).ok_or_else(|| failure(nothing(&run, kind)))?;
+    let figure = if Sweep::is_one(folder) { of_sweep(command, folder, kind) } else { of_run(command, folder, kind) };
+    let figure = figure.map_err(failure)?;
     if is_png { write(&path, &png(&figure).map_err(failure)?) } else { write(&path, svg(&figure).as_bytes()) }
 }
 
-fn kind(name: &str) -> Result<&'static Kind, Failure> {
-    let known = KINDS.iter().find(|kind| kind.name == name);
-    known.ok_or_else(|| {
-        let near = did_you_mean(name, KINDS.iter().map(|kind| kind.name));
-        Failure::BadInput(Some(format!("there is no kind {name:?}{near}; `llmperforacle plot --list` lists them all")))
-    })
+fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name).chain(SWEEP_KINDS.iter().map(|kind| kind.name))
+}
+
+fn known(name: &str) -> Result<(), Failure> {
+    if names().any(|known| known == name) {
+        return Ok(());
+    }
+    let near = did_you_mean(name, names());
+    Err(Failure::BadInput(Some(format!("there is no kind {name:?}{near}; `llmperforacle plot --list` lists them all"))))
+}
+
+fn of_sweep(command: &Plot, folder: &Path, name: &str) -> Result<Figure, ReportError> {
+    let kind = SWEEP_KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let why = format!("it is of a run, and {} holds a sweep", folder.display());
+        ReportError::NothingToDraw { kind: name.to_owned(), why }
+    })?;
+    kind.draw(&Sweep::read(folder)?, &Drawn { x: command.x.as_deref(), y: command.y.as_deref() })
+}
+
+fn of_run(command: &Plot, folder: &Path, name: &str) -> Result<Figure, ReportError> {
+    let nothing = |why: String| ReportError::NothingToDraw { kind: name.to_owned(), why };
+    let kind = KINDS.iter().find(|kind| kind.name == name);
+    let kind = kind.ok_or_else(|| nothing(format!("it is of a sweep, and {} holds none", folder.display())))?;
+    if command.x.is_some() || command.y.is_some() {
+        return Err(nothing("--x and --y are of pictures of sweeps".to_owned()));
+    }
+    let run = Run::read(folder, &[kind.source])?;
+    kind.draw(&run).ok_or_else(|| nothing(why_nothing(&run, kind)))
 }
 
 /// Why a run has nothing of a kind.
-fn nothing(run: &Run, kind: &Kind) -> ReportError {
+fn why_nothing(run: &Run, kind: &Kind) -> String {
     let file = kind.source.file();
     let is_missing = run.folder.missing.iter().any(|missing| missing.starts_with(file));
-    let why =
-        if is_missing { format!("{file} is not there") } else { format!("the run has no values for it in {file}") };
-    ReportError::NothingToDraw { kind: kind.name.to_owned(), why }
+    if is_missing { format!("{file} is not there") } else { format!("the run has no values for it in {file}") }
 }
 
-fn list() -> String {
-    KINDS.iter().map(|kind| format!("{:<19}{}\n", kind.name, kind.about)).collect()
+/// All kinds.
+struct Listed;
+
+impl Listed {
+    fn rows() -> impl Iterator<Item = [&'static str; 3]> {
+        let of_runs = KINDS.iter().map(|kind| [kind.name, "run", kind.about]);
+        of_runs.chain(SWEEP_KINDS.iter().map(|kind| [kind.name, "sweep", kind.about]))
+    }
+}
+
+impl Findings for Listed {
+    fn document(&self) -> Document {
+        Document(vec![Block::Wide(self.records())])
+    }
+
+    fn records(&self) -> Table {
+        Table {
+            columns: [("kind", "kind"), ("of", "of"), ("about", "what it shows")]
+                .map(|(key, head)| Column::words(key, head))
+                .into(),
+            rows: Self::rows().map(|row| row.map(Cell::of).into()).collect(),
+        }
+    }
+
+    fn json(&self) -> String {
+        let rows: Vec<_> =
+            Self::rows().map(|[kind, of, about]| json!({"kind": kind, "of": of, "about": about})).collect();
+        pretty(&rows.into())
+    }
 }
 
 fn taken(path: &Path, how: &str) -> Failure {

@@ -10,7 +10,7 @@ use super::load_flags::Load;
 use super::progress::Bar;
 use super::{Failure, colour, interruption, print, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
-use crate::output::{Overwrite, Summary, Tables, TakenDefault};
+use crate::output::{Overwrite, Summary, Tables, TakenDefault, TracePlan};
 use crate::runs::unless;
 use crate::workload::WorkloadFacts;
 
@@ -25,6 +25,10 @@ pub fn keeping_tables(command: &Run, log_level: LogLevel) -> Result<Option<Table
 }
 
 fn simulate(command: &Run, log_level: LogLevel, keeps_tables: bool) -> Result<Option<Tables>, Failure> {
+    if command.trace_window.is_some() && writes_nothing(command) {
+        let message = "--trace-window writes a file, and --output none none; print it with `trace`, or leave one out";
+        return Err(Failure::BadInput(Some(message.to_owned())));
+    }
     let mut resolved = resolve(command).map_err(|refusal| refusal.tell(log_level))?;
     print_diagnostics(&resolved.warnings, log_level);
     if writes_nothing(command) {
@@ -36,6 +40,10 @@ fn simulate(command: &Run, log_level: LogLevel, keeps_tables: bool) -> Result<Op
     }
     if command.no_csv {
         resolved.output.requests_csv = None;
+    }
+    if let Some(window) = command.trace_window {
+        let path = resolved.output.directory.join("trace.json");
+        resolved.output.trace = Some(TracePlan { path, window });
     }
     if log_level == LogLevel::Debug {
         print_engines(&resolved);
@@ -66,6 +74,7 @@ fn simulate(command: &Run, log_level: LogLevel, keeps_tables: bool) -> Result<Op
     let simulated = started.elapsed();
     let (outcome, facts, phases) = (ended.outcome.clone(), ended.facts.clone(), ended.phases.clone());
     let stopped_short = ended.stopped_short();
+    let traced = ended.recorder.as_ref().map(|recorder| (recorder.counts(), recorder.nothing(outcome.end)));
     let summary = ended.finish(config).map_err(|error| Failure::Failed(error.to_string()))?;
     if command.profile {
         print_profile(&outcome, &phases, simulated, started.elapsed().saturating_sub(simulated), writing.busy());
@@ -84,7 +93,17 @@ fn simulate(command: &Run, log_level: LogLevel, keeps_tables: bool) -> Result<Op
         ));
     }
     print_result(command, &summary)?;
-    stopped_short.map_or(Ok(()), |reason| Err(how_it_ended(&reason, outcome.stop)))?;
+    if let Some(reason) = stopped_short {
+        return Err(how_it_ended(&reason, outcome.stop));
+    }
+    match traced {
+        Some((_, Some(nothing))) => {
+            let message = format!("{nothing}; there is no trace.json, the other files are whole");
+            return Err(Failure::BadInput(Some(message)));
+        }
+        Some((counts, None)) if !quiet => tell(&format!("trace.json has {counts}; open it in ui.perfetto.dev")),
+        _ => {}
+    }
     Ok(kept.map(|kept| kept.so_far()))
 }
 

@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use clap::{Args, FromArgMatches};
 
-use super::args::{Format, LogLevel, Merge, Run, Sweep};
+use super::args::{Format, LogLevel, Merge, Run, RunWords, Sweep};
 use super::progress::Steps;
 use super::run::{self, Refusal, resolve};
-use super::{Failure, interruption, print, print_diagnostics, tell};
+use super::{Failure, interruption, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, Resolved, Severity};
 use crate::inputs;
 use crate::sweep::{
-    Axis, Description, Event, Grid, Listing, Outcome, RESULTS, Record, SEED, Shard, Status, Sweep as Task, SweepError,
-    Unresolved, listed, plain, read_grid, values,
+    Axis, Description, Event, Grid, Outcome, Points, RESULTS, Record, SEED, Shard, Status, Sweep as Task, SweepError,
+    Unresolved, plain, read_grid, values,
 };
 
 /// Flags whose values have commas of their own.
@@ -126,6 +126,7 @@ fn typed(command: &Sweep, log_level: LogLevel) -> Result<Typed, Failure> {
     axes.extend(zip.map_err(|message| Failure::BadInput(Some(format!("--zip: {message}"))))?);
     axes.extend(command.seeds.map(|count| Axis::of(SEED, (1..=count).map(|seed| seed.to_string()).collect())));
     let grid = Grid::new(axes).map_err(|message| Failure::BadInput(Some(message)))?;
+    refuse_what_has_no_effect(&grid, &common)?;
     Ok(Typed { grid, common })
 }
 
@@ -148,6 +149,21 @@ fn refuse_flags_beside(config: Option<&str>, flags: &[(String, Option<String>)])
     });
     let told: Vec<String> = told.collect();
     if told.is_empty() { Ok(()) } else { refused(&told.join("\nerror: ")) }
+}
+
+/// What all points have in common and what they differ in must not be the same.
+fn refuse_what_has_no_effect(grid: &Grid, common: &[String]) -> Result<(), Failure> {
+    if let Some(flag) = grid.keys().find(|key| RunWords::is_of_one_run(key)) {
+        return refused(&format!("{flag} is about what one run leaves behind: no sweep goes through it"));
+    }
+    let key_of = |word: &String| {
+        let (key, value) = word.strip_prefix("--set=").unwrap_or(word).split_once('=')?;
+        Some((key.trim().to_owned(), value.to_owned()))
+    };
+    match common.iter().filter_map(key_of).find(|(key, _)| grid.keys().any(|swept| swept == key)) {
+        Some((key, value)) => refused(&format!("{key} is swept, and {value} for all points: leave one of the two out")),
+        None => Ok(()),
+    }
 }
 
 /// The axis of a flag that has several values.
@@ -239,20 +255,15 @@ fn default_folder(command: &Sweep) -> PathBuf {
 }
 
 fn print_rows<'a>(
-    grid: &Grid,
+    grid: &'a Grid,
     records: impl Iterator<Item = &'a Record>,
     format: Format,
     quiet: bool,
 ) -> Result<(), Failure> {
-    let listing = match format {
-        Format::Text if quiet => return Ok(()),
-        Format::Text => Listing::Table,
-        Format::Json => Listing::Json,
-        Format::Csv => Listing::Csv,
-        Format::Markdown => Listing::Markdown,
-    };
-    let text = listed(grid, records, listing);
-    print(&text.map_err(|error| Failure::Failed(format!("cannot print the points: {error}")))?)
+    match format {
+        Format::Text if quiet => Ok(()),
+        format => print_findings(&Points::new(grid, records), format),
+    }
 }
 
 /// Says each warning once, with the points that it is about.

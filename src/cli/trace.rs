@@ -10,6 +10,7 @@ use super::args::{LogLevel, Trace};
 use super::run::overrides;
 use super::{Failure, interruption, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, load, load_value};
+use crate::output::{SWEEP_FILE, put};
 use crate::runs::{profile_names, unless};
 use crate::trace_events::Recorder;
 
@@ -34,18 +35,13 @@ pub fn trace(command: &Trace, log_level: LogLevel) -> Result<(), Failure> {
         is_that_run(&manifest, outcome.arrived, outcome.end.as_secs_f64(), &command.of)?;
     }
     let recorder = simulation.into_sink();
-    let counts = recorder.counts();
-    if counts.steps + counts.requests == 0 {
-        let (from, to) = (command.window.from, command.window.to);
-        let message = format!("nothing happens from {from} to {to}; the run is over at {}", outcome.end);
+    if let Some(message) = recorder.nothing(outcome.end) {
         return Err(Failure::BadInput(Some(message)));
     }
-    write(command, &recorder)?;
+    let counts = recorder.counts();
+    write(command, &recorder.json())?;
     if log_level <= LogLevel::Info {
-        tell(&format!(
-            "{} steps, {} requests and {} preemptions; open it in ui.perfetto.dev",
-            counts.steps, counts.requests, counts.preemptions
-        ));
+        tell(&format!("{counts}; open it in ui.perfetto.dev"));
     }
     Ok(())
 }
@@ -74,6 +70,11 @@ fn resolve(
 
 fn manifest(folder: &Path) -> Result<Value, Failure> {
     let bad = |message: String| Failure::BadInput(Some(message));
+    if folder.join(SWEEP_FILE).exists() {
+        let message =
+            format!("{} holds a sweep; one run is traced: name its configuration, with --set", folder.display());
+        return Err(bad(message));
+    }
     let path = folder.join("manifest.json");
     let shown = path.display();
     let bytes = std::fs::read(&path)
@@ -102,15 +103,13 @@ fn is_that_run(manifest: &Value, arrived: u64, end_s: f64, folder: &Path) -> Res
     ))))
 }
 
-fn write(command: &Trace, recorder: &Recorder) -> Result<(), Failure> {
-    let Some(path) = &command.output else { return print(&recorder.json()) };
-    let cannot =
-        |error: &dyn std::fmt::Display| Failure::BadInput(Some(format!("cannot write {}: {error}", path.display())));
+fn write(command: &Trace, json: &str) -> Result<(), Failure> {
+    let Some(path) = &command.output else { return print(json) };
     if path.exists() && !command.overwrite {
         return Err(Failure::BadInput(Some(format!(
             "{} exists; name another file, or replace it with --overwrite",
             path.display()
         ))));
     }
-    std::fs::write(path, recorder.json()).map_err(|error| cannot(&error))
+    put(path, json.as_bytes()).map_err(|error| Failure::BadInput(Some(error.to_string())))
 }

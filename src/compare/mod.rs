@@ -84,14 +84,15 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares runs, grouped to sides in the order in which their configurations are met.
+    /// Compares runs, grouped to sides in the order in which their configurations, and versions of the program, are met.
     ///
     /// # Errors
     /// Why nothing can be compared: a run that is there twice, or no second side.
     pub fn of(runs: Vec<Run>) -> Result<Self, String> {
         let mut sides: Vec<Side> = Vec::new();
         for run in runs {
-            match sides.iter_mut().find(|side| is_of_one_side(&side.runs[0].config, &run.config)) {
+            let is_its = |side: &Run| side.version == run.version && is_of_one_side(&side.config, &run.config);
+            match sides.iter_mut().find(|side| is_its(&side.runs[0])) {
                 Some(side) => side.add(run)?,
                 None => {
                     let letter = letter(sides.len());

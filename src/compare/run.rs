@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::breakdown::{self, Part, RequestTimes};
 use super::metrics::{METRICS, Metric};
+use crate::output::SWEEP_FILE;
 
 /// The longest JSON file that is read.
 const LONGEST_FILE_BYTES: u64 = 1 << 30;
@@ -66,6 +67,11 @@ impl Run {
     pub fn read(folder: &Path) -> Result<Self, String> {
         let place = folder.display().to_string();
         let manifest_path = folder.join("manifest.json");
+        if folder.join(SWEEP_FILE).exists() {
+            return Err(format!(
+                "{place} holds a sweep; runs are compared: see `report` and `plot` for what its points differ in"
+            ));
+        }
         if !manifest_path.exists() {
             return Err(format!(
                 "{place} holds no run: there is no manifest.json, which a run writes last; name the folder that `run` wrote to"
@@ -83,9 +89,10 @@ impl Run {
         let summary_path = listed(folder, files, &config, "output_summary_json_path", "summary.json")
             .ok_or_else(|| format!("{place}: the run wrote no summary; nothing can be compared"))?;
         let summary = json(&summary_path)?;
+        is_as_listed(folder, files, &summary_path)?;
         let requests = listed(folder, files, &config, "output_requests_parquet_path", "requests.parquet")
             .ok_or_else(|| format!("{place}: the run wrote no requests.parquet; nothing can be compared"))?;
-        let breakdown = read_breakdown(&requests, &summary, row_count(folder, files, &requests))?;
+        let breakdown = read_breakdown(&requests, &summary, count(folder, files, &requests, "rows"))?;
         let figures: Vec<_> = METRICS.iter().map(|metric| metric.of(&summary)).collect();
         if !summary["latency"].is_object() {
             return Err(format!("{} is damaged: it has no latency", summary_path.display()));
@@ -138,9 +145,21 @@ fn found(folder: &Path, path: &str) -> PathBuf {
     if inside.exists() || Path::new(path).components().count() == 1 { inside } else { path.into() }
 }
 
-fn row_count(folder: &Path, files: &[Value], path: &Path) -> Option<u64> {
+/// What the manifest lists of a file.
+fn count(folder: &Path, files: &[Value], path: &Path, what: &str) -> Option<u64> {
     let is_it = |file: &&Value| file["path"].as_str().is_some_and(|listed| found(folder, listed) == path);
-    files.iter().find(is_it)?["rows"].as_u64()
+    files.iter().find(is_it)?[what].as_u64()
+}
+
+/// Whether a file is as long as the manifest lists it: one of another run seldom is.
+fn is_as_listed(folder: &Path, files: &[Value], path: &Path) -> Result<(), String> {
+    let bytes = fs::metadata(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?.len();
+    match count(folder, files, path, "bytes") {
+        Some(listed) if listed != bytes => {
+            Err(format!("{} has {bytes} bytes, its manifest says {listed}: it is not of this run", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read_breakdown(path: &Path, summary: &Value, rows: Option<u64>) -> Result<Breakdown, String> {

@@ -13,6 +13,10 @@ use super::manifest::PROGRAM;
 use super::plan::{OutputPlan, Overwrite};
 use super::staged::partials;
 
+/// By which a folder is known as a sweep's.
+pub(crate) const SWEEP_FILE: &str = "sweep.json";
+/// By which a folder is known as a run's.
+pub(crate) const MANIFEST_FILE: &str = "manifest.json";
 /// The page about a run in its folder. It is made after the run, so no manifest lists it.
 pub(crate) const REPORT_FILE: &str = "report.html";
 /// By which such a page is known; it stands near its beginning.
@@ -26,6 +30,12 @@ pub(crate) fn is_report(path: &Path) -> bool {
     let mut beginning = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(MARK_WITHIN).read_to_end(&mut beginning));
     read.is_ok() && String::from_utf8_lossy(&beginning).contains(REPORT_MARK)
+}
+
+/// Takes away the page about what is no longer in a folder.
+pub(crate) fn remove_report(folder: &Path) -> std::io::Result<()> {
+    let report = folder.join(REPORT_FILE);
+    if is_report(&report) { fs::remove_file(report) } else { Ok(()) }
 }
 
 /// Files of earlier runs in the folder: those that their manifests list, and the page about them.
@@ -42,6 +52,10 @@ pub(super) fn files(plan: &OutputPlan) -> Vec<PathBuf> {
 
 /// Whether this run may replace what is in the folder.
 pub(super) fn check(plan: &OutputPlan) -> Result<(), OutputError> {
+    // A folder of both would be taken for the one by some readers, and for the other by others.
+    if plan.manifest_json.is_some() && plan.directory.join(SWEEP_FILE).exists() {
+        return Err(OutputError::HoldsSweep { directory: plan.directory.clone() });
+    }
     let Overwrite::SameConfiguration(config) = &plan.overwrite else { return Ok(()) };
     let in_folder = plan.files().into_iter().filter(|file| file.parent() == Some(&plan.directory));
     let Some(file) =

@@ -65,6 +65,12 @@ pub enum OutputError {
         /// The path.
         path: PathBuf,
     },
+    /// The folder holds a sweep.
+    #[error("{} holds a sweep (sweep.json); write elsewhere with --output or --name", directory.display())]
+    HoldsSweep {
+        /// The folder.
+        directory: PathBuf,
+    },
     /// The folder holds a run that is not this one.
     #[error(
         "{} holds a run of another configuration ({difference}); write elsewhere with --output or --name, or replace it \

@@ -4,7 +4,7 @@
 //! object whose keys go into the manifest as they are; where it has a `config`, `config_sha256` is the SHA-256 of that
 //! config as JSON without spaces and with sorted keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oracle_components::record::{Outcome, Status};
 use serde_json::{Value, json};
@@ -24,7 +24,8 @@ pub(super) struct Ending<'a> {
     pub(super) outcome: &'a Outcome,
     pub(super) partial: bool,
     pub(super) closed: &'a [ClosedFile],
-    pub(super) summary_bytes: usize,
+    /// Files that have no rows, with their bytes.
+    pub(super) whole: &'a [(Option<&'a PathBuf>, usize)],
 }
 
 impl Ending<'_> {
@@ -67,13 +68,13 @@ impl Ending<'_> {
                 "bytes": file.bytes,
             })
         });
-        let summary = self.plan.summary_json.iter().map(|path| {
-            json!({
-                "path": path_from(directory, path),
-                "bytes": self.summary_bytes,
-            })
+        let whole = self.whole.iter().filter_map(|&(path, bytes)| {
+            Some(json!({
+                "path": path_from(directory, path?),
+                "bytes": bytes,
+            }))
         });
-        data_files.chain(summary).collect()
+        data_files.chain(whole).collect()
     }
 }
 

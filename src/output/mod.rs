@@ -52,13 +52,13 @@ pub use backlog::BacklogTrend;
 pub use deployment::DeploymentSummary;
 pub(crate) use distribution::Distribution;
 pub use distribution::Statistics;
-pub(crate) use earlier::{REPORT_FILE, REPORT_MARK, is_report};
+pub(crate) use earlier::{MANIFEST_FILE, REPORT_FILE, REPORT_MARK, SWEEP_FILE, is_report, remove_report};
 pub(crate) use energy::{cost, energy};
 pub use error::OutputError;
 pub use kept::{ArrowTable, KeptTables, Tables};
 pub use load_files::{LoadFile, LoadFileError, Loss, Target, Written};
 pub(crate) use lock::Lock;
-pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan, TakenDefault};
+pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan, TakenDefault, TracePlan};
 pub use run_files::WriterClock;
 pub(crate) use staged::put;
 pub use summary::{

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use oracle_components::SimTime;
 use serde_json::Value;
 
+use crate::trace_events::Window;
 use crate::workload::{HeldBack, Slo};
 
 /// What a run writes, and where. Every path is final; writers put a file there only when it is whole.
@@ -24,6 +25,8 @@ pub struct OutputPlan {
     pub timeseries_parquet: Option<PathBuf>,
     /// Rows stay in memory, too, for a host program.
     pub keeps_tables: bool,
+    /// A window of the run as trace events.
+    pub trace: Option<TracePlan>,
     /// The manifest.
     pub manifest_json: Option<PathBuf>,
     /// Whose files in the folder may be replaced.
@@ -44,6 +47,15 @@ pub struct OutputPlan {
     pub encodes_images: bool,
     /// What to know before any figure: prices that rest on another device's, what a setting costs.
     pub notes: Vec<String>,
+}
+
+/// A window of a run, to be traced while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracePlan {
+    /// The file.
+    pub path: PathBuf,
+    /// The window.
+    pub window: Window,
 }
 
 /// A setting that a configuration left out.
@@ -97,6 +109,7 @@ impl OutputPlan {
     pub fn write_nothing(&mut self) {
         (self.summary_json, self.manifest_json) = (None, None);
         (self.requests_parquet, self.requests_csv, self.timeseries_parquet) = (None, None, None);
+        self.trace = None;
     }
 
     /// Defaults that make a difference: the encoder's price only where there are images.
@@ -114,7 +127,8 @@ impl OutputPlan {
             &self.requests_csv,
             &self.timeseries_parquet,
         ];
-        files.into_iter().flatten().collect()
+        let trace = self.trace.as_ref().map(|trace| &trace.path);
+        files.into_iter().flatten().chain(trace).collect()
     }
 }
 

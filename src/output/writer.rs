@@ -59,6 +59,9 @@ pub struct RunWriter {
     thread: JoinHandle<(RunFiles, Result<(), OutputError>)>,
     summary_json: Option<StagedFile>,
     manifest_json: Option<StagedFile>,
+    trace: Option<StagedFile>,
+    /// What goes into it.
+    trace_bytes: Option<Vec<u8>>,
     /// What runs before have left in the folder.
     earlier: Vec<PathBuf>,
     warning: Option<String>,
@@ -84,6 +87,7 @@ impl RunWriter {
             Some(staged.swap_remove(index))
         };
         let (summary_json, manifest_json) = (take(&plan.summary_json), take(&plan.manifest_json));
+        let trace = take(&plan.trace.as_ref().map(|trace| trace.path.clone()));
         let data = StagedData {
             requests_parquet: take(&plan.requests_parquet),
             requests_csv: take(&plan.requests_csv),
@@ -112,6 +116,8 @@ impl RunWriter {
             thread: thread.map_err(|_| OutputError::WriterGone { directory: plan.directory.clone() })?,
             summary_json,
             manifest_json,
+            trace,
+            trace_bytes: None,
             earlier,
             warning,
             kept,
@@ -134,6 +140,11 @@ impl RunWriter {
     #[must_use]
     pub fn kept_tables(&self) -> Option<KeptTables> {
         self.kept.clone()
+    }
+
+    /// What its plan's trace shall hold. Without it, there is no such file.
+    pub fn put_trace(&mut self, json: String) {
+        self.trace_bytes = Some(json.into_bytes());
     }
 
     /// Ends the run: writes what is left, the summary and the manifest, and gives the files their final names.
@@ -170,20 +181,35 @@ impl RunWriter {
         let closed = match closed {
             Ok(closed) => closed,
             Err(error) => {
-                [self.summary_json, self.manifest_json].into_iter().flatten().for_each(StagedFile::discard);
+                [self.summary_json, self.manifest_json, self.trace].into_iter().flatten().for_each(StagedFile::discard);
                 return Err(error);
             }
         };
         let summary_bytes = manifest::json_bytes(&summary);
-        let ending = Ending { plan: &self.plan, outcome, partial, closed: &closed, summary_bytes: summary_bytes.len() };
+        if self.trace_bytes.is_none() {
+            // One of an earlier run must not stay in its place.
+            self.plan.trace = None;
+            self.trace.take().into_iter().for_each(StagedFile::discard);
+        }
+        let trace_bytes = self.trace_bytes.unwrap_or_default();
+        let plan = &self.plan;
+        let whole = [
+            (plan.summary_json.as_ref(), summary_bytes.len()),
+            (plan.trace.as_ref().map(|trace| &trace.path), trace_bytes.len()),
+        ];
+        let ending = Ending { plan, outcome, partial, closed: &closed, whole: &whole };
         let manifest_bytes = manifest::json_bytes(&ending.manifest(run));
-        for (file, bytes) in [(&mut self.summary_json, &summary_bytes), (&mut self.manifest_json, &manifest_bytes)] {
+        for (file, bytes) in [
+            (&mut self.summary_json, &summary_bytes),
+            (&mut self.trace, &trace_bytes),
+            (&mut self.manifest_json, &manifest_bytes),
+        ] {
             file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))?;
         }
         remove_earlier(&self.plan, &self.earlier)?;
         let data_files = closed.into_iter().map(|file| file.staged);
         // The manifest last: where it is, the others are whole.
-        for file in data_files.chain(self.summary_json).chain(self.manifest_json) {
+        for file in data_files.chain(self.trace).chain(self.summary_json).chain(self.manifest_json) {
             summary.files.push(file.final_path().to_owned());
             file.commit()?;
         }

@@ -44,9 +44,14 @@ impl RunFolder {
             let why = format!("its manifest.json is not {PROGRAM}'s");
             return Err(ReportError::NotARun { path: path.to_owned(), why });
         }
+        if manifest.as_ref().is_some_and(|manifest| !manifest["files"].is_array()) {
+            let what = "it has no list of files".to_owned();
+            return Err(ReportError::Damaged { path: path.join("manifest.json"), what });
+        }
         let place = |key: &str, name: &str| place(path, manifest.as_ref(), key, name);
         let summary_path = place("output_summary_json_path", "summary.json");
         let Some(summary) = json_of(&summary_path)? else { return Err(no_summary(path)) };
+        is_as_listed(&summary_path, manifest.as_ref())?;
         if summary["program"]["name"] != PROGRAM || !summary["verdict"].is_object() || !summary["latency"].is_object() {
             let why = format!("{} is not the summary of a run of {PROGRAM}", summary_path.display());
             return Err(ReportError::NotARun { path: path.to_owned(), why });
@@ -128,18 +133,31 @@ pub(super) fn json_of(path: &Path) -> Result<Option<Value>, ReportError> {
     }
 }
 
+/// What the manifest lists of a file.
+fn listed<'a>(path: &Path, manifest: Option<&'a Value>) -> Option<&'a Value> {
+    let mut files = manifest.and_then(|manifest| manifest["files"].as_array()).into_iter().flatten();
+    files.find(|file| file["path"].as_str().map(Path::new).and_then(Path::file_name) == path.file_name())
+}
+
+/// Whether a file is as long as the manifest lists it: one of another run seldom is.
+fn is_as_listed(path: &Path, manifest: Option<&Value>) -> Result<(), ReportError> {
+    let bytes = fs::metadata(path).map_err(|source| ReportError::Unreadable { path: path.to_owned(), source })?.len();
+    match listed(path, manifest).and_then(|file| file["bytes"].as_u64()).filter(|&listed| listed != bytes) {
+        Some(listed) => {
+            let what = format!("it has {bytes} bytes where the manifest lists {listed}, so it is of another run");
+            Err(ReportError::Damaged { path: path.to_owned(), what })
+        }
+        None => Ok(()),
+    }
+}
+
 /// A Parquet file with as many rows as the manifest lists; `None` if there is none.
 fn table(path: &Path, manifest: Option<&Value>) -> Result<Option<Table>, ReportError> {
     if !path.exists() {
         return Ok(None);
     }
     let table = Table::open(path)?;
-    let files = manifest.and_then(|manifest| manifest["files"].as_array()).into_iter().flatten();
-    let is_this = |file: &&Value| {
-        let listed = file["path"].as_str().map(Path::new);
-        listed.and_then(Path::file_name) == path.file_name()
-    };
-    if let Some(rows) = files.clone().find(is_this).and_then(|file| file["rows"].as_u64())
+    if let Some(rows) = listed(path, manifest).and_then(|file| file["rows"].as_u64())
         && rows != table.rows()
     {
         let what = format!("it has {} rows where the manifest lists {rows}", table.rows());

@@ -11,6 +11,10 @@ use super::folder::json_of;
 
 /// Models, and loads of each, that have charts.
 const MOST_CHARTS: usize = 4;
+/// Bars of one.
+const MOST_BARS: usize = 40;
+/// Where `--max-rate` tells its knees.
+const RATES: &str = "max_rates";
 /// Lines of a chart.
 const MOST_LINES: usize = 9;
 /// A range of loads of more than this factor is drawn by its logarithm.
@@ -32,12 +36,58 @@ impl Plan {
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let missing = || ReportError::NotARun { path: path.to_owned(), why: "it is not there".to_owned() };
         let told = json_of(path)?.ok_or_else(missing)?;
-        if !told["answers"].is_array() || !told["candidates"].is_array() {
+        let is_plan = told["answers"].is_array() && told["candidates"].is_array();
+        if !is_plan && !told[RATES].is_array() {
             let why =
                 "it is a file, but no plan; give the folder of a run or a sweep, or what `plan --format json` printed";
             return Err(ReportError::NotARun { path: path.to_owned(), why: why.to_owned() });
         }
         Ok(Self { path: path.to_owned(), told })
+    }
+
+    /// Whether it asks for the highest rates, not for the least deployments.
+    #[must_use]
+    pub fn is_of_rates(&self) -> bool {
+        self.told[RATES].is_array()
+    }
+
+    /// The knee of each deployment, where that was asked for.
+    pub fn max_rates(&self) -> impl Iterator<Item = &Value> {
+        self.told[RATES].as_array().into_iter().flatten()
+    }
+
+    /// The rates that deployments bear, and what that is for each GPU.
+    #[must_use]
+    pub fn rates(&self) -> Vec<Figure> {
+        let met: Vec<&Value> = self.max_rates().filter(|knee| knee["slo_met"] == true).take(MOST_BARS).collect();
+        let name = |knee: &&Value| {
+            let word = |key: &str| knee[key].as_str().unwrap_or_default();
+            let settings = knee["settings"].as_array().into_iter().flatten().filter_map(|pair| pair[1].as_str());
+            let ranks = format!("TP {}, PP {}", knee["tensor_parallel"], knee["pipeline_parallel"]);
+            let chosen: Vec<&str> = std::iter::once(ranks.as_str()).chain(settings).collect();
+            format!("{} × {} on {}, {}", knee["replicas"], word("model"), word("device"), chosen.join(", "))
+        };
+        let bars = |kind: &str, title: &str, of: fn(&Value) -> Option<f64>| Figure {
+            kind: kind.to_owned(),
+            title: title.to_owned(),
+            note: "The highest rate that meets the targets; deployments that meet them at no rate are left out."
+                .to_owned(),
+            x: Axis::new("requests/s", Scale::Linear),
+            y: Axis::new("", Scale::Names),
+            body: Body::Stacks {
+                bars: met.iter().map(name).collect(),
+                parts: vec![(title.to_owned(), met.iter().map(|knee| rounded(of(knee).unwrap_or(0.0))).collect())],
+            },
+            limits: Vec::new(),
+        };
+        let rate = |knee: &Value| knee["requests_per_s"].as_f64();
+        let figures = [
+            bars("rate", "Requests a second", rate),
+            bars("rate-per-gpu", "Requests a second and GPU", |knee| {
+                Some(knee["requests_per_s"].as_f64()? / knee["gpus"].as_f64().filter(|&gpus| gpus > 0.0)?)
+            }),
+        ];
+        figures.into_iter().filter(|figure| !figure.is_empty()).collect()
     }
 
     /// The best deployments.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::grid::{Axis, Grid};
 use super::journal;
 use super::problem::SweepError;
+use crate::output::{MANIFEST_FILE, SWEEP_FILE, remove_report};
 
 /// What makes a sweep the one that it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +93,11 @@ impl Description {
 
     /// Makes a folder this sweep's. Without `overwrite`, only one that is this sweep's already, or nobody's.
     pub(super) fn claim(&self, folder: &Path, overwrite: bool) -> Result<(), SweepError> {
+        if folder.join(MANIFEST_FILE).exists() {
+            let folder = folder.display();
+            let message = format!("{folder} holds a run ({MANIFEST_FILE}); sweep into another folder with --output");
+            return Err(SweepError::Refused(message));
+        }
         let points = journal::folder(folder);
         let made = fs::create_dir_all(folder);
         made.map_err(|error| SweepError::Refused(format!("cannot make the folder {}: {error}", folder.display())))?;
@@ -149,11 +155,12 @@ impl Description {
 }
 
 fn path(folder: &Path) -> PathBuf {
-    folder.join("sweep.json")
+    folder.join(SWEEP_FILE)
 }
 
-/// Takes away what a sweep has left.
+/// Takes away what a sweep has left, and the page about it.
 fn clear(folder: &Path) -> Result<(), SweepError> {
+    remove_report(folder).map_err(|error| SweepError::cannot_write(folder, &error))?;
     let files = [super::RESULTS, super::INTERVALS].map(|name| folder.join(name));
     let folders = [journal::folder(folder), folder.join(super::REQUESTS)];
     // That which says whose the others are goes last.

@@ -100,12 +100,12 @@ pub fn run(
         description.add_file("the trace", &trace)?;
     }
     description.claim(&sweep.folder, sweep.overwrite)?;
-    let there = journal::read_all(&sweep.folder)?;
+    let there = journal::read_all(&sweep.folder, &grid)?;
     // What another shard has damaged, it runs again itself.
     let is_ours = |shard| sweep.shard == Shard::WHOLE || sweep.shard == shard;
     let damaged = there.damaged.iter().filter(|(shard, _)| is_ours(*shard));
     damaged.for_each(|(_, line)| tell(Event::Damaged(line)));
-    let (mut journal, mut own) = Journal::open(&sweep.folder, sweep.shard)?;
+    let (mut journal, mut own) = Journal::open(&sweep.folder, sweep.shard, &grid)?;
     let mut known = there.records;
     known.retain(|_, record| record.status == Status::Ok);
     if description.requests {
@@ -142,7 +142,7 @@ pub fn run(
     known.extend(own);
     let is_interrupted = stop.load(Ordering::Relaxed) && todo.iter().any(|point| !known.contains_key(point));
     // Of what others have refused, as they found it.
-    for (point, record) in journal::read_all(&sweep.folder)?.records {
+    for (point, record) in journal::read_all(&sweep.folder, &grid)?.records {
         known.entry(point).or_insert(record);
     }
     // Shards that end at the same time would each find the other missing, or not: they are merged.

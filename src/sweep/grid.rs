@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::values::MOST_POINTS;
+use crate::config::{Value, parse_value};
 
 /// The key of seeds: what is swept over them is repeated, not varied.
 pub const SEED: &str = "--seed";
+
+/// The key of a configuration that the flag of seeds sets.
+const SEED_KEY: &str = "simulation.random_seed";
 
 /// Keys that go through their values together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,15 +68,21 @@ impl Grid {
         if let Some(key) = (1..keys.len()).find(|&at| keys[..at].contains(&keys[at])).map(|at| keys[at]) {
             return Err(format!("{key} is swept twice"));
         }
+        if [SEED, SEED_KEY].iter().all(|seed| keys.iter().any(|key| key == seed)) {
+            return Err(format!("{SEED_KEY} and seeds are one thing, which is swept twice"));
+        }
         for axis in &axes {
             let name = axis.keys.join(", ");
             if axis.rows.is_empty() || axis.keys.is_empty() {
                 return Err(format!("{name}: the list is empty"));
             }
-            let mut rows: Vec<&Vec<String>> = axis.rows.iter().collect();
+            let mut rows: Vec<(Vec<String>, &Vec<String>)> =
+                axis.rows.iter().map(|row| (row.iter().map(|value| meaning(value)).collect(), row)).collect();
             rows.sort();
-            if let Some(twice) = rows.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(format!("{name}: {} is in the list twice", twice[0].join(", ")));
+            if let Some(twice) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                let (one, other) = (twice[0].1.join(", "), twice[1].1.join(", "));
+                let also = if one == other { String::new() } else { format!(", also as {other}") };
+                return Err(format!("{name}: {one} is in the list twice{also}"));
             }
         }
         let points = axes.iter().try_fold(1_usize, |points, axis| points.checked_mul(axis.rows.len()));
@@ -119,6 +129,15 @@ impl Grid {
     }
 }
 
+/// A number however it is written: 10, 10.0, 1e1.
+fn meaning(text: &str) -> String {
+    match parse_value(text) {
+        Ok(Value::Integer(number)) => number.to_string(),
+        Ok(Value::Number(number)) => number.to_string(),
+        _ => text.to_owned(),
+    }
+}
+
 /// A part of a sweep that needs to know of no other: every N-th point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
@@ -151,6 +170,9 @@ impl std::str::FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, String> {
         let numbers = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
         let (number, of): (u32, u32) = numbers.ok_or("not K/N, such as 1/4 for the first of four")?;
+        if of == 0 {
+            return Err("a sweep has one shard at least".to_owned());
+        }
         if number == 0 || number > of {
             return Err(format!("there is no shard {number} of {of}; they are counted from 1 to {of}"));
         }

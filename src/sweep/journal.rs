@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::figure::Figure;
-use super::grid::Shard;
+use super::grid::{Grid, Shard};
 use super::problem::SweepError;
 use crate::output::Lock;
 
@@ -82,8 +82,8 @@ fn path(sweep: &Path, shard: Shard) -> PathBuf {
     folder(sweep).join(format!("{}-of-{}.jsonl", shard.number, shard.of))
 }
 
-/// Reads every journal of a sweep's folder.
-pub(super) fn read_all(sweep: &Path) -> Result<Journals, SweepError> {
+/// Reads every journal of a sweep's folder, as far as they are of the sweep of a grid.
+pub(super) fn read_all(sweep: &Path, grid: &Grid) -> Result<Journals, SweepError> {
     let mut journals = Journals::default();
     let entries = match folder(sweep).read_dir() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(journals),
@@ -94,7 +94,7 @@ pub(super) fn read_all(sweep: &Path) -> Result<Journals, SweepError> {
     journals.shards = names.collect();
     journals.shards.sort_by_key(|shard| (shard.of, shard.number));
     for shard in journals.shards.clone() {
-        let (records, damaged) = read(&path(sweep, shard))?;
+        let (records, damaged) = read(&path(sweep, shard), grid)?;
         journals.damaged.extend(damaged.into_iter().map(|line| (shard, line)));
         for record in records {
             let better = journals.records.get(&record.point).is_none_or(|known| known.status != Status::Ok);
@@ -107,16 +107,23 @@ pub(super) fn read_all(sweep: &Path) -> Result<Journals, SweepError> {
 }
 
 /// The records of a journal, and what is wrong with the others.
-fn read(path: &Path) -> Result<(Vec<Record>, Vec<String>), SweepError> {
+fn read(path: &Path, grid: &Grid) -> Result<(Vec<Record>, Vec<String>), SweepError> {
     let bytes = std::fs::read(path).map_err(|error| SweepError::cannot_read(path, &error))?;
     let (mut records, mut damaged) = (Vec::new(), Vec::new());
     for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         match std::str::from_utf8(line).ok().and_then(record) {
-            Some(record) => records.push(record),
+            Some(record) if is_of(grid, &record) => records.push(record),
+            Some(_) => damaged.push(format!("{}:{}: the line is of another sweep", path.display(), index + 1)),
             None => damaged.push(format!("{}:{}: the line is damaged", path.display(), index + 1)),
         }
     }
     Ok((records, damaged))
+}
+
+/// Whether a record is of a point of the grid: a journal may have been brought from elsewhere.
+fn is_of(grid: &Grid, record: &Record) -> bool {
+    let settings = record.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    record.point < grid.points() && settings.eq(grid.settings(record.point))
 }
 
 fn record(line: &str) -> Option<Record> {
@@ -155,10 +162,10 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Locks the journal of a shard and begins it with records that are there already.
-    pub(super) fn open(sweep: &Path, shard: Shard) -> Result<(Self, BTreeMap<usize, Record>), SweepError> {
+    pub(super) fn open(sweep: &Path, shard: Shard, grid: &Grid) -> Result<(Self, BTreeMap<usize, Record>), SweepError> {
         let path = path(sweep, shard);
         let lock = Lock::take(&path).map_err(|error| SweepError::Refused(error.to_string()))?;
-        let kept = if path.exists() { read(&path)?.0 } else { Vec::new() };
+        let kept = if path.exists() { read(&path, grid)?.0 } else { Vec::new() };
         // What was refused is tried again: the file that it lacked may be there now.
         let kept: BTreeMap<usize, Record> = kept
             .into_iter()
@@ -181,35 +188,40 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sweep::grid::Axis;
 
     #[test]
     fn a_line_that_is_cut_off_or_changed_is_not_taken() {
         let sweep = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder(sweep.path())).expect("it can be made");
-        let record = |point| Record {
+        let grid = |key: &str| Grid::new(vec![Axis::of(key, (0..3).map(|value| value.to_string()).collect())]);
+        let (grid, another) = (grid("a.b").expect("a grid"), grid("a.c").expect("a grid"));
+        let record = |point: usize| Record {
             point,
-            settings: vec![("a.b".to_owned(), "1".to_owned())],
+            settings: vec![("a.b".to_owned(), point.to_string())],
             status: Status::Ok,
             error: None,
             requests: None,
             metrics: vec![("ttft_p99_ms".to_owned(), Figure::Float(0.1)), ("gpus".to_owned(), Figure::Integer(2))],
         };
-        let (mut journal, _) = Journal::open(sweep.path(), Shard::WHOLE).expect("it opens");
+        let (mut journal, _) = Journal::open(sweep.path(), Shard::WHOLE, &grid).expect("it opens");
         for point in 0..3 {
             journal.add(&record(point)).expect("it is written");
         }
         drop(journal);
         let path = path(sweep.path(), Shard::WHOLE);
         let text = std::fs::read_to_string(&path).expect("it is there");
-        assert_eq!(read(&path).expect("it is read").0, (0..3).map(record).collect::<Vec<_>>());
+        assert_eq!(read(&path, &grid).expect("it is read").0, (0..3).map(record).collect::<Vec<_>>());
         let cut = &text[..text.len() - 5];
         std::fs::write(&path, cut.replacen("0.1", "0.2", 1)).expect("it is written");
-        let journals = read_all(sweep.path()).expect("they are read");
+        let journals = read_all(sweep.path(), &grid).expect("they are read");
         assert_eq!(journals.records.into_keys().collect::<Vec<_>>(), [1]);
         assert_eq!(journals.damaged.len(), 2);
         // Opened again, it holds what is whole.
-        let (_journal, kept) = Journal::open(sweep.path(), Shard::WHOLE).expect("it opens");
+        let (_journal, kept) = Journal::open(sweep.path(), Shard::WHOLE, &grid).expect("it opens");
         assert_eq!(kept.into_keys().collect::<Vec<_>>(), [1]);
-        assert_eq!(read(&path).expect("it is read"), (vec![record(1)], Vec::new()));
+        assert_eq!(read(&path, &grid).expect("it is read"), (vec![record(1)], Vec::new()));
+        let (records, damaged) = read(&path, &another).expect("it is read");
+        assert!(records.is_empty() && damaged[0].ends_with(":1: the line is of another sweep"), "{damaged:?}");
     }
 }

@@ -1,25 +1,13 @@
 //! A sweep as it is printed: headlines for people, a row a setting; everything for programs, a row a point.
 
-use super::columns::{Column, Table};
+use super::columns::{Column, Table as Results};
 use super::figure::Figure;
 use super::grid::{Grid, SEED};
 use super::journal::{Record, Status};
 use super::results::{Interval, results, settings};
 use crate::config::printable;
 use crate::output::Named;
-
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listing {
-    /// Aligned columns.
-    Table,
-    /// A table of Markdown.
-    Markdown,
-    /// Lines with commas, all columns.
-    Csv,
-    /// A list of objects, all columns.
-    Json,
-}
+use crate::tables::{self, Block, Cell, Document, Findings, Table};
 
 /// The metrics that people are shown first, and what they are called.
 const HEADLINES: [(&str, &str); 9] = [
@@ -34,27 +22,44 @@ const HEADLINES: [(&str, &str); 9] = [
     ("keeps_up", "keeps up"),
 ];
 
-/// The points of a sweep in text.
-///
-/// # Errors
-/// What cannot be written as text; there is nothing of the kind.
-pub fn listed<'a>(
-    grid: &Grid,
-    records: impl IntoIterator<Item = &'a Record>,
-    listing: Listing,
-) -> Result<String, String> {
-    let records: Vec<&Record> = records.into_iter().collect();
-    let table = results(grid, &records);
-    match listing {
-        Listing::Table => Ok(aligned(&headlines(grid, &records, &table))),
-        Listing::Markdown => Ok(markdown(&headlines(grid, &records, &table))),
-        Listing::Csv => csv(&table),
-        Listing::Json => json(&table),
+/// The points of a sweep.
+pub struct Points<'a> {
+    grid: &'a Grid,
+    records: Vec<&'a Record>,
+    results: Results,
+}
+
+impl<'a> Points<'a> {
+    /// These points, in the order of the grid.
+    pub fn new(grid: &'a Grid, records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let records: Vec<&Record> = records.into_iter().collect();
+        let results = results(grid, &records);
+        Self { grid, records, results }
     }
 }
 
-/// Rows of cells, the first of them the heads; settings first.
-fn headlines(grid: &Grid, records: &[&Record], table: &Table) -> Vec<Vec<String>> {
+impl Findings for Points<'_> {
+    fn document(&self) -> Document {
+        Document(vec![Block::Wide(headlines(self.grid, &self.records, &self.results))])
+    }
+
+    fn records(&self) -> Table {
+        let columns = self.results.columns.iter().map(|column| tables::Column::words(&column.name, &column.name));
+        let cell = |row| move |column: &Column| Cell::of(column.cells.get(row).map_or_else(String::new, words));
+        let rows = (0..self.results.rows()).map(|row| self.results.columns.iter().map(cell(row)).collect());
+        Table { columns: columns.collect(), rows: rows.collect() }
+    }
+
+    fn json(&self) -> String {
+        let cell = |row| move |column: &Column| (column.name.clone(), column.cells.get(row));
+        let rows = (0..self.results.rows()).map(|row| Named(self.results.columns.iter().map(cell(row)).collect()));
+        let rows: Vec<Named<Option<Figure>>> = rows.collect();
+        serde_json::to_string_pretty(&rows).expect("names are keys, and figures are finite") + "\n"
+    }
+}
+
+/// A row a setting; what was set comes first.
+fn headlines(grid: &Grid, records: &[&Record], table: &Results) -> Table {
     let is_seed = |column: &&Column| column.notes.contains(&("key", SEED.to_owned()));
     let of_settings = table.columns.iter().filter(|column| column.is_setting());
     let of_settings: Vec<&Column> = of_settings.filter(|column| grid.seeds() == 1 || !is_seed(column)).collect();
@@ -78,7 +83,16 @@ fn headlines(grid: &Grid, records: &[&Record], table: &Table) -> Vec<Vec<String>
         });
         settings.chain(metrics).chain(status).collect()
     };
-    std::iter::once(heads.collect()).chain(settings(grid, records).into_iter().map(row)).collect()
+    let rows: Vec<Vec<String>> = settings(grid, records).into_iter().map(row).collect();
+    let is_figure = |text: &String| text.starts_with(|first: char| first.is_ascii_digit() || "-?.".contains(first));
+    let column = |(index, head): (usize, String)| tables::Column {
+        is_words: !rows.iter().all(|row| is_figure(&row[index])),
+        ..tables::Column::figures(&head, &head)
+    };
+    Table {
+        columns: heads.enumerate().map(column).collect(),
+        rows: rows.iter().map(|row| row.iter().map(Cell::of).collect()).collect(),
+    }
 }
 
 fn words(figure: Figure) -> String {
@@ -117,50 +131,4 @@ fn rounded(value: f64, of: f64) -> String {
         _ => 2,
     };
     format!("{value:.decimals$}")
-}
-
-/// Words to the left, figures to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let length = |text: &String| text.chars().count();
-    let width = |column: usize| rows.iter().map(|row| length(&row[column])).max().unwrap_or(0);
-    let is_figure = |text: &String| text.starts_with(|first: char| first.is_ascii_digit() || "-?.".contains(first));
-    let is_right = |column: usize| rows.iter().skip(1).all(|row| is_figure(&row[column]));
-    let layout: Vec<(usize, bool)> = (0..columns).map(|column| (width(column), is_right(column))).collect();
-    let line =
-        |row: &Vec<String>| {
-            let cells = row.iter().zip(&layout).map(|(cell, &(width, is_right))| {
-                if is_right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            });
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-        };
-    rows.iter().map(line).collect()
-}
-
-fn markdown(rows: &[Vec<String>]) -> String {
-    let escaped = |cell: &String| cell.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ");
-    let line = |row: &Vec<String>| format!("| {} |\n", row.iter().map(escaped).collect::<Vec<_>>().join(" | "));
-    let Some((heads, rows)) = rows.split_first() else { return String::new() };
-    let rule = format!("|{}\n", " --- |".repeat(heads.len()));
-    line(heads) + &rule + &rows.iter().map(line).collect::<String>()
-}
-
-fn csv(table: &Table) -> Result<String, String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let heads = writer.write_record(table.columns.iter().map(|column| &column.name));
-    let rows = (0..table.rows()).map(|row| {
-        let cells = table.columns.iter().map(|column| column.cells.get(row).map_or_else(String::new, words));
-        writer.write_record(cells)
-    });
-    let written: Result<(), csv::Error> = rows.collect();
-    heads.and(written).map_err(|error| error.to_string())?;
-    let bytes = writer.into_inner().map_err(|error| error.to_string())?;
-    String::from_utf8(bytes).map_err(|error| error.to_string())
-}
-
-fn json(table: &Table) -> Result<String, String> {
-    let cell = |row| move |column: &Column| (column.name.clone(), column.cells.get(row));
-    let rows = (0..table.rows()).map(|row| Named(table.columns.iter().map(cell(row)).collect()));
-    let rows: Vec<Named<Option<Figure>>> = rows.collect();
-    serde_json::to_string_pretty(&rows).map(|text| text + "\n").map_err(|error| error.to_string())
 }

@@ -32,7 +32,8 @@ pub fn merge(folders: &[PathBuf], output: &Path, overwrite: bool) -> Result<Merg
         let description = Description::read(folder)?;
         let description = description
             .ok_or_else(|| SweepError::Refused(format!("{} holds no sweep: it has no sweep.json", folder.display())))?;
-        shards.push((folder, description, journal::read_all(folder)?));
+        let journals = journal::read_all(folder, &description.grid()?)?;
+        shards.push((folder, description, journals));
     }
     let Some((first, description, _)) = shards.first() else {
         return Err(SweepError::Refused("there is nothing to merge: name folders of shards".to_owned()));

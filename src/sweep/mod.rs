@@ -36,6 +36,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use crate::output::remove_report;
+
 pub use columns::{Cells, Column, Table, setting_names};
 pub use configuration::of_config;
 pub use description::Description;
@@ -44,7 +46,7 @@ pub use figure::Figure;
 pub use grid::{Axis, Grid, SEED, Shard};
 pub use grid_file::read_grid;
 pub use journal::{Record, Status};
-pub use listing::{Listing, listed};
+pub use listing::Points;
 pub use merge::{Merged, merge};
 pub use metrics::{Metric, metrics_of};
 pub use problem::SweepError;
@@ -67,6 +69,11 @@ fn write_tables(folder: &Path, grid: &Grid, records: &BTreeMap<usize, Record>) -
         let path = folder.join(name);
         let bytes = parquet::bytes(&table);
         let bytes = bytes.map_err(|error| SweepError::Failed(format!("cannot encode {}: {error}", path.display())))?;
+        if std::fs::read(&path).is_ok_and(|there| there == bytes) {
+            continue;
+        }
+        // A page about other figures must not stay beside these.
+        remove_report(folder).map_err(|error| SweepError::cannot_write(folder, &error))?;
         whole_file(&path, &bytes)?;
     }
     Ok(())

@@ -42,7 +42,12 @@ pub(super) fn laid_out(rows: &[Vec<String>], fit: &Fit<'_>) -> String {
         for row in rows {
             let name = row.first().map_or("", String::as_str);
             // What has no figures beside it needs no column.
-            let mut line = if row.len() == 1 { name.to_owned() } else { padded(&shortened(name, names), names) };
+            let is_words = fit.words.first().is_none_or(|is_words| *is_words);
+            let mut line = match shortened(name, names) {
+                _ if row.len() == 1 => name.to_owned(),
+                name if is_words => padded(&name, names),
+                figure => format!("{figure:>names$}"),
+            };
             for column in first..last.min(row.len()) {
                 let (cell, width) = (&row[column], widths[column]);
                 let is_words = fit.words.get(column).is_some_and(|is_words| *is_words);

@@ -2,19 +2,26 @@
 //! its steps on a thread and counters of what runs and waits; a request is a track of its own with the parts of its life one
 //! after the other.
 //!
-//! The records tell of requests, the port's steps of engines. What the engine does not tell apart is not made up: of a preemption
+//! Links are threads of a process of their own, with what crossed them.
+//!
+//! The records tell of requests, the port's steps of engines and of links. What the engine does not tell apart is not made up: of a preemption
 //! there is when and where, not whose.
 
+mod links;
 mod requests;
+mod watched;
 mod window;
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 
 use oracle_components::SimTime;
-use oracle_components::record::{IntervalRow, RanSteps, RequestRecord};
+use oracle_components::record::{IntervalRow, LinkTransfer, RanSteps, RequestRecord};
 use oracle_components::scenario::Scenario;
+use oracle_components::work::LinkUsage;
 use oracle_systems::ports::{RecordSink, SinkClosed, StepSink};
 
+use links::Rates;
+pub use watched::Watched;
 pub use window::Window;
 
 /// The process of the engine with index 0; Perfetto takes 0 for none.
@@ -29,8 +36,10 @@ pub struct Recorder {
     profiles: Vec<String>,
     /// For each engine, its preemptions before the last steps.
     preemptions: Vec<u64>,
+    link_names: Vec<String>,
+    rates: Rates,
     events: String,
-    /// Steps and requests that are in it.
+    /// What is in it.
     counts: Counts,
 }
 
@@ -43,6 +52,15 @@ pub struct Counts {
     pub requests: u64,
     /// Preemptions.
     pub preemptions: u64,
+    /// Transfers over a link.
+    pub transfers: u64,
+}
+
+impl Display for Counts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { steps, requests, preemptions, transfers } = self;
+        write!(f, "{steps} steps, {requests} requests, {preemptions} preemptions and {transfers} transfers")
+    }
 }
 
 impl Recorder {
@@ -53,6 +71,8 @@ impl Recorder {
             window,
             profiles: profiles.to_vec(),
             preemptions: vec![0; scenario.engines.len()],
+            link_names: Vec::new(),
+            rates: Rates::new(),
             events: String::new(),
             counts: Counts::default(),
         };
@@ -64,6 +84,7 @@ impl Recorder {
                 r#""ph":"M","pid":{process},"tid":{STEPS_THREAD},"name":"thread_name","args":{{"name":"steps"}}"#
             ));
         }
+        recorder.name_links(scenario);
         recorder
     }
 
@@ -73,9 +94,18 @@ impl Recorder {
         self.counts
     }
 
+    /// Why there is nothing to see of a run that was over at `end`, if so.
+    #[must_use]
+    pub fn nothing(&self, end: SimTime) -> Option<String> {
+        let Window { from, to } = self.window;
+        let is_empty = self.counts.steps + self.counts.requests == 0;
+        is_empty.then(|| format!("nothing happens from {from} to {to}; the run is over at {end}"))
+    }
+
     /// The trace.
     #[must_use]
-    pub fn json(&self) -> String {
+    pub fn json(mut self) -> String {
+        self.rates_of_links();
         format!("{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{}\n]}}\n", self.events.trim_end_matches([',', '\n']))
     }
 
@@ -132,6 +162,14 @@ fn micros(time: SimTime) -> String {
 impl StepSink for Recorder {
     fn span(&mut self, span: &RanSteps<'_>) {
         self.steps_of(span);
+    }
+
+    fn transfer(&mut self, transfer: &LinkTransfer) {
+        self.transfer_of(transfer);
+    }
+
+    fn traffic(&mut self, usage: &LinkUsage) {
+        self.traffic_of(usage);
     }
 }
 

@@ -8,12 +8,12 @@ mod wake;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use oracle_components::calendar::{Calendar, Coupling};
-use oracle_components::record::{Ending, PrefixEvent, Reason, RemotePrefill, Status};
+use oracle_components::record::{Cargo, Ending, PrefixEvent, Reason, RemotePrefill, Status};
 use oracle_components::request::{Request, RequestSpec, Routed};
 use oracle_components::sequence::{Phase, Sequence};
 use oracle_components::{MaybeTime, SimTime};
 
-use crate::transfer::Network;
+use crate::transfer::{Network, Parcel};
 use crate::world::calendar::{next_arrival, next_boundary};
 use crate::world::{Dispatch, Entrance, Ports, Shared};
 
@@ -90,7 +90,8 @@ pub fn route_next_arrival(shared: &mut Shared, network: &mut Network) -> Arrival
     let engine = router.route(&spec, &calendar.loads, spec.arrival);
     let Entrance { limits, refusal, ingress, unanswered } = &mut entrances[engine as usize];
     let bytes = f64::from(spec.prompt_tokens) * *prompt_bytes_per_token;
-    let delivered = network.send(ingress, links, bytes, spec.arrival, &mut ports.rows);
+    let delivered =
+        network.send(ingress, links, Parcel { request: id, cargo: Cargo::Prompt, bytes }, spec.arrival, ports);
     let most = if limits.scheduler.hold_time().is_some() { 1 } else { u32::MAX };
     let room = limits.scheduler.max_model_len.saturating_sub(spec.prompt_tokens);
     let target_tokens = spec.output_tokens.min(room).min(most);

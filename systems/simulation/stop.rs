@@ -27,7 +27,7 @@ pub fn stop_links_at(world: &mut World, stop: SimTime, mut hand_over: impl FnMut
     let mut state = SystemState::<(ResMut<Shared>, Network)>::new(world);
     let (mut shared, mut network) = state.get_mut(world).expect("the world has all of it");
     let Shared { ports, links, traffic, .. } = &mut *shared;
-    network.post(traffic, links, &mut ports.rows);
+    network.post(traffic, links, ports);
     hand_over(ports);
     network.stop_at(stop, ports, hand_over);
 }

@@ -294,7 +294,7 @@ impl Dispatcher {
         traffic.extend(outputs.iter().flat_map(|output| &output.traffic));
         // Stable, and in the order of engines at one instant.
         traffic.sort_by_key(|usage| usage.span.1);
-        network.post(traffic, links, &mut ports.rows);
+        network.post(traffic, links, ports);
         ports.hand_over_rows();
     }
 }

@@ -5,11 +5,23 @@ use bevy_ecs::prelude::{Entity, Query};
 use bevy_ecs::system::SystemParam;
 use oracle_components::SimTime;
 use oracle_components::hardware::Link;
-use oracle_components::record::FinishedRows;
+use oracle_components::record::{Cargo, LinkTransfer};
+use oracle_components::request::RequestId;
 use oracle_components::scenario::LinkIndex;
 use oracle_components::work::LinkUsage;
 
 use crate::world::Ports;
+
+/// What is sent.
+#[derive(Clone, Copy)]
+pub struct Parcel {
+    /// Whose.
+    pub request: RequestId,
+    /// What.
+    pub cargo: Cargo,
+    /// How much.
+    pub bytes: f64,
+}
 
 /// The links of the world.
 #[derive(SystemParam)]
@@ -18,15 +30,16 @@ pub struct Network<'w, 's> {
 }
 
 impl Network<'_, '_> {
-    /// Sends `bytes` over `path` from `now`, whole, link after link: when it is out at the far end. `links` are the entities.
+    /// Sends a parcel over `path` from `now`, whole, link after link: when it is out at the far end. `links` are the entities.
     pub fn send(
         &mut self,
         path: &[LinkIndex],
         links: &[Entity],
-        bytes: f64,
+        parcel: Parcel,
         now: SimTime,
-        rows: &mut FinishedRows,
+        ports: &mut Ports,
     ) -> SimTime {
+        let bytes = parcel.bytes;
         path.iter().fold(now, |at, &index| {
             let (mut link, mut series) =
                 self.links.get_mut(links[index as usize]).expect("links live as long as the world");
@@ -34,30 +47,35 @@ impl Network<'_, '_> {
             let out = at.max(link.busy_until) + serialisation;
             link.busy_until = out;
             link.totals.transfers += 1;
-            series.queue((SimTime(out.0 - serialisation.0), out), bytes, now, rows);
+            let span = (SimTime(out.0 - serialisation.0), out);
+            series.queue(span, bytes, now, &mut ports.rows);
+            tell(ports, parcel, index, at, span);
             out + link.latency
         })
     }
 
-    /// Sends `bytes` over all links of `path` at once, from when all are free, `now` at the earliest: when they are there.
+    /// Sends a parcel over all links of `path` at once, from when all are free, `now` at the earliest: when they are there.
     pub fn send_through(
         &mut self,
         path: &[LinkIndex],
         links: &[Entity],
-        bytes: f64,
+        parcel: Parcel,
         now: SimTime,
-        rows: &mut FinishedRows,
+        ports: &mut Ports,
     ) -> SimTime {
+        let bytes = parcel.bytes;
         let entities = || path.iter().map(|&index| links[index as usize]);
         let busy_until = entities().filter_map(|link| self.links.get(link).ok()).map(|(link, _)| link.busy_until);
         let start = busy_until.fold(now, SimTime::max);
         let (mut slowest, mut latency) = (SimTime::ZERO, SimTime::ZERO);
-        for entity in entities() {
+        for (&index, entity) in path.iter().zip(entities()) {
             let (mut link, mut series) = self.links.get_mut(entity).expect("links live as long as the world");
             let serialisation = SimTime::from_secs_f64(bytes / link.bytes_per_s);
             link.busy_until = start + serialisation;
             link.totals.transfers += 1;
-            series.queue((start, start + serialisation), bytes, now, rows);
+            let span = (start, start + serialisation);
+            series.queue(span, bytes, now, &mut ports.rows);
+            tell(ports, parcel, index, now, span);
             slowest = slowest.max(serialisation);
             latency += link.latency;
         }
@@ -65,10 +83,14 @@ impl Network<'_, '_> {
     }
 
     /// Posts the traffic of steps to its links.
-    pub fn post(&mut self, traffic: &mut Vec<LinkUsage>, links: &[Entity], rows: &mut FinishedRows) {
-        for LinkUsage { link, span, busy, bytes } in traffic.drain(..) {
+    pub fn post(&mut self, traffic: &mut Vec<LinkUsage>, links: &[Entity], ports: &mut Ports) {
+        for usage in traffic.drain(..) {
+            let LinkUsage { link, span, busy, bytes } = usage;
             let (_, mut series) = self.links.get_mut(links[link as usize]).expect("links live as long as the world");
-            series.post(span, Traffic { busy_ns: busy.0 as f64, bytes }, rows);
+            series.post(span, Traffic { busy_ns: busy.0 as f64, bytes }, &mut ports.rows);
+            if let Some(sink) = ports.sink.steps() {
+                sink.traffic(&usage);
+            }
         }
     }
 
@@ -80,5 +102,18 @@ impl Network<'_, '_> {
             link.totals.bytes = bytes;
             then(ports);
         }
+    }
+}
+
+/// Tells of a transfer whoever wants to know.
+fn tell(
+    ports: &mut Ports,
+    Parcel { request, cargo, bytes }: Parcel,
+    link: LinkIndex,
+    ready: SimTime,
+    (from, to): (SimTime, SimTime),
+) {
+    if let Some(sink) = ports.sink.steps() {
+        sink.transfer(&LinkTransfer { link, request, cargo, ready, from, to, bytes });
     }
 }

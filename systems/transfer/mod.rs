@@ -12,11 +12,13 @@ use bevy_ecs::prelude::*;
 use oracle_components::calendar::Coupling;
 use oracle_components::engine::{Engine, Running};
 use oracle_components::hardware::{EngineHardware, Gpu};
+use oracle_components::record::Cargo;
+use oracle_components::sequence::Sequence;
 use oracle_components::work::StepOutput;
 
 use crate::world::Shared;
 
-pub use links::Network;
+pub use links::{Network, Parcel};
 pub use posting::{accrue, post};
 pub use stream::stream;
 
@@ -28,6 +30,7 @@ pub fn transfer(
     mut shared: ResMut<Shared>,
     mut engines: Query<TransferParts>,
     mut gpus: Query<&mut Gpu>,
+    sequences: Query<&Sequence>,
     mut network: Network,
 ) {
     let Shared { calendar, ports, links, traffic, completion_flag, .. } = &mut *shared;
@@ -39,16 +42,18 @@ pub fn transfer(
         if step_output.work.is_some() || running.count == 0 {
             post(step_output, engine, hardware, &mut gpus, traffic);
         }
-        for (_, end) in &mut step_output.ended {
+        for (entity, end) in &mut step_output.ended {
             if let Some(tokens) = end.whole_response_tokens {
                 let bytes = f64::from(tokens) * engine.response_bytes_per_token;
-                end.completion = network.send(&engine.egress, links, bytes, end.completion, &mut ports.rows);
+                let request = sequences.get(*entity).expect("free only when it is complete").id;
+                let parcel = Parcel { request, cargo: Cargo::Answer, bytes };
+                end.completion = network.send(&engine.egress, links, parcel, end.completion, ports);
             }
         }
     }
     // Windowed engines share links with those of other worlds; their traffic is posted when all are through the window.
     if calendar.coupling == Coupling::Lockstep {
-        network.post(traffic, links, &mut ports.rows);
+        network.post(traffic, links, ports);
     }
     if !ports.rows.0.is_empty() {
         completion_flag.raise();

@@ -159,6 +159,9 @@ fn what_cannot_be_compared_is_said_and_the_rest_is() {
     });
     copy("halved", &|name| desk.write(&format!("{name}/manifest.json"), "{\"program\": \"llmperf"));
     copy("stranger", &|name| desk.write(&format!("{name}/manifest.json"), "{}"));
+    copy("swapped", &|name| {
+        fs::copy(desk.path("seeded/summary.json"), desk.path(name).join("summary.json")).expect("it can be copied");
+    });
     copy("bare", &|name| fs::remove_file(desk.path(name).join("summary.json")).expect("it is there"));
     for (arguments, said) in [
         ("a", "2 values required"),
@@ -171,6 +174,7 @@ fn what_cannot_be_compared_is_said_and_the_rest_is() {
         ("a halved", "halved/manifest.json is damaged"),
         ("a stranger", "stranger/manifest.json is not of a run of this program"),
         ("a bare", "cannot read bare/summary.json"),
+        ("a swapped", "swapped/summary.json has"),
         ("a b --repeat 3", "--repeat is for configurations"),
         ("a b --seed 3", "--seed is for configurations"),
         ("a -", "not standard input"),
@@ -181,6 +185,17 @@ fn what_cannot_be_compared_is_said_and_the_rest_is() {
         assert_eq!((told.code, told.out.as_str()), (2, ""), "{arguments}: {}", told.err);
         assert!(told.err.contains(said), "{arguments}: {}", told.err);
     }
+    // Runs of two versions of the program are two sides, of whatever seeds, and the difference may be the program's.
+    copy("older", &|name| {
+        let manifest = desk.read("a/manifest.json").replace("\"version\": \"", "\"version\": \"0.0.");
+        desk.write(&format!("{name}/manifest.json"), &manifest);
+        for file in ["summary.json", "requests.parquet"] {
+            fs::copy(desk.path("a").join(file), desk.path(name).join(file)).expect("it can be copied");
+        }
+    });
+    let told = desk.run("compare a older");
+    assert_eq!(told.code, 0, "{}", told.err);
+    assert!(told.err.contains("A and B are of other versions of the program"), "{}", told.err);
     let told = desk.run("compare a b empty --format csv");
     assert!(told.code == 2 && told.out.starts_with("a,b,figure,"), "{}\n{}", told.out, told.err);
 }

@@ -20,6 +20,7 @@ mod shared;
 mod shared_files;
 mod shell;
 mod signals;
+mod strange_sweeps;
 mod sweeps;
 mod threads;
 mod trace;

@@ -410,8 +410,8 @@ fn the_points_are_printed_as_asked() {
     assert!(table.starts_with("max_num_seqs  req/s"), "{table}");
     let markdown = well(&desk, &format!("{base} --format markdown")).out;
     assert!(
-        markdown.starts_with("| max_num_seqs | req/s |")
-            && markdown.lines().nth(1) == Some("| --- | --- | --- | --- | --- | --- | --- | --- |"),
+        markdown.starts_with("| max\\_num\\_seqs | req/s |")
+            && markdown.lines().nth(1) == Some("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"),
         "{markdown}"
     );
     let csv = well(&desk, &format!("{base} --format csv")).out;
@@ -480,4 +480,20 @@ fn flags_beside_a_configuration_are_refused_with_the_lists_that_were_typed() {
     }
     let told = desk.run("sweep c.yaml --set workload.total_requests_to_generate=5,9 --seed 1,2 -o out");
     assert!(told.code == 0 && told.err.contains("simulated 4 of 4 points"), "{}", told.err);
+}
+
+#[test]
+fn a_page_about_other_points_goes_with_them() {
+    let desk = Desk::new();
+    well(&desk, &format!("{SWEPT} -o out -q"));
+    let report = desk.path("out/report.html");
+    assert_eq!(desk.run("report out").code, 0);
+    well(&desk, &format!("{SWEPT} -o out -q"));
+    assert!(report.exists(), "the same points: the page still holds");
+    well(&desk, "--seeds 2 -o out -q --overwrite");
+    assert!(!report.exists());
+    // A file of somebody else's stays.
+    fs::write(&report, "mine").expect("it can be written");
+    well(&desk, "--seeds 3 -o out -q --overwrite");
+    assert_eq!(fs::read(&report).expect("it is there"), b"mine");
 }

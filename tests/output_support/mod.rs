@@ -134,6 +134,7 @@ pub fn plan(directory: &Path) -> OutputPlan {
         requests_csv: Some(directory.join("requests.csv")),
         timeseries_parquet: Some(directory.join("timeseries.parquet")),
         keeps_tables: false,
+        trace: None,
         manifest_json: Some(directory.join("manifest.json")),
         overwrite: Overwrite::Anything,
         quantiles: vec![0.5, 0.9, 0.95, 0.99, 0.999],

@@ -105,6 +105,9 @@ fn markup_in_names_is_text() {
     fs::write(&path, summary.to_string()).expect("it can be written");
     let mut manifest = json(&desk.path("output/busy/manifest.json"));
     manifest["name"] = format!("run {EVIL}").into();
+    let listed = manifest["files"].as_array_mut().expect("files");
+    let of_summary = listed.iter_mut().find(|file| file["path"] == "summary.json").expect("it is listed");
+    of_summary["bytes"] = summary.to_string().len().into();
     fs::write(desk.path("output/busy/manifest.json"), manifest.to_string()).expect("it can be written");
 
     let html = page(&desk);

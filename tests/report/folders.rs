@@ -64,6 +64,15 @@ fn damaged_files_are_named() {
     refused(&desk, "report output/busy", "output/busy/requests.parquet is damaged");
     put("requests.parquet", &bytes);
     let mut manifest = json_of(&desk.path("output/busy/manifest.json"));
+    let listed = manifest["files"].take();
+    put("manifest.json", manifest.to_string().as_bytes());
+    refused(&desk, "report output/busy", "manifest.json is damaged: it has no list of files");
+    manifest["files"] = listed;
+    put("manifest.json", manifest.to_string().as_bytes());
+    let summary = whole("summary.json");
+    put("summary.json", &[&summary[..], b" "].concat());
+    refused(&desk, "report output/busy", "summary.json is damaged: it has");
+    put("summary.json", &summary);
     manifest["files"][0]["rows"] = json!(7);
     put("manifest.json", manifest.to_string().as_bytes());
     refused(&desk, "report output/busy", "rows where the manifest lists 7");
@@ -106,6 +115,8 @@ fn a_partial_run_says_so() {
     summary["partial"] = json!(true);
     summary["simulation"]["stop_reason"] = json!("interrupted");
     fs::write(&path, summary.to_string()).expect("it can be written");
+    // What a manifest lists must be as long as it says.
+    fs::remove_file(desk.path("output/busy/manifest.json")).expect("it is there");
     let told = desk.run("report output/busy -o -");
     assert!(told.out.contains("The run was stopped early"), "{}", told.err);
     assert!(told.out.contains("Run it to its end before you decide anything by it."));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use llmperforacle::report::KINDS;
+use llmperforacle::report::{KINDS, SWEEP_KINDS};
 
 use crate::desk_with_a_run;
 
@@ -31,14 +31,28 @@ fn kinds_are_listed_and_slips_are_named() {
     let desk = desk_with_a_run("");
     let list = desk.run("plot --list");
     assert_eq!(list.code, 0);
-    assert_eq!(list.out.lines().count(), KINDS.len());
-    assert!(list.out.lines().zip(&KINDS).all(|(line, kind)| line.starts_with(kind.name) && line.len() <= 100));
+    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).chain(SWEEP_KINDS.iter().map(|kind| kind.name)).collect();
+    assert_eq!(list.out.lines().count(), 1 + names.len());
+    assert!(list.out.lines().skip(1).zip(&names).all(|(line, name)| line.starts_with(name) && line.len() <= 100));
+    let json: serde_json::Value = serde_json::from_str(&desk.run("plot --list --format json").out).expect("it is JSON");
+    let json = json.as_array().expect("a list");
+    assert_eq!(json.iter().filter_map(|kind| kind["kind"].as_str()).collect::<Vec<_>>(), names);
+    assert_eq!(json.iter().filter(|kind| kind["of"] == "sweep").count(), SWEEP_KINDS.len());
+    assert!(desk.run("plot --list --format csv").out.starts_with("kind,of,about\nengine-time,run,"));
+    assert!(desk.run("plot --list --format markdown").out.starts_with("| kind | of | what it shows |\n"));
     let mistakes = [
         ("plot output/busy --kind tftf-cdf -o x.png", "did you mean ttft-cdf"),
         ("plot output/busy --kind ttft-cdf -o x.pdf", "x.pdf: a picture's name ends in .png or .svg"),
         ("plot output/busy --kind ttft-cdf -o folder", "a picture's name ends in .png or .svg"),
+        (
+            "plot output/busy --kind curve -o x.png",
+            "curve cannot be drawn: it is of a sweep, and output/busy holds none",
+        ),
+        ("plot output/busy --kind ttft-cdf --x rate -o x.png", "--x and --y are of pictures of sweeps"),
+        ("plot output/busy --kind ttft-cdf --format json", "--list"),
+        ("plot --list output/busy", "--list"),
         ("plot output/busy", "--kind"),
-        ("plot --kind ttft-cdf", "<RUN>"),
+        ("plot --kind ttft-cdf", "<RUN|SWEEP>"),
     ];
     for (arguments, message) in mistakes {
         let told = desk.run(arguments);

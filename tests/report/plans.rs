@@ -60,3 +60,37 @@ fn the_page_has_answers_curves_and_candidates_and_no_markup_of_names() {
     assert!(drawn == 4 && seen.dom.contains(&format!("data-drawn=\"{drawn}\"")), "{drawn} charts");
     assert!(!seen.dom.contains("<title>taken") && !seen.dom.contains("<img"));
 }
+
+#[test]
+fn the_page_of_highest_rates_has_a_bar_and_a_row_each() {
+    let desk = Desk::new();
+    let load = "--rate 2 --prompt-tokens 500 --output-tokens 50 --requests 100";
+    let told = desk.run(&format!(
+        "plan {load} --model Llama3-8B --device H100,L40S --tp 1 --replicas 1 --slo ttft_p99=300ms --max-rate --format json -q"
+    ));
+    assert_eq!(told.code, 0, "{}", told.err);
+    let mut rates: serde_json::Value = serde_json::from_str(&told.out).expect("it is JSON");
+    let asked = rates["max_rates"].as_array().expect("knees").clone();
+    let mut lost = asked[0].clone();
+    lost["device"] = json!(EVIL);
+    lost["slo_met"] = json!(false);
+    lost["reason"] = json!(EVIL);
+    rates["max_rates"].as_array_mut().expect("knees").push(lost);
+    desk.write("rates.json", &rates.to_string());
+    let told = desk.run("report rates.json");
+    assert_eq!((told.code, told.out.as_str()), (0, "rates.html\n"), "{}", told.err);
+    let html = std::fs::read_to_string(desk.path("rates.html")).expect("it is text");
+    assert!(!html.contains("<img"));
+    let charts = charts(&html);
+    let bars = charts["rate"]["traces"][0]["x"].as_array().expect("bars").clone();
+    let told: Vec<f64> = asked.iter().filter_map(|knee| knee["requests_per_s"].as_f64()).collect();
+    assert_eq!(bars.len(), told.len(), "what meets the targets at no rate has no bar");
+    for (bar, rate) in bars.iter().zip(&told) {
+        assert!((bar.as_f64().expect("a number") / rate - 1.0).abs() < 1e-3, "{bar} for {rate}");
+    }
+    assert!(html.contains("of 3 deployments; 2 meet them"), "{:.0}", html);
+    let Some(chromium) = chromium() else { return };
+    let seen = look(&chromium, &desk.path("rates.html"), &[]);
+    assert_eq!(seen.complaints, Vec::<String>::new());
+    assert!(seen.dom.contains("data-drawn=\"2\""), "both charts");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use llmperforacle::report::{Knee, Sweep, front, knees};
+use llmperforacle::report::{Body, Drawn, Knee, SWEEP_KINDS, Sweep, front, knees};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -206,4 +206,56 @@ fn a_sweep_of_the_program_is_told() {
     let charts = charts(&html);
     let curve = &charts["curve-0-ttft_p99_ms"]["traces"];
     assert_eq!(curve[0]["x"], serde_json::json!([4.0, 16.0, 64.0]), "means over seeds: {charts}");
+}
+
+#[test]
+fn pictures_show_curves_knees_and_fronts() {
+    let desk = desk_with_a_sweep();
+    let sweep = Sweep::read(&desk.path("swept")).expect("it is a sweep");
+    let draw = |kind: &str, drawn: Drawn<'_>| {
+        let kind = SWEEP_KINDS.iter().find(|known| known.name == kind).expect("it is known");
+        kind.draw(&sweep, &drawn).unwrap_or_else(|error| panic!("{error}"))
+    };
+    // A line for each other key that has values, its points the means of both seeds.
+    let Body::Lines(lines) = draw("curve", Drawn { x: Some("rate"), y: None }).body else { panic!("no lines") };
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].name.starts_with("tensor_parallel 1, router <img"), "{}", lines[0].name);
+    assert_eq!(
+        lines[0].points,
+        (1..=8).map(|rate| (f64::from(rate), Some(50.0 * f64::from(rate) + 1.5))).collect::<Vec<_>>()
+    );
+    let by_key = draw("curve", Drawn { x: Some("--rate"), y: Some("ttft_p99_ms") });
+    assert_eq!((by_key.x.title.as_str(), by_key.y.title.as_str()), ("--rate", "TTFT p99, ms"));
+    assert_eq!(draw("curve", Drawn { x: None, y: Some("gpus") }).title, "gpus over tensor_parallel");
+    let Body::Stacks { bars, parts } = draw("knee", Drawn { x: Some("rate"), y: None }).body else { panic!("no bars") };
+    assert_eq!((bars.len(), parts[0].1.clone()), (3, vec![1.0, 4.0, 0.0]), "as the page's table of knees has it");
+    let Body::Lines(lines) = draw("front", Drawn::default()).body else { panic!("no lines") };
+    let on_it = lines.iter().find(|line| line.name == "Pareto front").expect("a front");
+    assert_eq!(on_it.points.len(), front(&sweep, "ttft_p99_ms").len());
+
+    for (kind, file) in
+        [("curve --x rate", "curve.svg"), ("knee --x rate", "knee.png"), ("front --y tpot_p99_ms", "front.svg")]
+    {
+        let told = desk.run(&format!("plot swept --kind {kind} -o {file}"));
+        assert_eq!((told.code, told.out), (0, format!("{file}\n")), "{}", told.err);
+        let drawn = std::fs::read(desk.path(file)).expect("it is there");
+        let text = String::from_utf8_lossy(&drawn);
+        assert!(text.starts_with("<svg") || drawn.starts_with(b"\x89PNG"), "{file}");
+        assert!(!text.contains("<img") && !text.contains("NaN"), "{file}");
+    }
+    for (arguments, message) in [
+        ("--kind curve --x rat", "\"rat\" is no number that was swept over several values, did you mean rate"),
+        ("--kind curve --x router", "there are: tensor_parallel, rate"),
+        ("--kind curve --y ttft_p99", "did you mean ttft_p99_ms"),
+        ("--kind knee --y gpus", "it takes no --y"),
+        ("--kind front --x rate", "it takes no --x"),
+        ("--kind ttft-cdf", "ttft-cdf cannot be drawn: it is of a run, and swept holds a sweep"),
+        ("--kind curv", "did you mean curve"),
+    ] {
+        let told = desk.run(&format!("plot swept {arguments} -o x.svg"));
+        assert_eq!((told.code, told.out.as_str()), (2, ""), "{arguments}");
+        let said = told.err.replace("; did you mean", ", did you mean");
+        assert!(said.contains(message), "{arguments}\n{}", told.err);
+        assert!(!desk.path("x.svg").exists());
+    }
 }

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use plan::{Objective, Plan};
 pub use report::{Plot, Report};
-pub use sweep::{Merge, Sweep};
+pub use sweep::{Merge, RunWords, Sweep};
 pub use validation::{Calibrate, CalibrateKernels, CalibrateRun, ValidatePoints, ValidateRun};
 pub use workload::{Convert, Describe, Dropped, Generate, PartOfTrace, Shaping, Target, Workload, Written};
 
@@ -258,6 +258,9 @@ pub struct Run {
     /// Do not write requests.csv.
     #[arg(long)]
     pub no_csv: bool,
+    /// Also write this part of simulated time as trace.json for ui.perfetto.dev, as `trace` does: FROM:TO in seconds.
+    #[arg(long, value_name = "FROM:TO", value_parser = clap::value_parser!(Window))]
+    pub trace_window: Option<Window>,
     /// How much load there is and what it asks for.
     #[command(flatten)]
     pub load: Load,

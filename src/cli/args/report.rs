@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Format;
+
 /// `report`.
 #[derive(Debug, Args)]
 pub struct Report {
@@ -21,8 +23,8 @@ pub struct Report {
 /// `plot`.
 #[derive(Debug, Args)]
 pub struct Plot {
-    /// Folder of the run, as `run` wrote it.
-    #[arg(value_name = "RUN", required_unless_present = "list")]
+    /// Folder that `run` or `sweep` wrote.
+    #[arg(value_name = "RUN|SWEEP", required_unless_present = "list")]
     pub run: Option<PathBuf>,
     /// What to draw: see --list.
     #[arg(long, required_unless_present = "list")]
@@ -33,7 +35,16 @@ pub struct Plot {
     /// Replace the file if it is there.
     #[arg(long)]
     pub overwrite: bool,
+    /// Of a sweep: the swept key to the right; the first number that was swept without.
+    #[arg(long, value_name = "KEY")]
+    pub x: Option<String>,
+    /// Of a sweep: a metric of results.parquet; ttft_p99_ms without.
+    #[arg(long, value_name = "METRIC")]
+    pub y: Option<String>,
     /// List the kinds.
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["run", "kind", "output", "overwrite", "x", "y"])]
     pub list: bool,
+    /// How to print the list.
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
 }

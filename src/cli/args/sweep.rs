@@ -70,7 +70,8 @@ pub struct Merge {
 }
 
 /// Flags of `run` that are about what one run leaves behind.
-const OF_ONE_RUN: [&str; 8] = ["output", "overwrite", "quiet", "format", "profile", "no_csv", "name", "config_format"];
+const OF_ONE_RUN: [&str; 9] =
+    ["output", "overwrite", "quiet", "format", "profile", "no_csv", "trace_window", "name", "config_format"];
 
 /// Words for `run`, as they were typed: any value may be a list.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +87,11 @@ impl RunWords {
     fn arguments() -> Vec<Arg> {
         let run = Run::augment_args(Command::new("run"));
         run.get_arguments().filter(|arg| !OF_ONE_RUN.contains(&arg.get_id().as_str())).cloned().collect()
+    }
+
+    /// Whether a flag is about what one run leaves behind, so that no sweep goes through it.
+    pub fn is_of_one_run(flag: &str) -> bool {
+        flag.strip_prefix("--").is_some_and(|name| OF_ONE_RUN.contains(&name.replace('-', "_").as_str()))
     }
 
     fn add(command: Command) -> Command {

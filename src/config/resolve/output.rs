@@ -39,6 +39,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         requests_csv: metrics.write_csv.value.then_some(requests_csv),
         timeseries_parquet: Some(file(&metrics.output_timeseries_parquet_path, "timeseries.parquet")),
         keeps_tables: false,
+        trace: None,
         manifest_json: Some(directory.join("manifest.json")),
         overwrite: Overwrite::SameConfiguration(config.json()),
         quantiles,

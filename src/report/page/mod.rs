@@ -3,6 +3,7 @@
 
 mod figures;
 mod plan;
+mod rates;
 mod shell;
 mod sweep;
 mod tables;
@@ -16,6 +17,7 @@ use super::kinds::KINDS;
 use super::run::Run;
 use figures::headline;
 pub use plan::plan_page;
+pub use rates::rates_page;
 use shell::Shell;
 pub use sweep::sweep_page;
 

@@ -29,16 +29,16 @@ pub fn plan_page(plan: &Plan) -> String {
     shell.html(&header, &first, &html! { p { "Figures are those of the plan." } })
 }
 
-fn number(told: &Value, key: &str, unit: Unit) -> String {
+pub(super) fn number(told: &Value, key: &str, unit: Unit) -> String {
     told[key].as_f64().map_or_else(|| "–".to_owned(), |value| shown(value, unit))
 }
 
-fn word<'a>(told: &'a Value, key: &str) -> &'a str {
+pub(super) fn word<'a>(told: &'a Value, key: &str) -> &'a str {
     told[key].as_str().unwrap_or("–")
 }
 
 /// Replicas, and how many of them compute prompts alone, where that is apart.
-fn replicas(told: &Value) -> String {
+pub(super) fn replicas(told: &Value) -> String {
     let replicas = number(told, "replicas", Unit::Count);
     match told["prefill_replicas"].as_u64() {
         Some(prefill) => format!("{replicas}, of which {prefill} prefill"),
@@ -47,7 +47,7 @@ fn replicas(told: &Value) -> String {
 }
 
 /// What a deployment is.
-fn deployment(told: &Value) -> String {
+pub(super) fn deployment(told: &Value) -> String {
     let pairs = told["settings"].as_array().into_iter().flatten().filter_map(|pair| {
         let (key, value) = (pair[0].as_str()?, pair[1].as_str()?);
         Some(format!("{}={value}", key.rsplit('.').next().unwrap_or(key)))
@@ -59,8 +59,9 @@ fn deployment(told: &Value) -> String {
     std::iter::once(parallel).chain(pairs).collect::<Vec<_>>().join(", ")
 }
 
-fn targets(told: &Value) -> String {
-    let targets = told["targets"].as_array().into_iter().flatten().map(|target| {
+/// Figures of the targets, and which of them are missed.
+pub(super) fn targets(targets: &Value) -> String {
+    let targets = targets.as_array().into_iter().flatten().map(|target| {
         let value =
             target["value"].as_f64().map_or_else(|| "endless".to_owned(), |value| shown(value, Unit::Plain("")));
         let sign = if target["met"] == true { "" } else { " (missed)" };
@@ -83,11 +84,11 @@ fn answers(plan: &Plan) -> Markup {
                 td.text { (deployment(answer)) }
                 td { (word(answer, "binding")) }
                 td { @if let Some(margin) = answer["margin_pct"].as_f64() { (format!("{margin:.1}\u{a0}%")) } @else { "–" } }
-                td.text { (targets(answer)) }
+                td.text { (targets(&answer["targets"])) }
                 td { (number(answer, "usd_per_million_output_tokens", Unit::Plain(""))) }
                 td { (number(answer, "output_tokens_per_s_per_gpu", Unit::Plain(""))) }
                 td.text {
-                    @if smaller.is_object() { (smaller["gpus"]) " GPUs: " (targets(smaller)) } @else { "–" }
+                    @if smaller.is_object() { (smaller["gpus"]) " GPUs: " (targets(&smaller["targets"])) } @else { "–" }
                 }
                 td.text { (answer["reason"].as_str().unwrap_or("")) }
             }
@@ -115,7 +116,7 @@ fn candidates(plan: &Plan) -> Markup {
                 td.text { (deployment(candidate)) }
                 td { (word(candidate, "status").replace('_', " ")) }
                 td { (number(candidate, "gpus", Unit::Count)) }
-                td.text { (targets(candidate)) }
+                td.text { (targets(&candidate["targets"])) }
                 td { (number(candidate, "usd_per_million_output_tokens", Unit::Plain(""))) }
                 td { @if candidate["pareto"] == true { "yes" } @else { "no" } }
                 td { (number(candidate, "runs", Unit::Count)) }

@@ -28,9 +28,15 @@ const LATENCIES: [(&str, &str); 2] = [("ttft_p99_ms", "TTFT p99, ms"), ("tpot_p9
 pub fn charts(sweep: &Sweep) -> (Vec<Figure>, Vec<Figure>) {
     let axes: Vec<usize> = sweep.axes().into_iter().take(MOST_AXES).collect();
     let curves = axes.iter().flat_map(|&axis| METRICS.iter().map(move |metric| curve(sweep, axis, metric)));
-    let fronts = LATENCIES.iter().map(|latency| cloud(sweep, latency));
+    let fronts = LATENCIES.iter().map(|&latency| cloud(sweep, latency));
     let seen = |figures: Vec<Figure>| figures.into_iter().filter(|figure| !figure.is_empty()).collect();
     (seen(curves.collect()), seen(fronts.flatten().collect()))
+}
+
+/// A metric over a swept number.
+pub(super) fn curve_of(sweep: &Sweep, axis: usize, metric: &str) -> Figure {
+    let known = METRICS.iter().find(|(name, ..)| *name == metric);
+    curve(sweep, axis, known.unwrap_or(&(metric, metric, Scale::Linear)))
 }
 
 fn curve(sweep: &Sweep, axis: usize, &(metric, title, scale): &(&str, &str, Scale)) -> Figure {
@@ -118,7 +124,10 @@ pub fn front<'a>(sweep: &'a Sweep, latency: &'a str) -> Vec<(&'a Point, f64, f64
     points
 }
 
-fn cloud(sweep: &Sweep, &(latency, title): &(&str, &str)) -> Option<Figure> {
+/// Throughput a GPU against a latency, whose title follows its name.
+pub(super) fn cloud(sweep: &Sweep, (latency, title): (&str, &str)) -> Option<Figure> {
+    let known = LATENCIES.iter().find(|(name, _)| *name == latency);
+    let title = known.map_or(title, |(_, title)| title);
     let points: Vec<_> = placed(sweep, latency).collect();
     let front = front(sweep, latency);
     (points.len() > 1).then_some(())?;

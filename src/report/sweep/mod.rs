@@ -1,6 +1,7 @@
 //! A sweep's folder: `results.parquet`, a row a point, with the columns that `docs/sweep.md` describes.
 
 mod charts;
+mod kinds;
 mod knees;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use arrow_schema::DataType;
 use serde_json::Value;
 
 pub use charts::{charts, front};
+pub use kinds::{Drawn, SWEEP_KINDS, SweepKind};
 pub use knees::{Knee, knees};
 
 use super::ReportError;
