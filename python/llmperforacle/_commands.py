@@ -15,7 +15,7 @@ from . import _native
 from ._flags import ChangeFlags, PlanFlags, RunFlags, SweepFlags
 from ._host import OracleError, printed, refused, warn
 from ._table import Table
-from ._words import words
+from ._words import python_of, words
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,7 +26,7 @@ Config = Union[str, "PathLike[str]", Mapping[str, Any]]
 _QUIETLY = ["--log-level=warning"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A run that is over."""
 
@@ -35,8 +35,11 @@ class Run:
     timeseries: Table  #: A row an interval and an engine: queue, batch, KV cache, MFU, MBU.
     folder: Path | None  #: Where its files are, if any were written.
 
+    def __repr__(self) -> str:
+        return f"<llmperforacle.Run of {len(self.requests)} requests>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """A sweep whose points are over."""
 
@@ -45,8 +48,11 @@ class Sweep:
     intervals: Table | None  #: Means and 95 % confidence intervals over seeds, if there are `seeds`.
     folder: Path | None  #: Where its files are, if `output` said where.
 
+    def __repr__(self) -> str:
+        return f"<llmperforacle.Sweep of {len(self.points)} points>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """What to deploy."""
 
@@ -58,6 +64,10 @@ class Plan:
         """Whether anything meets the SLO."""
         return any(answer["slo_met"] for answer in self.answers)
 
+    def __repr__(self) -> str:
+        met = sum(bool(answer["slo_met"]) for answer in self.answers)
+        return f"<llmperforacle.Plan of {len(self.answers)} answers, of which {met} meet the SLO>"
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -65,6 +75,16 @@ class Validation:
 
     valid: bool  #: Whether it can be run.
     found: list[dict[str, Any]]  #: Errors and warnings: file, line, key, message and the way out.
+
+
+def _plainly(value: Any) -> Any:
+    """What `json` does not know, as it does."""
+    plain = python_of(value)
+    if plain is not value:
+        return plain
+    if isinstance(value, PathLike):
+        return str(value)
+    raise TypeError(f"{value!r} is no value of a configuration: give text, a number, a list or a mapping")
 
 
 @contextmanager
@@ -75,7 +95,7 @@ def _named(config: Config | None) -> Iterator[list[str]]:
     elif isinstance(config, Mapping):
         with tempfile.TemporaryDirectory(prefix="llmperforacle-") as folder:
             path = Path(folder) / "config.json"
-            path.write_text(json.dumps(config), encoding="utf-8")
+            path.write_text(json.dumps(config, default=_plainly), encoding="utf-8")
             try:
                 yield ["--", str(path)]
             except OracleError as error:
@@ -136,7 +156,8 @@ def sweep(config: Config | None = None, **flags: Unpack[SweepFlags]) -> Sweep:
         given = words(flags, get_type_hints(SweepFlags), are_lists_swept=True)
         folder = flags.get("output")
         place = [] if folder else [f"--output={scratch}/sweep"]
-        text = printed(["sweep", *_QUIETLY, "--quiet", "--format=json", *place, *given, *named])
+        command = ["sweep", *_QUIETLY, "--quiet", "--format=json", *place, *given, *named]
+        text = printed(command, has_parts_that_fail=True)
         return swept(json.loads(text), Path(folder) if folder else Path(scratch) / "sweep", is_kept=bool(folder))
 
 

@@ -9,6 +9,10 @@ from typing import NoReturn
 from . import _native
 
 
+#: Exit code of what cannot be done as asked.
+BAD_INPUT = 2
+
+
 class OracleError(Exception):
     """A command did not do what was asked."""
 
@@ -29,7 +33,7 @@ def refused(ended: _native.Ended) -> NoReturn:
     """Raises what a command that did not succeed has told."""
     code, _, told = ended
     message = "\n".join(told).removeprefix("error: ")
-    raise (BadInput if code == 2 else RunFailed)(message)
+    raise (BadInput if code == BAD_INPUT else RunFailed)(message)
 
 
 def warn(told: list[str]) -> None:
@@ -38,11 +42,11 @@ def warn(told: list[str]) -> None:
         warnings.warn(message.removeprefix("warning: "), OracleWarning, stacklevel=4)
 
 
-def printed(words: list[str]) -> str:
+def printed(words: list[str], *, has_parts_that_fail: bool = False) -> str:
     """What a command prints. One that has figures for a part alone prints these, and the rest is a warning."""
     ended = _native.call(words)
     code, text, told = ended
-    if code != 0 and not text:
+    if code != 0 and not (text and (code == BAD_INPUT or has_parts_that_fail)):
         refused(ended)
     warn(told)
     return text

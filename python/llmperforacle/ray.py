@@ -83,7 +83,8 @@ def sweep(config: Config | None = None, *, shards: int | None = None, **flags: U
     finally:
         for task in tasks:
             ray.cancel(task)
-    return swept(json.loads(printed(["merge", "--quiet", "--format=json", str(folder)])), folder, is_kept=True)
+    points = printed(["merge", "--quiet", "--format=json", str(folder)], has_parts_that_fail=True)
+    return swept(json.loads(points), folder, is_kept=True)
 
 
 @ray.remote(num_cpus=1)

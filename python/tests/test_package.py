@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import duckdb
+import numpy
 import pandas
 import polars
 import pyarrow
@@ -126,6 +127,37 @@ def test_values_keep_their_types(tmp_path: Path) -> None:
 )
 def test_keywords_are_words(given: dict[str, object], expected: list[str]) -> None:
     assert words_of(given, given) == expected
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    given = {"set": {"a": numpy.int64(8), "b": [numpy.float64(0.5)]}, "rate": numpy.arange(1, 3), "force": numpy.bool_(True)}
+    expected = ["--set=a=8", "--set=b=0.5", "--rate=1,2", "--force"]
+    assert words_of(given, given, are_lists_swept=True) == expected
+    with pytest.raises(oracle.BadInput, match="max_num_seqs"):
+        oracle.run(**LOAD, **DEPLOYMENT, set={"frameworks_to_test[*].config.max_num_seqs": numpy.int64(0)})
+    assert not oracle.validate({"simulation": {"random_seed": numpy.int64(3)}}).valid
+
+
+def test_a_value_of_no_kind_is_refused() -> None:
+    for given in ({"set": {"a": object()}}, {"rate": True}):
+        with pytest.raises(TypeError, match="value"):
+            words_of(given, given)
+    with pytest.raises(TypeError, match="did you mean tensor_parallel"):
+        oracle.run(**LOAD, **DEPLOYMENT, tp=2)  # type: ignore[call-arg]
+
+
+def test_what_cannot_be_saved_is_raised(tmp_path: Path) -> None:
+    asked = {"workload": "chat", "rate": 4, "requests": 100, **DEPLOYMENT, "slo": {"ttft_p99": "9s"}}
+    oracle.plan(**asked, save=tmp_path / "saved")
+    (name,) = (path for path in (tmp_path / "saved").glob("*.sh"))
+    name.unlink()
+    name.mkdir()
+    with pytest.raises(oracle.OracleError, match=name.name):
+        oracle.plan(**asked, save=tmp_path / "saved")
+
+
+def test_what_comes_of_a_call_is_short_in_a_notebook(run: oracle.Run) -> None:
+    assert repr(run) == "<llmperforacle.Run of 400 requests>"
 
 
 def test_lists_are_swept() -> None:

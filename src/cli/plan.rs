@@ -10,6 +10,7 @@ use super::plan_table::{Knees, Planned};
 use super::progress::Steps;
 use super::{Failure, interruption, print_diagnostics, print_findings, tell};
 use crate::config::{BaseFile, FlagsOrBase, read_flags_or_base};
+use crate::output::put;
 use crate::plan::{Plan, PlanError, Question, kubernetes_manifest, serve_command};
 
 /// Runs the command.
@@ -83,7 +84,9 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
             format!("--save {}: it is a file; name a folder, which is made if it is not there", folder.display());
         return Err(Failure::BadInput(Some(message)));
     }
-    std::fs::create_dir_all(folder).map_err(|error| {
+    // A file that is gone again tells whether there may be one.
+    let tried = std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder).map(|_| ()));
+    tried.map_err(|error| {
         Failure::BadInput(Some(format!("--save {}: {error}; name a folder that can be written to", folder.display())))
     })
 }
@@ -106,10 +109,8 @@ fn failure(error: PlanError, log_level: LogLevel) -> Failure {
     }
 }
 
-/// Writes what deploys each answer: `NAME.json`, ready to run, `NAME.sh` and `NAME.k8s.json`.
+/// Writes what deploys each answer: `NAME.json`, ready to run, `NAME.sh` and `NAME.k8s.json`; each whole, and through no link.
 fn save(folder: &Path, plan: &Plan, question: &Question) -> Result<(), Failure> {
-    let failed = |path: &Path, error: std::io::Error| Failure::Failed(format!("{}: {error}", path.display()));
-    std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     for (answer, resolved) in plan.configurations(question) {
         let resolved = resolved.map_err(|found| failure(PlanError::Configuration(found), LogLevel::Error))?;
         let configuration = format!("{:#}\n", resolved.canonical);
@@ -120,8 +121,7 @@ fn save(folder: &Path, plan: &Plan, question: &Question) -> Result<(), Failure> 
             (format!("{name}.k8s.json"), kubernetes_manifest(answer, &resolved)),
         ];
         for (file, text) in files.into_iter().filter_map(|(file, text)| Some((file, text?))) {
-            let path = folder.join(file);
-            std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
+            put(&folder.join(file), text.as_bytes()).map_err(|error| Failure::Failed(error.to_string()))?;
         }
     }
     Ok(())

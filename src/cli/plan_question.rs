@@ -203,6 +203,9 @@ fn dimensions(flags: &Flags) -> Result<Vec<Dimension>, String> {
     Ok(dimensions)
 }
 
+/// Keys of what is asked, not of what is deployed.
+const OF_THE_QUESTION: [&str; 2] = ["simulation.", "metrics_config."];
+
 /// A key with every item of its lists: `a[0].b` sets a part of what `a[*].b` does.
 fn of_every_item(key: &str) -> String {
     let parts = key.split('[').enumerate().map(|(number, part)| match part.split_once(']') {
@@ -226,6 +229,12 @@ fn refuse_decided(flags: &Flags, dimensions: &[Dimension]) -> Result<(), String>
             return Err(format!(
                 "--over {key}: it is of the load, which a plan takes as it is and would choose the lightest of; give --rate-scale, or ask \
                  for each alone with --set"
+            ));
+        }
+        if flag == "--over" && OF_THE_QUESTION.iter().any(|part| every.starts_with(part)) {
+            return Err(format!(
+                "--over {key}: it is no part of a deployment, but of how one is simulated and judged: set it with --set (a seed with --seed), \
+                 for all alike"
             ));
         }
         if seen.contains(&every)

@@ -50,7 +50,7 @@ pub const METRICS: [Metric; 24] = [
     percent("mfu_pct", "MFU, %", "/gpus/*/mfu"),
     percent("mbu_pct", "MBU, %", "/gpus/*/mbu"),
     metric("j_per_output_token", "J an output token", "/energy/joules_per_output_token", 3),
-    metric("usd_per_million_output_tokens", "USD a million tokens", "/cost/usd_per_million_output_tokens", 3),
+    metric("usd_per_million_output_tokens", "USD a million output tokens", "/cost/usd_per_million_output_tokens", 3),
 ];
 
 impl Metric {

@@ -189,6 +189,23 @@ pub(super) fn binding(targets: &[Target], run: &Evaluation) -> (Option<String>, 
     (binding.map(|(at, _)| targets[at].to_string()), binding.and_then(|(_, margin)| finite(margin)))
 }
 
+/// Of each load that is over before a rate could show what it does: for how long it comes, and how long its last answers take.
+fn short_loads(choices: &[Choice<'_>], question: &Question) -> Vec<String> {
+    let of_scale = |&scale: &f64| {
+        let runs = choices.iter().filter(|choice| choice.of.rate_scale == scale && choice.run.is_met);
+        let run = runs
+            .map(|choice| choice.run)
+            .filter(|run| run.is_short())
+            .max_by(|one, other| one.drain_s.total_cmp(&other.drain_s))?;
+        Some(format!(
+            "at {scale} × the load comes within {:.1} s, and the last of it is served up to {:.1} s later: what serves these {} requests \
+             may be too small for a rate that lasts; take a longer load (--requests, --duration)",
+            run.arrivals_s, run.drain_s, run.requests
+        ))
+    };
+    question.rate_scales.iter().filter_map(of_scale).collect()
+}
+
 impl Plan {
     pub(super) fn new(question: &Question, cases: &[Case<'_>], searched: &[Searched]) -> Self {
         let choices: Vec<Choice<'_>> = cases
@@ -237,7 +254,7 @@ impl Plan {
         Self {
             objective: question.objective,
             max_gpus: question.most_gpus,
-            notes: notes(question, cases),
+            notes: notes(question, cases).into_iter().chain(short_loads(&choices, question)).collect(),
             answers,
             candidates: candidates.collect(),
             runs: searched.iter().map(|searched| u64::from(searched.runs)).sum(),

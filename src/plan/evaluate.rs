@@ -69,6 +69,13 @@ impl Evaluation {
         self.drain_s > self.arrivals_s / 2.0
     }
 
+    /// Whether serving the last of the load takes long beside the time in which it comes: queues may not have grown to what they would
+    /// be at a rate that lasts.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.drain_s > self.arrivals_s / 5.0
+    }
+
     /// The target with the least margin, as its position and the margin in per cent. One without a value has none.
     #[must_use]
     pub fn binding(&self, targets: &[Target]) -> Option<(usize, f64)> {

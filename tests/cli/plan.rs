@@ -457,3 +457,44 @@ fn a_file_of_flags_may_share_its_name_with_a_value() {
     let said = desk.run("plan --save q q --model Qwen2.5-0.5B");
     assert!(said.code == 2 && said.err.contains("--save q: it is a file"), "{}", said.err);
 }
+
+/// A load that is over before queues could grow says so beside the answer; one that lasts does not.
+#[test]
+fn a_short_load_is_told() {
+    let desk = Desk::new();
+    let short = "may be too small for a rate that lasts";
+    let told = desk.run(&format!("{QUESTION} --slo ttft_p99=2s --format json"));
+    assert!(told.code == 0 && !told.out.contains(short), "{}{}", told.out, told.err);
+    let told = desk.run(&format!(
+        "{} --slo ttft_p99=2s --format json",
+        QUESTION.replace("--rate 30 --requests 300", "--rate 300 --requests 100")
+    ));
+    assert!(told.code == 0 && told.out.contains(short), "{}{}", told.out, told.err);
+}
+
+/// What is asked is no part of what is deployed.
+#[test]
+fn a_plan_chooses_no_seed_and_no_warm_up() {
+    let desk = Desk::new();
+    for key in ["simulation.random_seed", "metrics_config.warm_up_duration_s"] {
+        let told = desk.run(&format!("{QUESTION} --slo ttft_p99=2s --over {key}=1,2"));
+        assert!(told.code == 2 && told.err.contains("no part of a deployment"), "{}", told.err);
+    }
+}
+
+/// Nothing is written through a link, and a folder that cannot be written is told before the search.
+#[cfg(unix)]
+#[test]
+fn an_answer_is_saved_through_no_link() {
+    let desk = Desk::new();
+    let asked = format!("{QUESTION} --slo ttft_p99=2s --save saved");
+    assert_eq!(desk.run(&asked).code, 0);
+    let script = names_in(&desk.path("saved")).into_iter().find(|name| name.ends_with(".sh")).expect("it is there");
+    let script = desk.path("saved").join(script);
+    std::fs::remove_file(&script).expect("it can be removed");
+    desk.write("precious.txt", "precious");
+    std::os::unix::fs::symlink(desk.path("precious.txt"), &script).expect("a link can be made");
+    let told = desk.run(&asked);
+    assert!(told.code == 1 && told.err.contains("link"), "{}", told.err);
+    assert_eq!(std::fs::read_to_string(desk.path("precious.txt")).expect("it is there"), "precious");
+}

@@ -97,7 +97,7 @@ fn answers(plan: &Plan) -> Markup {
     html! {
         (scrolling(html! {
             (heads([
-                "model", "device", "load", "met", "GPUs", "replicas", "deployment", "binds", "margin", "targets", "USD a million tokens",
+                "model", "device", "load", "met", "GPUs", "replicas", "deployment", "binds", "margin", "targets", "USD a million output tokens",
                 "tokens/s a GPU", "one replica less", "why not",
             ]))
             tbody { @for answer in plan.answers().take(MOST_ROWS) { (row(answer)) } }
@@ -130,7 +130,7 @@ fn candidates(plan: &Plan) -> Markup {
             summary { (count) " candidates" }
             (scrolling(html! {
                 (heads([
-                    "model", "device", "load", "deployment", "came to", "GPUs", "targets", "USD a million tokens", "on the front", "runs",
+                    "model", "device", "load", "deployment", "came to", "GPUs", "targets", "USD a million output tokens", "on the front", "runs",
                     "why not tried",
                 ]))
                 tbody { @for candidate in plan.candidates().take(MOST_ROWS) { (row(candidate)) } }

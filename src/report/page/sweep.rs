@@ -21,7 +21,7 @@ const TOLD: [(&str, &str, Unit); 9] = [
     ("e2e_p99_ms", "E2E p99, ms", Unit::Plain("")),
     ("slo_attainment", "within SLO", Unit::Share),
     ("gpus", "GPUs", Unit::Count),
-    ("usd_per_million_output_tokens", "USD a million tokens", Unit::Plain("")),
+    ("usd_per_million_output_tokens", "USD a million output tokens", Unit::Plain("")),
 ];
 
 /// The page.
