@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Union, get_type_hints
 
 from . import _native
 from ._flags import ChangeFlags, PlanFlags, RunFlags, SweepFlags
-from ._host import OracleError, printed, refused, warn
+from ._host import FOR_A_PROGRAM, OracleError, printed, refused, warn
 from ._table import Table
 from ._words import python_of, words
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: A configuration: its file, or its keys.
 Config = Union[str, "PathLike[str]", Mapping[str, Any]]
-
-_QUIETLY = ["--log-level=warning"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +124,7 @@ def run(config: Config | None = None, **flags: Unpack[RunFlags]) -> Run:
         given = words(flags, get_type_hints(RunFlags))
         folder = flags.get("output")
         place = [] if folder else ["--output=none"]
-        ended, tables = _native.run(["run", *_QUIETLY, "--quiet", "--format=json", *place, *given, *named])
+        ended, tables = _native.run(["run", *FOR_A_PROGRAM, *place, *given, *named])
     code, text, told = ended
     if code != 0 or tables is None:
         refused(ended)
@@ -156,7 +154,7 @@ def sweep(config: Config | None = None, **flags: Unpack[SweepFlags]) -> Sweep:
         given = words(flags, get_type_hints(SweepFlags), are_lists_swept=True)
         folder = flags.get("output")
         place = [] if folder else [f"--output={scratch}/sweep"]
-        command = ["sweep", *_QUIETLY, "--quiet", "--format=json", *place, *given, *named]
+        command = ["sweep", *FOR_A_PROGRAM, *place, *given, *named]
         text = printed(command, has_parts_that_fail=True)
         return swept(json.loads(text), Path(folder) if folder else Path(scratch) / "sweep", is_kept=bool(folder))
 
@@ -188,7 +186,7 @@ def plan(config: Config | None = None, **flags: Unpack[PlanFlags]) -> Plan:
     """
     with _named(config) as named:
         given = words(flags, get_type_hints(PlanFlags))
-        document = json.loads(printed(["plan", *_QUIETLY, "--quiet", "--format=json", *given, *named]))
+        document = json.loads(printed(["plan", *FOR_A_PROGRAM, *given, *named]))
     return Plan(document["max_rates" if "max_rates" in document else "answers"], document)
 
 

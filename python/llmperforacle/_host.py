@@ -9,6 +9,8 @@ from typing import NoReturn
 from . import _native
 
 
+#: Flags with which a command prints its findings for a program, and tells warnings alone.
+FOR_A_PROGRAM = ["--log-level=warning", "--quiet", "--format=json"]
 #: Exit code of what cannot be done as asked.
 BAD_INPUT = 2
 

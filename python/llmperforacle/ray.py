@@ -26,7 +26,7 @@ import ray
 from . import _native
 from ._commands import Config, Sweep, _named, swept
 from ._flags import SweepFlags
-from ._host import BadInput, printed, refused
+from ._host import FOR_A_PROGRAM, BadInput, printed, refused
 from ._words import words
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ SHARDS_A_CPU = 4
 #: Files by their names in the folder of a sweep.
 Files = dict[str, bytes]
 
-_QUIETLY = ["--log-level=warning"]
 #: What a sweep leaves in its folder.
 _DESCRIPTION, _JOURNALS, _REQUESTS, _TABLES = "sweep.json", "points", "requests", ("results.parquet", "intervals.parquet")
 
@@ -83,7 +82,7 @@ def sweep(config: Config | None = None, *, shards: int | None = None, **flags: U
     finally:
         for task in tasks:
             ray.cancel(task)
-    points = printed(["merge", "--quiet", "--format=json", str(folder)], has_parts_that_fail=True)
+    points = printed(["merge", *FOR_A_PROGRAM, str(folder)], has_parts_that_fail=True)
     return swept(json.loads(points), folder, is_kept=True)
 
 
@@ -94,7 +93,7 @@ def _shard(config: Config | None, given: list[str], shard: str, begun: Files, na
         folder = Path(scratch)
         _put(folder, begun)
         place = ["--threads=1", f"--shard={shard}", f"--output={folder}"]
-        ended = _native.call(["sweep", *_QUIETLY, "--quiet", "--format=json", *place, *given, *named])
+        ended = _native.call(["sweep", *FOR_A_PROGRAM, *place, *given, *named])
         code, text, _ = ended
         # Points that cannot run are rows, and told when the shards are joined.
         if code != 0 and not text:

@@ -32,6 +32,9 @@ const DECIDED: [(&str, &str); 11] = [
 const OF_ROUTERS: [&str; 3] =
     ["workload.load_balancing_strategy", "workload.decode_balancing_strategy", "workload.framework_weights"];
 
+/// Keys of what is asked, not of what is deployed.
+const OF_THE_QUESTION: [&str; 2] = ["simulation.", "metrics_config."];
+
 /// The flags of `plan` with their dashes, other names of them too.
 pub fn names() -> Vec<String> {
     let command = Flags::augment_args(clap::Command::new("plan"));
@@ -136,15 +139,16 @@ fn refuse_load_flags(flags: &Flags, file: &BaseFile) -> Result<(), String> {
     if told.is_empty() { Ok(()) } else { Err(told.join("\nerror: ")) }
 }
 
+fn words<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
 /// A list holds each value once, and none that is empty.
 fn check_lists(flags: &Flags) -> Result<(), String> {
     let catalog = Catalog::builtin();
     let model =
         |name: &String| catalog.model(name).map_or_else(|| name.clone(), |model| model.architecture.name.clone());
     let device = |name: &String| catalog.device(name).map_or_else(|| name.clone(), |device| device.spec.name.clone());
-    fn words<T: ToString>(values: &[T]) -> Vec<String> {
-        values.iter().map(ToString::to_string).collect()
-    }
     let lists = [
         ("--model", words(&flags.model), flags.model.iter().map(model).collect()),
         ("--device", words(&flags.device), flags.device.iter().map(device).collect()),
@@ -175,9 +179,6 @@ fn check_list(of: &str, words: &[String], meant: &[String]) -> Result<(), String
 
 /// The dimensions without a flag's own place in a configuration, named flags first.
 fn dimensions(flags: &Flags) -> Result<Vec<Dimension>, String> {
-    fn words<T: ToString>(values: &[T]) -> Vec<String> {
-        values.iter().map(ToString::to_string).collect()
-    }
     let named = [
         ("--quantization", "frameworks_to_test[*].config.weight_dtype", words(&flags.quantization)),
         (
@@ -202,9 +203,6 @@ fn dimensions(flags: &Flags) -> Result<Vec<Dimension>, String> {
     }
     Ok(dimensions)
 }
-
-/// Keys of what is asked, not of what is deployed.
-const OF_THE_QUESTION: [&str; 2] = ["simulation.", "metrics_config."];
 
 /// A key with every item of its lists: `a[0].b` sets a part of what `a[*].b` does.
 fn of_every_item(key: &str) -> String {

@@ -10,7 +10,7 @@ use super::args::{LogLevel, Trace};
 use super::run::overrides;
 use super::{Failure, interruption, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, load, load_value};
-use crate::output::{SWEEP_FILE, put};
+use crate::output::{MANIFEST_FILE, SWEEP_FILE, put};
 use crate::runs::{profile_names, unless};
 use crate::trace_events::Recorder;
 
@@ -54,7 +54,7 @@ fn resolve(
     log_level: LogLevel,
 ) -> Result<Resolved, Failure> {
     let resolved = match manifest {
-        Some(manifest) => load_value(&manifest["config"], "manifest.json", overrides),
+        Some(manifest) => load_value(&manifest["config"], MANIFEST_FILE, overrides),
         None => load(&command.of, overrides),
     };
     let (found, resolved) = match resolved {
@@ -75,7 +75,7 @@ fn manifest(folder: &Path) -> Result<Value, Failure> {
             format!("{} holds a sweep; one run is traced: name its configuration, with --set", folder.display());
         return Err(bad(message));
     }
-    let path = folder.join("manifest.json");
+    let path = folder.join(MANIFEST_FILE);
     let shown = path.display();
     let bytes = std::fs::read(&path)
         .map_err(|error| bad(format!("{} holds no run: cannot read {shown}: {error}", folder.display())))?;

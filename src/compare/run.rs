@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::breakdown::{self, Part, RequestTimes};
 use super::metrics::{METRICS, Metric};
-use crate::output::SWEEP_FILE;
+use crate::output::{MANIFEST_FILE, SWEEP_FILE};
 
 /// The longest JSON file that is read.
 const LONGEST_FILE_BYTES: u64 = 1 << 30;
@@ -66,7 +66,7 @@ impl Run {
     /// Why it cannot be compared, in words.
     pub fn read(folder: &Path) -> Result<Self, String> {
         let place = folder.display().to_string();
-        let manifest_path = folder.join("manifest.json");
+        let manifest_path = folder.join(MANIFEST_FILE);
         if folder.join(SWEEP_FILE).exists() {
             return Err(format!(
                 "{place} holds a sweep; runs are compared: see `report` and `plot` for what its points differ in"

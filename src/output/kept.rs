@@ -35,35 +35,60 @@ pub struct Tables {
 /// The tables in the making; the writer thread adds to what others hold.
 #[derive(Clone, Debug)]
 pub struct KeptTables {
-    request_columns: Vec<&'static Column<RequestRecord>>,
-    tables: Arc<Mutex<Tables>>,
+    requests: KeptRows<RequestRecord>,
+    timeseries: KeptRows<SeriesRow>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct KeptRows<Row: 'static> {
+    columns: Vec<&'static Column<Row>>,
+    table: Arc<Mutex<ArrowTable>>,
 }
 
 impl KeptTables {
     pub(super) fn new(scenario: &Scenario, plan: &OutputPlan) -> Self {
-        let request_columns: Vec<_> = request_columns(scenario, plan.encodes_images).collect();
-        let empty = |schema| ArrowTable { schema, batches: Vec::new() };
-        let tables = Tables {
-            requests: empty(schema(&request_columns)),
-            timeseries: empty(schema(&INTERVAL_COLUMNS.iter().collect::<Vec<_>>())),
-        };
-        Self { request_columns, tables: Arc::new(Mutex::new(tables)) }
+        Self {
+            requests: KeptRows::of(request_columns(scenario, plan.encodes_images)),
+            timeseries: KeptRows::of(&INTERVAL_COLUMNS),
+        }
     }
 
     pub(super) fn add_requests(&self, rows: &[RequestRecord], names: &Names) {
-        let table = &mut self.tables.lock().unwrap_or_else(PoisonError::into_inner).requests;
-        table.batches.push(record_batch(&self.request_columns, &table.schema, rows, names));
+        self.requests.add(rows, names);
     }
 
     pub(super) fn add_intervals(&self, rows: &[SeriesRow], names: &Names) {
-        let columns: Vec<_> = INTERVAL_COLUMNS.iter().collect();
-        let table = &mut self.tables.lock().unwrap_or_else(PoisonError::into_inner).timeseries;
-        table.batches.push(record_batch(&columns, &table.schema, rows, names));
+        self.timeseries.add(rows, names);
     }
 
     /// What is there so far.
     #[must_use]
     pub fn so_far(&self) -> Tables {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        Tables { requests: self.requests.so_far(), timeseries: self.timeseries.so_far() }
+    }
+}
+
+impl<Row> Clone for KeptRows<Row> {
+    fn clone(&self) -> Self {
+        Self { columns: self.columns.clone(), table: Arc::clone(&self.table) }
+    }
+}
+
+impl<Row> KeptRows<Row> {
+    fn of(columns: impl IntoIterator<Item = &'static Column<Row>>) -> Self {
+        let columns: Vec<_> = columns.into_iter().collect();
+        let table = ArrowTable { schema: schema(&columns), batches: Vec::new() };
+        Self { columns, table: Arc::new(Mutex::new(table)) }
+    }
+
+    fn add(&self, rows: &[Row], names: &Names) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = record_batch(&self.columns, &table.schema, rows, names);
+        table.batches.push(batch);
+    }
+
+    fn so_far(&self) -> ArrowTable {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

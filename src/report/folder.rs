@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::ReportError;
 use super::rows::Table;
+use crate::output::MANIFEST_FILE;
 
 /// The program whose runs are shown.
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
@@ -39,14 +40,14 @@ impl RunFolder {
             let why = "it is a file; give the folder that `run` wrote".to_owned();
             return Err(ReportError::NotARun { path: path.to_owned(), why });
         }
-        let manifest = json_of(&path.join("manifest.json"))?;
+        let manifest = json_of(&path.join(MANIFEST_FILE))?;
         if manifest.as_ref().is_some_and(|manifest| manifest["program"] != PROGRAM) {
             let why = format!("its manifest.json is not {PROGRAM}'s");
             return Err(ReportError::NotARun { path: path.to_owned(), why });
         }
         if manifest.as_ref().is_some_and(|manifest| !manifest["files"].is_array()) {
             let what = "it has no list of files".to_owned();
-            return Err(ReportError::Damaged { path: path.join("manifest.json"), what });
+            return Err(ReportError::Damaged { path: path.join(MANIFEST_FILE), what });
         }
         let place = |key: &str, name: &str| place(path, manifest.as_ref(), key, name);
         let summary_path = place("output_summary_json_path", "summary.json");

@@ -11,7 +11,7 @@ fn array(text: &str) -> Vec<Value> {
 
 #[test]
 fn help_and_version_tell_of_every_command() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let help = desk.run("--help");
     assert_eq!(help.code, 0);
     for command in ["run", "validate", "generate-config", "schema", "models", "devices", "calibrate"] {
@@ -25,7 +25,7 @@ fn help_and_version_tell_of_every_command() {
 
 #[test]
 fn bad_usage_is_exit_code_2_and_says_how() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for arguments in [
         "",
         "fly",
@@ -50,7 +50,7 @@ fn bad_usage_is_exit_code_2_and_says_how() {
 
 #[test]
 fn validate_accepts_what_runs() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run("validate small.yaml");
     assert_eq!((told.code, told.out.as_str()), (0, "small.yaml is valid: 0 errors, 0 warnings\n"));
     assert!(told.err.is_empty() && !desk.path("output").exists());
@@ -58,7 +58,7 @@ fn validate_accepts_what_runs() {
 
 #[test]
 fn validate_finds_every_mistake_and_prints_json() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let broken = crate::SMALL.replace("random_seed", "random_sed").replace("gpu_id: gpu1", "gpu_id: gpu9");
     desk.write("broken.yaml", &broken);
     let told = desk.run("validate broken.yaml");
@@ -75,7 +75,7 @@ fn validate_finds_every_mistake_and_prints_json() {
 
 #[test]
 fn validate_reads_the_trace_too() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let (head, rest) = crate::SMALL.split_once("workload:").expect("it has a workload");
     let (_, tail) = rest.split_once("frameworks_to_test:").expect("it has frameworks");
     let text = format!("{head}workload: {{trace: {{path: trace.csv}}}}\nframeworks_to_test:{tail}");
@@ -89,7 +89,7 @@ fn validate_reads_the_trace_too() {
 
 #[test]
 fn validate_checks_models_that_are_not_used_when_asked() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("models.json", "{\"Odd-1B\": {\"hidden_size\": -4}}");
     desk.write("with.yaml", &format!("model_characteristics_db_path: models.json\n{}", crate::SMALL));
     assert_eq!(desk.run("validate with.yaml").code, 0);
@@ -102,7 +102,7 @@ fn validate_checks_models_that_are_not_used_when_asked() {
 
 #[test]
 fn generate_config_writes_a_file_that_runs_and_overwrites_none() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run("generate-config");
     let said = "wrote example_config.yaml; run it with: llmperforacle run example_config.yaml\n";
     assert_eq!((told.code, told.out.as_str()), (0, said));
@@ -120,7 +120,7 @@ fn generate_config_writes_a_file_that_runs_and_overwrites_none() {
 
 #[test]
 fn the_schema_and_the_reference_know_every_key() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let schema = desk.run("schema");
     let parsed: Value = serde_json::from_str(&schema.out).expect("it prints JSON");
     assert!(parsed["$schema"].is_string() && parsed["$defs"].is_object());
@@ -132,7 +132,7 @@ fn the_schema_and_the_reference_know_every_key() {
 
 #[test]
 fn the_catalog_is_listed_by_name_and_alias() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let models = desk.run("models meta-llama/Llama-3.3");
     assert_eq!((models.code, models.out.lines().count()), (0, 2));
     assert!(models.out.lines().nth(1).is_some_and(|line| line.starts_with("Llama3.3-70B") && line.contains("70.55B")));
@@ -147,7 +147,7 @@ fn the_catalog_is_listed_by_name_and_alias() {
 
 #[test]
 fn a_name_that_the_catalog_lacks_is_an_error_with_the_nearest() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for (arguments, said) in [
         ("devices zzz", "no device of the catalog has \"zzz\" in its name; `llmperforacle devices` lists all"),
         ("devices h1000", "did you mean H100"),
@@ -162,7 +162,7 @@ fn a_name_that_the_catalog_lacks_is_an_error_with_the_nearest() {
 
 #[test]
 fn ranks_are_in_the_help_and_have_vllms_names() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let help = desk.run("run --help").out;
     for name in ["--tp", "--pp", "--tensor-parallel-size", "--pipeline-parallel-size", "--overwrite"] {
         assert!(help.contains(name), "no {name} in\n{help}");
@@ -180,7 +180,7 @@ fn ranks_are_in_the_help_and_have_vllms_names() {
 
 #[test]
 fn a_flag_of_trace_runs_says_which_key_to_set() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for (flag, key) in [
         ("--trace trace.csv --model Llama3-8B --device A100", "workload.trace.path=trace.csv"),
         ("--trace-format azure", "workload.trace.format=azure"),
@@ -204,7 +204,7 @@ fn a_flag_of_trace_runs_says_which_key_to_set() {
 
 #[test]
 fn the_generated_configuration_has_every_key() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let example = desk.run("generate-config -o -").out;
     let reference = desk.run("schema --reference").out;
     let keys = reference.lines().filter(|line| line.starts_with("| `") && !line.contains("| has no effect |"));

@@ -32,7 +32,7 @@ fn parts(comparison: &Value) -> Vec<Value> {
 
 #[test]
 fn runs_are_grouped_by_seeds_and_a_slow_side_is_seen_to_be_slow() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for seed in 1..=4 {
         ran(&desk, &format!("few{seed}"), &format!("--seed {seed} --set frameworks_to_test[*].config.max_num_seqs=4"));
         ran(
@@ -63,7 +63,7 @@ fn runs_are_grouped_by_seeds_and_a_slow_side_is_seen_to_be_slow() {
 
 #[test]
 fn means_are_those_of_the_summaries_and_parts_make_them_up() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     ran(&desk, "a", "");
     ran(&desk, "b", "--set frameworks_to_test[*].config.max_num_batched_tokens=512");
     let comparison = compared(&desk, "a b");
@@ -94,7 +94,7 @@ fn means_are_those_of_the_summaries_and_parts_make_them_up() {
 
 #[test]
 fn configurations_are_simulated_with_every_seed() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write(
         "wide.yaml",
         &crate::SMALL.replace("model_profile_id: Llama3-8B", "model_profile_id: Llama3-8B, max_num_seqs: 64"),
@@ -119,7 +119,7 @@ fn configurations_are_simulated_with_every_seed() {
 
 #[test]
 fn another_load_or_a_part_of_a_run_is_said_loudly_and_compared() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     ran(&desk, "a", "");
     ran(&desk, "b", "--set workload.total_duration=15 --set metrics_config.warm_up_duration_s=1");
     let told = desk.run("compare a b");
@@ -137,7 +137,7 @@ fn another_load_or_a_part_of_a_run_is_said_loudly_and_compared() {
 
 #[test]
 fn what_cannot_be_compared_is_said_and_the_rest_is() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     ran(&desk, "a", "");
     ran(&desk, "b", "--mfu 0.3");
     ran(&desk, "seeded", "--seed 6");
@@ -202,7 +202,7 @@ fn what_cannot_be_compared_is_said_and_the_rest_is() {
 
 #[test]
 fn every_format_has_the_same_figures() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let arguments = "small.yaml configs.yaml --repeat 2";
     desk.write("configs.yaml", &crate::SMALL.replace("A100-80GB", "H100"));
     let json = compared(&desk, arguments);
@@ -242,7 +242,7 @@ fn assert_adds_up(desk: &Desk, folder: &str) -> Vec<RequestTimes> {
 
 #[test]
 fn what_preempted_requests_take_is_apart() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let pressed = "--set frameworks_to_test[*].config.num_gpu_blocks_override=90 --set frameworks_to_test[*].config.max_model_len=1400";
     ran(&desk, "a", pressed);
     let preempted = |part: Part| assert_adds_up(&desk, "a").iter().filter(|r| r.parts[part as usize] > 0).count();
@@ -269,7 +269,7 @@ proptest! {
         pools in any::<bool>(),
         tokens in 64_u32..4096,
     ) {
-        let desk = Desk::new();
+        let desk = Desk::small();
         let roles = if pools { [", role: prefill", ", role: decode"] } else { [""; 2] };
         let engines = roles.iter().enumerate().map(|(index, role)| format!(
             "  - {{name: e{index}, type: VLLM{role}, config: {{model_profile_id: Llama3-8B, gpu_id: gpu{index}, max_num_seqs: {seats}, \

@@ -30,7 +30,7 @@ metrics_config: {write_csv: false, timeseries_interval_s: 10}
 
 #[test]
 fn a_killed_run_leaves_nothing_that_looks_whole_and_is_replaced_by_the_next() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let kill = |flags: &[&str]| {
         let mut run = start_long_run(&desk, flags);
         wait_until_it_runs(&desk);
@@ -86,7 +86,7 @@ fn shell(desk: &Desk, line: &str) -> Output {
 
 #[test]
 fn a_file_that_may_grow_no_more_is_told_and_its_row_groups_are_readable() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("tiny.yaml", TINY_REQUESTS);
     // 4 MiB, in blocks of 512 bytes; without the trap the kernel would end the program.
     let run = |flags: &str| {
@@ -104,7 +104,7 @@ fn a_file_that_may_grow_no_more_is_told_and_its_row_groups_are_readable() {
 
 #[test]
 fn a_full_disk_is_told_and_the_row_groups_on_it_are_readable() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("tiny.yaml", TINY_REQUESTS);
     for folder in ["disk", "kept"] {
         fs::create_dir(desk.path(folder)).expect("a folder can be made");

@@ -76,7 +76,7 @@ fn sums_of_series(desk: &Desk) -> BTreeMap<String, Sums> {
 
 #[test]
 fn energy_follows_from_busy_time_and_flops_and_the_series_adds_up_to_it() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let summary = desk.summary("run small.yaml");
     let [idle_w, decode_w, tdp_w] = readings(&desk);
     let end_s = number(&summary, "/simulation/total_duration_s");
@@ -99,7 +99,7 @@ fn energy_follows_from_busy_time_and_flops_and_the_series_adds_up_to_it() {
 
 #[test]
 fn servers_limits_and_prices_are_the_configurations() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let plain = desk.summary("run small.yaml");
     assert!(plain.get("cost").is_none(), "no price was given");
     let device = "hardware_profile.compute_devices[0]";
@@ -125,7 +125,7 @@ fn servers_limits_and_prices_are_the_configurations() {
 
 #[test]
 fn the_series_adds_up_to_what_the_run_drew_and_cost() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let device = "hardware_profile.compute_devices[0]";
     for shared in ["", " --set frameworks_to_test[1].config.gpu_id=gpu0"] {
         let summary = desk.summary(&format!("run small.yaml --set {device}.price_per_gpu_hour_usd=3.6{shared}"));
@@ -160,7 +160,7 @@ fn the_series_adds_up_to_what_the_run_drew_and_cost() {
 
 #[test]
 fn a_device_of_unknown_draw_leaves_energy_out() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let sheet = "device_type: GPU, peak_tflops: {fp16: 312}, memory_gbps: 2039, memory_capacity_bytes: 80000000000";
     desk.write("own.yaml", &crate::SMALL.replace("device: A100-80GB", sheet));
     let told = desk.run("run own.yaml --format json");

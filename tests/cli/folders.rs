@@ -11,7 +11,7 @@ const TRACE_RUN: &str = "run --trace trace.csv --model Llama3-8B --device A100";
 
 #[test]
 fn a_folder_in_use_is_refused_until_its_run_is_over_or_dead() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let mut run = start_long_run(&desk, &[]);
     wait_until_it_runs(&desk);
     let told = desk.run("run small.yaml -o output/long --overwrite -q");
@@ -27,7 +27,7 @@ fn a_folder_in_use_is_refused_until_its_run_is_over_or_dead() {
 
 #[test]
 fn runs_that_start_at_once_leave_one_whole_run() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for round in 0..4 {
         let start = |seed: u32| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
@@ -58,7 +58,7 @@ fn runs_that_start_at_once_leave_one_whole_run() {
 
 #[test]
 fn a_run_of_another_configuration_needs_overwrite() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run("run small.yaml -q").code, 0);
     let first = desk.read("output/small/requests.csv");
     assert_eq!(desk.run("run small.yaml -q").code, 0, "the same one is run again");
@@ -74,7 +74,7 @@ fn a_run_of_another_configuration_needs_overwrite() {
 
 #[test]
 fn a_file_that_no_run_wrote_is_not_replaced() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("requests.csv", crate::TRACE);
     let told = desk.run("run --trace requests.csv --model Llama3-8B --device A100 -o . -q");
     assert!(told.code == 2 && told.err.contains("requests.csv is there, and no manifest says"), "{}", told.err);
@@ -83,7 +83,7 @@ fn a_file_that_no_run_wrote_is_not_replaced() {
 
 #[test]
 fn without_a_csv_none_stays_behind() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run("run small.yaml -q").code, 0);
     assert!(desk.path("output/small/requests.csv").exists());
     assert_eq!(desk.run("run small.yaml -q --no-csv").code, 0);
@@ -92,7 +92,7 @@ fn without_a_csv_none_stays_behind() {
 
 #[test]
 fn a_trace_run_is_named_after_trace_model_device_ranks_and_replicas() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let flags = ["", "--tp 2", "--pp 2", "--replicas 3", "--tp 2 --replicas 2"];
     for flags in flags {
         assert_eq!(desk.run(&format!("{TRACE_RUN} -q {flags}")).code, 0, "{flags}");
@@ -116,7 +116,7 @@ fn a_trace_run_is_named_after_trace_model_device_ranks_and_replicas() {
 
 #[test]
 fn output_none_simulates_without_files() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let before = names_in(desk.folder.path());
     let without = desk.summary("run small.yaml --output none");
     assert_conserved(&without);
@@ -129,7 +129,7 @@ fn output_none_simulates_without_files() {
 
 #[test]
 fn nothing_is_written_through_a_link_or_a_pipe() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("mine", "mine");
     std::os::unix::fs::symlink(desk.path("mine"), desk.path("link")).expect("a link can be made");
     assert!(Command::new("mkfifo").arg(desk.path("pipe")).status().expect("there is mkfifo").success());

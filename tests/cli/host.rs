@@ -19,7 +19,7 @@ fn never() -> Arc<AtomicBool> {
 
 #[test]
 fn a_command_gives_its_host_what_it_would_have_printed() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for line in
         [format!("{RUN} --output none"), "devices H100 --format csv".to_owned(), "models Qwen2.5-0.5C".to_owned()]
     {

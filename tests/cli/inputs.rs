@@ -15,7 +15,7 @@ fn bash(desk: &Desk, line: &str) -> Told {
 
 #[test]
 fn a_trace_may_come_through_a_pipe() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     // Longer than what a pipe or a buffer holds, so that it is read in pieces.
     let rows: String = (0..40_000).map(|row| format!("{}.5,{},{}\n", row, 100 + row % 900, 1 + row % 3)).collect();
     desk.write("long.csv", &format!("arrival_s,prompt_tokens,output_tokens\n{rows}"));
@@ -44,7 +44,7 @@ fn a_trace_may_come_through_a_pipe() {
 
 #[test]
 fn what_is_wrong_with_a_trace_from_standard_input_is_told_with_its_line() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("wrong.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,x,10\n");
     desk.write("order.csv", "arrival_s,prompt_tokens,output_tokens\n1,100,10\n0,100,10\n");
     for (line, complaint) in [
@@ -63,7 +63,7 @@ fn what_is_wrong_with_a_trace_from_standard_input_is_told_with_its_line() {
 
 #[test]
 fn a_configuration_may_come_from_standard_input() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let expected = bash(&desk, "$PROGRAM run small.yaml -q --format json -o none").out;
     for line in [
         "cat small.yaml | $PROGRAM run - -q --format json -o none",
@@ -91,7 +91,7 @@ fn a_configuration_may_come_from_standard_input() {
 
 #[test]
 fn other_inputs_may_be_pipes_too() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     std::fs::create_dir(desk.path("mine")).expect("a folder can be made");
     let config = "{\"model_type\": \"llama\", \"hidden_size\": 2048, \"intermediate_size\": 8192, \"num_hidden_layers\": 16, \"num_attention_heads\": 32, \"num_key_value_heads\": 8, \"vocab_size\": 128256, \"max_position_embeddings\": 131072, \"torch_dtype\": \"bfloat16\", \"tie_word_embeddings\": true}";
     desk.write("mine/config.json", config);
@@ -101,7 +101,7 @@ fn other_inputs_may_be_pipes_too() {
 
 #[test]
 fn no_message_has_a_replacement_character_and_several_findings_are_several_lines() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for name in ["a", "b"] {
         std::fs::create_dir(desk.path(name)).expect("a folder can be made");
     }

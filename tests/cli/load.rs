@@ -6,7 +6,7 @@ const FIXED: &str = "run --model Llama3-8B --device H100 --prompt-tokens 500 --o
 
 #[test]
 fn a_run_without_a_file_says_its_load_in_its_name() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let summary = desk.summary(&format!("{FIXED} --rate 20 --requests 200"));
     assert_conserved(&summary);
     assert_eq!(number(&summary, "/requests/successful"), 200.0);
@@ -17,7 +17,7 @@ fn a_run_without_a_file_says_its_load_in_its_name() {
 /// Little's law: of N clients, each with an answer in E on average, N / E answers come a second.
 #[test]
 fn a_closed_loop_keeps_its_concurrency() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let summary = desk.summary(&format!("{FIXED} --concurrency 32 --requests 2000"));
     assert_conserved(&summary);
     let e2e_s = number(&summary, "/latency/end_to_end_latency_ms/mean") / 1e3;
@@ -28,7 +28,7 @@ fn a_closed_loop_keeps_its_concurrency() {
 
 #[test]
 fn a_loop_of_refusals_ends_with_an_error() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run(
         "run --model Llama3-8B --device H100 --prompt-tokens 50000 --output-tokens 10 --concurrency 4 --duration 6000 --quiet",
     );
@@ -42,7 +42,7 @@ fn a_loop_of_refusals_ends_with_an_error() {
 
 #[test]
 fn flags_that_say_two_loads_or_none_are_refused() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for (arguments, says) in [
         (format!("{FIXED} --rate 5 --concurrency 4"), "cannot be used with"),
         (format!("{FIXED} --users 4"), "--think-time"),
@@ -61,7 +61,7 @@ fn flags_that_say_two_loads_or_none_are_refused() {
 
 #[test]
 fn what_has_no_effect_on_a_load_is_refused() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write(
         "small.csv",
         "arrival_s,prompt_tokens,output_tokens,session_id\n0,900,20,a\n0.5,2000,10,a\n0.6,300,5,\n",
@@ -112,7 +112,7 @@ fn what_has_no_effect_on_a_load_is_refused() {
 /// The load of flags is that which `run` has of them.
 #[test]
 fn a_load_by_flags_is_described_and_written() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let load = "--rate 20 --burstiness 0.5 --prompt-tokens uniform:100:900 --output-tokens 50 --requests 300 --seed 5";
     let told = desk.run(&format!("workload describe {load} --format json"));
     assert_eq!((told.code, told.err.as_str()), (0, ""));
@@ -145,7 +145,7 @@ fn a_load_by_flags_is_described_and_written() {
 
 #[test]
 fn presets_are_listed_with_numbers_and_sources() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run("workload presets --format json");
     let all: serde_json::Value = serde_json::from_str(&told.out).expect("it prints JSON");
     let all = all.as_array().expect("a list");

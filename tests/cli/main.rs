@@ -26,19 +26,18 @@ mod threads;
 mod trace;
 mod workload;
 
+#[path = "../desk/mod.rs"]
+mod desk;
 #[path = "../folder_names/mod.rs"]
 mod folder_names;
 #[path = "../python_support/mod.rs"]
 mod python_support;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Output;
 
-use assert_cmd::Command;
 use serde_json::Value;
-use tempfile::TempDir;
 
+use desk::{Desk, Told};
 use folder_names::names_in;
 
 /// A deployment that is simulated in no time: conversations and single requests on two GPUs.
@@ -70,32 +69,13 @@ metrics_config: {warm_up_duration_s: 2}
 /// Four requests.
 const TRACE: &str = "arrival_s,prompt_tokens,output_tokens\n0,900,20\n0.1,500,30\n0.2,100,1\n0.5,2000,10\n";
 
-/// A folder to run in, with `small.yaml` and `trace.csv` in it.
-struct Desk {
-    folder: TempDir,
-}
-
-/// What a command came to.
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 impl Desk {
-    fn new() -> Self {
-        let desk = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+    /// A desk with `small.yaml` and `trace.csv` on it.
+    fn small() -> Self {
+        let desk = Self::new();
         desk.write("small.yaml", SMALL);
         desk.write("trace.csv", TRACE);
         desk
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).expect("it can be written");
     }
 
     fn read(&self, name: &str) -> String {
@@ -110,31 +90,12 @@ impl Desk {
         serde_json::from_str(&self.read(name)).expect("it is JSON")
     }
 
-    /// Runs the program with the words of `arguments`.
-    fn run(&self, arguments: &str) -> Told {
-        self.run_words(&arguments.split_whitespace().collect::<Vec<_>>())
-    }
-
-    fn run_words(&self, words: &[&str]) -> Told {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
-        let output = command.args(words).current_dir(self.folder.path()).output().expect("it starts");
-        Told::of(&output)
-    }
-
     /// Runs the program, which must succeed, and gives what it printed as JSON. Runs of several configurations take the same
     /// folder here.
     fn summary(&self, arguments: &str) -> Value {
         let told = self.run(&format!("{arguments} --format json --overwrite"));
         assert_eq!(told.code, 0, "{arguments}\n{}", told.err);
         serde_json::from_str(&told.out).expect("it prints JSON")
-    }
-}
-
-impl Told {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("what is printed is text");
-        let code = output.status.code().expect("it ended by itself");
-        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 }
 

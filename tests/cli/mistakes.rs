@@ -20,7 +20,7 @@ fn said(desk: &Desk, cases: &[&str]) -> String {
 
 #[test]
 fn a_bad_configuration() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("key.yaml", &SMALL.replace("total_duration", "total_durations"));
     desk.write("type.yaml", &SMALL.replace("total_duration: 20", "total_duration: soon"));
     desk.write("yaml.yaml", "simulation: {lod: high\n");
@@ -50,7 +50,7 @@ fn a_bad_configuration() {
 
 #[test]
 fn a_name_that_the_catalog_does_not_have_or_a_model_that_does_not_fit() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     insta::assert_snapshot!(said(
         &desk,
         &[
@@ -63,7 +63,7 @@ fn a_name_that_the_catalog_does_not_have_or_a_model_that_does_not_fit() {
 
 #[test]
 fn a_trace_that_cannot_be_read() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("header.csv", "when,how_long\n0,1\n");
     desk.write("line.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,x,10\n");
     desk.write("order.csv", "arrival_s,prompt_tokens,output_tokens\n1,100,10\n0,100,10\n");
@@ -83,7 +83,7 @@ fn a_trace_that_cannot_be_read() {
 
 #[test]
 fn a_folder_that_cannot_be_written() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("file", "");
     fs::create_dir_all(desk.path("taken/summary.json")).expect("a folder can be made");
     insta::assert_snapshot!(said(
@@ -103,7 +103,7 @@ fn a_folder_that_cannot_be_written() {
 
 #[test]
 fn what_the_predecessor_ignored_is_a_warning() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let ignored = SMALL
         .replace("warm_up_duration_s: 2", "warm_up_duration_s: 2, compute_percentiles: true")
         .replace("gpu_id: gpu0}", "gpu_id: gpu0, data_parallel_size: 2}");

@@ -11,7 +11,7 @@ fn notes(desk: &Desk, flags: &str) -> Vec<String> {
 
 #[test]
 fn a_price_by_anothers_curve_is_named_at_the_top() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(notes(&desk, "--model Llama3-8B --device H100"), Vec::<String>::new());
     let derived = notes(&desk, "--model Llama3-8B --device GH200-96GB");
     assert_eq!(
@@ -31,7 +31,7 @@ fn a_price_by_anothers_curve_is_named_at_the_top() {
 
 #[test]
 fn more_that_is_slower_is_a_hint() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let ranks = notes(&desk, "--model Qwen/Qwen3-0.6B --device RTX-4090 --tp 4");
     assert!(ranks.iter().any(|note| note.starts_with("hint: slower here with 4 tensor-parallel ranks")), "{ranks:?}");
     for flags in [

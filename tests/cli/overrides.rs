@@ -4,7 +4,7 @@ use crate::{Desk, number};
 
 #[test]
 fn set_changes_any_key_and_the_last_one_counts() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let of = |flags: &str| desk.summary(&format!("run small.yaml {flags}"));
     let short = of("--set workload.total_duration=5 --set simulation.max_simulation_time=9");
     assert_eq!(number(&short, "/simulation/total_duration_s"), 9.0);
@@ -19,7 +19,7 @@ fn set_changes_any_key_and_the_last_one_counts() {
 
 #[test]
 fn set_works_for_a_trace_and_for_validate() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let trace = "run --trace trace.csv --model Llama3-8B --device A100";
     let summary = desk.summary(&format!("{trace} --set frameworks_to_test[0].config.max_num_seqs=1"));
     assert_eq!(number(&summary, "/engines/vllm/running_peak"), 1.0);
@@ -29,7 +29,7 @@ fn set_works_for_a_trace_and_for_validate() {
 
 #[test]
 fn the_manifest_holds_the_configuration_as_it_was_run() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run("run small.yaml -q --seed 77 --set workload.load_balancing_strategy=least_loaded").code, 0);
     let manifest = desk.json("output/small/manifest.json");
     assert_eq!(manifest["seed"], 77);

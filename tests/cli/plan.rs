@@ -13,7 +13,7 @@ const QUESTION: &str = "plan --rate 30 --requests 300 --prompt-tokens lognormal:
 /// What is saved runs as it was planned, and the command line is vLLM's.
 #[test]
 fn an_answer_that_is_saved_runs_with_the_same_figures() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run(&format!(
         "{QUESTION} --slo ttft_p99=300ms,tpot_p95=30ms --max-num-seqs 16,64 --quantization fp8 --save saved --format json"
     ));
@@ -47,7 +47,7 @@ fn an_answer_that_is_saved_runs_with_the_same_figures() {
 
 #[test]
 fn a_file_of_flags_says_what_flags_say() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write(
         "question.yaml",
         "rate: 30\nrequests: 300\nprompt_tokens: lognormal:600:400\noutput_tokens: 60\nmodel: Qwen2.5-0.5B\ndevice: [L4]\n\
@@ -65,7 +65,7 @@ fn a_file_of_flags_says_what_flags_say() {
 
 #[test]
 fn an_slo_that_nothing_meets_says_the_nearest_miss() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run(&format!("{QUESTION} --slo ttft_p99=1ms"));
     assert_eq!(told.code, 2);
     let words = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -79,7 +79,7 @@ fn an_slo_that_nothing_meets_says_the_nearest_miss() {
 
 #[test]
 fn mistakes_in_a_question_say_the_way_out() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("question.file", "");
     for (flags, told) in [
         ("", "give --slo"),
@@ -147,7 +147,7 @@ fn json_of(desk: &Desk, words: &str) -> Value {
 
 #[test]
 fn a_configuration_is_planned_as_flags_that_say_the_same() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("c.yaml", CONFIG);
     let slo = "--slo ttft_p99=300ms,tpot_p95=30ms --rate-scale 1,2";
     for further in ["", " --max-num-seqs 16,64 --tp 1,2", " --device L4,H100", " --seed 7", " --repeat 3"] {
@@ -171,7 +171,7 @@ fn a_configuration_is_planned_as_flags_that_say_the_same() {
 /// Any deployment: gaps of profiles, follow-up turns, several frameworks, a horizon, a warm-up.
 #[test]
 fn the_highest_rate_of_a_configuration_is_that_of_its_runs() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let two = "  - {name: other, type: VLLM, replicas: 2, config: {model_profile_id: Qwen2.5-0.5B, gpu_id: gpu1, max_num_seqs: 32}}\n";
     let sessions = CONFIG
         .replace("drain: true", "max_simulation_time: 40, random_seed: 3")
@@ -214,7 +214,7 @@ fn the_highest_rate_of_a_configuration_is_that_of_its_runs() {
 
 #[test]
 fn a_saved_answer_to_a_configuration_runs_with_the_same_figures_and_its_command_line_has_all_that_is_set() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let config = CONFIG.replace("drain: true", "max_simulation_time: 12").replace(
         "gpu_id: gpu0}",
         "gpu_id: gpu0, version: \"0.24\", max_model_len: 16384, enable_prefix_caching: false, block_size: 32, mfu: 0.4, mbu: 0.7, \
@@ -262,7 +262,7 @@ fn a_saved_answer_to_a_configuration_runs_with_the_same_figures_and_its_command_
 
 #[test]
 fn a_replica_that_spans_servers_has_a_command_line_and_no_manifest() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let config = CONFIG
         .replace("{compute_devices: [{device_id: gpu0, device: L4}]}", "{topology: {preset: DGX-H100, nodes: 2}}")
         .replace("type: VLLM, config: {", "type: ParallelVLLM, config: {")
@@ -303,7 +303,7 @@ fn validate(desk: &Desk, manifest: &Path) {
 
 #[test]
 fn what_of_a_configuration_cannot_be_planned_is_refused_with_the_way_out() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("c.yaml", CONFIG);
     let second = "  - {name: two, type: VLLM, config: {model_profile_id: Qwen2.5-0.5B, gpu_id: gpu1}}\n";
     let gpus = "[{device_id: gpu0, device: L4}, {device_id: gpu1, device: L4}]";
@@ -388,7 +388,7 @@ fn what_of_a_configuration_cannot_be_planned_is_refused_with_the_way_out() {
 /// Loads that are no stream of requests which all succeed.
 #[test]
 fn odd_loads_have_answers_that_say_what_is_odd() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("one.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:01:51.0000000,100,10\n");
     let rest = "--model Qwen2.5-0.5B --device L4 --slo ttft_p99=1s --max-gpus 4 --quiet";
     for (words, code, told) in [
@@ -430,7 +430,7 @@ fn odd_loads_have_answers_that_say_what_is_odd() {
 
 #[test]
 fn a_configuration_may_come_by_standard_input_and_a_saved_answer_is_one() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("c.yaml", CONFIG);
     let words = "--slo ttft_p99=300ms --max-gpus 4 --quiet --format json";
     let by_file = json_of(&desk, "plan c.yaml --slo ttft_p99=300ms --max-gpus 4 --quiet --save saved");
@@ -448,7 +448,7 @@ fn a_configuration_may_come_by_standard_input_and_a_saved_answer_is_one() {
 /// The value of a flag may have the name of the file of flags.
 #[test]
 fn a_file_of_flags_may_share_its_name_with_a_value() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("q", "rate: 30\nrequests: 50\nprompt_tokens: 90\noutput_tokens: 9\ndevice: L4\nslo: {ttft_p99: 300ms}\nquiet: true\n");
     let said = desk.run("plan --model Qwen2.5-0.5B q --slo e2e_mean=9s --format json");
     assert_eq!(said.code, 0, "{}", said.err);
@@ -461,7 +461,7 @@ fn a_file_of_flags_may_share_its_name_with_a_value() {
 /// A load that is over before queues could grow says so beside the answer; one that lasts does not.
 #[test]
 fn a_short_load_is_told() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let short = "may be too small for a rate that lasts";
     let told = desk.run(&format!("{QUESTION} --slo ttft_p99=2s --format json"));
     assert!(told.code == 0 && !told.out.contains(short), "{}{}", told.out, told.err);
@@ -475,7 +475,7 @@ fn a_short_load_is_told() {
 /// What is asked is no part of what is deployed.
 #[test]
 fn a_plan_chooses_no_seed_and_no_warm_up() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for key in ["simulation.random_seed", "metrics_config.warm_up_duration_s"] {
         let told = desk.run(&format!("{QUESTION} --slo ttft_p99=2s --over {key}=1,2"));
         assert!(told.code == 2 && told.err.contains("no part of a deployment"), "{}", told.err);
@@ -486,7 +486,7 @@ fn a_plan_chooses_no_seed_and_no_warm_up() {
 #[cfg(unix)]
 #[test]
 fn an_answer_is_saved_through_no_link() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let asked = format!("{QUESTION} --slo ttft_p99=2s --save saved");
     assert_eq!(desk.run(&asked).code, 0);
     let script = names_in(&desk.path("saved")).into_iter().find(|name| name.ends_with(".sh")).expect("it is there");

@@ -26,7 +26,7 @@ fn rows(csv: &str) -> Vec<HashMap<&str, &str>> {
 
 #[test]
 fn one_engine_prefills_and_the_other_answers() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("pools.yaml", &with_pools());
     let summary = desk.summary("run pools.yaml");
     assert_conserved(&summary);
@@ -55,7 +55,7 @@ fn one_engine_prefills_and_the_other_answers() {
 
 #[test]
 fn one_side_of_a_transfer_serves_alone() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let side = "frameworks_to_test[0].config.kv_transfer_config";
     for (role, tokens) in [("kv_consumer", None), ("kv_producer", Some("1"))] {
         let run = format!("run small.yaml --set {side}.kv_role={role} --set {side}.transfer_s=0.25 --name {role}");
@@ -78,7 +78,7 @@ fn one_side_of_a_transfer_serves_alone() {
 
 #[test]
 fn without_roles_every_file_is_as_it_was() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("both.yaml", &SMALL.replace("- name: first\n", "- name: first\n    role: both\n"));
     assert_eq!(desk.run("run small.yaml -o plain -q").code, 0);
     assert_eq!(desk.run("run both.yaml -o both -q --name small").code, 0);
@@ -91,7 +91,7 @@ fn without_roles_every_file_is_as_it_was() {
 
 #[test]
 fn a_profile_tells_of_the_handover() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("pools.yaml", &with_pools());
     let told = desk.run("run pools.yaml --quiet --profile");
     assert!(told.err.contains("handover"), "{}", told.err);
@@ -99,7 +99,7 @@ fn a_profile_tells_of_the_handover() {
 
 #[test]
 fn the_scenario_that_is_shipped_runs() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenarios/disaggregated.yaml");
     let few = "--set workload.total_requests_to_generate=1000";
     let apart = desk.summary(&format!("run {} {few}", scenario.display()));

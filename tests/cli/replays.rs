@@ -53,7 +53,7 @@ workload:
 
 #[test]
 fn a_run_replays_itself_to_the_byte() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("run.yaml", &format!("{HARDWARE}{WORKLOAD}"));
     let first = desk.summary("run run.yaml -q -o first");
     for status in ["successful", "failed", "timeout"] {
@@ -77,7 +77,7 @@ fn a_run_replays_itself_to_the_byte() {
 /// Case 07: a system prompt of 16,384 tokens, which a replay without it computes for every request.
 #[test]
 fn a_replay_keeps_shared_prefixes() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write(
         "run.yaml",
         "\
@@ -123,7 +123,7 @@ frameworks_to_test:
 
 #[test]
 fn flags_say_what_a_trace_does_not() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("own.csv", "1,in,Request tokens\n0,100,5\n250,200,6\nmany,1,1\n");
     let told = desk.run(
         "run --trace own.csv --model Llama3-8B --device A100 --output none --format json \
@@ -160,7 +160,7 @@ fn flags_say_what_a_trace_does_not() {
 /// guess that rests.
 #[test]
 fn images_delay_the_first_token_by_what_the_encoder_takes() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("lmm.csv", "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2024-10-15T00:00:00Z,3,1000,7\n");
     let run = "run --trace lmm.csv --model Llama3-8B --device H100 --image-tokens 0";
     let plain = desk.summary(&format!("{run} --output none"));
@@ -190,7 +190,7 @@ fn images_delay_the_first_token_by_what_the_encoder_takes() {
 
 #[test]
 fn archives_are_traces() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let packed = zstd::encode_all(desk.read("trace.csv").as_bytes(), 1).expect("memory takes it");
     fs::write(desk.path("trace.csv.zst"), packed).expect("it can be written");
     let plain = desk.summary("run --trace trace.csv --model Llama3-8B --device A100 --output none");
@@ -202,7 +202,7 @@ fn archives_are_traces() {
 /// Where the load says when sessions begin, a later turn comes after the one before it is answered, by the pause that was between them.
 #[test]
 fn turns_follow_their_session_where_the_load_says_when_it_begins() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let rows = ["0,500,20,b", "100,900,20,a", "110,1500,20,a", "200,300,10,c"];
     desk.write("s.csv", &format!("arrival_s,prompt_tokens,output_tokens,session_id\n{}\n", rows.join("\n")));
     for (load, pause_s) in [("--concurrency 2", 10.0), ("--rate 0.1", 10.0)] {

@@ -8,7 +8,7 @@ const FILES: [&str; 5] = ["manifest.json", "requests.csv", "requests.parquet", "
 
 #[test]
 fn a_run_prints_a_table_and_leaves_whole_files() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run("run small.yaml");
     assert_eq!(told.code, 0);
     assert_eq!(names_in(&desk.path("output/small")), FILES);
@@ -30,12 +30,12 @@ fn a_run_prints_a_table_and_leaves_whole_files() {
 
 #[test]
 fn the_predecessors_format_flag_is_taken() {
-    assert_eq!(Desk::new().run("run small.yaml -f yaml --quiet").code, 0);
+    assert_eq!(Desk::small().run("run small.yaml -f yaml --quiet").code, 0);
 }
 
 #[test]
 fn a_profile_names_every_phase_and_changes_no_file() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let plain = desk.run("run small.yaml -o plain --quiet");
     let profiled = desk.run("run small.yaml -o profiled --quiet --profile");
     assert_eq!((plain.code, profiled.code), (0, 0));
@@ -47,14 +47,14 @@ fn a_profile_names_every_phase_and_changes_no_file() {
 
 #[test]
 fn the_json_that_is_printed_is_the_summary_file() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let printed = desk.summary("run small.yaml");
     assert_eq!(printed, desk.json("output/small/summary.json"));
 }
 
 #[test]
 fn quiet_says_nothing_and_json_all_the_same() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run("run small.yaml --quiet");
     assert_eq!((told.code, told.out.as_str(), told.err.as_str()), (0, "", ""));
     let told = desk.run("run small.yaml -q --format json");
@@ -63,7 +63,7 @@ fn quiet_says_nothing_and_json_all_the_same() {
 
 #[test]
 fn the_log_level_chooses_what_is_said() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("warned.yaml", &crate::SMALL.replace("max_simulation_time: 30", "max_simulation_time: 1"));
     let said = |level: &str| desk.run(&format!("run warned.yaml -l {level}")).err;
     assert!(said("info").contains("warning") && said("INFO").contains("simulated"));
@@ -75,7 +75,7 @@ fn the_log_level_chooses_what_is_said() {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for (folder, seed) in [("a", 9), ("b", 9), ("c", 10)] {
         assert_eq!(desk.run(&format!("run small.yaml --seed {seed} -o {folder} -q")).code, 0);
     }
@@ -88,7 +88,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
 
 #[test]
 fn name_output_and_no_csv_say_what_goes_where() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run("run small.yaml --name other --no-csv -q").code, 0);
     assert_eq!(
         names_in(&desk.path("output/other")),
@@ -101,7 +101,7 @@ fn name_output_and_no_csv_say_what_goes_where() {
 
 #[test]
 fn files_that_the_configuration_puts_elsewhere_are_named_in_full() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let metrics = "metrics_config: {output_summary_json_path: results/s.json}";
     desk.write("elsewhere.yaml", &crate::SMALL.replace("metrics_config: {warm_up_duration_s: 2}", metrics));
     let told = desk.run("run elsewhere.yaml");
@@ -114,7 +114,7 @@ fn files_that_the_configuration_puts_elsewhere_are_named_in_full() {
 
 #[test]
 fn a_run_replaces_the_files_of_the_one_before() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run("run small.yaml -q --seed 1").code, 0);
     let first = desk.read("output/small/requests.csv");
     assert_eq!(desk.run("run small.yaml -q --seed 2 --overwrite").code, 0);
@@ -124,14 +124,14 @@ fn a_run_replaces_the_files_of_the_one_before() {
 
 #[test]
 fn a_json_configuration_is_one_too() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run("generate-config -o c.json -f json").code, 0);
     assert_conserved(&desk.summary("run c.json"));
 }
 
 #[test]
 fn a_trace_needs_no_file() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let one = desk.summary("run --trace trace.csv --model Llama3-8B --device A100");
     assert_eq!(number(&one, "/requests/successful"), 4.0);
     assert_eq!(one["simulation"]["stop_reason"], "drained");
@@ -151,7 +151,7 @@ fn a_trace_needs_no_file() {
 
 #[test]
 fn azure_and_mooncake_traces_are_told_by_what_is_in_them() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("azure.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n");
     let mooncake = "{\"timestamp\": 0, \"input_length\": 1200, \"output_length\": 5, \"hash_ids\": [1, 2, 3]}\n\
                     {\"timestamp\": 9000, \"input_length\": 1300, \"output_length\": 5, \"hash_ids\": [1, 2, 4]}\n";
@@ -165,7 +165,7 @@ fn azure_and_mooncake_traces_are_told_by_what_is_in_them() {
 
 #[test]
 fn efficiencies_by_flag_change_the_cost_of_a_step() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let of = |flags: &str| desk.summary(&format!("run small.yaml {flags}"));
     let (slow, fast) = (of("--mbu 0.4"), of("--mbu 0.8"));
     let tpot = |summary| number(summary, "/latency/time_per_output_token_ms/p50");
@@ -179,7 +179,7 @@ fn efficiencies_by_flag_change_the_cost_of_a_step() {
 
 #[test]
 fn the_table_says_why_requests_did_not_finish() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("long.csv", "arrival_s,prompt_tokens,output_tokens\n0,9000,1\n0,100,1\n");
     let told = desk.run("run --trace long.csv --model Llama3-8B --device A100");
     assert_eq!(told.code, 0);
@@ -188,7 +188,7 @@ fn the_table_says_why_requests_did_not_finish() {
 
 #[test]
 fn a_hugging_face_configuration_is_a_model() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     std::fs::create_dir(desk.path("mine")).expect("a folder can be made");
     let config = "{\"model_type\": \"llama\", \"hidden_size\": 2048, \"intermediate_size\": 8192, \"num_hidden_layers\": 16, \"num_attention_heads\": 32, \"num_key_value_heads\": 8, \"vocab_size\": 128256, \"max_position_embeddings\": 131072, \"torch_dtype\": \"bfloat16\", \"tie_word_embeddings\": true}";
     desk.write("mine/config.json", config);
@@ -208,7 +208,7 @@ fn a_hugging_face_configuration_is_a_model() {
 
 #[test]
 fn every_shipped_scenario_runs_without_a_warning() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let scenarios = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenarios");
     let names = names_in(&scenarios);
     assert!(names.len() >= 7, "{names:?}");

@@ -35,7 +35,7 @@ fn the_predecessors_files_run_as_they_are() {
         let Some(file) = shared(&format!("data/llmperforacle-configs/{name}.yaml")) else {
             return;
         };
-        let desk = Desk::new();
+        let desk = Desk::small();
         let told = desk.run_words(&["run", &file.display().to_string(), "--format", "json"]);
         assert_eq!(told.code, 0, "{name}\n{}", told.err);
         assert_sane(&serde_json::from_str(&told.out).expect("it prints JSON"));
@@ -54,7 +54,7 @@ fn a_recorded_hour_of_conversations_is_replayed() {
     let Some(trace) = shared("data/traces/AzureLLMInferenceTrace_conv.csv") else {
         return;
     };
-    let desk = Desk::new();
+    let desk = Desk::small();
     let arguments =
         format!("run --trace {} --model Llama3-8B --device A100-SXM-80GB --replicas 4 --no-csv", trace.display());
     let summary = desk.summary(&arguments);
@@ -72,7 +72,7 @@ fn a_recorded_hour_of_shared_prefixes_is_replayed() {
     let Some(trace) = shared("data/traces/mooncake_conversation_trace.jsonl") else {
         return;
     };
-    let desk = Desk::new();
+    let desk = Desk::small();
     let arguments =
         format!("run --trace {} --model Llama3.1-70B --device H100 --tp 8 --replicas 4 --no-csv", trace.display());
     let summary = desk.summary(&arguments);

@@ -49,7 +49,7 @@ fn cells(line: &str) -> usize {
 
 #[test]
 fn every_table_comes_in_every_format() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for command in commands(&desk) {
         let text = desk.run(&command);
         let json = desk.run(&format!("{command} --format json"));
@@ -81,7 +81,7 @@ fn every_table_comes_in_every_format() {
 
 #[test]
 fn csv_has_the_figures_of_the_json() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let json = desk.summary("run small.yaml -o none -q");
     let rows = records(&desk.run("run small.yaml -o none -q --format csv").out);
     let of = |key: &str| rows.iter().find(|row| row[0] == key).map(|row| row[1].parse::<f64>().expect("a number"));
@@ -100,7 +100,7 @@ fn csv_has_the_figures_of_the_json() {
 
 #[test]
 fn serving_points_come_in_every_format() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("points.csv", POINTS);
     let csv = desk.run("validate-points points.csv --format csv");
     assert_eq!(csv.code, 0, "{}", csv.err);
@@ -130,7 +130,7 @@ fn offered(script: &str, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn completions_know_commands_flags_models_and_devices() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let bash = desk.run("completions bash");
     assert_eq!((bash.code, bash.err.as_str()), (0, ""));
     let offered = |words: &[&str]| offered(&bash.out, words);
@@ -153,7 +153,7 @@ fn completions_know_commands_flags_models_and_devices() {
 
 #[test]
 fn there_is_a_page_of_every_command() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run("man pages/man1");
     assert_eq!(told.code, 0, "{}", told.err);
     let help = desk.run("--help").out;
@@ -188,7 +188,7 @@ fn on_a_terminal(desk: &Desk, variables: &[(&str, &str)], arguments: &str) -> St
 
 #[test]
 fn colour_is_for_terminals_and_goes_where_it_is_not_wanted() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let (red, run) = ("\u{1b}[31m", "run small.yaml -o none");
     assert!(on_a_terminal(&desk, &[], "models zzz").contains(red));
     assert!(on_a_terminal(&desk, &[], "fly").contains(red));
@@ -218,7 +218,7 @@ fn colour_is_for_terminals_and_goes_where_it_is_not_wanted() {
 
 #[test]
 fn variables_stand_for_global_flags_and_flags_come_first() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let run = "run small.yaml -o none --format json";
     assert!(with(&desk, &[], run).err.contains("simulated"));
     assert_eq!(with(&desk, &[("LLMPERFORACLE_LOG_LEVEL", "error")], run).err, "");
@@ -237,7 +237,7 @@ fn variables_stand_for_global_flags_and_flags_come_first() {
 
 #[test]
 fn exit_codes_are_in_the_help() {
-    let help = Desk::new().run("--help").out;
+    let help = Desk::small().run("--help").out;
     for code in ["  0  ", "  1  ", "  2  "] {
         assert!(help.contains(&format!("\n{code}")), "{help}");
     }

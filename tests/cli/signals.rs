@@ -49,7 +49,7 @@ fn end_by(signal: &str, run: Child) -> Output {
 #[test]
 fn a_signal_leaves_whole_files_that_are_marked_partial() {
     for signal in ["-INT", "-TERM"] {
-        let desk = Desk::new();
+        let desk = Desk::small();
         let run = start_long_run(&desk, &[]);
         wait_until_it_runs(&desk);
         let output = end_by(signal, run);
@@ -75,7 +75,7 @@ fn a_signal_leaves_whole_files_that_are_marked_partial() {
 
 #[test]
 fn a_closed_pipe_is_no_error() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for line in [
         "models | true",
         "run small.yaml 2>/dev/null | true",

@@ -17,7 +17,7 @@ fn well(desk: &Desk, flags: &str) {
 
 #[test]
 fn what_would_have_no_effect_is_refused() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for (flags, said) in [
         ("--set workload.total_duration=10,12,10.0", "workload.total_duration: 10 is in the list twice, also as 10.0"),
         ("--zip workload.total_duration=5,5.0 --zip simulation.name=a,a", "is in the list twice"),
@@ -47,7 +47,7 @@ fn what_would_have_no_effect_is_refused() {
 
 #[test]
 fn a_journal_of_another_sweep_is_not_taken_for_this_one() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     well(&desk, &format!("{SEATS} -o one"));
     well(&desk, "--set frameworks_to_test[*].config.max_num_seqs=1,3,5,7 --set workload.total_duration=5 -o other");
     let table = desk.read_bytes("one/results.parquet");
@@ -64,7 +64,7 @@ fn a_journal_of_another_sweep_is_not_taken_for_this_one() {
 
 #[test]
 fn a_folder_holds_a_run_or_a_sweep() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run("run small.yaml -q -o run").code, 0);
     for shard in ["1/2", "2/2"] {
         well(&desk, &format!("{SEATS} -o part --shard {shard}"));

@@ -84,7 +84,7 @@ fn figure(summary: &Value, from: &str) -> Option<f64> {
 
 #[test]
 fn every_metric_is_that_of_a_run_with_the_same_settings() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     well(&desk, &format!("{SWEPT} --slo ttft=200ms,e2e=9s -o out"));
     let (rows, notes) = table(&desk.path("out/results.parquet"));
     assert_eq!(rows.len(), 12);
@@ -146,7 +146,7 @@ fn every_metric_is_that_of_a_run_with_the_same_settings() {
 
 #[test]
 fn one_two_and_eight_threads_leave_the_same_sweep() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for threads in ["1", "2", "8"] {
         well(&desk, &format!("{SWEPT} --save-requests -o {threads} --threads {threads}"));
     }
@@ -156,7 +156,7 @@ fn one_two_and_eight_threads_leave_the_same_sweep() {
 
 #[test]
 fn flags_without_a_configuration_take_lists() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let flags = "--model Llama3-8B --device A100,H100 --tp 1,2 --rate 2..4 --prompt-tokens lognormal:512:300 --output-tokens 20 --requests 30";
     let told = desk.run(&format!("sweep {flags} -o out --format json"));
     assert_eq!(told.code, 0, "{}", told.err);
@@ -174,7 +174,7 @@ fn flags_without_a_configuration_take_lists() {
 
 #[test]
 fn a_grid_file_is_what_flags_say() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write(
         "grid.yaml",
         "product:\n  frameworks_to_test[*].config.max_num_seqs: [2, 8, 64]\n  workload.total_duration: 10..15:5\nseeds: 2\n",
@@ -212,7 +212,7 @@ fn killed(desk: &Desk, flags: &str) -> usize {
 
 #[test]
 fn a_killed_sweep_goes_on_and_leaves_the_same_bytes() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("slow.yaml", &crate::SMALL.replace("time: 30", "time: 1000").replace("duration: 20", "duration: 500"));
     let flags = "--set frameworks_to_test[*].config.max_num_seqs=2..41 --save-requests -o out";
     let finished = killed(&desk, flags);
@@ -245,7 +245,7 @@ fn a_killed_sweep_goes_on_and_leaves_the_same_bytes() {
 
 #[test]
 fn an_interrupted_sweep_says_so_and_goes_on() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("slow.yaml", &crate::SMALL.replace("time: 30", "time: 1e6").replace("duration: 20", "duration: 1e6"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
     command.args([
@@ -275,7 +275,7 @@ fn an_interrupted_sweep_says_so_and_goes_on() {
 
 #[test]
 fn shards_are_merged_into_the_whole() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     well(&desk, &format!("{SWEPT} --save-requests -o whole"));
     for shard in ["1/3", "3/3"] {
         let folder = shard.replace('/', "-");
@@ -319,7 +319,7 @@ fn shards_are_merged_into_the_whole() {
 
 #[test]
 fn a_point_that_cannot_run_is_a_row() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let set = "--set frameworks_to_test[*].config.max_num_seqs=8,none,64";
     let told = sweep(&desk, &format!("{set} -o out"));
     assert_eq!(told.code, 2);
@@ -342,7 +342,7 @@ fn a_point_that_cannot_run_is_a_row() {
 
 #[test]
 fn a_folder_knows_its_sweep() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let set = "--set frameworks_to_test[*].config.max_num_seqs";
     well(&desk, &format!("{set}=8,64 -o out"));
     let before = files(&desk.path("out"));
@@ -372,7 +372,7 @@ fn a_folder_knows_its_sweep() {
 
 #[test]
 fn what_is_no_sweep_is_refused_before_there_is_a_folder() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("empty.yaml", "product: {}\n");
     let set = "--set frameworks_to_test[*].config";
     for (words, said) in [
@@ -403,7 +403,7 @@ fn what_is_no_sweep_is_refused_before_there_is_a_folder() {
 
 #[test]
 fn the_points_are_printed_as_asked() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let base = "--set frameworks_to_test[*].config.max_num_seqs=8,64 -o out";
     let table = well(&desk, base).out;
     assert_eq!(table.lines().count(), 3);
@@ -424,7 +424,7 @@ fn the_points_are_printed_as_asked() {
 
 #[test]
 fn the_scripts_for_clusters_do_what_they_say() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cluster");
     let binary = Path::new(env!("CARGO_BIN_EXE_llmperforacle")).parent().expect("a folder");
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
@@ -468,7 +468,7 @@ fn the_scripts_for_clusters_do_what_they_say() {
 
 #[test]
 fn flags_beside_a_configuration_are_refused_with_the_lists_that_were_typed() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("c.yaml", &crate::SMALL.replace("total_duration: 20", "total_duration: 2"));
     let told = desk.run("sweep c.yaml --tp 1,2 --requests 5,9 --seed 1,2 -o out");
     assert_eq!(told.code, 2, "{}", told.err);
@@ -484,7 +484,7 @@ fn flags_beside_a_configuration_are_refused_with_the_lists_that_were_typed() {
 
 #[test]
 fn a_page_about_other_points_goes_with_them() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     well(&desk, &format!("{SWEPT} -o out -q"));
     let report = desk.path("out/report.html");
     assert_eq!(desk.run("report out").code, 0);

@@ -52,7 +52,7 @@ fn files(desk: &Desk, config: &str, threads: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn one_two_and_eight_threads_leave_the_same_bytes() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("loose.yaml", LOOSE);
     desk.write("tight.yaml", &tight());
     for config in ["loose.yaml", "tight.yaml", "small.yaml"] {

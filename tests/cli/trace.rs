@@ -45,7 +45,7 @@ fn ns(event: &Value, key: &str) -> u64 {
 
 #[test]
 fn the_whole_run_has_every_step_request_and_preemption() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run(&format!("run small.yaml -q -o a {PRESSED}")).code, 0);
     let summary = desk.json("a/summary.json");
     let before: Vec<_> = ["requests.parquet", "requests.csv", "summary.json", "timeseries.parquet", "manifest.json"]
@@ -108,7 +108,7 @@ fn the_whole_run_has_every_step_request_and_preemption() {
 
 #[test]
 fn a_window_has_what_touches_it_whatever_the_threads() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let all = traced(&desk, "small.yaml --window 0:1000");
     let window = traced(&desk, "small.yaml --window 5s:6000ms --threads 1");
     let (from, to) = (5_000_000_000, 6_000_000_000);
@@ -121,7 +121,7 @@ fn a_window_has_what_touches_it_whatever_the_threads() {
 
 #[test]
 fn what_cannot_be_traced_is_said() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     assert_eq!(desk.run("run small.yaml -q -o a").code, 0);
     fs::create_dir(desk.path("empty")).expect("it can be made");
     let text = desk.read("a/manifest.json");
@@ -152,7 +152,7 @@ fn what_cannot_be_traced_is_said() {
 
 #[test]
 fn a_run_traces_its_window_while_it_runs() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let told = desk.run(&format!("run small.yaml -q -o plain {PRESSED}"));
     assert_eq!(told.code, 0, "{}", told.err);
     let told = desk.run(&format!("run small.yaml -q -o traced --trace-window 5s:6000ms {PRESSED}"));
@@ -183,7 +183,7 @@ fn a_run_traces_its_window_while_it_runs() {
 
 #[test]
 fn a_window_of_a_run_that_cannot_be_traced_is_refused() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for (arguments, said) in [
         ("run small.yaml --trace-window 20:10", "ends before it begins"),
         ("run small.yaml --trace-window 10", "write FROM:TO in seconds"),
@@ -199,7 +199,7 @@ fn a_window_of_a_run_that_cannot_be_traced_is_refused() {
 
 #[test]
 fn transfers_of_kv_caches_are_those_of_the_requests() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let pools = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/scenarios/disaggregated.yaml");
     let set = "--set workload.total_requests_to_generate=200 --set metrics_config.write_csv=true";
     let told = desk.run(&format!("run {pools} {set} -q -o a --trace-window 0:1000"));

@@ -27,7 +27,7 @@ fn refused(desk: &Desk, cases: &[&str]) -> String {
 
 #[test]
 fn what_a_load_holds_is_described() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("shared.jsonl", SHARED);
     let told = desk.run("workload describe shared.jsonl");
     assert_eq!((told.code, told.err.as_str()), (0, ""));
@@ -55,7 +55,7 @@ fn what_a_load_holds_is_described() {
 
 #[test]
 fn what_is_written_is_read_again() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("shared.jsonl", SHARED);
     for (command, file) in [
         ("workload convert shared.jsonl -o again.jsonl", "again.jsonl"),
@@ -98,7 +98,7 @@ fn what_is_written_is_read_again() {
 
 #[test]
 fn a_run_shapes_its_trace() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let run =
         |flags: &str| desk.summary(&format!("run --trace trace.csv --model Llama3-8B --device A100-80GB {flags}"));
     let requests = |flags: &str| run(flags)["requests"]["total"].as_u64();
@@ -122,7 +122,7 @@ fn a_run_shapes_its_trace() {
 
 #[test]
 fn what_cannot_be_done_is_said_with_the_way_out() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     desk.write("shared.jsonl", SHARED);
     desk.write("there.csv", "somebody's\n");
     desk.write("empty.csv", "arrival_s,prompt_tokens,output_tokens\n");

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Output;
 
 use assert_cmd::Command;
 use tempfile::TempDir;
 
 /// The folder and what is in it.
 pub struct Desk {
-    folder: TempDir,
+    pub folder: TempDir,
 }
 
 /// What a command came to.
@@ -35,11 +36,20 @@ impl Desk {
 
     /// Runs the program with the words of `arguments`.
     pub fn run(&self, arguments: &str) -> Told {
+        self.run_words(&arguments.split_whitespace().collect::<Vec<_>>())
+    }
+
+    pub fn run_words(&self, words: &[&str]) -> Told {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
-        let words = arguments.split_whitespace();
         let output = command.args(words).current_dir(self.folder.path()).output().expect("it starts");
+        Told::of(&output)
+    }
+}
+
+impl Told {
+    pub fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("what is printed is text");
         let code = output.status.code().expect("it ended by itself");
-        Told { code, out: text(&output.stdout), err: text(&output.stderr) }
+        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 }

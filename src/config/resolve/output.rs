@@ -8,7 +8,7 @@ use super::run_context::RunContext;
 use crate::config::declare::{Decode, Field};
 use crate::config::diagnostic::{Diagnostics, Origin};
 use crate::config::keys::{Config, Metrics};
-use crate::output::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan};
+use crate::output::{HostSpec, LoadPlan, MANIFEST_FILE, OutputPlan, Overwrite, PlacesPlan};
 use crate::workload::{Places, Starts, Workload};
 
 /// Rows of the time series of one subject that a run writes by default, at most.
@@ -40,7 +40,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         timeseries_parquet: Some(file(&metrics.output_timeseries_parquet_path, "timeseries.parquet")),
         keeps_tables: false,
         trace: None,
-        manifest_json: Some(directory.join("manifest.json")),
+        manifest_json: Some(directory.join(MANIFEST_FILE)),
         overwrite: Overwrite::SameConfiguration(config.json()),
         quantiles,
         warm_up: SimTime::from_secs_f64(metrics.warm_up_duration_s.value),

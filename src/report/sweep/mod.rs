@@ -16,11 +16,9 @@ pub use knees::{Knee, knees};
 use super::ReportError;
 use super::folder::json_of;
 use super::rows::{Batch, Table};
+use crate::output::SWEEP_FILE;
+use crate::sweep::RESULTS;
 
-/// The table of a sweep.
-pub const RESULTS: &str = "results.parquet";
-/// By which a sweep's folder is known.
-const DESCRIPTION: &str = "sweep.json";
 /// Runs of a setting differ in it alone.
 const SEED: &str = "seed";
 
@@ -73,7 +71,7 @@ impl Sweep {
     /// Whether a folder is a sweep's, not a run's.
     #[must_use]
     pub fn is_one(folder: &Path) -> bool {
-        folder.join(DESCRIPTION).is_file() || folder.join(RESULTS).is_file()
+        folder.join(SWEEP_FILE).is_file() || folder.join(RESULTS).is_file()
     }
 
     /// Reads a folder.
@@ -86,7 +84,7 @@ impl Sweep {
             let why = format!("{RESULTS} is not there, so not all points are; finish the sweep, or merge its shards");
             return Err(ReportError::NotARun { path: folder.to_owned(), why });
         }
-        let description = json_of(&folder.join(DESCRIPTION))?.unwrap_or_default();
+        let description = json_of(&folder.join(SWEEP_FILE))?.unwrap_or_default();
         let table = Table::open(&path)?;
         let noted = |note: &str, column: &str| table.note(&format!("{note}:{column}"));
         let of_kind = |kind: &str| -> Vec<String> {
