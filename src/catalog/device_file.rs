@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use oracle_components::device::{DevicePower, DeviceSpec, PeakFlops};
+use oracle_components::device::{DevicePower, DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::efficiency::{EfficiencyCurves, ProductShares};
 use serde::Deserialize;
 
 use super::CurveFile;
+use super::uncertain::{Figure, Uncertain};
 
 /// A device that the catalog knows.
 #[derive(Clone, Debug)]
@@ -18,8 +19,10 @@ pub struct CatalogDevice {
     pub spec: Arc<DeviceSpec>,
     /// Other names.
     pub aliases: Vec<String>,
-    /// What its kernels reach.
+    /// What its kernels reach, but for those of `constants`.
     pub curves: DeviceCurves,
+    /// What all its kernels reach, where no curve of a relation would say anything of it.
+    pub constants: Option<ConstantUse>,
     /// The link to its like; without one, they meet over the host link.
     pub peer_link: Option<DeviceLink>,
     /// The link to its host.
@@ -32,8 +35,34 @@ pub struct CatalogDevice {
     pub sustained_stated_by: Option<String>,
     /// The data sheet by name.
     pub source: String,
+    /// Which of the figures are not beyond doubt.
+    pub uncertain: Uncertain,
     /// What else to know: editions, halves of a card, bridges.
     pub note: Option<String>,
+}
+
+impl CatalogDevice {
+    /// What its kernels are priced by unless a configuration says otherwise.
+    #[must_use]
+    pub fn efficiency(&self) -> Efficiency {
+        match &self.constants {
+            Some(ConstantUse { mfu, mbu, .. }) => Efficiency::Constant { mfu: *mfu, mbu: *mbu },
+            None => Efficiency::Curve(Arc::clone(&self.curves.curves)),
+        }
+    }
+}
+
+/// Shares of the peaks that kernels reach whatever their shape: of accelerators whose kernels nobody has published, and
+/// which are no relations of a GPU that was measured.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConstantUse {
+    /// Of the peak FLOP/s.
+    pub mfu: f64,
+    /// Of the memory bandwidth.
+    pub mbu: f64,
+    /// Where they are from.
+    pub stated_by: String,
 }
 
 /// The efficiency curves of a device.
@@ -59,6 +88,8 @@ pub enum LinkKind {
     InfinityFabric,
     /// Google's link between the chips of a slice.
     Ici,
+    /// Amazon's link between Trainium chips.
+    Neuronlink,
     /// Ethernet with remote direct memory access (Gaudi).
     Roce,
     /// The host's bus.
@@ -74,6 +105,7 @@ impl std::fmt::Display for LinkKind {
             Self::NvlinkC2c => "NVLink-C2C",
             Self::InfinityFabric => "Infinity Fabric",
             Self::Ici => "ICI",
+            Self::Neuronlink => "NeuronLink",
             Self::Roce => "RoCE",
             Self::Pcie => "PCIe",
             Self::Infiniband => "InfiniBand",
@@ -123,8 +155,13 @@ struct DeviceFile {
     /// Streaming multiprocessors, compute units, or the matrix engines of a chip without these.
     processors: u32,
     efficiency: EfficiencyFile,
+    /// What prices its kernels in place of the curve.
+    constants: Option<ConstantUse>,
     peer_link: Option<LinkFile>,
     host_link: LinkFile,
+    /// By figure, why it is doubtful.
+    #[serde(default)]
+    uncertain: Uncertain,
     note: Option<String>,
 }
 
@@ -205,6 +242,13 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
     if file.sustained_tflops.is_some() != file.sustained_stated_by.is_some() {
         return Err("sustained_tflops and sustained_stated_by go together".to_owned());
     }
+    if file
+        .constants
+        .as_ref()
+        .is_some_and(|shares| ![shares.mfu, shares.mbu].iter().all(|share| (0.05..=1.0).contains(share)))
+    {
+        return Err("constants: mfu and mbu are shares, from 0.05 to 1".to_owned());
+    }
     let sustained = file.sustained_tflops.map(|tflops| tflops.shares(&file.dense_tflops, curve.curves.fastest));
     let curves = Arc::new(EfficiencyCurves {
         processors: f64::from(file.processors),
@@ -213,6 +257,13 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
     });
     let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
     let peak = file.dense_tflops;
+    let stated_use = file.constants.as_ref().map(|shares| shares.stated_by.as_str());
+    let uncertain = file
+        .uncertain
+        .with_estimate(Figure::SustainedTflops, file.sustained_stated_by.as_deref())
+        .with_estimate(Figure::Efficiency, stated_use)
+        .with_estimate(Figure::MemoryGib, Some(&file.memory_stated_by))
+        .with_estimate(Figure::PowerW, file.power_stated_by.as_deref());
     let power = file.idle_power_w.zip(file.decode_power_w).zip(file.tdp_w);
     let spec = DeviceSpec {
         name: file.name,
@@ -233,12 +284,14 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
         spec: Arc::new(spec),
         aliases: file.aliases,
         curves: DeviceCurves { curves, name, is_derived },
+        constants: file.constants,
         peer_link: file.peer_link.as_ref().map(link),
         host_link: link(&file.host_link),
         memory_stated_by: file.memory_stated_by,
         power_stated_by: file.power_stated_by,
         sustained_stated_by: file.sustained_stated_by,
         source: file.source,
+        uncertain,
         note: file.note,
     })
 }

@@ -23,6 +23,7 @@ pub mod nearest;
 mod price_file;
 mod shape;
 mod topology_file;
+mod uncertain;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -31,7 +32,7 @@ use oracle_components::collectives::Fabric;
 use oracle_components::model::{Dtype, ModelArchitecture};
 
 pub use curve_file::{CurveFile, FitError, TakenOver};
-pub use device_file::{CatalogDevice, DeviceCurves, DeviceLink, LinkKind};
+pub use device_file::{CatalogDevice, ConstantUse, DeviceCurves, DeviceLink, LinkKind};
 pub use fabric_file::CatalogFabric;
 pub use fabric_fit::{MeasuredCollective, fit_protocols};
 pub(crate) use finding::write_at;
@@ -42,6 +43,7 @@ pub use model_params::{EntryOrigin, ModelParams, ModelParamsEntry, load_model_pa
 pub use nearest::{did_you_mean, nearest, question};
 pub use price_file::PriceList;
 pub use topology_file::{CatalogTopology, InfinibandGeneration};
+pub use uncertain::{Figure, Uncertain};
 
 /// Every model and device that the binary knows.
 #[derive(Debug)]
@@ -219,7 +221,8 @@ impl Catalog {
 }
 
 /// What people write before a device's name, in the order in which it is taken off.
-const MAKERS: [&str; 7] = ["nvidia-", "amd-", "intel-", "google-", "geforce-", "tesla-", "instinct-"];
+const MAKERS: [&str; 9] =
+    ["nvidia-", "amd-", "intel-", "google-", "aws-", "amazon-", "geforce-", "tesla-", "instinct-"];
 
 /// Names as they are compared: `RTX 4090` and `rtx_4090` are `rtx-4090`.
 fn key(name: &str) -> String {

@@ -1,12 +1,14 @@
 //! `models` and `devices`: what the catalog knows.
 
+use std::collections::BTreeMap;
+
 use oracle_components::model::ModelArchitecture;
 use oracle_systems::costing::weights::{active_parameters, kv_bytes_per_token_per_layer, parameters, weight_bytes};
 use serde_json::json;
 
 use super::args::Listing;
 use super::{Failure, print_findings};
-use crate::catalog::{Catalog, CatalogDevice, CatalogModel, question};
+use crate::catalog::{Catalog, CatalogDevice, CatalogModel, Figure, question};
 use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
 /// Most names that an error offers.
@@ -40,15 +42,17 @@ fn refuse_none<'a>(
     }
 }
 
-/// What a listing shows.
+/// What a listing shows: a table and what is to be said below it.
 struct Listed {
     table: Table,
+    footnotes: Vec<Block>,
     json: Vec<serde_json::Value>,
 }
 
 impl Findings for Listed {
     fn document(&self) -> Document {
-        Document(vec![Block::Wide(self.table.clone())])
+        let table = Block::Wide(self.table.clone());
+        Document(std::iter::once(table).chain(self.footnotes.iter().cloned()).collect())
     }
 
     fn records(&self) -> Table {
@@ -95,7 +99,8 @@ pub fn models(listing: &Listing) -> Result<(), Failure> {
         ]
     });
     let table = Table { columns, rows: rows.collect() };
-    print_findings(&Listed { table, json: shown.map(model_as_json).collect() }, listing.format)
+    let json = shown.map(model_as_json).collect();
+    print_findings(&Listed { table, footnotes: Vec::new(), json }, listing.format)
 }
 
 fn kv_bytes_per_token(model: &ModelArchitecture) -> f64 {
@@ -132,41 +137,77 @@ pub fn devices(listing: &Listing) -> Result<(), Failure> {
         Column::figures("memory_gb_per_s", "GB/s"),
         Column::figures("tdp_w", "TDP W"),
         Column::words("curve", "curve (~ near)"),
+        Column::words("uncertain", "uncertain (?)"),
         Column::words("aliases", "also known as"),
     ];
-    let rows = shown.clone().map(|device| {
-        let spec = &*device.spec;
-        let with = |decimals: usize| move |value: f64| format!("{value:.decimals$}");
-        let tera = |flops: Option<f64>| Cell::figure_or_dash(flops.map(|flops| flops / 1e12), with(1));
-        let (memory_gib, gb_per_s) = (spec.memory_bytes as f64 / GIB, spec.memory_bytes_per_s / 1e9);
-        vec![
-            Cell::of(&spec.name),
-            tera(spec.peak_flops.bf16.or(spec.peak_flops.fp16)),
-            tera(spec.peak_flops.fp8),
-            Cell::figure(memory_gib, with(1)(memory_gib)),
-            Cell::figure(gb_per_s, with(0)(gb_per_s)),
-            Cell::figure_or_dash(spec.power.map(|power| power.tdp_w), with(0)),
-            Cell::of(format!("{}{}", if device.curves.is_derived { "~" } else { "" }, device.curves.name)),
-            Cell::of(device.aliases.join(", ")),
-        ]
+    let table = Table { columns, rows: shown.clone().map(device_row).collect() };
+    let json = shown.clone().map(device_as_json).collect();
+    print_findings(&Listed { table, footnotes: doubts(shown), json }, listing.format)
+}
+
+fn device_row(device: &CatalogDevice) -> Vec<Cell> {
+    let spec = &*device.spec;
+    let doubtful = |figure: Figure, cell: Cell| match device.uncertain.why(figure) {
+        Some(_) => Cell { shown: cell.shown + DOUBTFUL, ..cell },
+        None => cell,
+    };
+    let with = |decimals: usize| move |value: f64| format!("{value:.decimals$}");
+    let tera = |flops: Option<f64>| Cell::figure_or_dash(flops.map(|flops| flops / 1e12), with(1));
+    let (memory_gib, gb_per_s) = (spec.memory_bytes as f64 / GIB, spec.memory_bytes_per_s / 1e9);
+    let curve = match &device.constants {
+        Some(shares) => format!("mfu {}, mbu {}", shares.mfu, shares.mbu),
+        None => format!("{}{}", if device.curves.is_derived { "~" } else { "" }, device.curves.name),
+    };
+    let figures: Vec<&str> = device.uncertain.iter().map(|(figure, _)| figure.words()).collect();
+    vec![
+        Cell::of(&spec.name),
+        doubtful(Figure::Bf16Tflops, tera(spec.peak_flops.bf16.or(spec.peak_flops.fp16))),
+        doubtful(Figure::Fp8Tflops, tera(spec.peak_flops.fp8)),
+        doubtful(Figure::MemoryGib, Cell::figure(memory_gib, with(1)(memory_gib))),
+        doubtful(Figure::MemoryGbPerS, Cell::figure(gb_per_s, with(0)(gb_per_s))),
+        doubtful(Figure::TdpW, Cell::figure_or_dash(spec.power.map(|power| power.tdp_w), with(0))),
+        doubtful(Figure::Efficiency, Cell::of(curve)),
+        if figures.is_empty() { Cell::dash() } else { Cell::of(figures.join(", ")) },
+        Cell::of(device.aliases.join(", ")),
+    ]
+}
+
+/// What stands behind a figure that is not beyond doubt.
+const DOUBTFUL: &str = "?";
+
+/// Why figures are doubtful, those of one reason together.
+fn doubts<'a>(devices: impl Iterator<Item = &'a CatalogDevice>) -> Vec<Block> {
+    let mut by_reason: BTreeMap<(Figure, &str), Vec<&str>> = BTreeMap::new();
+    for device in devices {
+        for doubt in device.uncertain.iter() {
+            by_reason.entry(doubt).or_default().push(&device.spec.name);
+        }
+    }
+    let lines = by_reason.iter().map(|((figure, why), names)| {
+        Block::line(DOUBTFUL, 2, format!("{} of {}: {why}", figure.words(), names.join(", ")))
     });
-    let table = Table { columns, rows: rows.collect() };
-    print_findings(&Listed { table, json: shown.map(device_as_json).collect() }, listing.format)
+    let gap = (!by_reason.is_empty()).then_some(Block::Gap);
+    gap.into_iter().chain(lines).collect()
 }
 
 fn device_as_json(device: &CatalogDevice) -> serde_json::Value {
+    let constants = device.constants.as_ref();
     json!({
         "name": device.spec.name,
         "aliases": device.aliases,
         "spec": &*device.spec,
-        "efficiency_curve": device.curves.name,
-        "is_efficiency_derived": device.curves.is_derived,
+        "efficiency_curve": constants.is_none().then_some(&device.curves.name),
+        "is_efficiency_derived": constants.is_none().then_some(device.curves.is_derived),
+        "mfu": constants.map(|shares| shares.mfu),
+        "mbu": constants.map(|shares| shares.mbu),
+        "efficiency_stated_by": constants.map(|shares| &shares.stated_by),
         "sustained": device.curves.curves.sustained,
         "sustained_stated_by": device.sustained_stated_by,
         "peer_link_bytes_per_s": device.peer_link.map(|link| link.bytes_per_s),
         "host_link_bytes_per_s": device.host_link.bytes_per_s,
         "memory_stated_by": device.memory_stated_by,
         "power_stated_by": device.power_stated_by,
+        "uncertain": device.uncertain,
         "source": device.source,
         "note": device.note,
     })

@@ -88,6 +88,7 @@ pub(crate) fn energy(scenario: &Scenario, outcome: &Outcome, host: HostSpec) -> 
         mean_power_w: if end_s > 0.0 { server_energy_j / end_s } else { 0.0 },
         servers: servers as u64,
         joules_per_output_token: (tokens > 0.0).then(|| server_energy_j / tokens),
+        estimated: Vec::new(),
     })
 }
 

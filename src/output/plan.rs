@@ -47,6 +47,8 @@ pub struct OutputPlan {
     pub encodes_images: bool,
     /// What to know before any figure: prices that rest on another device's, what a setting costs.
     pub notes: Vec<String>,
+    /// Devices of which nobody measured what they draw.
+    pub estimated_power: Vec<String>,
 }
 
 /// A window of a run, to be traced while it runs.

@@ -12,9 +12,9 @@ use super::names::Names;
 use super::offered::{Completed, OfferedLoad};
 use super::statistics::{GroupStatistics, PrefixStatistics, RequestStatistics};
 use super::summary::{
-    DrainSummary, EncoderSummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary, LoadSummary, Named,
-    PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, SloSummary, Summary,
-    ThroughputSummary,
+    DrainSummary, EncoderSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary,
+    LoadSummary, Named, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary, SimulationSummary, SloSummary,
+    Summary, ThroughputSummary,
 };
 use super::verdict::{BusiestLink, InFlightSummary, LoadFigures, Verdict, encoder_s, step_summary, verdict};
 use super::{LoadPlan, OutputPlan, TakenDefault};
@@ -87,7 +87,8 @@ impl Inputs<'_> {
             engines: self.engines(),
             gpus,
             links,
-            energy: energy(self.scenario, self.outcome, self.plan.host),
+            energy: energy(self.scenario, self.outcome, self.plan.host)
+                .map(|energy| EnergySummary { estimated: self.plan.estimated_power.clone(), ..energy }),
             cost: cost(self.scenario, self.outcome),
             per_profile: self.profiles(&offered),
             defaults: self.plan.defaults_that_act(encodes_images).cloned().collect(),

@@ -388,6 +388,9 @@ pub struct EnergySummary {
     /// Both a token generated; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joules_per_output_token: Option<f64>,
+    /// Devices whose draw at idle and in decode is an estimate of the catalog's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub estimated: Vec<String>,
 }
 
 /// Cost of the whole run, in US dollars.

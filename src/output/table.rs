@@ -165,6 +165,9 @@ impl Summary {
             if let Some(joules) = energy.joules_per_output_token {
                 text += &format!(", {} J an output token", figure(joules, 2));
             }
+            if !energy.estimated.is_empty() {
+                text += ", boards' draw estimated";
+            }
             lines.push(line("Energy", &text));
         }
         if let Some(cost) = &self.cost {

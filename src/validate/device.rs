@@ -172,12 +172,18 @@ mod tests {
             ("RTX-PRO-6000", "RTXPRO6000, NVIDIA RTX PRO 6000 Blackwell Workstation Edition, rtx pro 6000 96GB"),
             ("RTX-4090", "4090, NVIDIA GeForce RTX 4090, RTX4090, RTX-4090-24GB, GeForce RTX 4090 PCIe"),
             ("A100-SXM-40GB", "NVIDIA A100-SXM4-40GB, A100 40G"),
+            ("RTX-5090", "RTX 5090, NVIDIA GeForce RTX 5090, GeForce RTX 5090 32GB"),
+            ("RTX-6000-Ada", "RTX 6000 Ada, NVIDIA RTX 6000 Ada Generation, RTX_6000_Ada-48G"),
+            ("H20-SXM-96GB", "H20, NVIDIA H20, H20-SXM5"),
+            ("H800-SXM-80GB", "NVIDIA H800, H800-SXM5-80GB-HBM3"),
+            ("B300-SXM", "NVIDIA B300 SXM6 AC, B300"),
+            ("MI355X", "AMD Instinct MI355X, MI355X-OAM"),
         ] {
             for name in names.split(", ") {
                 assert_eq!(find(name).map(|found| found.spec.name.as_str()), Some(device), "{name}");
             }
         }
-        for stranger in ["", "-", "GPU", "80GB", "RTX 5090", "H20", "RTX 6000 Ada"] {
+        for stranger in ["", "-", "GPU", "80GB", "RTX 3090", "B100", "RTX 5000 Ada"] {
             assert!(find(stranger).is_none(), "{stranger}");
         }
     }
@@ -190,8 +196,8 @@ mod tests {
             memory_gib: Some(24.0),
         };
         let of = |name, figures| relation(name, figures).map(|found| found.spec.name.as_str());
-        assert_eq!(of("NVIDIA H800", figures(989.0, 3350.0)), Some("H100-SXM-80GB"));
-        assert_eq!(of("RTX-5090", figures(209.5, 1792.0)), Some("RTX-4090"));
+        assert_eq!(of("NVIDIA H100 SXM6", figures(989.0, 3350.0)), Some("H100-SXM-80GB"));
+        assert_eq!(of("RTX-3090", figures(71.0, 936.0)), Some("RTX-4090"));
         assert_eq!(of("Tachyon 9000", figures(320.0, 2000.0)), Some("A100-SXM-80GB"));
         assert_eq!(of("Tachyon 9000", DeviceFigures::default()), None);
     }

@@ -1,5 +1,7 @@
 //! Look-ups by name.
 
+use std::collections::BTreeSet;
+
 use llmperforacle::catalog::Catalog;
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_systems::costing::weights::weight_bytes;
@@ -70,16 +72,43 @@ fn a_device_is_found_by_any_of_its_names() {
         ("Tesla T4", "T4"),
         ("AMD Instinct MI300X", "MI300X"),
         ("tpu-v6e", "TPU-v6e"),
+        ("NVIDIA B300 SXM6 AC", "B300-SXM"),
+        ("b300", "B300-SXM"),
+        ("NVIDIA GB300", "GB300"),
+        ("5090", "RTX-5090"),
+        ("rtx 5090", "RTX-5090"),
+        ("NVIDIA GeForce RTX 5090", "RTX-5090"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX-6000-Ada"),
+        ("NVIDIA H20", "H20-SXM-96GB"),
+        ("NVIDIA H20-3e", "H20-SXM-141GB"),
+        ("NVIDIA H800", "H800-SXM-80GB"),
+        ("NVIDIA H800 PCIe", "H800-PCIe-80GB"),
+        ("NVIDIA A800-SXM4-80GB", "A800-SXM-80GB"),
+        ("NVIDIA A800 80GB PCIe", "A800-PCIe-80GB"),
+        ("NVIDIA L20", "L20"),
+        ("NVIDIA A30", "A30"),
+        ("AMD Instinct MI355X", "MI355X"),
+        ("mi350x", "MI350X"),
+        ("TPU7x", "TPU-v7"),
+        ("Ironwood", "TPU-v7"),
+        ("trn2", "Trainium2"),
+        ("AWS Trainium3", "Trainium3"),
     ] {
         assert_eq!(name(asked), Some(found), "{asked}");
     }
     assert_eq!(name("A1000"), None);
 }
 
-/// No two models, and no two devices, share a name.
+/// No two models, and no two devices, share a name, and none is listed twice.
 #[test]
 fn names_are_unique() {
     let catalog = Catalog::builtin();
+    let mut names = BTreeSet::new();
+    for device in catalog.devices() {
+        for name in device.aliases.iter().chain([&device.spec.name]) {
+            assert!(names.insert(name.to_lowercase().replace([' ', '_'], "-")), "{name}");
+        }
+    }
     for model in catalog.models() {
         for name in model.aliases.iter().chain([&model.architecture.name]) {
             let found = catalog.model(name).expect("an alias finds its model");
@@ -102,5 +131,7 @@ fn an_unknown_name_has_near_ones() {
     assert_eq!(catalog.nearest_models("lama3-8b", 1), ["Llama3-8B"]);
     assert_eq!(catalog.nearest_devices("H10O", 1), ["H100-SXM-80GB"]);
     assert_eq!(catalog.nearest_devices("RTX 4080", 1), ["RTX-4090"]);
+    assert_eq!(catalog.nearest_devices("RTX 5080", 1), ["RTX-5090"]);
+    assert_eq!(catalog.nearest_devices("trn4", 2), ["Trainium2", "Trainium3"]);
     assert!(catalog.nearest_models("whisper", 3).is_empty());
 }

@@ -137,12 +137,37 @@ fn the_catalog_is_listed_by_name_and_alias() {
     assert_eq!((models.code, models.out.lines().count()), (0, 2));
     assert!(models.out.lines().nth(1).is_some_and(|line| line.starts_with("Llama3.3-70B") && line.contains("70.55B")));
     let devices = desk.run("devices a100");
-    assert_eq!(devices.out.lines().count(), 5, "{}", devices.out);
+    let table: Vec<&str> = devices.out.lines().take_while(|line| !line.is_empty()).collect();
+    assert_eq!(table.len(), 5, "{}", devices.out);
     assert!(devices.out.lines().all(|line| !line.ends_with(' ')));
     assert!(array(&desk.run("models --format json").out).len() > 40);
     let h100 = array(&desk.run("devices h100-sxm --format json").out);
     assert_eq!(h100[0]["name"], "H100-SXM-80GB");
     assert!(h100[0]["source"].as_str().is_some_and(|source| source.contains("NVIDIA")));
+}
+
+/// A figure that is not beyond doubt has a mark, and the reason below the table; other forms have a column and an object.
+#[test]
+fn doubtful_figures_of_devices_are_marked_in_every_form() {
+    let desk = Desk::new();
+    let text = desk.run("devices b300").out;
+    let b300 = text.lines().find(|line| line.starts_with("B300-SXM ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        b300.contains(" 7750? ") && b300.contains(" 2250.0 ") && b300.contains("fp4 peak, sustained FLOP/s"),
+        "{b300}"
+    );
+    assert!(text.contains("\n? fp4 peak of B300-SXM: pages disagree: 14 PFLOP/s"), "{text}");
+    let csv = desk.run("devices b300 --format csv").out;
+    assert!(csv.contains(",7750,") && csv.contains("\"fp4 peak, sustained FLOP/s, memory bandwidth"), "{csv}");
+    assert!(desk.run("devices b300 --format markdown").out.contains("memory bandwidth of B300-SXM"));
+    let json = array(&desk.run("devices b300 --format json").out);
+    assert!(json[0]["uncertain"]["fp4_tflops"].as_str().is_some_and(|why| why.contains("13.5")), "{json:?}");
+    // What is measured has no mark, and a chip that is no GPU no curve.
+    let a6000 = array(&desk.run("devices a6000 --format json").out);
+    assert!(a6000.iter().any(|device| device["uncertain"] == serde_json::json!({})), "{a6000:?}");
+    let tpu = array(&desk.run("devices ironwood --format json").out);
+    assert_eq!((&tpu[0]["mfu"], &tpu[0]["efficiency_curve"]), (&serde_json::json!(0.73), &serde_json::Value::Null));
+    assert!(desk.run("devices ironwood").out.contains("mfu 0.73, mbu 0.86?"));
 }
 
 #[test]

@@ -47,3 +47,48 @@ fn more_that_is_slower_is_a_hint() {
     // Eight tensor-parallel ranks of a large model are not.
     assert_eq!(notes(&desk, "--model Llama3-70B --device H100 --tp 8"), Vec::<String>::new());
 }
+
+/// What a run rests on and is not beyond doubt is said, with the reason; what it does not rest on is not.
+#[test]
+fn doubtful_figures_are_named_where_a_run_rests_on_them() {
+    let desk = Desk::new();
+    let doubts = |flags: &str| -> String {
+        let notes = notes(&desk, flags);
+        notes.iter().filter(|note| note.contains(": not beyond doubt: ")).cloned().collect::<Vec<_>>().join("\n")
+    };
+    let b300 = doubts("--model Llama3-8B --device B300");
+    assert!(b300.starts_with("B300-SXM: not beyond doubt: sustained FLOP/s (estimate: "), "{b300}");
+    assert!(b300.contains("; memory bandwidth (62 TB/s of eight on one page") && !b300.contains("fp4"), "{b300}");
+    let given = doubts("--model Llama3-8B --device B300 --set hardware_profile.compute_devices[0].memory_gbps=8000");
+    assert!(!given.contains("memory bandwidth"), "{given}");
+    // A link counts from two of them on.
+    assert!(!doubts("--model Llama3-8B --device MI355X").contains("link between devices"));
+    assert!(doubts("--model Llama3-8B --device MI355X --tp 2").contains("link between devices (seven links"));
+    assert!(doubts("--model gpt-oss-20B --device MI355X").contains("fp4 peak (pages disagree"));
+    assert_eq!(doubts("--model Llama3-8B --device H100"), "");
+}
+
+#[test]
+fn what_is_no_gpu_is_priced_by_its_own_figures() {
+    let desk = Desk::new();
+    for (device, shares) in
+        [("TPU7x", "mfu 0.73, mbu 0.86"), ("v6e", "mfu 0.73, mbu 0.86"), ("trn2", "mfu 0.33, mbu 0.46")]
+    {
+        let notes = notes(&desk, &format!("--model Llama3-8B --device {device}"));
+        assert!(
+            notes[0].contains(&format!("is priced at constant shares of its own peaks for all kernels ({shares}): "))
+        );
+        assert!(notes.iter().all(|note| !note.contains("H100")), "{notes:?}");
+        let named = format!(
+            "--model Llama3-8B --device {device} --set hardware_profile.compute_devices[0].efficiency_curve=H100-SXM"
+        );
+        assert!(
+            self::notes(&desk, &named)[0].contains("the efficiency curve of H100-SXM, which the configuration names")
+        );
+    }
+    // A token of 8 billion parameters in 16 bits, at batch 1: 15 GB at 86 % of 7.38 TB/s, and the host's time.
+    let summary = desk.summary("run --trace trace.csv --model Llama3-8B --device TPU7x --set frameworks_to_test[0].config.async_scheduling=true");
+    let tpot_ms = crate::number(&summary, "/latency/time_per_output_token_ms/mean");
+    let read_ms = 2.0 * (8.03e9 - 128_256.0 * 4096.0) / (0.86 * 7.38e12) * 1e3;
+    assert!((1.0..1.3).contains(&(tpot_ms / read_ms)), "{tpot_ms} {read_ms}");
+}

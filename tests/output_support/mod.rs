@@ -145,6 +145,7 @@ pub fn plan(directory: &Path) -> OutputPlan {
         encodes_images: false,
         slos: Vec::new(),
         notes: vec!["these figures are made up".to_owned()],
+        estimated_power: Vec::new(),
     }
 }
 

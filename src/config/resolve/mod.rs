@@ -6,6 +6,7 @@
 mod behaviour;
 mod devices;
 mod distribution;
+mod doubts;
 mod durations;
 mod fleet;
 mod frameworks;
@@ -74,8 +75,12 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
     let frameworks = config.frameworks_to_test.value.as_deref().unwrap_or_default();
     durations::check(frameworks, &scenario, diagnostics);
     hardware::efficiency_table::warn_of_gaps(frameworks, &scenario, diagnostics);
-    let output =
-        output.map(|output| OutputPlan { load: output::load(&traffic), notes: notes::of(&scenario), ..output });
+    let output = output.map(|output| OutputPlan {
+        load: output::load(&traffic),
+        notes: notes::of(&scenario),
+        estimated_power: notes::estimated_power(&scenario),
+        ..output
+    });
     Some(Resolved {
         scenario,
         profile_names: workload::profile_names(&traffic),

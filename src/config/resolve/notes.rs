@@ -10,7 +10,8 @@ use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
 use oracle_systems::costing::{StepCost, StepShape};
 
-use crate::catalog::{Catalog, CatalogDevice};
+use super::doubts;
+use crate::catalog::{Catalog, CatalogDevice, ConstantUse, Figure};
 
 /// Kinds of engines that are priced for hints.
 const MOST_KINDS: usize = 16;
@@ -28,7 +29,9 @@ pub(super) fn of(scenario: &Scenario) -> Vec<String> {
     for engine in &scenario.engines {
         for gpu in engine.gpus.iter().map(|&gpu| &scenario.gpus[gpu as usize]) {
             if devices.insert(gpu.device.name.as_str()) {
-                notes.extend(pricing(&gpu.device, engine.efficiency.as_ref().unwrap_or(&gpu.efficiency)));
+                let efficiency = engine.efficiency.as_ref().unwrap_or(&gpu.efficiency);
+                notes.extend(pricing(&gpu.device, efficiency));
+                notes.extend(doubts::of(&gpu.device, efficiency, scenario));
             }
         }
     }
@@ -54,13 +57,19 @@ fn device<'a>(scenario: &'a Scenario, engine: &EngineSpec) -> &'a DeviceSpec {
 /// On what the prices of a device rest, unless it was measured.
 fn pricing(device: &DeviceSpec, efficiency: &Efficiency) -> Option<String> {
     let name = &device.name;
+    let catalog = Catalog::builtin().device(name);
     let curves = match efficiency {
         Efficiency::Constant { mfu, mbu } => {
+            let own = catalog.and_then(|device| device.constants.as_ref());
+            if let Some(ConstantUse { stated_by, .. }) = own.filter(|own| (own.mfu, own.mbu) == (*mfu, *mbu)) {
+                return Some(format!(
+                    "{name} is priced at constant shares of its own peaks for all kernels (mfu {mfu}, mbu {mbu}): {stated_by}"
+                ));
+            }
             return Some(format!("{name} is priced at constant efficiency (mfu {mfu}, mbu {mbu}) for all kernels"));
         }
         Efficiency::Curve(curves) | Efficiency::Table(curves, _) => curves,
     };
-    let catalog = Catalog::builtin().device(name);
     match catalog.filter(|device| Arc::ptr_eq(&device.curves.curves, curves)) {
         Some(CatalogDevice { curves, .. }) if curves.is_derived => Some(format!(
             "{name} is priced by the efficiency curve of {}: its own kernels were not measured",
@@ -69,6 +78,17 @@ fn pricing(device: &DeviceSpec, efficiency: &Efficiency) -> Option<String> {
         Some(_) => None,
         None => Some(format!("{name} is priced by {}, which the configuration names", named(curves))),
     }
+}
+
+/// The devices of a scenario whose draw the catalog estimates, and the configuration does not say.
+pub(super) fn estimated_power(scenario: &Scenario) -> Vec<String> {
+    let is_estimated = |device: &&DeviceSpec| {
+        let own = Catalog::builtin().device(&device.name);
+        own.is_some_and(|own| own.uncertain.why(Figure::PowerW).is_some() && own.spec.power == device.power)
+    };
+    let used = scenario.engines.iter().flat_map(|engine| &engine.gpus);
+    let devices = used.map(|&gpu| &*scenario.gpus[gpu as usize].device).filter(is_estimated);
+    devices.map(|device| device.name.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A curve by the name that it has in the catalog.

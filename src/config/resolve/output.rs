@@ -49,6 +49,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         slos: Vec::new(),
         encodes_images: false,
         notes: Vec::new(),
+        estimated_power: Vec::new(),
         run_name,
         directory,
         defaults: Vec::new(),

@@ -187,13 +187,18 @@ fn step_limits(plan: &FrameworkPlan<'_>, devices: &[&Device], front_end: FrontEn
     (tokens, ledger.settle(&config.max_num_seqs, seqs, seqs, why_seqs))
 }
 
+/// Accelerators whose platforms tell vLLM no memory, so that they are small ones to it.
+const TELL_NO_MEMORY: [&str; 2] = ["tpu", "trainium"];
+
 /// Of an API server, by the first GPU's memory and name.
 fn server_limits(version: Version, device: &DeviceSpec) -> (u32, u32) {
     let name = device.name.to_lowercase();
-    let is_huge = device.memory_bytes >= HUGE_GPU_BYTES && version.has(since::HUGE_GPUS);
+    let tells_none = TELL_NO_MEMORY.iter().any(|chip| name.contains(chip));
+    let memory_bytes = if tells_none { 0 } else { device.memory_bytes };
+    let is_huge = memory_bytes >= HUGE_GPU_BYTES && version.has(since::HUGE_GPUS);
     let is_small_whatever_its_memory =
         name.contains("a100") || (name.contains("gb10") && version.has(since::GB10_IS_SMALL));
-    let is_large = device.memory_bytes >= LARGE_GPU_BYTES && !is_small_whatever_its_memory;
+    let is_large = memory_bytes >= LARGE_GPU_BYTES && !is_small_whatever_its_memory;
     let (tokens, seqs) = match (is_huge, is_large) {
         (true, _) => (16_384, 1_024),
         (false, true) => (8_192, 1_024),

@@ -30,7 +30,7 @@ pub(in crate::config::resolve) fn constant(mfu: Option<f64>, mbu: Option<f64>) -
         .then(|| Efficiency::Constant { mfu: mfu.unwrap_or(PREDECESSOR_MFU), mbu: mbu.unwrap_or(PREDECESSOR_MBU) })
 }
 
-/// The efficiency of a device: constants given, a curve given, the catalog device's curve, the predecessor's constants;
+/// The efficiency of a device: constants given, a curve given, the catalog device's own, the predecessor's constants;
 /// measurements on top of a curve.
 pub(super) fn of_device(
     device: &ComputeDevice,
@@ -40,7 +40,7 @@ pub(super) fn of_device(
     diagnostics: &mut Diagnostics,
 ) -> Efficiency {
     let constant = constant(device.mfu.value, device.mbu.value);
-    let is_own = |name: &str| catalog.is_some_and(|device| device.curves.name == name);
+    let is_own = |name: &str| catalog.is_some_and(|own| own.constants.is_none() && own.curves.name == name);
     let named = device.efficiency_curve.value.as_deref().filter(|name| !is_own(name));
     let curve = named.and_then(|name| named_curve(name, &device.efficiency_curve, context, diagnostics));
     let (curve_key, table_key) = (&device.efficiency_curve, &device.efficiency_table);
@@ -53,8 +53,12 @@ pub(super) fn of_device(
         let processors = own_processors.unwrap_or(curves.processors);
         Arc::new(EfficiencyCurves { processors, ..curves })
     });
+    // A curve that is named, or one that measurements are laid on, counts before the constants of a catalog device.
+    let has_table = device.efficiency_table.value.is_some();
+    let own = catalog.filter(|_| curve.is_none() && !has_table).map(CatalogDevice::efficiency);
     let curve = curve.or_else(|| catalog.map(|device| Arc::clone(&device.curves.curves)));
     constant
+        .or(own)
         .or_else(|| efficiency_table::on_curve(device, curve, spec, context, diagnostics))
         .unwrap_or(Efficiency::PREDECESSOR)
 }

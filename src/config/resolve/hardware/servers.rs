@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use oracle_components::device::Efficiency;
 use oracle_components::scenario::LinkSpec;
 
 use crate::catalog::{Catalog, CatalogDevice, CatalogTopology, LinkKind};
@@ -98,7 +97,7 @@ fn add_gpu(hardware: &mut Hardware, preset: &CatalogTopology, device: &'static C
     hardware.push(Device {
         id: id.to_owned(),
         spec: Some(Arc::clone(&device.spec)),
-        efficiency: Efficiency::Curve(Arc::clone(&device.curves.curves)),
+        efficiency: device.efficiency(),
         catalog: Some(device),
     });
     let within = &preset.within;
