@@ -42,6 +42,12 @@ pub struct CatalogDevice {
 }
 
 impl CatalogDevice {
+    /// Whether its driver lets it read the memory of its like over the link that joins them.
+    #[must_use]
+    pub fn reaches_peers(&self) -> bool {
+        self.peer_link.unwrap_or(self.host_link).peer_to_peer
+    }
+
     /// What its kernels are priced by unless a configuration says otherwise.
     #[must_use]
     pub fn efficiency(&self) -> Efficiency {

@@ -17,6 +17,8 @@ pub struct CatalogFabric {
     pub kind: LinkKind,
     /// Bytes a second that a rank sends over them by the data sheet.
     pub bytes_per_s: f64,
+    /// Whether ranks read each other's memory; else all goes through the host's, which is what limits it.
+    pub peer_to_peer: bool,
     /// Where the figures are from.
     pub source: String,
     /// What they were fitted to, and how far off they are on what they were not fitted to.
@@ -24,10 +26,10 @@ pub struct CatalogFabric {
 }
 
 impl CatalogFabric {
-    /// The same over links of the same kind of another bandwidth: latencies stay, bandwidths follow.
+    /// The same over links of the same kind of another bandwidth: latencies stay, bandwidths follow, but for the host's.
     pub(super) fn over(&self, bytes_per_s: f64) -> Arc<Fabric> {
         let ratio = self.bytes_per_s / bytes_per_s;
-        if (ratio - 1.0).abs() < 1e-9 {
+        if !self.peer_to_peer || (ratio - 1.0).abs() < 1e-9 {
             return Arc::clone(&self.fabric);
         }
         let mut fabric = Fabric::clone(&self.fabric);
@@ -51,6 +53,8 @@ struct FabricFile {
     name: String,
     kind: LinkKind,
     gb_per_s: f64,
+    #[serde(default = "yes")]
+    peer_to_peer: bool,
     source: String,
     fit: String,
     #[serde(default)]
@@ -59,6 +63,10 @@ struct FabricFile {
     all_gather: Vec<RanksFile>,
     reduce_scatter: Vec<RanksFile>,
     all_to_all: Vec<RanksFile>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize)]
@@ -84,6 +92,7 @@ pub(super) fn parse(text: &str) -> Result<CatalogFabric, serde_saphyr::Error> {
         }),
         kind: file.kind,
         bytes_per_s: file.gb_per_s * 1e9,
+        peer_to_peer: file.peer_to_peer,
         source: file.source,
         fit: file.fit,
     })

@@ -205,6 +205,7 @@ fn device_as_json(device: &CatalogDevice) -> serde_json::Value {
         "sustained_stated_by": device.sustained_stated_by,
         "peer_link_bytes_per_s": device.peer_link.map(|link| link.bytes_per_s),
         "host_link_bytes_per_s": device.host_link.bytes_per_s,
+        "peer_to_peer": device.reaches_peers(),
         "memory_stated_by": device.memory_stated_by,
         "power_stated_by": device.power_stated_by,
         "uncertain": device.uncertain,

@@ -92,3 +92,31 @@ fn what_is_no_gpu_is_priced_by_its_own_figures() {
     let read_ms = 2.0 * (8.03e9 - 128_256.0 * 4096.0) / (0.86 * 7.38e12) * 1e3;
     assert!((1.0..1.3).contains(&(tpot_ms / read_ms)), "{tpot_ms} {read_ms}");
 }
+
+#[test]
+fn without_peer_to_peer_collectives_go_through_the_hosts_memory() {
+    let desk = Desk::new();
+    let is_by_host = |flags: &str| {
+        notes(&desk, flags).iter().any(|note| note.starts_with("these GPUs may not read each other's memory"))
+    };
+    let (model, key) = ("--model Qwen/Qwen3-8B --tp 2", "hardware_profile.peer_to_peer");
+    for (device, by_driver) in
+        [("RTX-4090", true), ("5090", true), ("L40S", false), ("RTX-PRO-6000", false), ("H100", false)]
+    {
+        assert_eq!(is_by_host(&format!("{model} --device {device}")), by_driver, "{device}");
+        assert!(!is_by_host(&format!("{model} --device {device} --set {key}=true")), "{device}");
+    }
+    assert!(is_by_host(&format!("{model} --device L40S --set {key}=false")));
+    let told = desk.run(&format!("run --trace trace.csv {model} --device L40S --set hardware_profile.p2p=false"));
+    assert!(told.code == 2 && told.err.contains("did you mean peer_to_peer?"), "{}", told.err);
+    // NVLink does not lead there, nor is there anything to send on one GPU.
+    assert!(!is_by_host(&format!("{model} --device H100 --set {key}=false")));
+    assert!(!is_by_host("--model Qwen/Qwen3-8B --device RTX-5090"));
+    let tpot_ms = |flags: &str| {
+        let summary = desk.summary(&format!("run --trace trace.csv {model} --device RTX-4090 {flags}"));
+        crate::number(&summary, "/latency/time_per_output_token_ms/mean")
+    };
+    // 36 layers of two all-reduces, each some 7 to 20 µs longer than over the bus itself, and two more a pass.
+    let longer_ms = tpot_ms("") - tpot_ms(&format!("--set {key}=true"));
+    assert!((0.5..2.0).contains(&longer_ms), "{longer_ms}");
+}

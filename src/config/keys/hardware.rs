@@ -32,6 +32,9 @@ section! {
         compute_devices: Field<Vec<ComputeDevice>> = optional("required without `topology`");
         /// Directed links.
         network_links: Set<Vec<NetworkLink>> = default(Literal::EmptyList);
+        /// Whether GPUs may read each other's memory over PCIe. Where they may not (drivers of GeForce cards since the RTX 40,
+        /// some hosts), collectives go through the host's memory.
+        peer_to_peer: Field<bool> = optional("as the driver of a catalog device allows; else true").also_called(&["p2p"]);
         /// What a server draws without its GPUs: processors, memory, network cards, fans. Counted for each server that
         /// holds a GPU of the deployment.
         host_power_w: Set<f64> = default(Literal::Number(330.0)).unit("W").range(0.0, MOST_WATTS).example("330");

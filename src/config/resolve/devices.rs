@@ -29,6 +29,8 @@ pub(super) struct Hardware {
     pub(super) devices: Vec<Device>,
     by_id: HashMap<String, usize>,
     pub(super) topology: Topology,
+    /// Whether GPUs may read each other's memory, where the config says so.
+    pub(super) peer_to_peer: Option<bool>,
     /// Devices are missing for a reason that has been reported, so that nothing more is to be said of a missing one.
     pub(super) is_incomplete: bool,
 }

@@ -35,6 +35,9 @@ pub(super) fn of(scenario: &Scenario) -> Vec<String> {
             }
         }
     }
+    if by_host_memory(scenario) {
+        notes.push(BY_HOST_MEMORY.to_owned());
+    }
     let mut kinds: Vec<&EngineSpec> = Vec::new();
     for engine in &scenario.engines {
         let is_known = |other: &&EngineSpec| {
@@ -78,6 +81,18 @@ fn pricing(device: &DeviceSpec, efficiency: &Efficiency) -> Option<String> {
         Some(_) => None,
         None => Some(format!("{name} is priced by {}, which the configuration names", named(curves))),
     }
+}
+
+/// What is said where collectives go through the host's memory.
+const BY_HOST_MEMORY: &str = "these GPUs may not read each other's memory: their collectives go through the host's, by a rule of \
+                              thumb at 16 GB/s and 20 µs an all-reduce (hardware_profile.peer_to_peer: true where a host lets them)";
+
+/// Whether an engine's collectives go through the host's memory.
+fn by_host_memory(scenario: &Scenario) -> bool {
+    let fabrics = scenario.engines.iter().flat_map(|engine| engine.fabrics.iter().flatten());
+    let catalog = Catalog::builtin().fabrics();
+    let is_by_host = |name: &str| catalog.iter().any(|known| known.fabric.name == name && !known.peer_to_peer);
+    fabrics.map(|group| group.local.name.as_str()).any(is_by_host)
 }
 
 /// The devices of a scenario whose draw the catalog estimates, and the configuration does not say.

@@ -25,6 +25,7 @@ const DECODE_SHARE: f64 = 0.7;
 /// Checks and resolves the hardware.
 pub(super) fn resolve(profile: &HardwareProfile, context: &RunContext, diagnostics: &mut Diagnostics) -> Hardware {
     let mut hardware = Hardware::default();
+    hardware.peer_to_peer = profile.peer_to_peer.value;
     if !profile.compute_devices.given && !profile.topology.given {
         let message = "missing required key compute_devices";
         diagnostics.error_with(&profile.at, message, "or topology, such as topology: {preset: DGX-H100}");

@@ -8,7 +8,7 @@ pub(super) mod pools;
 use oracle_components::collectives::GroupFabric;
 use oracle_components::scenario::{ExpertParallel, LinkSpec, Path};
 
-use crate::catalog::{Catalog, LinkKind};
+use crate::catalog::{Catalog, CatalogDevice, LinkKind};
 use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::config::resolve::devices::Hardware;
 use crate::config::resolve::frameworks::experts;
@@ -38,10 +38,10 @@ pub(super) fn resolve(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Wiring>> {
     let topology = &hardware.topology;
-    let custom_all_reduce =
-        plan.config.disable_custom_all_reduce.value != Some(true) && reach_each_other(layout, hardware);
-    let mut ranks =
-        Ranks { layout, topology, custom_all_reduce, severity: plan.severity(), diagnostics, is_whole: true };
+    let peer_to_peer = reach_each_other(layout, hardware);
+    let custom_all_reduce = plan.config.disable_custom_all_reduce.value != Some(true) && peer_to_peer;
+    let severity = plan.severity();
+    let mut ranks = Ranks { layout, topology, custom_all_reduce, peer_to_peer, severity, diagnostics, is_whole: true };
     let all = if layout.data_parallel > 1 { ranks.ring(&layout.gpu_ids) } else { ranks.ring(&[]) };
     let engines = (0..layout.data_parallel).map(|number| {
         let own = layout.engine(number);
@@ -57,16 +57,20 @@ pub(super) fn resolve(
     ranks.is_whole.then_some(engines)
 }
 
-/// Whether the driver lets the GPUs read each other's memory over the links by which they are joined.
+/// Whether the GPUs may read each other's memory over the links by which they are joined: as the configuration says, else
+/// as their driver lets them.
 fn reach_each_other(layout: &Layout, hardware: &Hardware) -> bool {
     let catalog = |id: &String| hardware.device(id).and_then(|device| device.catalog);
-    layout.gpu_ids.iter().filter_map(catalog).all(|device| device.peer_link.unwrap_or(device.host_link).peer_to_peer)
+    let mut devices = layout.gpu_ids.iter().filter_map(catalog);
+    let by_driver = || devices.all(CatalogDevice::reaches_peers);
+    hardware.peer_to_peer.unwrap_or_else(by_driver)
 }
 
 struct Ranks<'a> {
     layout: &'a Layout,
     topology: &'a Topology,
     custom_all_reduce: bool,
+    peer_to_peer: bool,
     severity: Severity,
     diagnostics: &'a mut Diagnostics,
     is_whole: bool,
@@ -90,7 +94,8 @@ impl Ranks<'_> {
         let links: Vec<(LinkKind, &LinkSpec)> = links.collect::<Option<_>>()?;
         let slowest = |kind: LinkKind| {
             let of_kind = links.iter().filter(|(other, _)| *other == kind).map(|(_, link)| link.bytes_per_s);
-            of_kind.min_by(f64::total_cmp).and_then(|bytes_per_s| Catalog::builtin().fabric(kind, bytes_per_s))
+            let fabric = |bytes_per_s| Catalog::builtin().fabric(kind, bytes_per_s, self.peer_to_peer);
+            of_kind.min_by(f64::total_cmp).and_then(fabric)
         };
         let within = links.iter().map(|(kind, _)| *kind).find(|kind| *kind != LinkKind::Infiniband);
         if links.iter().any(|(kind, _)| *kind != LinkKind::Infiniband && Some(*kind) != within) {
