@@ -123,11 +123,11 @@ impl Catalog {
         look_up(&self.device_by_name, bare).map(|index| &self.devices[index])
     }
 
-    /// What an hour of the devices costs, as far as the embedded list says.
-    pub fn prices(&self) -> &'static PriceList {
-        static PRICES: OnceLock<PriceList> = OnceLock::new();
+    /// What an hour of the devices costs, as far as the embedded lists say; the first that names a device counts.
+    pub fn prices(&self) -> &'static [PriceList] {
+        static PRICES: OnceLock<Vec<PriceList>> = OnceLock::new();
         PRICES.get_or_init(|| {
-            PriceList::parse(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/prices.yaml")))
+            PriceList::parse_all(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/prices.yaml")))
                 .unwrap_or_else(|error| panic!("configs/prices.yaml, as tests read it: {error}"))
         })
     }

@@ -1,4 +1,4 @@
-//! What an hour of a device costs: the YAML of `configs/prices.yaml`, and a user's own in the same form.
+//! What an hour of a device costs: the lists of `configs/prices.yaml`, and a user's own, which is one such list.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,8 +18,18 @@ pub struct PriceList {
 }
 
 impl PriceList {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let list: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    /// Reads the lists of `configs/prices.yaml`.
+    pub(super) fn parse_all(text: &str) -> Result<Vec<Self>, String> {
+        let lists: Vec<Self> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        lists.into_iter().map(Self::checked).collect()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        serde_saphyr::from_str::<Self>(text).map_err(|error| error.to_string())?.checked()
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        let list = self;
         match list.usd_per_gpu_hour.iter().find(|(_, usd)| !(usd.is_finite() && **usd >= 0.0)) {
             Some((device, usd)) => Err(format!("the price of {device} is {usd}, but must be 0 or more")),
             None => Ok(list),
@@ -61,12 +71,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_list_names_devices_of_the_catalog() {
+    fn the_embedded_lists_name_devices_of_the_catalog_once_each() {
         let catalog = super::super::Catalog::builtin();
-        for (device, usd) in &catalog.prices().usd_per_gpu_hour {
-            assert!(catalog.device(device).is_some() && *usd > 0.0, "{device}");
+        let mut named = std::collections::BTreeSet::new();
+        for list in catalog.prices() {
+            assert!(!list.source.is_empty() && list.date.starts_with("20"), "{}", list.source);
+            for (device, usd) in &list.usd_per_gpu_hour {
+                let known = catalog.device(device).unwrap_or_else(|| panic!("{device}"));
+                assert!(named.insert(&known.spec.name) && (0.2..20.0).contains(usd), "{device}");
+            }
         }
-        assert_eq!(catalog.prices().of("H100"), catalog.prices().of("H100-SXM-80GB"));
+        let price = |device| catalog.prices().iter().find_map(|list| list.of(device));
+        assert_eq!(price("H100"), price("H100-SXM-80GB"));
+        assert_eq!([price("B300"), price("trn2"), price("TPU7x")], [Some(9.5), Some(2.235), None]);
     }
 
     #[test]

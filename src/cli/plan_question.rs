@@ -266,5 +266,6 @@ fn prices(flags: &Flags) -> Result<Vec<PriceList>, String> {
         own.usd_per_gpu_hour.insert(device.to_owned(), usd);
     }
     let file = flags.prices.as_deref().map(PriceList::load).transpose()?;
-    Ok(vec![own, file.unwrap_or_else(|| catalog.prices().clone())])
+    let lists = file.map_or_else(|| catalog.prices().to_vec(), |file| vec![file]);
+    Ok(std::iter::once(own).chain(lists).collect())
 }
