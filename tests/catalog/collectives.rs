@@ -206,26 +206,45 @@ fn through_the_hosts_memory_it_is_about_16_gb_a_second_and_20_us() {
     // Links that do not lead through the host are as they were.
     let nvlink = |peer_to_peer| Catalog::builtin().fabric(LinkKind::Nvlink, 450e9, peer_to_peer).expect("NVLink");
     assert_eq!(nvlink(true), nvlink(false));
+    let Some(measured) = measured_over_pcie() else { return };
+    // Between two GPUs vLLM's own collective was measured.
+    let is_nccls = |(ranks, bytes, _): &&(u32, f64, f64)| *ranks > 2 && (4096.0..=67_108_864.0).contains(bytes);
+    let errors = sorted_errors(measured.iter().filter(is_nccls), &group(64.0));
+    assert!(errors.len() == 30 && errors[15] < 0.3 && errors[29] < 0.6, "{errors:?}");
+}
+
+/// The latency of vLLM's own all-reduce between two GPUs over PCIe; its bandwidth is the host's.
+#[test]
+fn the_engines_all_reduce_over_pcie_has_the_latency_that_was_measured() {
+    let Some(measured) = measured_over_pcie() else { return };
+    let is_small = |(ranks, bytes, _): &&(u32, f64, f64)| *ranks == 2 && *bytes <= 16_384.0;
+    let errors = sorted_errors(measured.iter().filter(is_small), &group(LinkKind::Pcie, 64.0));
+    assert!(errors.len() == 8 && errors[4] < 0.1 && errors[7] < 0.15, "{errors:?}");
+}
+
+/// Ranks, bytes and seconds of the all-reduces of vLLM among RTX PRO 6000, replayed in a CUDA graph.
+fn measured_over_pcie() -> Option<Vec<(u32, f64, f64)>> {
     let Some(folder) = shared() else {
         eprintln!("skipped: no shared data; set LLMPERFORACLE_SHARED");
-        return;
+        return None;
     };
     let path = folder.join("kernels/custom_allreduce_rtx_pro_6000_server_vllm024.csv");
     let text = fs::read_to_string(path).expect("the shared data has all-reduces over PCIe");
-    let mut errors: Vec<f64> = Vec::new();
-    for line in text.lines().filter(|line| line.ends_with("vllm_graph")) {
+    let rows = text.lines().filter(|line| line.ends_with("vllm_graph")).map(|line| {
         let cells: Vec<&str> = line.split(',').collect();
         let number = |cell: usize| cells[cell].parse::<f64>().expect("a number");
-        // Between two GPUs vLLM's own collective was measured.
-        let ranks = number(6) as u32;
-        if ranks > 2 && (4096.0..=67_108_864.0).contains(&number(7)) {
-            let took_s = number(8) * 1e-3;
-            errors
-                .push((collective_seconds(Operation::AllReduce, &group(64.0), ranks, number(7)) / took_s - 1.0).abs());
-        }
-    }
+        (number(6) as u32, number(7), number(8) * 1e-3)
+    });
+    Some(rows.collect())
+}
+
+fn sorted_errors<'a>(rows: impl Iterator<Item = &'a (u32, f64, f64)>, fabric: &GroupFabric) -> Vec<f64> {
+    let error = |&(ranks, bytes, seconds): &(u32, f64, f64)| {
+        (collective_seconds(Operation::AllReduce, fabric, ranks, bytes) / seconds - 1.0).abs()
+    };
+    let mut errors: Vec<f64> = rows.map(error).collect();
     errors.sort_by(f64::total_cmp);
-    assert!(errors.len() == 30 && errors[15] < 0.3 && errors[29] < 0.6, "{errors:?}");
+    errors
 }
 
 #[test]
