@@ -1,7 +1,7 @@
 //! What to know before any figure of a plan.
 
 use super::Question;
-use super::deployment::{Base, FileBase};
+use super::deployment::{Base, FileBase, Replicas};
 use super::search::Case;
 
 /// Of a search.
@@ -21,6 +21,7 @@ pub(super) fn notes(question: &Question, cases: &[Case<'_>]) -> Vec<String> {
     if !sources.is_empty() {
         notes.push(format!("prices: {}", sources.join("; ")));
     }
+    notes.extend(of_devices(question));
     for remark in cases.iter().flat_map(|case| &case.load.remarks) {
         if !notes.contains(remark) {
             notes.push(remark.clone());
@@ -31,7 +32,37 @@ pub(super) fn notes(question: &Question, cases: &[Case<'_>]) -> Vec<String> {
 
 /// Of a search for the highest rate, in which `varies_replicas` or not.
 pub(super) fn notes_of_knees(question: &Question, varies_replicas: bool) -> Vec<String> {
-    of_base(question, varies_replicas).into_iter().chain(of_trace(question)).collect()
+    of_base(question, varies_replicas).into_iter().chain(of_trace(question)).chain(of_devices(question)).collect()
+}
+
+/// What a run on each of the devices would say of it: whose curve prices it, which of its figures are doubtful. Ranks may add
+/// what one GPU has no need of.
+fn of_devices(question: &Question) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut seen = Vec::new();
+    for deployment in question.space.deployments() {
+        let ranks = deployment.tensor_parallel * deployment.pipeline_parallel;
+        let kind = (deployment.model.clone(), deployment.device.clone(), ranks > 1);
+        if seen.contains(&kind) {
+            continue;
+        }
+        seen.push(kind);
+        let fewest = match deployment.is_disaggregated {
+            true => Replicas { all: 2, prefill: Some(1) },
+            false => Replicas::from(1),
+        };
+        let Ok(resolved) = question.space.resolve(&deployment, fewest, 1.0, None, None) else { continue };
+        let estimated = resolved.output.estimated_power.iter();
+        let power =
+            estimated.map(|device| format!("energy: what {device} draws while idle and decoding is an estimate"));
+        let told = resolved.output.notes.iter().filter(|note| !note.starts_with("hint: ")).cloned();
+        for note in told.chain(power) {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    notes
 }
 
 fn of_trace(question: &Question) -> Option<String> {

@@ -120,3 +120,22 @@ fn without_peer_to_peer_collectives_go_through_the_hosts_memory() {
     let longer_ms = tpot_ms("") - tpot_ms(&format!("--set {key}=true"));
     assert!((0.5..2.0).contains(&longer_ms), "{longer_ms}");
 }
+
+/// A plan rests on the same figures, and says so above its answers.
+#[test]
+fn a_plan_says_what_a_run_would_of_its_devices() {
+    let desk = Desk::new();
+    let load = "--rate 2 --requests 50 --prompt-tokens 200 --output-tokens 20 --model Llama3.1-8B --slo ttft_p99=1s -q";
+    let told = desk.run(&format!("plan {load} --device B300,H100,TPU7x --tp 1 --format json"));
+    let plan: serde_json::Value = serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}", told.err));
+    let notes: Vec<&str> = plan["notes"].as_array().expect("a list").iter().filter_map(|note| note.as_str()).collect();
+    for beginning in [
+        "B300-SXM is priced by the efficiency curve of H100-SXM",
+        "B300-SXM: not beyond doubt: sustained FLOP/s",
+        "TPU-v7 is priced at constant shares of its own peaks",
+        "energy: what H100-SXM-80GB draws while idle and decoding is an estimate",
+    ] {
+        assert_eq!(notes.iter().filter(|note| note.starts_with(beginning)).count(), 1, "{beginning}: {notes:?}");
+    }
+    assert!(notes.iter().all(|note| !note.starts_with("hint") && !note.starts_with("H100-SXM-80GB is")), "{notes:?}");
+}
