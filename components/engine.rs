@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 
+use crate::kv_groups::{DecodeClasses, KvGroups};
 use crate::record::{EngineTotals, Hold};
 use crate::request::RequestId;
 use crate::scenario::{LinkIndex, Role, SchedulerSpec};
@@ -114,6 +116,8 @@ pub struct Running {
     pub flow_gaps: VecDeque<(SimTime, SimTime)>,
     /// Running sequences by whom to preempt, kept under the priority policy only.
     pub by_priority: BTreeMap<VictimKey, Entity>,
+    /// The decoding ones by what happens to their blocks, where layers of several kinds share the pool.
+    pub by_blocks: Option<Box<DecodeClasses>>,
 }
 
 /// Streaming decodes that send their chunks in the same steps.
@@ -223,6 +227,8 @@ pub struct AdmissionLimits {
     pub answer_kv_blocks: u64,
     /// Its own KV blocks, if it computes prompts that are answered elsewhere.
     pub prompt_kv_blocks: Option<u64>,
+    /// How layers of several kinds share the KV blocks, if they do.
+    pub kv_groups: Option<Arc<KvGroups>>,
 }
 
 /// Totals of an engine.

@@ -6,6 +6,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use bevy_ecs::prelude::*;
 use smallvec::SmallVec;
 
+use crate::kv_groups::GroupBlocks;
+
 /// Hashes keys that are hashes already (prefix keys): one multiplication spreads them over the table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyHasher(u64);
@@ -128,4 +130,6 @@ pub struct KvPool {
     pub evicted: u64,
     /// Most blocks held at once.
     pub peak: u64,
+    /// Block by block, where layers of several kinds share the pool; segments, tails, holdings and queue are empty then.
+    pub grouped: Option<Box<GroupBlocks>>,
 }

@@ -12,6 +12,7 @@ pub mod follow_ups;
 pub mod hardware;
 pub mod kernel_times;
 pub mod kv;
+pub mod kv_groups;
 pub mod model;
 pub mod record;
 pub mod request;

@@ -66,6 +66,12 @@ pub struct SlidingWindow {
     pub window_tokens: u32,
     /// How many of the layers have the window; the others see the whole context.
     pub layers: u32,
+    /// It is not a window that slides: the context is cut into chunks of so many tokens, and a token sees its own (Llama 4).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chunked: bool,
+    /// The first of the layers is one that sees the whole context.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begins_full: bool,
 }
 
 /// A mixture of experts in place of the dense MLP.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::collectives::GroupFabric;
 use crate::device::{DeviceSpec, Efficiency};
+use crate::kv_groups::KvGroups;
 use crate::model::ModelArchitecture;
 use crate::time::SimTime;
 
@@ -111,8 +112,11 @@ pub struct EngineSpec {
     pub gpu_share: f64,
     /// The scheduler.
     pub scheduler: SchedulerSpec,
-    /// KV blocks in the pool, of `scheduler.block_tokens` each.
+    /// KV blocks in the pool, of `scheduler.block_tokens` each where there are no groups.
     pub kv_blocks: u64,
+    /// How layers of several kinds share the pool, if they do; hits end at multiples of `scheduler.block_tokens`. Only with
+    /// [`Role::Both`] and without [`SchedulerSpec::kv_transfer`].
+    pub kv_groups: Option<Arc<KvGroups>>,
     /// How kernels get to the GPU.
     pub kernel_launch: KernelLaunch,
     /// Host time a step, in seconds. The GPU waits for it, or for what exceeds its own time under

@@ -13,7 +13,7 @@ use oracle_components::request::RequestId;
 use oracle_components::scenario::QueuePolicy;
 use oracle_components::sequence::{Phase, Sequence};
 
-use crate::{flow_gaps, streaming};
+use crate::{decode_classes, flow_gaps, streaming};
 
 /// No running sequences, with blocks of `block_tokens`, whose answers are sent in chunks of `stream_interval`.
 #[must_use]
@@ -33,6 +33,7 @@ pub fn nothing_running(block_tokens: u32, stream_interval: u32) -> Running {
         first_admission: 0,
         flow_gaps: VecDeque::new(),
         by_priority: BTreeMap::new(),
+        by_blocks: None,
     }
 }
 
@@ -105,6 +106,7 @@ pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut S
     running.decode_context += u64::from(sequence.computed);
     let class = residue(running, sequence.computed, clock.steps);
     running.residues[class] += 1;
+    decode_classes::join(running, sequence);
     let finish = clock.steps + u64::from(sequence.target_tokens - sequence.generated);
     running.last_token_queue.push(Reverse((finish, sequence.id, entity)));
     streaming::join(running, clock, sequence, entity);
@@ -127,6 +129,7 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Se
     }
     let class = residue(running, sequence.computed, sequence.entered_step);
     running.residues[class] -= 1;
+    decode_classes::leave(running, sequence);
     let steps = (clock.steps - sequence.entered_step) as u32;
     sequence.computed += steps;
     sequence.generated += steps;
@@ -169,10 +172,13 @@ pub fn finishes_at(sequences: &Query<&mut Sequence>, (step, id, entity): (u64, R
         && sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated) == step
 }
 
-/// How many decodes take a block in the step with this number.
+/// How many blocks decodes take in the step with this number; where they let go of some too, this is no less than what they need.
 #[must_use]
-pub fn blocks_needed(running: &Running, step: u64) -> u32 {
-    running.residues[class_of(running, step)]
+pub fn blocks_needed(running: &Running, step: u64) -> u64 {
+    match &running.by_blocks {
+        None => running.residues[class_of(running, step)].into(),
+        Some(classes) => decode_classes::blocks_needed(classes, step),
+    }
 }
 
 /// The class of those that take a block in the step with this number.

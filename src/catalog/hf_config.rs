@@ -262,23 +262,28 @@ fn sliding_window(fields: &mut Fields<'_>, family: Family, layers: u32, context:
     if switched_off || window_tokens >= context {
         return None;
     }
-    let windowed = match listed_windows(fields) {
+    let (windowed, begins_full) = match listed_windows(fields) {
         Some(listed) => listed,
-        None => windows_by_rule(fields, family.window, layers),
+        // Those of Qwen begin further on.
+        None => {
+            (windows_by_rule(fields, family.window, layers), matches!(family.window, WindowRule::FromMaxWindowLayers))
+        }
     };
-    (windowed > 0).then_some(SlidingWindow { window_tokens, layers: windowed })
+    let begins_full = begins_full && windowed < layers;
+    (windowed > 0).then_some(SlidingWindow { window_tokens, layers: windowed, chunked: false, begins_full })
 }
 
-/// The layers that `layer_types` calls sliding.
-fn listed_windows(fields: &mut Fields<'_>) -> Option<u32> {
+/// How many layers `layer_types` calls sliding, and whether the first is another.
+fn listed_windows(fields: &mut Fields<'_>) -> Option<(u32, bool)> {
     let value = fields.value("layer_types")?;
     let Value::Array(types) = value else {
         let (path, message) = (fields.path("layer_types"), format!("must be a list, not {}", shown(value)));
         fields.findings.error(&path, message);
         return None;
     };
-    let sliding = types.iter().filter(|kind| kind.as_str() == Some("sliding_attention")).count();
-    Some(u32::try_from(sliding).unwrap_or(u32::MAX))
+    let is_sliding = |kind: &&Value| kind.as_str() == Some("sliding_attention");
+    let sliding = types.iter().filter(is_sliding).count();
+    Some((u32::try_from(sliding).unwrap_or(u32::MAX), types.first().is_some_and(|first| !is_sliding(&first))))
 }
 
 fn windows_by_rule(fields: &mut Fields<'_>, rule: WindowRule, layers: u32) -> u32 {

@@ -62,6 +62,13 @@ pub mod since {
     pub const SELF_PREEMPTION_PASSED_OVER: Version = Version(0, 33);
     /// `prefill_schedule_interval` of an engine alone.
     pub const PREFILL_SCHEDULE_INTERVAL_ALONE: Version = Version(0, 33);
+    /// Blocks of sliding windows are let go when no step in flight reads them (`KVCacheManager.allocate_slots`). Of this and the next
+    /// two it is known that 0.19.1 did not have them and 0.33.0 does.
+    pub const WINDOWS_WAIT_FOR_OUTPUT: Version = Version(0, 33);
+    /// A request reserves no more blocks of a sliding window than it can hold (`max_admission_blocks_per_request`).
+    pub const WINDOWS_ARE_CAPPED: Version = Version(0, 33);
+    /// Sliding windows keep blocks only where prompts end and where they part (`prefix_cache_retention_interval`).
+    pub const SPARSE_RETENTION: Version = Version(0, 33);
     /// A GB10 (DGX Spark) counts as a small GPU, whatever its memory.
     pub const GB10_IS_SMALL: Version = Version(0, 33);
 }

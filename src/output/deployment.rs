@@ -1,6 +1,7 @@
 //! What was simulated, in short: models, devices, ranks, replicas, and what is in the memory of a GPU.
 
 use oracle_components::scenario::{EngineSpec, KvSide, Role, Scenario};
+use oracle_systems::kv_groups::pool_tokens;
 use oracle_systems::memory::{RankMemory, fullest_rank};
 
 const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
@@ -99,7 +100,10 @@ fn deployment(engine: &EngineSpec, name: &str, devices: &[&str]) -> DeploymentSu
         data_parallel: engine.expert_parallel.as_ref().map_or(1, |experts| experts.data_parallel),
         max_num_seqs: scheduler.max_num_seqs,
         max_num_batched_tokens: scheduler.max_num_batched_tokens,
-        kv_pool_tokens: engine.kv_blocks.saturating_mul(u64::from(scheduler.block_tokens)),
+        kv_pool_tokens: match &engine.kv_groups {
+            Some(groups) => pool_tokens(groups, scheduler, engine.kv_blocks),
+            None => engine.kv_blocks.saturating_mul(u64::from(scheduler.block_tokens)),
+        },
         kv_pool_gib_per_gpu: gib(block_bytes.saturating_mul(engine.kv_blocks)),
         weights_gib_per_gpu: gib(weight_bytes),
         activations_gib_per_gpu: gib(activation_bytes),

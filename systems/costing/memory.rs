@@ -15,7 +15,8 @@
 //! 8B on an RTX A6000 of 48 GiB by the sheet, 128 sequences: 14,031 (13,844, eager); Qwen3-14B on an H100 of 80 GiB by the
 //! sheet at 0.92, the default of that vLLM: 18,284 (18,038; the utilization was not recorded).
 //!
-//! Every layer keeps the KV of the whole context, sliding windows too (vLLM without its hybrid KV manager).
+//! Where layers of several kinds share the pool ([`super::kv_layers`]), a block has room for the layers of one group; else for all, and
+//! every layer keeps the KV of the whole context, sliding windows too (vLLM without its hybrid KV manager).
 
 use oracle_components::model::{Attention, ModelArchitecture};
 use oracle_components::scenario::EngineSpec;
@@ -101,6 +102,8 @@ pub struct PoolRequest {
     pub expert_engines: u32,
     /// Ranks that share the tokens of the KV cache.
     pub decode_context_parallel: u32,
+    /// Where layers of several kinds share the pool: the layers that a block is for, and its bytes for each.
+    pub group: Option<(u32, u64)>,
 }
 
 /// The KV pool that is left beside the weights and the activation peak.
@@ -158,11 +161,19 @@ fn rank_memory(model: &ModelArchitecture, request: &PoolRequest, stage: u32) -> 
     let rows = request.max_num_seqs.min(request.max_num_batched_tokens);
     let rows = if stage + 1 == stages { rows } else { 0 };
     let (_, layers) = stage_layers(model.layers, stages, stage);
+    let block_bytes = match request.group {
+        None => layer_block_bytes * f64::from(layers),
+        // The layers of a group are spread over the stages as all are.
+        Some((of_group, page_bytes)) => {
+            let of_stage = (of_group * layers).div_ceil(model.layers.max(1));
+            page_bytes as f64 * f64::from(of_stage)
+        }
+    };
     RankMemory {
         weight_bytes: stage_weight_bytes_with_experts(model, tensor_parallel, stages, stage, request.expert_engines),
         activation_bytes: activation_peak_bytes(model, tensor_parallel, request.max_num_batched_tokens, rows)
             + RUNTIME_RESERVE_BYTES,
-        block_bytes: (layer_block_bytes * f64::from(layers)).ceil() as u64,
+        block_bytes: block_bytes.ceil() as u64,
     }
 }
 
@@ -183,6 +194,7 @@ pub fn fullest_rank(engine: &EngineSpec) -> RankMemory {
         gpu_share: engine.gpu_share,
         expert_engines: engine.expert_parallel.as_ref().map_or(1, |experts| experts.data_parallel),
         decode_context_parallel: engine.decode_context_parallel,
+        group: engine.kv_groups.as_ref().map(|groups| (groups.layers, groups.page_bytes)),
     };
     let ranks = (0..engine.pipeline_parallel.max(1)).map(|stage| rank_memory(&engine.model, &request, stage));
     let held = |rank: &RankMemory| {

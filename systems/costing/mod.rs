@@ -27,6 +27,7 @@ mod collectives;
 pub mod curves;
 mod decode_attention;
 mod exchange;
+pub mod kv_layers;
 mod layers;
 pub mod memory;
 mod operator;

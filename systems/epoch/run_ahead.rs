@@ -3,7 +3,7 @@
 use crate::costing::{CostModel, PricedBatch, StepShape};
 use crate::deadlines;
 use crate::kv;
-use crate::running::{classes_from, next_finish, seen_until};
+use crate::running::{blocks_needed, classes_from, next_finish, seen_until};
 use bevy_ecs::query::QueryData;
 use oracle_components::SimTime;
 use oracle_components::disaggregation::Handoffs;
@@ -83,7 +83,10 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let mut classes = classes_from(running, parts.clock.steps + 1);
     for step in 0..most_steps {
         if step > 0 {
-            let need = u64::from(*classes.next().expect("classes go round"));
+            let need = match &running.by_blocks {
+                None => u64::from(*classes.next().expect("classes go round")),
+                Some(_) => blocks_needed(running, parts.clock.steps + step),
+            };
             if need > free {
                 break;
             }

@@ -3,6 +3,7 @@
 //! [`InvariantMonitor`] looks at the engines of each tick of a debug build, so that a defect is found where it happens;
 //! [`violations`] looks at what a run came to, in any build.
 
+mod groups;
 mod run;
 mod tick;
 

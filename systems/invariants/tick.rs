@@ -1,6 +1,7 @@
 //! What holds after every tick.
 
 use super::about;
+use super::groups::check_groups;
 use crate::kv;
 use crate::world::Shared;
 use bevy_ecs::prelude::{Component, Entity, World};
@@ -188,7 +189,10 @@ impl<'w> EngineView<'w> {
             // Several sequences hold a shared block, which is one.
             assert!(given >= held, "held blocks were given");
         }
-        check_queue(pool);
+        match &pool.grouped {
+            Some(grouped) => check_groups(pool, grouped, self.running.count),
+            None => check_queue(pool),
+        }
         // Engines of pools hold blocks of sequences that are under way between them.
         assert!(self.running.count > 0 || self.handoffs.is_some() || held == 0, "nobody runs, so nobody holds blocks");
     }

@@ -24,6 +24,7 @@ pub fn new_pool(total: u64) -> KvPool {
         freed: 0,
         evicted: 0,
         peak: 0,
+        grouped: None,
     }
 }
 

@@ -22,16 +22,22 @@ pub struct BlockKeys<'a> {
 /// A run of cached blocks that a prompt begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hit {
+    /// Tokens of it.
+    pub tokens: u32,
     /// Blocks of shared segments.
     pub segment_blocks: u32,
     /// Blocks of the tail behind them.
     pub tail_blocks: u32,
-    /// Those among [`Self::blocks`] that no sequence holds: to take the hit takes so many from the free ones.
+    /// Those among its blocks that no sequence holds: to take the hit takes so many from the free ones.
     pub free_blocks: u32,
+    /// Where others have gone on otherwise, if that is beyond the hit; else 0. Only where layers of several kinds share the pool.
+    pub junction: u32,
+    /// It ends with a state that the step that is being formed computes.
+    pub is_being_computed: bool,
 }
 
 impl Hit {
-    /// All of its blocks.
+    /// All of its blocks, where there is one kind of them.
     #[must_use]
     pub fn blocks(self) -> u32 {
         self.segment_blocks + self.tail_blocks
@@ -88,6 +94,11 @@ pub fn block_keys<'a>(request: &'a Request, caching: PrefixCaching, block_tokens
 /// part of it, so that at least one token is computed.
 #[must_use]
 pub fn look_up(pool: &KvPool, keys: &BlockKeys<'_>, known: u32) -> Hit {
+    let hit = longest_run(pool, keys, known);
+    Hit { tokens: hit.blocks() * keys.block_tokens, ..hit }
+}
+
+fn longest_run(pool: &KvPool, keys: &BlockKeys<'_>, known: u32) -> Hit {
     let cap = (known - 1) / keys.block_tokens;
     let mut hit = Hit::default();
     for (key, start, end) in keys.ranges() {

@@ -4,9 +4,12 @@
 //! agreement; one that cannot be carried out (more tokens than the budget, more blocks than are free) panics and says so, since
 //! only the policy can be wrong.
 
+mod blocks;
+
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Chunk, PriorityKey};
+use oracle_components::kv_groups::Decoding;
 use oracle_components::record::{Hold, PrefixEvent};
 use oracle_components::request::Request;
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
@@ -14,7 +17,7 @@ use oracle_components::sequence::{Phase, Sequence};
 
 use super::remove::{Removal, remove};
 use super::{handoffs, queue};
-use crate::kv::{self, BlockKeys, Hit, block_keys};
+use crate::kv::{self, Hit, block_keys};
 use crate::running;
 use crate::world::EngineView;
 
@@ -89,6 +92,11 @@ pub struct Boundary<'a, 'w> {
     starting_blocks: u64,
     /// Blocks that decodes have taken before others were preempted.
     taken_ahead: u64,
+    /// Where layers of several kinds share the pool: decodes that are in the batch and whose blocks are still to be seen to, the last
+    /// admitted first.
+    unseen: Vec<Decoding>,
+    /// Nothing of the head fits within the blocks at whose ends states are kept.
+    head_is_cut_to_nothing: bool,
 }
 
 impl<'a, 'w> Boundary<'a, 'w> {
@@ -101,9 +109,10 @@ impl<'a, 'w> Boundary<'a, 'w> {
     ) -> Self {
         parts.batch.chunks.clear();
         parts.batch.orphans.clear();
+        kv::groups::forget_new_states(parts.pool);
         let budget = parts.engine.scheduler.max_num_batched_tokens;
         let next = parts.running.first_admission;
-        let starting_blocks = u64::from(running::blocks_needed(parts.running, parts.clock.steps));
+        let starting_blocks = running::blocks_needed(parts.running, parts.clock.steps);
         Self {
             parts,
             sequences,
@@ -120,6 +129,8 @@ impl<'a, 'w> Boundary<'a, 'w> {
             decodes_apart: 0,
             starting_blocks,
             taken_ahead: 0,
+            unseen: Vec::new(),
+            head_is_cut_to_nothing: false,
         }
     }
 
@@ -134,7 +145,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
             return None;
         }
         // The head of a long queue is in no cache.
-        if self.budget == 0 {
+        if self.budget == 0 || self.head_is_cut_to_nothing {
             return Some(Hold::TokenBudget);
         }
         let head = self.head()?;
@@ -278,12 +289,6 @@ impl<'a, 'w> Boundary<'a, 'w> {
         self.sequences.get(who).expect("a sequence of an engine lives")
     }
 
-    /// Blocks that a running prefill needs for a chunk of `tokens`, beside those that it holds.
-    #[must_use]
-    pub fn chunk_blocks(&self, prefill: &Candidate, tokens: u32) -> u64 {
-        u64::from(kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens))
-    }
-
     /// Blocks that the KV cache of the head of the queue is loaded into.
     #[must_use]
     pub fn load_blocks(&self, head: &Candidate) -> u64 {
@@ -303,6 +308,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
 
     /// The head of the waiting queue.
     pub fn head(&mut self) -> Option<Candidate> {
+        self.see_to_decodes(u64::MAX);
         let (who, sequence) = queue::head(self.parts.queues, &self.sequences)?;
         Some(Candidate::of(who, sequence, self.parts.clock.steps))
     }
@@ -320,20 +326,6 @@ impl<'a, 'w> Boundary<'a, 'w> {
         self.parts.running.admitted.iter().flatten().map(|&who| self.candidate(who))
     }
 
-    /// The cached prefix that counts for the head of the queue.
-    #[must_use]
-    pub fn look_up(&self, head: &Candidate) -> Hit {
-        let scheduler = self.limits();
-        if scheduler.prefix_caching == PrefixCaching::Off {
-            return Hit::default();
-        }
-        let request = self.request(head);
-        let hit = kv::look_up(self.parts.pool, &waiting_keys(head, request, scheduler), head.known);
-        let first = request.spec.turn == 0 && head.preemptions == 0;
-        let too_short = hit.blocks() * scheduler.block_tokens < scheduler.min_cached_prefix_tokens;
-        if first && too_short { Hit::default() } else { hit }
-    }
-
     fn request(&self, candidate: &Candidate) -> &'a Request {
         let requests = self.requests;
         requests.get(candidate.request).expect("a sequence's request lives as long as it does")
@@ -347,7 +339,7 @@ impl Boundary<'_, '_> {
         assert!(!self.decodes_taken, "decodes take a token a step");
         let blocks = self.decode_blocks();
         assert!(blocks <= self.free_blocks(), "decodes take a token only if their blocks are free");
-        kv::allocate(self.parts.pool, blocks);
+        self.take_blocks_of_decodes(blocks);
         if self.taken_ahead > self.starting_blocks {
             kv::release_empty(self.parts.pool, self.taken_ahead - self.starting_blocks);
         }
@@ -359,6 +351,7 @@ impl Boundary<'_, '_> {
     /// The first of [`Self::prefills`] takes `tokens`, with their blocks.
     pub fn chunk(&mut self, prefill: &Candidate, tokens: u32) {
         self.pass_over(prefill);
+        self.see_to_decodes(self.next);
         self.take_chunk(prefill, self.request(prefill), tokens);
     }
 
@@ -397,7 +390,11 @@ impl Boundary<'_, '_> {
         assert!(tokens == 1 && self.budget > 0, "a decode takes a token, within the budget");
         let blocks = self.chunk_blocks(candidate, 1);
         assert!(blocks <= self.free_blocks(), "a decode takes a token only if its block is free");
-        kv::allocate(self.parts.pool, blocks);
+        if self.parts.pool.grouped.is_some() {
+            self.extend_groups(candidate, 1);
+        } else {
+            kv::allocate(self.parts.pool, blocks);
+        }
         self.budget -= 1;
         self.decodes_apart += 1;
     }
@@ -424,18 +421,15 @@ impl Boundary<'_, '_> {
     pub fn admit(&mut self, head: &Candidate, hit: Hit, tokens: u32) {
         let scheduler = self.limits();
         assert!(self.slots_left() > 0, "who is admitted gets a slot");
-        let cached = hit.blocks() * scheduler.block_tokens;
+        let cached = hit.tokens;
         debug_assert!(
             queue::head(self.parts.queues, &self.sequences).is_some_and(|(who, _)| who == head.who),
             "the head of the queue is admitted"
         );
-        debug_assert!(hit.blocks() == 0 || self.look_up(head) == hit, "the hit is what the cache has now");
-        let blocks = kv::further_blocks(cached, tokens, scheduler.block_tokens) + hit.free_blocks;
-        assert!(u64::from(blocks) <= self.free_blocks(), "who is admitted gets its blocks");
+        debug_assert!(hit.tokens == 0 || self.look_up(head) == hit, "the hit is what the cache has now");
+        assert!(self.chunk_blocks_at(hit, tokens) <= self.free_blocks(), "who is admitted gets its blocks");
         let request = self.request(head);
-        if hit.blocks() > 0 {
-            kv::take_hit(self.parts.pool, &waiting_keys(head, request, scheduler), hit);
-        }
+        self.take_hit(head, request, hit);
         self.entries_left -= 1;
         queue::pop_head(self.parts.queues);
         let mut sequence = self.sequences.get_mut(head.who).expect("the head of the queue lives");
@@ -471,7 +465,9 @@ impl Boundary<'_, '_> {
     /// of this step goes back to the budget.
     #[inline(never)]
     pub fn preempt(&mut self, who: Entity) {
-        if !self.decodes_taken && self.looked_at.is_none() && self.decode_blocks() > self.free_blocks() {
+        self.see_to_decodes(u64::MAX);
+        let is_plain = self.parts.pool.grouped.is_none();
+        if is_plain && !self.decodes_taken && self.looked_at.is_none() && self.decode_blocks() > self.free_blocks() {
             // Decodes before it have taken all that there are.
             let taken = self.free_blocks();
             kv::allocate(self.parts.pool, taken);
@@ -494,7 +490,7 @@ impl Boundary<'_, '_> {
         self.budget += taken;
         handoffs::forget_first_step(self.parts, who);
         remove(self.parts, &mut sequence, who, self.requests, Removal::Preempted { taken });
-        self.starting_blocks = running::blocks_needed(self.parts.running, self.parts.clock.steps).into();
+        self.starting_blocks = running::blocks_needed(self.parts.running, self.parts.clock.steps);
         self.preempted = true;
     }
 
@@ -508,7 +504,10 @@ impl Boundary<'_, '_> {
         assert!(self.chunk_blocks(candidate, tokens) <= self.free_blocks(), "a chunk has its blocks");
         let scheduler = self.limits();
         let (caching, block_tokens) = (scheduler.prefix_caching, scheduler.block_tokens);
-        if caching == PrefixCaching::Off {
+        if self.parts.pool.grouped.is_some() {
+            self.extend_groups(candidate, tokens);
+            kv::groups::note_taken(self.parts.pool, candidate.key.2, self.parts.clock.steps, tokens);
+        } else if caching == PrefixCaching::Off {
             let blocks = kv::further_blocks(computed, tokens, block_tokens);
             kv::allocate(self.parts.pool, u64::from(blocks));
         } else {
@@ -538,12 +537,6 @@ impl Boundary<'_, '_> {
         let is_hit = candidate.computed > 0 && candidate.computed + block_tokens >= request.spec.prompt_tokens;
         if is_first && !is_hit { request.spec.encoder_tokens } else { 0 }
     }
-}
-
-/// What names the blocks of a waiting sequence: one that was preempted finds its own.
-fn waiting_keys<'a>(candidate: &Candidate, request: &'a Request, scheduler: &SchedulerSpec) -> BlockKeys<'a> {
-    let keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
-    if candidate.preemptions > 0 { keys.findable_by(candidate.key.2) } else { keys }
 }
 
 /// An admitted sequence's own books.

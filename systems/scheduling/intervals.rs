@@ -62,7 +62,10 @@ fn of_steps(parts: &EngineView<'_>, steps: Range<usize>) -> (IntervalSums, StepW
     let (from, to) = (start_of(parts, steps.start), start_of(parts, steps.end));
     let (first, count, until) = (steps.start as u64, steps.len() as u64, steps.end as u64);
     let taken = |steps: u64| blocks_over(parts.running, parts.clock.steps + 1, steps);
-    let held = kv::held_blocks(parts.pool) as f64 + (taken(first) + taken(until - 1)) as f64 / 2.0;
+    let held = match &parts.pool.grouped {
+        None => kv::held_blocks(parts.pool) as f64 + (taken(first) + taken(until - 1)) as f64 / 2.0,
+        Some(grouped) => grouped.held[steps].iter().sum::<u64>() as f64 / count as f64,
+    };
     // Epochs with sequences apart are single steps.
     let apart = if first == 0 { parts.batch.decode_context_apart() } else { 0 };
     let context = summed_context(parts.running, until) - summed_context(parts.running, first) + apart;

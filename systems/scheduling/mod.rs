@@ -148,6 +148,7 @@ fn form_once(
     parts.clock.boundary = now;
     let mut boundary = Boundary::new(parts, sequences, requests, now);
     let standing = policy.form(&mut boundary);
+    boundary.see_to_decodes(u64::MAX);
     let again = boundary.is_to_be_formed_again();
     assert!(standing.steps > 0 && standing.until > now, "a batch stands for a step, and a policy's timer lies ahead");
     let hold = boundary.hold();

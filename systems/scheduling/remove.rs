@@ -101,6 +101,10 @@ fn release_blocks(
     if removal == Removal::Ended && handoffs::hold(parts, sequence, request) {
         return;
     }
+    if parts.pool.grouped.is_some() {
+        kv::groups::release(parts.pool, sequence.id, removal != Removal::Ended);
+        return;
+    }
     let scheduler = &parts.engine.scheduler;
     let tokens = sequence.computed + taken;
     if scheduler.prefix_caching == PrefixCaching::Off {

@@ -16,6 +16,7 @@ use super::handoffs;
 use super::intervals::post_past_intervals;
 use super::remove::{Removal, orphan_chunk, remove};
 use crate::deadlines;
+use crate::decode_classes;
 use crate::epoch::adapt_steps_ahead;
 use crate::flow_gaps;
 use crate::kv;
@@ -116,11 +117,14 @@ fn advance_decodes(parts: &mut EngineView<'_>, sequences: &Query<&mut Sequence>,
     if emitting > 0 {
         ports.sink.token_gaps(from, ends, u64::from(emitting));
     }
+    decode_classes::run_steps(parts.running, parts.pool, parts.clock, steps as u64);
     let sums = post_past_intervals(parts, ports);
     count_steps(parts, to.since(from));
     let ends = &parts.epoch.step_ends[..steps];
-    // The first step's were taken when it was scheduled.
-    kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));
+    if parts.pool.grouped.is_none() {
+        // The first step's were taken when it was scheduled.
+        kv::allocate(parts.pool, blocks_over(parts.running, parts.clock.steps + 1, steps as u64 - 1));
+    }
     parts.clock.steps += steps as u64;
     parts.clock.last_step = if steps > 1 { ends[steps - 2] } else { from };
     parts.clock.boundary = to;

@@ -14,6 +14,7 @@ use oracle_components::scenario::{EngineIndex, EngineSpec, GpuIndex, LinkIndex, 
 use oracle_components::work::StepOutput;
 
 use crate::costing::{CostModel, PricedBatch, Prices, StepCost, peak_flops};
+use crate::decode_classes;
 use crate::epoch::no_epoch;
 use crate::kv;
 use crate::running::nothing_running;
@@ -99,7 +100,12 @@ pub fn entrances(blueprint: &Blueprint) -> Vec<Entrance> {
         };
         let rules = Arc::clone(&blueprint.rules);
         Entrance {
-            limits: AdmissionLimits { scheduler: spec.scheduler, answer_kv_blocks, prompt_kv_blocks },
+            limits: AdmissionLimits {
+                scheduler: spec.scheduler,
+                answer_kv_blocks,
+                prompt_kv_blocks,
+                kv_groups: spec.kv_groups.clone(),
+            },
             refusal: Arc::new(move |request, target, limits| rules.refusal(request, target, limits)),
             ingress: spec.ingress.clone(),
             unanswered: spec.scheduler.max_num_queued_reqs.map(Unanswered::at_most),
@@ -153,12 +159,20 @@ fn spawn_engine(world: &mut World, blueprint: &Blueprint, index: usize, gpus: &B
     // What a step sends under `stream_interval` is not what the next does.
     let in_chunks = spec.scheduler.stream_interval > 1;
     let epoch_cuts = if in_chunks { EpochCuts::EveryStep } else { blueprint.epoch_cuts };
+    let mut running = nothing_running(spec.scheduler.block_tokens, spec.scheduler.stream_interval);
+    let pool = match &spec.kv_groups {
+        Some(groups) => {
+            running.by_blocks = Some(Box::new(decode_classes::no_decodes(groups, &spec.scheduler)));
+            kv::groups::new_pool(spec.kv_blocks, groups, &spec.scheduler)
+        }
+        None => kv::new_pool(spec.kv_blocks),
+    };
     let entity = world.spawn((
         engine,
         clock,
         empty_queues(spec.scheduler.policy),
-        nothing_running(spec.scheduler.block_tokens, spec.scheduler.stream_interval),
-        kv::new_pool(spec.kv_blocks),
+        running,
+        pool,
         Batch { chunks: Vec::new(), orphans: Vec::new(), standing: NOTHING_STANDS, hold: None },
         no_epoch(epoch_cuts),
         Arc::clone(&blueprint.rules).at_work(),

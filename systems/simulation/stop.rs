@@ -8,6 +8,7 @@ use oracle_components::request::Request;
 use oracle_components::sequence::{Phase, Sequence};
 
 use crate::completion::record_of;
+use crate::decode_classes::run_step;
 use crate::kv;
 use crate::running::{blocks_needed, seen_until};
 use crate::scheduling::{Finished, Removal, apply_steps, remove};
@@ -52,8 +53,10 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
             parts.ledger.0.waiting_peak = parts.ledger.0.waiting_peak.max(waiting);
             if over < planned {
                 // The step that is cut off had its blocks.
-                let blocks = blocks_needed(parts.running, parts.clock.steps);
-                kv::allocate(parts.pool, u64::from(blocks));
+                match &mut parts.running.by_blocks {
+                    Some(classes) => run_step(classes, parts.pool, parts.clock.steps, &mut Vec::new()),
+                    None => kv::allocate(parts.pool, blocks_needed(parts.running, parts.clock.steps)),
+                }
             }
         }
         post(parts.step_output, parts.engine, parts.hardware, &mut gpus, traffic);

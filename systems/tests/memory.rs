@@ -44,6 +44,7 @@ fn request(memory_bytes: u64) -> PoolRequest {
         gpu_share: 1.0,
         expert_engines: 1,
         decode_context_parallel: 1,
+        group: None,
     }
 }
 

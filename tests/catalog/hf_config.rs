@@ -107,7 +107,10 @@ fn sliding_windows_are_counted_by_rule_or_by_list() {
     let mut types = vec!["sliding_attention"; 32];
     types[31] = "full_attention";
     listed["layer_types"] = json!(types);
-    assert_eq!(hf(&listed).0.sliding_window, Some(SlidingWindow { window_tokens: 1024, layers: 31 }));
+    assert_eq!(
+        hf(&listed).0.sliding_window,
+        Some(SlidingWindow { window_tokens: 1024, layers: 31, chunked: false, begins_full: false })
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod defaults;
 mod files;
 mod flags;
+mod kv_groups;
 mod load;
 mod meaning;
 mod messages;

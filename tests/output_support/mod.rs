@@ -102,6 +102,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
             kv_transfer: None,
         },
         kv_blocks: 40_000,
+        kv_groups: None,
         kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         sequence_overhead_s: 0.0,

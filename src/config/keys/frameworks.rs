@@ -99,6 +99,44 @@ impl Decode for ContextLength {
     }
 }
 
+/// Where sliding windows keep blocks for others to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retention {
+    /// Everywhere.
+    Everywhere,
+    /// At multiples of so many tokens.
+    Tokens(u32),
+}
+
+impl Retention {
+    /// As many as are stated.
+    pub(crate) fn tokens(self) -> Option<u32> {
+        match self {
+            Self::Everywhere => None,
+            Self::Tokens(tokens) => Some(tokens),
+        }
+    }
+}
+
+impl Decode for Retention {
+    const SHAPE: &'static Shape = &Shape::Any;
+
+    fn decode(node: &Node, key: &'static Key, at: &At, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match &node.value {
+            Value::Text(text) if text == "none" => Some(Self::Everywhere),
+            Value::Text(_) => {
+                key.wrong_type("a whole number or none", node, at, diagnostics);
+                None
+            }
+            _ => u32::decode(node, key, at, diagnostics).map(Self::Tokens),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.tokens().map_or_else(|| "none".into(), Into::into)
+    }
+}
+
 /// How a framework is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameworkKind {
@@ -234,6 +272,12 @@ section! {
         /// Reuse the KV cache of a conversation's earlier turns; also the master switch of
         /// `enable_cross_request_caching`.
         enable_prefix_caching: Set<bool> = default(Literal::Flag(true)).example("true");
+        /// Take all layers for full attention, as vLLM without its hybrid KV cache manager: sliding windows then keep the whole context. So it
+        /// is with a `role` or `kv_transfer_config`, and where ranks share a KV cache, too.
+        disable_hybrid_kv_cache_manager: Set<bool> = default(Literal::Flag(false));
+        /// Sliding windows keep blocks for prefixes to be found at multiples of so many tokens, and where prompts end; 0: there alone;
+        /// `none`: everywhere.
+        prefix_cache_retention_interval: Field<Retention> = optional("0; before vLLM 0.33 none").unit("tokens");
         /// Reuse the KV cache of other requests with the same beginning.
         enable_cross_request_caching: Set<bool> = default(Literal::Flag(true)).example("true");
         /// Prefixes of other requests count only from this length on.

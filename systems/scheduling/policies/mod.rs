@@ -26,6 +26,7 @@ use oracle_components::record::Reason;
 use oracle_components::request::RequestSpec;
 
 use super::boundary::Boundary;
+use crate::kv;
 
 pub use vllm::Vllm;
 
@@ -60,7 +61,10 @@ pub fn exceeds_context(request: &RequestSpec, limits: &AdmissionLimits) -> Optio
 /// Why a request does not fit the KV pool, if it does not: it could never end.
 #[must_use]
 pub fn exceeds_pool(request: &RequestSpec, target_tokens: u32, limits: &AdmissionLimits) -> Option<Reason> {
-    let blocks = |tokens: u64| tokens.div_ceil(u64::from(limits.scheduler.block_tokens));
+    let blocks = |tokens: u64| match &limits.kv_groups {
+        Some(groups) => kv::groups::most_blocks(groups, &limits.scheduler, tokens),
+        None => tokens.div_ceil(u64::from(limits.scheduler.block_tokens)),
+    };
     let prompt = u64::from(request.prompt_tokens);
     let exceeds = blocks(prompt + u64::from(target_tokens) - 1) > limits.answer_kv_blocks
         || limits.prompt_kv_blocks.is_some_and(|held| blocks(prompt) > held);

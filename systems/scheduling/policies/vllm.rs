@@ -101,23 +101,23 @@ struct Step {
 
 impl Step {
     /// Tokens of a running sequence within the budget that is left.
-    fn tokens(&self, candidate: &Candidate, budget: u32) -> u32 {
+    fn tokens(&self, boundary: &Boundary<'_, '_>, candidate: &Candidate, budget: u32) -> u32 {
         let held = self.holds_prompts && !candidate.is_decode;
-        if held { 0 } else { candidate.left().min(self.limit).min(budget) }
+        if held { 0 } else { boundary.chunk_within_blocks(candidate, candidate.left().min(self.limit).min(budget)) }
     }
 
     /// Whether the order of the running makes a difference: who finds no block or no budget depends on it.
     fn order_shows(&self, boundary: &Boundary<'_, '_>) -> bool {
         let Some(mut budget) = boundary.budget().checked_sub(boundary.decodes()) else { return true };
         let mut blocks = boundary.decode_blocks();
-        let last_yields = boundary.limits().policy == QueuePolicy::Fcfs;
+        let last_yields = boundary.limits().policy == QueuePolicy::Fcfs && !boundary.shares_pool_by_kind();
         if !boundary.has_prefills() {
             return !last_yields && blocks > boundary.free_blocks();
         }
         let mut budget_binds = false;
         for prefill in boundary.prefills() {
-            let tokens = self.tokens(&prefill, budget);
-            budget_binds |= tokens < self.tokens(&prefill, u32::MAX);
+            let tokens = self.tokens(boundary, &prefill, budget);
+            budget_binds |= tokens < self.tokens(boundary, &prefill, u32::MAX);
             blocks += boundary.chunk_blocks(&prefill, tokens);
             budget -= tokens;
         }
@@ -133,7 +133,7 @@ impl Step {
         }
         boundary.decode_all();
         while let Some(prefill) = boundary.next_prefill() {
-            match self.tokens(&prefill, boundary.budget()) {
+            match self.tokens(boundary, &prefill, boundary.budget()) {
                 0 => boundary.pass_over(&prefill),
                 tokens => boundary.chunk(&prefill, tokens),
             }
@@ -146,7 +146,7 @@ impl Step {
         while boundary.budget() > 0
             && let Some(next) = boundary.next_running()
         {
-            let tokens = self.tokens(&next, boundary.budget());
+            let tokens = self.tokens(boundary, &next, boundary.budget());
             if tokens == 0 {
                 continue;
             }
@@ -175,25 +175,29 @@ impl Step {
                 continue;
             }
             let hit = boundary.look_up(&head);
-            let cached = hit.blocks() * scheduler.block_tokens;
-            let is_last_token = cached + 1 == head.known;
+            let is_last_token = hit.tokens + 1 == head.known;
             if self.holds_prompts && !is_last_token {
                 boundary.limit_entries(0);
                 break;
             }
-            let wanted = (head.known - cached).min(self.limit);
+            let wanted = (head.known - hit.tokens).min(self.limit);
             // Recomputation after a preemption always may be chunked: else it could never end.
             let may_chunk = scheduler.chunked_prefill || head.preemptions > 0;
             if wanted > boundary.budget() && !may_chunk {
                 break;
             }
-            let tokens = wanted.min(boundary.budget());
-            let reserved = if scheduler.reserve_full_prompt { head.known } else { cached + tokens };
-            let blocks = u64::from(reserved.div_ceil(scheduler.block_tokens) - hit.blocks() + watermark);
-            if blocks + u64::from(hit.free_blocks) > boundary.free_blocks() {
+            let tokens = boundary.head_within_blocks(&head, hit, wanted.min(boundary.budget()));
+            if tokens == 0 {
+                return Admitted::HeadMayFit;
+            }
+            let blocks = boundary.admission_blocks(&head, hit, tokens).saturating_add(watermark.into());
+            if blocks > boundary.free_blocks() {
                 // Decodes that evict from the hit may leave it too short to count: what is left of it is room for the chunk.
-                let may_lapse = hit.blocks() > 0 && scheduler.min_cached_prefix_tokens > 0;
-                return if may_lapse && !scheduler.reserve_full_prompt { Admitted::HeadMayFit } else { Admitted::All };
+                let may_lapse =
+                    hit.tokens > 0 && scheduler.min_cached_prefix_tokens > 0 && !scheduler.reserve_full_prompt;
+                // Decodes let go of what is past.
+                let may_fit = may_lapse || boundary.shares_pool_by_kind();
+                return if may_fit { Admitted::HeadMayFit } else { Admitted::All };
             }
             *computes_prompts |= !is_last_token;
             boundary.admit(&head, hit, tokens);
@@ -204,6 +208,7 @@ impl Step {
 
 /// Preempts until there are blocks for `tokens` of a sequence: whether there are, or it was its own turn to yield.
 fn make_room(boundary: &mut Boundary<'_, '_>, candidate: &Candidate, tokens: u32) -> bool {
+    boundary.let_go_past(candidate);
     while boundary.chunk_blocks(candidate, tokens) > boundary.free_blocks() {
         let victim = boundary.victim();
         boundary.preempt(victim);

@@ -47,7 +47,8 @@ fn models() -> [ModelArchitecture; 11] {
         nope_head_dim: 64,
         value_head_dim: 80,
     };
-    let window = |window_tokens, layers| Some(SlidingWindow { window_tokens, layers });
+    let window =
+        |window_tokens, layers| Some(SlidingWindow { window_tokens, layers, chunked: false, begins_full: false });
     let base = llama(7, 1536, 24, 8, 4000, 30_000);
     let multi_head = llama(6, 1280, 20, 20, 3500, 20_000);
     [
@@ -378,6 +379,7 @@ fn sizes() -> String {
                 gpu_share: 1.0,
                 expert_engines: tensor,
                 decode_context_parallel: 1,
+                group: None,
             };
             let pool = kv_pool(model, &request).expect("8 GiB hold any of them");
             let stages = (0..pipeline).map(|stage| stage_weight_bytes(model, tensor, pipeline, stage));

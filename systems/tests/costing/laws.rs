@@ -28,7 +28,12 @@ pub(super) fn models() -> impl Strategy<Value = ModelArchitecture> {
                 expert_dtype: norm.then_some(Dtype::Mxfp4),
                 dense_layers,
             });
-            model.sliding_window = window.then_some(SlidingWindow { window_tokens: 128, layers: layers / 2 });
+            model.sliding_window = window.then_some(SlidingWindow {
+                window_tokens: 128,
+                layers: layers / 2,
+                chunked: false,
+                begins_full: false,
+            });
             if latent {
                 model.attention = Attention::Latent {
                     kv_lora_rank: 128,
@@ -150,7 +155,7 @@ proptest! {
     fn work_of_an_epoch_is_the_sum_of_its_steps_with_sliding_windows_too(
         sequences in 1..50_u32, first in 0..20_000_u64, steps in 0..300_u64,
     ) {
-        let window = SlidingWindow { window_tokens: 128, layers: 3 };
+        let window = SlidingWindow { window_tokens: 128, layers: 3, chunked: false, begins_full: false };
         let model = ModelArchitecture { sliding_window: Some(window), ..llama(7, 512, 8, 2, 1024, 1000) };
         let step = prepare(model, 1, 1, 1, &crate::decode(sequences));
         let contexts: Vec<u64> = (0..steps).map(|i| first + i * u64::from(sequences)).collect();

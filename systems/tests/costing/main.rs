@@ -130,6 +130,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
             kv_transfer: None,
         },
         kv_blocks: 1000,
+        kv_groups: None,
         kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         sequence_overhead_s: 0.0,

@@ -184,7 +184,7 @@ fn experts_are_read_as_far_as_tokens_reach_them() {
 
 #[test]
 fn a_sliding_window_bounds_the_cache_that_is_read() {
-    let window = SlidingWindow { window_tokens: 100, layers: 20 };
+    let window = SlidingWindow { window_tokens: 100, layers: 20, chunked: false, begins_full: false };
     let model = ModelArchitecture { sliding_window: Some(window), ..llama2_13b() };
     let step = prepare(model, 1, 1, 1, &decode(2));
     // Half of the layers see all 2000 tokens, half of them 2 · 100.
@@ -196,7 +196,7 @@ fn a_sliding_window_bounds_the_cache_that_is_read() {
 /// of the layers.
 #[test]
 fn work_of_many_steps_is_the_sum_of_the_steps_however_many_are_within_the_window() {
-    let window = SlidingWindow { window_tokens: 100, layers: 20 };
+    let window = SlidingWindow { window_tokens: 100, layers: 20, chunked: false, begins_full: false };
     let model = ModelArchitecture { sliding_window: Some(window), ..llama2_13b() };
     let step = prepare(model.clone(), 1, 1, 1, &decode(3));
     for first in [200, 240, 271, 273, 297, 300, 301, 500] {

@@ -41,6 +41,7 @@ pub fn engine(pool_tokens: u32) -> EngineCase {
         halved: false,
         transfer: None,
         encoder: 0,
+        kinds: None,
     }
 }
 

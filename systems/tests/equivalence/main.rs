@@ -40,12 +40,14 @@ const SMALL_CASES: u32 = 3000;
 const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each several times.
-const CORNERS: [&str; 73] = [
+const CORNERS: [&str; 78] = [
     "KV cache abandoned before it was loaded",
     "KV cache waits for blocks that prompts still need",
     "KV cache waits for blocks to be loaded into",
     "agents begin at one instant",
     "answered after the deadline",
+    "block of a window or state without a name",
+    "block past its use",
     "blocks kept for others",
     "cached block evicted",
     "cached block computed again",
@@ -66,11 +68,14 @@ const CORNERS: [&str; 73] = [
     "follow-up due before it was known",
     "follow-ups of one instant",
     "head by priority, not by arrival",
+    "head too short for a state to be kept",
     "head waits for blocks",
     "head waits for held blocks",
     "held blocks released",
     "hit after a preemption",
+    "hit in all groups",
     "hit into a tail",
+    "hit shorter than what a group has",
     "hit of blocks in use",
     "hit of its own blocks after a preemption",
     "hit within the segments",

@@ -6,6 +6,7 @@ use oracle_components::request::RequestId;
 use oracle_components::scenario::PrefixCaching;
 
 use super::engine::Engine;
+use super::kv::groups::GroupHit;
 use super::kv::pool::BlockId;
 use super::kv::prefix::Leaving;
 use super::sequence::Sequence;
@@ -29,10 +30,40 @@ impl Work {
     }
 }
 
+/// What of a prompt is cached.
+pub enum Found {
+    /// The blocks that it begins with.
+    Plain(Vec<BlockId>),
+    /// The same where layers of several kinds share the pool.
+    Groups(GroupHit),
+}
+
+impl Found {
+    /// Tokens.
+    pub fn tokens(&self, block_tokens: u64) -> u64 {
+        match self {
+            Self::Plain(blocks) => blocks.len() as u64 * block_tokens,
+            Self::Groups(hit) => hit.tokens,
+        }
+    }
+}
+
 impl Engine {
+    /// What of a waiting sequence is cached.
+    pub fn find(&self, sequence: &Sequence) -> Found {
+        match self.groups {
+            Some(_) => Found::Groups(self.group_hit(sequence)),
+            None => Found::Plain(self.cached_prefix(sequence)),
+        }
+    }
+
     /// The running sequence at `position` computes its newest token, with a block where that begins one.
     pub fn decode(&mut self, position: usize) -> (RequestId, Work) {
         let block_tokens = self.block_tokens();
+        if self.groups.is_some() {
+            self.extend_groups(position, 1);
+            return (self.running[position].id(), Work::Decode);
+        }
         let sequence = &mut self.running[position];
         if sequence.computed.is_multiple_of(block_tokens) {
             sequence.blocks.push(self.pool.allocate());
@@ -42,16 +73,22 @@ impl Engine {
 
     /// The running sequence at `position` computes its next `chunk` tokens, with the blocks for them.
     pub fn extend(&mut self, position: usize, chunk: u64) -> (RequestId, Work) {
-        self.allocate_chunk(position, chunk);
+        match self.groups {
+            Some(_) => self.extend_groups(position, chunk),
+            None => self.allocate_chunk(position, chunk),
+        }
         (self.running[position].id(), Work::Chunk(chunk))
     }
 
     /// The waiting sequence at `head` starts to run, from the end of its cached prefix: its position among those that run.
-    pub fn admit(&mut self, head: usize, hit_blocks: Vec<BlockId>, now: SimTime) -> usize {
-        let hit = hit_blocks.len() as u64 * self.block_tokens();
+    pub fn admit(&mut self, head: usize, found: Found, now: SimTime) -> usize {
+        let hit = found.tokens(self.block_tokens());
         let mut sequence = self.waiting.remove(head).expect("the head waits");
         self.note_admission(&mut sequence, now, hit);
-        self.take_hit(&mut sequence, hit_blocks);
+        match found {
+            Found::Plain(blocks) => self.take_hit(&mut sequence, blocks),
+            Found::Groups(hit) => self.take_group_hit(&mut sequence, hit),
+        }
         sequence.computed = hit;
         sequence.generated_in_residence = 0;
         self.running.push(sequence);
@@ -88,6 +125,7 @@ impl Engine {
     pub fn preempt(&mut self, position: usize, taken: u64) {
         let mut sequence = self.running.remove(position);
         self.release(&mut sequence, Leaving::ToComeBack { taken });
+        sequence.took = None;
         sequence.withheld = false;
         sequence.is_done = false;
         sequence.high_water = sequence.high_water.max(sequence.computed);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use oracle_components::SimTime;
 use oracle_components::device::Efficiency;
+use oracle_components::kv_groups::{KvGroup, KvGroupRules, KvGroups, KvKind};
 use oracle_components::request::PrefixSegment;
 use oracle_components::scenario::{
     EngineSpec, ExpertExchange, ExpertParallel, KernelLaunch, KvSide, KvTransfer, LevelOfDetail, PrefixCaching,
@@ -55,6 +56,27 @@ pub struct EngineCase {
     pub transfer: Option<(KvSide, u64)>,
     /// Microseconds of a token in the vision encoder.
     pub encoder: u32,
+    /// Layers of several kinds, where the engine serves whole requests.
+    pub kinds: Option<KindsCase>,
+}
+
+/// Layers of several kinds.
+#[derive(Clone, Debug)]
+pub struct KindsCase {
+    /// Kinds of layers with their blocks, in multiples of the engine's.
+    pub groups: Vec<(KindCase, u32)>,
+    /// In multiples of the alignment.
+    pub retention: Option<u32>,
+    pub rules: KvGroupRules,
+}
+
+/// A kind of layers; windows in tokens, chunks in blocks of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KindCase {
+    Full,
+    Window(u32),
+    Chunk(u32),
+    State,
 }
 
 /// What the ranks of an engine share beside the weights.
@@ -204,8 +226,12 @@ impl Case {
                 Ranks { tensor, pipeline, prompt_microbatches: None, speed: if self.clockwork { 1e9 } else { 1.0 } };
             let (scheduler, kv_blocks) = engine.scheduler();
             let transfer = engine.transfer.map(|(side, time)| KvTransfer { side, time: self.time(time) });
+            let kv_groups = engine.kinds.as_ref().filter(|_| transfer.is_none() && self.pools().is_none());
+            let kv_groups = kv_groups.map(|kinds| kinds.groups(engine));
             let scheduler = SchedulerSpec { kv_transfer: transfer, ..scheduler };
+            let scheduler = kv_groups.as_ref().map_or(scheduler, |groups| engine.in_groups(scheduler, groups));
             let spec = add_engine(&mut scenario, scheduler, kv_blocks, ranks);
+            spec.kv_groups = kv_groups.map(Arc::new);
             if engine.halved {
                 spec.gpu_share = 0.5;
             }
@@ -317,7 +343,63 @@ impl PoolsCase {
     }
 }
 
+impl KindsCase {
+    /// The groups of an engine.
+    fn groups(&self, engine: &EngineCase) -> KvGroups {
+        let group = |&(kind, blocks): &(KindCase, u32)| {
+            let block_tokens = engine.block * blocks;
+            match kind {
+                KindCase::Full => KvGroup { kind: KvKind::Full, block_tokens },
+                KindCase::Window(tokens) => KvGroup { kind: KvKind::Window { tokens }, block_tokens },
+                KindCase::Chunk(blocks) => {
+                    KvGroup { kind: KvKind::Chunk { tokens: blocks * engine.block }, block_tokens: engine.block }
+                }
+                KindCase::State if engine.caching == PrefixCaching::Off => {
+                    KvGroup { kind: KvKind::State, block_tokens: 1 << 20 }
+                }
+                KindCase::State => KvGroup { kind: KvKind::State, block_tokens: engine.block },
+            }
+        };
+        KvGroups {
+            groups: self.groups.iter().map(group).collect(),
+            layers: 1,
+            page_bytes: 1,
+            retention_interval: self.retention.map(|times| times * engine.block * self.alignment()),
+            rules: self.rules,
+        }
+    }
+
+    /// The least common multiple of the groups' blocks: they are of one of the engine's or two.
+    fn alignment(&self) -> u32 {
+        self.groups.iter().map(|&(_, blocks)| blocks).max().expect("there are groups")
+    }
+
+    /// Whether states are kept.
+    pub fn has_states(&self) -> bool {
+        self.groups.iter().any(|(kind, _)| *kind == KindCase::State)
+    }
+}
+
 impl EngineCase {
+    /// The scheduler with groups.
+    fn in_groups(&self, scheduler: SchedulerSpec, groups: &KvGroups) -> SchedulerSpec {
+        let kinds = self.kinds.as_ref().expect("it has groups");
+        let block_tokens = self.block * kinds.alignment();
+        // An old engine never computes a chunk that is shorter than a block of states.
+        let needs_whole_blocks = kinds.has_states() && !groups.rules.states_are_kept_at_junctions;
+        let threshold = scheduler.long_prefill_token_threshold;
+        let threshold = if needs_whole_blocks { threshold.map(|tokens| tokens.max(block_tokens)) } else { threshold };
+        let budget = scheduler.max_num_batched_tokens.max(if needs_whole_blocks { block_tokens } else { 0 });
+        SchedulerSpec {
+            block_tokens,
+            long_prefill_token_threshold: threshold,
+            max_num_batched_tokens: budget,
+            // More than what is known of it may be needed of a prompt, so that two of one priority and arrival take turns for ever.
+            policy: if kinds.has_states() { QueuePolicy::Fcfs } else { scheduler.policy },
+            ..scheduler
+        }
+    }
+
     /// Ranks of a stage, and stages.
     fn degrees(&self) -> (u32, u32) {
         match self.sharing {

@@ -1,8 +1,10 @@
 //! One engine and all that is on it: when it wakes, and how it gets from a batch to a step that runs.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use oracle_components::SimTime;
+use oracle_components::kv_groups::KvGroups;
 use oracle_components::record::{EngineTotals, Hold};
 use oracle_components::request::RequestId;
 use oracle_components::scenario::{EngineSpec, Role, Scenario, SchedulerSpec};
@@ -11,7 +13,7 @@ use oracle_systems::costing::{StepCost, StepShape};
 
 use super::boundary::Work;
 use super::coverage::Coverage;
-use super::kv::pool::Pool;
+use super::kv::pool::{BlockId, Pool};
 use super::policies::vllm;
 use super::pools::Handoffs;
 use super::sequence::Sequence;
@@ -73,6 +75,12 @@ pub struct Engine {
     pub preemptions_in_series: u64,
     /// Its KV blocks.
     pub pool: Pool,
+    /// How layers of several kinds share them, if they do.
+    pub groups: Option<Arc<KvGroups>>,
+    /// States that the step that is being formed computes.
+    pub new_states: Vec<BlockId>,
+    /// Nothing of the head fits within the blocks at whose ends states are kept, as of the last batch.
+    pub head_is_cut_to_nothing: bool,
     /// What happened here, for the tests to know.
     pub coverage: Coverage,
     cost: StepCost,
@@ -101,6 +109,9 @@ impl Engine {
             series: Series::default(),
             preemptions_in_series: 0,
             pool: Pool::new(spec.kv_blocks),
+            groups: spec.kv_groups.clone(),
+            new_states: Vec::new(),
+            head_is_cut_to_nothing: false,
             coverage: Coverage::default(),
             cost: StepCost::new(spec, scenario),
         }
@@ -251,7 +262,7 @@ impl Engine {
             Some(Hold::Seats)
         } else if self.waiting.is_empty() || self.interval_holds_head {
             None
-        } else if budget_left == 0 || vllm::is_too_long_to_fit(self, budget_left) {
+        } else if budget_left == 0 || self.head_is_cut_to_nothing || vllm::is_too_long_to_fit(self, budget_left) {
             Some(Hold::TokenBudget)
         } else {
             Some(Hold::KvCache)
@@ -261,18 +272,29 @@ impl Engine {
     /// Conservation: blocks are free or held by those who say so, and a sequence holds what its tokens need.
     pub fn check(&self) {
         let held = self.running.iter().chain(self.handoffs.holders());
-        self.pool.check(held.flat_map(|sequence| &sequence.blocks));
+        let blocks = held.flat_map(|sequence| {
+            let tables = sequence.tables.iter().flat_map(|table| table.entries.iter().flatten());
+            sequence.blocks.iter().chain(tables)
+        });
+        self.pool.check(blocks);
         for sequence in &self.running {
             let scheduled = self.step.as_ref().map_or(0, |step| {
                 let mine = step.work.iter().find(|(id, _)| *id == sequence.id());
                 mine.map_or(0, |(_, work)| work.tokens())
             });
             let tokens = sequence.computed + scheduled;
-            assert_eq!(sequence.blocks.len() as u64, self.blocks_for(tokens));
+            match &self.groups {
+                None => assert_eq!(sequence.blocks.len() as u64, self.blocks_for(tokens)),
+                Some(groups) => {
+                    for (group, table) in groups.groups.iter().zip(&sequence.tables) {
+                        assert_eq!(table.entries.len() as u64, tokens.div_ceil(group.block_tokens.into()));
+                    }
+                }
+            }
             assert!(tokens <= sequence.known());
         }
         for sequence in &self.waiting {
-            assert!(sequence.blocks.is_empty() && sequence.computed == 0);
+            assert!(sequence.blocks.is_empty() && sequence.tables.is_empty() && sequence.computed == 0);
         }
     }
 }

@@ -220,6 +220,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         gpu_share: 1.0,
         scheduler,
         kv_blocks,
+        kv_groups: None,
         kernel_launch: KernelLaunch::Free,
         step_overhead_s: 0.0,
         sequence_overhead_s: 0.0,

@@ -5,6 +5,7 @@ use oracle_components::record::{PrefixEvent, Reason, RequestRecord, Status};
 use oracle_components::request::{RequestId, RequestSpec};
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 
+use super::kv::groups::GroupTable;
 use super::kv::pool::{BlockId, BlockName, Chain};
 
 /// A request on its engine: in transit, waiting, loading or running.
@@ -30,6 +31,12 @@ pub struct Sequence {
     pub high_water: u64,
     /// The blocks it holds, in the order of its tokens.
     pub blocks: Vec<BlockId>,
+    /// The same where layers of several kinds share them, group by group.
+    pub tables: Vec<GroupTable>,
+    /// Where others have gone on otherwise than it does, beyond what was cached for it.
+    pub junction: u64,
+    /// What it had of the last step that it was in: (its end, tokens).
+    pub took: Option<(SimTime, u64)>,
     /// Tokens that have been sent, if it is streamed, else generated.
     pub sent: u64,
     /// End of the step in which the last of them were.
@@ -91,6 +98,9 @@ impl Sequence {
             computed: 0,
             high_water: 0,
             blocks: Vec::new(),
+            tables: Vec::new(),
+            junction: 0,
+            took: None,
             sent: 0,
             last_sent_step: None,
             last_decode: None,
@@ -152,6 +162,11 @@ impl Sequence {
     /// The name that the block at `index` has once it is full.
     pub fn block_name(&self, index: u64, scheduler: &SchedulerSpec) -> BlockName {
         let last_token = (index + 1) * u64::from(scheduler.block_tokens) - 1;
+        BlockName { chain: self.chain_of_token(last_token, scheduler), group: 0, index }
+    }
+
+    /// The chain that a token lies in.
+    pub fn chain_of_token(&self, last_token: u64, scheduler: &SchedulerSpec) -> Chain {
         let mut chain = self.tail_chain();
         if scheduler.prefix_caching == PrefixCaching::Full {
             let mut end = 0;
@@ -163,7 +178,7 @@ impl Sequence {
                 }
             }
         }
-        BlockName { chain, index }
+        chain
     }
 
     /// The record of its end.

@@ -78,6 +78,7 @@ impl World<'_> {
             };
             let sequence = &mut engine.running[at];
             sequence.computed += work.tokens();
+            sequence.took = Some((step.end, work.tokens()));
             sequence.record.prefilled_tokens += chunk as u32;
             if work == Work::Decode {
                 sequence.last_decode = Some(step.end);

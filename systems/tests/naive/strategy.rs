@@ -1,12 +1,15 @@
 //! The proptest strategy over [`Case`]s. Everything is made of small ranges, so that a failing case shrinks.
 
+use oracle_components::kv_groups::KvGroupRules;
 use oracle_components::scenario::{ExpertExchange, KvSide, PrefixCaching, QueuePolicy, Role, Routing, SchedulerRules};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cases::{AgentCase, Case, EngineCase, PlacesCase, PoolsCase, SessionCase, Sharing, Tail, TurnCase};
+use super::cases::{
+    AgentCase, Case, EngineCase, KindCase, KindsCase, PlacesCase, PoolsCase, SessionCase, Sharing, Tail, TurnCase,
+};
 
 /// How big the cases are.
 #[derive(Clone, Copy)]
@@ -71,6 +74,35 @@ fn transfer() -> impl Strategy<Value = Option<(KvSide, u64)>> {
     ]
 }
 
+fn kinds() -> impl Strategy<Value = Option<KindsCase>> {
+    use KindCase::{Chunk, Full, State, Window};
+    let window = || 2..=40_u32;
+    let groups = prop_oneof![
+        4 => window().prop_map(|tokens| vec![(Full, 1), (Window(tokens), 1)]),
+        2 => window().prop_map(|tokens| vec![(Window(tokens), 1), (Full, 1), (Window(tokens), 1)]),
+        1 => window().prop_map(|tokens| vec![(Window(tokens), 2), (Full, 1)]),
+        1 => window().prop_map(|tokens| vec![(Full, 2), (Window(tokens), 1)]),
+        1 => (window(), window()).prop_map(|(one, other)| vec![(Window(one), 1), (Window(other), 1)]),
+        1 => window().prop_map(|tokens| vec![(Window(tokens), 1)]),
+        2 => (1..=6_u32).prop_map(|blocks| vec![(Chunk(blocks), 1), (Full, 1)]),
+        3 => Just(vec![(State, 1), (State, 1), (Full, 1)]),
+        1 => window().prop_map(|tokens| vec![(State, 1), (Full, 1), (Window(tokens), 1)]),
+    ];
+    let retention = prop_oneof![2 => Just(None), 3 => Just(Some(0_u32)), 1 => (1..=4_u32).prop_map(Some)];
+    let kinds = (groups, retention, any::<[bool; 3]>()).prop_map(|(groups, retention, rules)| {
+        Some(KindsCase {
+            groups,
+            retention,
+            rules: KvGroupRules {
+                windows_wait_for_output: rules[0],
+                windows_are_capped: rules[1],
+                states_are_kept_at_junctions: rules[2],
+            },
+        })
+    });
+    prop_oneof![2 => Just(None), 1 => kinds]
+}
+
 fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
     let limits = (
         prop_oneof![1..=size.slots.min(4), 1..=size.slots],
@@ -95,7 +127,7 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         prop::array::uniform4(prop::bool::weighted(0.8)),
         (prop_oneof![3 => Just(1_u32), 1 => 2..=8_u32], prop_oneof![5 => Just(None), 1 => (0..=12_u32).prop_map(Some)]),
         transfer(),
-        0..=20_u32,
+        (0..=20_u32, kinds()),
     );
     let place = (
         prop_oneof![4 => Just(1_u32), 1 => Just(2)],
@@ -143,7 +175,8 @@ fn engine(size: Size) -> impl Strategy<Value = EngineCase> {
         by_curve: place.6,
         halved: place.8,
         transfer: settings.5,
-        encoder: settings.6,
+        encoder: settings.6.0,
+        kinds: settings.6.1,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use oracle_components::kv_groups::KvGroups;
 use oracle_components::model::RopeScaling;
+use oracle_components::scenario::SchedulerSpec;
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
 use crate::config::diagnostic::{Diagnostics, Severity};
@@ -40,15 +42,23 @@ pub(super) fn gpu_share(
     1.0 / f64::from(count)
 }
 
+/// What the KV pool of an engine depends on.
+pub(super) struct Pool<'a> {
+    pub(super) devices: &'a [&'a Device],
+    pub(super) settings: Settings,
+    pub(super) gpu_share: f64,
+    /// How layers of several kinds share it, if they do.
+    pub(super) groups: Option<&'a KvGroups>,
+}
+
 /// Blocks of the KV pool. `None` if the model does not fit, which has been reported.
 pub(super) fn kv_blocks(
     plan: &FrameworkPlan<'_>,
     layout: &Layout,
-    devices: &[&Device],
-    settings: Settings,
-    gpu_share: f64,
+    pool: &Pool<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<u64> {
+    let &Pool { devices, settings, gpu_share, groups } = pool;
     let memory_bytes = devices.iter().filter_map(|device| device.spec.as_ref()).map(|spec| spec.memory_bytes).min()?;
     let request = PoolRequest {
         memory_bytes,
@@ -61,6 +71,7 @@ pub(super) fn kv_blocks(
         gpu_share,
         expert_engines: layout.data_parallel,
         decode_context_parallel: layout.decode_context_parallel,
+        group: groups.map(|groups| (groups.layers, groups.page_bytes)),
     };
     let pool = kv_pool(plan.model.as_deref()?, &request);
     let given = plan.config.num_gpu_blocks_override.value;
@@ -78,19 +89,29 @@ pub(super) fn kv_blocks(
 }
 
 /// Longest context, prompt and output together.
-pub(super) fn max_model_len(plan: &FrameworkPlan<'_>, kv_blocks: u64, diagnostics: &mut Diagnostics) -> u32 {
+pub(super) fn max_model_len(
+    plan: &FrameworkPlan<'_>,
+    kv_blocks: u64,
+    (groups, scheduler): (Option<&KvGroups>, &SchedulerSpec),
+    diagnostics: &mut Diagnostics,
+) -> u32 {
     let key = &plan.config.max_model_len;
     let wanted = plan.context_tokens();
     let own = plan.longest_context_tokens();
     warn_of_stretch(plan, diagnostics);
     let pool_tokens = kv_blocks.saturating_mul(u64::from(plan.config.block_size.value));
-    let pool_tokens = u32::try_from(pool_tokens).unwrap_or(u32::MAX);
+    let pool_tokens = match groups {
+        Some(groups) => oracle_systems::kv_groups::longest_context(groups, scheduler, kv_blocks),
+        None => u32::try_from(pool_tokens).unwrap_or(u32::MAX),
+    };
+    let is_whole = groups.is_some() || plan.config.disable_hybrid_kv_cache_manager.value;
+    let cache_tokens = if is_whole { wanted } else { cache_tokens(plan, wanted) };
     if key.value.is_some_and(|length| length.tokens().is_some_and(|tokens| tokens > own)) {
         let reason = format!("max_model_len ({wanted}) is above the {own} tokens that the model was made for");
         plan.refuse(&key.at, reason, &format!("set max_model_len: {own}"), diagnostics);
     }
     let is_fitted = key.value == Some(ContextLength::Auto) || (!key.given && plan.is_of_predecessor);
-    if !is_fitted && cache_tokens(plan, wanted) > pool_tokens {
+    if !is_fitted && cache_tokens > pool_tokens {
         let reason = format!(
             "to serve one request of max_model_len ({wanted} tokens) takes more KV cache than there is, {pool_tokens} tokens"
         );

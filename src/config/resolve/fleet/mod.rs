@@ -1,5 +1,6 @@
 //! Engines out of frameworks: what GPUs share, memory, paths, and the copies of all that.
 
+mod kv_groups;
 mod limits;
 pub(super) mod replicas;
 
@@ -21,7 +22,7 @@ use crate::config::resolve::hardware::efficiency;
 use crate::config::resolve::plan::{Draft, FrameworkPlan, Layout};
 use crate::config::resolve::wiring::{self, Wiring, catalog_links, front_end, pools};
 use crate::output::TakenDefault;
-use limits::{gpu_share, kv_blocks, max_model_len, tenants};
+use limits::{Pool, gpu_share, kv_blocks, max_model_len, tenants};
 use replicas::Replicas;
 
 /// Most links, those of replicas included.
@@ -151,12 +152,19 @@ fn draft<'a>(
     let settings = vllm::check_settings(plan, settings, diagnostics);
     let Settings { max_num_batched_tokens, max_num_seqs, .. } = settings;
     let model = Arc::clone(plan.model.as_ref()?);
-    let kv_blocks = kv_blocks(plan, layout, &devices, settings, gpu_share, diagnostics)?;
-    let scheduler = vllm::within(limits, plan, &settings, kv_blocks);
-    let max_model_len = max_model_len(plan, kv_blocks, diagnostics);
-    vllm::check_context(plan, max_model_len, max_num_batched_tokens, diagnostics);
     let role = plan.role().unwrap_or_default();
     let prefix_caching = if role == Role::Decode { PrefixCaching::Off } else { limits.prefix_caching };
+    let kv_groups = kv_groups::kv_groups(plan, layout, prefix_caching, diagnostics);
+    let pool = Pool { devices: &devices, settings, gpu_share, groups: kv_groups.as_deref() };
+    let kv_blocks = kv_blocks(plan, layout, &pool, diagnostics)?;
+    let block_tokens = match &kv_groups {
+        Some(groups) => oracle_systems::kv_groups::alignment(groups, prefix_caching),
+        None => limits.block_tokens,
+    };
+    let scheduler = SchedulerSpec { block_tokens, prefix_caching, ..limits };
+    let scheduler = vllm::within(scheduler, plan, &settings, kv_blocks);
+    let max_model_len = max_model_len(plan, kv_blocks, (kv_groups.as_deref(), &scheduler), diagnostics);
+    vllm::check_context(plan, max_model_len, max_num_batched_tokens, diagnostics);
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
     let sequence_parallel = config.parallelism.value.as_ref().and_then(|keys| keys.sequence_parallel.value);
     let efficiency = efficiency(plan, devices[0]);
@@ -174,8 +182,9 @@ fn draft<'a>(
         stage_paths: wiring.stage_paths,
         efficiency: efficiency.clone(),
         gpu_share,
-        scheduler: SchedulerSpec { max_model_len, prefix_caching, ..scheduler },
+        scheduler: SchedulerSpec { max_model_len, ..scheduler },
         kv_blocks,
+        kv_groups: kv_groups.clone(),
         kernel_launch: kernel_launch.clone(),
         step_overhead_s: settings.step_overhead_s,
         sequence_overhead_s: settings.sequence_overhead_s,

@@ -1,4 +1,6 @@
-//! KV blocks: - `pool`: all of an engine's, each an object; - `prefix`: who holds which, and what is left for others to find.
+//! KV blocks: - `pool`: all of an engine's, each an object; - `prefix`: who holds which, and what is left for others to find;
+//! - `groups`: the same where layers of several kinds share them.
 
+pub mod groups;
 pub mod pool;
 pub mod prefix;

@@ -22,7 +22,9 @@ pub enum Chain {
 pub struct BlockName {
     /// The chain that the block's last token lies in.
     pub chain: Chain,
-    /// Index of the block in its prompt.
+    /// 0, or with groups the group's number, from 1.
+    pub group: usize,
+    /// Index of the block in its prompt; with groups the tokens that end with it.
     pub index: u64,
 }
 
@@ -120,6 +122,11 @@ impl Pool {
         self.free.rotate_right(1);
     }
 
+    /// The name of a block, if it has one.
+    pub fn name_of(&self, id: BlockId) -> Option<BlockName> {
+        self.blocks[id].name
+    }
+
     /// Whether nobody holds the block.
     pub fn is_free(&self, id: BlockId) -> bool {
         self.blocks[id].holders == 0
@@ -168,7 +175,7 @@ impl Pool {
             assert_eq!(queued[id], expected, "block {id} in the free queue");
             if let Some(name) = block.name {
                 assert!(self.names[&name].contains(&id), "name of block {id}");
-                let private = !matches!(name.chain, Chain::Segment(_));
+                let private = name.group == 0 && !matches!(name.chain, Chain::Segment(_));
                 assert!(!private || block.holders == 0, "a cached tail block in use");
             }
         }

@@ -108,6 +108,10 @@ impl Engine {
     /// The sequence lets go of its blocks, the last one first; its tail is left for whoever may continue it. Blocks without a name are
     /// the next to be allocated.
     pub fn release(&mut self, sequence: &mut Sequence, leaving: Leaving) {
+        if self.groups.is_some() {
+            self.release_groups(sequence);
+            return;
+        }
         let blocks = std::mem::take(&mut sequence.blocks);
         let chain = sequence.tail_chain();
         let nobody_asks = matches!(chain, Chain::Request(_)) && leaving == Leaving::ForGood;

@@ -6,8 +6,10 @@ use oracle_components::record::Reason;
 use oracle_components::request::{RequestId, RequestSpec};
 use oracle_components::scenario::{EngineSpec, QueuePolicy, Role, Scenario, SchedulerSpec};
 
+use crate::naive::boundary::Found;
 use crate::naive::boundary::Work;
 use crate::naive::engine::Engine;
+use crate::naive::kv::groups::most_blocks;
 use crate::naive::sequence::Sequence;
 
 /// Why the engine refuses a request that may generate `target` tokens, if it does.
@@ -20,7 +22,10 @@ pub fn refusal(spec: &RequestSpec, target: u64, engine: &EngineSpec, scenario: &
     if !scheduler.chunked_prefill && spec.prompt_tokens > scheduler.max_num_batched_tokens {
         return Some(Reason::PromptExceedsTokenBudget);
     }
-    let blocks_for = |tokens: u64| tokens.div_ceil(u64::from(scheduler.block_tokens));
+    let blocks_for = |tokens: u64| match &engine.kv_groups {
+        Some(groups) => most_blocks(groups, scheduler, tokens),
+        None => tokens.div_ceil(u64::from(scheduler.block_tokens)),
+    };
     let (own, answer) = match engine.role {
         Role::Prefill => {
             let decoding = scenario.engines.iter().filter(|other| other.role == Role::Decode);
@@ -39,6 +44,8 @@ pub fn form(engine: &mut Engine, now: SimTime) -> Vec<(RequestId, Work)> {
     let limit = chunk_limit(engine);
     let holds_prompts = holds_prompts(engine);
     engine.interval_holds_head = false;
+    engine.head_is_cut_to_nothing = false;
+    engine.new_states.clear();
     let mut batch = Batch { engine, now, budget, limit, holds_prompts, computes_prompts: false, work: Vec::new() };
     batch.take_running();
     if batch.engine.totals.preemptions == preempted_before {
@@ -109,7 +116,15 @@ impl Batch<'_> {
                 continue;
             }
             let id = sequence.id();
-            let tokens = (sequence.known() - sequence.computed).min(self.limit).min(self.budget);
+            let mut tokens = (sequence.known() - sequence.computed).min(self.limit).min(self.budget);
+            if !decodes {
+                tokens = self.engine.chunk_within_blocks(sequence, sequence.computed, sequence.junction, tokens);
+            }
+            if tokens == 0 {
+                self.engine.coverage.note("chunk too short for a state to be kept");
+                position += 1;
+                continue;
+            }
             if self.make_room(&mut position, tokens) {
                 self.take(position, tokens, decodes);
                 position += 1;
@@ -134,7 +149,14 @@ impl Batch<'_> {
     fn make_room(&mut self, position: &mut usize, tokens: u64) -> bool {
         let sequence = &self.engine.running[*position];
         let (id, decodes) = (sequence.id(), sequence.decodes());
-        let more = self.engine.blocks_for(sequence.computed + tokens) - sequence.blocks.len() as u64;
+        let has_groups = self.engine.groups.is_some();
+        let more = match has_groups {
+            false => self.engine.blocks_for(sequence.computed + tokens) - sequence.blocks.len() as u64,
+            true => {
+                self.engine.let_go_past(*position);
+                self.engine.group_blocks_needed(*position, tokens)
+            }
+        };
         while more > self.engine.pool.free_blocks() {
             let victim = self.victim();
             let sequence = &self.engine.running[victim];
@@ -215,9 +237,10 @@ impl Batch<'_> {
         if self.engine.waiting[head].is_remote() {
             return self.engine.start_to_load(head, self.now);
         }
-        let hit_blocks = self.engine.cached_prefix(&self.engine.waiting[head]);
-        let sequence = &self.engine.waiting[head];
-        let hit = hit_blocks.len() as u64 * self.engine.block_tokens();
+        let found = self.engine.find(&self.engine.waiting[head]);
+        let sequence = self.engine.waiting[head].clone();
+        let sequence = &sequence;
+        let hit = found.tokens(self.engine.block_tokens());
         let is_last_token = hit + 1 == sequence.known();
         if self.holds_prompts && !is_last_token {
             self.engine.coverage.note("prompt waits for its interval");
@@ -230,29 +253,64 @@ impl Batch<'_> {
             return false;
         }
         chunk = chunk.min(self.budget);
-        let free_hits = hit_blocks.iter().filter(|&&id| self.engine.pool.is_free(id));
-        let kept = free_hits.count() as u64 + self.engine.watermark();
-        let room = self.engine.pool.free_blocks().saturating_sub(kept);
-        let reserved = if self.engine.scheduler.reserve_full_prompt { sequence.known() } else { hit + chunk };
-        let whole = self.engine.blocks_for(sequence.known()) - hit_blocks.len() as u64;
-        if self.engine.blocks_for(reserved) - hit_blocks.len() as u64 > room {
+        if let Found::Groups(in_groups) = &found {
+            chunk = self.engine.chunk_within_blocks(sequence, hit, in_groups.junction, chunk);
+            if chunk == 0 {
+                self.engine.coverage.note("head too short for a state to be kept");
+                self.engine.head_is_cut_to_nothing = true;
+                return false;
+            }
+        }
+        if !self.has_room(sequence, &found, chunk) {
             self.engine.coverage.note(match self.engine.handoffs.held.is_empty() {
                 true => "head waits for blocks",
                 false => "head waits for held blocks",
             });
             return false;
         }
-        if whole > room {
+        if !self.fits_whole(sequence, &found) {
             self.engine.coverage.note("first chunk fits, the prompt does not");
         }
         if head > 0 {
             self.engine.coverage.note("head by priority, not by arrival");
         }
         self.computes_prompts |= !is_last_token;
-        let position = self.engine.admit(head, hit_blocks, self.now);
+        let position = self.engine.admit(head, found, self.now);
         self.work.push(self.engine.extend(position, chunk));
         self.budget -= chunk;
         true
+    }
+}
+
+impl Batch<'_> {
+    /// Free blocks, less those that a hit takes from them and what is kept free.
+    fn room(&self, hit_blocks: &[usize]) -> u64 {
+        let free_hits = hit_blocks.iter().filter(|&&id| self.engine.pool.is_free(id));
+        let kept = free_hits.count() as u64 + self.engine.watermark();
+        self.engine.pool.free_blocks().saturating_sub(kept)
+    }
+
+    /// Whether a waiting sequence finds the blocks that it has to find to be admitted with a chunk.
+    fn has_room(&self, sequence: &Sequence, found: &Found, chunk: u64) -> bool {
+        match found {
+            Found::Plain(blocks) => {
+                let hit = found.tokens(self.engine.block_tokens());
+                let reserved = if self.engine.scheduler.reserve_full_prompt { sequence.known() } else { hit + chunk };
+                self.engine.blocks_for(reserved) - blocks.len() as u64 <= self.room(blocks)
+            }
+            Found::Groups(hit) => {
+                let needed = self.engine.group_blocks_to_admit(sequence, hit, chunk);
+                needed.is_some_and(|needed| needed + self.engine.watermark() <= self.engine.pool.free_blocks())
+            }
+        }
+    }
+
+    /// Whether all of it would find blocks.
+    fn fits_whole(&self, sequence: &Sequence, found: &Found) -> bool {
+        match found {
+            Found::Plain(blocks) => self.engine.blocks_for(sequence.known()) - blocks.len() as u64 <= self.room(blocks),
+            Found::Groups(_) => true,
+        }
     }
 }
 

@@ -76,6 +76,7 @@ fn check_age(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
     let (config, version) = (plan.config, plan.version());
     let adaptive = &config.long_prefill_token_threshold_adaptive;
     let (active, interval) = (&config.max_num_active_seqs, &config.prefill_schedule_interval);
+    let retention = &config.prefix_cache_retention_interval;
     let (scheduled, queued) = (&config.max_num_scheduled_tokens, &config.max_num_queued_reqs);
     let settings = [
         (scheduled.given, &scheduled.at, since::SCHEDULED_TOKENS),
@@ -84,6 +85,7 @@ fn check_age(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
         (queued.given, &queued.at, since::QUEUE_LIMITS),
         (adaptive.value, &adaptive.at, since::ADAPTIVE_THRESHOLD),
         (active.given, &active.at, since::ACTIVE_SEQS),
+        (retention.given, &retention.at, since::SPARSE_RETENTION),
     ];
     for (_, at, since) in settings.iter().filter(|(is_set, _, since)| *is_set && !version.has(*since)) {
         let name = at.path.rsplit('.').next().unwrap_or_default();

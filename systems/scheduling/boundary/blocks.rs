@@ -1,0 +1,192 @@
+//! A boundary's KV blocks: what a sequence needs and gets, in a pool of one kind of layers or one that several share.
+
+use oracle_components::kv_groups::GroupBlocks;
+use oracle_components::request::Request;
+use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
+use oracle_components::sequence::Phase;
+
+use super::{Boundary, Candidate};
+use crate::decode_classes;
+use crate::kv::groups::{self, Span, Taking};
+use crate::kv::{self, BlockKeys, Hit, block_keys};
+
+/// What names the blocks of a waiting sequence: one that was preempted finds its own.
+fn waiting_keys<'a>(candidate: &Candidate, request: &'a Request, scheduler: &SchedulerSpec) -> BlockKeys<'a> {
+    let keys = block_keys(request, scheduler.prefix_caching, scheduler.block_tokens);
+    if candidate.preemptions > 0 { keys.findable_by(candidate.key.2) } else { keys }
+}
+
+/// What a policy may read of blocks.
+impl Boundary<'_, '_> {
+    /// Whether layers of several kinds share the pool. What sequences need is then a matter of each of them, and they let go of blocks
+    /// while they run.
+    #[must_use]
+    pub fn shares_pool_by_kind(&self) -> bool {
+        self.parts.pool.grouped.is_some()
+    }
+
+    fn groups(&self) -> Option<&GroupBlocks> {
+        self.parts.pool.grouped.as_deref()
+    }
+
+    /// Blocks that a running sequence needs for a chunk of `tokens`, beside those that it holds, less those that it lets go of.
+    #[must_use]
+    pub fn chunk_blocks(&self, prefill: &Candidate, tokens: u32) -> u64 {
+        let Some(grouped) = self.groups() else {
+            return kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens).into();
+        };
+        let taking = self.taking(grouped, prefill, tokens);
+        let id = prefill.key.2;
+        groups::needed(grouped, id, taking.end).saturating_sub(groups::freed_by(grouped, id, taking.settled))
+    }
+
+    /// Blocks that are to be free for the head of the queue to be admitted with a chunk of `tokens` behind its hit; all that is known
+    /// of it in sight, where that is reserved.
+    #[must_use]
+    pub fn admission_blocks(&self, head: &Candidate, hit: Hit, tokens: u32) -> u64 {
+        let scheduler = self.limits();
+        let end = hit.tokens + tokens;
+        let reserved = scheduler.reserve_full_prompt.then_some(head.known);
+        match self.groups() {
+            Some(grouped) => groups::blocks_to_admit(grouped, hit, reserved, end),
+            None => {
+                let blocks = reserved.unwrap_or(end).div_ceil(scheduler.block_tokens) - hit.blocks();
+                u64::from(blocks + hit.free_blocks)
+            }
+        }
+    }
+
+    /// Blocks for a chunk of `tokens` behind a hit, and for the hit.
+    pub(super) fn chunk_blocks_at(&self, hit: Hit, tokens: u32) -> u64 {
+        match self.groups() {
+            Some(grouped) => groups::blocks_to_admit(grouped, hit, None, hit.tokens + tokens),
+            None => {
+                let block_tokens = self.limits().block_tokens;
+                u64::from(kv::further_blocks(hit.tokens, tokens, block_tokens) + hit.free_blocks)
+            }
+        }
+    }
+
+    /// How much of a chunk of a running sequence is computed at once: where states are kept, it ends where one is.
+    #[must_use]
+    pub fn chunk_within_blocks(&self, candidate: &Candidate, tokens: u32) -> u32 {
+        let Some(grouped) = self.groups().filter(|_| !candidate.is_decode) else { return tokens };
+        let junction = grouped.tables[&candidate.key.2].junction;
+        self.within_blocks(grouped, candidate, (candidate.computed, junction), tokens)
+    }
+
+    fn within_blocks(
+        &self,
+        grouped: &GroupBlocks,
+        candidate: &Candidate,
+        (start, junction): (u32, u32),
+        tokens: u32,
+    ) -> u32 {
+        let prompt = self.sequence(candidate.who).prompt_tokens;
+        let span = Span { start, tokens, prompt, known: candidate.known, junction };
+        groups::chunk_within_blocks(&grouped.store.groups, self.limits(), span)
+    }
+
+    /// The cached prefix that counts for the head of the queue.
+    #[must_use]
+    pub fn look_up(&self, head: &Candidate) -> Hit {
+        let scheduler = self.limits();
+        if scheduler.prefix_caching == PrefixCaching::Off {
+            return Hit::default();
+        }
+        let request = self.request(head);
+        let hit = match self.groups() {
+            Some(grouped) => {
+                let content = groups::content(request, scheduler.prefix_caching);
+                groups::look_up(grouped, &content, head.known, head.preemptions > 0)
+            }
+            None => kv::look_up(self.parts.pool, &waiting_keys(head, request, scheduler), head.known),
+        };
+        let first = request.spec.turn == 0 && head.preemptions == 0;
+        let too_short = hit.tokens < scheduler.min_cached_prefix_tokens;
+        if first && too_short { Hit::default() } else { hit }
+    }
+
+    /// What a step that takes `tokens` of a running sequence takes of it.
+    fn taking(&self, grouped: &GroupBlocks, candidate: &Candidate, tokens: u32) -> Taking {
+        let (sequence, clock) = (self.sequence(candidate.who), &self.parts.clock);
+        let in_flight = match sequence.phase {
+            _ if !clock.scheduled_ahead => 0,
+            Phase::Decode if sequence.entered_step < clock.steps => 1,
+            Phase::Paused if sequence.entered_step == clock.steps => 1,
+            _ => groups::taken_before(grouped, candidate.key.2, clock.steps),
+        };
+        let waits = grouped.store.groups.rules.windows_wait_for_output;
+        Taking {
+            settled: candidate.computed - if waits { in_flight } else { 0 },
+            end: candidate.computed + tokens,
+            known: candidate.known - u32::from(candidate.is_decode && in_flight > 0),
+        }
+    }
+}
+
+/// What changes of blocks.
+impl Boundary<'_, '_> {
+    /// How much of a chunk of the head is computed at once, behind its hit; if that is nothing, it waits for budget.
+    pub fn head_within_blocks(&mut self, head: &Candidate, hit: Hit, tokens: u32) -> u32 {
+        let Some(grouped) = self.groups() else { return tokens };
+        let within = self.within_blocks(grouped, head, (hit.tokens, hit.junction), tokens);
+        self.head_is_cut_to_nothing = within == 0;
+        within
+    }
+
+    /// A running sequence lets go of the blocks that its next token does not need.
+    pub fn let_go_past(&mut self, candidate: &Candidate) {
+        let Some(grouped) = self.groups() else { return };
+        let settled = self.taking(grouped, candidate, 0).settled;
+        groups::let_go_past(self.parts.pool, candidate.key.2, settled);
+    }
+
+    /// A running sequence gets the blocks for `tokens` more.
+    pub(super) fn extend_groups(&mut self, candidate: &Candidate, tokens: u32) {
+        let grouped = self.groups().expect("only pools with groups have them extended");
+        let taking = self.taking(grouped, candidate, tokens);
+        groups::extend(self.parts.pool, candidate.key.2, taking);
+    }
+
+    /// The decodes, all of them in the batch, get so many blocks, or where they may let go of some, what they need.
+    pub(super) fn take_blocks_of_decodes(&mut self, blocks: u64) {
+        let Some(classes) = &mut self.parts.running.by_blocks else {
+            kv::allocate(self.parts.pool, blocks);
+            return;
+        };
+        decode_classes::due(classes, self.parts.clock.steps, &mut self.unseen);
+        self.unseen.reverse();
+        if !self.has_prefills() {
+            self.see_to_decodes(u64::MAX);
+        }
+    }
+
+    /// Sees to the blocks of decodes that were admitted before the one with this number, if they are in the batch.
+    pub(crate) fn see_to_decodes(&mut self, admission: u64) {
+        if !self.unseen.is_empty() {
+            self.see_to_unseen(admission);
+        }
+    }
+
+    #[inline(never)]
+    fn see_to_unseen(&mut self, admission: u64) {
+        while let Some(&one) = self.unseen.last().filter(|one| one.admission < admission) {
+            self.unseen.pop();
+            let classes = self.parts.running.by_blocks.as_ref().expect("only pools with groups have decodes to see to");
+            let taking = decode_classes::taking(classes, self.parts.pool, one, self.parts.clock.steps);
+            groups::extend(self.parts.pool, one.id, taking);
+        }
+    }
+
+    /// A sequence that is admitted begins with the blocks of its hit.
+    pub(super) fn take_hit(&mut self, head: &Candidate, request: &Request, hit: Hit) {
+        let scheduler = self.limits();
+        if self.shares_pool_by_kind() {
+            let content = groups::content(request, scheduler.prefix_caching);
+            groups::take_hit(self.parts.pool, head.key.2, content, hit, head.preemptions > 0);
+        } else if hit.tokens > 0 {
+            kv::take_hit(self.parts.pool, &waiting_keys(head, request, scheduler), hit);
+        }
+    }
+}
