@@ -149,7 +149,7 @@ fn the_catalog_is_listed_by_name_and_alias() {
 /// A figure that is not beyond doubt has a mark, and the reason below the table; other forms have a column and an object.
 #[test]
 fn doubtful_figures_of_devices_are_marked_in_every_form() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let text = desk.run("devices b300").out;
     let b300 = text.lines().find(|line| line.starts_with("B300-SXM ")).unwrap_or_else(|| panic!("{text}"));
     assert!(

@@ -51,7 +51,7 @@ fn more_that_is_slower_is_a_hint() {
 /// What a run rests on and is not beyond doubt is said, with the reason; what it does not rest on is not.
 #[test]
 fn doubtful_figures_are_named_where_a_run_rests_on_them() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let doubts = |flags: &str| -> String {
         let notes = notes(&desk, flags);
         notes.iter().filter(|note| note.contains(": not beyond doubt: ")).cloned().collect::<Vec<_>>().join("\n")
@@ -70,7 +70,7 @@ fn doubtful_figures_are_named_where_a_run_rests_on_them() {
 
 #[test]
 fn what_is_no_gpu_is_priced_by_its_own_figures() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     for (device, shares) in
         [("TPU7x", "mfu 0.73, mbu 0.86"), ("v6e", "mfu 0.73, mbu 0.86"), ("trn2", "mfu 0.33, mbu 0.46")]
     {
@@ -95,7 +95,7 @@ fn what_is_no_gpu_is_priced_by_its_own_figures() {
 
 #[test]
 fn without_peer_to_peer_collectives_go_through_the_hosts_memory() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let is_by_host = |flags: &str| {
         notes(&desk, flags).iter().any(|note| note.starts_with("these GPUs may not read each other's memory"))
     };
@@ -124,7 +124,7 @@ fn without_peer_to_peer_collectives_go_through_the_hosts_memory() {
 /// A plan rests on the same figures, and says so above its answers.
 #[test]
 fn a_plan_says_what_a_run_would_of_its_devices() {
-    let desk = Desk::new();
+    let desk = Desk::small();
     let load = "--rate 2 --requests 50 --prompt-tokens 200 --output-tokens 20 --model Llama3.1-8B --slo ttft_p99=1s -q";
     let told = desk.run(&format!("plan {load} --device B300,H100,TPU7x --tp 1 --format json"));
     let plan: serde_json::Value = serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}", told.err));
