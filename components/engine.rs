@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 
-use crate::kv_groups::{DecodeClasses, KvGroups};
+use crate::group_blocks::DecodeClasses;
+use crate::kv_groups::KvGroups;
 use crate::record::{EngineTotals, Hold};
 use crate::request::RequestId;
 use crate::scenario::{LinkIndex, Role, SchedulerSpec};

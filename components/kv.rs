@@ -1,33 +1,12 @@
 //! The KV cache of an engine. Blocks are counted, not listed: a cached prefix is a segment with a length.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 
 use bevy_ecs::prelude::*;
 use smallvec::SmallVec;
 
-use crate::kv_groups::GroupBlocks;
-
-/// Hashes keys that are hashes already (prefix keys): one multiplication spreads them over the table.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte) ^ self.0.rotate_left(8));
-        }
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = (key ^ (key >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-/// A map from prefix keys. Never iterated where order could show.
-pub type KeyMap<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
+use crate::group_blocks::GroupBlocks;
+use crate::key_map::KeyMap;
 
 /// A shared segment of prompts. A sequence that computes blocks of it which the cache has already makes a copy of these.
 #[derive(Clone, Debug, Default)]

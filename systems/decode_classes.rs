@@ -2,8 +2,9 @@
 //! blocks begin, are full or are past in it.
 
 use oracle_components::engine::{Running, StepClock};
+use oracle_components::group_blocks::{DecodeClasses, Decoding};
 use oracle_components::kv::KvPool;
-use oracle_components::kv_groups::{DecodeClasses, Decoding, KvGroup, KvGroups, KvKind};
+use oracle_components::kv_groups::{KvGroup, KvGroups, KvKind};
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use oracle_components::sequence::Sequence;
 

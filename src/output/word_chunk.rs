@@ -6,7 +6,7 @@
 use std::mem::take;
 
 use bytes::Bytes;
-use oracle_components::kv::KeyMap;
+use oracle_components::key_map::KeyMap;
 use parquet::basic::{CompressionCodec, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;

@@ -1,7 +1,8 @@
 //! What holds after every tick of a pool that layers of several kinds share.
 
+use oracle_components::group_blocks::{BlockStore, GroupBlocks, NO_BLOCK};
 use oracle_components::kv::KvPool;
-use oracle_components::kv_groups::{BlockStore, GroupBlocks, KvKind, NO_BLOCK};
+use oracle_components::kv_groups::KvKind;
 
 /// Most blocks of a pool that is gone through after a tick.
 const MOST_BLOCKS_LOOKED_AT: usize = 1024;

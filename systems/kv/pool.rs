@@ -1,6 +1,7 @@
 //! Blocks: who has them, the queue of free ones, and eviction from its front.
 
-use oracle_components::kv::{FreeEntry, KeyMap, KvPool, Owner, Tail};
+use oracle_components::key_map::KeyMap;
+use oracle_components::kv::{FreeEntry, KvPool, Owner, Tail};
 
 use super::segment;
 

@@ -3,7 +3,8 @@
 //! vLLM names a block by its content. A sequence that computes what another has computed already keeps its own block of that
 //! name (`BlockPool.cache_full_blocks`), and who asks for the name gets the block that had it first (`BlockHashToBlockMap`).
 
-use oracle_components::kv::{Holding, KeyMap, Run, Segment};
+use oracle_components::key_map::KeyMap;
+use oracle_components::kv::{Holding, Run, Segment};
 
 /// Whether blocks of it wait in the queue of free blocks under this stamp.
 pub fn has_stamp(segment: &Segment, stamp: u64) -> bool {

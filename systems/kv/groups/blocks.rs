@@ -1,7 +1,8 @@
 //! Blocks that hold something: the queue of the free ones among them, and their names.
 
+use oracle_components::group_blocks::{Block, BlockId, BlockName, BlockStore, NO_BLOCK};
 use oracle_components::kv::KvPool;
-use oracle_components::kv_groups::{Block, BlockId, BlockName, BlockStore, KvKind, NO_BLOCK};
+use oracle_components::kv_groups::KvKind;
 
 use crate::kv::pool::note_peak;
 

@@ -1,9 +1,8 @@
 //! What of a prompt is cached in every group, and how a sequence begins with it.
 
+use oracle_components::group_blocks::{BlockName, BlockStore, Chain, Content, GroupBlocks, GroupTable, Table};
 use oracle_components::kv::KvPool;
-use oracle_components::kv_groups::{
-    BlockName, BlockStore, Chain, Content, GroupBlocks, GroupTable, KvGroup, KvKind, Table,
-};
+use oracle_components::kv_groups::{KvGroup, KvKind};
 use oracle_components::request::{Request, RequestId};
 use oracle_components::scenario::PrefixCaching;
 use smallvec::SmallVec;

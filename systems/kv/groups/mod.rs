@@ -11,8 +11,10 @@ mod tables;
 
 use std::sync::Arc;
 
-use oracle_components::kv::{KeyMap, KvPool};
-use oracle_components::kv_groups::{BlockStore, GroupBlocks, KvGroup, KvGroups, KvKind, NO_BLOCK, Names};
+use oracle_components::group_blocks::{BlockStore, GroupBlocks, NO_BLOCK, Names};
+use oracle_components::key_map::KeyMap;
+use oracle_components::kv::KvPool;
+use oracle_components::kv_groups::{KvGroup, KvGroups, KvKind};
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use smallvec::SmallVec;
 

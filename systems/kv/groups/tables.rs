@@ -1,9 +1,8 @@
 //! Which blocks a sequence has: those for the tokens of a step, those that are past, and all of them when it leaves.
 
+use oracle_components::group_blocks::{BlockId, BlockName, BlockStore, Chain, Content, GroupBlocks, GroupTable, Table};
 use oracle_components::kv::KvPool;
-use oracle_components::kv_groups::{
-    BlockId, BlockName, BlockStore, Chain, Content, GroupBlocks, GroupTable, KvGroup, KvKind, Table,
-};
+use oracle_components::kv_groups::{KvGroup, KvKind};
 use oracle_components::request::RequestId;
 use smallvec::SmallVec;
 

@@ -1,6 +1,6 @@
 //! A boundary's KV blocks: what a sequence needs and gets, in a pool of one kind of layers or one that several share.
 
-use oracle_components::kv_groups::GroupBlocks;
+use oracle_components::group_blocks::GroupBlocks;
 use oracle_components::request::Request;
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use oracle_components::sequence::Phase;

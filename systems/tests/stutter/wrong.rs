@@ -7,7 +7,7 @@ use oracle_systems::{BatchPolicy, Boundary, Standing, Vllm};
 
 use crate::plain;
 use crate::strategy::Size;
-use crate::{agree_on_many, cases_asked_for};
+use crate::{Caches, agree_on_many, cases_asked_for};
 
 /// How many cases a policy has to agree on; one that breaks its promise has so many to be found out.
 const CASES: u32 = 150;
@@ -24,9 +24,10 @@ use Promise::{Broken, Kept};
 /// The stutter test passes the one and finds the other out.
 fn told_apart<P: BatchPolicy + Clone>(policy: impl Fn(Promise) -> P) {
     let cases = cases_asked_for().unwrap_or(CASES);
-    agree_on_many(policy(Kept), Size::SMALL, cases, 20_000).unwrap_or_else(|difference| panic!("{difference}"));
-    let difference =
-        agree_on_many(policy(Broken), Size::SMALL, cases.max(CASES), 0).expect_err("a broken promise shows");
+    let agree =
+        |promise, cases, shrinks| agree_on_many(policy(promise), Caches::OfOneKind, Size::SMALL, cases, shrinks);
+    agree(Kept, cases, 20_000).unwrap_or_else(|difference| panic!("{difference}"));
+    let difference = agree(Broken, cases.max(CASES), 0).expect_err("a broken promise shows");
     println!("{}", difference.lines().take(4).collect::<Vec<_>>().join("\n"));
 }
 

@@ -9,7 +9,7 @@ mod blocks;
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Chunk, PriorityKey};
-use oracle_components::kv_groups::Decoding;
+use oracle_components::group_blocks::Decoding;
 use oracle_components::record::{Hold, PrefixEvent};
 use oracle_components::request::Request;
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
