@@ -19,6 +19,7 @@ pub mod request;
 pub mod scenario;
 pub mod sequence;
 pub mod time;
+pub mod weight_format;
 pub mod work;
 
 pub use time::{MaybeTime, SimTime};

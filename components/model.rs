@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::weight_format::WeightFormat;
+
 /// Element type of weights, activations or KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,24 +19,67 @@ pub enum Dtype {
     Fp8,
     /// 8-bit integer.
     Int8,
-    /// 4-bit integer, group-wise scales included in the width.
+    /// 6-bit float (e3m2 or e2m3) in microscaling groups.
+    Fp6,
+    /// 6-bit integer.
+    Int6,
+    /// 5-bit integer.
+    Int5,
+    /// 4-bit integer.
     Int4,
     /// 4-bit microscaling float: 32 elements share an 8-bit scale.
     Mxfp4,
+    /// NVIDIA's 4-bit float: 16 elements share an 8-bit scale, and a matrix has another.
+    Nvfp4,
+    /// One of 16 values of a table (bitsandbytes' nf4 and fp4).
+    Nf4,
+    /// 3-bit integer.
+    Int3,
+    /// 2-bit integer.
+    Int2,
+    /// −1, 0 or 1 (BitNet), four to a byte.
+    Ternary,
 }
 
 impl Dtype {
-    /// Bytes an element takes, scales included.
+    /// All of them, widest first.
+    pub const ALL: [Self; 15] = [
+        Self::Fp32,
+        Self::Bf16,
+        Self::Fp16,
+        Self::Fp8,
+        Self::Int8,
+        Self::Fp6,
+        Self::Int6,
+        Self::Int5,
+        Self::Int4,
+        Self::Mxfp4,
+        Self::Nvfp4,
+        Self::Nf4,
+        Self::Int3,
+        Self::Int2,
+        Self::Ternary,
+    ];
+
+    /// Bits of an element alone.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Fp32 => 32,
+            Self::Bf16 | Self::Fp16 => 16,
+            Self::Fp8 | Self::Int8 => 8,
+            Self::Fp6 | Self::Int6 => 6,
+            Self::Int5 => 5,
+            Self::Int4 | Self::Mxfp4 | Self::Nvfp4 | Self::Nf4 => 4,
+            Self::Int3 => 3,
+            Self::Int2 | Self::Ternary => 2,
+        }
+    }
+
+    /// Bytes an element takes, scales of the type's usual format included.
     #[must_use]
     pub fn bytes(self) -> f64 {
-        match self {
-            Self::Fp32 => 4.0,
-            Self::Bf16 | Self::Fp16 => 2.0,
-            Self::Fp8 | Self::Int8 => 1.0,
-            // One 16-bit scale for a group of 128.
-            Self::Int4 => 0.5 + 2.0 / 128.0,
-            Self::Mxfp4 => 0.5 + 1.0 / 32.0,
-        }
+        WeightFormat::usual(self).bytes_per_parameter()
     }
 }
 

@@ -193,7 +193,8 @@ fn listed_peak(peaks: &PeakFlops, dtype: Dtype) -> Option<f64> {
         Dtype::Fp16 => peaks.fp16,
         Dtype::Fp8 => peaks.fp8,
         Dtype::Int8 => peaks.int8,
-        Dtype::Int4 | Dtype::Mxfp4 => None,
+        // Narrower ones are widened first.
+        _ => None,
     }
 }
 
