@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Dtype;
-
 /// How a matrix is stored and multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WeightFormat {
@@ -177,5 +175,83 @@ mod tests {
         assert_eq!(fp8.matrix_bytes(576, 7168), 576.0 * 7168.0 + 4.0 * 5.0 * 56.0);
         assert_eq!(WeightFormat::usual(Dtype::Fp8).matrix_bytes(10, 20), 200.0 + 40.0);
         assert_eq!(WeightFormat::wide(Dtype::Bf16).matrix_bytes(10, 20), 400.0);
+    }
+}
+
+/// Element type of weights, activations or KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit float.
+    Fp32,
+    /// 16-bit brain float.
+    Bf16,
+    /// 16-bit IEEE float.
+    Fp16,
+    /// 8-bit float (e4m3 or e5m2).
+    Fp8,
+    /// 8-bit integer.
+    Int8,
+    /// 6-bit float (e3m2 or e2m3) in microscaling groups.
+    Fp6,
+    /// 6-bit integer.
+    Int6,
+    /// 5-bit integer.
+    Int5,
+    /// 4-bit integer.
+    Int4,
+    /// 4-bit microscaling float: 32 elements share an 8-bit scale.
+    Mxfp4,
+    /// NVIDIA's 4-bit float: 16 elements share an 8-bit scale, and a matrix has another.
+    Nvfp4,
+    /// One of 16 values of a table (bitsandbytes' nf4 and fp4).
+    Nf4,
+    /// 3-bit integer.
+    Int3,
+    /// 2-bit integer.
+    Int2,
+    /// −1, 0 or 1 (BitNet), four to a byte.
+    Ternary,
+}
+
+impl Dtype {
+    /// All of them, widest first.
+    pub const ALL: [Self; 15] = [
+        Self::Fp32,
+        Self::Bf16,
+        Self::Fp16,
+        Self::Fp8,
+        Self::Int8,
+        Self::Fp6,
+        Self::Int6,
+        Self::Int5,
+        Self::Int4,
+        Self::Mxfp4,
+        Self::Nvfp4,
+        Self::Nf4,
+        Self::Int3,
+        Self::Int2,
+        Self::Ternary,
+    ];
+
+    /// Bits of an element alone.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Fp32 => 32,
+            Self::Bf16 | Self::Fp16 => 16,
+            Self::Fp8 | Self::Int8 => 8,
+            Self::Fp6 | Self::Int6 => 6,
+            Self::Int5 => 5,
+            Self::Int4 | Self::Mxfp4 | Self::Nvfp4 | Self::Nf4 => 4,
+            Self::Int3 => 3,
+            Self::Int2 | Self::Ternary => 2,
+        }
+    }
+
+    /// Bytes an element takes, scales of the type's usual format included.
+    #[must_use]
+    pub fn bytes(self) -> f64 {
+        WeightFormat::usual(self).bytes_per_parameter()
     }
 }
