@@ -61,7 +61,7 @@ pub enum RowKernel {
 }
 
 /// Heads of a rank.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Heads {
     /// Query heads.
     pub query: f64,

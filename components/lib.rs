@@ -15,12 +15,16 @@ pub mod kernel_times;
 pub mod key_map;
 pub mod kv;
 pub mod kv_groups;
+pub mod layers;
 pub mod model;
 pub mod record;
+pub mod recurrent;
 pub mod request;
 pub mod scenario;
 pub mod sequence;
 pub mod time;
+pub mod transformer;
+pub mod weight_format;
 pub mod work;
 
 pub use time::{MaybeTime, SimTime};

@@ -3,133 +3,31 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Element type of weights, activations or KV cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// 32-bit float.
-    Fp32,
-    /// 16-bit brain float.
-    Bf16,
-    /// 16-bit IEEE float.
-    Fp16,
-    /// 8-bit float (e4m3 or e5m2).
-    Fp8,
-    /// 8-bit integer.
-    Int8,
-    /// 4-bit integer, group-wise scales included in the width.
-    Int4,
-    /// 4-bit microscaling float: 32 elements share an 8-bit scale.
-    Mxfp4,
-}
+use crate::layers::{Attention, Experts, Part, Stack};
+pub use crate::weight_format::Dtype;
 
-impl Dtype {
-    /// Bytes an element takes, scales included.
-    #[must_use]
-    pub fn bytes(self) -> f64 {
-        match self {
-            Self::Fp32 => 4.0,
-            Self::Bf16 | Self::Fp16 => 2.0,
-            Self::Fp8 | Self::Int8 => 1.0,
-            // One 16-bit scale for a group of 128.
-            Self::Int4 => 0.5 + 2.0 / 128.0,
-            Self::Mxfp4 => 0.5 + 1.0 / 32.0,
-        }
-    }
-}
-
-/// How attention stores keys and values.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attention {
-    /// Multi-head (kv_heads = heads), grouped-query or multi-query (kv_heads = 1) attention.
-    Grouped,
-    /// Multi-head latent attention (DeepSeek V2/V3): one compressed vector a token and layer.
-    Latent {
-        /// Width of the compressed KV vector.
-        kv_lora_rank: u32,
-        /// Width of the compressed query, if queries are compressed.
-        q_lora_rank: Option<u32>,
-        /// Rotary part of a head's key, stored once a token.
-        rope_head_dim: u32,
-        /// Non-rotary part of a head's query and key.
-        nope_head_dim: u32,
-        /// Width of a head's value.
-        value_head_dim: u32,
-    },
-}
-
-/// Layers that attend only to the last `window_tokens` tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlidingWindow {
-    /// Window, in tokens.
-    pub window_tokens: u32,
-    /// How many of the layers have the window; the others see the whole context.
-    pub layers: u32,
-    /// It is not a window that slides: the context is cut into chunks of so many tokens, and a token sees its own (Llama 4).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub chunked: bool,
-    /// The first of the layers is one that sees the whole context.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub begins_full: bool,
-}
-
-/// A mixture of experts in place of the dense MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MixtureOfExperts {
-    /// Routed experts a layer.
-    pub experts: u32,
-    /// Experts each token is sent to.
-    pub experts_per_token: u32,
-    /// Intermediate width of one routed expert.
-    pub expert_intermediate: u32,
-    /// Intermediate width of the shared experts together, 0 without.
-    pub shared_intermediate: u32,
-    /// Leading layers with a dense MLP of the model's `intermediate` width instead.
-    pub dense_layers: u32,
-    /// Element type of the routed experts' weights where it differs from the model's `weight_dtype` (gpt-oss: mxfp4).
-    pub expert_dtype: Option<Dtype>,
-}
-
-/// A decoder-only transformer.
+/// A decoder-only model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelArchitecture {
     /// Catalog or Hugging Face name.
     pub name: String,
-    /// Transformer layers.
-    pub layers: u32,
     /// Width of the residual stream.
     pub hidden: u32,
-    /// Query heads.
-    pub heads: u32,
-    /// Key/value heads.
-    pub kv_heads: u32,
-    /// Width of a head (queries, keys and values of grouped attention).
-    pub head_dim: u32,
-    /// Intermediate width of the dense MLP.
-    pub intermediate: u32,
     /// Vocabulary.
     pub vocab: u32,
-    /// Gated MLP (gate, up, down: three matrices) rather than up and down alone.
-    pub gated_mlp: bool,
-    /// How keys and values are stored.
-    pub attention: Attention,
-    /// Sliding-window layers, if any.
-    pub sliding_window: Option<SlidingWindow>,
-    /// Mixture of experts, if any.
-    pub moe: Option<MixtureOfExperts>,
+    /// Its layers.
+    pub layers: Stack,
     /// Input and output embeddings share one matrix.
     pub tied_embeddings: bool,
-    /// Learned absolute position embeddings (GPT-3), counted among the parameters.
-    pub learned_positions: bool,
-    /// Bias vectors on the q, k and v projections (Qwen 2.5).
-    pub qkv_bias: bool,
-    /// Bias vectors on every projection and norm (GPT-3, Phi-2).
-    pub all_biases: bool,
-    /// Per-head norms on queries and keys (Qwen 3, Gemma 3).
-    pub qk_norm: bool,
-    /// Norms a layer: 2, or 4 with norms after attention and MLP too (Gemma 2 and 3).
-    pub norms_per_layer: u32,
+    /// Norms have a bias vector beside their weights.
+    pub norm_bias: bool,
+    /// The language-model head has a bias vector.
+    pub head_bias: bool,
+    /// Rows of learned absolute position embeddings (GPT-3), 0 without.
+    pub position_rows: u32,
+    /// Parameters beside layers, embeddings and the last norm.
+    #[serde(default)]
+    pub other_elements: u64,
     /// Longest context the model takes, in tokens, but for `rope_scaling`.
     pub max_position_embeddings: u32,
     /// How its rotary embeddings are stretched to longer ones.
@@ -143,6 +41,48 @@ pub struct ModelArchitecture {
     pub activation_dtype: Dtype,
     /// Element type of the KV cache.
     pub kv_dtype: Dtype,
+}
+
+impl ModelArchitecture {
+    /// The attention over keys and values that most layers have.
+    #[must_use]
+    pub fn attention(&self) -> Option<&Attention> {
+        let attentions = self.layers.parts().filter_map(|(part, count)| match part {
+            Part::Attention(attention) => Some((attention, count)),
+            _ => None,
+        });
+        most_frequent(attentions)
+    }
+
+    /// The mixture of experts that most layers have.
+    #[must_use]
+    pub fn experts(&self) -> Option<&Experts> {
+        let mixtures = self.layers.parts().filter_map(|(part, count)| match part {
+            Part::Experts(experts) => Some((experts, count)),
+            _ => None,
+        });
+        most_frequent(mixtures)
+    }
+
+    /// Element type of the routed experts' matrices.
+    #[must_use]
+    pub fn expert_dtype(&self) -> Dtype {
+        self.experts().and_then(|experts| experts.dtype).unwrap_or(self.weight_dtype)
+    }
+
+    /// All attention over keys and values.
+    pub fn attentions(&self) -> impl Iterator<Item = &Attention> {
+        self.layers.parts().filter_map(|(part, _)| match part {
+            Part::Attention(attention) => Some(attention),
+            _ => None,
+        })
+    }
+}
+
+/// The first of those that are in most layers.
+fn most_frequent<T>(counted: impl Iterator<Item = (T, u32)>) -> Option<T> {
+    let first_of_most = |most: (T, u32), next: (T, u32)| if next.1 > most.1 { next } else { most };
+    counted.reduce(first_of_most).map(|(part, _)| part)
 }
 
 /// How rotary embeddings are stretched to contexts that the model was not trained on, as far as the longest context depends on it.
@@ -171,56 +111,5 @@ pub enum RopeScaling {
 impl RopeScaling {
     fn is_none(&self) -> bool {
         *self == Self::None
-    }
-}
-
-/// The sizes of a dense model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DenseShape {
-    /// Transformer layers.
-    pub layers: u32,
-    /// Width of the residual stream.
-    pub hidden: u32,
-    /// Query heads.
-    pub heads: u32,
-    /// Key/value heads.
-    pub kv_heads: u32,
-    /// Intermediate width of the MLP.
-    pub intermediate: u32,
-    /// Vocabulary.
-    pub vocab: u32,
-}
-
-impl ModelArchitecture {
-    /// A dense model built as Llama is, of these sizes: gated MLP, grouped attention with heads of `hidden / heads`, two norms
-    /// a layer, no biases, embeddings of their own at both ends, all in bf16, 131,072 tokens of context.
-    #[must_use]
-    pub fn llama_like(name: impl Into<String>, shape: DenseShape) -> Self {
-        Self {
-            name: name.into(),
-            layers: shape.layers,
-            hidden: shape.hidden,
-            heads: shape.heads,
-            kv_heads: shape.kv_heads,
-            head_dim: shape.hidden / shape.heads,
-            intermediate: shape.intermediate,
-            vocab: shape.vocab,
-            gated_mlp: true,
-            attention: Attention::Grouped,
-            sliding_window: None,
-            moe: None,
-            tied_embeddings: false,
-            learned_positions: false,
-            qkv_bias: false,
-            all_biases: false,
-            qk_norm: false,
-            norms_per_layer: 2,
-            max_position_embeddings: 131_072,
-            rope_scaling: RopeScaling::None,
-            weight_dtype: Dtype::Bf16,
-            weight_block: None,
-            activation_dtype: Dtype::Bf16,
-            kv_dtype: Dtype::Bf16,
-        }
     }
 }

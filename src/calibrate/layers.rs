@@ -36,9 +36,9 @@ struct Points {
 }
 
 impl Profile<'_> {
-    fn attention(&self, line: &AttentionLine) -> (PrefillAttention, Decode) {
-        let width = f64::from(self.model.head_dim);
-        let (heads, kv_heads) = (f64::from(self.width(self.model.heads)), f64::from(self.kv_heads()));
+    fn attention_of(&self, line: &AttentionLine) -> (PrefillAttention, Decode) {
+        let width = f64::from(self.attention.key_width);
+        let (heads, kv_heads) = (f64::from(self.heads()), f64::from(self.kv_heads()));
         let (chunk, before) = (f64::from(line.prefill_chunk), f64::from(line.kv_prefill));
         let (sequences, context) = (f64::from(line.n_decode), f64::from(line.kv_decode));
         let kv_bytes = 2.0 * kv_heads * width * ELEMENT_BYTES;
@@ -67,7 +67,7 @@ impl Profile<'_> {
             self.add_layer(&line.layer, line.sequences, line.seconds_to_next(), points);
         }
         for line in read::<AttentionLine>(&folder.join("attention.csv"))? {
-            let (prefill, decode) = self.attention(&line);
+            let (prefill, decode) = self.attention_of(&line);
             let key = [line.prefill_chunk, line.kv_prefill, line.n_decode, line.kv_decode];
             let measured_s = line.seconds_to_next();
             let is_long = line.kv_decode >= SHORTEST_CONTEXT;
@@ -110,7 +110,7 @@ pub(super) fn fit_layers(
     }
     let mut points = Points::default();
     for (folder, ranks) in &files.layers {
-        Profile { model: calibration.layers_model, ranks: *ranks }.read(folder, &mut points)?;
+        Profile::new(calibration.layers_model, *ranks, folder)?.read(folder, &mut points)?;
     }
     let peaks = calibration.peaks(None);
     let curves = &mut fitted.curves;

@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use oracle_components::model::{Attention, MixtureOfExperts, ModelArchitecture, RopeScaling, SlidingWindow};
+use oracle_components::model::{ModelArchitecture, RopeScaling};
+use oracle_components::transformer::{LatentWidths, MixtureOfExperts, SlidingWindow, Transformer};
 use serde_json::Value;
 
 use super::findings::Findings;
@@ -90,13 +91,13 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
     let hidden = fields.required(&["hidden_size", "n_embd", "d_model"]);
     let heads = required_or(fields, family, &["num_attention_heads", "n_head"]);
     let kv_heads = kv_heads(fields, family, heads);
-    let attention = attention(fields);
-    let head_dim = head_dim(fields, family, attention, hidden, heads);
+    let latent = latent(fields);
+    let head_dim = head_dim(fields, family, latent, hidden, heads);
     let moe = mixture(fields, layers);
     let dtypes = hf_quantization::dtypes(fields, moe.is_some());
     let max_position_embeddings =
         required_or(fields, family, &["max_position_embeddings", "n_positions", "seq_length", "max_sequence_length"]);
-    ModelArchitecture {
+    let transformer = Transformer {
         name,
         layers,
         hidden,
@@ -106,7 +107,7 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
         intermediate: intermediate(fields, moe, hidden),
         vocab: required_or(fields, family, &["vocab_size"]),
         gated_mlp: family.gated_mlp,
-        attention,
+        latent,
         sliding_window: sliding_window(fields, family, layers, max_position_embeddings),
         moe: moe.map(|moe| MixtureOfExperts { expert_dtype: dtypes.expert, ..moe }),
         tied_embeddings: fields.flag("tie_word_embeddings").unwrap_or(family.tied_embeddings),
@@ -116,12 +117,12 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
         qk_norm: fields.flag("use_qk_norm").unwrap_or(family.qk_norm),
         norms_per_layer: family.norms_per_layer,
         max_position_embeddings,
-        rope_scaling: rope_scaling(fields),
         weight_dtype: dtypes.weight,
         weight_block: dtypes.weight_block,
         activation_dtype: dtypes.activation,
         kv_dtype: dtypes.kv,
-    }
+    };
+    ModelArchitecture { rope_scaling: rope_scaling(fields), ..transformer.architecture() }
 }
 
 /// What the file says of its rotary embeddings, by vLLM's reading (`_get_and_verify_max_len` in `vllm/config/model.py`).
@@ -190,24 +191,22 @@ fn kv_heads(fields: &mut Fields<'_>, family: Family, heads: u32) -> u32 {
 }
 
 /// Latent attention shows in its keys, whatever the family is called.
-fn attention(fields: &mut Fields<'_>) -> Attention {
-    let Some(kv_lora_rank) = fields.number(&["kv_lora_rank"]) else {
-        return Attention::Grouped;
-    };
-    Attention::Latent {
+fn latent(fields: &mut Fields<'_>) -> Option<LatentWidths> {
+    let kv_lora_rank = fields.number(&["kv_lora_rank"])?;
+    Some(LatentWidths {
         kv_lora_rank,
         q_lora_rank: fields.number(&["q_lora_rank"]),
         rope_head_dim: fields.required(&["qk_rope_head_dim"]),
         nope_head_dim: fields.required(&["qk_nope_head_dim"]),
         value_head_dim: fields.required(&["v_head_dim"]),
-    }
+    })
 }
 
 /// Of latent attention, the width of a head's query and key: both parts.
-fn head_dim(fields: &mut Fields<'_>, family: Family, attention: Attention, hidden: u32, heads: u32) -> u32 {
-    match attention {
-        Attention::Latent { rope_head_dim, nope_head_dim, .. } => rope_head_dim + nope_head_dim,
-        Attention::Grouped => {
+fn head_dim(fields: &mut Fields<'_>, family: Family, latent: Option<LatentWidths>, hidden: u32, heads: u32) -> u32 {
+    match latent {
+        Some(latent) => latent.rope_head_dim + latent.nope_head_dim,
+        None => {
             let absent = family.default_of("head_dim").unwrap_or(hidden / heads);
             fields.number(&["head_dim"]).unwrap_or(absent)
         }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture, RopeScaling, SlidingWindow};
+use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::transformer::{LatentWidths, MixtureOfExperts, SlidingWindow, Transformer};
 use serde::Deserialize;
 
 /// A model that the catalog knows.
@@ -61,8 +62,8 @@ struct ModelFile {
     vocab: u32,
     context_tokens: u32,
     sliding_window: Option<SlidingWindow>,
-    latent_attention: Option<LatentAttention>,
-    moe: Option<ExpertsFile>,
+    latent_attention: Option<LatentWidths>,
+    moe: Option<MixtureOfExperts>,
     #[serde(default = "yes")]
     gated_mlp: bool,
     #[serde(default)]
@@ -86,29 +87,6 @@ struct ModelFile {
     kv_dtype: Option<Dtype>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LatentAttention {
-    kv_lora_rank: u32,
-    q_lora_rank: Option<u32>,
-    rope_head_dim: u32,
-    nope_head_dim: u32,
-    value_head_dim: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExpertsFile {
-    experts: u32,
-    experts_per_token: u32,
-    expert_intermediate: u32,
-    #[serde(default)]
-    shared_intermediate: u32,
-    #[serde(default)]
-    dense_layers: u32,
-    expert_dtype: Option<Dtype>,
-}
-
 const fn yes() -> bool {
     true
 }
@@ -124,22 +102,7 @@ const fn bf16() -> Dtype {
 /// Reads one file of `configs/models`.
 pub(super) fn parse(text: &str) -> Result<CatalogModel, serde_saphyr::Error> {
     let file: ModelFile = serde_saphyr::from_str(text)?;
-    let attention = file.latent_attention.map_or(Attention::Grouped, |latent| Attention::Latent {
-        kv_lora_rank: latent.kv_lora_rank,
-        q_lora_rank: latent.q_lora_rank,
-        rope_head_dim: latent.rope_head_dim,
-        nope_head_dim: latent.nope_head_dim,
-        value_head_dim: latent.value_head_dim,
-    });
-    let moe = file.moe.map(|moe| MixtureOfExperts {
-        experts: moe.experts,
-        experts_per_token: moe.experts_per_token,
-        expert_intermediate: moe.expert_intermediate,
-        shared_intermediate: moe.shared_intermediate,
-        dense_layers: moe.dense_layers,
-        expert_dtype: moe.expert_dtype,
-    });
-    let architecture = ModelArchitecture {
+    let transformer = Transformer {
         name: file.name,
         layers: file.layers,
         hidden: file.hidden,
@@ -149,9 +112,9 @@ pub(super) fn parse(text: &str) -> Result<CatalogModel, serde_saphyr::Error> {
         intermediate: file.intermediate,
         vocab: file.vocab,
         gated_mlp: file.gated_mlp,
-        attention,
+        latent: file.latent_attention,
         sliding_window: file.sliding_window,
-        moe,
+        moe: file.moe,
         tied_embeddings: file.tied_embeddings,
         learned_positions: file.learned_positions,
         qkv_bias: file.qkv_bias,
@@ -159,14 +122,13 @@ pub(super) fn parse(text: &str) -> Result<CatalogModel, serde_saphyr::Error> {
         qk_norm: file.qk_norm,
         norms_per_layer: file.norms_per_layer,
         max_position_embeddings: file.context_tokens,
-        rope_scaling: RopeScaling::None,
         weight_dtype: file.weight_dtype,
         weight_block: file.weight_block,
         activation_dtype: file.activation_dtype,
         kv_dtype: file.kv_dtype.unwrap_or(file.activation_dtype),
     };
     Ok(CatalogModel {
-        architecture: Arc::new(architecture),
+        architecture: Arc::new(transformer.architecture()),
         aliases: file.aliases,
         published_parameters: file.published_parameters,
         source: file.source,

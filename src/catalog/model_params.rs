@@ -8,7 +8,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture, RopeScaling};
+use oracle_components::layers::Part;
+use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::transformer::{DenseShape, MixtureOfExperts, Transformer};
+use oracle_systems::costing::weights::parameters;
+use oracle_systems::memory::kv_bytes_per_token;
 
 use super::finding::Severity;
 use super::findings::Findings;
@@ -152,29 +156,43 @@ fn architecture(
     }
     note_superseded(name, findings);
     compare_kv(name, stated, &own, findings);
-    compare_parameters(name, stated, parameters(&own), findings);
+    compare_parameters(name, stated, parameters(&own) as f64, findings);
     Some((Arc::new(own), EntryOrigin::Entry))
 }
 
 /// In what an entry's shape differs from an architecture's.
 fn differences(stated: &StatedShape, model: &ModelArchitecture) -> Vec<String> {
-    let moe = model.moe;
-    let expert = moe.map_or(model.intermediate, |moe| moe.expert_intermediate);
-    let intermediate = if stated.intermediate == expert { expert } else { model.intermediate };
-    let experts = moe.map_or(0, |moe| moe.experts);
-    let chosen = moe.map_or(0, |moe| moe.experts_per_token);
+    let widths = model.layers.parts().filter_map(|(part, _)| match part {
+        Part::Mlp(mlp) => Some(mlp.width),
+        Part::Experts(experts) => Some(experts.expert.width),
+        _ => None,
+    });
+    let widths: Vec<u32> = widths.collect();
+    let intermediate = widths.iter().copied().find(|width| *width == stated.intermediate).or(widths.first().copied());
+    let (heads, kv_heads) = heads(model);
+    let (experts, chosen) = model.experts().map_or((0, 0), |experts| (experts.count, experts.per_token));
     let numbers = [
-        ("num_layers", stated.layers, model.layers),
+        ("num_layers", stated.layers, model.layers.len()),
         ("hidden_size", stated.hidden, model.hidden),
-        ("num_attention_heads", stated.heads, model.heads),
-        ("num_kv_heads", stated.kv_heads, model.kv_heads),
-        ("intermediate_size", stated.intermediate, intermediate),
+        ("num_attention_heads", stated.heads, heads),
+        ("num_kv_heads", stated.kv_heads, kv_heads),
+        ("intermediate_size", stated.intermediate, intermediate.unwrap_or(0)),
         ("num_experts", stated.experts.unwrap_or(0), experts),
         ("num_experts_per_tok", stated.experts_per_token.unwrap_or(chosen), chosen),
         ("vocab_size", stated.vocab, close_vocab(stated.vocab, model.vocab)),
     ];
     let differ = numbers.iter().filter(|(_, own, catalog)| own != catalog);
     differ.map(|(key, own, catalog)| format!("{key} {own}, not {catalog}")).collect()
+}
+
+/// Query and KV heads of a model; those of latent attention have keys and values of their own once they are expanded.
+fn heads(model: &ModelArchitecture) -> (u32, u32) {
+    let heads = model.layers.parts().find_map(|(part, _)| match part {
+        Part::Attention(attention) => Some((attention.heads, attention.kv_heads)),
+        Part::Latent(latent) => Some((latent.heads, latent.heads)),
+        _ => None,
+    });
+    heads.unwrap_or_default()
 }
 
 /// The stated vocabulary if it is near enough to the published one, else the published one.
@@ -207,11 +225,7 @@ fn compare_kv(name: &str, stated: &StatedShape, model: &ModelArchitecture, findi
     let Some(figure) = stated.kv_bytes_per_token_per_layer else {
         return;
     };
-    let bytes = model.kv_dtype.bytes();
-    let derived = match model.attention {
-        Attention::Grouped => 2.0 * f64::from(model.kv_heads) * f64::from(model.head_dim) * bytes,
-        Attention::Latent { kv_lora_rank, rope_head_dim, .. } => f64::from(kv_lora_rank + rope_head_dim) * bytes,
-    };
+    let derived = kv_bytes_per_token(model) / f64::from(model.layers.len().max(1));
     if (figure - derived).abs() > KV_TOLERANCE * derived {
         let message = format!("is {figure}, but the architecture stores {derived} bytes, which are used");
         findings.warn(&format!("{name}.kv_cache_bytes_per_token_per_layer"), message);
@@ -244,27 +258,23 @@ fn from_shape(name: &str, stated: &StatedShape) -> ModelArchitecture {
         intermediate: stated.intermediate,
         vocab: stated.vocab,
     };
-    let usual = ModelArchitecture {
+    let usual = Transformer {
         moe,
         max_position_embeddings: stated.max_position_embeddings.unwrap_or(CONTEXT_TOKENS),
-        rope_scaling: RopeScaling::None,
         weight_dtype: Dtype::Fp16,
         activation_dtype: Dtype::Fp16,
         kv_dtype: Dtype::Fp16,
-        ..ModelArchitecture::llama_like(name, shape)
+        ..Transformer::llama_like(name, shape)
     };
     let combinations = [(true, false), (true, true), (false, false), (false, true)];
-    let variants = combinations.map(|(gated_mlp, tied_embeddings)| ModelArchitecture {
-        gated_mlp,
-        tied_embeddings,
-        ..usual.clone()
-    });
-    let distance = |model: &ModelArchitecture| (parameters(model) - stated.parameters).abs();
-    variants.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(usual)
+    let variants =
+        combinations.map(|(gated_mlp, tied_embeddings)| Transformer { gated_mlp, tied_embeddings, ..usual.clone() });
+    let distance = |model: &Transformer| (shape_parameters(model) - stated.parameters).abs();
+    variants.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(usual).architecture()
 }
 
 /// Parameters in the matrices of a model with grouped attention: near enough to tell the variants apart.
-fn parameters(model: &ModelArchitecture) -> f64 {
+fn shape_parameters(model: &Transformer) -> f64 {
     let (hidden, head_dim) = (f64::from(model.hidden), f64::from(model.head_dim));
     let attention = 2.0 * hidden * head_dim * (f64::from(model.heads) + f64::from(model.kv_heads));
     let matrices = if model.gated_mlp { 3.0 } else { 2.0 };

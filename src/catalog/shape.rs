@@ -1,6 +1,7 @@
 //! What the numbers of an architecture must satisfy together, whichever file they came from.
 
-use oracle_components::model::{Attention, ModelArchitecture};
+use oracle_components::layers::{Experts, Part};
+use oracle_components::model::ModelArchitecture;
 
 /// No width or vocabulary is larger: 2²⁶. A number above is a typing error, and products of three stay exact in f64.
 pub(super) const LARGEST_DIMENSION: u64 = 1 << 26;
@@ -15,30 +16,28 @@ pub(super) fn contradictions(model: &ModelArchitecture) -> Vec<String> {
             found.push(sentence);
         }
     };
-    require(model.layers <= MOST_LAYERS, format!("{} layers are more than any model has", model.layers));
-    require(
-        model.head_dim > 0,
-        format!("{} heads in a hidden width of {} leave no width for a head", model.heads, model.hidden),
-    );
-    if model.attention == Attention::Grouped {
-        let divides = model.kv_heads > 0 && model.heads.is_multiple_of(model.kv_heads);
-        require(
-            divides,
-            format!("{} attention heads cannot share {} key/value heads evenly", model.heads, model.kv_heads),
-        );
+    let layers = model.layers.len();
+    require(layers > 0, "it has no layer".to_owned());
+    require(layers <= MOST_LAYERS, format!("{layers} layers are more than any model has"));
+    for part in model.layers.kinds().iter().flat_map(|layer| &layer.parts) {
+        match part {
+            Part::Attention(attention) => {
+                let (heads, kv_heads) = (attention.heads, attention.kv_heads);
+                require(
+                    attention.key_width > 0,
+                    format!("{heads} heads in a hidden width of {} leave no width for a head", model.hidden),
+                );
+                require(
+                    kv_heads > 0 && heads.is_multiple_of(kv_heads),
+                    format!("{heads} attention heads cannot share {kv_heads} key/value heads evenly"),
+                );
+            }
+            Part::Experts(Experts { count, per_token, .. }) => {
+                require(per_token <= count, format!("a token is sent to {per_token} experts, but there are {count}"));
+            }
+            Part::Latent(_) | Part::Recurrent(_) | Part::Mlp(_) => {}
+        }
     }
-    if let Some(moe) = model.moe {
-        let (chosen, experts) = (moe.experts_per_token, moe.experts);
-        require(chosen <= experts, format!("a token is sent to {chosen} experts, but there are {experts}"));
-        let (dense, layers) = (moe.dense_layers, model.layers);
-        require(dense <= layers, format!("{dense} dense layers are more than the model's {layers} layers"));
-    }
-    if let Some(window) = model.sliding_window {
-        let (windowed, layers) = (window.layers, model.layers);
-        require(
-            windowed <= layers,
-            format!("{windowed} sliding-window layers are more than the model's {layers} layers"),
-        );
-    }
+    found.dedup();
     found
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use oracle_components::model::ModelArchitecture;
-use oracle_systems::costing::weights::{active_parameters, kv_bytes_per_token_per_layer, parameters, weight_bytes};
+use oracle_systems::costing::weights::{active_parameters, parameters, weight_bytes};
+use oracle_systems::memory::kv_bytes_per_token;
 use serde_json::json;
 
 use super::args::Listing;
@@ -91,7 +91,7 @@ pub fn models(listing: &Listing) -> Result<(), Failure> {
             billions(parameters(architecture)),
             billions(active_parameters(architecture)),
             Cell::figure(weights_gib, format!("{weights_gib:.1}")),
-            Cell::of(architecture.layers),
+            Cell::of(architecture.layers.len()),
             Cell::of(architecture.hidden),
             Cell::of(architecture.max_position_embeddings),
             Cell::of(kv_bytes_per_token(architecture)),
@@ -101,10 +101,6 @@ pub fn models(listing: &Listing) -> Result<(), Failure> {
     let table = Table { columns, rows: rows.collect() };
     let json = shown.map(model_as_json).collect();
     print_findings(&Listed { table, footnotes: Vec::new(), json }, listing.format)
-}
-
-fn kv_bytes_per_token(model: &ModelArchitecture) -> f64 {
-    kv_bytes_per_token_per_layer(model) * f64::from(model.layers)
 }
 
 fn model_as_json(model: &CatalogModel) -> serde_json::Value {

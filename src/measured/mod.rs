@@ -60,6 +60,14 @@ pub enum MeasuredError {
         /// What was looked for.
         what: String,
     },
+    /// Layers of a model that has none such.
+    #[error("{path} holds the layers of {model}, which has no attention over keys and values")]
+    OtherLayers {
+        /// Which.
+        path: PathBuf,
+        /// The model that is said to have been measured.
+        model: String,
+    },
 }
 
 /// How a real gate routes, as measurements of experts imitate it.

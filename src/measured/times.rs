@@ -60,7 +60,7 @@ pub fn kernel_times(
 ) -> Result<Measured, MeasuredError> {
     let mut times = KernelTimes::default();
     for ((folder, ranks), model) in files.layers.iter().zip(layers_model.into_iter().cycle()) {
-        add_layers(folder, &Profile { model, ranks: *ranks }, device, &mut times)?;
+        add_layers(folder, &Profile::new(model, *ranks, folder)?, device, &mut times)?;
     }
     for (path, weight_bytes) in [(&files.gemm, 2.0), (&files.gemm_8bit, 1.0)] {
         if let Some(path) = path {
@@ -210,8 +210,8 @@ fn add_layers(
 fn streams(profile: &Profile<'_>, layers: &BTreeMap<String, Rows>) -> Vec<RowTimes> {
     let model = profile.model;
     let (hidden, vocab) = (f64::from(model.hidden), f64::from(model.vocab));
-    let norms = f64::from(model.norms_per_layer);
-    let kv_width = f64::from(profile.kv_heads() * model.head_dim);
+    let norms = f64::from(profile.norms());
+    let kv_width = f64::from(profile.kv_heads() * profile.attention.key_width);
     let elements = 4.0 * norms * hidden + 2.0 * f64::from(profile.rotated()) + 2.0 * kv_width;
     let attention_bytes = elements * ELEMENT_BYTES + 2.0 * kv_width * model.kv_dtype.bytes();
     let activation_bytes = profile.stream_bytes("act_fn").unwrap_or_default();
@@ -219,11 +219,11 @@ fn streams(profile: &Profile<'_>, layers: &BTreeMap<String, Rows>) -> Vec<RowTim
     let mut add = |kernel: RowKernel, parts: &[(&str, f64)]| {
         streams.extend(sum(layers, parts).map(|seconds| row_times(kernel, seconds)));
     };
-    if !model.qk_norm {
+    if profile.attention.norm_elements == 0 {
         let kernel = RowKernel::Stream { kernels: ATTENTION_STREAM_KERNELS, bytes_per_row: attention_bytes };
         add(kernel, &[("layernorm", norms), ("rotary_emb", 1.0)]);
     }
-    if model.gated_mlp {
+    if profile.is_gated() {
         add(RowKernel::Stream { kernels: 1.0, bytes_per_row: activation_bytes }, &[("act_fn", 1.0)]);
     }
     let embedding_bytes = 2.0 * hidden * ELEMENT_BYTES;
@@ -249,9 +249,9 @@ type Mixed = BTreeMap<u32, BTreeMap<Prompts, Vec<(u32, DecodePoint)>>>;
 fn add_attention(lines: &[AttentionLine], profile: &Profile<'_>, device: &DeviceSpec, times: &mut KernelTimes) {
     let model = profile.model;
     let heads = Heads {
-        query: profile.width(model.heads).into(),
+        query: profile.heads().into(),
         kv: profile.kv_heads().into(),
-        width: model.head_dim.into(),
+        width: profile.attention.key_width.into(),
         is_kv_narrow: model.kv_dtype.bytes() < ELEMENT_BYTES,
     };
     let prompts = |line: &AttentionLine| Prompts {

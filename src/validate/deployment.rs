@@ -1,6 +1,7 @@
 //! The deployment of a recorded run, as the configuration that one would have written for it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oracle_components::scenario::Scenario;
 use serde_json::{Map, Value, json};
@@ -253,9 +254,9 @@ fn version(run: &Run, warnings: &mut Vec<String>) -> Version {
 
 /// Routed experts of a layer of a model of the catalog, or of a file; 0 without.
 fn experts(model: &str) -> u32 {
-    let known = Catalog::builtin().architecture(model).map(|architecture| architecture.moe);
-    let moe = known.or_else(|| load_hf_config(Path::new(model)).ok().map(|model| model.architecture.moe));
-    moe.flatten().map_or(0, |moe| moe.experts)
+    let known = Catalog::builtin().architecture(model);
+    let known = known.or_else(|| Some(Arc::new(load_hf_config(Path::new(model)).ok()?.architecture)));
+    known.and_then(|model| Some(model.experts()?.count)).unwrap_or(0)
 }
 
 fn gpu_base(group: usize) -> String {

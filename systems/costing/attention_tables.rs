@@ -10,14 +10,14 @@
 //! Of heads that were not measured, the corrections of the nearest with the same width and cache.
 
 use oracle_components::kernel_times::{DecodeLines, Heads, Line, PrefillTimes, Prompts};
-use oracle_components::model::Attention;
+use oracle_components::model::Dtype;
 use oracle_components::scenario::EngineSpec;
 
 use super::curves::DecodeAttentionLine;
 use super::operator::{KernelKind, Operator, Precision, Term};
+use super::parts::kv_heads_per_rank;
 use super::shape::{Feature, Features, StepShape};
 use super::tables::Table;
-use super::weights::heads_of_rank;
 
 /// `N` figures at each of ascending places.
 type Figures<const N: usize> = Vec<(f64, [f64; N])>;
@@ -58,9 +58,15 @@ impl<const N: usize> Surface<N> {
     }
 }
 
-/// The heads of a rank; none of latent attention, which is not measured.
+/// The heads of a rank, in most of its layers; none of latent attention, which is not measured.
 pub(crate) fn measured_heads(engine: &EngineSpec) -> Option<Heads> {
-    (engine.model.attention == Attention::Grouped).then(|| heads_of_rank(engine))
+    let (model, ranks) = (&engine.model, f64::from(engine.tensor_parallel.max(1)));
+    model.attention().map(|attention| Heads {
+        query: f64::from(attention.heads) / ranks,
+        kv: kv_heads_per_rank(attention.kv_heads, ranks),
+        width: f64::from(attention.key_width),
+        is_kv_narrow: matches!(model.kv_dtype, Dtype::Fp8 | Dtype::Int8),
+    })
 }
 
 /// Where a step's prompts lie: the logarithms of new tokens and reach.

@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use oracle_components::efficiency::DecodeAttentionCurve;
 use oracle_components::kernel_times::Heads;
-use oracle_components::scenario::EngineSpec;
 
-use super::attention_tables::{DecodeCorrections, measured_heads};
+use super::attention_tables::DecodeCorrections;
 use super::curves::{self, DecodeAttentionLine, Peaks};
 use super::layers::DecodeAttention;
 use super::rates::Rates;
 use super::shape::{Feature, Features};
-use super::weights::heads_of_rank;
 
 /// Decode attention of a layer on a stage's GPUs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DecodeAttentionCost {
+    /// Layers of a stage that have it.
+    pub(crate) layers: f64,
     compute_s_per_context_token: f64,
     memory_s_per_context_token: f64,
     memory_s_per_sequence: f64,
@@ -63,9 +63,9 @@ pub(crate) struct DecodeAttentionSeconds {
 }
 
 impl DecodeAttentionCost {
-    pub(crate) fn new(engine: &EngineSpec, work: &DecodeAttention, rates: &Rates) -> Self {
-        let curve = rates.curves.as_ref().map(|curves| {
-            let heads = heads_of_rank(engine);
+    pub(crate) fn new(work: &DecodeAttention, rates: &Rates) -> Self {
+        let heads = work.heads;
+        let curve = rates.curves.as_ref().filter(|_| heads.query > 0.0).map(|curves| {
             let all = &curves.all;
             let is_grouped = heads.kv < heads.query;
             let curve = if is_grouped { all.decode_attention } else { all.decode_attention_multi_head };
@@ -82,13 +82,15 @@ impl DecodeAttentionCost {
             }
         });
         let table = rates.curves.as_ref().and_then(|curves| curves.table.as_ref());
-        let measured = table.zip(measured_heads(engine)).zip(curve).and_then(|((table, heads), by)| {
+        let measured_heads = work.is_measured.then_some(heads);
+        let measured = table.zip(measured_heads).zip(curve).and_then(|((table, heads), by)| {
             table.decode_corrections(&heads, |heads, sequences| {
                 let like = DecodeByCurve { heads: *heads, ..by };
                 like.line(sequences)
             })
         });
         Self {
+            layers: work.layers,
             compute_s_per_context_token: work.flops_per_context_token / rates.activation_flops_per_s,
             memory_s_per_context_token: work.bytes_per_context_token / rates.bytes_per_s,
             memory_s_per_sequence: work.bytes_per_sequence / rates.bytes_per_s,

@@ -46,7 +46,7 @@ impl ExpertGroup {
             }
             ExpertExchange::AllToAll => {
                 let timings = timings(experts, ranks as u32, 1.0, scenario);
-                let chosen = engine.model.moe.map_or(0, |moe| moe.experts_per_token);
+                let chosen = engine.model.experts().map_or(0, |experts| experts.per_token);
                 let reached = ranks * (1.0 - (1.0 - 1.0 / ranks).powi(chosen as i32));
                 let own_tokens = engines / ranks;
                 let bytes_per_token = own_tokens * reached * hidden_bytes(engine);

@@ -5,9 +5,10 @@
 //! of a token has more tokens in a block, or room to spare.
 
 use oracle_components::kv_groups::{KvGroup, KvKind};
+use oracle_components::layers::{Part, Reach};
 use oracle_components::model::ModelArchitecture;
 
-use super::weights::kv_bytes_per_token_per_layer_and_rank;
+use super::parts::{cached_bytes, state_bytes};
 
 /// More tokens than any context has: a state that is not kept within a sequence is one block of it.
 pub const WHOLE_CONTEXT_TOKENS: u32 = 1 << 30;
@@ -40,18 +41,32 @@ pub struct SharedPool {
 /// What the layers of a model keep on each of so many ranks, in the order of the first of each kind.
 #[must_use]
 pub fn kv_layers(model: &ModelArchitecture, tensor_parallel: u32) -> Vec<KvLayers> {
-    let bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel);
-    let windowed = model.sliding_window.map_or(0, |window| window.layers.min(model.layers));
-    let window = model.sliding_window.map(|window| match window.chunked {
-        true => KvKind::Chunk { tokens: window.window_tokens },
-        false => KvKind::Window { tokens: window.window_tokens },
-    });
-    let mut kinds = [(window.unwrap_or(KvKind::Full), windowed), (KvKind::Full, model.layers - windowed)];
-    if model.sliding_window.is_some_and(|window| window.begins_full) {
-        kinds.reverse();
+    let tensor = f64::from(tensor_parallel.max(1));
+    let mut kept: Vec<KvLayers> = Vec::new();
+    for (part, layers) in model.layers.parts() {
+        let (kind, bytes) = match part {
+            Part::Attention(attention) => (kind(attention.reach), cached_bytes(part, model, tensor)),
+            Part::Latent(_) => (KvKind::Full, cached_bytes(part, model, tensor)),
+            Part::Recurrent(_) => (KvKind::State, state_bytes(part, model, tensor)),
+            Part::Mlp(_) | Part::Experts(_) => continue,
+        };
+        if bytes == 0.0 {
+            continue;
+        }
+        match kept.iter_mut().find(|kept| kept.kind == kind && kept.bytes == bytes) {
+            Some(known) => known.layers += layers,
+            None => kept.push(KvLayers { kind, layers, bytes }),
+        }
     }
-    let kinds = kinds.into_iter().filter(|&(_, layers)| layers > 0);
-    kinds.map(|(kind, layers)| KvLayers { kind, layers, bytes }).collect()
+    kept
+}
+
+fn kind(reach: Reach) -> KvKind {
+    match reach {
+        Reach::Full => KvKind::Full,
+        Reach::Window(tokens) => KvKind::Window { tokens },
+        Reach::Chunk(tokens) => KvKind::Chunk { tokens },
+    }
 }
 
 /// How layers share a pool with blocks of `block_tokens`; `keeps_states` within a sequence, for others to find.

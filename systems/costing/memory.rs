@@ -18,13 +18,12 @@
 //! Where layers of several kinds share the pool ([`super::kv_layers`]), a block has room for the layers of one group; else for all, and
 //! every layer keeps the KV of the whole context, sliding windows too (vLLM without its hybrid KV manager).
 
-use oracle_components::model::{Attention, ModelArchitecture};
+use oracle_components::layers::{Attention, LatentAttention, Mlp, Part};
+use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::EngineSpec;
 
-use super::weights::{
-    kv_bytes_per_token_per_layer_and_rank, kv_heads_per_rank, mlp_in_matrices, stage_layers,
-    stage_weight_bytes_with_experts,
-};
+use super::parts::{cached_widths, expert_input, matrices_in};
+use super::weights::{kv_bytes_per_token_and_rank, layers_kv_bytes, stage_layers, stage_weight_bytes_with_experts};
 
 /// What CUDA's workspaces, the communicator and captured graphs take besides tensors: half a GiB, a round figure above the
 /// 0.4 to 0.5 GB that those three runs leave once weights, KV pool and the tensors above are taken off.
@@ -156,16 +155,14 @@ pub struct RankMemory {
 fn rank_memory(model: &ModelArchitecture, request: &PoolRequest, stage: u32) -> RankMemory {
     let (tensor_parallel, stages) = (request.tensor_parallel.max(1), request.pipeline_parallel.max(1));
     let kv_ranks = f64::from(request.decode_context_parallel.max(1));
-    let token_bytes = kv_bytes_per_token_per_layer_and_rank(model, tensor_parallel) / kv_ranks;
-    let layer_block_bytes = token_bytes * f64::from(request.block_tokens);
     let rows = request.max_num_seqs.min(request.max_num_batched_tokens);
     let rows = if stage + 1 == stages { rows } else { 0 };
-    let (_, layers) = stage_layers(model.layers, stages, stage);
+    let (first, layers) = stage_layers(model.layers.len(), stages, stage);
     let block_bytes = match request.group {
-        None => layer_block_bytes * f64::from(layers),
+        None => layers_kv_bytes(model, tensor_parallel, first, layers) / kv_ranks * f64::from(request.block_tokens),
         // The layers of a group are spread over the stages as all are.
         Some((of_group, page_bytes)) => {
-            let of_stage = (of_group * layers).div_ceil(model.layers.max(1));
+            let of_stage = (of_group * layers).div_ceil(model.layers.len().max(1));
             page_bytes as f64 * f64::from(of_stage)
         }
     };
@@ -206,7 +203,7 @@ pub fn fullest_rank(engine: &EngineSpec) -> RankMemory {
 /// Bytes that a token takes in the KV cache of all layers, on all ranks together.
 #[must_use]
 pub fn kv_bytes_per_token(model: &ModelArchitecture) -> f64 {
-    kv_bytes_per_token_per_layer_and_rank(model, 1) * f64::from(model.layers)
+    kv_bytes_per_token_and_rank(model, 1)
 }
 
 /// Bytes of tensors at the peak of a pass with `tokens` tokens on one rank that samples `rows` of them.
@@ -214,33 +211,45 @@ pub fn kv_bytes_per_token(model: &ModelArchitecture) -> f64 {
 pub fn activation_peak_bytes(model: &ModelArchitecture, tensor_parallel: u32, tokens: u32, rows: u32) -> u64 {
     let tensor = f64::from(tensor_parallel.max(1));
     let stream = 2.0 * f64::from(model.hidden);
-    let widest = attention_elements(model, tensor).max(mlp_elements(model, tensor));
+    let parts = model.layers.kinds().iter().flat_map(|layer| &layer.parts);
+    let widest = parts.map(|part| part_elements(part, f64::from(model.hidden), tensor)).fold(0.0, f64::max);
     let layer = f64::from(tokens) * (stream + widest) * model.activation_dtype.bytes();
     let sampler = f64::from(rows) * f64::from(model.vocab) * SAMPLER_BYTES_PER_LOGIT;
     layer.max(sampler).ceil() as u64
 }
 
-/// Elements a token holds while attention runs: q, k, v and the output; with MLA, keys and values expanded to heads.
-fn attention_elements(model: &ModelArchitecture, tensor: f64) -> f64 {
-    let heads = f64::from(model.heads) / tensor;
-    match model.attention {
-        Attention::Grouped => (2.0 * heads + 2.0 * kv_heads_per_rank(model, tensor)) * f64::from(model.head_dim),
-        Attention::Latent { rope_head_dim, nope_head_dim, value_head_dim, .. } => {
-            let query_key = f64::from(nope_head_dim) + f64::from(rope_head_dim);
-            heads * 2.0 * (query_key + f64::from(value_head_dim))
+/// Elements a token holds while a part runs.
+fn part_elements(part: &Part, hidden: f64, tensor: f64) -> f64 {
+    match part {
+        Part::Attention(attention) => attention_elements(attention, tensor),
+        Part::Latent(latent) => latent_elements(latent, tensor),
+        Part::Recurrent(recurrent) => recurrent.scan_elements as f64 / tensor,
+        Part::Mlp(mlp) => mlp_elements(*mlp, tensor),
+        // Those of each expert that the token goes to and the vector each gives back.
+        Part::Experts(experts) => {
+            let routed = mlp_elements(experts.expert, tensor) + expert_input(experts, hidden);
+            f64::from(experts.per_token) * routed + mlp_elements(experts.shared, tensor)
         }
     }
 }
 
-/// Elements a token holds while an MLP runs: gate and up, their product; with experts, those of each expert that the
-/// token goes to and the vector each gives back, or the dense MLP of the leading layers where that is wider.
-fn mlp_elements(model: &ModelArchitecture, tensor: f64) -> f64 {
-    let widths = mlp_in_matrices(model) + 1.0;
-    let dense = widths * f64::from(model.intermediate) / tensor;
-    let Some(moe) = &model.moe else { return dense };
-    let routed = widths * f64::from(moe.expert_intermediate) / tensor + f64::from(model.hidden);
-    let experts = f64::from(moe.experts_per_token) * routed + widths * f64::from(moe.shared_intermediate) / tensor;
-    if moe.dense_layers > 0 { dense.max(experts) } else { experts }
+/// q, k, v and the output.
+fn attention_elements(attention: &Attention, tensor: f64) -> f64 {
+    let (keys, values) = cached_widths(attention, tensor);
+    let heads = f64::from(attention.heads) / tensor;
+    heads * (f64::from(attention.key_width) + f64::from(attention.value_width)) + keys + values
+}
+
+/// The same with keys and values expanded to heads.
+fn latent_elements(latent: &LatentAttention, tensor: f64) -> f64 {
+    let heads = f64::from(latent.heads) / tensor;
+    let query_key = f64::from(latent.nope_head_dim) + f64::from(latent.rope_head_dim);
+    heads * 2.0 * (query_key + f64::from(latent.value_head_dim))
+}
+
+/// Gate and up, their product.
+fn mlp_elements(mlp: Mlp, tensor: f64) -> f64 {
+    (matrices_in(mlp) + 1.0) * f64::from(mlp.width) / tensor
 }
 
 /// Bytes as a person reads them: `14.96 GiB (16,060,522,496 bytes)`.

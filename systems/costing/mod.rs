@@ -3,7 +3,7 @@
 //! The way of a price:
 //! - [`shape`]: the step as the scheduler sees it, and the *features* (tokens, query-key pairs, sampled rows, distinct
 //!   experts …) that every operator is linear in;
-//! - [`weights`]: parameters, weight bytes by stage and rank, KV bytes;
+//! - `parts`: what a part of a layer multiplies and keeps; [`weights`]: parameters, weight bytes by stage and rank, KV bytes;
 //! - `operator`, `layers`: the forward pass as a short list of operators, each a kind of layer × how many there are;
 //! - `rates`: [`peak_flops`], FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
 //!   `timing`: collectives as measured; `traffic`: bytes between ranks; `exchange`: tokens to experts elsewhere and back;
@@ -31,6 +31,7 @@ pub mod kv_layers;
 mod layers;
 pub mod memory;
 mod operator;
+mod parts;
 mod prices;
 mod rates;
 pub mod shape;

@@ -11,7 +11,6 @@ use oracle_components::scenario::{EngineSpec, Scenario};
 
 use super::operator::Precision;
 use super::tables::Table;
-use super::weights::expert_dtype;
 
 /// Rates of the slowest rank of a stage: peak × efficiency × the engine's share of the GPU. With curves the efficiency is
 /// left to them.
@@ -55,8 +54,8 @@ impl CurveRates {
             all: Arc::clone(curves),
             table: times.map(|times| Table { times: Arc::clone(times), gpu_share: engine.gpu_share }),
             are_weights_8bit: is_8bit(engine.model.weight_dtype),
-            are_experts_8bit: is_8bit(expert_dtype(&engine.model)),
-            are_experts_narrow: expert_dtype(&engine.model).bytes() < engine.model.activation_dtype.bytes(),
+            are_experts_8bit: is_8bit(engine.model.expert_dtype()),
+            are_experts_narrow: engine.model.expert_dtype().bytes() < engine.model.activation_dtype.bytes(),
         })
     }
 
@@ -112,7 +111,7 @@ impl Rates {
                 Self {
                     activation_flops_per_s,
                     weight_flops_per_s: product(engine.model.weight_dtype),
-                    expert_flops_per_s: product(expert_dtype(&engine.model)),
+                    expert_flops_per_s: product(engine.model.expert_dtype()),
                     bytes_per_s: gpu.device.memory_bytes_per_s * mbu * engine.gpu_share,
                     curves: CurveRates::of_device(efficiency, &gpu.device, engine),
                 }
@@ -151,7 +150,7 @@ impl Rates {
 pub fn peak_flops(device: &DeviceSpec, model: &ModelArchitecture) -> f64 {
     let product = |weights| product_peak(device, weights, model.activation_dtype);
     let dense = peak(device, model.activation_dtype).max(product(model.weight_dtype));
-    dense.max(product(expert_dtype(model)))
+    dense.max(product(model.expert_dtype()))
 }
 
 /// [`peak_flops`] of each GPU for the model that it serves: the first engine's where several share it, and 16-bit products
@@ -193,7 +192,8 @@ fn listed_peak(peaks: &PeakFlops, dtype: Dtype) -> Option<f64> {
         Dtype::Fp16 => peaks.fp16,
         Dtype::Fp8 => peaks.fp8,
         Dtype::Int8 => peaks.int8,
-        Dtype::Int4 | Dtype::Mxfp4 => None,
+        // Narrower ones are widened first.
+        _ => None,
     }
 }
 

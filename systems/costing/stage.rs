@@ -1,13 +1,14 @@
 //! A kind of pipeline stage: its operators in seconds on its GPUs, and how many stages are of that kind.
 //!
-//! Stages that hold the same layers, on equally fast GPUs and links, are one kind. A pipeline has at most five kinds by
-//! its layers alone (first, dense, mixed, experts, last); with unlike GPUs or links there may be more. Above
-//! [`MAX_STAGE_KINDS`] every stage is priced with the slowest GPU and links of them all, so that a prepared step has a
-//! fixed size.
+//! Stages that hold the same layers, on equally fast GPUs and links, are one kind. A pipeline of layers that are alike, or of
+//! leading dense ones and experts, has at most five kinds (first, dense, mixed, experts, last); with unlike GPUs or links, or
+//! where kinds of layers alternate, there may be more. Above [`MAX_STAGE_KINDS`] every stage is priced with the slowest GPU and
+//! links of them all, and if that does not help, with the mean of their layers, so that a prepared step has a fixed size.
 
 use std::sync::Arc;
 
 use oracle_components::collectives::GroupFabric;
+use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{EngineSpec, KernelLaunch, Scenario};
 
 use super::collectives::{LinkSharing, Ring, Wire, contention};
@@ -110,8 +111,8 @@ impl BatchTerms {
 pub(crate) struct StageKind {
     /// How many stages are of this kind.
     pub(crate) stages: f64,
-    pub(crate) layers: StageLayers,
-    pub(crate) attention: DecodeAttentionCost,
+    /// Of layers that see the whole context, and of those that do not.
+    pub(crate) attention: [DecodeAttentionCost; 2],
     /// What the host takes to launch a pass's kernels one by one; 0 if they are not.
     pub(crate) launch_s: f64,
     /// Captured sizes in tokens, ascending; none without CUDA graphs.
@@ -153,8 +154,7 @@ impl StageKind {
         };
         Self {
             stages,
-            layers: plan.layers,
-            attention: DecodeAttentionCost::new(engine, &rank.decode_attention(), rates),
+            attention: rank.decode_attention(&plan.layers).map(|work| DecodeAttentionCost::new(&work, rates)),
             launch_s,
             capture_sizes,
             kernels: match &rates.curves {
@@ -181,7 +181,11 @@ pub(crate) fn stage_kinds(
         level_to_slowest(&mut plans);
         kinds = grouped(&plans);
     }
-    assert!(kinds.len() <= MAX_STAGE_KINDS, "stages on equal GPUs and links are of at most five kinds");
+    if kinds.len() > MAX_STAGE_KINDS {
+        level_layers(&engine.model, &mut plans);
+        kinds = grouped(&plans);
+    }
+    assert!(kinds.len() <= MAX_STAGE_KINDS, "stages of equal layers, GPUs and links are of at most three kinds");
     kinds.iter().map(|(plan, stages)| StageKind::new(engine, plan, *stages, rules)).collect()
 }
 
@@ -189,19 +193,9 @@ pub(crate) fn stage_kinds(
 pub(crate) fn layers_of_stage(engine: &EngineSpec, stage: u32) -> StageLayers {
     let model = &engine.model;
     let stages = engine.pipeline_parallel.max(1);
-    let (first_layer, layers) = stage_layers(model.layers, stages, stage);
-    let dense_until = model.moe.map_or(model.layers, |moe| moe.dense_layers);
-    let dense = dense_until.saturating_sub(first_layer).min(layers);
-    let windowed = model.sliding_window.map_or(0, |window| window.layers.min(model.layers));
-    let window = f64::from(layers) * f64::from(windowed) / f64::from(model.layers.max(1));
-    StageLayers {
-        dense: f64::from(dense),
-        moe: f64::from(layers - dense),
-        full: f64::from(layers) - window,
-        window,
-        first: stage == 0,
-        last: stage + 1 == stages,
-    }
+    let (first_layer, layers) = stage_layers(model.layers.len(), stages, stage);
+    let counts = model.layers.counts(first_layer, layers).into_iter().map(f64::from).collect();
+    StageLayers::new(model, counts, stage == 0, stage + 1 == stages)
 }
 
 fn stage_plan(engine: &EngineSpec, scenario: &Scenario, stage: u32, sharing: &LinkSharing) -> StagePlan {
@@ -288,6 +282,17 @@ fn level_to_slowest(plans: &mut [StagePlan]) {
     }
 }
 
+/// Every stage holds as many layers of each kind as they do on average.
+fn level_layers(model: &ModelArchitecture, plans: &mut [StagePlan]) {
+    let share = 1.0 / plans.len() as f64;
+    let counts = model.layers.counts(0, model.layers.len());
+    let mean: Vec<f64> = counts.into_iter().map(|count| f64::from(count) * share).collect();
+    for plan in plans {
+        let StageLayers { first, last, .. } = plan.layers;
+        plan.layers = StageLayers::new(model, mean.clone(), first, last);
+    }
+}
+
 /// Kernels of the routed experts of a layer: the gate's choice, the sorting of tokens, two products, activation, sum.
 const EXPERTS_LAUNCHES: f64 = 7.0;
 /// Kernels of a sampler: type, penalties, softmax, draw.
@@ -309,7 +314,7 @@ fn launches(operators: &[Operator], layers: &StageLayers) -> f64 {
         };
         kernels * operator.layers
     });
-    of_operators.sum::<f64>() + layers.layers()
+    of_operators.sum::<f64>() + layers.attention
 }
 
 /// Operators that only move the bytes of one feature add up without loss; products stay apart.
@@ -372,7 +377,7 @@ fn collectives(engine: &EngineSpec, plan: &StagePlan) -> Vec<Collective> {
         }
     }
     if let Some(cache) = &plan.cache {
-        let times = plan.layers.layers();
+        let times = plan.layers.attention;
         let (there, back) = cache_exchange(engine);
         let rows = Feature::DecodeSequences;
         collectives.push(Collective { times, timing: cache.all_gather, rows, bytes_per_row: there });

@@ -26,8 +26,9 @@ use oracle_components::scenario::{EngineSpec, ExpertExchange, Scenario};
 use oracle_components::work::StepWork;
 
 use super::collectives::{LinkSharing, Ring};
+use super::decode_attention::DecodeAttentionCost;
 use super::exchange::ExpertGroup;
-use super::layers::{DecodeAttention, ExpertLoad, ModelRank, StageLayers};
+use super::layers::{ExpertLoad, ModelRank, limit_tokens};
 use super::rates::Rates;
 use super::shape::{ExpertRanks, Feature, FeatureRules, Features, StepShape};
 use super::stage::{BatchTerms, MAX_STAGE_KINDS, StageKind, layers_of_stage, stage_kinds};
@@ -49,16 +50,15 @@ pub struct StepCost {
     ring_bytes: BatchTerms,
     stage_bytes_per_token: f64,
     exchange_bytes_per_token: f64,
-    context_work: ContextWork,
+    /// Of layers that see the whole context, and of those that do not.
+    context_work: [ContextWork; 2],
 }
 
-/// Work of decode attention on a GPU, for each token of summed context: means over the stages.
+/// Work of decode attention on a GPU, for each token of summed context, in all layers: means over the stages.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct ContextWork {
-    full_layers: f64,
-    window_layers: f64,
-    flops_per_token: f64,
-    bytes_per_token: f64,
+    flops: f64,
+    bytes: f64,
 }
 
 /// A batch composition, priced but for the decode sequences' contexts.
@@ -73,7 +73,7 @@ pub struct PreparedStep {
     /// Most summed context that sliding-window layers see: sequences × window; infinite without such layers.
     window_context_tokens: f64,
     fixed_work: StepWork,
-    context_work: ContextWork,
+    context_work: [ContextWork; 2],
 }
 
 /// Seconds of a stage for one micro-batch as a function of the step's summed decode context.
@@ -81,29 +81,58 @@ pub struct PreparedStep {
 struct StageLine {
     stages: f64,
     fixed_s: f64,
-    full_layers: f64,
-    window_layers: f64,
+    full: AttentionLine,
+    window: AttentionLine,
+    /// The host's time to launch all kernels: the GPU waits if it is faster.
+    launch_s: f64,
+}
+
+/// Seconds of decode attention in so many layers.
+#[derive(Clone, Copy, Debug, Default)]
+struct AttentionLine {
+    layers: f64,
     compute_s_per_context_token: f64,
     memory_s_per_context_token: f64,
     memory_s: f64,
     passes_s_per_context_token: f64,
     passes_s: f64,
-    /// The host's time to launch all kernels: the GPU waits if it is faster.
-    launch_s: f64,
+}
+
+impl AttentionLine {
+    #[inline]
+    fn seconds(&self, context: f64) -> f64 {
+        let compute_s = self.compute_s_per_context_token * context;
+        let memory_s = self.memory_s + self.memory_s_per_context_token * context;
+        let passes_s = self.passes_s + self.passes_s_per_context_token * context;
+        self.layers * larger(larger(compute_s, memory_s), passes_s)
+    }
+}
+
+impl DecodeAttentionCost {
+    /// As a line of the context, and the seconds that it takes with any.
+    fn line(&self, features: &Features, microbatches: f64) -> (AttentionLine, f64) {
+        if self.layers == 0.0 {
+            return Default::default();
+        }
+        let attention = self.of_batch(features, microbatches);
+        let line = AttentionLine {
+            layers: self.layers,
+            compute_s_per_context_token: attention.compute_s_per_context_token,
+            memory_s_per_context_token: attention.memory_s_per_context_token,
+            memory_s: attention.memory_s,
+            passes_s_per_context_token: attention.passes_s_per_context_token,
+            passes_s: attention.passes_s,
+        };
+        (line, attention.floor_s * self.layers)
+    }
 }
 
 impl StageLine {
     #[inline]
     fn seconds(&self, context: f64, window_context: f64) -> f64 {
-        let layer = |tokens: f64| {
-            let compute_s = self.compute_s_per_context_token * tokens;
-            let memory_s = self.memory_s + self.memory_s_per_context_token * tokens;
-            let passes_s = self.passes_s + self.passes_s_per_context_token * tokens;
-            larger(larger(compute_s, memory_s), passes_s)
-        };
-        let mut gpu_s = self.fixed_s + self.full_layers * layer(context);
-        if self.window_layers > 0.0 {
-            gpu_s += self.window_layers * layer(window_context);
+        let mut gpu_s = self.fixed_s + self.full.seconds(context);
+        if self.window.layers > 0.0 {
+            gpu_s += self.window.seconds(window_context);
         }
         larger(gpu_s, self.launch_s)
     }
@@ -138,17 +167,14 @@ impl StepCost {
     fn with_sharing(engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) -> Self {
         let model = &engine.model;
         let routing_share = routing_share(engine, scenario);
-        let mut rules = FeatureRules { window_tokens: f64::INFINITY, routing_share, ..FeatureRules::default() };
-        if let Some(window) = &model.sliding_window {
-            rules.window_tokens = f64::from(window.window_tokens);
-        }
-        if let Some(moe) = &model.moe {
-            rules.experts = f64::from(moe.experts);
-            rules.ln_miss = (-f64::from(moe.experts_per_token) / f64::from(moe.experts)).ln_1p();
+        let mut rules = FeatureRules { window_tokens: limit_tokens(model), routing_share, ..FeatureRules::default() };
+        if let Some(moe) = model.experts() {
+            rules.experts = f64::from(moe.count);
+            rules.ln_miss = (-f64::from(moe.per_token) / f64::from(moe.count)).ln_1p();
             rules.expert_ranks = engine.expert_parallel.as_ref().map(|experts| ExpertRanks {
                 ranks: f64::from(experts.data_parallel * engine.tensor_parallel.max(1)),
                 engines: f64::from(experts.data_parallel),
-                experts_per_token: f64::from(moe.experts_per_token),
+                experts_per_token: f64::from(moe.per_token),
                 sees_all_tokens: experts.data_parallel <= 1 || experts.exchange == ExpertExchange::AllGather,
                 imbalance: experts.imbalance,
             });
@@ -167,7 +193,7 @@ impl StepCost {
             ring_bytes: BatchTerms::default(),
             stage_bytes_per_token: if engine.pipeline_parallel > 1 { hidden_bytes(engine) } else { 0.0 },
             exchange_bytes_per_token: 0.0,
-            context_work: ContextWork::default(),
+            context_work: [ContextWork::default(); 2],
         };
         cost.sum_work(engine, scenario, sharing);
         cost
@@ -184,23 +210,17 @@ impl StepCost {
         let features = self.rules.features(shape, microbatches);
         let mut lines = [StageLine::default(); MAX_STAGE_KINDS];
         for (line, kind) in lines.iter_mut().zip(&self.kinds) {
-            let attention = kind.attention.of_batch(&features, microbatches);
-            let StageLayers { full, window, .. } = kind.layers;
+            let [full, window] = kind.attention.each_ref().map(|attention| attention.line(&features, microbatches));
             *line = StageLine {
                 stages: kind.stages,
-                fixed_s: kind.fixed_seconds(&features) + attention.floor_s * (full + window),
-                full_layers: full,
-                window_layers: window,
-                compute_s_per_context_token: attention.compute_s_per_context_token,
-                memory_s_per_context_token: attention.memory_s_per_context_token,
-                memory_s: attention.memory_s,
-                passes_s_per_context_token: attention.passes_s_per_context_token,
-                passes_s: attention.passes_s,
+                fixed_s: kind.fixed_seconds(&features) + full.1 + window.1,
+                full: full.0,
+                window: window.0,
                 launch_s: kind.launch_s * features.get(Feature::Pass),
             };
         }
         lines[0].fixed_s += shape.encoder_tokens as f64 * self.encoder_s_per_token / microbatches;
-        let windowed = self.context_work.window_layers > 0.0;
+        let windowed = self.context_work[1] != ContextWork::default();
         PreparedStep {
             lines,
             kinds: self.kinds.len() as u32,
@@ -229,10 +249,6 @@ impl StepCost {
     fn sum_work(&mut self, engine: &EngineSpec, scenario: &Scenario, sharing: &LinkSharing) {
         let rank = ModelRank::new(engine, ExpertLoad::Mean);
         let experts = ExpertGroup::of_engine(engine, scenario);
-        let DecodeAttention { flops_per_context_token, bytes_per_context_token, bytes_per_sequence } =
-            rank.decode_attention();
-        self.context_work.flops_per_token = flops_per_context_token;
-        self.context_work.bytes_per_token = bytes_per_context_token;
         let stages = engine.pipeline_parallel.max(1);
         let share = 1.0 / f64::from(stages);
         for stage in 0..stages {
@@ -244,9 +260,12 @@ impl StepCost {
                     self.bytes.add(term.feature, term.amount * times);
                 }
             }
-            self.bytes.add(Feature::DecodeSequences, bytes_per_sequence * layers.layers() * share);
-            self.context_work.full_layers += layers.full * share;
-            self.context_work.window_layers += layers.window * share;
+            for (work, attention) in self.context_work.iter_mut().zip(rank.decode_attention(&layers)) {
+                let times = attention.layers * share;
+                work.flops += attention.flops_per_context_token * times;
+                work.bytes += attention.bytes_per_context_token * times;
+                self.bytes.add(Feature::DecodeSequences, attention.bytes_per_sequence * times);
+            }
             let ring = Ring::of_stage(engine, scenario, stage as usize, sharing);
             if let Some(group) = &experts {
                 self.exchange_bytes_per_token += group.sent_bytes_per_token() * layers.moe * share;
@@ -256,7 +275,7 @@ impl StepCost {
             if engine.decode_context_parallel > 1 {
                 let (there, back) = cache_exchange(engine);
                 let sent = ring.of_ranks(engine.decode_context_parallel).all_gather_share() * (there + back);
-                self.ring_bytes.per_decode += sent * layers.layers() * share;
+                self.ring_bytes.per_decode += sent * layers.attention * share;
             }
             if layers.last {
                 self.ring_bytes.per_row += logit_bytes(engine) * ring.all_gather_share() * share;
@@ -306,13 +325,15 @@ impl PreparedStep {
     pub fn work_over(&self, steps: u64, summed_decode_context_tokens: u64) -> StepWork {
         let steps = steps as f64;
         let context = summed_decode_context_tokens as f64;
-        let ContextWork { full_layers, window_layers, flops_per_token, bytes_per_token } = self.context_work;
-        let window_context = if window_layers > 0.0 { self.summed_window_context(steps, context) } else { 0.0 };
-        let layer_tokens = full_layers * context + window_layers * window_context;
+        let [full, window] = self.context_work;
+        let windowed = window != ContextWork::default();
+        let window_context = if windowed { self.summed_window_context(steps, context) } else { 0.0 };
         let fixed = &self.fixed_work;
         StepWork {
-            flops_per_gpu: steps * fixed.flops_per_gpu + flops_per_token * layer_tokens,
-            memory_bytes_per_gpu: steps * fixed.memory_bytes_per_gpu + bytes_per_token * layer_tokens,
+            flops_per_gpu: steps * fixed.flops_per_gpu + full.flops * context + window.flops * window_context,
+            memory_bytes_per_gpu: steps * fixed.memory_bytes_per_gpu
+                + full.bytes * context
+                + window.bytes * window_context,
             ring_bytes: steps * fixed.ring_bytes,
             stage_bytes: steps * fixed.stage_bytes,
             exchange_bytes: steps * fixed.exchange_bytes,

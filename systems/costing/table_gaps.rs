@@ -18,7 +18,7 @@ use super::tables::{Known, Table};
 pub fn table_gaps(engine: &EngineSpec, scenario: &Scenario) -> BTreeSet<String> {
     let mut gaps = BTreeSet::new();
     let rank = ModelRank::new(engine, ExpertLoad::Busiest);
-    let experts = engine.model.moe.map_or(0.0, |moe| f64::from(moe.experts));
+    let experts = engine.model.experts().map_or(0.0, |experts| f64::from(experts.count));
     for stage in 0..engine.pipeline_parallel.max(1) {
         let curves = Rates::of_stage(engine, scenario, stage as usize).curves;
         let Some(table) = curves.and_then(|curves| curves.table) else { continue };

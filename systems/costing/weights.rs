@@ -12,9 +12,10 @@
 
 use std::ops::{Add, Mul};
 
-use oracle_components::kernel_times::Heads;
-use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture};
-use oracle_components::scenario::EngineSpec;
+use oracle_components::layers::{Layer, Part};
+use oracle_components::model::{Dtype, ModelArchitecture};
+
+use super::parts::{Matrix, cached_bytes, expert_elements, matrices, state_bytes, wide_elements};
 
 /// Numbers of elements by the width they are stored in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,7 +35,7 @@ impl Elements {
 
     fn bytes(self, model: &ModelArchitecture) -> f64 {
         self.matrices * model.weight_dtype.bytes()
-            + self.experts * expert_dtype(model).bytes()
+            + self.experts * model.expert_dtype().bytes()
             + self.wide * wide_dtype(model).bytes()
     }
 }
@@ -65,11 +66,6 @@ pub(crate) fn wide_dtype(model: &ModelArchitecture) -> Dtype {
     }
 }
 
-/// Element type of the routed experts' matrices.
-pub(crate) fn expert_dtype(model: &ModelArchitecture) -> Dtype {
-    model.moe.and_then(|moe| moe.expert_dtype).unwrap_or(model.weight_dtype)
-}
-
 /// All parameters.
 #[must_use]
 pub fn parameters(model: &ModelArchitecture) -> u64 {
@@ -79,12 +75,16 @@ pub fn parameters(model: &ModelArchitecture) -> u64 {
 /// Parameters that a token's forward pass uses: all of them but the routed experts that it is not sent to.
 #[must_use]
 pub fn active_parameters(model: &ModelArchitecture) -> u64 {
-    let idle = model.moe.map_or(0.0, |moe| {
-        let layers = model.layers.saturating_sub(moe.dense_layers);
-        let experts = moe.experts.saturating_sub(moe.experts_per_token);
-        f64::from(layers) * f64::from(experts) * mlp(model, moe.expert_intermediate, 1.0).total()
+    let hidden = f64::from(model.hidden);
+    let idle = model.layers.parts().map(|(part, layers)| match part {
+        Part::Experts(experts) => {
+            let idle = f64::from(experts.count.saturating_sub(experts.per_token));
+            let (matrices, biases) = expert_elements(experts, hidden, 1.0);
+            f64::from(layers) * idle * (matrices + biases)
+        }
+        _ => 0.0,
     });
-    (whole_model(model).total() - idle) as u64
+    (whole_model(model).total() - idle.sum::<f64>()) as u64
 }
 
 /// Bytes of all weights.
@@ -113,23 +113,28 @@ pub fn stage_weight_bytes_with_experts(
     stage_elements(model, tensor, experts, pipeline_parallel.max(1), stage).bytes(model).ceil() as u64
 }
 
-/// Bytes that a token takes in the KV cache of one layer, all KV heads together.
+/// Bytes that a token takes in the KV cache of all layers on one of `tensor_parallel` ranks, those included that let go of it
+/// after a while.
 #[must_use]
-pub fn kv_bytes_per_token_per_layer(model: &ModelArchitecture) -> f64 {
-    kv_bytes_per_token_per_layer_and_rank(model, 1)
+pub fn kv_bytes_per_token_and_rank(model: &ModelArchitecture, tensor_parallel: u32) -> f64 {
+    layers_kv_bytes(model, tensor_parallel, 0, model.layers.len())
 }
 
-/// Bytes that a token takes in the KV cache of one layer on one of `tensor_parallel` ranks. KV heads are divided, down to
-/// one a rank; a latent vector (MLA) has no heads and is whole on every rank.
+/// The same of `count` layers from `first` on.
+pub(crate) fn layers_kv_bytes(model: &ModelArchitecture, tensor_parallel: u32, first: u32, count: u32) -> f64 {
+    sum_of_layers(model, (first, count), |part| cached_bytes(part, model, f64::from(tensor_parallel.max(1))))
+}
+
+/// Bytes of the states that a sequence has on all ranks.
 #[must_use]
-pub fn kv_bytes_per_token_per_layer_and_rank(model: &ModelArchitecture, tensor_parallel: u32) -> f64 {
-    let elements = match model.attention {
-        Attention::Grouped => {
-            2.0 * kv_heads_per_rank(model, f64::from(tensor_parallel.max(1))) * f64::from(model.head_dim)
-        }
-        Attention::Latent { kv_lora_rank, rope_head_dim, .. } => f64::from(kv_lora_rank) + f64::from(rope_head_dim),
-    };
-    elements * model.kv_dtype.bytes()
+pub fn state_bytes_per_sequence(model: &ModelArchitecture) -> f64 {
+    sum_of_layers(model, (0, model.layers.len()), |part| state_bytes(part, model, 1.0))
+}
+
+fn sum_of_layers(model: &ModelArchitecture, (first, count): (u32, u32), of_part: impl Fn(&Part) -> f64) -> f64 {
+    let of_layer = |layer: &Layer| layer.parts.iter().map(&of_part).sum::<f64>();
+    let counts = model.layers.counts(first, count);
+    model.layers.kinds().iter().zip(counts).map(|(layer, count)| of_layer(layer) * f64::from(count)).sum()
 }
 
 /// Layers `(first, count)` of a stage: an even split, with the remainder on the last stage.
@@ -140,120 +145,54 @@ pub fn stage_layers(layers: u32, pipeline_parallel: u32, stage: u32) -> (u32, u3
     (stage * each, if last { layers - stage * each } else { each })
 }
 
-/// KV heads on a rank: divided down to one, then replicated.
-pub(crate) fn kv_heads_per_rank(model: &ModelArchitecture, tensor: f64) -> f64 {
-    (f64::from(model.kv_heads) / tensor).max(1.0)
-}
-
-/// Attention heads of a rank; latent attention has one of keys and values, whatever the rank.
-pub(crate) fn heads_of_rank(engine: &EngineSpec) -> Heads {
-    let (model, ranks) = (&engine.model, f64::from(engine.tensor_parallel.max(1)));
-    Heads {
-        query: f64::from(model.heads) / ranks,
-        kv: match model.attention {
-            Attention::Grouped => kv_heads_per_rank(model, ranks),
-            Attention::Latent { .. } => 1.0,
-        },
-        width: f64::from(model.head_dim),
-        is_kv_narrow: matches!(model.kv_dtype, Dtype::Fp8 | Dtype::Int8),
-    }
-}
-
-/// Matrices that widen the residual stream in an MLP: gate and up, or up alone.
-pub(crate) fn mlp_in_matrices(model: &ModelArchitecture) -> f64 {
-    if model.gated_mlp { 2.0 } else { 1.0 }
-}
-
 fn whole_model(model: &ModelArchitecture) -> Elements {
     stage_elements(model, 1.0, 1.0, 1, 0)
 }
 
 fn stage_elements(model: &ModelArchitecture, tensor: f64, expert_ranks: f64, stages: u32, stage: u32) -> Elements {
-    let (first_layer, layers) = stage_layers(model.layers, stages, stage);
+    let (first_layer, layers) = stage_layers(model.layers.len(), stages, stage);
     let hidden = f64::from(model.hidden);
-    let dense_until = model.moe.map_or(model.layers, |moe| moe.dense_layers);
-    let dense = dense_until.saturating_sub(first_layer).min(layers);
-    let norms = f64::from(model.norms_per_layer) * norm(model, hidden);
-    let mut sum = (attention(model, tensor) + Elements { wide: norms, ..Elements::default() }) * f64::from(layers)
-        + mlp(model, model.intermediate, tensor) * f64::from(dense);
-    if let Some(moe) = &model.moe {
-        sum = sum + experts(model, moe, tensor, expert_ranks) * f64::from(layers - dense);
-    }
+    let counts = model.layers.counts(first_layer, layers);
+    let kinds = model.layers.kinds().iter().zip(counts);
+    let mut sum = kinds.fold(Elements::default(), |sum, (layer, count)| {
+        sum + layer_elements(model, layer, tensor, expert_ranks) * f64::from(count)
+    });
     let vocabulary = f64::from(model.vocab) * hidden / tensor;
     let (first, last) = (stage == 0, stage + 1 == stages);
     if first {
-        sum.wide += vocabulary;
-        if model.learned_positions {
-            sum.wide += f64::from(model.max_position_embeddings) * hidden;
-        }
+        sum.wide += vocabulary + f64::from(model.position_rows) * hidden + model.other_elements as f64;
     }
     if last {
-        sum.wide += norm(model, hidden);
-        if !model.tied_embeddings {
+        sum.wide += norm(model);
+        if !model.tied_embeddings || !first {
             sum.wide += vocabulary;
-            if model.all_biases {
-                sum.wide += f64::from(model.vocab) / tensor;
-            }
-        } else if !first {
-            sum.wide += vocabulary;
+        }
+        if model.head_bias {
+            sum.wide += f64::from(model.vocab) / tensor;
         }
     }
     sum
 }
 
-fn norm(model: &ModelArchitecture, width: f64) -> f64 {
-    if model.all_biases { 2.0 * width } else { width }
-}
-
-fn attention(model: &ModelArchitecture, tensor: f64) -> Elements {
+/// Elements of a norm over the residual stream.
+fn norm(model: &ModelArchitecture) -> f64 {
     let hidden = f64::from(model.hidden);
-    let heads = f64::from(model.heads) / tensor;
-    let head_dim = f64::from(model.head_dim);
-    match model.attention {
-        Attention::Grouped => {
-            let qkv = (heads + 2.0 * kv_heads_per_rank(model, tensor)) * head_dim;
-            let mut wide = 0.0;
-            if model.qkv_bias || model.all_biases {
-                wide += qkv;
-            }
-            if model.all_biases {
-                wide += hidden;
-            }
-            if model.qk_norm {
-                wide += 2.0 * head_dim;
-            }
-            Elements { matrices: hidden * qkv + heads * head_dim * hidden, wide, ..Elements::default() }
-        }
-        Attention::Latent { kv_lora_rank, q_lora_rank, rope_head_dim, nope_head_dim, value_head_dim } => {
-            let (latent, rope) = (f64::from(kv_lora_rank), f64::from(rope_head_dim));
-            let (nope, value) = (f64::from(nope_head_dim), f64::from(value_head_dim));
-            let query_width = heads * (nope + rope);
-            let query_lora = q_lora_rank.map_or(0.0, f64::from);
-            let query = if q_lora_rank.is_some() {
-                hidden * query_lora + query_lora * query_width
-            } else {
-                hidden * query_width
-            };
-            let key_value = hidden * (latent + rope) + latent * heads * (nope + value);
-            let matrices = query + key_value + heads * value * hidden;
-            Elements { matrices, wide: query_lora + latent, ..Elements::default() }
-        }
-    }
+    if model.norm_bias { 2.0 * hidden } else { hidden }
 }
 
-fn mlp(model: &ModelArchitecture, intermediate: u32, tensor: f64) -> Elements {
-    let (hidden, width) = (f64::from(model.hidden), f64::from(intermediate) / tensor);
-    let inward = mlp_in_matrices(model);
-    let wide = if model.all_biases { inward * width + hidden } else { 0.0 };
-    Elements { matrices: (inward + 1.0) * hidden * width, wide, ..Elements::default() }
-}
-
-fn experts(model: &ModelArchitecture, moe: &MixtureOfExperts, tensor: f64, expert_ranks: f64) -> Elements {
-    let bias = if model.all_biases { f64::from(moe.experts) } else { 0.0 };
-    let router = Elements { wide: f64::from(model.hidden) * f64::from(moe.experts) + bias, ..Elements::default() };
-    let Elements { matrices, wide, .. } = mlp(model, moe.expert_intermediate, expert_ranks) * f64::from(moe.experts);
-    let routed = Elements { matrices: 0.0, experts: matrices, wide };
-    let shared =
-        if moe.shared_intermediate == 0 { Elements::default() } else { mlp(model, moe.shared_intermediate, tensor) };
-    router + routed + shared
+fn layer_elements(model: &ModelArchitecture, layer: &Layer, tensor: f64, expert_ranks: f64) -> Elements {
+    let hidden = f64::from(model.hidden);
+    let own =
+        Elements { wide: f64::from(layer.norms) * norm(model) + layer.other_elements as f64, ..Elements::default() };
+    layer.parts.iter().fold(own, |sum, part| {
+        let experts = match part {
+            Part::Experts(experts) => f64::from(experts.count) * expert_elements(experts, hidden, expert_ranks).0,
+            _ => 0.0,
+        };
+        sum + Elements {
+            matrices: matrices(part, hidden, tensor).into_iter().map(Matrix::elements).sum(),
+            experts,
+            wide: wide_elements(part, hidden, tensor, expert_ranks),
+        }
+    })
 }

@@ -1,19 +1,24 @@
 //! KV pools against those that vLLM measured, and models that do not fit.
 
-use oracle_components::model::{DenseShape, ModelArchitecture, RopeScaling};
+use oracle_components::model::ModelArchitecture;
+use oracle_components::transformer::{DenseShape, Transformer};
 use oracle_systems::memory::{DoesNotFit, KvPool, PoolRequest, SAMPLER_BYTES_PER_LOGIT, kv_pool};
 
 const GIB: u64 = 1 << 30;
 
-fn llama31_8b() -> ModelArchitecture {
-    ModelArchitecture::llama_like(
+fn llama() -> Transformer {
+    Transformer::llama_like(
         "Llama-3.1-8B",
         DenseShape { layers: 32, hidden: 4096, heads: 32, kv_heads: 8, intermediate: 14336, vocab: 128_256 },
     )
 }
 
+fn llama31_8b() -> ModelArchitecture {
+    llama().architecture()
+}
+
 fn qwen3_14b() -> ModelArchitecture {
-    ModelArchitecture {
+    Transformer {
         name: "Qwen3-14B".into(),
         layers: 40,
         hidden: 5120,
@@ -22,9 +27,9 @@ fn qwen3_14b() -> ModelArchitecture {
         vocab: 151_936,
         qk_norm: true,
         max_position_embeddings: 40_960,
-        rope_scaling: RopeScaling::None,
-        ..llama31_8b()
+        ..llama()
     }
+    .architecture()
 }
 
 fn pool(model: &ModelArchitecture, memory: u64, tensor: u32, pipeline: u32) -> Result<KvPool, DoesNotFit> {
@@ -157,14 +162,14 @@ fn the_last_byte_counts() {
     let missing = kv_pool(&model, &PoolRequest { memory_bytes: needed - 1, ..whole }).unwrap_err();
     assert_eq!(missing.missing_bytes, 1);
 
-    let one_layer = ModelArchitecture { layers: 1, ..llama31_8b() };
+    let one_layer = Transformer { layers: 1, ..llama() }.architecture();
     let stages = kv_pool(&one_layer, &PoolRequest { pipeline_parallel: 2, ..whole }).unwrap();
     assert!(stages.block_bytes > 0 && stages.blocks < u64::MAX, "{stages:?}");
 }
 
 #[test]
 fn what_is_missing_is_said_with_the_share_of_the_gpu_and_in_digits_that_can_be_read() {
-    let small = ModelArchitecture { layers: 1, ..llama31_8b() };
+    let small = Transformer { layers: 1, ..llama() }.architecture();
     let whole = PoolRequest { gpu_memory_utilization: 1.0, ..request(123_456) };
     let text = kv_pool(&small, &whole).unwrap_err().to_string();
     assert!(text.contains("(123,456 bytes)") && !text.contains("share"), "{text}");

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use llmperforacle::catalog::{Catalog, load_hf_config};
-use oracle_components::model::{Dtype, ModelArchitecture, SlidingWindow};
+use oracle_components::layers::{Layer, Part, Reach};
+use oracle_components::model::{Dtype, ModelArchitecture};
 use serde_json::{Value, json};
 
 use crate::{Folder, shared};
@@ -107,10 +108,10 @@ fn sliding_windows_are_counted_by_rule_or_by_list() {
     let mut types = vec!["sliding_attention"; 32];
     types[31] = "full_attention";
     listed["layer_types"] = json!(types);
-    assert_eq!(
-        hf(&listed).0.sliding_window,
-        Some(SlidingWindow { window_tokens: 1024, layers: 31, chunked: false, begins_full: false })
-    );
+    let layers = hf(&listed).0.layers;
+    let windowed = |layer: &Layer| matches!(&layer.parts[0], Part::Attention(own) if own.reach == Reach::Window(1024));
+    assert_eq!(layers.iter().filter(|layer| windowed(layer)).count(), 31);
+    assert!(!windowed(layers.iter().last().expect("a layer")));
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn an_unknown_type_is_read_as_llama_with_a_warning() {
     let mut config = llama_3_1_8b();
     config["model_type"] = json!("lama");
     let (architecture, warnings) = hf(&config);
-    assert_eq!(architecture.kv_heads, 8);
+    assert_eq!(architecture.attention().expect("attention").kv_heads, 8);
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("config.json") && warnings[0].contains("did you mean llama?"), "{}", warnings[0]);
 }

@@ -1,6 +1,8 @@
 //! The predecessor's `model_params.json`: its rules, and what becomes of its entries.
 
 use llmperforacle::catalog::{Catalog, EntryOrigin, ModelParams, Severity, load_model_params};
+use oracle_components::layers::Part;
+use oracle_components::model::ModelArchitecture;
 use serde_json::{Value, json};
 
 use crate::{Folder, shared};
@@ -59,7 +61,7 @@ fn an_entry_of_another_shape_keeps_it() {
     shallow["num_layers"] = json!(16);
     let database = database(json!({"Llama3-8B": shallow, "Mine": entry()}).to_string());
     let own = database.model("Llama3-8B").expect("the entry");
-    assert_eq!((own.origin, own.architecture.layers), (EntryOrigin::Entry, 16));
+    assert_eq!((own.origin, own.architecture.layers.len()), (EntryOrigin::Entry, 16));
     let warnings = messages(&database, Severity::Warning);
     assert!(warnings.iter().any(|warning| warning.contains("num_layers 16, not 32")), "{warnings:?}");
     assert!(
@@ -67,7 +69,12 @@ fn an_entry_of_another_shape_keeps_it() {
         "{warnings:?}"
     );
     let mine = &database.model("Mine").expect("the entry").architecture;
-    assert_eq!((mine.head_dim, mine.gated_mlp, mine.tied_embeddings), (128, true, false));
+    assert_eq!((mine.attention().expect("attention").key_width, mine.tied_embeddings), (128, false));
+    assert!(is_gated(mine));
+}
+
+fn is_gated(model: &ModelArchitecture) -> bool {
+    model.layers.parts().any(|(part, _)| matches!(part, Part::Mlp(mlp) if mlp.gated))
 }
 
 /// The stated parameters tell a plain MLP and shared embeddings from the usual.
@@ -81,15 +88,15 @@ fn what_an_entry_does_not_state_follows_from_its_parameters() {
         "parameters": 175e9, "hidden_size": 12288, "num_layers": 96, "num_attention_heads": 96, "num_kv_heads": 96,
         "intermediate_size": 49152, "vocab_size": 50257
     }));
-    assert!(!gpt.gated_mlp);
+    assert!(!is_gated(&gpt));
     let small = variant(json!({
         "parameters": 1.24e9, "hidden_size": 2048, "num_layers": 16, "num_kv_heads": 8, "intermediate_size": 8192
     }));
-    assert!(small.gated_mlp && small.tied_embeddings);
+    assert!(is_gated(&small) && small.tied_embeddings);
     let experts =
         variant(json!({"parameters": 46.7e9, "vocab_size": 32000, "num_experts": 8, "num_experts_per_tok": 2}));
-    let moe = experts.moe.expect("experts");
-    assert_eq!((moe.experts, moe.experts_per_token, moe.expert_intermediate), (8, 2, 14336));
+    let moe = experts.experts().expect("experts");
+    assert_eq!((moe.count, moe.per_token, moe.expert.width), (8, 2, 14336));
 }
 
 #[test]

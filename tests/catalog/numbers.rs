@@ -6,50 +6,8 @@ use std::path::Path;
 
 use llmperforacle::catalog::{Catalog, CatalogDevice, Figure};
 use oracle_components::device::Efficiency;
-use oracle_components::model::{Attention, ModelArchitecture};
-use oracle_systems::costing::weights::active_parameters;
-
-/// Parameters counted matrix by matrix from the papers' formulas, apart from the program's own costing.
-fn parameters(model: &ModelArchitecture) -> u64 {
-    let [layers, hidden, heads, kv_heads, head_dim] =
-        [model.layers, model.hidden, model.heads, model.kv_heads, model.head_dim].map(u64::from);
-    let biased = model.all_biases;
-    let linear = |inputs: u64, outputs: u64| inputs * outputs + if biased { outputs } else { 0 };
-    let attention = match model.attention {
-        Attention::Grouped => {
-            let (queries, keys) = (heads * head_dim, kv_heads * head_dim);
-            let qkv_bias = if model.qkv_bias && !biased { queries + 2 * keys } else { 0 };
-            let qk_norm = if model.qk_norm { 2 * head_dim } else { 0 };
-            linear(hidden, queries + 2 * keys) + linear(queries, hidden) + qkv_bias + qk_norm
-        }
-        Attention::Latent { kv_lora_rank, q_lora_rank, rope_head_dim, nope_head_dim, value_head_dim } => {
-            let [latent, rope, nope, value] =
-                [kv_lora_rank, rope_head_dim, nope_head_dim, value_head_dim].map(u64::from);
-            let queries = match q_lora_rank.map(u64::from) {
-                Some(rank) => hidden * rank + rank + rank * heads * (nope + rope),
-                None => hidden * heads * (nope + rope),
-            };
-            queries + hidden * (latent + rope) + latent + latent * heads * (nope + value) + heads * value * hidden
-        }
-    };
-    let mlp = |width: u64| {
-        let into = if model.gated_mlp { 2 * width } else { width };
-        linear(hidden, into) + linear(width, hidden)
-    };
-    let mlps = match model.moe {
-        None => layers * mlp(model.intermediate.into()),
-        Some(moe) => {
-            let [experts, dense] = [moe.experts, moe.dense_layers].map(u64::from);
-            let shared = if moe.shared_intermediate > 0 { mlp(moe.shared_intermediate.into()) } else { 0 };
-            let sparse = experts * mlp(moe.expert_intermediate.into()) + shared + linear(hidden, experts);
-            dense * mlp(model.intermediate.into()) + (layers - dense) * sparse
-        }
-    };
-    let norms = layers * u64::from(model.norms_per_layer) + 1;
-    let positions = if model.learned_positions { u64::from(model.max_position_embeddings) } else { 0 };
-    let matrices = if model.tied_embeddings { 1 } else { 2 };
-    layers * attention + mlps + norms * hidden + (matrices * u64::from(model.vocab) + positions) * hidden
-}
+use oracle_components::layers::Part;
+use oracle_systems::costing::weights::{active_parameters, parameters};
 
 #[test]
 fn every_model_has_the_published_number_of_parameters() {
@@ -77,7 +35,7 @@ fn every_mixture_of_experts_uses_the_published_number_of_parameters() {
     for model in Catalog::builtin().models() {
         let architecture = &model.architecture;
         let published = &model.published_parameters.active;
-        assert_eq!(architecture.moe.is_some(), published.is_some(), "{}", architecture.name);
+        assert_eq!(architecture.experts().is_some(), published.is_some(), "{}", architecture.name);
         let Some(published) = published else { continue };
         let embedding = u64::from(architecture.vocab) * u64::from(architecture.hidden);
         let counted = active_parameters(architecture) - if published.embedding { 0 } else { embedding };
@@ -99,10 +57,16 @@ fn every_model_is_whole() {
     for model in Catalog::builtin().models() {
         let architecture = &model.architecture;
         let name = &architecture.name;
-        assert!(architecture.heads.is_multiple_of(architecture.kv_heads), "{name}");
-        assert!(architecture.head_dim >= 64, "{name}");
-        assert!(architecture.sliding_window.is_none_or(|window| window.layers <= architecture.layers), "{name}");
-        assert!(architecture.moe.is_none_or(|moe| moe.experts_per_token <= moe.experts), "{name}");
+        assert!(!architecture.layers.is_empty(), "{name}");
+        for part in architecture.layers.kinds().iter().flat_map(|layer| &layer.parts) {
+            match part {
+                Part::Attention(attention) => {
+                    assert!(attention.heads.is_multiple_of(attention.kv_heads) && attention.key_width >= 64, "{name}");
+                }
+                Part::Experts(experts) => assert!(experts.per_token <= experts.count, "{name}"),
+                Part::Latent(_) | Part::Recurrent(_) | Part::Mlp(_) => {}
+            }
+        }
         assert!(!model.source.is_empty() && !model.published_parameters.stated_in.is_empty(), "{name}");
     }
 }

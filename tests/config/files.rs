@@ -191,5 +191,6 @@ fn a_hugging_face_config_is_a_model() {
     let resolved = load(&folder.path().join("test.yaml"), &Overrides::default());
     let resolved = resolved.unwrap_or_else(|found| panic!("{}", lines(&found)));
     let engine = &resolved.scenario.engines[0];
-    assert_eq!((engine.model.layers, engine.model.kv_heads, engine.scheduler.max_model_len), (12, 4, 2048));
+    let kv_heads = engine.model.attention().expect("attention").kv_heads;
+    assert_eq!((engine.model.layers.len(), kv_heads, engine.scheduler.max_model_len), (12, 4, 2048));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use llmperforacle::output::{HostSpec, LoadPlan, OutputError, OutputPlan, Overwrite, RunWriter, Summary};
 use oracle_components::SimTime;
 use oracle_components::device::{DevicePower, DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::model::{DenseShape, ModelArchitecture};
+use oracle_components::model::ModelArchitecture;
 use oracle_components::record::{
     EngineTotals, GpuTotals, IntervalRow, LinkTotals, Outcome, PrefixEvent, Reason, RequestRecord, Status, Stop,
     Subject,
@@ -17,6 +17,7 @@ use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
     Scenario, SchedulerRules, SchedulerSpec,
 };
+use oracle_components::transformer::{DenseShape, Transformer};
 use oracle_systems::ports::RecordSink;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -119,10 +120,11 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
 }
 
 fn model() -> ModelArchitecture {
-    ModelArchitecture::llama_like(
+    Transformer::llama_like(
         "llama-3.1-8b",
         DenseShape { layers: 32, hidden: 4096, heads: 32, kv_heads: 8, intermediate: 14336, vocab: 128_256 },
     )
+    .architecture()
 }
 
 /// Everything a run can write, into `directory`.

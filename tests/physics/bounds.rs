@@ -1,5 +1,6 @@
 //! What no prediction may break: the weights must be read for each token, and the FLOPs of a prompt done.
 
+use oracle_components::layers::Part;
 use oracle_components::model::ModelArchitecture;
 use oracle_systems::costing::weights::{active_parameters, weight_bytes};
 use rand::{RngExt, SeedableRng};
@@ -22,11 +23,14 @@ const MODELS: [&str; 8] = [
 /// biases, which are not priced, are less than a hundredth.
 fn needed_bytes(model: &ModelArchitecture) -> f64 {
     let hidden = f64::from(model.hidden);
-    let idle = model.moe.map_or(0.0, |moe| {
-        let experts = f64::from(moe.experts - moe.experts_per_token) * f64::from(model.layers - moe.dense_layers);
-        let width = moe.expert_dtype.unwrap_or(model.weight_dtype).bytes();
-        experts * 3.0 * hidden * f64::from(moe.expert_intermediate) * width
+    let idle = model.layers.parts().map(|(part, layers)| match part {
+        Part::Experts(experts) => {
+            let idle = f64::from(experts.count - experts.per_token) * f64::from(layers);
+            idle * 3.0 * hidden * f64::from(experts.expert.width) * model.expert_dtype().bytes()
+        }
+        _ => 0.0,
     });
+    let idle: f64 = idle.sum();
     let table = if model.tied_embeddings { 0.0 } else { f64::from(model.vocab) * hidden * 2.0 };
     0.99 * (weight_bytes(model) as f64 - idle - table)
 }

@@ -52,8 +52,7 @@ impl Run<'_> {
     }
 
     fn multiplies(&self, dtype: Dtype) -> bool {
-        let of_experts = |engine: &EngineSpec| engine.model.moe.as_ref().and_then(|moe| moe.expert_dtype);
-        self.engines().any(|engine| engine.model.weight_dtype == dtype || of_experts(engine) == Some(dtype))
+        self.engines().any(|engine| engine.model.weight_dtype == dtype || engine.model.expert_dtype() == dtype)
     }
 
     /// Whether the ranks of an engine are joined by links of this bandwidth.

@@ -7,8 +7,8 @@ use oracle_components::efficiency::{
     DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
     Tiling,
 };
-use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
+use oracle_components::transformer::Transformer;
 use oracle_systems::costing::StepShape;
 use oracle_systems::costing::curves::{
     DecodeAttention, Gemm, Peaks, decode_attention, gemm_s, mixed_decodes, routed_tokens,
@@ -212,7 +212,7 @@ proptest! {
     fn a_step_is_a_convex_line_over_its_decode_context(
         model in models(), shape in shapes(), context in 0..300_000_u64, curves in curves(),
     ) {
-        let model = ModelArchitecture { sliding_window: None, ..model };
+        let model = Transformer { sliding_window: None, ..model };
         let step = cost(&by_curve(scenario(model, 1, 1, 1), curves)).prepare(&shape);
         let [near, middle, far] = [1, 2, 3].map(|times| step.duration(times * context).0);
         prop_assert!(far + near + 2 >= 2 * middle);

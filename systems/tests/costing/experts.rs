@@ -1,7 +1,8 @@
 //! Prices of routed experts by curve: laws of any coefficients, and the padding of sizes that nobody tuned.
 
 use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve};
-use oracle_components::model::{Dtype, MixtureOfExperts, ModelArchitecture};
+use oracle_components::model::Dtype;
+use oracle_components::transformer::{MixtureOfExperts, Transformer};
 use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
 use proptest::prelude::*;
 
@@ -81,7 +82,7 @@ proptest! {
             let model = mixtral_8x7b();
             let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(weights), ..moe });
             let curves = EfficiencyCurves { tuned_experts: tuned.to_vec(), ..curves.clone() };
-            let scenario = by_curve(scenario(ModelArchitecture { moe, ..model }, 2, 1, 1), curves);
+            let scenario = by_curve(scenario(Transformer { moe, ..model }, 2, 1, 1), curves);
             seconds(&cost(&scenario).prepare(&prefill(tokens)), 0)
         };
         prop_assert_eq!(time(Dtype::Fp16, &[[8, 14336], [16, 7168]]), time(Dtype::Fp16, &[]));
@@ -98,7 +99,7 @@ fn eight_bit_experts_multiply_at_their_own_rate_by_curve() {
     let time = |weights: Dtype| {
         let model = mixtral_8x7b();
         let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(weights), ..moe });
-        let scenario = by_curve(scenario(ModelArchitecture { moe, ..model }, 1, 1, 1), curves.clone());
+        let scenario = by_curve(scenario(Transformer { moe, ..model }, 1, 1, 1), curves.clone());
         seconds(&cost(&scenario).prepare(&prefill(8192)), 0)
     };
     // Two of eight experts of 3 matrices a token, all of which are read.

@@ -12,8 +12,9 @@ use oracle_components::efficiency::{
     Tiling,
 };
 use oracle_components::kernel_times::KernelTimes;
-use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture, SlidingWindow};
+use oracle_components::model::Dtype;
 use oracle_components::scenario::{ExpertExchange, ExpertParallel, KernelLaunch, LevelOfDetail, Scenario};
+use oracle_components::transformer::{LatentWidths, MixtureOfExperts, SlidingWindow, Transformer};
 use oracle_systems::costing::weights::{active_parameters, parameters, stage_weight_bytes, weight_bytes};
 use oracle_systems::costing::{Operation, StepCost, StepShape, collective_seconds, peak_flops, table_gaps};
 use oracle_systems::memory::{PoolRequest, activation_peak_bytes, kv_bytes_per_token, kv_pool};
@@ -39,13 +40,9 @@ fn moe(experts: u32, per_token: u32, width: u32, shared: u32, dense_layers: u32)
 }
 
 /// Small models, no two sizes of one equal, of every kind.
-fn models() -> [ModelArchitecture; 11] {
-    let latent = |q_lora_rank| Attention::Latent {
-        kv_lora_rank: 192,
-        q_lora_rank,
-        rope_head_dim: 32,
-        nope_head_dim: 64,
-        value_head_dim: 80,
+fn models() -> [Transformer; 11] {
+    let latent = |q_lora_rank| {
+        Some(LatentWidths { kv_lora_rank: 192, q_lora_rank, rope_head_dim: 32, nope_head_dim: 64, value_head_dim: 80 })
     };
     let window =
         |window_tokens, layers| Some(SlidingWindow { window_tokens, layers, chunked: false, begins_full: false });
@@ -53,8 +50,8 @@ fn models() -> [ModelArchitecture; 11] {
     let multi_head = llama(6, 1280, 20, 20, 3500, 20_000);
     [
         base.clone(),
-        ModelArchitecture { weight_dtype: Dtype::Int8, gated_mlp: false, qkv_bias: true, ..base.clone() },
-        ModelArchitecture {
+        Transformer { weight_dtype: Dtype::Int8, gated_mlp: false, qkv_bias: true, ..base.clone() },
+        Transformer {
             weight_dtype: Dtype::Fp8,
             kv_dtype: Dtype::Fp8,
             qk_norm: true,
@@ -62,17 +59,17 @@ fn models() -> [ModelArchitecture; 11] {
             tied_embeddings: true,
             ..base.clone()
         },
-        ModelArchitecture { weight_dtype: Dtype::Int4, sliding_window: window(300, 3), ..base.clone() },
-        ModelArchitecture { attention: latent(Some(500)), moe: Some(moe(24, 3, 700, 900, 2)), ..base.clone() },
-        ModelArchitecture {
+        Transformer { weight_dtype: Dtype::Int4, sliding_window: window(300, 3), ..base.clone() },
+        Transformer { latent: latent(Some(500)), moe: Some(moe(24, 3, 700, 900, 2)), ..base.clone() },
+        Transformer {
             moe: Some(MixtureOfExperts { expert_dtype: Some(Dtype::Mxfp4), ..moe(16, 4, 1100, 0, 0) }),
             ..base.clone()
         },
-        ModelArchitecture { weight_dtype: Dtype::Fp8, moe: Some(moe(40, 5, 600, 0, 1)), ..base.clone() },
-        ModelArchitecture { learned_positions: true, all_biases: true, gated_mlp: false, ..multi_head.clone() },
-        ModelArchitecture { attention: latent(None), weight_dtype: Dtype::Int8, ..base.clone() },
-        ModelArchitecture { sliding_window: window(128, 4), moe: Some(moe(8, 2, 3000, 500, 0)), ..base },
-        ModelArchitecture { kv_dtype: Dtype::Fp8, ..multi_head },
+        Transformer { weight_dtype: Dtype::Fp8, moe: Some(moe(40, 5, 600, 0, 1)), ..base.clone() },
+        Transformer { learned_positions: true, all_biases: true, gated_mlp: false, ..multi_head.clone() },
+        Transformer { latent: latent(None), weight_dtype: Dtype::Int8, ..base.clone() },
+        Transformer { sliding_window: window(128, 4), moe: Some(moe(8, 2, 3000, 500, 0)), ..base },
+        Transformer { kv_dtype: Dtype::Fp8, ..multi_head },
     ]
 }
 
@@ -175,7 +172,7 @@ fn by_rows() -> EfficiencyCurves {
 }
 
 /// Measured kernels, far enough from the roofs to show: of the whole model's heads, and of others that are sometimes nearer.
-fn times(model: &ModelArchitecture, scale: &[f64]) -> KernelTimes {
+fn times(model: &Transformer, scale: &[f64]) -> KernelTimes {
     let mut times = any_times(model, scale);
     for (prompts, seconds) in &mut times.prefill_attention[0].seconds {
         let (tokens, before) = (f64::from(prompts.chunk_tokens), f64::from(prompts.context_tokens));
@@ -195,14 +192,14 @@ fn times(model: &ModelArchitecture, scale: &[f64]) -> KernelTimes {
 }
 
 /// How GPUs are priced: constants, curves, measurements.
-fn efficient(scenario: Scenario, way: usize) -> (&'static str, Scenario) {
+fn efficient(model: &Transformer, scenario: Scenario, way: usize) -> (&'static str, Scenario) {
     let with = |efficiency: Efficiency| {
         let mut scenario = scenario.clone();
         scenario.gpus.iter_mut().for_each(|gpu| gpu.efficiency = efficiency.clone());
         scenario
     };
     let measured = |scale: &[f64], curves| {
-        let times = times(&scenario.engines[0].model, scale);
+        let times = times(model, scale);
         by_table(scenario.clone(), &Arc::new(curves), times)
     };
     match way {
@@ -225,7 +222,7 @@ fn laid_out(scenario: &mut Scenario, layout: usize) {
         Some(ExpertParallel { data_parallel, exchange, imbalance, hops: hops.clone(), fabric })
     };
     let local = |custom_all_reduce| GroupFabric { local: Arc::new(fabric()), custom_all_reduce, across: None };
-    let has_experts = scenario.engines[0].model.moe.is_some();
+    let has_experts = scenario.engines[0].model.experts().is_some();
     let engine = &mut scenario.engines[0];
     match layout {
         1 => {
@@ -263,7 +260,8 @@ fn engine(at: usize) -> (String, Scenario) {
     let (model, layout, way) = (at % models.len(), at % RANKS.len(), at / 7 % 5);
     let (tensor, pipeline) = RANKS[layout];
     let microbatches = 1 + at as u32 % 3;
-    let (way, mut scenario) = efficient(scenario(models[model].clone(), tensor, pipeline, microbatches), way);
+    let (way, mut scenario) =
+        efficient(&models[model], scenario(models[model].clone(), tensor, pipeline, microbatches), way);
     if at % 4 == 3 {
         scenario.engines[0].prompt_microbatches = None;
     }
@@ -357,15 +355,17 @@ fn prices() -> String {
 
 fn sizes() -> String {
     let mut text = String::new();
-    for (index, model) in models().iter().enumerate() {
+    for (index, transformer) in models().iter().enumerate() {
+        let model = &transformer.architecture();
         let device = &scenario(model.clone(), 1, 1, 1).gpus[0].device;
         let figures = [parameters(model), active_parameters(model), weight_bytes(model)];
         let per_token = kv_bytes_per_token(model);
         writeln!(text, "model {index:2} {figures:?} {per_token} {}", digits(peak_flops(device, model))).expect("text");
         // Attention is the widest where MLPs are narrow, and the dense MLP where experts are.
-        let narrow = ModelArchitecture { intermediate: 8, moe: None, ..model.clone() };
-        let dense = ModelArchitecture { intermediate: 40_000, ..model.clone() };
-        let widest = [narrow, dense].map(|model| [1, 2, 8].map(|tensor| activation_peak_bytes(&model, tensor, 500, 0)));
+        let narrow = Transformer { intermediate: 8, moe: None, ..transformer.clone() };
+        let dense = Transformer { intermediate: 40_000, ..transformer.clone() };
+        let widest = [narrow, dense]
+            .map(|model| [1, 2, 8].map(|tensor| activation_peak_bytes(&model.architecture(), tensor, 500, 0)));
         writeln!(text, "    widest {widest:?}").expect("text");
         for (tensor, pipeline, tokens, rows) in [(1, 1, 2048, 256), (2, 3, 100, 100), (8, 1, 8192, 30)] {
             let request = PoolRequest {

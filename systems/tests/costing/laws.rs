@@ -1,13 +1,14 @@
 //! What holds of every price: it lies above both roofs, more takes longer, two ways to it agree.
 
-use oracle_components::model::{Attention, Dtype, MixtureOfExperts, ModelArchitecture, SlidingWindow};
+use oracle_components::model::Dtype;
 use oracle_components::scenario::LevelOfDetail;
+use oracle_components::transformer::{LatentWidths, MixtureOfExperts, SlidingWindow, Transformer};
 use oracle_systems::costing::StepShape;
 use proptest::prelude::*;
 
 use crate::{BYTES_PER_S, LINK_BYTES_PER_S, cost, llama, prepare, scenario, seconds};
 
-pub(super) fn models() -> impl Strategy<Value = ModelArchitecture> {
+pub(super) fn models() -> impl Strategy<Value = Transformer> {
     let dtypes = prop::sample::select(vec![Dtype::Fp16, Dtype::Int8, Dtype::Fp8, Dtype::Int4]);
     let experts = (1..64_u32, 1..8_u32, 0..2_u32, 0..5_u32);
     let sizes = (1..40_u32, 1..16_u32, 1..8_u32, 256..8192_u32, 1000..100_000_u32);
@@ -35,13 +36,13 @@ pub(super) fn models() -> impl Strategy<Value = ModelArchitecture> {
                 begins_full: false,
             });
             if latent {
-                model.attention = Attention::Latent {
+                model.latent = Some(LatentWidths {
                     kv_lora_rank: 128,
                     q_lora_rank: gated.then_some(256),
                     rope_head_dim: 32,
                     nope_head_dim: 64,
                     value_head_dim: 64,
-                };
+                });
             }
             model
         },
@@ -142,7 +143,7 @@ proptest! {
     fn work_of_steps_is_the_sum_of_their_work(
         model in models(), shape in shapes(), contexts in prop::collection::vec(0..1_000_000_u64, 1..20),
     ) {
-        let model = ModelArchitecture { sliding_window: None, ..model };
+        let model = Transformer { sliding_window: None, ..model };
         let step = prepare(model, 2, 2, 2, &shape);
         let over = step.work_over(contexts.len() as u64, contexts.iter().sum());
         let flops: f64 = contexts.iter().map(|&context| step.work(context).flops_per_gpu).sum();
@@ -156,7 +157,7 @@ proptest! {
         sequences in 1..50_u32, first in 0..20_000_u64, steps in 0..300_u64,
     ) {
         let window = SlidingWindow { window_tokens: 128, layers: 3, chunked: false, begins_full: false };
-        let model = ModelArchitecture { sliding_window: Some(window), ..llama(7, 512, 8, 2, 1024, 1000) };
+        let model = Transformer { sliding_window: Some(window), ..llama(7, 512, 8, 2, 1024, 1000) };
         let step = prepare(model, 1, 1, 1, &crate::decode(sequences));
         let contexts: Vec<u64> = (0..steps).map(|i| first + i * u64::from(sequences)).collect();
         let over = step.work_over(steps, contexts.iter().sum());

@@ -15,11 +15,12 @@ use std::sync::Arc;
 
 use oracle_components::SimTime;
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::model::{Attention, DenseShape, Dtype, MixtureOfExperts, ModelArchitecture, RopeScaling};
+use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
     Scenario, SchedulerRules, SchedulerSpec,
 };
+use oracle_components::transformer::{DenseShape, LatentWidths, MixtureOfExperts, Transformer};
 use oracle_systems::costing::{PreparedStep, StepCost, StepShape};
 
 const FLOPS_PER_S: f64 = 312e12 * 0.5;
@@ -27,22 +28,21 @@ const BYTES_PER_S: f64 = 2039e9 * 0.8;
 const LINK_BYTES_PER_S: f64 = 300e9;
 const LINK_LATENCY_S: f64 = 2e-6;
 
-fn llama(layers: u32, hidden: u32, heads: u32, kv_heads: u32, intermediate: u32, vocab: u32) -> ModelArchitecture {
-    ModelArchitecture {
+fn llama(layers: u32, hidden: u32, heads: u32, kv_heads: u32, intermediate: u32, vocab: u32) -> Transformer {
+    Transformer {
         max_position_embeddings: 4096,
-        rope_scaling: RopeScaling::None,
         weight_dtype: Dtype::Fp16,
         activation_dtype: Dtype::Fp16,
         kv_dtype: Dtype::Fp16,
-        ..ModelArchitecture::llama_like("llama", DenseShape { layers, hidden, heads, kv_heads, intermediate, vocab })
+        ..Transformer::llama_like("llama", DenseShape { layers, hidden, heads, kv_heads, intermediate, vocab })
     }
 }
 
-fn llama2_13b() -> ModelArchitecture {
+fn llama2_13b() -> Transformer {
     llama(40, 5120, 40, 40, 13824, 32000)
 }
 
-fn mixtral_8x7b() -> ModelArchitecture {
+fn mixtral_8x7b() -> Transformer {
     let moe = MixtureOfExperts {
         experts: 8,
         experts_per_token: 2,
@@ -51,18 +51,18 @@ fn mixtral_8x7b() -> ModelArchitecture {
         expert_dtype: None,
         dense_layers: 0,
     };
-    ModelArchitecture { moe: Some(moe), ..llama(32, 4096, 32, 8, 14336, 32000) }
+    Transformer { moe: Some(moe), ..llama(32, 4096, 32, 8, 14336, 32000) }
 }
 
-fn deepseek_v3() -> ModelArchitecture {
-    ModelArchitecture {
-        attention: Attention::Latent {
+fn deepseek_v3() -> Transformer {
+    Transformer {
+        latent: Some(LatentWidths {
             kv_lora_rank: 512,
             q_lora_rank: Some(1536),
             rope_head_dim: 64,
             nope_head_dim: 128,
             value_head_dim: 128,
-        },
+        }),
         moe: Some(MixtureOfExperts {
             experts: 256,
             experts_per_token: 8,
@@ -76,7 +76,7 @@ fn deepseek_v3() -> ModelArchitecture {
 }
 
 /// `tensor × pipeline` A100s; every ring hop and every stage send has a link of its own.
-fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: u32) -> Scenario {
+fn scenario(model: impl Into<ModelArchitecture>, tensor: u32, pipeline: u32, microbatches: u32) -> Scenario {
     let ranks = tensor * pipeline;
     let device = Arc::new(DeviceSpec {
         name: "A100".into(),
@@ -100,7 +100,7 @@ fn scenario(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: 
     let engine = EngineSpec {
         name: "engine".into(),
         role: Role::Both,
-        model: Arc::new(model),
+        model: Arc::new(model.into()),
         gpus: (0..ranks).collect(),
         tensor_parallel: tensor,
         pipeline_parallel: pipeline,
@@ -164,13 +164,19 @@ fn cost(scenario: &Scenario) -> StepCost {
 }
 
 /// The same without `prompt_microbatches`: whole sequences, as many micro-batches as stages.
-fn scenario_by_sequences(model: ModelArchitecture, pipeline: u32) -> Scenario {
+fn scenario_by_sequences(model: impl Into<ModelArchitecture>, pipeline: u32) -> Scenario {
     let mut scenario = scenario(model, 1, pipeline, 1);
     scenario.engines[0].prompt_microbatches = None;
     scenario
 }
 
-fn prepare(model: ModelArchitecture, tensor: u32, pipeline: u32, microbatches: u32, shape: &StepShape) -> PreparedStep {
+fn prepare(
+    model: impl Into<ModelArchitecture>,
+    tensor: u32,
+    pipeline: u32,
+    microbatches: u32,
+    shape: &StepShape,
+) -> PreparedStep {
     cost(&scenario(model, tensor, pipeline, microbatches)).prepare(shape)
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use oracle_components::efficiency::EfficiencyCurves;
 use oracle_components::kernel_times::{Heads, KernelTimes, PrefillTimes, Prompts, RowKernel, RowTimes};
-use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::Scenario;
+use oracle_components::transformer::Transformer;
 use oracle_systems::costing::curves::Peaks;
 use oracle_systems::costing::{Prices, measured_product_s, table_gaps};
 
@@ -15,7 +15,7 @@ use crate::tables::{FLOPS_PER_S, any_times, by_table, curve_gemm_s, product, sma
 use crate::{assert_near, cost, mixtral_8x7b, scenario};
 
 /// What is not measured of a model on one GPU, where one kernel is.
-fn gaps(model: &ModelArchitecture, kernels: &[RowKernel]) -> BTreeSet<String> {
+fn gaps(model: &Transformer, kernels: &[RowKernel]) -> BTreeSet<String> {
     let by_rows = kernels.iter().map(|kernel| RowTimes { kernel: *kernel, seconds: vec![(1, 1e-3)] }).collect();
     let times = KernelTimes { by_rows, ..KernelTimes::default() };
     let scenario = by_table(scenario(model.clone(), 1, 1, 1), &some_curves(), times);
@@ -23,7 +23,7 @@ fn gaps(model: &ModelArchitecture, kernels: &[RowKernel]) -> BTreeSet<String> {
 }
 
 /// What the measurement of a kernel takes out of the gaps.
-fn fills(model: &ModelArchitecture, kernels: &[RowKernel]) -> Vec<String> {
+fn fills(model: &Transformer, kernels: &[RowKernel]) -> Vec<String> {
     gaps(model, &[]).difference(&gaps(model, kernels)).cloned().collect()
 }
 
@@ -74,7 +74,7 @@ fn experts_are_known_by_each_of_their_sizes() {
         assert_eq!(fills(&model, &[experts(other)]), Vec::<String>::new(), "width {width}");
     }
     // Those that are measured have a gate.
-    let plain = ModelArchitecture { gated_mlp: false, ..model };
+    let plain = Transformer { gated_mlp: false, ..model };
     for per_token in [2.0, 2.0 * 2.0 / 3.0] {
         for weight_bytes in [2.0, 2.0 * 2.0 / 3.0] {
             let sizes = [4096.0, 14336.0, 8.0, per_token, weight_bytes];

@@ -61,7 +61,7 @@ fn measured(tensor: u32, custom_all_reduce: bool) -> Scenario {
 
 #[test]
 fn engines_that_share_experts_hold_a_part_of_each() {
-    let model = mixtral_8x7b();
+    let model = mixtral_8x7b().architecture();
     // 8 experts of 3 · 4096 · 14336 at 2 bytes in 32 layers.
     let experts = 8 * 3 * 4096 * 14336 * 2 * 32;
     for (tensor, engines) in [(1, 2), (1, 8), (2, 4)] {
@@ -70,10 +70,10 @@ fn engines_that_share_experts_hold_a_part_of_each() {
         let ranks = u64::from(tensor * engines);
         assert_eq!(alone - shared, experts / u64::from(tensor) - experts / ranks);
     }
-    let dense = llama2_13b();
+    let dense = llama2_13b().architecture();
     assert_eq!(stage_weight_bytes_with_experts(&dense, 2, 1, 0, 4), stage_weight_bytes(&dense, 2, 1, 0));
     // DeepSeek-V3 in 16 bits: 1.3 TB that 32 ranks with 21 GB of experts each hold, beside attention and shared experts.
-    let deepseek = stage_weight_bytes_with_experts(&deepseek_v3(), 1, 1, 0, 32) as f64;
+    let deepseek = stage_weight_bytes_with_experts(&deepseek_v3().architecture(), 1, 1, 0, 32) as f64;
     assert_near(deepseek, 256.0 * 3.0 * 7168.0 * 2048.0 * 2.0 * 58.0 / 32.0 + 34.8e9, 0.02);
 }
 

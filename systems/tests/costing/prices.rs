@@ -3,8 +3,9 @@
 
 use oracle_components::SimTime;
 use oracle_components::device::Efficiency;
-use oracle_components::model::{Dtype, ModelArchitecture, SlidingWindow};
+use oracle_components::model::Dtype;
 use oracle_components::scenario::LevelOfDetail;
+use oracle_components::transformer::{SlidingWindow, Transformer};
 use oracle_systems::costing::StepShape;
 
 use crate::scenario_by_sequences;
@@ -164,7 +165,7 @@ fn unlike_stages_keep_their_own_speed_up_to_six_kinds() {
 fn eight_bit_weights_run_at_their_own_rate_and_narrower_ones_at_the_activations() {
     let shape = prefill(8192);
     let time = |dtype| {
-        let model = ModelArchitecture { weight_dtype: dtype, ..llama2_13b() };
+        let model = Transformer { weight_dtype: dtype, ..llama2_13b() };
         seconds(&prepare(model, 1, 1, 1, &shape), 0)
     };
     // 624 TOP/s int8: products take half, attention and elementwise stay. The device has no fp8.
@@ -185,7 +186,7 @@ fn experts_are_read_as_far_as_tokens_reach_them() {
 #[test]
 fn a_sliding_window_bounds_the_cache_that_is_read() {
     let window = SlidingWindow { window_tokens: 100, layers: 20, chunked: false, begins_full: false };
-    let model = ModelArchitecture { sliding_window: Some(window), ..llama2_13b() };
+    let model = Transformer { sliding_window: Some(window), ..llama2_13b() };
     let step = prepare(model, 1, 1, 1, &decode(2));
     // Half of the layers see all 2000 tokens, half of them 2 · 100.
     let bytes = step.work(2000).memory_bytes_per_gpu - step.work(0).memory_bytes_per_gpu;
@@ -197,7 +198,7 @@ fn a_sliding_window_bounds_the_cache_that_is_read() {
 #[test]
 fn work_of_many_steps_is_the_sum_of_the_steps_however_many_are_within_the_window() {
     let window = SlidingWindow { window_tokens: 100, layers: 20, chunked: false, begins_full: false };
-    let model = ModelArchitecture { sliding_window: Some(window), ..llama2_13b() };
+    let model = Transformer { sliding_window: Some(window), ..llama2_13b() };
     let step = prepare(model.clone(), 1, 1, 1, &decode(3));
     for first in [200, 240, 271, 273, 297, 300, 301, 500] {
         let contexts = || (0..20).map(|at| first + 3 * at);

@@ -9,8 +9,8 @@ use oracle_components::efficiency::{EfficiencyCurves, ProductShares};
 use oracle_components::kernel_times::{
     DecodeLines, Heads, KernelTimes, Line, PrefillTimes, Prompts, RowKernel, RowTimes,
 };
-use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::Scenario;
+use oracle_components::transformer::Transformer;
 use oracle_systems::costing::curves::{
     DecodeAttention, Gemm, Peaks, PrefillAttention, decode_attention, gemm_s, prefill_attention_s,
 };
@@ -40,12 +40,12 @@ fn lasting(curves: EfficiencyCurves) -> Arc<EfficiencyCurves> {
     Arc::new(EfficiencyCurves { sustained: ProductShares::default(), ..curves })
 }
 
-pub(super) fn small() -> ModelArchitecture {
+pub(super) fn small() -> Transformer {
     llama(2, 2048, 16, 4, 5632, 32000)
 }
 
 /// Columns and depth of the model's products, each once a layer.
-fn products(model: &ModelArchitecture) -> [(u32, u32); 4] {
+fn products(model: &Transformer) -> [(u32, u32); 4] {
     let (queries, keys) = (model.heads * model.head_dim, model.kv_heads * model.head_dim);
     let inward = if model.gated_mlp { 2 } else { 1 } * model.intermediate;
     [
@@ -57,7 +57,7 @@ fn products(model: &ModelArchitecture) -> [(u32, u32); 4] {
 }
 
 /// Columns and depth of the language-model head.
-fn head(model: &ModelArchitecture) -> (u32, u32) {
+fn head(model: &Transformer) -> (u32, u32) {
     (model.vocab, model.hidden)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn product(weight_bytes: f64, (columns, depth): (u32, u32), seconds: 
     RowTimes { kernel: RowKernel::Product { columns: columns.into(), depth: depth.into(), weight_bytes }, seconds }
 }
 
-fn heads(model: &ModelArchitecture) -> Heads {
+fn heads(model: &Transformer) -> Heads {
     let [query, kv, width] = [model.heads, model.kv_heads, model.head_dim].map(f64::from);
     Heads { query, kv, width, is_kv_narrow: false }
 }
@@ -125,7 +125,7 @@ fn side() -> impl Strategy<Value = u32> {
 }
 
 /// Any times of a model's kernels, impossible ones among them.
-pub(super) fn any_times(model: &ModelArchitecture, scale: &[f64]) -> KernelTimes {
+pub(super) fn any_times(model: &Transformer, scale: &[f64]) -> KernelTimes {
     let seconds = |rows: u32, at: usize| scale[at % scale.len()] * 1e-6 * f64::from(rows);
     let by_rows = products(model)
         .iter()

@@ -1,15 +1,33 @@
 //! Parameters against the published checkpoints, bytes by hand.
 
-use oracle_components::model::{Dtype, MixtureOfExperts, ModelArchitecture};
-use oracle_systems::costing::weights::{
-    active_parameters, kv_bytes_per_token_per_layer, kv_bytes_per_token_per_layer_and_rank, parameters,
-    stage_weight_bytes, weight_bytes,
-};
+use oracle_components::model::Dtype;
+use oracle_components::transformer::{MixtureOfExperts, Transformer};
+use oracle_systems::costing::weights;
 use oracle_systems::costing::{gpu_peak_flops, peak_flops};
 
 use crate::{
     FLOPS_PER_S, assert_near, decode, deepseek_v3, llama, llama2_13b, mixtral_8x7b, prefill, prepare, scenario, seconds,
 };
+
+fn parameters(model: &Transformer) -> u64 {
+    weights::parameters(&model.architecture())
+}
+
+fn active_parameters(model: &Transformer) -> u64 {
+    weights::active_parameters(&model.architecture())
+}
+
+fn weight_bytes(model: &Transformer) -> u64 {
+    weights::weight_bytes(&model.architecture())
+}
+
+fn stage_weight_bytes(model: &Transformer, tensor: u32, pipeline: u32, stage: u32) -> u64 {
+    weights::stage_weight_bytes(&model.architecture(), tensor, pipeline, stage)
+}
+
+fn kv_bytes(model: &Transformer, tensor: u32) -> f64 {
+    weights::kv_bytes_per_token_and_rank(&model.architecture(), tensor)
+}
 
 #[test]
 fn parameters_are_those_of_the_checkpoints() {
@@ -17,14 +35,10 @@ fn parameters_are_those_of_the_checkpoints() {
     assert_eq!(parameters(&llama(32, 4096, 32, 8, 14336, 128_256)), 8_030_261_248);
     assert_eq!(parameters(&llama2_13b()), 13_015_864_320);
     assert_eq!(parameters(&mixtral_8x7b()), 46_702_792_704);
-    let qwen = ModelArchitecture { qkv_bias: true, ..llama(28, 3584, 28, 4, 18944, 152_064) };
+    let qwen = Transformer { qkv_bias: true, ..llama(28, 3584, 28, 4, 18944, 152_064) };
     assert_eq!(parameters(&qwen), 7_615_616_512);
-    let phi2 = ModelArchitecture {
-        gated_mlp: false,
-        all_biases: true,
-        norms_per_layer: 1,
-        ..llama(32, 2560, 32, 32, 10240, 51200)
-    };
+    let phi2 =
+        Transformer { gated_mlp: false, all_biases: true, norms_per_layer: 1, ..llama(32, 2560, 32, 32, 10240, 51200) };
     assert_eq!(parameters(&phi2), 2_779_683_840);
     assert_near(parameters(&deepseek_v3()) as f64, 671e9, 0.01);
     // "37B activated", with the embedding.
@@ -35,11 +49,11 @@ fn parameters_are_those_of_the_checkpoints() {
 #[test]
 fn kv_bytes_follow_the_heads_and_the_latent() {
     // 2 · 40 heads · 128 · 2 B = 20,480 a layer; × 40 layers = 819,200.
-    assert_eq!(kv_bytes_per_token_per_layer(&llama2_13b()) * 40.0, 819_200.0);
+    assert_eq!(kv_bytes(&llama2_13b(), 1), 819_200.0);
     // 8 KV heads on 16 ranks: one each, 2 · 128 · 2 B.
-    assert_eq!(kv_bytes_per_token_per_layer_and_rank(&mixtral_8x7b(), 16), 512.0);
+    assert_eq!(kv_bytes(&mixtral_8x7b(), 16), 32.0 * 512.0);
     // (512 + 64) · 2 B, on every rank.
-    assert_eq!(kv_bytes_per_token_per_layer_and_rank(&deepseek_v3(), 8), 1152.0);
+    assert_eq!(kv_bytes(&deepseek_v3(), 8), 61.0 * 1152.0);
 }
 
 #[test]
@@ -51,13 +65,13 @@ fn ranks_and_stages_share_the_weights() {
     // Norms, 2 · 40 + 1 vectors of 5120, are on both ranks.
     let norms = 81 * 5120 * 2;
     assert_eq!(2 * stage_weight_bytes(&model, 2, 1, 0) - norms, weight_bytes(&model));
-    let quantised = ModelArchitecture { weight_dtype: Dtype::Fp8, ..model };
+    let quantised = Transformer { weight_dtype: Dtype::Fp8, ..model };
     // Embedding, head and norms stay at 16 bits: (2 · 32000 + 81) · 5120 elements take a byte more.
     assert_eq!(weight_bytes(&quantised), 13_015_864_320 + (64_000 + 81) * 5120);
 }
 
 /// Bytes of weights that a large decode batch reads: what is left of its bytes when those of each token are taken off.
-fn weight_bytes_read(model: &ModelArchitecture, tensor: u32) -> f64 {
+fn weight_bytes_read(model: &Transformer, tensor: u32) -> f64 {
     let bytes = |tokens| prepare(model.clone(), tensor, 1, 1, &decode(tokens)).work(0).memory_bytes_per_gpu;
     5001.0 * bytes(5000) - 5000.0 * bytes(5001)
 }
@@ -70,7 +84,7 @@ fn operators_read_the_weights_that_memory_holds() {
     };
     for tensor in [1, 2, 8] {
         let of = u64::from(tensor);
-        let held = |model: &ModelArchitecture| stage_weight_bytes(model, tensor, 1, 0);
+        let held = |model: &Transformer| stage_weight_bytes(model, tensor, 1, 0);
         let llama = llama2_13b();
         let expected = held(&llama) - unread(5120, 32_000, of, 40, 2 * 5120);
         assert_near(weight_bytes_read(&llama, tensor), expected as f64, 1e-6);
@@ -84,7 +98,7 @@ fn operators_read_the_weights_that_memory_holds() {
 }
 
 /// gpt-oss-20B: mxfp4 experts, bf16 for the rest.
-fn gpt_oss_20b() -> ModelArchitecture {
+fn gpt_oss_20b() -> Transformer {
     let moe = MixtureOfExperts {
         experts: 32,
         experts_per_token: 4,
@@ -93,7 +107,7 @@ fn gpt_oss_20b() -> ModelArchitecture {
         dense_layers: 0,
         expert_dtype: Some(Dtype::Mxfp4),
     };
-    ModelArchitecture { head_dim: 64, moe: Some(moe), ..llama(24, 2880, 64, 8, 2880, 201_088) }
+    Transformer { head_dim: 64, moe: Some(moe), ..llama(24, 2880, 64, 8, 2880, 201_088) }
 }
 
 #[test]
@@ -101,7 +115,7 @@ fn a_further_expert_has_a_row_of_the_router_and_its_own_biases() {
     let with = |experts, all_biases| {
         let model = mixtral_8x7b();
         let moe = model.moe.map(|moe| MixtureOfExperts { experts, ..moe });
-        parameters(&ModelArchitecture { moe, all_biases, ..model })
+        parameters(&Transformer { moe, all_biases, ..model })
     };
     let matrices = 32 * (4096 + 3 * 4096 * 14336);
     assert_eq!(with(9, false) - with(8, false), matrices);
@@ -147,8 +161,8 @@ fn experts_multiply_at_the_activations_peak_unless_they_are_8_bits_wide() {
 
 #[test]
 fn what_quantisation_leaves_alone_has_the_activations_width() {
-    let narrow = ModelArchitecture { weight_dtype: Dtype::Fp8, ..llama2_13b() };
-    let full = ModelArchitecture { activation_dtype: Dtype::Fp32, ..narrow.clone() };
+    let narrow = Transformer { weight_dtype: Dtype::Fp8, ..llama2_13b() };
+    let full = Transformer { activation_dtype: Dtype::Fp32, ..narrow.clone() };
     assert_eq!(weight_bytes(&full) - weight_bytes(&narrow), 2 * (64_000 + 81) * 5120);
 }
 
@@ -156,13 +170,13 @@ fn what_quantisation_leaves_alone_has_the_activations_width() {
 fn utilisation_is_measured_against_the_fastest_type_in_use() {
     let scenario = scenario(llama2_13b(), 1, 1, 1);
     let device = &scenario.gpus[0].device;
-    let of = |weight_dtype| peak_flops(device, &ModelArchitecture { weight_dtype, ..llama2_13b() });
+    let of = |weight_dtype| peak_flops(device, &Transformer { weight_dtype, ..llama2_13b() }.architecture());
     assert_eq!([Dtype::Fp16, Dtype::Int8, Dtype::Int4].map(of), [312e12, 624e12, 312e12]);
     // The A100 does not multiply 8-bit floats.
     assert_eq!(of(Dtype::Fp8), 312e12);
     let mut model = gpt_oss_20b();
-    assert_eq!(peak_flops(device, &model), 312e12);
+    assert_eq!(peak_flops(device, &model.architecture()), 312e12);
     model.moe.as_mut().expect("it has experts").expert_dtype = Some(Dtype::Int8);
-    assert_eq!(peak_flops(device, &model), 624e12);
+    assert_eq!(peak_flops(device, &model.architecture()), 624e12);
     assert_eq!(gpu_peak_flops(&scenario)[0], 312e12);
 }

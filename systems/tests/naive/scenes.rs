@@ -8,18 +8,18 @@ use oracle_components::efficiency::{
     DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
     Tiling,
 };
-use oracle_components::model::{DenseShape, MixtureOfExperts, ModelArchitecture, RopeScaling};
+use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{
     EngineSpec, GpuSpec, KernelLaunch, KvPaths, LevelOfDetail, LinkSpec, PrefixCaching, QueuePolicy, Role, Routing,
     Scenario, SchedulerRules, SchedulerSpec,
 };
+use oracle_components::transformer::{DenseShape, MixtureOfExperts, Transformer};
 
 /// Two layers, 64 wide.
-pub fn tiny_model() -> ModelArchitecture {
-    ModelArchitecture {
+fn tiny() -> Transformer {
+    Transformer {
         max_position_embeddings: 1 << 20,
-        rope_scaling: RopeScaling::None,
-        ..ModelArchitecture::llama_like(
+        ..Transformer::llama_like(
             "tiny",
             DenseShape { layers: 2, hidden: 64, heads: 4, kv_heads: 2, intermediate: 128, vocab: 256 },
         )
@@ -36,7 +36,7 @@ pub fn tiny_experts() -> ModelArchitecture {
         dense_layers: 1,
         expert_dtype: None,
     };
-    ModelArchitecture { moe: Some(moe), ..tiny_model() }
+    Transformer { moe: Some(moe), ..tiny() }.architecture()
 }
 
 /// A device on which a step of the tiny model takes a few tenths of a millisecond.
@@ -209,7 +209,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
     scenario.engines.push(EngineSpec {
         name: "made-up".into(),
         role: Role::Both,
-        model: Arc::new(tiny_model()),
+        model: Arc::new(tiny().architecture()),
         gpus,
         tensor_parallel: ranks.tensor,
         pipeline_parallel: ranks.pipeline,

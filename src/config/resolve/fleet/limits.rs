@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use oracle_components::kv_groups::KvGroups;
+use oracle_components::layers::Part;
 use oracle_components::model::RopeScaling;
 use oracle_components::scenario::SchedulerSpec;
 use oracle_systems::memory::{PoolRequest, kv_pool};
@@ -142,10 +143,13 @@ fn warn_of_stretch(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
 
 /// Tokens of KV cache in all layers that a context takes: of a sliding window no more than that and a step.
 fn cache_tokens(plan: &FrameworkPlan<'_>, context_tokens: u32) -> u32 {
-    let Some((model, window)) = plan.model.as_deref().and_then(|model| Some((model, model.sliding_window?))) else {
-        return context_tokens;
-    };
-    let windowed = context_tokens.min(window.window_tokens);
-    let spared = u64::from(context_tokens - windowed) * u64::from(window.layers) / u64::from(model.layers.max(1));
-    context_tokens - spared as u32
+    let Some(model) = plan.model.as_deref() else { return context_tokens };
+    let spared = model.layers.parts().map(|(part, layers)| match part {
+        Part::Attention(attention) => {
+            let seen = attention.reach.limit().map_or(context_tokens, |limit| context_tokens.min(limit));
+            u64::from(context_tokens - seen) * u64::from(layers)
+        }
+        _ => 0,
+    });
+    context_tokens - (spared.sum::<u64>() / u64::from(model.layers.len().max(1))) as u32
 }

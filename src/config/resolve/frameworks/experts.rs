@@ -58,19 +58,18 @@ pub(super) fn check(
         return;
     }
     let ranks = layout.tensor_parallel * layout.data_parallel;
-    match model.moe {
+    match model.experts() {
         None if layout.data_parallel > 1 => {
             let message = format!("{} has no experts to share among {} engines", model.name, layout.data_parallel);
             diagnostics.error_with(&keys.dp_degree.at, message, "use replicas");
         }
         None => diagnostics.warn(at, format!("has no effect: {} has no experts", model.name)),
-        Some(moe) if moe.experts < ranks => {
-            let message =
-                format!("{ranks} ranks are more than the {} experts of a layer of {}", moe.experts, model.name);
+        Some(moe) if moe.count < ranks => {
+            let message = format!("{ranks} ranks are more than the {} experts of a layer of {}", moe.count, model.name);
             diagnostics.error_with(at, message, "use fewer GPUs, or leave expert_parallel out");
         }
-        Some(moe) if !moe.experts.is_multiple_of(ranks) => {
-            let message = format!("the {} experts of {} do not divide among {ranks} ranks", moe.experts, model.name);
+        Some(moe) if !moe.count.is_multiple_of(ranks) => {
+            let message = format!("the {} experts of {} do not divide among {ranks} ranks", moe.count, model.name);
             diagnostics.warn(at, format!("{message}; each is taken to have its share"));
         }
         Some(_) => {}

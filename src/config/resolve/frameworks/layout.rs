@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use oracle_components::model::{Attention, ModelArchitecture};
+use oracle_components::model::ModelArchitecture;
 
 use super::experts;
 use crate::config::declare::Placed;
@@ -192,8 +192,9 @@ fn check_gpu(id: &str, at: &At, hardware: &Hardware, diagnostics: &mut Diagnosti
 
 /// Whether there is a layer for each stage.
 pub(super) fn check_stages(model: &ModelArchitecture, layout: &Layout, diagnostics: &mut Diagnostics) {
-    if layout.pipeline_parallel > model.layers {
-        let message = format!("{} stages for the {} layers of {}", layout.pipeline_parallel, model.layers, model.name);
+    if layout.pipeline_parallel > model.layers.len() {
+        let message =
+            format!("{} stages for the {} layers of {}", layout.pipeline_parallel, model.layers.len(), model.name);
         diagnostics.error(&layout.at, message);
     }
 }
@@ -207,10 +208,8 @@ pub(super) fn check_context_parallel(
 ) {
     let Some(key) = config.parallelism.value.as_ref().map(|keys| &keys.dcp_degree) else { return };
     let (degree, tensor) = (layout.decode_context_parallel, layout.tensor_parallel);
-    let copies = match model.attention {
-        Attention::Grouped => tensor / model.kv_heads.clamp(1, tensor),
-        Attention::Latent { .. } => tensor,
-    };
+    let most_kv_heads = model.attentions().map(|attention| attention.kv_heads).max();
+    let copies = tensor / most_kv_heads.unwrap_or(1).clamp(1, tensor);
     if degree > copies || !tensor.is_multiple_of(degree) {
         let times = if copies == 1 { "once".to_owned() } else { format!("{copies} times") };
         let message =

@@ -4,7 +4,8 @@
 //! every divided matrix), `FusedMoEConfig`, `VocabParallelEmbedding`; `validate_fp8_block_shape` and
 //! `validate_fp8_block_shape_moe` in `quantization/utils/fp8_utils.py`, `refine_fp8_moe_block_shape`.
 
-use oracle_components::model::{Attention, Dtype, ModelArchitecture};
+use oracle_components::layers::Part;
+use oracle_components::model::{Dtype, ModelArchitecture};
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::resolve::plan::FrameworkPlan;
@@ -55,15 +56,22 @@ impl Division<'_> {
 
     /// Why vLLM does not start it.
     fn misfit(&self) -> Option<String> {
-        let Self { model, ranks, .. } = *self;
-        if !self.divides(model.heads) {
-            return Some(format!("has {} attention heads, which do not divide among {ranks} ranks", model.heads));
-        }
-        let kv_heads = model.kv_heads.max(1);
-        if model.attention == Attention::Grouped && !self.divides(kv_heads) && !ranks.is_multiple_of(kv_heads) {
-            return Some(format!(
-                "has {kv_heads} KV heads, among which {ranks} ranks do not divide, nor they among these"
-            ));
+        let ranks = self.ranks;
+        let heads = self.parts().filter_map(|part| match part {
+            Part::Attention(attention) => Some((attention.heads, Some(attention.kv_heads.max(1)))),
+            Part::Latent(latent) => Some((latent.heads, None)),
+            _ => None,
+        });
+        for (heads, kv_heads) in heads {
+            if !self.divides(heads) {
+                return Some(format!("has {heads} attention heads, which do not divide among {ranks} ranks"));
+            }
+            let kv_heads = kv_heads.filter(|&kv_heads| !self.divides(kv_heads) && !ranks.is_multiple_of(kv_heads));
+            if let Some(kv_heads) = kv_heads {
+                return Some(format!(
+                    "has {kv_heads} KV heads, among which {ranks} ranks do not divide, nor they among these"
+                ));
+            }
         }
         let undivided = self.widths().into_iter().find(|(_, width)| !self.divides(*width));
         if let Some((what, width)) = undivided {
@@ -74,18 +82,24 @@ impl Division<'_> {
 
     /// What is divided by columns and rows, besides heads.
     fn widths(&self) -> Vec<(&'static str, u32)> {
-        let model = self.model;
-        let mut widths = vec![("a padded vocabulary", model.vocab.next_multiple_of(VOCABULARY_PADDING))];
-        if model.moe.is_none_or(|moe| moe.dense_layers > 0) {
-            widths.push(("an MLP", model.intermediate));
-        }
-        if let Some(moe) = model.moe {
-            widths.push(("shared experts", moe.shared_intermediate));
-            if !self.has_whole_experts {
-                widths.push(("experts", moe.expert_intermediate));
+        let mut widths = vec![("a padded vocabulary", self.model.vocab.next_multiple_of(VOCABULARY_PADDING))];
+        for part in self.parts() {
+            match part {
+                Part::Mlp(mlp) => widths.push(("an MLP", mlp.width)),
+                Part::Experts(experts) => {
+                    widths.push(("shared experts", experts.shared.width));
+                    if !self.has_whole_experts {
+                        widths.push(("experts", experts.expert.width));
+                    }
+                }
+                Part::Attention(_) | Part::Latent(_) | Part::Recurrent(_) => {}
             }
         }
         widths
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.model.layers.kinds().iter().flat_map(|layer| &layer.parts)
     }
 
     /// Side of the blocks of the weights that share a scale.
@@ -95,19 +109,22 @@ impl Division<'_> {
 
     /// A rank's part of every matrix must consist of whole blocks.
     fn misfit_of_blocks(&self) -> Option<String> {
-        let (model, ranks, block) = (self.model, self.ranks, self.block()?);
-        let mut parts = vec![("MLP", model.intermediate / ranks)];
-        if model.attention == Attention::Grouped {
-            parts.push(("queries", model.heads / ranks * model.head_dim));
-            parts.push(("keys", (model.kv_heads / ranks).max(1) * model.head_dim));
-        }
-        if let Some(moe) = model.moe {
-            parts.push(("shared experts", moe.shared_intermediate / ranks));
-            if moe.dense_layers == 0 {
-                parts.remove(0);
-            }
-            if self.refined_block().is_none() {
-                parts.push(("experts", self.expert_width(moe.expert_intermediate)));
+        let (ranks, block) = (self.ranks, self.block()?);
+        let mut parts = Vec::new();
+        for part in self.parts() {
+            match part {
+                Part::Mlp(mlp) => parts.push(("MLP", mlp.width / ranks)),
+                Part::Attention(attention) => parts.extend([
+                    ("queries", attention.heads / ranks * attention.key_width),
+                    ("keys", (attention.kv_heads / ranks).max(1) * attention.key_width),
+                ]),
+                Part::Experts(experts) => {
+                    parts.push(("shared experts", experts.shared.width / ranks));
+                    if self.refined_block().is_none() {
+                        parts.push(("experts", self.expert_width(experts.expert.width)));
+                    }
+                }
+                Part::Latent(_) | Part::Recurrent(_) => {}
             }
         }
         let (what, part) = parts.into_iter().find(|(_, part)| !part.is_multiple_of(block))?;
@@ -123,8 +140,8 @@ impl Division<'_> {
 
     /// The smaller block that vLLM makes of an expert's where a rank's part of it, the second figure, has broken ones.
     fn refined_block(&self) -> Option<(u32, u32)> {
-        let (block, moe) = (self.block()?, self.model.moe?);
-        let width = self.expert_width(moe.expert_intermediate);
+        let (block, experts) = (self.block()?, self.model.experts()?);
+        let width = self.expert_width(experts.expert.width);
         if width.is_multiple_of(block) || !self.version.has(since::REFINED_EXPERT_BLOCKS) {
             return None;
         }
