@@ -19,6 +19,11 @@ pub struct ModelArchitecture {
     pub layers: Stack,
     /// Input and output embeddings share one matrix.
     pub tied_embeddings: bool,
+    /// Width of the embeddings, where they are projected to that of the residual stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding_width: Option<u32>,
+    /// Norms before the head.
+    pub final_norms: u32,
     /// Norms have a bias vector beside their weights.
     pub norm_bias: bool,
     /// The language-model head has a bias vector.
@@ -62,6 +67,19 @@ impl ModelArchitecture {
             _ => None,
         });
         most_frequent(mixtures)
+    }
+
+    /// Longest context, with what its rotary embeddings are stretched to. vLLM takes YaRN's factor times what a model was trained on up
+    /// to 0.29, and what the file states since; of the two the longer one. LongRoPE's is asked for by `max_model_len` alone.
+    #[must_use]
+    pub fn context_tokens(&self) -> u32 {
+        let stated = self.max_position_embeddings;
+        match self.rope_scaling {
+            RopeScaling::Factor(factor) => (f64::from(stated) * factor) as u32,
+            RopeScaling::Yarn { original_tokens, factor } => stated.max((f64::from(original_tokens) * factor) as u32),
+            RopeScaling::Long { original_tokens } => original_tokens,
+            RopeScaling::None => stated,
+        }
     }
 
     /// Element type of the routed experts' matrices.

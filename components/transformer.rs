@@ -163,7 +163,7 @@ impl Transformer {
         let layer = |index| Layer {
             parts: vec![self.mixer(index), self.feed_forward(index)],
             norms: self.norms_per_layer,
-            other_elements: 0,
+            ..Layer::default()
         };
         ModelArchitecture {
             name: self.name.clone(),
@@ -171,6 +171,8 @@ impl Transformer {
             vocab: self.vocab,
             layers: (0..self.layers).map(layer).collect::<Stack>(),
             tied_embeddings: self.tied_embeddings,
+            embedding_width: None,
+            final_norms: 1,
             norm_bias: self.all_biases,
             head_bias: self.all_biases && !self.tied_embeddings,
             position_rows: if self.learned_positions { self.max_position_embeddings } else { 0 },
@@ -196,6 +198,8 @@ impl Transformer {
                 nope_head_dim,
                 value_head_dim,
                 gate_width: 0,
+                is_expanded: false,
+                bias: false,
                 index: None,
             });
         }

@@ -87,6 +87,42 @@ pub fn active_parameters(model: &ModelArchitecture) -> u64 {
     (whole_model(model).total() - idle.sum::<f64>()) as u64
 }
 
+/// Multiplications and additions that a token takes in the products of the layers and in the head, and in scans of states; without
+/// attention, which grows with the context.
+#[must_use]
+pub fn flops_per_token(model: &ModelArchitecture) -> f64 {
+    let hidden = f64::from(model.hidden);
+    let of_layers = model.layers.parts().map(|(part, layers)| {
+        let products: f64 = matrices(part, hidden, 1.0).into_iter().map(Matrix::elements).sum();
+        let own = match part {
+            Part::Experts(experts) => {
+                let routed = f64::from(experts.per_token) * expert_elements(experts, hidden, 1.0).0;
+                2.0 * (routed + hidden * f64::from(experts.count))
+            }
+            Part::Recurrent(recurrent) => recurrent.scan_flops as f64,
+            _ => 0.0,
+        };
+        f64::from(layers) * (2.0 * products + own)
+    });
+    of_layers.sum::<f64>() + 2.0 * hidden * f64::from(model.vocab)
+}
+
+/// Bytes of all weights by the type that they are stored in.
+#[must_use]
+pub fn weight_bytes_by_dtype(model: &ModelArchitecture) -> Vec<(Dtype, u64)> {
+    let Elements { matrices, experts, wide } = whole_model(model);
+    let mut by_dtype: Vec<(Dtype, f64)> = Vec::new();
+    for (dtype, elements) in
+        [(model.weight_dtype, matrices), (model.expert_dtype(), experts), (wide_dtype(model), wide)]
+    {
+        match by_dtype.iter_mut().find(|(known, _)| *known == dtype) {
+            Some((_, bytes)) => *bytes += elements * dtype.bytes(),
+            None => by_dtype.push((dtype, elements * dtype.bytes())),
+        }
+    }
+    by_dtype.into_iter().filter(|(_, bytes)| *bytes > 0.0).map(|(dtype, bytes)| (dtype, bytes.ceil() as u64)).collect()
+}
+
 /// Bytes of all weights.
 #[must_use]
 pub fn weight_bytes(model: &ModelArchitecture) -> u64 {
@@ -132,7 +168,7 @@ pub fn state_bytes_per_sequence(model: &ModelArchitecture) -> f64 {
 }
 
 fn sum_of_layers(model: &ModelArchitecture, (first, count): (u32, u32), of_part: impl Fn(&Part) -> f64) -> f64 {
-    let of_layer = |layer: &Layer| layer.parts.iter().map(&of_part).sum::<f64>();
+    let of_layer = |layer: &Layer| layer.all_parts().map(&of_part).sum::<f64>();
     let counts = model.layers.counts(first, count);
     model.layers.kinds().iter().zip(counts).map(|(layer, count)| of_layer(layer) * f64::from(count)).sum()
 }
@@ -157,13 +193,14 @@ fn stage_elements(model: &ModelArchitecture, tensor: f64, expert_ranks: f64, sta
     let mut sum = kinds.fold(Elements::default(), |sum, (layer, count)| {
         sum + layer_elements(model, layer, tensor, expert_ranks) * f64::from(count)
     });
-    let vocabulary = f64::from(model.vocab) * hidden / tensor;
+    let embedding = model.embedding_width.map_or(hidden, f64::from);
+    let vocabulary = f64::from(model.vocab) * embedding / tensor;
     let (first, last) = (stage == 0, stage + 1 == stages);
     if first {
         sum.wide += vocabulary + f64::from(model.position_rows) * hidden + model.other_elements as f64;
     }
     if last {
-        sum.wide += norm(model);
+        sum.wide += f64::from(model.final_norms) * norm(model);
         if !model.tied_embeddings || !first {
             sum.wide += vocabulary;
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use llmperforacle::catalog::{Catalog, load_hf_config};
+use llmperforacle::catalog::{Catalog, load_hf_config, load_hf_config_as};
 use oracle_components::layers::{Layer, Part, Reach};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use serde_json::{Value, json};
@@ -176,13 +176,46 @@ fn quantisation_sets_the_type_of_the_weights() {
 }
 
 #[test]
-fn an_unknown_type_is_read_as_llama_with_a_warning() {
+fn an_unknown_type_is_refused_unless_another_is_assumed() {
     let mut config = llama_3_1_8b();
     config["model_type"] = json!("lama");
-    let (architecture, warnings) = hf(&config);
-    assert_eq!(architecture.attention().expect("attention").kv_heads, 8);
-    assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].contains("config.json") && warnings[0].contains("did you mean llama?"), "{}", warnings[0]);
+    let error = hf_error(config.to_string());
+    assert!(error.contains("lama is not known; did you mean llama") && error.contains("--assume llama"), "{error}");
+    let folder = Folder::with("config.json", config.to_string());
+    let model = load_hf_config_as(folder.0.path(), Some("llama")).expect("a model");
+    assert_eq!(model.architecture.attention().expect("attention").kv_heads, 8);
+    let warnings: Vec<String> = model.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("lama is read as llama"), "{warnings:?}");
+    let error = load_hf_config_as(folder.0.path(), Some("bert")).expect_err("an encoder").to_string();
+    assert!(error.contains("is no model_type that is known"), "{error}");
+}
+
+/// Whose name tells that it may change layers is an error; another is told.
+#[test]
+fn a_key_that_nothing_is_known_of_is_named() {
+    let mut config = llama_3_1_8b();
+    config["my_learning_rate"] = json!(3);
+    let folder = Folder::with("config.json", config.to_string());
+    let model = load_hf_config(folder.0.path()).expect("a model");
+    assert_eq!(model.unused_keys, ["my_learning_rate"]);
+    config["my_layer_pattern"] = json!([1, 0, 1]);
+    let error = hf_error(config.to_string());
+    assert!(error.contains("my_layer_pattern: a list that is not understood of llama"), "{error}");
+    config["layer_types"] = json!(vec!["strange_attention"; 32]);
+    assert!(hf_error(config.to_string()).contains("has layers of strange_attention"));
+}
+
+/// Python writes them, and JSON has no word for them.
+#[test]
+fn infinities_are_read() {
+    let text = llama_3_1_8b().to_string();
+    let text = text.replacen(
+        '{',
+        "{\"time_step_limit\": [0.0, Infinity, -Infinity, NaN], \"note\": \"to Infinity\\\"NaN\", ",
+        1,
+    );
+    let folder = Folder::with("config.json", text);
+    assert_eq!(load_hf_config(folder.0.path()).expect("a model").unused_keys, ["note"]);
 }
 
 #[test]
@@ -192,7 +225,7 @@ fn every_missing_or_wrong_key_is_named_at_once() {
          \"intermediate_size\": -5, \"vocab_size\": 3.5}",
     );
     for part in [
-        "num_hidden_layers: is missing (and so is n_layer, num_layers); the file has num_layer",
+        "num_hidden_layers: is missing (and so is n_layer, num_layers, n_layers); the file has num_layer",
         "config.json:3: hidden_size: must be a whole number",
         "config.json:5: intermediate_size: must be a whole number",
         "vocab_size: must be a whole number from 1 to 67108864, not 3.5",
@@ -202,6 +235,9 @@ fn every_missing_or_wrong_key_is_named_at_once() {
     }
     let mut nested = json!({"model_type": "llava", "text_config": llama_3_1_8b()});
     nested["text_config"].as_object_mut().expect("an object").remove("vocab_size");
+    // Llama's configuration class has one, which the text part of a multimodal file may leave out; EXAONE's has not.
+    assert_eq!(hf(&nested).0.vocab, 32_000);
+    nested["text_config"]["model_type"] = json!("exaone");
     assert!(hf_error(nested.to_string()).contains("text_config.vocab_size: is missing"));
     let mut uneven = llama_3_1_8b();
     uneven["num_key_value_heads"] = json!(7);

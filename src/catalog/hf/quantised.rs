@@ -3,8 +3,8 @@
 use oracle_components::model::Dtype;
 use serde_json::{Map, Value};
 
-use super::hf_fields::{Fields, shown};
-use super::nearest::did_you_mean;
+use super::fields::{Fields, shown};
+use crate::catalog::nearest::did_you_mean;
 
 /// Element types of a model's parts.
 pub(super) struct Dtypes {
