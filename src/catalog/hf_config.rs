@@ -3,13 +3,15 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use oracle_components::model::{ModelArchitecture, RopeScaling};
+use oracle_components::model::{Dtype, ModelArchitecture, RopeScaling};
 use oracle_components::transformer::{LatentWidths, MixtureOfExperts, SlidingWindow, Transformer};
+use oracle_components::weight_format::WeightFormat;
 use serde_json::Value;
 
 use super::findings::Findings;
 use super::hf_families::{Family, KNOWN_TYPES, WindowRule};
 use super::hf_fields::{Fields, shown};
+use super::hf_quantization::Beside;
 use super::nearest::did_you_mean;
 use super::{Catalog, CatalogError, Finding, hf_quantization, json_file, shape};
 
@@ -28,11 +30,24 @@ pub struct HfModel {
 /// Reads a Hugging Face `config.json`, or the one in a folder. A file of an unknown `model_type` is read as Llama's, with
 /// a warning; a key that is missing or wrong is an error, and the error names all of them.
 pub fn load_hf_config(path: &Path) -> Result<HfModel, CatalogError> {
+    load_hf_config_stored(path, None)
+}
+
+/// The same, but where `weights` says how the weights are stored, whatever the files say of it.
+pub(crate) fn load_hf_config_stored(path: &Path, weights: Option<WeightFormat>) -> Result<HfModel, CatalogError> {
     let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
     let holds = "the object of a Hugging Face config.json";
     let json = json_file::read(&file, LARGEST_CONFIG_BYTES, holds).map_err(|error| with_hint(error, path))?;
+    let beside = Beside::of(&file)?;
     let mut fields = Fields::new(&json.object, Findings::new(&file, &json.lines));
-    let architecture = architecture(&mut fields, name_of(&file));
+    let dtype = hf_quantization::activation(&mut fields);
+    let quantization = hf_quantization::quantization(&mut fields, dtype, beside.as_ref(), weights);
+    let architecture = architecture(&mut fields, name_of(&file), dtype);
+    let model_type = fields.model_type().unwrap_or_default();
+    if !quantization.is_of(&architecture, model_type) {
+        hf_quantization::refuse_strange_names(&mut fields);
+    }
+    let architecture = quantization.apply(architecture, model_type);
     // What stands in for a missing number contradicts the others.
     if fields.findings.errors() == 0 {
         for sentence in shape::contradictions(&architecture) {
@@ -85,7 +100,7 @@ fn name_of(file: &Path) -> String {
     nearest.map_or_else(|| "config.json".to_owned(), |name| name.into_owned())
 }
 
-fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
+fn architecture(fields: &mut Fields<'_>, name: String, dtype: Dtype) -> ModelArchitecture {
     let family = family(fields);
     let layers = fields.required(&["num_hidden_layers", "n_layer", "num_layers"]);
     let hidden = fields.required(&["hidden_size", "n_embd", "d_model"]);
@@ -94,7 +109,6 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
     let latent = latent(fields);
     let head_dim = head_dim(fields, family, latent, hidden, heads);
     let moe = mixture(fields, layers);
-    let dtypes = hf_quantization::dtypes(fields, moe.is_some());
     let max_position_embeddings =
         required_or(fields, family, &["max_position_embeddings", "n_positions", "seq_length", "max_sequence_length"]);
     let transformer = Transformer {
@@ -109,7 +123,7 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
         gated_mlp: family.gated_mlp,
         latent,
         sliding_window: sliding_window(fields, family, layers, max_position_embeddings),
-        moe: moe.map(|moe| MixtureOfExperts { expert_dtype: dtypes.expert, ..moe }),
+        moe,
         tied_embeddings: fields.flag("tie_word_embeddings").unwrap_or(family.tied_embeddings),
         learned_positions: family.learned_positions,
         qkv_bias: fields.flag("attention_bias").unwrap_or(family.qkv_bias) && !family.all_biases,
@@ -117,10 +131,10 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
         qk_norm: fields.flag("use_qk_norm").unwrap_or(family.qk_norm),
         norms_per_layer: family.norms_per_layer,
         max_position_embeddings,
-        weight_dtype: dtypes.weight,
-        weight_block: dtypes.weight_block,
-        activation_dtype: dtypes.activation,
-        kv_dtype: dtypes.kv,
+        weight_dtype: dtype,
+        weight_block: None,
+        activation_dtype: dtype,
+        kv_dtype: dtype,
     };
     ModelArchitecture { rope_scaling: rope_scaling(fields), ..transformer.architecture() }
 }
