@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use llmperforacle::catalog::{Catalog, load_hf_config, load_hf_config_as};
+use llmperforacle::catalog::{Catalog, HfReading, load_hf_config, load_hf_config_by};
 use oracle_components::layers::{Layer, Part, Reach};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use serde_json::{Value, json};
@@ -19,6 +19,10 @@ fn hf(config: &Value) -> (ModelArchitecture, Vec<String>) {
 fn hf_error(content: impl AsRef<[u8]>) -> String {
     let folder = Folder::with("config.json", content);
     load_hf_config(&folder.file("config.json")).expect_err("a wrong file").to_string()
+}
+
+fn assuming(model_type: &str) -> HfReading {
+    HfReading { assumed: Some(model_type.to_owned()), ..HfReading::default() }
 }
 
 /// Asserts that a `config.json` gives the catalog's model.
@@ -161,18 +165,23 @@ fn quantisation_sets_the_type_of_the_weights() {
         let mut config = llama_3_1_8b();
         config["quantization_config"] = quantization;
         let (architecture, warnings) = hf(&config);
-        (architecture.weight_dtype, architecture.kv_dtype, warnings.len())
+        (architecture.weight_format.dtype, architecture.kv_dtype, warnings.len())
     };
     let bf16 = Dtype::Bf16;
     assert_eq!(weight(json!({"quant_method": "awq", "bits": 4})), (Dtype::Int4, bf16, 0));
     assert_eq!(weight(json!({"quant_method": "gptq", "bits": 8})), (Dtype::Int8, bf16, 0));
-    assert_eq!(weight(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})), (Dtype::Int4, bf16, 0));
+    assert_eq!(weight(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})), (Dtype::Nf4, bf16, 0));
     let groups = json!({"group_0": {"weights": {"num_bits": 8, "type": "float"}}});
     let compressed = json!({
         "quant_method": "compressed-tensors", "config_groups": groups, "kv_cache_scheme": {"num_bits": 8, "type": "float"}
     });
     assert_eq!(weight(compressed), (Dtype::Fp8, Dtype::Fp8, 0));
-    assert_eq!(weight(json!({"quant_method": "fp9"})), (bf16, bf16, 1));
+    let mut unknown = llama_3_1_8b();
+    unknown["quantization_config"] = json!({"quant_method": "fp9"});
+    let error = hf_error(unknown.to_string());
+    for part in ["quantization_config.quant_method: fp9 is not known", "did you mean fp8", "weight_dtype"] {
+        assert!(error.contains(part), "{part} in:\n{error}");
+    }
 }
 
 #[test]
@@ -182,11 +191,11 @@ fn an_unknown_type_is_refused_unless_another_is_assumed() {
     let error = hf_error(config.to_string());
     assert!(error.contains("lama is not known; did you mean llama") && error.contains("--assume llama"), "{error}");
     let folder = Folder::with("config.json", config.to_string());
-    let model = load_hf_config_as(folder.0.path(), Some("llama")).expect("a model");
+    let model = load_hf_config_by(folder.0.path(), &assuming("llama")).expect("a model");
     assert_eq!(model.architecture.attention().expect("attention").kv_heads, 8);
     let warnings: Vec<String> = model.warnings.iter().map(ToString::to_string).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("lama is read as llama"), "{warnings:?}");
-    let error = load_hf_config_as(folder.0.path(), Some("bert")).expect_err("an encoder").to_string();
+    let error = load_hf_config_by(folder.0.path(), &assuming("bert")).expect_err("an encoder").to_string();
     assert!(error.contains("is no model_type that is known"), "{error}");
 }
 
