@@ -221,8 +221,12 @@ pub fn resolve(command: &Run) -> Result<Resolved, Refusal> {
         slo: command.slo.clone(),
         ..overrides(&command.changes)
     };
-    let overrides =
-        Overrides { set: [command.reading.keys().map_err(Refusal::Flags)?, overrides.set].concat(), ..overrides };
+    let assumed = command.assume.iter();
+    let assumed = assumed.map(|kind| format!("frameworks_to_test[*].config.assume_model_type={kind}")).collect();
+    let overrides = Overrides {
+        set: [command.reading.keys().map_err(Refusal::Flags)?, assumed, overrides.set].concat(),
+        ..overrides
+    };
     let resolved = match (&command.config, &command.model, &command.device) {
         (Some(config), ..) => load(config, &overrides),
         (None, Some(model), Some(device)) => from_trace(

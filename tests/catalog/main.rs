@@ -1,6 +1,7 @@
 //! The catalog as a user meets it: its numbers against the published ones, its look-ups, and what it makes of a user's
 //! own model files, whatever is in them.
 
+mod architectures;
 mod collectives;
 mod hf_config;
 mod model_params;

@@ -206,6 +206,9 @@ pub struct Run {
     /// Model: a catalog name (see `models`), or a Hugging Face config.json.
     #[arg(long)]
     pub model: Option<String>,
+    /// The model_type that the model's config.json is read as, whatever it says itself (see `models`).
+    #[arg(long, value_name = "MODEL_TYPE")]
+    pub assume: Option<String>,
     /// Device: a catalog name (see `devices`).
     #[arg(long)]
     pub device: Option<String>,

@@ -326,6 +326,8 @@ section! {
         mfu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
         /// Share of the memory bandwidth that memory-bound kernels reach, whatever the shape.
         mbu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
+        /// The `model_type` that a Hugging Face config.json is read as, whatever it says itself.
+        assume_model_type: Field<String> = optional("its own");
         /// How weights are stored: element type, `_g` with how many share a scale, `_a` with what activations are quantised to.
         weight_dtype: Field<WeightFormat> = optional("the model's").also_called(&["dtype", "quantization"]);
         /// Element type of the KV cache.

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
-use oracle_components::weight_format::WeightFormat;
 
 use crate::catalog::{self, Catalog, HfReading, ModelParams, load_hf_config_by, load_model_params};
 use crate::config::declare::Field;
@@ -25,11 +24,11 @@ impl<'a> Models<'a> {
         Self { database, context }
     }
 
-    /// The model of a name; where `weights` says how they are stored, its own files need not be understood in that.
+    /// The model of a name; where `reading` says what its file is to be taken for, it need not be understood in that.
     pub(super) fn model(
         &self,
         id: &Field<String>,
-        weights: Option<WeightFormat>,
+        reading: &HfReading,
         diagnostics: &mut Diagnostics,
     ) -> Option<Arc<ModelArchitecture>> {
         let name = id.value.as_deref()?;
@@ -44,7 +43,7 @@ impl<'a> Models<'a> {
             return Some(architecture);
         }
         if let Some(path) = self.context.find(name) {
-            return open_hf_config(&path, id, weights, diagnostics);
+            return open_hf_config(&path, id, reading, diagnostics);
         }
         let near = if diagnostics.is_full_of(Severity::Error) { None } else { self.nearest(name) };
         let suggestion = near.unwrap_or_else(|| {
@@ -115,10 +114,10 @@ fn open_database(
 fn open_hf_config(
     path: &Path,
     id: &Field<String>,
-    weights: Option<WeightFormat>,
+    reading: &HfReading,
     diagnostics: &mut Diagnostics,
 ) -> Option<Arc<ModelArchitecture>> {
-    match load_hf_config_by(path, &HfReading { weights, ..HfReading::default() }) {
+    match load_hf_config_by(path, reading) {
         Ok(model) => {
             for found in model.warnings.iter().filter_map(diagnostic_of) {
                 diagnostics.about_another_file(found);
