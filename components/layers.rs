@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::recurrent::Recurrent;
-use crate::weight_format::Dtype;
+use crate::weight_format::WeightFormat;
 
 /// The tokens that attention looks back on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -195,8 +195,8 @@ pub struct Experts {
     pub router_bias: bool,
     /// Width that tokens are projected to before they go to routed experts, and back from after, if they are.
     pub latent_width: Option<u32>,
-    /// Element type of the routed experts' weights where it differs from the model's `weight_dtype` (gpt-oss: mxfp4).
-    pub dtype: Option<Dtype>,
+    /// How the routed experts' weights are stored where it is not as the model's `weight_format` (gpt-oss: mxfp4).
+    pub format: Option<WeightFormat>,
 }
 
 /// A part of a layer: it reads the residual stream and adds to it.
@@ -217,6 +217,67 @@ pub enum Part {
     Experts(Experts),
 }
 
+/// What a matrix does in its layer, as far as checkpoints store matrices differently by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// From the residual stream into a mixer: queries, keys and values, or what they are made from.
+    In,
+    /// From a compressed query or key and value to heads.
+    Up,
+    /// From a mixer to the residual stream.
+    Out,
+    /// Of an index.
+    Index,
+    /// Of an MLP or of shared experts.
+    Mlp,
+}
+
+/// How the matrices of a layer are stored, but for routed experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Formats {
+    /// Of [`Role::In`].
+    pub inward: WeightFormat,
+    /// Of [`Role::Up`].
+    pub up: WeightFormat,
+    /// Of [`Role::Out`].
+    pub outward: WeightFormat,
+    /// Of [`Role::Index`].
+    pub index: WeightFormat,
+    /// Of [`Role::Mlp`].
+    pub mlp: WeightFormat,
+}
+
+impl Formats {
+    /// All the same.
+    #[must_use]
+    pub fn all(format: WeightFormat) -> Self {
+        Self { inward: format, up: format, outward: format, index: format, mlp: format }
+    }
+
+    /// The format of a role, to change it.
+    pub fn of_mut(&mut self, role: Role) -> &mut WeightFormat {
+        match role {
+            Role::In => &mut self.inward,
+            Role::Up => &mut self.up,
+            Role::Out => &mut self.outward,
+            Role::Index => &mut self.index,
+            Role::Mlp => &mut self.mlp,
+        }
+    }
+
+    /// The format of a role.
+    #[must_use]
+    pub fn of(self, role: Role) -> WeightFormat {
+        match role {
+            Role::In => self.inward,
+            Role::Up => self.up,
+            Role::Out => self.outward,
+            Role::Index => self.index,
+            Role::Mlp => self.mlp,
+        }
+    }
+}
+
 /// What layers that are alike consist of.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
@@ -230,6 +291,9 @@ pub struct Layer {
     /// Parameters besides, which every rank has.
     #[serde(default)]
     pub other_elements: u64,
+    /// How its matrices are stored where it is not as the model's `weight_format`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formats: Option<Formats>,
 }
 
 impl Layer {

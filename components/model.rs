@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{Attention, Experts, Part, Stack};
+use crate::layers::{Attention, Experts, Layer, Part, Role, Stack};
 pub use crate::weight_format::Dtype;
+use crate::weight_format::WeightFormat;
 
 /// A decoder-only model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,10 +39,11 @@ pub struct ModelArchitecture {
     /// How its rotary embeddings are stretched to longer ones.
     #[serde(default, skip_serializing_if = "RopeScaling::is_none")]
     pub rope_scaling: RopeScaling,
-    /// Element type of the weights.
-    pub weight_dtype: Dtype,
-    /// Side of the square blocks of weights that share a scale, of checkpoints quantised by blocks.
-    pub weight_block: Option<u32>,
+    /// How the matrices of layers are stored, but for those of layers and of experts that say otherwise.
+    pub weight_format: WeightFormat,
+    /// How the language-model head is stored, where it is quantised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_format: Option<WeightFormat>,
     /// Element type of activations, in which GEMMs run when weights are narrower integers.
     pub activation_dtype: Dtype,
     /// Element type of the KV cache.
@@ -82,10 +84,27 @@ impl ModelArchitecture {
         }
     }
 
-    /// Element type of the routed experts' matrices.
+    /// How the routed experts' matrices are stored.
     #[must_use]
-    pub fn expert_dtype(&self) -> Dtype {
-        self.experts().and_then(|experts| experts.dtype).unwrap_or(self.weight_dtype)
+    pub fn expert_format(&self) -> WeightFormat {
+        self.experts().and_then(|experts| experts.format).unwrap_or(self.weight_format)
+    }
+
+    /// How a matrix of a layer is stored that is no routed expert's; without a role it is never quantised.
+    #[must_use]
+    pub fn format_of(&self, layer: &Layer, role: Option<Role>) -> WeightFormat {
+        match (role, layer.formats) {
+            (Some(role), Some(formats)) => formats.of(role),
+            (Some(_), None) => self.weight_format,
+            (None, _) => WeightFormat::wide(self.activation_dtype),
+        }
+    }
+
+    /// The same model with all that may be quantised stored in this format, but for experts that have a format of their own.
+    #[must_use]
+    pub fn with_weights(self, format: WeightFormat) -> Self {
+        let layers = self.layers.map(|layer| Layer { formats: None, ..layer.clone() });
+        Self { weight_format: format, head_format: None, layers, ..self }
     }
 
     /// All attention over keys and values.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layers::{Attention, Experts, LatentAttention, Layer, Mlp, Part, Reach, Stack};
 use crate::model::{Dtype, ModelArchitecture, RopeScaling};
+use crate::weight_format::WeightFormat;
 
 /// Layers that attend only to the last `window_tokens` tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,10 +180,17 @@ impl Transformer {
             other_elements: 0,
             max_position_embeddings: self.max_position_embeddings,
             rope_scaling: RopeScaling::None,
-            weight_dtype: self.weight_dtype,
-            weight_block: self.weight_block,
+            weight_format: self.weight_format(),
+            head_format: None,
             activation_dtype: self.activation_dtype,
             kv_dtype: self.kv_dtype,
+        }
+    }
+
+    fn weight_format(&self) -> WeightFormat {
+        match self.weight_block {
+            Some(side) if self.weight_dtype == Dtype::Fp8 => WeightFormat::fp8_in_blocks(side),
+            _ => WeightFormat::usual(self.weight_dtype),
         }
     }
 
@@ -236,7 +244,7 @@ impl Transformer {
                 shared_gate: false,
                 router_bias: self.all_biases,
                 latent_width: None,
-                dtype: moe.expert_dtype,
+                format: moe.expert_dtype.map(WeightFormat::usual),
             }),
         }
     }

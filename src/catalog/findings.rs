@@ -30,6 +30,20 @@ impl<'a> Findings<'a> {
         self.found.push(finding);
     }
 
+    /// Adds a finding about a key of another file, which belongs to this one.
+    pub(super) fn add_about(
+        &mut self,
+        file: &Path,
+        lines: &KeyLines,
+        severity: Severity,
+        key: &str,
+        message: impl Into<String>,
+    ) {
+        let line = lines.line(key);
+        self.errors += usize::from(severity == Severity::Error);
+        self.found.push(Finding { severity, file: file.into(), line, key: key.into(), message: message.into() });
+    }
+
     pub(super) fn error(&mut self, key: &str, message: impl Into<String>) {
         self.add(Severity::Error, key, message);
     }

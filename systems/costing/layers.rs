@@ -16,10 +16,11 @@
 //! - elementwise: norms with the residual (4 vectors of the hidden width each), rotary embedding, KV write, activation.
 
 use oracle_components::kernel_times::Heads;
-use oracle_components::layers::{Attention, Experts, Index, Keeps, LatentAttention, Layer, Mlp, Part};
+use oracle_components::layers::{Attention, Experts, Index, Keeps, LatentAttention, Layer, Mlp, Part, Role};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::recurrent::Recurrent;
 use oracle_components::scenario::EngineSpec;
+use oracle_components::weight_format::WeightFormat;
 
 use super::operator::{KernelKind, Operator, Precision, Term};
 use super::parts::{
@@ -137,6 +138,20 @@ pub(crate) struct ModelRank<'a> {
     limit_tokens: f64,
 }
 
+/// In what a product of a layer's matrix runs. Of formats that are neither the model's nor the experts', those whose
+/// activations are quantised go as the model's do.
+fn precision(model: &ModelArchitecture, format: WeightFormat) -> Precision {
+    if format == model.weight_format {
+        Precision::Weights
+    } else if format.activations.is_none() {
+        Precision::Activations
+    } else if model.experts().is_some() && format == model.expert_format() {
+        Precision::Experts
+    } else {
+        Precision::Weights
+    }
+}
+
 /// Where an operator stands in the list: sums are taken in one order, whatever the order of the layers.
 type Place = (u8, Operator);
 
@@ -186,7 +201,7 @@ impl<'a> ModelRank<'a> {
         // The first part that has other streams takes the norms with them.
         let mut norms = Some(norms);
         for part in layer.all_parts() {
-            let products = self.products(part);
+            let products = self.products(layer, part);
             let own = |operators: Vec<Operator>, place| operators.into_iter().map(move |operator| (place, operator));
             match part {
                 Part::Attention(attention) => {
@@ -196,7 +211,7 @@ impl<'a> ModelRank<'a> {
                     listed.extend(self.prefill(part));
                 }
                 Part::Latent(latent) => {
-                    listed.extend(own(self.with_absorbed(latent, products), 0));
+                    listed.extend(own(self.with_absorbed(layer, latent, products), 0));
                     let bytes = self.latent_stream(latent, norms.take());
                     listed.push((0, Operator::elementwise(Feature::Tokens, bytes).of_kind(LATENT_ATTENTION_STREAMS)));
                     listed.extend(self.prefill(part));
@@ -226,14 +241,14 @@ impl<'a> ModelRank<'a> {
         listed
     }
 
-    fn products(&self, part: &Part) -> Vec<Operator> {
-        let gemm = |Matrix { rows, inner, outer }| self.gemm(rows, inner, outer);
+    fn products(&self, layer: &Layer, part: &Part) -> Vec<Operator> {
+        let gemm = |matrix: Matrix| self.gemm(self.model.format_of(layer, matrix.role), matrix);
         matrices(part, self.hidden, self.tensor).into_iter().map(gemm).collect()
     }
 
-    fn gemm(&self, rows: Feature, inner: f64, outer: f64) -> Operator {
-        let weight = self.model.weight_dtype.bytes();
-        Operator::gemm(Precision::Weights, rows, (inner, outer), weight, self.activation)
+    fn gemm(&self, format: WeightFormat, Matrix { rows, inner, outer, .. }: Matrix) -> Operator {
+        let (precision, bytes) = (precision(self.model, format), format.bytes_per_parameter());
+        Operator::gemm(precision, rows, (inner, outer), bytes, self.activation)
     }
 
     fn wide_gemm(&self, rows: Feature, inner: f64, outer: f64) -> Operator {
@@ -265,11 +280,13 @@ impl<'a> ModelRank<'a> {
 
     /// The products of latent attention, with those that a decode has: queries into the latent space and outputs back, head by
     /// head, by the same matrices as the expansion in prefill.
-    fn with_absorbed(&self, latent: &LatentAttention, mut products: Vec<Operator>) -> Vec<Operator> {
+    fn with_absorbed(&self, layer: &Layer, latent: &LatentAttention, mut products: Vec<Operator>) -> Vec<Operator> {
         let heads = f64::from(latent.heads) / self.tensor;
         let width = f64::from(latent.kv_lora_rank);
         let (nope, value) = (f64::from(latent.nope_head_dim), f64::from(latent.value_head_dim));
-        let mut absorbed = self.gemm(Feature::DecodeSequences, width, heads * (nope + value));
+        let (rows, outer) = (Feature::DecodeSequences, heads * (nope + value));
+        let matrix = Matrix { role: Some(Role::Up), rows, inner: width, outer };
+        let mut absorbed = self.gemm(self.model.format_of(layer, matrix.role), matrix);
         let elements = heads * (nope + width + width + value);
         absorbed.bytes[1] = Term::new(Feature::DecodeSequences, elements * self.activation);
         let expansion = products.iter().position(|product| product.flops.feature == Feature::PrefillContext);
@@ -489,11 +506,10 @@ impl<'a> ModelRank<'a> {
         };
         let times = f64::from(experts.per_token) * token_share;
         let input = expert_input(experts, self.hidden);
-        let dtype = experts.dtype.unwrap_or(self.model.weight_dtype);
+        let bytes = experts.format.unwrap_or(self.model.weight_format).bytes_per_parameter();
         let inward = matrices_in(experts.expert) * width;
-        let gemm = |inner, outer| {
-            Operator::gemm(Precision::Experts, Feature::Tokens, (inner, outer), dtype.bytes(), self.activation)
-        };
+        let gemm =
+            |inner, outer| Operator::gemm(Precision::Experts, Feature::Tokens, (inner, outer), bytes, self.activation);
         let operators = [
             gemm(input, inward),
             gemm(width, input),
@@ -521,8 +537,13 @@ impl<'a> ModelRank<'a> {
     fn head(&self) -> [Operator; 2] {
         let vocab = f64::from(self.model.vocab);
         let norm = 4.0 * self.hidden * self.activation;
+        let (rows, inner, outer) = (Feature::SampledRows, self.hidden, vocab / self.tensor);
+        let product = match self.model.head_format {
+            Some(format) => self.gemm(format, Matrix { role: Some(Role::Out), rows, inner, outer }),
+            None => self.wide_gemm(rows, inner, outer),
+        };
         [
-            self.wide_gemm(Feature::SampledRows, self.hidden, vocab / self.tensor),
+            product,
             Operator::elementwise(Feature::SampledRows, norm + vocab * (self.activation + 4.0 + 4.0))
                 .of_kind(KernelKind::Sampler),
         ]

@@ -6,7 +6,7 @@
 
 use oracle_components::kv_groups::KvKind;
 use oracle_components::layers::{
-    Attention, CompressedAttention, Experts, Index, Keeps, LatentAttention, Mlp, Part, Reach,
+    Attention, CompressedAttention, Experts, Index, Keeps, LatentAttention, Mlp, Part, Reach, Role,
 };
 use oracle_components::model::ModelArchitecture;
 use oracle_components::recurrent::{Recurrent, Split};
@@ -16,14 +16,16 @@ use super::shape::Feature;
 /// A matrix on a rank, and the tokens that run through it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Matrix {
+    /// `None`: it is never quantised.
+    pub(crate) role: Option<Role>,
     pub(crate) rows: Feature,
     pub(crate) inner: f64,
     pub(crate) outer: f64,
 }
 
 impl Matrix {
-    fn new(inner: f64, outer: f64) -> Self {
-        Self { rows: Feature::Tokens, inner, outer }
+    fn new(role: impl Into<Option<Role>>, inner: f64, outer: f64) -> Self {
+        Self { role: role.into(), rows: Feature::Tokens, inner, outer }
     }
 
     pub(crate) fn elements(self) -> f64 {
@@ -52,7 +54,8 @@ pub(crate) fn matrices(part: &Part, hidden: f64, tensor: f64) -> Vec<Matrix> {
         Part::Experts(experts) => {
             let shared = of_mlp(experts.shared, hidden, tensor);
             let latent = experts.latent_width.map(f64::from);
-            let around = latent.map(|width| [Matrix::new(hidden, width), Matrix::new(width, hidden)]);
+            let around =
+                latent.map(|width| [Matrix::new(Role::Mlp, hidden, width), Matrix::new(Role::Mlp, width, hidden)]);
             around.into_iter().flatten().chain(shared).collect()
         }
     }
@@ -60,12 +63,15 @@ pub(crate) fn matrices(part: &Part, hidden: f64, tensor: f64) -> Vec<Matrix> {
 
 fn of_attention(attention: &Attention, hidden: f64, tensor: f64) -> Vec<Matrix> {
     let heads = f64::from(attention.heads) / tensor;
-    let output = Matrix::new(heads * f64::from(attention.value_width), hidden);
+    let output = Matrix::new(Role::Out, heads * f64::from(attention.value_width), hidden);
     let projected = projected(attention, tensor);
     let queries = heads * f64::from(attention.key_width);
     let mut products = match f64::from(attention.query_rank) {
-        0.0 => vec![Matrix::new(hidden, projected), output],
-        rank => vec![Matrix::new(hidden, projected - queries + rank), Matrix::new(rank, queries), output],
+        0.0 => vec![Matrix::new(Role::In, hidden, projected), output],
+        rank => {
+            let inward = Matrix::new(Role::In, hidden, projected - queries + rank);
+            vec![inward, Matrix::new(Role::Up, rank, queries), output]
+        }
     };
     products.extend(of_index(attention.index.as_ref(), hidden));
     products
@@ -96,17 +102,17 @@ fn of_latent(latent: &LatentAttention, hidden: f64, tensor: f64) -> Vec<Matrix> 
     let (nope, value) = (f64::from(latent.nope_head_dim), f64::from(latent.value_head_dim));
     let query = heads * (nope + rope);
     let mut products = match latent.q_lora_rank.map(f64::from) {
-        Some(rank) => vec![Matrix::new(hidden, rank), Matrix::new(rank, query)],
-        None => vec![Matrix::new(hidden, query)],
+        Some(rank) => vec![Matrix::new(Role::In, hidden, rank), Matrix::new(Role::Up, rank, query)],
+        None => vec![Matrix::new(Role::In, hidden, query)],
     };
     products.extend([
-        Matrix::new(hidden, width + rope),
-        Matrix { rows: Feature::PrefillContext, ..Matrix::new(width, heads * (nope + value)) },
+        Matrix::new(Role::In, hidden, width + rope),
+        Matrix { rows: Feature::PrefillContext, ..Matrix::new(Role::Up, width, heads * (nope + value)) },
     ]);
     if latent.gate_width > 0 {
-        products.push(Matrix::new(hidden, f64::from(latent.gate_width) / tensor));
+        products.push(Matrix::new(Role::In, hidden, f64::from(latent.gate_width) / tensor));
     }
-    products.push(Matrix::new(heads * value, hidden));
+    products.push(Matrix::new(Role::Out, heads * value, hidden));
     products.extend(of_index(latent.index.as_ref(), hidden));
     products
 }
@@ -117,18 +123,19 @@ fn of_compressed(attention: &CompressedAttention, hidden: f64, tensor: f64) -> V
     let (rank, groups) = (f64::from(attention.q_lora_rank), f64::from(attention.output_groups));
     let outputs = groups * f64::from(attention.output_rank) / tensor;
     let mut products = vec![
-        Matrix::new(hidden, rank + width),
-        Matrix::new(rank, all_heads / tensor),
-        Matrix::new(all_heads / groups, outputs),
-        Matrix::new(outputs, hidden),
+        Matrix::new(Role::In, hidden, rank + width),
+        Matrix::new(Role::Up, rank, all_heads / tensor),
+        Matrix::new(Role::Out, all_heads / groups, outputs),
+        Matrix::new(Role::Out, outputs, hidden),
     ];
     if attention.ratio > 0 {
-        products.push(Matrix::new(hidden, 2.0 * overlap(attention.ratio) * width));
+        products.push(Matrix::new(None, hidden, 2.0 * overlap(attention.ratio) * width));
     }
     if let Some(index) = &attention.index {
         let (heads, width) = (f64::from(index.heads), f64::from(index.width));
-        products.push(Matrix::new(f64::from(index.query_input), heads * width));
-        products.push(Matrix::new(hidden, f64::from(index.score_columns) + 2.0 * overlap(attention.ratio) * width));
+        products.push(Matrix::new(Role::Index, f64::from(index.query_input), heads * width));
+        let columns = f64::from(index.score_columns) + 2.0 * overlap(attention.ratio) * width;
+        products.push(Matrix::new(None, hidden, columns));
     }
     products
 }
@@ -143,8 +150,8 @@ fn of_index(index: Option<&Index>, hidden: f64) -> Vec<Matrix> {
     let Some(index) = index.filter(|index| index.heads > 0) else { return Vec::new() };
     let (heads, width) = (f64::from(index.heads), f64::from(index.width));
     vec![
-        Matrix::new(f64::from(index.query_input), heads * width),
-        Matrix::new(hidden, width + f64::from(index.score_columns)),
+        Matrix::new(Role::Index, f64::from(index.query_input), heads * width),
+        Matrix::new(Role::Index, hidden, width + f64::from(index.score_columns)),
     ]
 }
 
@@ -152,9 +159,9 @@ fn of_recurrent(recurrent: &Recurrent, tensor: f64) -> Vec<Matrix> {
     let on_rank = |matrix: &oracle_components::recurrent::StateMatrix| {
         let (inner, outer) = (f64::from(matrix.inner), f64::from(matrix.outer));
         match matrix.split {
-            Split::Columns => Matrix::new(inner, outer / tensor),
-            Split::Rows => Matrix::new(inner / tensor, outer),
-            Split::Whole => Matrix::new(inner, outer),
+            Split::Columns => Matrix::new(Role::In, inner, outer / tensor),
+            Split::Rows => Matrix::new(Role::Out, inner / tensor, outer),
+            Split::Whole => Matrix::new(Role::In, inner, outer),
         }
     };
     recurrent.matrices.iter().map(on_rank).collect()
@@ -165,7 +172,7 @@ fn of_mlp(mlp: Mlp, hidden: f64, tensor: f64) -> Vec<Matrix> {
         return Vec::new();
     }
     let width = f64::from(mlp.width) / tensor;
-    vec![Matrix::new(hidden, matrices_in(mlp) * width), Matrix::new(width, hidden)]
+    vec![Matrix::new(Role::Mlp, hidden, matrices_in(mlp) * width), Matrix::new(Role::Mlp, width, hidden)]
 }
 
 /// Width of the vectors that routed experts take.

@@ -161,18 +161,23 @@ fn quantisation_sets_the_type_of_the_weights() {
         let mut config = llama_3_1_8b();
         config["quantization_config"] = quantization;
         let (architecture, warnings) = hf(&config);
-        (architecture.weight_dtype, architecture.kv_dtype, warnings.len())
+        (architecture.weight_format.dtype, architecture.kv_dtype, warnings.len())
     };
     let bf16 = Dtype::Bf16;
     assert_eq!(weight(json!({"quant_method": "awq", "bits": 4})), (Dtype::Int4, bf16, 0));
     assert_eq!(weight(json!({"quant_method": "gptq", "bits": 8})), (Dtype::Int8, bf16, 0));
-    assert_eq!(weight(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})), (Dtype::Int4, bf16, 0));
+    assert_eq!(weight(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})), (Dtype::Nf4, bf16, 0));
     let groups = json!({"group_0": {"weights": {"num_bits": 8, "type": "float"}}});
     let compressed = json!({
         "quant_method": "compressed-tensors", "config_groups": groups, "kv_cache_scheme": {"num_bits": 8, "type": "float"}
     });
     assert_eq!(weight(compressed), (Dtype::Fp8, Dtype::Fp8, 0));
-    assert_eq!(weight(json!({"quant_method": "fp9"})), (bf16, bf16, 1));
+    let mut unknown = llama_3_1_8b();
+    unknown["quantization_config"] = json!({"quant_method": "fp9"});
+    let error = hf_error(unknown.to_string());
+    for part in ["quantization_config.quant_method: fp9 is not known", "did you mean fp8", "weight_dtype"] {
+        assert!(error.contains(part), "{part} in:\n{error}");
+    }
 }
 
 #[test]

@@ -173,7 +173,12 @@ fn the_longest_context_is_vllms_by_release_and_rotary_embedding() {
     assert_eq!([tokens(linear, "'0.33'"), tokens(long, "'0.33'")], [10_240, 1024]);
     assert_eq!(context(long, "'0.33'", "max_model_len=4096").expect("it takes that").0, 4096);
     assert!(context(yarn, "'0.33'", "max_model_len=8193").expect_err("refused").contains("8192"));
-    assert!(context(yarn, "'0.33'", "block_size=16").expect("it resolves").1.contains("the 8192 tokens that YaRN stretches it to"));
+    assert!(
+        context(yarn, "'0.33'", "block_size=16")
+            .expect("it resolves")
+            .1
+            .contains("the 8192 tokens that YaRN stretches it to")
+    );
     assert!(!context(yarn, "'0.29'", "block_size=16").expect("it resolves").1.contains("stretches"));
     let wrong = r#", "rope_scaling": {"rope_type": "dynamic", "factor": "four"}"#;
     assert!(context(wrong, "'0.33'", "block_size=16").expect_err("no number").contains("rope_scaling.factor"));

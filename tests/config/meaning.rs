@@ -156,7 +156,7 @@ fn a_narrower_cache_holds_more_and_narrower_weights_leave_more() {
     assert!((fp8.kv_blocks + 1).abs_diff(2 * (plain + 1)) <= 1, "{} and {plain}", fp8.kv_blocks);
     assert_eq!(fp8.model.kv_dtype, Dtype::Fp8);
     let quantised = engine("model_profile_id=TheBloke/Llama-2-7B-AWQ");
-    assert_eq!(quantised.model.weight_dtype, Dtype::Int4);
+    assert_eq!(quantised.model.weight_format.dtype, Dtype::Int4);
     assert_eq!(quantised.kv_blocks, engine("weight_dtype=int4").kv_blocks);
     assert!(quantised.kv_blocks > plain);
 }

@@ -30,7 +30,7 @@ pub(super) fn transformer(fields: &mut Fields<'_>) -> Vec<Layer> {
         // A layer that each token runs through several times has a cache for each of them (Ouro).
         let again = fields.number("total_ut_steps").unwrap_or(1) - 1;
         let shared_parts = parts.iter().cycle().take(parts.len() * again.min(16) as usize).cloned().collect();
-        stack.push(Layer { parts, shared_parts, norms, other_elements });
+        stack.push(Layer { parts, shared_parts, norms, other_elements, formats: None });
     }
     stack
 }
@@ -424,6 +424,6 @@ pub(super) fn experts(fields: &mut Fields<'_>, layer: u32) -> Experts {
         shared_gate: family.shared_gate && shared_width > 0,
         router_bias: is_on(fields, &family.router_bias),
         latent_width: fields.number("moe_latent_size").or_else(|| fields.number("routed_expert_hidden_size")),
-        dtype: None,
+        format: None,
     }
 }

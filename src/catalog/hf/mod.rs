@@ -22,8 +22,9 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use oracle_components::layers::{Layer, Part, Stack};
+use oracle_components::layers::{Layer, Stack};
 use oracle_components::model::ModelArchitecture;
+use oracle_components::weight_format::WeightFormat;
 use serde_json::{Map, Value};
 
 use super::findings::Findings;
@@ -32,6 +33,7 @@ use super::{Catalog, CatalogError, Finding, json_file, shape};
 use family::{Builder, Family};
 pub(super) use fields::shown;
 use fields::{Fields, text_part};
+use quantised::{Beside, Stored};
 
 /// No `config.json` is longer, in bytes.
 const LARGEST_CONFIG_BYTES: u64 = 4 << 20;
@@ -59,23 +61,35 @@ pub fn load_hf_config(path: &Path) -> Result<HfModel, CatalogError> {
 
 /// The same, read as a file of another `model_type` than its own, whatever it has besides.
 pub fn load_hf_config_as(path: &Path, assumed: Option<&str>) -> Result<HfModel, CatalogError> {
+    load(path, assumed, None)
+}
+
+/// The same of a file of its own `model_type`, but where `weights` says how the weights are stored, whatever the files say of it.
+pub(crate) fn load_hf_config_stored(path: &Path, weights: Option<WeightFormat>) -> Result<HfModel, CatalogError> {
+    load(path, None, weights)
+}
+
+fn load(path: &Path, assumed: Option<&str>, weights: Option<WeightFormat>) -> Result<HfModel, CatalogError> {
     let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
     let holds = "the object of a Hugging Face config.json";
     let json = json_file::read(&file, LARGEST_CONFIG_BYTES, holds).map_err(|error| with_hint(error, path))?;
     let findings = Findings::new(&file, &json.lines);
-    read(&json.object, name_of(&file), assumed, findings)
+    let stored = Stored { beside: Beside::of(&file)?, weights };
+    read(&json.object, name_of(&file), assumed, &stored, findings)
 }
 
 /// Reads the keys of a catalog model's `config.json`, which tests know to be whole.
 pub(super) fn architecture_of(name: &str, config: &Map<String, Value>) -> Result<ModelArchitecture, CatalogError> {
     let (file, lines) = (Path::new(name), json_file::KeyLines::none());
-    read(config, name.to_owned(), None, Findings::new(file, &lines)).map(|model| model.architecture)
+    let findings = Findings::new(file, &lines);
+    read(config, name.to_owned(), None, &Stored::default(), findings).map(|model| model.architecture)
 }
 
 fn read(
     whole: &Map<String, Value>,
     name: String,
     assumed: Option<&str>,
+    stored: &Stored,
     mut findings: Findings<'_>,
 ) -> Result<HfModel, CatalogError> {
     let Some((model_type, family)) = family(whole, assumed, &mut findings) else {
@@ -83,6 +97,7 @@ fn read(
     };
     let mut fields = Fields::new(whole, family, findings);
     let architecture = architecture(&mut fields, name);
+    let architecture = quantised::stored(&mut fields, architecture, &model_type, stored);
     let unused_keys = account(&mut fields, &model_type, assumed.is_some());
     // What stands in for a missing number contradicts the others.
     if fields.findings.errors() == 0 {
@@ -202,9 +217,7 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
     if fields.is_on("embedding_norm") {
         other_elements += 2 * u64::from(hidden);
     }
-    let has_experts = layers.parts().any(|(part, _)| matches!(part, Part::Experts(_)));
-    let dtypes = quantised::dtypes(fields, has_experts);
-    let layers = layers.map(|layer| with_expert_dtype(layer, dtypes.expert));
+    let dtype = quantised::activation(fields);
     let max_position_embeddings = context::stated_tokens(fields);
     let position_rows = family.positions.as_deref().map_or(0, |key| match fields.is_on("alibi_positions") {
         true => 0,
@@ -225,10 +238,10 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
         other_elements,
         max_position_embeddings,
         rope_scaling: context::rope_scaling(fields),
-        weight_dtype: dtypes.weight,
-        weight_block: dtypes.weight_block,
-        activation_dtype: dtypes.activation,
-        kv_dtype: dtypes.kv,
+        weight_format: WeightFormat::wide(dtype),
+        head_format: None,
+        activation_dtype: dtype,
+        kv_dtype: dtype,
     }
 }
 
@@ -239,16 +252,6 @@ fn stack(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
         builder if builder.is_special() => special::layers(fields, builder),
         builder => (hybrids::layers(fields, builder), 0),
     }
-}
-
-fn with_expert_dtype(layer: &Layer, dtype: Option<oracle_components::model::Dtype>) -> Layer {
-    let mut layer = layer.clone();
-    for part in &mut layer.parts {
-        if let Part::Experts(experts) = part {
-            experts.dtype = dtype;
-        }
-    }
-    layer
 }
 
 /// Keys of which nothing is known. One whose name and value are of a model's shape is an error, unless another family is assumed.

@@ -1,51 +1,40 @@
-//! Element types from a Hugging Face `config.json`: `torch_dtype` (or `dtype`) and `quantization_config`.
+//! Element types from a Hugging Face `config.json`: `torch_dtype` (or `dtype`), and how the checkpoint is quantised.
 
-use oracle_components::model::Dtype;
-use serde_json::{Map, Value};
+use std::path::Path;
+
+use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::weight_format::WeightFormat;
 
 use super::fields::{Fields, shown};
+use crate::catalog::CatalogError;
+use crate::catalog::finding::Severity;
+use crate::catalog::json_file::{self, JsonFile};
 use crate::catalog::nearest::did_you_mean;
+use crate::catalog::quantization::{File, Quantization, Refusal, Source};
 
-/// Element types of a model's parts.
-pub(super) struct Dtypes {
-    pub(super) weight: Dtype,
-    /// Side of the blocks of weights that share a scale.
-    pub(super) weight_block: Option<u32>,
-    pub(super) activation: Dtype,
-    pub(super) kv: Dtype,
-    /// Of the experts, where it is another than `weight`.
-    pub(super) expert: Option<Dtype>,
+/// No `hf_quant_config.json` is longer, in bytes: it may name every expert of every layer.
+const LARGEST_BYTES: u64 = 16 << 20;
+
+/// ModelOpt's description beside a `config.json`.
+pub(super) struct Beside {
+    path: std::path::PathBuf,
+    json: JsonFile,
 }
 
-/// Reads the element types. A checkpoint in fp32 is served in bf16, as vLLM does by default.
-pub(super) fn dtypes(fields: &mut Fields<'_>, has_experts: bool) -> Dtypes {
-    let activation = activation(fields);
-    let mut dtypes = Dtypes { weight: activation, weight_block: None, activation, kv: activation, expert: None };
-    let Some(value) = fields.value("quantization_config").or_else(|| fields.value("compression_config")) else {
-        return dtypes;
-    };
-    let Value::Object(config) = value else {
-        let message = format!("must be an object, not {}", shown(value));
-        let path = fields.path("quantization_config");
-        fields.findings.error(&path, message);
-        return dtypes;
-    };
-    if keeps_fp8_cache(config) {
-        dtypes.kv = Dtype::Fp8;
-    }
-    dtypes.weight_block = weight_block(config);
-    match weight(fields, config) {
-        // gpt-oss quantises its experts alone; attention, router and embeddings stay as they are.
-        Some(Dtype::Mxfp4) if has_experts && word(config, "quant_method") == Some("mxfp4") => {
-            dtypes.expert = Some(Dtype::Mxfp4);
+impl Beside {
+    /// That of a checkpoint's folder, if it has one.
+    pub(super) fn of(config: &Path) -> Result<Option<Self>, CatalogError> {
+        let path = config.with_file_name("hf_quant_config.json");
+        if config.file_name().is_none_or(|name| name != "config.json") || !path.is_file() {
+            return Ok(None);
         }
-        Some(weight) => dtypes.weight = weight,
-        None => {}
+        let json = json_file::read(&path, LARGEST_BYTES, "the object of ModelOpt's hf_quant_config.json")?;
+        Ok(Some(Self { path, json }))
     }
-    dtypes
 }
 
-fn activation(fields: &mut Fields<'_>) -> Dtype {
+/// Element type of activations. A checkpoint in fp32 is served in bf16, as vLLM does by default.
+pub(super) fn activation(fields: &mut Fields<'_>) -> Dtype {
     let key = if fields.value("torch_dtype").is_some() { "torch_dtype" } else { "dtype" };
     let Some(name) = fields.word(key) else {
         return Dtype::Bf16;
@@ -65,70 +54,86 @@ fn activation(fields: &mut Fields<'_>) -> Dtype {
     }
 }
 
-const METHODS: [&str; 9] =
-    ["fp8", "fbgemm_fp8", "mxfp4", "awq", "gptq", "bitsandbytes", "compressed-tensors", "modelopt", "quark"];
+/// Keys of the `config.json` that describe the quantisation.
+const KEYS: [&str; 2] = ["quantization_config", "compression_config"];
 
-/// Element type of the quantised weights, `None` (with a warning) where the method is not known.
-fn weight(fields: &mut Fields<'_>, config: &Map<String, Value>) -> Option<Dtype> {
-    let method = word(config, "quant_method").or_else(|| word(config, "quant_library")).unwrap_or("");
-    let dtype = match method {
-        "fp8" | "fbgemm_fp8" => Some(Dtype::Fp8),
-        "mxfp4" => Some(Dtype::Mxfp4),
-        "awq" | "gptq" | "auto-round" | "intel/auto-round" => {
-            of_bits(config.get("bits").or_else(|| config.get("w_bit")).and_then(Value::as_u64), false)
+/// What says how a checkpoint's weights are stored besides its `config.json`.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub(super) beside: Option<Beside>,
+    /// Whatever the files say of it.
+    pub(super) weights: Option<WeightFormat>,
+}
+
+/// The model stored as its checkpoint is.
+pub(super) fn stored(
+    fields: &mut Fields<'_>,
+    model: ModelArchitecture,
+    model_type: &str,
+    stored: &Stored,
+) -> ModelArchitecture {
+    let quantization = quantization(fields, model.activation_dtype, stored.beside.as_ref(), stored.weights);
+    if !quantization.is_of(&model, model_type) {
+        refuse_strange_names(fields);
+    }
+    quantization.apply(model, model_type)
+}
+
+/// How the checkpoint is quantised; where `weights` says what its weights are, that.
+fn quantization(
+    fields: &mut Fields<'_>,
+    dtype: Dtype,
+    beside: Option<&Beside>,
+    weights: Option<WeightFormat>,
+) -> Quantization {
+    let key = KEYS.into_iter().find(|key| fields.value(key).is_some());
+    let value = key.and_then(|key| fields.value(key));
+    let config = value.and_then(serde_json::Value::as_object);
+    let expert_dtype = fields.value("expert_dtype").and_then(serde_json::Value::as_str);
+    let hf_quant_config = beside.map(|beside| &beside.json.object);
+    let read = Quantization::read(&Source { dtype, config, hf_quant_config, expert_dtype });
+    let mut add = |severity: Severity, Refusal { file, problem }: &Refusal| match (file, beside) {
+        (File::HfQuantConfig, Some(Beside { path, json })) => {
+            fields.findings.add_about(path, &json.lines, severity, &problem.key, problem.message.clone());
         }
-        "bitsandbytes" if config.get("load_in_4bit") == Some(&Value::Bool(true)) => Some(Dtype::Int4),
-        "bitsandbytes" if config.get("load_in_8bit") == Some(&Value::Bool(true)) => Some(Dtype::Int8),
-        "modelopt" => match word(config, "quant_algo") {
-            Some(name) if name.contains("FP4") => Some(Dtype::Mxfp4),
-            Some(name) if name.contains("FP8") => Some(Dtype::Fp8),
-            Some(name) if name.contains("W4") => Some(Dtype::Int4),
-            Some(name) if name.contains("INT8") => Some(Dtype::Int8),
-            _ => None,
-        },
-        _ => of_groups(config),
+        // `expert_dtype` stands beside the description.
+        _ if problem.key == "expert_dtype" => {
+            let path = fields.path("expert_dtype");
+            fields.findings.add(severity, &path, problem.message.clone());
+        }
+        _ => {
+            let path = fields.path(key.unwrap_or(KEYS[0]));
+            fields.findings.add(severity, &format!("{path}.{}", problem.key), problem.message.clone());
+        }
     };
-    if dtype.is_none() {
-        let hint = did_you_mean(method, METHODS);
-        let message = format!("the element type of its weights is not known; taken as not quantised{hint}");
-        fields.warn("quantization_config", message);
+    if let Some(format) = weights {
+        let kv_dtype = read.ok().and_then(|read| read.kv_dtype());
+        return Quantization::of_format(dtype, format, kv_dtype);
     }
-    dtype
-}
-
-/// compressed-tensors: the weights of the first group that has any.
-fn of_groups(config: &Map<String, Value>) -> Option<Dtype> {
-    let groups = config.get("config_groups")?.as_object()?;
-    let weights = groups.values().find_map(|group| group.get("weights")?.as_object())?;
-    of_bits(weights.get("num_bits")?.as_u64(), word(weights, "type") == Some("float"))
-}
-
-/// fp8's `weight_block_size`, or compressed-tensors' `block_structure`: rows and columns, which are as many.
-fn weight_block(config: &Map<String, Value>) -> Option<u32> {
-    let groups = config.get("config_groups").and_then(Value::as_object);
-    let of_group = |group: &Value| group.get("weights")?.get("block_structure").cloned();
-    let of_groups = || groups.into_iter().flat_map(Map::values).find_map(of_group);
-    let sides = config.get("weight_block_size").cloned().or_else(of_groups)?;
-    u32::try_from(sides.get(0)?.as_u64()?).ok().filter(|side| *side > 0)
-}
-
-fn of_bits(bits: Option<u64>, float: bool) -> Option<Dtype> {
-    match (bits?, float) {
-        (8, true) => Some(Dtype::Fp8),
-        (8, false) => Some(Dtype::Int8),
-        (4, true) => Some(Dtype::Mxfp4),
-        (4, false) => Some(Dtype::Int4),
-        _ => None,
+    let quantization = match read {
+        Ok(quantization) => {
+            for note in quantization.notes() {
+                add(Severity::Warning, note);
+            }
+            quantization
+        }
+        Err(refusal) => {
+            add(Severity::Error, &refusal);
+            Quantization::none(dtype)
+        }
+    };
+    if let (Some(value), None) = (value, config) {
+        let path = fields.path(key.unwrap_or(KEYS[0]));
+        fields.findings.error(&path, format!("must be an object, not {}", shown(value)));
     }
+    quantization
 }
 
-/// The checkpoint brings scales for an 8-bit KV cache.
-fn keeps_fp8_cache(config: &Map<String, Value>) -> bool {
-    let scheme = config.get("kv_cache_scheme").and_then(Value::as_object);
-    let bits = scheme.and_then(|scheme| scheme.get("num_bits")).and_then(Value::as_u64);
-    bits == Some(8) || word(config, "kv_cache_quant_algo") == Some("FP8")
-}
-
-fn word<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    map.get(key).and_then(Value::as_str)
+/// A description that gives formats to modules by names none of which the model has.
+fn refuse_strange_names(fields: &mut Fields<'_>) {
+    let key = KEYS.into_iter().find(|key| fields.value(key).is_some()).unwrap_or(KEYS[0]);
+    let path = fields.path(key);
+    let message = "names none of the model's modules as they are known here; weight_dtype in the configuration (such as \
+                   nvfp4 or int4_g32) says what the weights are in its place";
+    fields.findings.error(&path, message);
 }

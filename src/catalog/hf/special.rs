@@ -303,6 +303,7 @@ fn zamba2(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
             shared_parts,
             norms: 1,
             other_elements,
+            formats: None,
         });
     }
     (stack, shared)

@@ -105,7 +105,7 @@ impl Division<'_> {
 
     /// Side of the blocks of the weights that share a scale.
     fn block(&self) -> Option<u32> {
-        self.model.weight_block.filter(|_| self.model.weight_dtype == Dtype::Fp8)
+        self.model.weight_format.block().filter(|_| self.model.weight_format.dtype == Dtype::Fp8)
     }
 
     /// A rank's part of every matrix must consist of whole blocks.
