@@ -114,7 +114,7 @@ fn quark_s_mxfp4_is_read_and_what_is_not_known_refused() {
     let mut qwen = json!({
         "model_type": "qwen2", "hidden_size": 8192, "intermediate_size": 29568, "num_attention_heads": 64,
         "num_key_value_heads": 8, "num_hidden_layers": 80, "vocab_size": 152_064, "max_position_embeddings": 32768,
-        "torch_dtype": "bfloat16", "quantization_config": {"quant_method": "quark", "exclude": ["lm_head"],
+        "torch_dtype": "bfloat16", "quantization_config": {"quant_method": "quark",
             "global_quant_config": {"weight": {"dtype": "fp4", "group_size": 32}}}
     });
     assert_near(gigabytes(&qwen), 42.3, 0.002);

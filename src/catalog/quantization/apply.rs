@@ -58,9 +58,11 @@ impl Quantization {
                     (formats.inward, formats.outward) = (attention(&["q_proj"]), attention(&["o_proj"]));
                     has_mixer = true;
                 }
-                Part::Latent(_) => {
-                    formats.inward = attention(&["kv_a_proj_with_mqa", "q_a_proj"]);
-                    formats.up = attention(&["kv_b_proj", "q_b_proj"]);
+                Part::Latent(latent) => {
+                    // The larger of what both are made from.
+                    let query = if latent.q_lora_rank.is_some() { "q_a_proj" } else { "q_proj" };
+                    formats.inward = attention(&[query]);
+                    formats.up = attention(&["kv_b_proj"]);
                     formats.outward = attention(&["o_proj"]);
                     has_mixer = true;
                 }

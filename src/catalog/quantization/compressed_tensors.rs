@@ -5,7 +5,7 @@ use oracle_components::model::Dtype;
 use oracle_components::weight_format::{Grain, Scales, WeightFormat};
 
 use super::formats::{fp8_block, fp8_channel, fp8_tensor, integer, integers, mxfp4, mxfp8, nvfp4};
-use super::module::{Kind, LINEAR};
+use super::module::{Kind, LAYERS, LINEAR};
 use super::rules::{Names, Rule};
 use super::section::{Problem, Section};
 use super::{Reading, cache};
@@ -68,7 +68,7 @@ fn targets<'a>(group: &Section<'a>) -> Result<Vec<&'a str>, Problem> {
 /// Classes of modules, by the names that they have in PyTorch, transformers and vLLM.
 fn kinds_of_class(class: &str) -> Option<&'static [Kind]> {
     match class {
-        "Linear" | "LinearBase" | "nn.Linear" | "torch.nn.Linear" => Some(LINEAR),
+        "Linear" | "LinearBase" | "nn.Linear" | "torch.nn.Linear" => Some(LAYERS),
         "FusedMoE" | "MoE" => Some(&[Kind::Expert]),
         "ParallelLMHead" => Some(&[Kind::Head]),
         "Embedding" | "VocabParallelEmbedding" => Some(&[Kind::Embedding]),

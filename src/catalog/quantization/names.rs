@@ -133,8 +133,20 @@ impl Modules {
         let own = |of: fn(Self, u32, &str) -> String, matrices: &[&str]| -> Vec<String> {
             matrices.iter().map(|matrix| of(self, layer, matrix)).collect()
         };
-        let mut all =
-            own(Self::attention, &["q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj", "wq_a", "wkv", "wo_b"]);
+        const ATTENTION: [&str; 11] = [
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "q_a_proj",
+            "kv_a_proj_with_mqa",
+            "kv_b_proj",
+            "wq_a",
+            "wkv",
+            "wo_b",
+            "indexer.wq_b",
+        ];
+        let mut all = own(Self::attention, &ATTENTION);
         all.extend(own(Self::recurrent, &["in_proj_qkvz", "in_proj_qkv", "in_proj", "out_proj"]));
         all.extend([self.mlp(layer), self.shared(layer), self.expert(layer)].into_iter().flatten());
         all

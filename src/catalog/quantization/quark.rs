@@ -5,7 +5,7 @@ use oracle_components::weight_format::{Grain, Scales, WeightFormat};
 use serde_json::Value;
 
 use super::formats::{fp8_channel, fp8_tensor, int8_channel, integers, mxfp4, nvfp4};
-use super::module::LINEAR;
+use super::module::{LAYERS, LINEAR};
 use super::rules::{Names, Rule};
 use super::section::{Problem, Section};
 use super::{Reading, cache};
@@ -28,7 +28,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Reading, Problem> {
     let Some(global) = linear.map_or_else(|| section.section("global_quant_config"), |linear| Ok(Some(linear)))? else {
         return Err(section.problem("global_quant_config", "is missing: it says what the weights are"));
     };
-    reading.rules.extend(format(&global)?.map(|format| Rule::all(LINEAR, format)));
+    reading.rules.extend(format(&global)?.map(|format| Rule::all(LAYERS, format)));
     note_cache(section, &mut reading)?;
     Ok(reading)
 }

@@ -382,6 +382,7 @@ fn quark_has_one_description_and_others_by_name() {
     assert_eq!(bytes(&experts), [2.0, 2.0, 0.53125, 2.0]);
     let odd = json!({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp5"}}});
     assert_eq!(refused(&odd).0, "global_quant_config.weight.dtype");
+    assert_eq!(bytes(&read(&json!({"quant_method": "quark", "global_quant_config": {"weight": mxfp4}})))[3], 2.0);
 }
 
 #[test]
