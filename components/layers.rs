@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::recurrent::Recurrent;
-use crate::weight_format::Dtype;
+use crate::weight_format::WeightFormat;
 
 /// The tokens that attention looks back on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub struct Index {
     pub query_input: u32,
     /// Columns of weights that the heads' scores are summed with, from the residual stream.
     pub score_columns: u32,
+    /// Elements of the norms on its queries and keys.
+    pub norm_elements: u32,
     /// Bytes that it keeps of a token.
     pub bytes_per_token: u32,
 }
@@ -84,6 +86,9 @@ pub struct Attention {
     pub norm_elements: u32,
     /// Other vectors, such as sinks.
     pub other_elements: u32,
+    /// Width that queries are compressed to before they are made, 0 where they are not.
+    #[serde(default)]
+    pub query_rank: u32,
     /// Sparse attention.
     pub index: Option<Index>,
 }
@@ -104,9 +109,33 @@ impl Attention {
             output_bias: false,
             norm_elements: 0,
             other_elements: 0,
+            query_rank: 0,
             index: None,
         }
     }
+}
+
+/// Attention to the last tokens and to entries that each stand for several (DeepSeek V4): one vector each, key and value at once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CompressedAttention {
+    /// Query heads.
+    pub heads: u32,
+    /// Width of a head, and of the vector.
+    pub width: u32,
+    /// Width of the compressed query.
+    pub q_lora_rank: u32,
+    /// Groups of heads whose outputs are projected together, each to so many columns.
+    pub output_groups: u32,
+    /// Columns of a group.
+    pub output_rank: u32,
+    /// Last tokens that it sees one by one.
+    pub window: u32,
+    /// Tokens an entry; 0 without entries.
+    pub ratio: u32,
+    /// Bytes of a vector in the cache.
+    pub bytes_per_entry: u32,
+    /// Which of the entries it sees, if not all of them: its `top_tokens` are entries.
+    pub index: Option<Index>,
 }
 
 /// Multi-head latent attention (DeepSeek V2/V3): one compressed vector a token and layer.
@@ -127,6 +156,12 @@ pub struct LatentAttention {
     /// Columns of a gate on its output.
     #[serde(default)]
     pub gate_width: u32,
+    /// The cache has keys and values, expanded to heads and padded to one width (MiniCPM 3 under vLLM).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_expanded: bool,
+    /// Bias vectors on the projections from and to the residual stream.
+    #[serde(default)]
+    pub bias: bool,
     /// Sparse attention.
     #[serde(default)]
     pub index: Option<Index>,
@@ -160,8 +195,8 @@ pub struct Experts {
     pub router_bias: bool,
     /// Width that tokens are projected to before they go to routed experts, and back from after, if they are.
     pub latent_width: Option<u32>,
-    /// Element type of the routed experts' weights where it differs from the model's `weight_dtype` (gpt-oss: mxfp4).
-    pub dtype: Option<Dtype>,
+    /// How the routed experts' weights are stored where it is not as the model's `weight_format` (gpt-oss: mxfp4).
+    pub format: Option<WeightFormat>,
 }
 
 /// A part of a layer: it reads the residual stream and adds to it.
@@ -172,6 +207,8 @@ pub enum Part {
     Attention(Attention),
     /// Attention over latent vectors.
     Latent(LatentAttention),
+    /// Attention to a window and to compressed entries.
+    Compressed(CompressedAttention),
     /// A state that each token updates.
     Recurrent(Recurrent),
     /// A dense MLP.
@@ -180,16 +217,90 @@ pub enum Part {
     Experts(Experts),
 }
 
+/// What a matrix does in its layer, as far as checkpoints store matrices differently by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// From the residual stream into a mixer: queries, keys and values, or what they are made from.
+    In,
+    /// From a compressed query or key and value to heads.
+    Up,
+    /// From a mixer to the residual stream.
+    Out,
+    /// Of an index.
+    Index,
+    /// Of an MLP or of shared experts.
+    Mlp,
+}
+
+/// How the matrices of a layer are stored, but for routed experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Formats {
+    /// Of [`Role::In`].
+    pub inward: WeightFormat,
+    /// Of [`Role::Up`].
+    pub up: WeightFormat,
+    /// Of [`Role::Out`].
+    pub outward: WeightFormat,
+    /// Of [`Role::Index`].
+    pub index: WeightFormat,
+    /// Of [`Role::Mlp`].
+    pub mlp: WeightFormat,
+}
+
+impl Formats {
+    /// All the same.
+    #[must_use]
+    pub fn all(format: WeightFormat) -> Self {
+        Self { inward: format, up: format, outward: format, index: format, mlp: format }
+    }
+
+    /// The format of a role, to change it.
+    pub fn of_mut(&mut self, role: Role) -> &mut WeightFormat {
+        match role {
+            Role::In => &mut self.inward,
+            Role::Up => &mut self.up,
+            Role::Out => &mut self.outward,
+            Role::Index => &mut self.index,
+            Role::Mlp => &mut self.mlp,
+        }
+    }
+
+    /// The format of a role.
+    #[must_use]
+    pub fn of(self, role: Role) -> WeightFormat {
+        match role {
+            Role::In => self.inward,
+            Role::Up => self.up,
+            Role::Out => self.outward,
+            Role::Index => self.index,
+            Role::Mlp => self.mlp,
+        }
+    }
+}
+
 /// What layers that are alike consist of.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
     /// Its parts, one after the other or side by side.
     pub parts: Vec<Part>,
+    /// Parts that it runs in the same way, whose weights other layers run too, and which are counted beside all layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_parts: Vec<Part>,
     /// Norms over the residual stream.
     pub norms: u32,
     /// Parameters besides, which every rank has.
     #[serde(default)]
     pub other_elements: u64,
+    /// How its matrices are stored where it is not as the model's `weight_format`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formats: Option<Formats>,
+}
+
+impl Layer {
+    /// All that it runs.
+    pub fn all_parts(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().chain(&self.shared_parts)
+    }
 }
 
 /// Layers in their order.
@@ -257,7 +368,7 @@ impl Stack {
 
     /// The parts of all kinds, and how many layers have each.
     pub fn parts(&self) -> impl Iterator<Item = (&Part, u32)> {
-        self.counted().flat_map(|(layer, count)| layer.parts.iter().map(move |part| (part, count)))
+        self.counted().flat_map(|(layer, count)| layer.all_parts().map(move |part| (part, count)))
     }
 
     /// The same layers, each changed.

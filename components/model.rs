@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{Attention, Experts, Part, Stack};
+use crate::layers::{Attention, Experts, Layer, Part, Role, Stack};
 pub use crate::weight_format::Dtype;
+use crate::weight_format::WeightFormat;
 
 /// A decoder-only model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,11 @@ pub struct ModelArchitecture {
     pub layers: Stack,
     /// Input and output embeddings share one matrix.
     pub tied_embeddings: bool,
+    /// Width of the embeddings, where they are projected to that of the residual stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding_width: Option<u32>,
+    /// Norms before the head.
+    pub final_norms: u32,
     /// Norms have a bias vector beside their weights.
     pub norm_bias: bool,
     /// The language-model head has a bias vector.
@@ -33,10 +39,11 @@ pub struct ModelArchitecture {
     /// How its rotary embeddings are stretched to longer ones.
     #[serde(default, skip_serializing_if = "RopeScaling::is_none")]
     pub rope_scaling: RopeScaling,
-    /// Element type of the weights.
-    pub weight_dtype: Dtype,
-    /// Side of the square blocks of weights that share a scale, of checkpoints quantised by blocks.
-    pub weight_block: Option<u32>,
+    /// How the matrices of layers are stored, but for those of layers and of experts that say otherwise.
+    pub weight_format: WeightFormat,
+    /// How the language-model head is stored, where it is quantised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_format: Option<WeightFormat>,
     /// Element type of activations, in which GEMMs run when weights are narrower integers.
     pub activation_dtype: Dtype,
     /// Element type of the KV cache.
@@ -64,10 +71,40 @@ impl ModelArchitecture {
         most_frequent(mixtures)
     }
 
-    /// Element type of the routed experts' matrices.
+    /// Longest context, with what its rotary embeddings are stretched to. vLLM takes YaRN's factor times what a model was trained on up
+    /// to 0.29, and what the file states since; of the two the longer one. LongRoPE's is asked for by `max_model_len` alone.
     #[must_use]
-    pub fn expert_dtype(&self) -> Dtype {
-        self.experts().and_then(|experts| experts.dtype).unwrap_or(self.weight_dtype)
+    pub fn context_tokens(&self) -> u32 {
+        let stated = self.max_position_embeddings;
+        match self.rope_scaling {
+            RopeScaling::Factor(factor) => (f64::from(stated) * factor) as u32,
+            RopeScaling::Yarn { original_tokens, factor } => stated.max((f64::from(original_tokens) * factor) as u32),
+            RopeScaling::Long { original_tokens } => original_tokens,
+            RopeScaling::None => stated,
+        }
+    }
+
+    /// How the routed experts' matrices are stored.
+    #[must_use]
+    pub fn expert_format(&self) -> WeightFormat {
+        self.experts().and_then(|experts| experts.format).unwrap_or(self.weight_format)
+    }
+
+    /// How a matrix of a layer is stored that is no routed expert's; without a role it is never quantised.
+    #[must_use]
+    pub fn format_of(&self, layer: &Layer, role: Option<Role>) -> WeightFormat {
+        match (role, layer.formats) {
+            (Some(role), Some(formats)) => formats.of(role),
+            (Some(_), None) => self.weight_format,
+            (None, _) => WeightFormat::wide(self.activation_dtype),
+        }
+    }
+
+    /// The same model with all that may be quantised stored in this format, but for experts that have a format of their own.
+    #[must_use]
+    pub fn with_weights(self, format: WeightFormat) -> Self {
+        let layers = self.layers.map(|layer| Layer { formats: None, ..layer.clone() });
+        Self { weight_format: format, head_format: None, layers, ..self }
     }
 
     /// All attention over keys and values.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layers::{Attention, Experts, LatentAttention, Layer, Mlp, Part, Reach, Stack};
 use crate::model::{Dtype, ModelArchitecture, RopeScaling};
+use crate::weight_format::WeightFormat;
 
 /// Layers that attend only to the last `window_tokens` tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +164,7 @@ impl Transformer {
         let layer = |index| Layer {
             parts: vec![self.mixer(index), self.feed_forward(index)],
             norms: self.norms_per_layer,
-            other_elements: 0,
+            ..Layer::default()
         };
         ModelArchitecture {
             name: self.name.clone(),
@@ -171,16 +172,25 @@ impl Transformer {
             vocab: self.vocab,
             layers: (0..self.layers).map(layer).collect::<Stack>(),
             tied_embeddings: self.tied_embeddings,
+            embedding_width: None,
+            final_norms: 1,
             norm_bias: self.all_biases,
             head_bias: self.all_biases && !self.tied_embeddings,
             position_rows: if self.learned_positions { self.max_position_embeddings } else { 0 },
             other_elements: 0,
             max_position_embeddings: self.max_position_embeddings,
             rope_scaling: RopeScaling::None,
-            weight_dtype: self.weight_dtype,
-            weight_block: self.weight_block,
+            weight_format: self.weight_format(),
+            head_format: None,
             activation_dtype: self.activation_dtype,
             kv_dtype: self.kv_dtype,
+        }
+    }
+
+    fn weight_format(&self) -> WeightFormat {
+        match self.weight_block {
+            Some(side) if self.weight_dtype == Dtype::Fp8 => WeightFormat::fp8_in_blocks(side),
+            _ => WeightFormat::usual(self.weight_dtype),
         }
     }
 
@@ -196,6 +206,8 @@ impl Transformer {
                 nope_head_dim,
                 value_head_dim,
                 gate_width: 0,
+                is_expanded: false,
+                bias: false,
                 index: None,
             });
         }
@@ -232,7 +244,7 @@ impl Transformer {
                 shared_gate: false,
                 router_bias: self.all_biases,
                 latent_width: None,
-                dtype: moe.expert_dtype,
+                format: moe.expert_dtype.map(WeightFormat::usual),
             }),
         }
     }

@@ -24,8 +24,8 @@ pub struct Scales {
     pub scale_bits: u32,
     /// Bits of a zero point, 0 where elements are symmetric.
     pub zero_bits: u32,
-    /// Bits that each input column's index takes of its group: GPTQ sorts columns by activation.
-    pub index_bits: u32,
+    /// Bits that each input column has: the index of its group, of GPTQ which sorts columns by activation; a factor, of AWQ.
+    pub column_bits: u32,
     /// Bits that a matrix has once: a second scale, that of its input, its shape.
     pub matrix_bits: u32,
 }
@@ -88,7 +88,7 @@ impl Scales {
     /// A scale of `scale_bits` for whatever shares one.
     #[must_use]
     pub const fn new(grain: Grain, scale_bits: u32, zero_bits: u32) -> Self {
-        Self { grain, scale_bits, zero_bits, index_bits: 0, matrix_bits: 0 }
+        Self { grain, scale_bits, zero_bits, column_bits: 0, matrix_bits: 0 }
     }
 }
 
@@ -117,6 +117,34 @@ impl WeightFormat {
         Self { dtype, scales, activations }
     }
 
+    /// fp8 with a scale for each square block of so many rows, multiplied with fp8 activations.
+    #[must_use]
+    pub const fn fp8_in_blocks(side: u32) -> Self {
+        let scales = Scales::new(Grain::Block(side, side), 32, 0);
+        Self { dtype: Dtype::Fp8, scales, activations: Some(Dtype::Fp8) }
+    }
+
+    /// The same elements with a scale of `scale_bits` for each group of so many.
+    #[must_use]
+    pub const fn in_groups(self, elements: u32, scale_bits: u32) -> Self {
+        Self { scales: Scales::of_groups(elements, scale_bits, 0), ..self }
+    }
+
+    /// The same weights with activations quantised to this type, or left as they are.
+    #[must_use]
+    pub const fn met_by(self, activations: Option<Dtype>) -> Self {
+        Self { activations, ..self }
+    }
+
+    /// Side of the square blocks that share a scale, if they do.
+    #[must_use]
+    pub const fn block(self) -> Option<u32> {
+        match self.scales.grain {
+            Grain::Block(rows, _) => Some(rows),
+            _ => None,
+        }
+    }
+
     /// Whether elements are narrower than 16 bits.
     #[must_use]
     pub fn is_quantised(self) -> bool {
@@ -126,10 +154,10 @@ impl WeightFormat {
     /// Bytes of a matrix of so many outputs and inputs, all that is stored beside its elements included.
     #[must_use]
     pub fn matrix_bytes(self, outputs: u64, inputs: u64) -> f64 {
-        let Scales { grain, scale_bits, zero_bits, index_bits, matrix_bits } = self.scales;
+        let Scales { grain, scale_bits, zero_bits, column_bits, matrix_bits } = self.scales;
         let elements = outputs * inputs * u64::from(self.dtype.bits());
         let shared = grain.scales(outputs, inputs) * u64::from(scale_bits + zero_bits);
-        let once = inputs * u64::from(index_bits) + u64::from(matrix_bits);
+        let once = inputs * u64::from(column_bits) + u64::from(matrix_bits);
         (elements + shared + once) as f64 / 8.0
     }
 
@@ -166,7 +194,7 @@ mod tests {
     #[test]
     fn a_matrix_takes_the_bytes_of_its_tensors() {
         // GPTQ, 4 bits in groups of 128: qweight, scales, qzeros and g_idx of a 14336 × 4096 matrix.
-        let gptq = WeightFormat { scales: Scales { index_bits: 32, ..int4(128, 4).scales }, ..int4(128, 4) };
+        let gptq = WeightFormat { scales: Scales { column_bits: 32, ..int4(128, 4).scales }, ..int4(128, 4) };
         let (qweight, scales, qzeros, g_idx) = (4 * 512 * 14_336, 2 * 32 * 14_336, 4 * 32 * (14_336 / 8), 4 * 4096);
         assert_eq!(gptq.matrix_bytes(14_336, 4096), f64::from(qweight + scales + qzeros + g_idx));
         // DeepSeek's kv_a_proj: 576 outputs are 4.5 blocks.

@@ -21,8 +21,27 @@ impl<'a> Findings<'a> {
     /// Adds a finding about a key. A key that the file lacks has the line of the object that should hold it.
     pub(super) fn add(&mut self, severity: Severity, key: &str, message: impl Into<String>) {
         let line = self.lines.line(key);
+        let finding = Finding { severity, file: self.file.into(), line, key: key.into(), message: message.into() };
+        // A key that is read for each layer is wrong once.
+        if self.found.last() == Some(&finding) || (severity == Severity::Error && self.found.contains(&finding)) {
+            return;
+        }
         self.errors += usize::from(severity == Severity::Error);
-        self.found.push(Finding { severity, file: self.file.into(), line, key: key.into(), message: message.into() });
+        self.found.push(finding);
+    }
+
+    /// Adds a finding about a key of another file, which belongs to this one.
+    pub(super) fn add_about(
+        &mut self,
+        file: &Path,
+        lines: &KeyLines,
+        severity: Severity,
+        key: &str,
+        message: impl Into<String>,
+    ) {
+        let line = lines.line(key);
+        self.errors += usize::from(severity == Severity::Error);
+        self.found.push(Finding { severity, file: file.into(), line, key: key.into(), message: message.into() });
     }
 
     pub(super) fn error(&mut self, key: &str, message: impl Into<String>) {

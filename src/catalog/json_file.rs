@@ -1,5 +1,6 @@
 //! Reading a user's JSON file: bounded, with the line of each key, and an error for whatever is not such a file.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
@@ -22,6 +23,7 @@ pub(crate) struct JsonFile {
 pub(crate) fn read(path: &Path, limit_bytes: u64, holds: &str) -> Result<JsonFile, CatalogError> {
     let text = read_text(path, limit_bytes)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = &without_infinities(text);
     let value: Value = serde_json::from_str(text).map_err(|error| CatalogError::Syntax {
         path: path.into(),
         line: error.line(),
@@ -32,6 +34,38 @@ pub(crate) fn read(path: &Path, limit_bytes: u64, holds: &str) -> Result<JsonFil
         return Err(CatalogError::WrongShape { path: path.into(), message: format!("expected {holds}") });
     };
     Ok(JsonFile { object, lines: KeyLines::of(text) })
+}
+
+/// Python writes numbers that JSON has no word for, and reads them: `null` in their place, as wide as they are, so that all else
+/// stays where it is.
+fn without_infinities(text: &str) -> Cow<'_, str> {
+    const NUMBERS: [(&str, &str); 3] = [("-Infinity", "null     "), ("Infinity", "null    "), ("NaN", "0.0")];
+    if !NUMBERS.iter().any(|(number, _)| text.contains(number)) {
+        return Cow::Borrowed(text);
+    }
+    let (mut kept, mut is_quoted, mut rest) = (String::with_capacity(text.len()), false, text);
+    while let Some(next) = rest.chars().next() {
+        let number = NUMBERS.iter().find(|(number, _)| !is_quoted && rest.starts_with(number));
+        let taken = match (number, next) {
+            (Some((number, stand_in)), _) => {
+                kept.push_str(stand_in);
+                number.len()
+            }
+            // What is escaped ends no string.
+            (None, '\\') if is_quoted => {
+                let escaped = rest.chars().take(2).map(char::len_utf8).sum();
+                kept.push_str(&rest[..escaped]);
+                escaped
+            }
+            (None, _) => {
+                is_quoted ^= next == '"';
+                kept.push(next);
+                next.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    Cow::Owned(kept)
 }
 
 fn read_text(path: &Path, limit_bytes: u64) -> Result<String, CatalogError> {
@@ -60,6 +94,11 @@ pub(crate) struct KeyLines {
 }
 
 impl KeyLines {
+    /// Of a document that is not a file.
+    pub(crate) fn none() -> Self {
+        Self { by_path: HashMap::new(), duplicates: Vec::new() }
+    }
+
     /// Line of the key, from 1; of the nearest enclosing key where the document lacks it.
     pub(crate) fn line(&self, path: &str) -> Option<usize> {
         let mut path = path;

@@ -11,16 +11,14 @@ mod fabric_file;
 mod fabric_fit;
 mod finding;
 mod findings;
-mod hf_config;
-mod hf_families;
-mod hf_fields;
-mod hf_quantization;
+mod hf;
 pub(crate) mod json_file;
 mod model_file;
 mod model_params;
 mod model_params_rules;
 pub mod nearest;
 mod price_file;
+mod quantization;
 mod shape;
 mod topology_file;
 mod uncertain;
@@ -30,6 +28,7 @@ use std::sync::{Arc, OnceLock};
 
 use oracle_components::collectives::Fabric;
 use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::weight_format::WeightFormat;
 
 pub use curve_file::{CurveFile, FitError, TakenOver};
 pub use device_file::{CatalogDevice, ConstantUse, DeviceCurves, DeviceLink, LinkKind};
@@ -37,7 +36,8 @@ pub use fabric_file::CatalogFabric;
 pub use fabric_fit::{MeasuredCollective, fit_protocols};
 pub(crate) use finding::write_at;
 pub use finding::{CatalogError, Finding, Severity};
-pub use hf_config::{HfModel, load_hf_config};
+pub(crate) use hf::load_hf_config_stored;
+pub use hf::{HfModel, load_hf_config, load_hf_config_as};
 pub use model_file::{CatalogModel, PublishedActive, PublishedParameters};
 pub use model_params::{EntryOrigin, ModelParams, ModelParamsEntry, load_model_params};
 pub use nearest::{did_you_mean, nearest, question};
@@ -107,9 +107,9 @@ impl Catalog {
             return Some(Arc::clone(&model.architecture));
         }
         let (base, dtype) = quantised_name(name)?;
-        let mut architecture = ModelArchitecture::clone(&self.model(&base)?.architecture);
-        architecture.weight_dtype = dtype;
-        architecture.weight_block = is_of_blocks(name).then_some(WEIGHT_BLOCK);
+        let format =
+            if is_of_blocks(name) { WeightFormat::fp8_in_blocks(WEIGHT_BLOCK) } else { WeightFormat::usual(dtype) };
+        let mut architecture = ModelArchitecture::clone(&self.model(&base)?.architecture).with_weights(format);
         let name = name.trim();
         architecture.name = name.rsplit_once('/').map_or(name, |(_, name)| name).to_owned();
         Some(Arc::new(architecture))
@@ -252,9 +252,9 @@ const QUANTISED: [(&str, Dtype); 16] = [
     ("-gptq-int4", Dtype::Int4),
     ("-awq-int4", Dtype::Int4),
     ("-bnb-4bit", Dtype::Int4),
-    ("-nvfp4", Dtype::Mxfp4),
+    ("-nvfp4", Dtype::Nvfp4),
     ("-mxfp4", Dtype::Mxfp4),
-    ("-fp4", Dtype::Mxfp4),
+    ("-fp4", Dtype::Nvfp4),
     ("-fp8", Dtype::Fp8),
     ("-int8", Dtype::Int8),
     ("-int4", Dtype::Int4),

@@ -23,6 +23,11 @@ pub(super) fn contradictions(model: &ModelArchitecture) -> Vec<String> {
         match part {
             Part::Attention(attention) => {
                 let (heads, kv_heads) = (attention.heads, attention.kv_heads);
+                let widest = u64::from(heads) * u64::from(attention.key_width.max(attention.value_width));
+                require(
+                    widest <= LARGEST_DIMENSION,
+                    format!("{heads} heads of {} are wider together than any model's", attention.key_width),
+                );
                 require(
                     attention.key_width > 0,
                     format!("{heads} heads in a hidden width of {} leave no width for a head", model.hidden),
@@ -35,7 +40,7 @@ pub(super) fn contradictions(model: &ModelArchitecture) -> Vec<String> {
             Part::Experts(Experts { count, per_token, .. }) => {
                 require(per_token <= count, format!("a token is sent to {per_token} experts, but there are {count}"));
             }
-            Part::Latent(_) | Part::Recurrent(_) | Part::Mlp(_) => {}
+            Part::Latent(_) | Part::Compressed(_) | Part::Recurrent(_) | Part::Mlp(_) => {}
         }
     }
     found.dedup();

@@ -6,7 +6,7 @@ use oracle_systems::costing::weights::{active_parameters, parameters, weight_byt
 use oracle_systems::memory::kv_bytes_per_token;
 use serde_json::json;
 
-use super::args::Listing;
+use super::args::{Listing, Models};
 use super::{Failure, print_findings};
 use crate::catalog::{Catalog, CatalogDevice, CatalogModel, Figure, question};
 use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
@@ -64,8 +64,12 @@ impl Findings for Listed {
     }
 }
 
-/// Lists the models.
-pub fn models(listing: &Listing) -> Result<(), Failure> {
+/// Lists the models, or describes one.
+pub fn models(command: &Models) -> Result<(), Failure> {
+    if let Some(described) = super::model::of(command)? {
+        return print_findings(&described, command.format);
+    }
+    let listing = &Listing { filter: command.filter.clone(), format: command.format };
     let all = Catalog::builtin().models();
     let shown = all.iter().filter(|model| shows(listing, &model.architecture.name, &model.aliases));
     refuse_none(listing, "model", shown.clone().count(), |name| {

@@ -12,6 +12,7 @@ mod config;
 mod console;
 pub mod host;
 mod load_flags;
+mod model;
 mod plan;
 mod plan_question;
 mod plan_table;

@@ -196,7 +196,8 @@ fn add_layers(
     }
     for (layer, rows) in &layers {
         let Some((columns, depth)) = profile.product(layer) else { continue };
-        let weight_bytes = if layer == "lm_head" { ELEMENT_BYTES } else { profile.model.weight_dtype.bytes() };
+        let weight_bytes =
+            if layer == "lm_head" { ELEMENT_BYTES } else { profile.model.weight_format.bytes_per_parameter() };
         let kernel = RowKernel::Product { columns: columns.into(), depth: depth.into(), weight_bytes };
         times.by_rows.push(row_times(kernel, rows.clone()));
     }

@@ -324,6 +324,7 @@ fn weight_dtype(dtype: Option<&str>, warnings: &mut Vec<String>) -> Option<&'sta
         ("int8", "int8"),
         ("w8a8", "int8"),
         ("mxfp4", "mxfp4"),
+        ("nvfp4", "nvfp4"),
         ("int4", "int4"),
         ("awq", "int4"),
         ("gptq", "int4"),

@@ -5,10 +5,9 @@
 //! of a token has more tokens in a block, or room to spare.
 
 use oracle_components::kv_groups::{KvGroup, KvKind};
-use oracle_components::layers::{Part, Reach};
 use oracle_components::model::ModelArchitecture;
 
-use super::parts::{cached_bytes, state_bytes};
+use super::parts::{caches, state_bytes};
 
 /// More tokens than any context has: a state that is not kept within a sequence is one block of it.
 pub const WHOLE_CONTEXT_TOKENS: u32 = 1 << 30;
@@ -44,29 +43,15 @@ pub fn kv_layers(model: &ModelArchitecture, tensor_parallel: u32) -> Vec<KvLayer
     let tensor = f64::from(tensor_parallel.max(1));
     let mut kept: Vec<KvLayers> = Vec::new();
     for (part, layers) in model.layers.parts() {
-        let (kind, bytes) = match part {
-            Part::Attention(attention) => (kind(attention.reach), cached_bytes(part, model, tensor)),
-            Part::Latent(_) => (KvKind::Full, cached_bytes(part, model, tensor)),
-            Part::Recurrent(_) => (KvKind::State, state_bytes(part, model, tensor)),
-            Part::Mlp(_) | Part::Experts(_) => continue,
-        };
-        if bytes == 0.0 {
-            continue;
-        }
-        match kept.iter_mut().find(|kept| kept.kind == kind && kept.bytes == bytes) {
-            Some(known) => known.layers += layers,
-            None => kept.push(KvLayers { kind, layers, bytes }),
+        let state = (KvKind::State, state_bytes(part, model, tensor));
+        for (kind, bytes) in caches(part, model, tensor).into_iter().chain([state]).filter(|(_, bytes)| *bytes > 0.0) {
+            match kept.iter_mut().find(|kept| kept.kind == kind && kept.bytes == bytes) {
+                Some(known) => known.layers += layers,
+                None => kept.push(KvLayers { kind, layers, bytes }),
+            }
         }
     }
     kept
-}
-
-fn kind(reach: Reach) -> KvKind {
-    match reach {
-        Reach::Full => KvKind::Full,
-        Reach::Window(tokens) => KvKind::Window { tokens },
-        Reach::Chunk(tokens) => KvKind::Chunk { tokens },
-    }
 }
 
 /// How layers share a pool with blocks of `block_tokens`; `keeps_states` within a sequence, for others to find.

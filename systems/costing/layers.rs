@@ -16,10 +16,11 @@
 //! - elementwise: norms with the residual (4 vectors of the hidden width each), rotary embedding, KV write, activation.
 
 use oracle_components::kernel_times::Heads;
-use oracle_components::layers::{Attention, Experts, Index, Keeps, LatentAttention, Layer, Mlp, Part};
+use oracle_components::layers::{Attention, Experts, Index, Keeps, LatentAttention, Layer, Mlp, Part, Role};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::recurrent::Recurrent;
 use oracle_components::scenario::EngineSpec;
+use oracle_components::weight_format::WeightFormat;
 
 use super::operator::{KernelKind, Operator, Precision, Term};
 use super::parts::{
@@ -59,12 +60,12 @@ pub(crate) struct StageLayers {
 impl StageLayers {
     pub(crate) fn new(model: &ModelArchitecture, counts: Vec<f64>, first: bool, last: bool) -> Self {
         let with = |is_such: fn(&Part) -> bool| -> f64 {
-            let such = |layer: &Layer| layer.parts.iter().filter(|part| is_such(part)).count() as f64;
+            let such = |layer: &Layer| layer.all_parts().filter(|part| is_such(part)).count() as f64;
             model.layers.kinds().iter().zip(&counts).map(|(layer, count)| such(layer) * count).sum()
         };
         let parts = with(|_| true);
         let moe = with(|part| matches!(part, Part::Experts(_)));
-        let attention = with(|part| matches!(part, Part::Attention(_) | Part::Latent(_)));
+        let attention = with(|part| matches!(part, Part::Attention(_) | Part::Latent(_) | Part::Compressed(_)));
         Self { parts, moe, attention, counts, first, last }
     }
 }
@@ -137,6 +138,20 @@ pub(crate) struct ModelRank<'a> {
     limit_tokens: f64,
 }
 
+/// In what a product of a layer's matrix runs. Of formats that are neither the model's nor the experts', those whose
+/// activations are quantised go as the model's do.
+fn precision(model: &ModelArchitecture, format: WeightFormat) -> Precision {
+    if format == model.weight_format {
+        Precision::Weights
+    } else if format.activations.is_none() {
+        Precision::Activations
+    } else if model.experts().is_some() && format == model.expert_format() {
+        Precision::Experts
+    } else {
+        Precision::Weights
+    }
+}
+
 /// Where an operator stands in the list: sums are taken in one order, whatever the order of the layers.
 type Place = (u8, Operator);
 
@@ -185,8 +200,8 @@ impl<'a> ModelRank<'a> {
         let mut listed = Vec::new();
         // The first part that has other streams takes the norms with them.
         let mut norms = Some(norms);
-        for part in &layer.parts {
-            let products = self.products(part);
+        for part in layer.all_parts() {
+            let products = self.products(layer, part);
             let own = |operators: Vec<Operator>, place| operators.into_iter().map(move |operator| (place, operator));
             match part {
                 Part::Attention(attention) => {
@@ -196,9 +211,17 @@ impl<'a> ModelRank<'a> {
                     listed.extend(self.prefill(part));
                 }
                 Part::Latent(latent) => {
-                    listed.extend(own(self.with_absorbed(latent, products), 0));
+                    listed.extend(own(self.with_absorbed(layer, latent, products), 0));
                     let bytes = self.latent_stream(latent, norms.take());
                     listed.push((0, Operator::elementwise(Feature::Tokens, bytes).of_kind(LATENT_ATTENTION_STREAMS)));
+                    listed.extend(self.prefill(part));
+                }
+                Part::Compressed(attention) => {
+                    listed.extend(own(products, 0));
+                    let rotated = 2.0 * f64::from(attention.heads) / self.tensor * f64::from(attention.width);
+                    let bytes = (norms.take().unwrap_or(0.0) + rotated) * self.activation + self.cached_bytes(part);
+                    let stream = Operator::elementwise(Feature::Tokens, bytes);
+                    listed.push((0, stream.of_kind(LATENT_ATTENTION_STREAMS)));
                     listed.extend(self.prefill(part));
                 }
                 Part::Recurrent(recurrent) => {
@@ -218,14 +241,14 @@ impl<'a> ModelRank<'a> {
         listed
     }
 
-    fn products(&self, part: &Part) -> Vec<Operator> {
-        let gemm = |Matrix { rows, inner, outer }| self.gemm(rows, inner, outer);
+    fn products(&self, layer: &Layer, part: &Part) -> Vec<Operator> {
+        let gemm = |matrix: Matrix| self.gemm(self.model.format_of(layer, matrix.role), matrix);
         matrices(part, self.hidden, self.tensor).into_iter().map(gemm).collect()
     }
 
-    fn gemm(&self, rows: Feature, inner: f64, outer: f64) -> Operator {
-        let weight = self.model.weight_dtype.bytes();
-        Operator::gemm(Precision::Weights, rows, (inner, outer), weight, self.activation)
+    fn gemm(&self, format: WeightFormat, Matrix { rows, inner, outer, .. }: Matrix) -> Operator {
+        let (precision, bytes) = (precision(self.model, format), format.bytes_per_parameter());
+        Operator::gemm(precision, rows, (inner, outer), bytes, self.activation)
     }
 
     fn wide_gemm(&self, rows: Feature, inner: f64, outer: f64) -> Operator {
@@ -257,11 +280,13 @@ impl<'a> ModelRank<'a> {
 
     /// The products of latent attention, with those that a decode has: queries into the latent space and outputs back, head by
     /// head, by the same matrices as the expansion in prefill.
-    fn with_absorbed(&self, latent: &LatentAttention, mut products: Vec<Operator>) -> Vec<Operator> {
+    fn with_absorbed(&self, layer: &Layer, latent: &LatentAttention, mut products: Vec<Operator>) -> Vec<Operator> {
         let heads = f64::from(latent.heads) / self.tensor;
         let width = f64::from(latent.kv_lora_rank);
         let (nope, value) = (f64::from(latent.nope_head_dim), f64::from(latent.value_head_dim));
-        let mut absorbed = self.gemm(Feature::DecodeSequences, width, heads * (nope + value));
+        let (rows, outer) = (Feature::DecodeSequences, heads * (nope + value));
+        let matrix = Matrix { role: Some(Role::Up), rows, inner: width, outer };
+        let mut absorbed = self.gemm(self.model.format_of(layer, matrix.role), matrix);
         let elements = heads * (nope + width + width + value);
         absorbed.bytes[1] = Term::new(Feature::DecodeSequences, elements * self.activation);
         let expansion = products.iter().position(|product| product.flops.feature == Feature::PrefillContext);
@@ -285,13 +310,11 @@ impl<'a> ModelRank<'a> {
                 let value = f64::from(latent.value_head_dim);
                 (heads, query_key, value, heads * (query_key + value) * self.activation, 0.0)
             }
+            Part::Compressed(_) => return self.sights(part).iter().map(|sight| self.prefill_like(sight)).collect(),
             Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => return Vec::new(),
         };
-        let (class, share) = self.seen(part);
-        let (place, pairs, context) = match class {
-            0 => (1, Feature::PrefillPairs, Feature::PrefillContext),
-            _ => (2, Feature::WindowPrefillPairs, Feature::WindowPrefillContext),
-        };
+        let (class, share) = self.seen(seen_tokens(part));
+        let (place, pairs, context) = prefill_features(class);
         let attention = Operator {
             layers: 1.0,
             kind: KernelKind::PrefillAttention { head_width: 0.5 * (query_key + value), key_width },
@@ -307,6 +330,28 @@ impl<'a> ModelRank<'a> {
         std::iter::once((place, attention)).chain(scores).collect()
     }
 
+    /// Attention of prompts that does what that of decodes does of each pair of tokens.
+    fn prefill_like(&self, (limit, decode): &(Option<f64>, DecodeAttention)) -> Place {
+        let (class, share) = self.seen(*limit);
+        let (place, pairs, context) = prefill_features(class);
+        let kind = match decode.heads.query > 0.0 {
+            true => KernelKind::PrefillAttention { head_width: decode.heads.width, key_width: 0.0 },
+            false => KernelKind::Stream { kernels: INDEX_KERNELS, kv_writes: 0.0 },
+        };
+        let operator = Operator {
+            layers: 1.0,
+            kind,
+            precision: Precision::Activations,
+            flops: Term::new(pairs, decode.flops_per_context_token * share),
+            bytes: [
+                Term::new(context, decode.bytes_per_context_token * share),
+                Term::new(Feature::PrefillTokens, decode.bytes_per_sequence),
+                Term::ZERO,
+            ],
+        };
+        (place, operator)
+    }
+
     /// Bytes that attention reads of a token of context: what it keeps, or what a layer before it does, without its index.
     fn kept_bytes(&self, part: &Part) -> f64 {
         match part {
@@ -315,7 +360,7 @@ impl<'a> ModelRank<'a> {
                 self.cached_bytes(&Part::Attention(kept))
             }
             Part::Latent(latent) => self.cached_bytes(&Part::Latent(LatentAttention { index: None, ..*latent })),
-            Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => 0.0,
+            Part::Compressed(_) | Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => 0.0,
         }
     }
 
@@ -324,21 +369,47 @@ impl<'a> ModelRank<'a> {
     pub(crate) fn decode_attention(&self, stage: &StageLayers) -> [DecodeAttention; 2] {
         let mut all = [DecodeAttention::default(); 2];
         for (layer, &layers) in self.model.layers.kinds().iter().zip(&stage.counts) {
-            for part in layer.parts.iter().filter(|part| matches!(part, Part::Attention(_) | Part::Latent(_))) {
-                let attention = DecodeAttention { layers, ..self.decode(part) };
-                let (class, share) = self.seen(part);
-                all[class] = all[class].and(attention.of_share(share));
-                if let Some(index) = scoring_index(part) {
-                    all[0] = all[0].and(DecodeAttention { layers, ..decode_scores(index) });
-                }
+            for (limit, attention) in layer.all_parts().flat_map(|part| self.sights(part)) {
+                let (class, share) = self.seen(limit);
+                all[class] = all[class].and(DecodeAttention { layers, ..attention.of_share(share) });
             }
         }
         all
     }
 
+    /// What a part looks back on: so many tokens at most, and with what effort.
+    fn sights(&self, part: &Part) -> Vec<(Option<f64>, DecodeAttention)> {
+        let Part::Compressed(attention) = part else {
+            let scores = scoring_index(part).map(|index| (None, decode_scores(index)));
+            return self.decode(part).map(|decode| (seen_tokens(part), decode)).into_iter().chain(scores).collect();
+        };
+        let query = f64::from(attention.heads) / self.tensor;
+        let width = f64::from(attention.width);
+        let ratio = f64::from(attention.ratio.max(1));
+        let last = DecodeAttention {
+            layers: 1.0,
+            heads: Heads { query, kv: 1.0, width, is_kv_narrow: true },
+            is_measured: false,
+            flops_per_context_token: 4.0 * query * width,
+            bytes_per_context_token: f64::from(attention.bytes_per_entry),
+            bytes_per_sequence: 2.0 * query * width * self.activation,
+        };
+        let entries = DecodeAttention { bytes_per_sequence: 0.0, ..last.of_share(1.0 / ratio) };
+        let mut sights = vec![(Some(f64::from(attention.window)), last)];
+        match &attention.index {
+            _ if attention.ratio == 0 => {}
+            None => sights.push((None, entries)),
+            Some(index) => {
+                sights.push((Some(f64::from(index.top_tokens) * ratio), entries));
+                sights.push((None, decode_scores(index).of_share(1.0 / ratio)));
+            }
+        }
+        sights
+    }
+
     /// Whether attention sees the whole context, 0, or not, 1, and how many times what most of those see that do not.
-    fn seen(&self, part: &Part) -> (usize, f64) {
-        match seen_tokens(part) {
+    fn seen(&self, limit: Option<f64>) -> (usize, f64) {
+        match limit {
             None => (0, 1.0),
             Some(limit) if limit == self.limit_tokens => (1, 1.0),
             Some(limit) => (1, limit / self.limit_tokens),
@@ -347,7 +418,7 @@ impl<'a> ModelRank<'a> {
 
     /// Decode attention of a layer; see the module's formulas. Ranks that share the cache's tokens attend with the heads of
     /// all of them, each to its part.
-    fn decode(&self, part: &Part) -> DecodeAttention {
+    fn decode(&self, part: &Part) -> Option<DecodeAttention> {
         let is_kv_narrow = matches!(self.model.kv_dtype, Dtype::Fp8 | Dtype::Int8);
         let (flops, elements, heads, is_measured) = match part {
             Part::Attention(attention) => {
@@ -364,16 +435,16 @@ impl<'a> ModelRank<'a> {
                 let heads = Heads { query, kv: 1.0, width: head, is_kv_narrow };
                 (2.0 * query * (2.0 * width + rope), query * (2.0 * width + rope), heads, false)
             }
-            Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => return DecodeAttention::default(),
+            Part::Compressed(_) | Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => return None,
         };
-        DecodeAttention {
+        Some(DecodeAttention {
             layers: 1.0,
             heads,
             is_measured,
             flops_per_context_token: flops,
             bytes_per_context_token: self.kept_bytes(part) / self.kv_ranks,
             bytes_per_sequence: elements * self.activation * self.kv_ranks,
-        }
+        })
     }
 
     /// The scan of a layer with a state, which is read and written for each decode; what prompts move of it is little beside their
@@ -435,11 +506,10 @@ impl<'a> ModelRank<'a> {
         };
         let times = f64::from(experts.per_token) * token_share;
         let input = expert_input(experts, self.hidden);
-        let dtype = experts.dtype.unwrap_or(self.model.weight_dtype);
+        let bytes = experts.format.unwrap_or(self.model.weight_format).bytes_per_parameter();
         let inward = matrices_in(experts.expert) * width;
-        let gemm = |inner, outer| {
-            Operator::gemm(Precision::Experts, Feature::Tokens, (inner, outer), dtype.bytes(), self.activation)
-        };
+        let gemm =
+            |inner, outer| Operator::gemm(Precision::Experts, Feature::Tokens, (inner, outer), bytes, self.activation);
         let operators = [
             gemm(input, inward),
             gemm(width, input),
@@ -467,8 +537,13 @@ impl<'a> ModelRank<'a> {
     fn head(&self) -> [Operator; 2] {
         let vocab = f64::from(self.model.vocab);
         let norm = 4.0 * self.hidden * self.activation;
+        let (rows, inner, outer) = (Feature::SampledRows, self.hidden, vocab / self.tensor);
+        let product = match self.model.head_format {
+            Some(format) => self.gemm(format, Matrix { role: Some(Role::Out), rows, inner, outer }),
+            None => self.wide_gemm(rows, inner, outer),
+        };
         [
-            self.wide_gemm(Feature::SampledRows, self.hidden, vocab / self.tensor),
+            product,
             Operator::elementwise(Feature::SampledRows, norm + vocab * (self.activation + 4.0 + 4.0))
                 .of_kind(KernelKind::Sampler),
         ]
@@ -517,9 +592,18 @@ fn seen_tokens(part: &Part) -> Option<f64> {
     let (reach, index) = match part {
         Part::Attention(attention) => (attention.reach.limit(), attention.index),
         Part::Latent(latent) => (None, latent.index),
+        Part::Compressed(attention) => (Some(attention.window), None),
         Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => (None, None),
     };
     reach.or(index.map(|index| index.top_tokens)).map(f64::from)
+}
+
+/// Where attention of prompts stands in the list, and what it grows with.
+fn prefill_features(class: usize) -> (u8, Feature, Feature) {
+    match class {
+        0 => (1, Feature::PrefillPairs, Feature::PrefillContext),
+        _ => (2, Feature::WindowPrefillPairs, Feature::WindowPrefillContext),
+    }
 }
 
 /// The index of attention, if it does not take the choice of a layer before it.
@@ -527,7 +611,7 @@ fn scoring_index(part: &Part) -> Option<&Index> {
     let index = match part {
         Part::Attention(attention) => attention.index.as_ref(),
         Part::Latent(latent) => latent.index.as_ref(),
-        Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => None,
+        Part::Compressed(_) | Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => None,
     };
     index.filter(|index| index.heads > 0)
 }

@@ -223,6 +223,7 @@ fn part_elements(part: &Part, hidden: f64, tensor: f64) -> f64 {
     match part {
         Part::Attention(attention) => attention_elements(attention, tensor),
         Part::Latent(latent) => latent_elements(latent, tensor),
+        Part::Compressed(attention) => 2.0 * f64::from(attention.heads) * f64::from(attention.width) / tensor,
         Part::Recurrent(recurrent) => recurrent.scan_elements as f64 / tensor,
         Part::Mlp(mlp) => mlp_elements(*mlp, tensor),
         // Those of each expert that the token goes to and the vector each gives back.

@@ -8,6 +8,7 @@ use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve, GemmCurve, ProductShares};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
+use oracle_components::weight_format::WeightFormat;
 
 use super::operator::Precision;
 use super::tables::Table;
@@ -50,12 +51,13 @@ impl CurveRates {
             Efficiency::Table(curves, times) => (curves, Some(times)),
         };
         let is_8bit = |weights| own_product_peak(device, weights).is_some();
+        let (weights, experts) = (engine.model.weight_format, engine.model.expert_format());
         Some(Self {
             all: Arc::clone(curves),
             table: times.map(|times| Table { times: Arc::clone(times), gpu_share: engine.gpu_share }),
-            are_weights_8bit: is_8bit(engine.model.weight_dtype),
-            are_experts_8bit: is_8bit(engine.model.expert_dtype()),
-            are_experts_narrow: engine.model.expert_dtype().bytes() < engine.model.activation_dtype.bytes(),
+            are_weights_8bit: is_8bit(weights),
+            are_experts_8bit: is_8bit(experts),
+            are_experts_narrow: experts.dtype.bits() < engine.model.activation_dtype.bits(),
         })
     }
 
@@ -110,8 +112,8 @@ impl Rates {
                 };
                 Self {
                     activation_flops_per_s,
-                    weight_flops_per_s: product(engine.model.weight_dtype),
-                    expert_flops_per_s: product(engine.model.expert_dtype()),
+                    weight_flops_per_s: product(engine.model.weight_format),
+                    expert_flops_per_s: product(engine.model.expert_format()),
                     bytes_per_s: gpu.device.memory_bytes_per_s * mbu * engine.gpu_share,
                     curves: CurveRates::of_device(efficiency, &gpu.device, engine),
                 }
@@ -149,8 +151,8 @@ impl Rates {
 #[must_use]
 pub fn peak_flops(device: &DeviceSpec, model: &ModelArchitecture) -> f64 {
     let product = |weights| product_peak(device, weights, model.activation_dtype);
-    let dense = peak(device, model.activation_dtype).max(product(model.weight_dtype));
-    dense.max(product(model.expert_dtype()))
+    let dense = peak(device, model.activation_dtype).max(product(model.weight_format));
+    dense.max(product(model.expert_format()))
 }
 
 /// [`peak_flops`] of each GPU for the model that it serves: the first engine's where several share it, and 16-bit products
@@ -171,18 +173,15 @@ pub fn gpu_peak_flops(scenario: &Scenario) -> Vec<f64> {
     peaks
 }
 
-/// Peak FLOP/s of products with `weights`: 8-bit ones multiply at their own rate where the device has it (activations are
-/// quantised on the way in); narrower ones are widened first.
-fn product_peak(device: &DeviceSpec, weights: Dtype, activations: Dtype) -> f64 {
+/// Peak FLOP/s of products with `weights`: at the rate of what activations are quantised to on the way in, where the device
+/// has it; others are widened first.
+fn product_peak(device: &DeviceSpec, weights: WeightFormat, activations: Dtype) -> f64 {
     own_product_peak(device, weights).unwrap_or_else(|| peak(device, activations))
 }
 
-/// Peak FLOP/s of 8-bit weights at their own rate.
-fn own_product_peak(device: &DeviceSpec, weights: Dtype) -> Option<f64> {
-    match weights {
-        Dtype::Fp8 | Dtype::Int8 => listed_peak(&device.peak_flops, weights),
-        _ => None,
-    }
+/// Peak FLOP/s of weights that are met by activations as narrow.
+fn own_product_peak(device: &DeviceSpec, weights: WeightFormat) -> Option<f64> {
+    listed_peak(&device.peak_flops, weights.activations?)
 }
 
 fn listed_peak(peaks: &PeakFlops, dtype: Dtype) -> Option<f64> {
@@ -192,7 +191,8 @@ fn listed_peak(peaks: &PeakFlops, dtype: Dtype) -> Option<f64> {
         Dtype::Fp16 => peaks.fp16,
         Dtype::Fp8 => peaks.fp8,
         Dtype::Int8 => peaks.int8,
-        // Narrower ones are widened first.
+        Dtype::Nvfp4 | Dtype::Mxfp4 => peaks.fp4,
+        // Others are widened first.
         _ => None,
     }
 }

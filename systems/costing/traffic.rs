@@ -17,6 +17,7 @@ pub(crate) fn cache_exchange(engine: &EngineSpec) -> (f64, f64) {
     let widths = model.layers.parts().find_map(|(part, _)| match part {
         Part::Attention(attention) => Some((attention.heads, attention.key_width, attention.value_width)),
         Part::Latent(latent) => Some((latent.heads, latent.kv_lora_rank + latent.rope_head_dim, latent.kv_lora_rank)),
+        Part::Compressed(own) => Some((own.heads, own.width, own.width)),
         Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => None,
     });
     let (heads, query, output) = widths.unwrap_or_default();

@@ -1,60 +1,66 @@
 //! What a model weighs: parameters, bytes by stage and rank, and the KV cache of a token.
 //!
 //! Counts are those of the published checkpoints: matrices by the shapes of the architecture, norms as one vector (two with
-//! `all_biases`), biases where the architecture has them. `weight_dtype` is the width of the linear layers, and
-//! `expert_dtype`, where given, that of the routed experts' matrices; embeddings, language-model head, router, norms and
-//! biases stay in the activations' type, as quantised checkpoints (8 bits and fewer) keep them.
+//! `all_biases`), biases where the architecture has them. Matrices of layers take what their format does, scales included but
+//! for those that a row or a matrix has once; embeddings, language-model head, router, norms and biases are in the
+//! activations' type, as quantised checkpoints (8 bits and fewer) keep them, unless the head has a format of its own.
 //!
 //! On `tensor_parallel` ranks matrices are divided, and so are routed experts, sliced or whole, among the ranks that share
 //! them; norms, the router, MLA's down projections and, where there are more ranks than KV heads, those heads are
 //! replicated. Everything here is a whole number far below 2^53 when one rank holds
 //! it all, so `f64` is exact.
 
+use std::iter::Sum;
 use std::ops::{Add, Mul};
 
 use oracle_components::layers::{Layer, Part};
 use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::weight_format::WeightFormat;
 
 use super::parts::{Matrix, cached_bytes, expert_elements, matrices, state_bytes, wide_elements};
 
-/// Numbers of elements by the width they are stored in.
+/// Numbers of elements, and what they are stored in.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Elements {
-    /// In the model's weight type.
-    matrices: f64,
-    /// Matrices of routed experts, in their own type where they have one.
-    experts: f64,
-    /// Never quantised.
+    /// All.
+    total: f64,
+    /// Those that are never quantised.
     wide: f64,
+    /// Bytes of the others.
+    bytes: f64,
 }
 
 impl Elements {
-    fn total(self) -> f64 {
-        self.matrices + self.experts + self.wide
+    fn wide(elements: f64) -> Self {
+        Self { total: elements, wide: elements, bytes: 0.0 }
+    }
+
+    fn stored(elements: f64, format: WeightFormat) -> Self {
+        Self { total: elements, wide: 0.0, bytes: elements * format.bytes_per_parameter() }
     }
 
     fn bytes(self, model: &ModelArchitecture) -> f64 {
-        self.matrices * model.weight_dtype.bytes()
-            + self.experts * model.expert_dtype().bytes()
-            + self.wide * wide_dtype(model).bytes()
+        self.bytes + self.wide * wide_dtype(model).bytes()
     }
 }
 
 impl Add for Elements {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self {
-            matrices: self.matrices + other.matrices,
-            experts: self.experts + other.experts,
-            wide: self.wide + other.wide,
-        }
+        Self { total: self.total + other.total, wide: self.wide + other.wide, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl Sum for Elements {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Self::add)
     }
 }
 
 impl Mul<f64> for Elements {
     type Output = Self;
     fn mul(self, times: f64) -> Self {
-        Self { matrices: self.matrices * times, experts: self.experts * times, wide: self.wide * times }
+        Self { total: self.total * times, wide: self.wide * times, bytes: self.bytes * times }
     }
 }
 
@@ -69,7 +75,7 @@ pub(crate) fn wide_dtype(model: &ModelArchitecture) -> Dtype {
 /// All parameters.
 #[must_use]
 pub fn parameters(model: &ModelArchitecture) -> u64 {
-    whole_model(model).total() as u64
+    whole_model(model).total as u64
 }
 
 /// Parameters that a token's forward pass uses: all of them but the routed experts that it is not sent to.
@@ -84,7 +90,50 @@ pub fn active_parameters(model: &ModelArchitecture) -> u64 {
         }
         _ => 0.0,
     });
-    (whole_model(model).total() - idle.sum::<f64>()) as u64
+    (whole_model(model).total - idle.sum::<f64>()) as u64
+}
+
+/// Multiplications and additions that a token takes in the products of the layers and in the head, and in scans of states; without
+/// attention, which grows with the context.
+#[must_use]
+pub fn flops_per_token(model: &ModelArchitecture) -> f64 {
+    let hidden = f64::from(model.hidden);
+    let of_layers = model.layers.parts().map(|(part, layers)| {
+        let products: f64 = matrices(part, hidden, 1.0).into_iter().map(Matrix::elements).sum();
+        let own = match part {
+            Part::Experts(experts) => {
+                let routed = f64::from(experts.per_token) * expert_elements(experts, hidden, 1.0).0;
+                2.0 * (routed + hidden * f64::from(experts.count))
+            }
+            Part::Recurrent(recurrent) => recurrent.scan_flops as f64,
+            _ => 0.0,
+        };
+        f64::from(layers) * (2.0 * products + own)
+    });
+    of_layers.sum::<f64>() + 2.0 * hidden * f64::from(model.vocab)
+}
+
+/// Bytes of all weights by the type that they are stored in.
+#[must_use]
+pub fn weight_bytes_by_dtype(model: &ModelArchitecture) -> Vec<(Dtype, u64)> {
+    let hidden = f64::from(model.hidden);
+    let mut by_dtype: Vec<(Dtype, f64)> = Vec::new();
+    let mut add = |dtype: Dtype, bytes: f64| match by_dtype.iter_mut().find(|(known, _)| *known == dtype) {
+        Some((_, sum)) => *sum += bytes,
+        None => by_dtype.push((dtype, bytes)),
+    };
+    for (layer, count) in model.layers.counted() {
+        for part in &layer.parts {
+            for (elements, format) in stored(model, layer, part, (hidden, 1.0, 1.0)) {
+                add(format.dtype, f64::from(count) * elements * format.bytes_per_parameter());
+            }
+        }
+    }
+    if let Some(format) = model.head_format {
+        add(format.dtype, f64::from(model.vocab) * hidden * format.bytes_per_parameter());
+    }
+    add(wide_dtype(model), whole_model(model).wide * wide_dtype(model).bytes());
+    by_dtype.into_iter().filter(|(_, bytes)| *bytes > 0.0).map(|(dtype, bytes)| (dtype, bytes.ceil() as u64)).collect()
 }
 
 /// Bytes of all weights.
@@ -132,7 +181,7 @@ pub fn state_bytes_per_sequence(model: &ModelArchitecture) -> f64 {
 }
 
 fn sum_of_layers(model: &ModelArchitecture, (first, count): (u32, u32), of_part: impl Fn(&Part) -> f64) -> f64 {
-    let of_layer = |layer: &Layer| layer.parts.iter().map(&of_part).sum::<f64>();
+    let of_layer = |layer: &Layer| layer.all_parts().map(&of_part).sum::<f64>();
     let counts = model.layers.counts(first, count);
     model.layers.kinds().iter().zip(counts).map(|(layer, count)| of_layer(layer) * f64::from(count)).sum()
 }
@@ -157,18 +206,18 @@ fn stage_elements(model: &ModelArchitecture, tensor: f64, expert_ranks: f64, sta
     let mut sum = kinds.fold(Elements::default(), |sum, (layer, count)| {
         sum + layer_elements(model, layer, tensor, expert_ranks) * f64::from(count)
     });
-    let vocabulary = f64::from(model.vocab) * hidden / tensor;
+    let embedding = model.embedding_width.map_or(hidden, f64::from);
+    let vocabulary = f64::from(model.vocab) * embedding / tensor;
     let (first, last) = (stage == 0, stage + 1 == stages);
     if first {
-        sum.wide += vocabulary + f64::from(model.position_rows) * hidden + model.other_elements as f64;
+        let positions = f64::from(model.position_rows) * hidden;
+        sum = sum + Elements::wide(vocabulary + positions + model.other_elements as f64);
     }
     if last {
-        sum.wide += norm(model);
+        let bias = if model.head_bias { f64::from(model.vocab) / tensor } else { 0.0 };
+        sum = sum + Elements::wide(f64::from(model.final_norms) * norm(model) + bias);
         if !model.tied_embeddings || !first {
-            sum.wide += vocabulary;
-        }
-        if model.head_bias {
-            sum.wide += f64::from(model.vocab) / tensor;
+            sum = sum + model.head_format.map_or(Elements::wide(vocabulary), |of| Elements::stored(vocabulary, of));
         }
     }
     sum
@@ -182,17 +231,26 @@ fn norm(model: &ModelArchitecture) -> f64 {
 
 fn layer_elements(model: &ModelArchitecture, layer: &Layer, tensor: f64, expert_ranks: f64) -> Elements {
     let hidden = f64::from(model.hidden);
-    let own =
-        Elements { wide: f64::from(layer.norms) * norm(model) + layer.other_elements as f64, ..Elements::default() };
+    let own = Elements::wide(f64::from(layer.norms) * norm(model) + layer.other_elements as f64);
     layer.parts.iter().fold(own, |sum, part| {
-        let experts = match part {
-            Part::Experts(experts) => f64::from(experts.count) * expert_elements(experts, hidden, expert_ranks).0,
-            _ => 0.0,
-        };
-        sum + Elements {
-            matrices: matrices(part, hidden, tensor).into_iter().map(Matrix::elements).sum(),
-            experts,
-            wide: wide_elements(part, hidden, tensor, expert_ranks),
-        }
+        let stored = stored(model, layer, part, (hidden, tensor, expert_ranks)).into_iter();
+        let matrices: Elements = stored.map(|(elements, format)| Elements::stored(elements, format)).sum();
+        sum + matrices + Elements::wide(wide_elements(part, hidden, tensor, expert_ranks))
     })
+}
+
+/// Elements of the matrices of a part, and how they are stored.
+fn stored(
+    model: &ModelArchitecture,
+    layer: &Layer,
+    part: &Part,
+    (hidden, tensor, expert_ranks): (f64, f64, f64),
+) -> Vec<(f64, WeightFormat)> {
+    let of_matrix = |matrix: Matrix| (matrix.elements(), model.format_of(layer, matrix.role));
+    let mut stored: Vec<(f64, WeightFormat)> = matrices(part, hidden, tensor).into_iter().map(of_matrix).collect();
+    if let Part::Experts(experts) = part {
+        let elements = f64::from(experts.count) * expert_elements(experts, hidden, expert_ranks).0;
+        stored.push((elements, experts.format.unwrap_or(model.weight_format)));
+    }
+    stored
 }

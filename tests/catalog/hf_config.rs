@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use llmperforacle::catalog::{Catalog, load_hf_config};
+use llmperforacle::catalog::{Catalog, load_hf_config, load_hf_config_as};
 use oracle_components::layers::{Layer, Part, Reach};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use serde_json::{Value, json};
@@ -161,28 +161,66 @@ fn quantisation_sets_the_type_of_the_weights() {
         let mut config = llama_3_1_8b();
         config["quantization_config"] = quantization;
         let (architecture, warnings) = hf(&config);
-        (architecture.weight_dtype, architecture.kv_dtype, warnings.len())
+        (architecture.weight_format.dtype, architecture.kv_dtype, warnings.len())
     };
     let bf16 = Dtype::Bf16;
     assert_eq!(weight(json!({"quant_method": "awq", "bits": 4})), (Dtype::Int4, bf16, 0));
     assert_eq!(weight(json!({"quant_method": "gptq", "bits": 8})), (Dtype::Int8, bf16, 0));
-    assert_eq!(weight(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})), (Dtype::Int4, bf16, 0));
+    assert_eq!(weight(json!({"quant_method": "bitsandbytes", "load_in_4bit": true})), (Dtype::Nf4, bf16, 0));
     let groups = json!({"group_0": {"weights": {"num_bits": 8, "type": "float"}}});
     let compressed = json!({
         "quant_method": "compressed-tensors", "config_groups": groups, "kv_cache_scheme": {"num_bits": 8, "type": "float"}
     });
     assert_eq!(weight(compressed), (Dtype::Fp8, Dtype::Fp8, 0));
-    assert_eq!(weight(json!({"quant_method": "fp9"})), (bf16, bf16, 1));
+    let mut unknown = llama_3_1_8b();
+    unknown["quantization_config"] = json!({"quant_method": "fp9"});
+    let error = hf_error(unknown.to_string());
+    for part in ["quantization_config.quant_method: fp9 is not known", "did you mean fp8", "weight_dtype"] {
+        assert!(error.contains(part), "{part} in:\n{error}");
+    }
 }
 
 #[test]
-fn an_unknown_type_is_read_as_llama_with_a_warning() {
+fn an_unknown_type_is_refused_unless_another_is_assumed() {
     let mut config = llama_3_1_8b();
     config["model_type"] = json!("lama");
-    let (architecture, warnings) = hf(&config);
-    assert_eq!(architecture.attention().expect("attention").kv_heads, 8);
-    assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].contains("config.json") && warnings[0].contains("did you mean llama?"), "{}", warnings[0]);
+    let error = hf_error(config.to_string());
+    assert!(error.contains("lama is not known; did you mean llama") && error.contains("--assume llama"), "{error}");
+    let folder = Folder::with("config.json", config.to_string());
+    let model = load_hf_config_as(folder.0.path(), Some("llama")).expect("a model");
+    assert_eq!(model.architecture.attention().expect("attention").kv_heads, 8);
+    let warnings: Vec<String> = model.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("lama is read as llama"), "{warnings:?}");
+    let error = load_hf_config_as(folder.0.path(), Some("bert")).expect_err("an encoder").to_string();
+    assert!(error.contains("is no model_type that is known"), "{error}");
+}
+
+/// Whose name tells that it may change layers is an error; another is told.
+#[test]
+fn a_key_that_nothing_is_known_of_is_named() {
+    let mut config = llama_3_1_8b();
+    config["my_learning_rate"] = json!(3);
+    let folder = Folder::with("config.json", config.to_string());
+    let model = load_hf_config(folder.0.path()).expect("a model");
+    assert_eq!(model.unused_keys, ["my_learning_rate"]);
+    config["my_layer_pattern"] = json!([1, 0, 1]);
+    let error = hf_error(config.to_string());
+    assert!(error.contains("my_layer_pattern: a list that is not understood of llama"), "{error}");
+    config["layer_types"] = json!(vec!["strange_attention"; 32]);
+    assert!(hf_error(config.to_string()).contains("has layers of strange_attention"));
+}
+
+/// Python writes them, and JSON has no word for them.
+#[test]
+fn infinities_are_read() {
+    let text = llama_3_1_8b().to_string();
+    let text = text.replacen(
+        '{',
+        "{\"time_step_limit\": [0.0, Infinity, -Infinity, NaN], \"note\": \"to Infinity\\\"NaN\", ",
+        1,
+    );
+    let folder = Folder::with("config.json", text);
+    assert_eq!(load_hf_config(folder.0.path()).expect("a model").unused_keys, ["note"]);
 }
 
 #[test]
@@ -192,7 +230,7 @@ fn every_missing_or_wrong_key_is_named_at_once() {
          \"intermediate_size\": -5, \"vocab_size\": 3.5}",
     );
     for part in [
-        "num_hidden_layers: is missing (and so is n_layer, num_layers); the file has num_layer",
+        "num_hidden_layers: is missing (and so is n_layer, num_layers, n_layers); the file has num_layer",
         "config.json:3: hidden_size: must be a whole number",
         "config.json:5: intermediate_size: must be a whole number",
         "vocab_size: must be a whole number from 1 to 67108864, not 3.5",
@@ -202,6 +240,9 @@ fn every_missing_or_wrong_key_is_named_at_once() {
     }
     let mut nested = json!({"model_type": "llava", "text_config": llama_3_1_8b()});
     nested["text_config"].as_object_mut().expect("an object").remove("vocab_size");
+    // Llama's configuration class has one, which the text part of a multimodal file may leave out; EXAONE's has not.
+    assert_eq!(hf(&nested).0.vocab, 32_000);
+    nested["text_config"]["model_type"] = json!("exaone");
     assert!(hf_error(nested.to_string()).contains("text_config.vocab_size: is missing"));
     let mut uneven = llama_3_1_8b();
     uneven["num_key_value_heads"] = json!(7);

@@ -6,6 +6,7 @@ mod hf_config;
 mod model_params;
 mod names;
 mod numbers;
+mod quantisation;
 mod strange_files;
 
 use std::fs;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use llmperforacle::catalog::Catalog;
 use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::weight_format::WeightFormat;
 use oracle_systems::costing::weights::weight_bytes;
 
 #[test]
@@ -40,18 +41,18 @@ fn a_name_may_say_that_weights_are_quantised() {
         ("Qwen/Qwen2.5-72B-Instruct-AWQ", "Qwen2.5-72B", Dtype::Int4),
         ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "Qwen2.5-7B", Dtype::Int4),
         ("unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit", "Llama3.1-8B", Dtype::Int4),
-        ("nvidia/Qwen3-30B-A3B-NVFP4", "Qwen3-30B-A3B", Dtype::Mxfp4),
+        ("nvidia/Qwen3-30B-A3B-NVFP4", "Qwen3-30B-A3B", Dtype::Nvfp4),
     ] {
         let found = catalog.architecture(asked).unwrap_or_else(|| panic!("{asked}"));
         let base = catalog.architecture(base).expect("a model of the catalog");
         // By their makers, a scale a block; by others, a row.
-        let weight_block = asked.starts_with("Qwen/Qwen3").then_some(128);
-        let name = found.name.clone();
-        let expected = ModelArchitecture { weight_dtype: dtype, weight_block, name, ..(*base).clone() };
+        let is_of_blocks = asked.starts_with("Qwen/Qwen3");
+        let format = if is_of_blocks { WeightFormat::fp8_in_blocks(128) } else { WeightFormat::usual(dtype) };
+        let expected = ModelArchitecture { weight_format: format, name: found.name.clone(), ..(*base).clone() };
         assert_eq!(*found, expected, "{asked}");
         assert!(weight_bytes(&found) < weight_bytes(&base));
     }
-    assert_eq!(catalog.architecture("Qwen3-8B").map(|model| model.weight_dtype), Some(Dtype::Bf16));
+    assert_eq!(catalog.architecture("Qwen3-8B").map(|model| model.weight_format.dtype), Some(Dtype::Bf16));
     assert!(catalog.architecture("whisper-FP8").is_none());
 }
 

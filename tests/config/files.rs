@@ -169,11 +169,16 @@ fn the_longest_context_is_vllms_by_release_and_rotary_embedding() {
     let of_llama =
         r#", "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 512}"#;
     assert_eq!([tokens("", "'0.33'"), tokens(of_llama, "'0.33'")], [4096, 4096]);
-    assert_eq!([tokens(yarn, "'0.29'"), tokens(yarn, "'0.30'")], [8192, 4096]);
+    assert_eq!([tokens(yarn, "'0.29'"), tokens(yarn, "'0.30'")], [8192, 8192]);
     assert_eq!([tokens(linear, "'0.33'"), tokens(long, "'0.33'")], [10_240, 1024]);
     assert_eq!(context(long, "'0.33'", "max_model_len=4096").expect("it takes that").0, 4096);
-    assert!(context(yarn, "'0.33'", "max_model_len=8192").expect_err("refused").contains("4096"));
-    assert!(context(yarn, "'0.33'", "block_size=16").expect("it resolves").1.contains("stretches it to 8192"));
+    assert!(context(yarn, "'0.33'", "max_model_len=8193").expect_err("refused").contains("8192"));
+    assert!(
+        context(yarn, "'0.33'", "block_size=16")
+            .expect("it resolves")
+            .1
+            .contains("the 8192 tokens that YaRN stretches it to")
+    );
     assert!(!context(yarn, "'0.29'", "block_size=16").expect("it resolves").1.contains("stretches"));
     let wrong = r#", "rope_scaling": {"rope_type": "dynamic", "factor": "four"}"#;
     assert!(context(wrong, "'0.33'", "block_size=16").expect_err("no number").contains("rope_scaling.factor"));

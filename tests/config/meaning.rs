@@ -156,9 +156,30 @@ fn a_narrower_cache_holds_more_and_narrower_weights_leave_more() {
     assert!((fp8.kv_blocks + 1).abs_diff(2 * (plain + 1)) <= 1, "{} and {plain}", fp8.kv_blocks);
     assert_eq!(fp8.model.kv_dtype, Dtype::Fp8);
     let quantised = engine("model_profile_id=TheBloke/Llama-2-7B-AWQ");
-    assert_eq!(quantised.model.weight_dtype, Dtype::Int4);
+    assert_eq!(quantised.model.weight_format.dtype, Dtype::Int4);
     assert_eq!(quantised.kv_blocks, engine("weight_dtype=int4").kv_blocks);
     assert!(quantised.kv_blocks > plain);
+}
+
+#[test]
+fn weights_may_be_said_to_be_what_their_file_does_not_say() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let file = folder.path().join("config.json");
+    let config = r#"{"model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32,
+        "num_hidden_layers": 16, "num_key_value_heads": 8, "vocab_size": 32000, "max_position_embeddings": 4096,
+        "torch_dtype": "bfloat16", "quantization_config": {"quant_method": "aqlm", "nbits_per_codebook": 16}}"#;
+    std::fs::write(&file, config).expect("a file for the test");
+    let model = format!("frameworks_to_test[0].config.model_profile_id={}", file.display());
+    let refused = with_set(&[&model]).expect_err("aqlm is not known");
+    assert!(lines(&refused).contains("aqlm is not known"), "{}", lines(&refused));
+    let known = |name: &str| {
+        let weights = format!("frameworks_to_test[0].config.weight_dtype={name}");
+        with_set(&[&model, &weights]).expect("said").scenario.engines[0].model.weight_format
+    };
+    assert_eq!(known("nvfp4").bytes_per_parameter(), 0.5625);
+    assert_eq!(known("int4_g32").bytes_per_parameter(), 0.5625);
+    assert_eq!((known("int4_g32").activations, known("nvfp4").activations), (None, Some(Dtype::Nvfp4)));
+    assert_eq!(known("fp8_block128").block(), Some(128));
 }
 
 #[test]

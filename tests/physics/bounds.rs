@@ -26,7 +26,7 @@ fn needed_bytes(model: &ModelArchitecture) -> f64 {
     let idle = model.layers.parts().map(|(part, layers)| match part {
         Part::Experts(experts) => {
             let idle = f64::from(experts.count - experts.per_token) * f64::from(layers);
-            idle * 3.0 * hidden * f64::from(experts.expert.width) * model.expert_dtype().bytes()
+            idle * 3.0 * hidden * f64::from(experts.expert.width) * model.expert_format().bytes_per_parameter()
         }
         _ => 0.0,
     });

@@ -114,8 +114,8 @@ pub enum Command {
     /// Look at a load, write one, or convert one, without simulating.
     #[command(subcommand)]
     Workload(Box<Workload>),
-    /// List the models of the catalog.
-    Models(Listing),
+    /// List the models of the catalog, or say what a model's config.json is read as.
+    Models(Models),
     /// List the devices of the catalog.
     Devices(Listing),
     /// Simulate recorded runs and say how far the prediction is from what was measured.
@@ -345,7 +345,21 @@ pub struct Schema {
     pub reference: bool,
 }
 
-/// `models` and `devices`.
+/// `models`.
+#[derive(Debug, Args)]
+pub struct Models {
+    /// Only those whose name contains this; or the one model of a Hugging Face config.json, of its folder, or of this very name.
+    #[arg(value_name = "FILTER|PATH")]
+    pub filter: Option<String>,
+    /// Read the config.json as one of this model_type, whatever it says itself.
+    #[arg(long, value_name = "MODEL_TYPE")]
+    pub assume: Option<String>,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `devices` and the like.
 #[derive(Debug, Args)]
 pub struct Listing {
     /// Only those whose name contains this.

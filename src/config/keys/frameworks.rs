@@ -2,6 +2,7 @@
 
 use oracle_components::model::Dtype;
 use oracle_components::scenario::{ExpertExchange, KvSide, QueuePolicy, Role};
+use oracle_components::weight_format::WeightFormat;
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
@@ -29,14 +30,31 @@ names!(ExpertExchange {
 });
 names!(QueuePolicy { "fcfs" => QueuePolicy::Fcfs, "priority" => QueuePolicy::Priority });
 names!(EvictionPolicy { "lru" => EvictionPolicy::Lru });
-names!(Dtype {
-    "fp32" => Dtype::Fp32,
-    "bf16" => Dtype::Bf16,
-    "fp16" => Dtype::Fp16,
-    "fp8" => Dtype::Fp8,
-    "int8" => Dtype::Int8,
-    "int4" => Dtype::Int4,
-    "mxfp4" => Dtype::Mxfp4,
+names!(WeightFormat {
+    "fp32" => WeightFormat::wide(Dtype::Fp32),
+    "bf16" => WeightFormat::wide(Dtype::Bf16),
+    "fp16" => WeightFormat::wide(Dtype::Fp16),
+    "fp8" => WeightFormat::usual(Dtype::Fp8),
+    "fp8_block128" => WeightFormat::fp8_in_blocks(128),
+    "fp8_a16" => WeightFormat::usual(Dtype::Fp8).met_by(None),
+    "mxfp8" => WeightFormat::usual(Dtype::Fp8).in_groups(32, 8),
+    "int8" => WeightFormat::usual(Dtype::Int8),
+    "int8_a16" => WeightFormat::usual(Dtype::Int8).met_by(None),
+    "int4" => WeightFormat::usual(Dtype::Int4),
+    "int4_g32" => WeightFormat::usual(Dtype::Int4).in_groups(32, 16),
+    "int4_g64" => WeightFormat::usual(Dtype::Int4).in_groups(64, 16),
+    "int4_g128" => WeightFormat::usual(Dtype::Int4),
+    "int4_afp8" => WeightFormat::usual(Dtype::Int4).met_by(Some(Dtype::Fp8)),
+    "int4_aint8" => WeightFormat::usual(Dtype::Int4).met_by(Some(Dtype::Int8)),
+    "int3" => WeightFormat::usual(Dtype::Int3),
+    "int2" => WeightFormat::usual(Dtype::Int2),
+    "nvfp4" => WeightFormat::usual(Dtype::Nvfp4),
+    "nvfp4_a16" => WeightFormat::usual(Dtype::Nvfp4).met_by(None),
+    "mxfp4" => WeightFormat::usual(Dtype::Mxfp4),
+    "mxfp4_amxfp4" => WeightFormat::usual(Dtype::Mxfp4).met_by(Some(Dtype::Mxfp4)),
+    "mxfp4_afp8" => WeightFormat::usual(Dtype::Mxfp4).met_by(Some(Dtype::Fp8)),
+    "mxfp6" => WeightFormat::usual(Dtype::Fp6),
+    "nf4" => WeightFormat::usual(Dtype::Nf4),
 });
 
 names!(CacheDtype {
@@ -50,6 +68,7 @@ names!(CacheDtype {
     "int8" => CacheDtype::Of(Dtype::Int8),
     "int4" => CacheDtype::Of(Dtype::Int4),
     "mxfp4" => CacheDtype::Of(Dtype::Mxfp4),
+    "nvfp4" => CacheDtype::Of(Dtype::Nvfp4),
 });
 
 /// Element type of the KV cache.
@@ -307,8 +326,8 @@ section! {
         mfu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
         /// Share of the memory bandwidth that memory-bound kernels reach, whatever the shape.
         mbu: Field<f64> = optional("the device's").range(LOWEST_EFFICIENCY, 1.0);
-        /// Element type of the weights.
-        weight_dtype: Field<Dtype> = optional("the model's").also_called(&["dtype", "quantization"]);
+        /// How weights are stored: element type, `_g` with how many share a scale, `_a` with what activations are quantised to.
+        weight_dtype: Field<WeightFormat> = optional("the model's").also_called(&["dtype", "quantization"]);
         /// Element type of the KV cache.
         kv_cache_dtype: Field<CacheDtype> = optional("auto, the model's").also_called(&["kv_dtype"]);
         /// Leave all-reduces to NCCL, small ones too. Links that are rings of their bandwidth and latency know no other.

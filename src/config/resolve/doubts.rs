@@ -32,7 +32,9 @@ impl Run<'_> {
             Figure::Bf16Tflops => (given.bf16, given.fp16) == (peaks.bf16, peaks.fp16),
             Figure::Fp8Tflops => given.fp8 == peaks.fp8 && self.multiplies(Dtype::Fp8),
             Figure::Int8Tflops => given.int8 == peaks.int8 && self.multiplies(Dtype::Int8),
-            Figure::Fp4Tflops => given.fp4 == peaks.fp4 && self.multiplies(Dtype::Mxfp4),
+            Figure::Fp4Tflops => {
+                given.fp4 == peaks.fp4 && [Dtype::Mxfp4, Dtype::Nvfp4].into_iter().any(|dtype| self.multiplies(dtype))
+            }
             Figure::SustainedTflops => self.is_by_own_curve(),
             Figure::Processors => !matches!(self.efficiency, Efficiency::Constant { .. }),
             Figure::Efficiency => self.catalog.constants.is_some() && *self.efficiency == self.catalog.efficiency(),
@@ -51,8 +53,10 @@ impl Run<'_> {
         self.scenario.engines.iter().filter(move |engine| engine.gpus.iter().any(is_such))
     }
 
+    /// Whether products run in the type.
     fn multiplies(&self, dtype: Dtype) -> bool {
-        self.engines().any(|engine| engine.model.weight_dtype == dtype || engine.model.expert_dtype() == dtype)
+        let formats = |engine: &EngineSpec| [engine.model.weight_format, engine.model.expert_format()];
+        self.engines().flat_map(formats).any(|format| format.activations == Some(dtype))
     }
 
     /// Whether the ranks of an engine are joined by links of this bandwidth.

@@ -8,6 +8,7 @@ use oracle_components::device::{DeviceSpec, Efficiency};
 use oracle_components::efficiency::{EfficiencyCurves, ProductShares};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
+use oracle_components::weight_format::WeightFormat;
 use oracle_systems::costing::{StepCost, StepShape};
 
 use super::doubts;
@@ -126,8 +127,8 @@ fn hints(engine: &EngineSpec, scenario: &Scenario) -> Vec<String> {
     let model = &engine.model;
     let of_model = |model: ModelArchitecture| EngineSpec { model: Arc::new(model), ..engine.clone() };
     let is_narrow = |dtype: Dtype| matches!(dtype, Dtype::Fp8 | Dtype::Int8);
-    if is_narrow(model.weight_dtype) {
-        let wide = of_model(ModelArchitecture { weight_dtype: model.activation_dtype, ..(**model).clone() });
+    if is_narrow(model.weight_format.dtype) {
+        let wide = of_model((**model).clone().with_weights(WeightFormat::wide(model.activation_dtype)));
         hints.extend(slower(engine, &wide, scenario, &format!("8-bit weights of {}", model.name), "16-bit ones"));
     }
     if is_narrow(model.kv_dtype) {

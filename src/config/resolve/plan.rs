@@ -90,11 +90,11 @@ impl FrameworkPlan<'_> {
         let Some(model) = self.model.as_deref() else { return u32::MAX };
         let stated = model.max_position_embeddings;
         match model.rope_scaling {
-            RopeScaling::Factor(factor) => (f64::from(stated) * factor) as u32,
             RopeScaling::Yarn { original_tokens, factor } if !self.version().has(since::YARN_CONTEXT_IS_STATED) => {
                 (f64::from(original_tokens) * factor) as u32
             }
-            RopeScaling::None | RopeScaling::Long { .. } | RopeScaling::Yarn { .. } => stated,
+            RopeScaling::None | RopeScaling::Long { .. } => stated,
+            RopeScaling::Factor(_) | RopeScaling::Yarn { .. } => model.context_tokens(),
         }
     }
 

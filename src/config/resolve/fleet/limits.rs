@@ -124,15 +124,15 @@ pub(super) fn max_model_len(
     wanted.min(pool_tokens)
 }
 
-/// Says where vLLM leaves a model short of the context that YaRN would give it.
+/// Says where the context is what YaRN stretches it to, which vLLM of late takes only if the file states it.
 fn warn_of_stretch(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
     let Some(model) = plan.model.as_deref() else { return };
     let RopeScaling::Yarn { original_tokens, factor } = model.rope_scaling else { return };
-    let (own, stretched) = (plan.longest_context_tokens(), f64::from(original_tokens) * factor);
-    if stretched > f64::from(own) {
+    let (stated, stretched) = (model.max_position_embeddings, f64::from(original_tokens) * factor);
+    if stretched > f64::from(stated) && plan.version().has(since::YARN_CONTEXT_IS_STATED) {
         let message = format!(
-            "{} states max_position_embeddings of {own}, which vLLM {} takes as its context, though YaRN stretches it to {stretched}; \
-             write the latter into its config.json (before {} vLLM took that of itself: set version)",
+            "the context of {} is the {stretched} tokens that YaRN stretches it to, though it states max_position_embeddings of {stated}, \
+             which is what vLLM {} takes (before {} it took the former): write {stretched} into its config.json",
             model.name,
             plan.version(),
             since::YARN_CONTEXT_IS_STATED

@@ -45,7 +45,8 @@ pub(super) fn resolve<'a>(
         let Some(config) = &keys.config.value else {
             continue;
         };
-        let model = models.model(&config.model_profile_id, diagnostics).map(|model| with_dtypes(model, config));
+        let model = models.model(&config.model_profile_id, config.weight_dtype.value, diagnostics);
+        let model = model.map(|model| with_dtypes(model, config));
         let layout = hardware.and_then(|hardware| layout::resolve(keys, config, hardware, diagnostics));
         if let (Some(model), Some(layout)) = (&model, &layout) {
             layout::check_stages(model, layout, diagnostics);
@@ -71,8 +72,9 @@ fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<M
         return model;
     }
     let mut model = Arc::unwrap_or_clone(model);
-    model.weight_dtype = weights.unwrap_or(model.weight_dtype);
-    model.weight_block = model.weight_block.filter(|_| weights.is_none());
+    if let Some(format) = weights {
+        model = model.with_weights(format);
+    }
     model.kv_dtype = kv_cache.unwrap_or(model.kv_dtype);
     Arc::new(model)
 }

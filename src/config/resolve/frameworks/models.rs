@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
+use oracle_components::weight_format::WeightFormat;
 
-use crate::catalog::{self, Catalog, ModelParams, load_hf_config, load_model_params};
+use crate::catalog::{self, Catalog, ModelParams, load_hf_config_stored, load_model_params};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, NAMES_OFFERED, Severity, offer};
 use crate::config::resolve::run_context::RunContext;
@@ -24,8 +25,13 @@ impl<'a> Models<'a> {
         Self { database, context }
     }
 
-    /// The model of a name.
-    pub(super) fn model(&self, id: &Field<String>, diagnostics: &mut Diagnostics) -> Option<Arc<ModelArchitecture>> {
+    /// The model of a name; where `weights` says how they are stored, its own files need not be understood in that.
+    pub(super) fn model(
+        &self,
+        id: &Field<String>,
+        weights: Option<WeightFormat>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Arc<ModelArchitecture>> {
         let name = id.value.as_deref()?;
         if let Some(entry) = self.database.as_ref().and_then(|database| database.model(name)) {
             self.report_findings(&entry.name, diagnostics);
@@ -38,7 +44,7 @@ impl<'a> Models<'a> {
             return Some(architecture);
         }
         if let Some(path) = self.context.find(name) {
-            return open_hf_config(&path, id, diagnostics);
+            return open_hf_config(&path, id, weights, diagnostics);
         }
         let near = if diagnostics.is_full_of(Severity::Error) { None } else { self.nearest(name) };
         let suggestion = near.unwrap_or_else(|| {
@@ -106,8 +112,13 @@ fn open_database(
     }
 }
 
-fn open_hf_config(path: &Path, id: &Field<String>, diagnostics: &mut Diagnostics) -> Option<Arc<ModelArchitecture>> {
-    match load_hf_config(path) {
+fn open_hf_config(
+    path: &Path,
+    id: &Field<String>,
+    weights: Option<WeightFormat>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Arc<ModelArchitecture>> {
+    match load_hf_config_stored(path, weights) {
         Ok(model) => {
             for found in model.warnings.iter().filter_map(diagnostic_of) {
                 diagnostics.about_another_file(found);

@@ -60,6 +60,7 @@ impl Division<'_> {
         let heads = self.parts().filter_map(|part| match part {
             Part::Attention(attention) => Some((attention.heads, Some(attention.kv_heads.max(1)))),
             Part::Latent(latent) => Some((latent.heads, None)),
+            Part::Compressed(attention) => Some((attention.heads, None)),
             _ => None,
         });
         for (heads, kv_heads) in heads {
@@ -92,7 +93,7 @@ impl Division<'_> {
                         widths.push(("experts", experts.expert.width));
                     }
                 }
-                Part::Attention(_) | Part::Latent(_) | Part::Recurrent(_) => {}
+                Part::Attention(_) | Part::Latent(_) | Part::Compressed(_) | Part::Recurrent(_) => {}
             }
         }
         widths
@@ -104,7 +105,7 @@ impl Division<'_> {
 
     /// Side of the blocks of the weights that share a scale.
     fn block(&self) -> Option<u32> {
-        self.model.weight_block.filter(|_| self.model.weight_dtype == Dtype::Fp8)
+        self.model.weight_format.block().filter(|_| self.model.weight_format.dtype == Dtype::Fp8)
     }
 
     /// A rank's part of every matrix must consist of whole blocks.
@@ -124,7 +125,7 @@ impl Division<'_> {
                         parts.push(("experts", self.expert_width(experts.expert.width)));
                     }
                 }
-                Part::Latent(_) | Part::Recurrent(_) => {}
+                Part::Latent(_) | Part::Compressed(_) | Part::Recurrent(_) => {}
             }
         }
         let (what, part) = parts.into_iter().find(|(_, part)| !part.is_multiple_of(block))?;
