@@ -4,8 +4,8 @@ use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
 
+use super::capped_client::in_flight;
 use super::replay::Replay;
-use crate::workload::{InFlight, Places, Stuck};
 
 /// `clients` that send requests of these prompt and answer tokens in order, with no text in common; the first ones
 /// together at second 0.
@@ -28,14 +28,4 @@ pub(super) fn closed_loop(clients: u32, lengths: Vec<(u32, u32)>) -> Box<dyn Req
     };
     let specs = (0..).zip(lengths).map(spec).collect();
     in_flight(Box::new(Replay::of(specs)), Some(clients.max(1)))
-}
-
-/// The source under a client that has no more requests in flight than `most`, if it has a limit.
-pub(super) fn in_flight(source: Box<dyn RequestSource>, most: Option<u32>) -> Box<dyn RequestSource> {
-    match most {
-        None => source,
-        Some(most) => Box::new(
-            InFlight::new(source, &Places::of(most), None, 0, Stuck::default()).expect("a limit is 1 at least"),
-        ),
-    }
 }

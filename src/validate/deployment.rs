@@ -127,9 +127,13 @@ impl<'a> Draft<'a> {
             devices.push(self.devices(&gpu_base(group), self.ranks(instance)));
             frameworks.push(self.framework(group, instance));
         }
+        let mut hardware = json!({"compute_devices": devices});
+        if let Some(reach_each_other) = run.peer_to_peer {
+            hardware["peer_to_peer"] = json!(reach_each_other);
+        }
         json!({
             "simulation": {"name": run.name, "drain": true},
-            "hardware_profile": {"compute_devices": devices},
+            "hardware_profile": hardware,
             "workload": stand_in(),
             "frameworks_to_test": frameworks,
         })
@@ -216,10 +220,17 @@ impl<'a> Draft<'a> {
             ("max_num_batched_tokens", flags.max_num_batched_tokens),
             ("max_num_seqs", flags.max_num_seqs),
             ("max_model_len", flags.max_model_len),
+            ("stream_interval", flags.stream_interval),
         ] {
             if let Some(count) = count {
                 set(key, json!(count));
             }
+        }
+        if let Some(share) = flags.gpu_memory_utilization {
+            set("gpu_memory_utilization", json!(share));
+        }
+        if let Some(largest) = flags.max_cudagraph_capture_size {
+            set("cudagraph_capture_sizes", json!(capture_sizes(largest)));
         }
         if let Some(disabled) = flags.disable_custom_all_reduce {
             set("disable_custom_all_reduce", json!(disabled));
@@ -235,6 +246,12 @@ impl<'a> Draft<'a> {
         }
         config
     }
+}
+
+/// Batches that vLLM captures as graphs up to a largest one (`vllm/config/vllm.py`): 1, 2, 4, by 8 up to 255, then by 16.
+fn capture_sizes(largest: u32) -> Vec<u32> {
+    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=largest.max(256)).step_by(16));
+    sizes.filter(|&size| size <= largest).collect()
 }
 
 /// The release of vLLM of a run, or the nearest one that is known.

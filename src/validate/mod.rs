@@ -7,6 +7,7 @@
 
 mod benchmark;
 mod calibration;
+mod capped_client;
 mod closed_loop;
 mod comparison;
 mod deployment;
@@ -34,7 +35,6 @@ pub use problem::{Problem, Problems};
 use std::path::Path;
 
 use crate::config::Overrides;
-use closed_loop::in_flight;
 use deployment::Deployment;
 
 /// What is asked of a validation besides the folder.
@@ -54,7 +54,6 @@ pub fn validate_run(folder: &Path, options: &Options) -> Result<Comparison, Prob
     let run = run_file::read(folder)?;
     let recorded = requests_file::read(folder)?;
     let deployment = Deployment::of_run(&run, folder, options)?;
-    let replayed =
-        replay::replay(deployment.scenario(), &recorded.requests, |source| in_flight(source, run.max_in_flight));
+    let replayed = replay::replay(deployment.scenario(), &recorded.requests, run.max_in_flight);
     Ok(comparison::compare(&run, &recorded, &deployment, &replayed))
 }

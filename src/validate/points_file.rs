@@ -140,6 +140,7 @@ fn point(row: &mut Row<'_>, columns: &Columns) -> Option<Point> {
             figures: DeviceFigures::default(),
             front_end: FrontEnd::Http,
             max_in_flight: None,
+            peer_to_peer: None,
             instances: vec![Instance { role: Role::Both, count: 1, tp, pp, dp, ep }],
             engine,
             measured: Vec::new(),

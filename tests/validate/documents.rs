@@ -13,8 +13,9 @@ use crate::Desk;
 use crate::shared_files::shared;
 
 /// Folders of `realruns`, and what the tables call them.
-const RUNS: [(&str, &str); 7] = [
+const RUNS: [(&str, &str); 8] = [
     ("ispass26-h100-llama3.1-70b-tp4", "4 × H100, Llama 3.1 70B, tp 4 (flags not recorded)"),
+    ("h100-qwen3-14b-w5-agg24", "H100, Qwen3-14B, saturated by 256 clients, prompts of 1,000"),
     ("h100-qwen3-14b-w7-agg6", "H100, Qwen3-14B, 6 requests/s, prompts of 250 and 3,900"),
     ("h100-qwen3-14b-rate-agg-8rps", "H100, Qwen3-14B, 8 requests/s, prompts of 1,000"),
     ("h100-qwen3-14b-rate-agg-2rps", "H100, Qwen3-14B, 2 requests/s, prompts of 1,000"),
