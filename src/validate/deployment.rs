@@ -332,33 +332,47 @@ fn model(
     Err(Problem { file: file.into(), line: None, key: "model".to_owned(), message }.into())
 }
 
+/// What people call element types of weights, and what a configuration calls them; the first that is in a word counts.
+const WEIGHT_DTYPES: [(&str, &str); 17] = [
+    ("fp8", "fp8"),
+    ("float8", "fp8"),
+    ("int8", "int8"),
+    ("w8a8", "int8"),
+    ("fp4", "mxfp4"),
+    ("float4", "mxfp4"),
+    ("int4", "int4"),
+    ("awq", "int4"),
+    ("gptq", "int4"),
+    ("bf16", "bf16"),
+    ("bfloat16", "bf16"),
+    ("fp16", "fp16"),
+    ("float16", "fp16"),
+    ("half", "fp16"),
+    ("fp32", "fp32"),
+    ("float32", "fp32"),
+    ("auto", "bf16"),
+];
+
+/// What a configuration calls an element type of weights.
+pub(super) fn known_dtype(word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    WEIGHT_DTYPES.iter().find(|(name, _)| word.contains(name)).map(|(_, dtype)| *dtype)
+}
+
 /// Element type of the weights, where it is not the model's own.
 fn weight_dtype(dtype: Option<&str>, warnings: &mut Vec<String>) -> Option<&'static str> {
-    let dtype = dtype?.to_lowercase();
-    let known = [
-        ("fp8", "fp8"),
-        ("float8", "fp8"),
-        ("int8", "int8"),
-        ("w8a8", "int8"),
-        ("mxfp4", "mxfp4"),
-        ("int4", "int4"),
-        ("awq", "int4"),
-        ("gptq", "int4"),
-        ("bf16", "bf16"),
-        ("bfloat16", "bf16"),
-        ("fp16", "fp16"),
-        ("float16", "fp16"),
-        ("half", "fp16"),
-        ("fp32", "fp32"),
-        ("float32", "fp32"),
-    ];
-    match known.iter().find(|(name, _)| dtype.contains(name)) {
+    let word = dtype?;
+    match known_dtype(word) {
         // What nearly every catalog model is made of; those that are narrower stay so.
-        Some((_, "bf16" | "fp16")) => None,
-        Some((_, dtype)) => Some(dtype),
-        None if dtype == "auto" => None,
+        Some("bf16" | "fp16") => None,
+        Some(known) => {
+            if word.to_lowercase().contains("nvfp4") || word.eq_ignore_ascii_case("fp4") {
+                warnings.push(format!("{word} is priced as {known}, with a scale for 32 elements and not for 16"));
+            }
+            Some(known)
+        }
         None => {
-            warnings.push(format!("dtype {dtype:?} is unknown; the model's own is taken"));
+            warnings.push(format!("dtype {word:?} is unknown; the model's own is taken"));
             None
         }
     }

@@ -6,6 +6,7 @@
 //! nothing in the engine and knows no cost: a deployment is put as a configuration and goes the way of every other.
 
 mod benchmark;
+mod benchmark_file;
 mod calibration;
 mod capped_client;
 mod closed_loop;
@@ -16,6 +17,8 @@ mod fields;
 mod plot;
 mod points;
 mod points_file;
+mod points_header;
+mod points_report;
 mod prefixes;
 mod problem;
 mod replay;
@@ -30,6 +33,7 @@ pub use comparison::{Comparison, Comparisons, Metric, PoolSize, RequestErrors, S
 pub use deployment::DeploymentOptions;
 pub use plot::plot;
 pub use points::{PointResult, PointsReport, validate_points};
+pub use points_report::CohortReport;
 pub use problem::{Problem, Problems};
 
 use std::path::Path;

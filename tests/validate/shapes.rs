@@ -131,7 +131,7 @@ fn figures_that_a_run_states_otherwise_than_the_catalog_count() {
         run(json!({"device": "H200", "device_spec": null})),
         run(json!({"device": "Tachyon 9000", "device_spec": sheet(989.4, 3350.0, 80.0)})),
         run(
-            json!({"device": "GeForce 9999", "device_spec": sheet(209.5, 1792.0, 32.0), "instances": [instance("both", 1, [2, 1, 1, 1])]}),
+            json!({"device": "RTX-3090", "device_spec": sheet(71.0, 936.0, 24.0), "instances": [instance("both", 1, [2, 1, 1, 1])]}),
         ),
     ];
     let [plain, same, other, h200, unknown, relation] =
