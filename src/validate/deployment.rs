@@ -127,9 +127,13 @@ impl<'a> Draft<'a> {
             devices.push(self.devices(&gpu_base(group), self.ranks(instance)));
             frameworks.push(self.framework(group, instance));
         }
+        let mut hardware = json!({"compute_devices": devices});
+        if let Some(reach_each_other) = run.peer_to_peer {
+            hardware["peer_to_peer"] = json!(reach_each_other);
+        }
         json!({
             "simulation": {"name": run.name, "drain": true},
-            "hardware_profile": {"compute_devices": devices},
+            "hardware_profile": hardware,
             "workload": stand_in(),
             "frameworks_to_test": frameworks,
         })
@@ -216,10 +220,17 @@ impl<'a> Draft<'a> {
             ("max_num_batched_tokens", flags.max_num_batched_tokens),
             ("max_num_seqs", flags.max_num_seqs),
             ("max_model_len", flags.max_model_len),
+            ("stream_interval", flags.stream_interval),
         ] {
             if let Some(count) = count {
                 set(key, json!(count));
             }
+        }
+        if let Some(share) = flags.gpu_memory_utilization {
+            set("gpu_memory_utilization", json!(share));
+        }
+        if let Some(largest) = flags.max_cudagraph_capture_size {
+            set("cudagraph_capture_sizes", json!(capture_sizes(largest)));
         }
         if let Some(disabled) = flags.disable_custom_all_reduce {
             set("disable_custom_all_reduce", json!(disabled));
@@ -235,6 +246,12 @@ impl<'a> Draft<'a> {
         }
         config
     }
+}
+
+/// Batches that vLLM captures as graphs up to a largest one (`vllm/config/vllm.py`): 1, 2, 4, by 8 up to 255, then by 16.
+fn capture_sizes(largest: u32) -> Vec<u32> {
+    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=largest.max(256)).step_by(16));
+    sizes.filter(|&size| size <= largest).collect()
 }
 
 /// The release of vLLM of a run, or the nearest one that is known.
@@ -315,34 +332,43 @@ fn model(
     Err(Problem { file: file.into(), line: None, key: "model".to_owned(), message }.into())
 }
 
+/// What people call element types of weights, and what a configuration calls them; the first that is in a word counts.
+const WEIGHT_DTYPES: [(&str, &str); 18] = [
+    ("fp8", "fp8"),
+    ("float8", "fp8"),
+    ("int8", "int8"),
+    ("w8a8", "int8"),
+    ("nvfp4", "nvfp4"),
+    ("fp4", "mxfp4"),
+    ("float4", "mxfp4"),
+    ("int4", "int4"),
+    ("awq", "int4"),
+    ("gptq", "int4"),
+    ("bf16", "bf16"),
+    ("bfloat16", "bf16"),
+    ("fp16", "fp16"),
+    ("float16", "fp16"),
+    ("half", "fp16"),
+    ("fp32", "fp32"),
+    ("float32", "fp32"),
+    ("auto", "bf16"),
+];
+
+/// What a configuration calls an element type of weights.
+pub(super) fn known_dtype(word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    WEIGHT_DTYPES.iter().find(|(name, _)| word.contains(name)).map(|(_, dtype)| *dtype)
+}
+
 /// Element type of the weights, where it is not the model's own.
 fn weight_dtype(dtype: Option<&str>, warnings: &mut Vec<String>) -> Option<&'static str> {
-    let dtype = dtype?.to_lowercase();
-    let known = [
-        ("fp8", "fp8"),
-        ("float8", "fp8"),
-        ("int8", "int8"),
-        ("w8a8", "int8"),
-        ("mxfp4", "mxfp4"),
-        ("nvfp4", "nvfp4"),
-        ("int4", "int4"),
-        ("awq", "int4"),
-        ("gptq", "int4"),
-        ("bf16", "bf16"),
-        ("bfloat16", "bf16"),
-        ("fp16", "fp16"),
-        ("float16", "fp16"),
-        ("half", "fp16"),
-        ("fp32", "fp32"),
-        ("float32", "fp32"),
-    ];
-    match known.iter().find(|(name, _)| dtype.contains(name)) {
+    let word = dtype?;
+    match known_dtype(word) {
         // What nearly every catalog model is made of; those that are narrower stay so.
-        Some((_, "bf16" | "fp16")) => None,
-        Some((_, dtype)) => Some(dtype),
-        None if dtype == "auto" => None,
+        Some("bf16" | "fp16") => None,
+        Some(known) => Some(known),
         None => {
-            warnings.push(format!("dtype {dtype:?} is unknown; the model's own is taken"));
+            warnings.push(format!("dtype {word:?} is unknown; the model's own is taken"));
             None
         }
     }

@@ -35,8 +35,13 @@ pub struct ValidateRun {
 /// `validate-points`.
 #[derive(Debug, Args)]
 pub struct ValidatePoints {
-    /// Table of points: system, model_path, isl, osl, concurrency, tp_size, ttft_ms, tpot_ms.
-    pub file: PathBuf,
+    /// Tables of points, by their headers: AIConfigurator's (system, model_path, isl, osl, concurrency, tp_size, ttft_ms, tpot_ms
+    /// and so on), or tidy ones (gpu, model, engine, version, tp, dp, ep, isl, osl, concurrency, ttft_ms, tpot_ms and so on).
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print errors by cohort alone: who measured, engine, kind of model, weights, device.
+    #[arg(long)]
+    pub cohorts: bool,
     /// Hugging Face config.json of the points' model, where the catalog lacks it.
     #[arg(long, value_name = "FILE")]
     pub model_config: Option<PathBuf>,
