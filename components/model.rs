@@ -90,14 +90,10 @@ impl ModelArchitecture {
         self.experts().and_then(|experts| experts.format).unwrap_or(self.weight_format)
     }
 
-    /// How a matrix of a layer is stored that is no routed expert's; without a role it is never quantised.
+    /// How a matrix of a layer is stored that is no routed expert's.
     #[must_use]
-    pub fn format_of(&self, layer: &Layer, role: Option<Role>) -> WeightFormat {
-        match (role, layer.formats) {
-            (Some(role), Some(formats)) => formats.of(role),
-            (Some(_), None) => self.weight_format,
-            (None, _) => WeightFormat::wide(self.activation_dtype),
-        }
+    pub fn format_of(&self, layer: &Layer, role: Role) -> WeightFormat {
+        layer.formats.map_or(self.weight_format, |formats| formats.of(role))
     }
 
     /// The same model with all that may be quantised stored in this format, but for experts that have a format of their own.

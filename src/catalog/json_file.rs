@@ -86,6 +86,22 @@ fn without_position(error: &serde_json::Error) -> String {
     message.rsplit_once(" at line ").map_or(message.clone(), |(what, _)| what.to_owned())
 }
 
+/// Characters of a value that a message shows.
+const SHOWN_CHARACTERS: usize = 40;
+
+/// A value as a message shows it.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        _ => {
+            let text = value.to_string();
+            let cut: String = text.chars().take(SHOWN_CHARACTERS).collect();
+            if cut.len() < text.len() { format!("{cut}…") } else { cut }
+        }
+    }
+}
+
 /// The line of each key of a JSON document, by the key's path with its parts joined by dots.
 pub(crate) struct KeyLines {
     by_path: HashMap<String, usize>,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::finding::Severity;
 use super::findings::Findings;
-use super::hf::shown;
+use super::json_file::shown;
 use super::nearest::did_you_mean;
 use super::shape::LARGEST_DIMENSION;
 

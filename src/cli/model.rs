@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::args::Models;
-use crate::catalog::{Catalog, load_hf_config_as};
+use crate::catalog::{Catalog, HfReading, load_hf_config_by};
 use crate::tables::{Block, Document, Findings, Table, flat, pretty};
 
 /// A model and how it was read.
@@ -45,7 +45,7 @@ pub(super) fn of(command: &Models) -> Result<Option<Described>, Failure> {
     if !looks_like_path && command.assume.is_none() {
         return Ok(None);
     }
-    let model = load_hf_config_as(path, command.assume.as_deref())
+    let model = load_hf_config_by(path, &HfReading { assumed: command.assume.clone(), weights: None })
         .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     for warning in &model.warnings {
         super::tell(&warning.to_string());
@@ -132,8 +132,8 @@ impl Described {
             "layers": model.layers.counted().map(|(layer, count)| layer_value(layer, count)).collect::<Vec<_>>(),
             "flops_per_token": flops_per_token(model),
             "context": model.context_tokens(),
-            "weight_dtype": model.weight_format.dtype,
-            "expert_dtype": model.experts().map(|_| model.expert_format().dtype),
+            "weight_format": model.weight_format,
+            "expert_format": model.experts().map(|_| model.expert_format()),
             "activation_dtype": model.activation_dtype,
             "kv_dtype": model.kv_dtype,
             "hidden": model.hidden,

@@ -27,7 +27,7 @@ use super::parts::{
     Matrix, cached_bytes, cached_widths, expert_input, kv_heads_per_rank, matrices, matrices_in, state_bytes,
 };
 use super::shape::Feature;
-use super::weights::wide_dtype;
+use super::weights::{matrix_format, wide_dtype};
 
 /// Kernels around the attention of a layer that are priced as one stream: two norms (with the residual), rotary embedding,
 /// KV write.
@@ -242,7 +242,7 @@ impl<'a> ModelRank<'a> {
     }
 
     fn products(&self, layer: &Layer, part: &Part) -> Vec<Operator> {
-        let gemm = |matrix: Matrix| self.gemm(self.model.format_of(layer, matrix.role), matrix);
+        let gemm = |matrix: Matrix| self.gemm(matrix_format(self.model, layer, &matrix), matrix);
         matrices(part, self.hidden, self.tensor).into_iter().map(gemm).collect()
     }
 
@@ -286,7 +286,7 @@ impl<'a> ModelRank<'a> {
         let (nope, value) = (f64::from(latent.nope_head_dim), f64::from(latent.value_head_dim));
         let (rows, outer) = (Feature::DecodeSequences, heads * (nope + value));
         let matrix = Matrix { role: Some(Role::Up), rows, inner: width, outer };
-        let mut absorbed = self.gemm(self.model.format_of(layer, matrix.role), matrix);
+        let mut absorbed = self.gemm(self.model.format_of(layer, Role::Up), matrix);
         let elements = heads * (nope + width + width + value);
         absorbed.bytes[1] = Term::new(Feature::DecodeSequences, elements * self.activation);
         let expansion = products.iter().position(|product| product.flops.feature == Feature::PrefillContext);

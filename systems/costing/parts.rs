@@ -16,7 +16,7 @@ use super::shape::Feature;
 /// A matrix on a rank, and the tokens that run through it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Matrix {
-    /// `None`: it is never quantised.
+    /// What it does, as far as it may be quantised by that; `None` where it never is.
     pub(crate) role: Option<Role>,
     pub(crate) rows: Feature,
     pub(crate) inner: f64,
@@ -24,8 +24,12 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    fn new(role: impl Into<Option<Role>>, inner: f64, outer: f64) -> Self {
-        Self { role: role.into(), rows: Feature::Tokens, inner, outer }
+    fn new(role: Role, inner: f64, outer: f64) -> Self {
+        Self { role: Some(role), rows: Feature::Tokens, inner, outer }
+    }
+
+    fn wide(inner: f64, outer: f64) -> Self {
+        Self { role: None, rows: Feature::Tokens, inner, outer }
     }
 
     pub(crate) fn elements(self) -> f64 {
@@ -68,10 +72,11 @@ fn of_attention(attention: &Attention, hidden: f64, tensor: f64) -> Vec<Matrix> 
     let queries = heads * f64::from(attention.key_width);
     let mut products = match f64::from(attention.query_rank) {
         0.0 => vec![Matrix::new(Role::In, hidden, projected), output],
-        rank => {
-            let inward = Matrix::new(Role::In, hidden, projected - queries + rank);
-            vec![inward, Matrix::new(Role::Up, rank, queries), output]
-        }
+        rank => vec![
+            Matrix::new(Role::In, hidden, projected - queries + rank),
+            Matrix::new(Role::Up, rank, queries),
+            output,
+        ],
     };
     products.extend(of_index(attention.index.as_ref(), hidden));
     products
@@ -129,13 +134,12 @@ fn of_compressed(attention: &CompressedAttention, hidden: f64, tensor: f64) -> V
         Matrix::new(Role::Out, outputs, hidden),
     ];
     if attention.ratio > 0 {
-        products.push(Matrix::new(None, hidden, 2.0 * overlap(attention.ratio) * width));
+        products.push(Matrix::wide(hidden, 2.0 * overlap(attention.ratio) * width));
     }
     if let Some(index) = &attention.index {
         let (heads, width) = (f64::from(index.heads), f64::from(index.width));
         products.push(Matrix::new(Role::Index, f64::from(index.query_input), heads * width));
-        let columns = f64::from(index.score_columns) + 2.0 * overlap(attention.ratio) * width;
-        products.push(Matrix::new(None, hidden, columns));
+        products.push(Matrix::wide(hidden, f64::from(index.score_columns) + 2.0 * overlap(attention.ratio) * width));
     }
     products
 }

@@ -117,23 +117,35 @@ pub fn flops_per_token(model: &ModelArchitecture) -> f64 {
 #[must_use]
 pub fn weight_bytes_by_dtype(model: &ModelArchitecture) -> Vec<(Dtype, u64)> {
     let hidden = f64::from(model.hidden);
-    let mut by_dtype: Vec<(Dtype, f64)> = Vec::new();
-    let mut add = |dtype: Dtype, bytes: f64| match by_dtype.iter_mut().find(|(known, _)| *known == dtype) {
-        Some((_, sum)) => *sum += bytes,
-        None => by_dtype.push((dtype, bytes)),
+    let mut by_dtype: Vec<(Dtype, f64)> =
+        vec![(wide_dtype(model), whole_model(model).wide * wide_dtype(model).bytes())];
+    let mut add = |elements: f64, format: WeightFormat| {
+        let bytes = elements * format.bytes_per_parameter();
+        match by_dtype.iter_mut().find(|(known, _)| *known == format.dtype) {
+            Some((_, known)) => *known += bytes,
+            None => by_dtype.push((format.dtype, bytes)),
+        }
     };
     for (layer, count) in model.layers.counted() {
         for part in &layer.parts {
-            for (elements, format) in stored(model, layer, part, (hidden, 1.0, 1.0)) {
-                add(format.dtype, f64::from(count) * elements * format.bytes_per_parameter());
+            for matrix in matrices(part, hidden, 1.0).into_iter().filter(|matrix| matrix.role.is_some()) {
+                add(f64::from(count) * matrix.elements(), matrix_format(model, layer, &matrix));
+            }
+            if let Part::Experts(experts) = part {
+                let routed = f64::from(experts.count) * expert_elements(experts, hidden, 1.0).0;
+                add(f64::from(count) * routed, experts.format.unwrap_or(model.weight_format));
             }
         }
     }
-    if let Some(format) = model.head_format {
-        add(format.dtype, f64::from(model.vocab) * hidden * format.bytes_per_parameter());
+    if let Some(format) = model.head_format.filter(|_| !model.tied_embeddings) {
+        add(f64::from(model.vocab) * hidden, format);
     }
-    add(wide_dtype(model), whole_model(model).wide * wide_dtype(model).bytes());
     by_dtype.into_iter().filter(|(_, bytes)| *bytes > 0.0).map(|(dtype, bytes)| (dtype, bytes.ceil() as u64)).collect()
+}
+
+/// How a matrix of a layer is stored.
+pub(crate) fn matrix_format(model: &ModelArchitecture, layer: &Layer, matrix: &Matrix) -> WeightFormat {
+    matrix.role.map_or(WeightFormat::wide(wide_dtype(model)), |role| model.format_of(layer, role))
 }
 
 /// Bytes of all weights.
@@ -232,10 +244,20 @@ fn norm(model: &ModelArchitecture) -> f64 {
 fn layer_elements(model: &ModelArchitecture, layer: &Layer, tensor: f64, expert_ranks: f64) -> Elements {
     let hidden = f64::from(model.hidden);
     let own = Elements::wide(f64::from(layer.norms) * norm(model) + layer.other_elements as f64);
+    let stored = |matrix: Matrix| match matrix.role {
+        Some(role) => Elements::stored(matrix.elements(), model.format_of(layer, role)),
+        None => Elements::wide(matrix.elements()),
+    };
     layer.parts.iter().fold(own, |sum, part| {
-        let stored = stored(model, layer, part, (hidden, tensor, expert_ranks)).into_iter();
-        let matrices: Elements = stored.map(|(elements, format)| Elements::stored(elements, format)).sum();
-        sum + matrices + Elements::wide(wide_elements(part, hidden, tensor, expert_ranks))
+        let experts = match part {
+            Part::Experts(experts) => {
+                let elements = f64::from(experts.count) * expert_elements(experts, hidden, expert_ranks).0;
+                Elements::stored(elements, experts.format.unwrap_or(model.weight_format))
+            }
+            _ => Elements::default(),
+        };
+        let matrices: Elements = matrices(part, hidden, tensor).into_iter().map(stored).sum();
+        sum + matrices + experts + Elements::wide(wide_elements(part, hidden, tensor, expert_ranks))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use llmperforacle::catalog::{Catalog, load_hf_config, load_hf_config_as};
+use llmperforacle::catalog::{Catalog, HfReading, load_hf_config, load_hf_config_by};
 use oracle_components::layers::{Layer, Part, Reach};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use serde_json::{Value, json};
@@ -19,6 +19,10 @@ fn hf(config: &Value) -> (ModelArchitecture, Vec<String>) {
 fn hf_error(content: impl AsRef<[u8]>) -> String {
     let folder = Folder::with("config.json", content);
     load_hf_config(&folder.file("config.json")).expect_err("a wrong file").to_string()
+}
+
+fn assuming(model_type: &str) -> HfReading {
+    HfReading { assumed: Some(model_type.to_owned()), ..HfReading::default() }
 }
 
 /// Asserts that a `config.json` gives the catalog's model.
@@ -187,11 +191,11 @@ fn an_unknown_type_is_refused_unless_another_is_assumed() {
     let error = hf_error(config.to_string());
     assert!(error.contains("lama is not known; did you mean llama") && error.contains("--assume llama"), "{error}");
     let folder = Folder::with("config.json", config.to_string());
-    let model = load_hf_config_as(folder.0.path(), Some("llama")).expect("a model");
+    let model = load_hf_config_by(folder.0.path(), &assuming("llama")).expect("a model");
     assert_eq!(model.architecture.attention().expect("attention").kv_heads, 8);
     let warnings: Vec<String> = model.warnings.iter().map(ToString::to_string).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("lama is read as llama"), "{warnings:?}");
-    let error = load_hf_config_as(folder.0.path(), Some("bert")).expect_err("an encoder").to_string();
+    let error = load_hf_config_by(folder.0.path(), &assuming("bert")).expect_err("an encoder").to_string();
     assert!(error.contains("is no model_type that is known"), "{error}");
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::family::Family;
 use super::keys::{INHERITED, synonyms};
 use crate::catalog::findings::Findings;
+use crate::catalog::json_file::shown;
 use crate::catalog::nearest::nearest;
 use crate::catalog::shape::LARGEST_DIMENSION;
 
@@ -273,19 +274,3 @@ const USUAL_KEYS: [&str; 8] = [
     "num_key_value_heads",
     "vocab_size",
 ];
-
-/// Characters of a value that a message shows.
-const SHOWN_CHARACTERS: usize = 40;
-
-/// A value as a message shows it.
-pub(in crate::catalog) fn shown(value: &Value) -> String {
-    match value {
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-        _ => {
-            let text = value.to_string();
-            let cut: String = text.chars().take(SHOWN_CHARACTERS).collect();
-            if cut.len() < text.len() { format!("{cut}…") } else { cut }
-        }
-    }
-}

@@ -23,17 +23,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use oracle_components::layers::{Layer, Stack};
-use oracle_components::model::ModelArchitecture;
+use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::weight_format::WeightFormat;
 use serde_json::{Map, Value};
 
 use super::findings::Findings;
+use super::json_file::shown;
 use super::nearest::did_you_mean;
 use super::{Catalog, CatalogError, Finding, json_file, shape};
 use family::{Builder, Family};
-pub(super) use fields::shown;
 use fields::{Fields, text_part};
-use quantised::{Beside, Stored};
+use quantised::Beside;
 
 /// No `config.json` is longer, in bytes.
 const LARGEST_CONFIG_BYTES: u64 = 4 << 20;
@@ -56,48 +56,54 @@ pub struct HfModel {
 /// Reads a Hugging Face `config.json`, or the one in a folder. A key that is missing, wrong or not understood is an error, and
 /// the error names all of them.
 pub fn load_hf_config(path: &Path) -> Result<HfModel, CatalogError> {
-    load_hf_config_as(path, None)
+    load_hf_config_by(path, &HfReading::default())
 }
 
-/// The same, read as a file of another `model_type` than its own, whatever it has besides.
-pub fn load_hf_config_as(path: &Path, assumed: Option<&str>) -> Result<HfModel, CatalogError> {
-    load(path, assumed, None)
+/// What a file is taken for, whatever it says itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HfReading {
+    /// The `model_type`.
+    pub assumed: Option<String>,
+    /// How its weights are stored.
+    pub weights: Option<WeightFormat>,
 }
 
-/// The same of a file of its own `model_type`, but where `weights` says how the weights are stored, whatever the files say of it.
-pub(crate) fn load_hf_config_stored(path: &Path, weights: Option<WeightFormat>) -> Result<HfModel, CatalogError> {
-    load(path, None, weights)
-}
-
-fn load(path: &Path, assumed: Option<&str>, weights: Option<WeightFormat>) -> Result<HfModel, CatalogError> {
+/// The same of a file that is taken for something else.
+pub fn load_hf_config_by(path: &Path, reading: &HfReading) -> Result<HfModel, CatalogError> {
     let file = if path.is_dir() { path.join("config.json") } else { path.to_owned() };
     let holds = "the object of a Hugging Face config.json";
     let json = json_file::read(&file, LARGEST_CONFIG_BYTES, holds).map_err(|error| with_hint(error, path))?;
+    let beside = Beside::of(&file)?;
     let findings = Findings::new(&file, &json.lines);
-    let stored = Stored { beside: Beside::of(&file)?, weights };
-    read(&json.object, name_of(&file), assumed, &stored, findings)
+    read(&json.object, name_of(&file), reading, beside.as_ref(), findings)
 }
 
 /// Reads the keys of a catalog model's `config.json`, which tests know to be whole.
 pub(super) fn architecture_of(name: &str, config: &Map<String, Value>) -> Result<ModelArchitecture, CatalogError> {
     let (file, lines) = (Path::new(name), json_file::KeyLines::none());
-    let findings = Findings::new(file, &lines);
-    read(config, name.to_owned(), None, &Stored::default(), findings).map(|model| model.architecture)
+    read(config, name.to_owned(), &HfReading::default(), None, Findings::new(file, &lines))
+        .map(|model| model.architecture)
 }
 
 fn read(
     whole: &Map<String, Value>,
     name: String,
-    assumed: Option<&str>,
-    stored: &Stored,
+    reading: &HfReading,
+    beside: Option<&Beside>,
     mut findings: Findings<'_>,
 ) -> Result<HfModel, CatalogError> {
+    let assumed = reading.assumed.as_deref();
     let Some((model_type, family)) = family(whole, assumed, &mut findings) else {
         return Err(CatalogError::Rejected { findings: findings.into_vec() });
     };
     let mut fields = Fields::new(whole, family, findings);
-    let architecture = architecture(&mut fields, name);
-    let architecture = quantised::stored(&mut fields, architecture, &model_type, stored);
+    let dtype = quantised::activation(&mut fields);
+    let quantization = quantised::quantization(&mut fields, dtype, beside, reading.weights);
+    let architecture = architecture(&mut fields, name, dtype);
+    if !quantization.is_of(&architecture, &model_type) {
+        quantised::refuse_strange_names(&mut fields);
+    }
+    let architecture = quantization.apply(architecture, &model_type);
     let unused_keys = account(&mut fields, &model_type, assumed.is_some());
     // What stands in for a missing number contradicts the others.
     if fields.findings.errors() == 0 {
@@ -204,11 +210,11 @@ fn name_of(file: &Path) -> String {
     nearest.map_or_else(|| "config.json".to_owned(), |name| name.into_owned())
 }
 
-fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
+fn architecture(fields: &mut Fields<'_>, name: String, dtype: Dtype) -> ModelArchitecture {
     let family = fields.family;
     let hidden = fields.required("hidden_size");
     let (layers, mut other_elements) = stack(fields);
-    let layers: Stack = layers.into_iter().collect();
+    let layers = layers.into_iter().collect::<Stack>();
     let embedding_width = fields.number("word_embed_proj_dim").filter(|width| *width != hidden);
     other_elements += embedding_width.map_or(0, |width| 2 * u64::from(width) * u64::from(hidden));
     if fields.is_on("exit_gate") {
@@ -217,7 +223,6 @@ fn architecture(fields: &mut Fields<'_>, name: String) -> ModelArchitecture {
     if fields.is_on("embedding_norm") {
         other_elements += 2 * u64::from(hidden);
     }
-    let dtype = quantised::activation(fields);
     let max_position_embeddings = context::stated_tokens(fields);
     let position_rows = family.positions.as_deref().map_or(0, |key| match fields.is_on("alibi_positions") {
         true => 0,

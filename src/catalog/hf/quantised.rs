@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::model::Dtype;
 use oracle_components::weight_format::WeightFormat;
 
-use super::fields::{Fields, shown};
+use super::fields::Fields;
 use crate::catalog::CatalogError;
 use crate::catalog::finding::Severity;
-use crate::catalog::json_file::{self, JsonFile};
+use crate::catalog::json_file::{self, JsonFile, shown};
 use crate::catalog::nearest::did_you_mean;
 use crate::catalog::quantization::{File, Quantization, Refusal, Source};
 
@@ -57,30 +57,8 @@ pub(super) fn activation(fields: &mut Fields<'_>) -> Dtype {
 /// Keys of the `config.json` that describe the quantisation.
 const KEYS: [&str; 2] = ["quantization_config", "compression_config"];
 
-/// What says how a checkpoint's weights are stored besides its `config.json`.
-#[derive(Default)]
-pub(super) struct Stored {
-    pub(super) beside: Option<Beside>,
-    /// Whatever the files say of it.
-    pub(super) weights: Option<WeightFormat>,
-}
-
-/// The model stored as its checkpoint is.
-pub(super) fn stored(
-    fields: &mut Fields<'_>,
-    model: ModelArchitecture,
-    model_type: &str,
-    stored: &Stored,
-) -> ModelArchitecture {
-    let quantization = quantization(fields, model.activation_dtype, stored.beside.as_ref(), stored.weights);
-    if !quantization.is_of(&model, model_type) {
-        refuse_strange_names(fields);
-    }
-    quantization.apply(model, model_type)
-}
-
 /// How the checkpoint is quantised; where `weights` says what its weights are, that.
-fn quantization(
+pub(super) fn quantization(
     fields: &mut Fields<'_>,
     dtype: Dtype,
     beside: Option<&Beside>,
@@ -130,7 +108,7 @@ fn quantization(
 }
 
 /// A description that gives formats to modules by names none of which the model has.
-fn refuse_strange_names(fields: &mut Fields<'_>) {
+pub(super) fn refuse_strange_names(fields: &mut Fields<'_>) {
     let key = KEYS.into_iter().find(|key| fields.value(key).is_some()).unwrap_or(KEYS[0]);
     let path = fields.path(key);
     let message = "names none of the model's modules as they are known here; weight_dtype in the configuration (such as \

@@ -67,8 +67,9 @@ impl Quantization {
                     has_mixer = true;
                 }
                 Part::Compressed(_) => {
-                    (formats.inward, formats.up) = (attention(&["wq_a"]), attention(&["wq_b"]));
-                    formats.outward = attention(&["wo_b"]);
+                    formats.inward = attention(&["wq_a", "wkv"]);
+                    formats.up = attention(&["wq_b"]);
+                    formats.outward = attention(&["wo_b", "wo_a"]);
                     has_mixer = true;
                 }
                 Part::Recurrent(_) if !has_mixer => {
@@ -140,7 +141,7 @@ fn roles(layer: &Layer) -> Vec<Role> {
         let (of_part, index): (&[Role], _) = match part {
             Part::Attention(attention) => (&[Role::In, Role::Out], attention.index),
             Part::Latent(latent) => (&[Role::In, Role::Up, Role::Out], latent.index),
-            Part::Compressed(compressed) => (&[Role::In, Role::Up, Role::Out], compressed.index),
+            Part::Compressed(own) => (&[Role::In, Role::Up, Role::Out], own.index),
             Part::Recurrent(_) => (&[Role::In, Role::Out], None),
             Part::Mlp(_) => (&[Role::Mlp; 4], None),
             Part::Experts(experts) if experts.shared.width > 0 => (&[Role::Mlp], None),

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::catalog::hf::shown;
+use crate::catalog::json_file::shown;
 
 /// What of a description is not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]

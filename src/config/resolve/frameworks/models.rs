@@ -6,7 +6,7 @@ use std::sync::Arc;
 use oracle_components::model::ModelArchitecture;
 use oracle_components::weight_format::WeightFormat;
 
-use crate::catalog::{self, Catalog, ModelParams, load_hf_config_stored, load_model_params};
+use crate::catalog::{self, Catalog, HfReading, ModelParams, load_hf_config_by, load_model_params};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, NAMES_OFFERED, Severity, offer};
 use crate::config::resolve::run_context::RunContext;
@@ -118,7 +118,7 @@ fn open_hf_config(
     weights: Option<WeightFormat>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Arc<ModelArchitecture>> {
-    match load_hf_config_stored(path, weights) {
+    match load_hf_config_by(path, &HfReading { weights, ..HfReading::default() }) {
         Ok(model) => {
             for found in model.warnings.iter().filter_map(diagnostic_of) {
                 diagnostics.about_another_file(found);
