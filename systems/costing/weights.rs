@@ -260,19 +260,3 @@ fn layer_elements(model: &ModelArchitecture, layer: &Layer, tensor: f64, expert_
         sum + matrices + experts + Elements::wide(wide_elements(part, hidden, tensor, expert_ranks))
     })
 }
-
-/// Elements of the matrices of a part, and how they are stored.
-fn stored(
-    model: &ModelArchitecture,
-    layer: &Layer,
-    part: &Part,
-    (hidden, tensor, expert_ranks): (f64, f64, f64),
-) -> Vec<(f64, WeightFormat)> {
-    let of_matrix = |matrix: Matrix| (matrix.elements(), model.format_of(layer, matrix.role));
-    let mut stored: Vec<(f64, WeightFormat)> = matrices(part, hidden, tensor).into_iter().map(of_matrix).collect();
-    if let Part::Experts(experts) = part {
-        let elements = f64::from(experts.count) * expert_elements(experts, hidden, expert_ranks).0;
-        stored.push((elements, experts.format.unwrap_or(model.weight_format)));
-    }
-    stored
-}
