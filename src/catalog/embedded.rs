@@ -136,7 +136,7 @@ pub(super) const DEVICES: &[EmbeddedFile] = embedded!(
 
 /// One file a kind of link.
 pub(super) const FABRICS: &[EmbeddedFile] =
-    embedded!("collectives": "infiniband", "nvlink-a100", "nvlink-h100", "pcie-5", "pcie-host");
+    embedded!("collectives": "infiniband", "nvlink-a100", "nvlink-b200", "nvlink-h100", "pcie-5", "pcie-host");
 
 /// One file a kind of server.
 pub(super) const TOPOLOGIES: &[EmbeddedFile] =
