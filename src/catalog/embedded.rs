@@ -143,4 +143,5 @@ pub(super) const TOPOLOGIES: &[EmbeddedFile] =
     embedded!("topologies": "DGX-A100", "DGX-B200", "DGX-H100", "DGX-H200", "GB200-NVL72", "PCIe-4", "PCIe-5");
 
 /// One file an efficiency curve.
-pub(super) const CURVES: &[EmbeddedFile] = embedded!("efficiency": "A100-SXM", "H100-SXM", "RTX-4090", "RTX-PRO-6000");
+pub(super) const CURVES: &[EmbeddedFile] =
+    embedded!("efficiency": "A100-SXM", "B200-SXM", "H100-SXM", "L40S", "RTX-4090", "RTX-PRO-6000");
