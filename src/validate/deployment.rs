@@ -362,26 +362,8 @@ pub(super) fn known_dtype(word: &str) -> Option<&'static str> {
 
 /// Element type of the weights, where it is not the model's own.
 fn weight_dtype(dtype: Option<&str>, warnings: &mut Vec<String>) -> Option<&'static str> {
-    let dtype = dtype?.to_lowercase();
-    let known = [
-        ("fp8", "fp8"),
-        ("float8", "fp8"),
-        ("int8", "int8"),
-        ("w8a8", "int8"),
-        ("mxfp4", "mxfp4"),
-        ("nvfp4", "nvfp4"),
-        ("int4", "int4"),
-        ("awq", "int4"),
-        ("gptq", "int4"),
-        ("bf16", "bf16"),
-        ("bfloat16", "bf16"),
-        ("fp16", "fp16"),
-        ("float16", "fp16"),
-        ("half", "fp16"),
-        ("fp32", "fp32"),
-        ("float32", "fp32"),
-    ];
-    match known.iter().find(|(name, _)| dtype.contains(name)) {
+    let word = dtype?;
+    match known_dtype(word) {
         // What nearly every catalog model is made of; those that are narrower stay so.
         Some("bf16" | "fp16") => None,
         Some(known) => Some(known),
