@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::Scenario;
 use serde_json::{Map, Value, json};
 
@@ -104,6 +105,8 @@ struct Draft<'a> {
     model: String,
     /// Routed experts of a layer; 0 without.
     experts: u32,
+    /// Element type of most of the model's own weights.
+    own_dtype: Option<Dtype>,
     device: RunDevice,
     version: Version,
     warnings: Vec<String>,
@@ -116,8 +119,10 @@ impl<'a> Draft<'a> {
         let model = model(run, folder, &file, options, &mut warnings)?;
         let device = RunDevice::of_run(run, &file, &mut warnings)?;
         let version = version(run, &mut warnings);
-        let experts = experts(&model);
-        Ok(Self { run, model, experts, device, version, warnings })
+        let architecture = architecture(&model);
+        let experts = architecture.as_ref().and_then(|model| Some(model.experts()?.count)).unwrap_or(0);
+        let own_dtype = architecture.map(|model| model.expert_format().dtype);
+        Ok(Self { run, model, experts, own_dtype, device, version, warnings })
     }
 
     fn config(&mut self) -> Value {
@@ -241,7 +246,7 @@ impl<'a> Draft<'a> {
         if let Some(dtype) = &flags.kv_cache_dtype {
             set("kv_cache_dtype", json!(dtype));
         }
-        if let Some(dtype) = weight_dtype(self.run.dtype.as_deref(), &mut self.warnings) {
+        if let Some(dtype) = weight_dtype(self.run.dtype.as_deref(), self.own_dtype, &mut self.warnings) {
             set("weight_dtype", json!(dtype));
         }
         config
@@ -269,11 +274,10 @@ fn version(run: &Run, warnings: &mut Vec<String>) -> Version {
     known
 }
 
-/// Routed experts of a layer of a model of the catalog, or of a file; 0 without.
-fn experts(model: &str) -> u32 {
+/// A model of the catalog, or of a file.
+fn architecture(model: &str) -> Option<Arc<ModelArchitecture>> {
     let known = Catalog::builtin().architecture(model);
-    let known = known.or_else(|| Some(Arc::new(load_hf_config(Path::new(model)).ok()?.architecture)));
-    known.and_then(|model| Some(model.experts()?.count)).unwrap_or(0)
+    known.or_else(|| Some(Arc::new(load_hf_config(Path::new(model)).ok()?.architecture)))
 }
 
 fn gpu_base(group: usize) -> String {
@@ -333,14 +337,16 @@ fn model(
 }
 
 /// What people call element types of weights, and what a configuration calls them; the first that is in a word counts.
-const WEIGHT_DTYPES: [(&str, &str); 18] = [
+const WEIGHT_DTYPES: [(&str, &str); 20] = [
+    ("mxfp8", "mxfp8"),
+    ("fp8_block", "fp8_block128"),
     ("fp8", "fp8"),
     ("float8", "fp8"),
     ("int8", "int8"),
     ("w8a8", "int8"),
-    ("nvfp4", "nvfp4"),
-    ("fp4", "mxfp4"),
-    ("float4", "mxfp4"),
+    ("mxfp4", "mxfp4"),
+    ("fp4", "nvfp4"),
+    ("float4", "nvfp4"),
     ("int4", "int4"),
     ("awq", "int4"),
     ("gptq", "int4"),
@@ -360,16 +366,18 @@ pub(super) fn known_dtype(word: &str) -> Option<&'static str> {
     WEIGHT_DTYPES.iter().find(|(name, _)| word.contains(name)).map(|(_, dtype)| *dtype)
 }
 
-/// Element type of the weights, where it is not the model's own.
-fn weight_dtype(dtype: Option<&str>, warnings: &mut Vec<String>) -> Option<&'static str> {
-    let word = dtype?;
-    match known_dtype(word) {
-        // What nearly every catalog model is made of; those that are narrower stay so.
-        Some("bf16" | "fp16") => None,
-        Some(known) => Some(known),
-        None => {
-            warnings.push(format!("dtype {word:?} is unknown; the model's own is taken"));
-            None
-        }
-    }
+/// Element type of the weights, where it is not the model's own. A checkpoint of that type has scales of its own kind.
+fn weight_dtype(stated: Option<&str>, own: Option<Dtype>, warnings: &mut Vec<String>) -> Option<&'static str> {
+    let word = stated?.to_lowercase();
+    let Some(known) = known_dtype(&word) else {
+        warnings.push(format!("dtype {word:?} is unknown; the model's own is taken"));
+        return None;
+    };
+    let element = known.split('_').next().unwrap_or(known);
+    let is_own = own.is_some_and(|own| {
+        format!("{own:?}").eq_ignore_ascii_case(element)
+            || (own.bits() == 4 && ["fp4", "4bit"].contains(&word.as_str()))
+    });
+    // What nearly every catalog model is made of; those that are narrower stay so.
+    (!is_own && !["bf16", "fp16"].contains(&known)).then_some(known)
 }

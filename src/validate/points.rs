@@ -67,6 +67,7 @@ pub struct PointsReport {
 /// A file that cannot be read as a table of points, or none of whose rows can be.
 pub fn validate_points(files: &[PathBuf], options: &Options) -> Result<PointsReport, Problems> {
     let mut report = PointsReport { points: Vec::new(), skipped: Vec::new(), warnings: Vec::new() };
+    let mut caveats: BTreeMap<String, usize> = BTreeMap::new();
     for path in files {
         let folder = path.parent().unwrap_or(Path::new("."));
         let PointsFile { points, mut skipped, unknown_columns } = points_file::read(path)?;
@@ -75,7 +76,6 @@ pub fn validate_points(files: &[PathBuf], options: &Options) -> Result<PointsRep
                 .warnings
                 .push(format!("columns that are not understood count for nothing: {}", unknown_columns.join(", ")));
         }
-        let mut caveats: BTreeMap<String, usize> = BTreeMap::new();
         let results: Vec<_> = points.par_iter().map(|point| result(point, folder, options)).collect();
         let before = report.points.len();
         for (point, result) in points.iter().zip(results) {
@@ -92,9 +92,9 @@ pub fn validate_points(files: &[PathBuf], options: &Options) -> Result<PointsRep
             skipped.truncate(MOST_TOLD);
             return Err(Problems::Files(skipped));
         }
-        report.warnings.extend(caveats.into_iter().map(|(caveat, points)| format!("{points} points: {caveat}")));
         report.skipped.extend(skipped);
     }
+    report.warnings.extend(caveats.into_iter().map(|(caveat, points)| format!("{points} points: {caveat}")));
     let skipped = &report.skipped;
     report.warnings.extend(skipped.iter().take(MOST_TOLD).map(|problem| format!("skipped: {problem}")));
     if skipped.len() > MOST_TOLD {

@@ -215,7 +215,7 @@ fn stated(row: &mut Row<'_>, columns: &Columns) -> Option<Stated<'static>> {
     let day = row.text(columns.day).map(|text| text.chars().take(10).collect::<String>());
     let version = row.text(columns.version).and_then(version_in);
     let benchmark = benchmark(row, columns, load, day.is_some());
-    let dtype = dtype(row, columns, &model);
+    let dtype = dtype(row, columns);
     Some(Stated {
         dtype,
         model,
@@ -343,8 +343,8 @@ fn benchmark(row: &Row<'_>, columns: &Columns, load: Load, has_day: bool) -> &'s
     }
 }
 
-/// Element type of the weights, where it is not the model's own.
-fn dtype(row: &mut Row<'_>, columns: &Columns, model: &str) -> Option<String> {
+/// Element type of the weights, as the row calls it.
+fn dtype(row: &mut Row<'_>, columns: &Columns) -> Option<String> {
     let known = |column| row.text(column).filter(|text| !["auto", "none", "-"].contains(&text.to_lowercase().as_str()));
     let [own, experts] = [columns.dtype, columns.experts_dtype].map(known);
     let dtype = own.or(experts)?.to_lowercase();
@@ -353,15 +353,6 @@ fn dtype(row: &mut Row<'_>, columns: &Columns, model: &str) -> Option<String> {
             columns.dtype.or(columns.experts_dtype),
             format!("is {dtype:?}, which is no element type of weights that is known"),
         );
-        return None;
-    }
-    let architecture = Catalog::builtin().architecture(model);
-    let is_of_4_bits = architecture
-        .is_some_and(|model| [model.weight_format, model.expert_format()].iter().any(|format| format.dtype.bits() < 8));
-    // A checkpoint of 4 bits, or experts of 4 bits beside 16: as the model's own file has it.
-    if is_of_4_bits
-        && (dtype.contains("fp4") || dtype.contains("int4") || dtype.contains("bf16") || dtype.contains("bfloat16"))
-    {
         return None;
     }
     Some(dtype)
