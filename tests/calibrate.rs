@@ -220,12 +220,16 @@ fn fidelity_says_what_the_curves_are_off_by() {
                 .into_iter()
                 .filter_map(|(name, is_above)| is_above.then_some(name))
                 .collect();
-            let fitted = if *fitted > 0 { fitted.to_string() } else { String::new() };
+            // Files of before have neither.
+            let (bias, fitted) = match fitted {
+                0 => (String::new(), String::new()),
+                fitted => (format!("{bias_pct:+.1}"), fitted.to_string()),
+            };
             let name = &curve.name;
             rows.push((
                 *median_pct,
                 format!(
-                    "| {name} | {operator} | {median_pct:.1} | {p90_pct:.1} | {bias_pct:+.1} | {fitted} | {points} | {} |\n",
+                    "| {name} | {operator} | {median_pct:.1} | {p90_pct:.1} | {bias} | {fitted} | {points} | {} |\n",
                     above.join(", ")
                 ),
             ));

@@ -130,8 +130,7 @@ fn fit_but<W, C: Serialize + DeserializeOwned>(
         values.iter().filter(|(name, value)| is_sought(name, value)).map(|(name, _)| name.clone()).collect();
     let mut best: Vec<f64> =
         sought.iter().map(|name| unknown(name, values[name].as_f64().expect("a coefficient"))).collect();
-    let problem =
-        Problem { fixed: values.clone(), sought, points: some(points, most_points), predict, curve: PhantomData };
+    let problem = Problem { fixed: values, sought, points: some(points, most_points), predict, curve: PhantomData };
     let mut errors = problem.errors(&best);
     for difference in DIFFERENCES {
         for _ in 0..MOST_STEPS {

@@ -7,7 +7,7 @@
 //!   measured at, the curve times what these are off by, the nearer the more; but no less than at the number before, unless they
 //!   took less themselves. Elsewhere as if that had been measured. So it grows with the rows wherever these do.
 //! - **Attention**: `attention_tables`.
-//! - **What lasts**: where a table's products reached more than its device sustains, all that multiplies takes as much longer as
+//! - **What lasts**: where a table's large products reached more than its device sustains, all that multiplies takes as much longer as
 //!   the curve does at what is sustained.
 //!
 //! No price is below the roofs of the peaks, whatever was measured: who asks takes the larger (`stage_curves`).
@@ -98,7 +98,7 @@ impl Table {
             return 1.0;
         }
         let reached = self.times.fastest_flops_per_s[usize::from(is_8bit)];
-        reached.map_or(sustained, |reached| (sustained * fastest * peak / (reached * self.gpu_share)).min(1.0))
+        reached.map_or(1.0, |reached| (sustained * fastest * peak / (reached * self.gpu_share)).min(1.0))
     }
 
     fn corrected(&self, operator: &Operator, neighbours: &[(f64, &RowTimes)], curve: &ByCurve<'_>) -> Vec<(u32, f64)> {
