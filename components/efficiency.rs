@@ -4,6 +4,8 @@
 //! time, which is the device's own and does not scale with its peaks. All are fitted to measured kernels but those that a
 //! catalog file names as taken over.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The kernels of one device.
@@ -22,10 +24,23 @@ pub struct EfficiencyCurves {
     pub gemm: GemmCurve,
     /// Products with 8-bit weights where the device multiplies 8-bit numbers.
     pub gemm_8bit: GemmCurve,
+    /// The same where square blocks of weights share a scale; as `gemm_8bit` where that was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gemm_8bit_block: Option<GemmCurve>,
+    /// Products with 4-bit weights where the device multiplies 4-bit numbers; as `gemm_8bit` where that was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gemm_4bit: Option<GemmCurve>,
+    /// What the formulas of products are off by, by the name of their curve.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub corrections: BTreeMap<String, Correction>,
     /// The routed experts of a layer in the activations' type.
     pub experts: ExpertsCurve,
     /// The same with 8-bit weights.
     pub experts_8bit: ExpertsCurve,
+    /// Experts by what their weights are (`bfloat16`, `fp8`, `fp8_block`, `nvfp4`, `w4a16_mxfp4`, `int4_wo`), then by the family
+    /// of kernels that vLLM computes them with; where there are none, `experts` and `experts_8bit` hold.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub expert_kernels: BTreeMap<String, BTreeMap<ExpertFamily, ExpertsCurve>>,
     /// Experts and width of one, on a rank, that the kernels of `experts` are tuned for where others are not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tuned_experts: Vec<[u32; 2]>,
@@ -54,6 +69,31 @@ pub struct ProductShares {
 impl Default for ProductShares {
     fn default() -> Self {
         Self { gemm_share: 1.0, gemm_8bit_share: 1.0 }
+    }
+}
+
+/// What a formula is off by, on a grid of shapes with three sides: logarithms in hundredths of what kernels took over what it
+/// says, in the order of the first side, then the second, then the third. The sides of products are rows, columns and depth,
+/// those of experts tokens, the width of one, and how many there are; those of prefill attention query blocks, the mean
+/// context of a token twice, and the width of a head.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Correction(pub Vec<f64>);
+
+impl Correction {
+    /// Sizes of each side that it has a figure for, each four times the one before.
+    pub const KNOTS: [usize; 3] = [8, 5, 4];
+    /// The least of each, of products.
+    pub const PRODUCTS: [f64; 3] = [1.0, 256.0, 256.0];
+    /// The same of experts.
+    pub const EXPERTS: [f64; 3] = [1.0, 64.0, 8.0];
+    /// The same of prefill attention.
+    pub const PREFILL: [f64; 3] = [2.0, 128.0, 32.0];
+
+    /// Whether it has a figure for each.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.0.len() == Self::KNOTS.iter().product::<usize>() && self.0.iter().all(|figure| figure.is_finite())
     }
 }
 
@@ -108,6 +148,27 @@ pub struct GemmCurve {
     /// Each row that is quantised, however short.
     #[serde(default)]
     pub quantise_row_ns: f64,
+    /// What the host took to launch it when it was measured without a CUDA graph, and no price has: shorter ones tell nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub host_us: f64,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
+/// Families of kernels for experts, in the order in which vLLM 0.24 takes the first that serves a device and a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpertFamily {
+    /// TensorRT-LLM's, through FlashInfer: Blackwell of the data centre.
+    Trtllm,
+    /// Triton's.
+    Triton,
+    /// CUTLASS's, through FlashInfer.
+    Cutlass,
+    /// Marlin: narrow weights, widened on the way.
+    Marlin,
 }
 
 /// The routed experts of a layer.
@@ -136,6 +197,12 @@ pub struct ExpertsCurve {
     /// How much longer they take where activations come from memory, as a share.
     #[serde(default)]
     pub uncached_slowdown: f64,
+    /// Each distinct expert.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub expert_ns: f64,
+    /// The width inside an expert is padded to multiples of it; 0 where it is not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub width_multiple: f64,
 }
 
 /// Attention of prefill chunks.
@@ -170,6 +237,10 @@ pub struct DecodeAttentionCurve {
     pub memory_share: f64,
     /// What is left of that with an 8-bit KV cache.
     pub narrow_kv_share: f64,
+    /// Whether contexts of an 8-bit cache are spread over all multiprocessors whatever is done with a 16-bit one: another kernel
+    /// reads it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrow_kv_spread: bool,
     /// With an 8-bit KV cache, on top of the launch.
     #[serde(default)]
     pub narrow_kv_launch_us: f64,

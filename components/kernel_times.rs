@@ -10,6 +10,8 @@ pub struct KernelTimes {
     pub prefill_attention: Vec<PrefillTimes>,
     /// Decode attention, by heads.
     pub decode_attention: Vec<DecodeLines>,
+    /// FLOP/s that the fastest of its large products reached, if it has such: with 16-bit weights, and with 8-bit ones.
+    pub fastest_flops_per_s: [Option<f64>; 2],
 }
 
 /// What a kernel took by its rows: tokens, or sampled rows.

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod describe;
+pub mod fidelity;
 mod inputs;
 pub mod measured;
 pub mod output;

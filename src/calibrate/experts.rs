@@ -9,6 +9,7 @@ use std::path::Path;
 use oracle_components::efficiency::ExpertsCurve;
 use oracle_systems::costing::curves::{Experts, experts_s, routed_tokens};
 
+use super::expert_kernels::fit_families;
 use super::fit::{Point, errors, fit, hold_out};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, gate, starts};
 use crate::measured::{ExpertsLine, REAL_GATE, Timed, read};
@@ -21,6 +22,14 @@ pub(super) fn fit_experts(
     calibration: &Calibration<'_>,
     fitted: &mut Fitted,
 ) -> Result<(), MeasuredError> {
+    if let Some(path) = &files.expert_kernels {
+        let lines: Vec<ExpertsLine> = read(path)?;
+        let layer = Layer { two_matrices: &files.two_matrix_experts };
+        if !fit_families(&lines, &layer, calibration, fitted) {
+            let what = "experts without expert parallelism whose kernel_source names a known family".to_owned();
+            return Err(MeasuredError::Nothing { path: path.clone(), what });
+        }
+    }
     let Some(path) = &files.experts else { return Ok(()) };
     let lines = routed_lines(path, files.experts_gpu.as_deref())?;
     let curves = &mut fitted.curves;
@@ -42,7 +51,7 @@ pub(super) fn fit_experts(
         let start = fit(&start, &["routing_share"], &counts, calibration.most_points, distinct);
         let predict = |curve: &ExpertsCurve, work: &Experts| experts_s(curve, &peaks, work);
         *curve = fit(&start, &COEFFICIENTS, &known, calibration.most_points, predict);
-        fitted.errors.push(errors(name, &held_out, |work| predict(curve, work)));
+        fitted.errors.push(errors(name, known.len(), &held_out, |work| predict(curve, work)));
     }
     Ok(())
 }
@@ -74,7 +83,7 @@ fn points(lines: &[(ExpertsLine, f64)], dtype: &str, element_bytes: f64, tuned: 
 }
 
 /// Coefficients that times tell.
-const COEFFICIENTS: [&str; 8] = [
+pub(super) const COEFFICIENTS: [&str; 8] = [
     "compute_share",
     "memory_share",
     "overlap_exponent",
@@ -86,7 +95,7 @@ const COEFFICIENTS: [&str; 8] = [
 ];
 
 /// Distinct experts by the curve's own count.
-fn distinct(curve: &ExpertsCurve, work: &Experts) -> f64 {
+pub(super) fn distinct(curve: &ExpertsCurve, work: &Experts) -> f64 {
     let miss = 1.0 - work.pairs / (work.tokens * work.experts);
     work.experts * (1.0 - miss.powf(routed_tokens(curve.routing_share, work.tokens)))
 }
@@ -108,6 +117,39 @@ fn work(line: &ExpertsLine, exponent: f64, element_bytes: f64, tuned: &[[u32; 2]
         hidden,
         inner,
         is_tuned: tuned.contains(&[line.experts, inner as u32]),
+    }
+}
+
+/// What a line says of a layer.
+pub(super) struct Layer<'a> {
+    /// Widths of a vector and inside an expert of those that are not gated.
+    pub(super) two_matrices: &'a [[u32; 2]],
+}
+
+impl Layer<'_> {
+    /// Of so many tokens, routed as the line says.
+    pub(super) fn work(&self, line: &ExpertsLine, tokens: u32, element_bytes: f64) -> Experts {
+        let exponent = gate::exponent(&line.distribution);
+        let is_gated = !self.two_matrices.contains(&[line.hidden, line.inter]);
+        let matrices = if is_gated { MATRICES } else { 2.0 };
+        let (hidden, inner) = (f64::from(line.hidden), f64::from(line.inter) / f64::from(line.tp));
+        let (experts, pairs) = (f64::from(line.experts), f64::from(tokens) * f64::from(line.topk));
+        let evenly = || pairs.min(experts);
+        let distinct =
+            exponent.map_or_else(evenly, |exponent| gate::distinct_experts(exponent, tokens, line.experts, line.topk));
+        let elements = matrices * hidden * inner;
+        Experts {
+            flops: 2.0 * pairs * elements,
+            weight_bytes: distinct * elements * element_bytes,
+            experts,
+            distinct,
+            tokens: f64::from(tokens),
+            pairs,
+            pairs_elsewhere: 0.0,
+            hidden,
+            inner,
+            is_tuned: true,
+        }
     }
 }
 
@@ -134,6 +176,8 @@ mod tests {
             processors: curves.processors,
             layers_model: &catalog.model("Llama3.1-8B").expect("a catalog model").architecture,
             most_points: usize::MAX,
+            l2_bytes: 50e6,
+            cached_weight_bytes: 0.0,
         };
         let lines = routed_lines(&path, Some("h200_sxm")).expect("it was measured");
         let sets = [
@@ -142,7 +186,7 @@ mod tests {
         ];
         for (dtype, peaks, element_bytes, curve) in sets {
             let points = points(&lines, dtype, element_bytes, &curves.tuned_experts);
-            let error = errors(dtype, &points, |work| experts_s(&curve, &peaks, work));
+            let error = errors(dtype, 0, &points, |work| experts_s(&curve, &peaks, work));
             println!("H200 by the H100's curve: {error:?}");
             assert!(error.median_pct < 6.0 && error.p90_pct < 15.0, "{error:?}");
         }
@@ -172,7 +216,7 @@ mod tests {
                     Point { work: of_rank(line), key, measured_s: line.seconds() }
                 })
                 .collect();
-            let error = errors(name, &points, |work| experts_s(&device.curves.curves.experts, &peaks, work));
+            let error = errors(name, 0, &points, |work| experts_s(&device.curves.curves.experts, &peaks, work));
             println!("a rank with whole experts: {error:?}");
             assert!(error.median_pct < 10.0 && error.p90_pct < 25.0, "{error:?}");
         }

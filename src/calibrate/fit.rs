@@ -2,31 +2,34 @@
 //!
 //! The loss of a point is that of its logarithmic error, quadratic below [`LARGE_ERROR`] and linear above, so that a few
 //! strange kernels count little. Positive coefficients are sought as logarithms and shares as logits, so that every step
-//! stays in bounds; a coefficient of 0 is off and stays so, and so does a share of 1 unless it is asked for. The simplex method
-//! of Nelder and Mead takes no derivatives, which tiles have none of; it starts anew from where it ended until that brings
-//! no more.
+//! stays in bounds; a coefficient of 0 is off and stays so, and so does a share of 1 unless it is asked for. The method is that of
+//! Levenberg and Marquardt, each point weighed by its error anew; derivatives are differences, wide ones first, which see past
+//! the steps that tiles make.
 
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 
-use argmin::core::{CostFunction, Error, Executor, State};
-use argmin::solver::neldermead::NelderMead;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::least_squares::{NormalEquations, dampings};
 use crate::catalog::FitError;
 
 /// Where the loss turns from quadratic to linear, in logarithms.
 const LARGE_ERROR: f64 = 0.05;
-/// First steps from the start, in logarithms, in turn.
-const FIRST_STEPS: [f64; 4] = [0.4, -0.4, 1.5, -1.5];
+/// Differences of the sought numbers, one after the other.
+const DIFFERENCES: [f64; 4] = [0.1, 0.03, 0.01, 0.003];
 /// Coefficients below are none, and shares no less: all units are such that 1 can be told.
 const NEGLIGIBLE: f64 = 1e-3;
-const MOST_RESTARTS: u32 = 30;
-/// What a restart must bring to be worth another, in loss.
-const WORTH_IT: f64 = 2e-4;
-/// Iterations of a start for each coefficient.
-const ITERATIONS: u64 = 200;
+/// Steps with each difference.
+const MOST_STEPS: usize = 60;
+/// What a step must bring to be worth another, in loss.
+const WORTH_IT: f64 = 2e-6;
+/// Logarithms and logits sought stay within.
+const FARTHEST: f64 = 15.0;
+/// They change by no more in a step: a coefficient that has become none tells no slope any more.
+const LONGEST: f64 = 0.7;
 
 /// A measured kernel.
 #[derive(Clone, Debug)]
@@ -44,7 +47,7 @@ struct Problem<'a, W, C, P> {
     sought: Vec<String>,
     points: Vec<&'a Point<W>>,
     predict: P,
-    curve: std::marker::PhantomData<C>,
+    curve: PhantomData<C>,
 }
 
 impl<W, C: DeserializeOwned, P: Fn(&C, &W) -> f64> Problem<'_, W, C, P> {
@@ -56,32 +59,21 @@ impl<W, C: DeserializeOwned, P: Fn(&C, &W) -> f64> Problem<'_, W, C, P> {
         serde_json::from_value(Value::Object(values)).expect("the coefficients of a curve are numbers")
     }
 
-    fn loss(&self, unknowns: &[f64]) -> f64 {
-        loss(&self.curve_of(unknowns), self.points.iter().copied(), &self.predict)
+    /// Logarithmic errors of all points, in [`LARGE_ERROR`]s.
+    fn errors(&self, unknowns: &[f64]) -> Vec<f64> {
+        let curve = self.curve_of(unknowns);
+        self.points.iter().map(|point| error(&curve, point, &self.predict)).collect()
     }
 }
 
-/// Mean loss of points.
-fn loss<'a, W: 'a, C>(
-    curve: &C,
-    points: impl ExactSizeIterator<Item = &'a Point<W>>,
-    predict: impl Fn(&C, &W) -> f64,
-) -> f64 {
-    let count = points.len() as f64;
-    let losses = points.map(|point| {
-        let error = (predict(curve, &point.work) / point.measured_s).ln() / LARGE_ERROR;
-        error.hypot(1.0) - 1.0
-    });
-    losses.sum::<f64>() / count
+fn error<W, C>(curve: &C, point: &Point<W>, predict: impl Fn(&C, &W) -> f64) -> f64 {
+    (predict(curve, &point.work) / point.measured_s).ln() / LARGE_ERROR
 }
 
-impl<W, C: DeserializeOwned, P: Fn(&C, &W) -> f64> CostFunction for Problem<'_, W, C, P> {
-    type Param = Vec<f64>;
-    type Output = f64;
-
-    fn cost(&self, unknowns: &Vec<f64>) -> Result<f64, Error> {
-        Ok(self.loss(unknowns))
-    }
+/// Mean loss of errors.
+fn loss(errors: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = errors.len() as f64;
+    errors.map(|error| error.hypot(1.0) - 1.0).sum::<f64>() / count
 }
 
 /// Whether a coefficient lies between 0 and 1.
@@ -101,7 +93,7 @@ fn unknown(name: &str, coefficient: f64) -> f64 {
 
 /// To four digits, which is how it is written.
 fn coefficient(name: &str, unknown: f64) -> f64 {
-    let exact = if is_bounded(name) { (1.0 + (-unknown).exp()).recip() } else { unknown.clamp(-30.0, 30.0).exp() };
+    let exact = if is_bounded(name) { (1.0 + (-unknown).exp()).recip() } else { unknown.exp() };
     let rounded: f64 = format!("{exact:.3e}").parse().expect("a number that was just written");
     let least = if name.ends_with("_share") { NEGLIGIBLE } else { 0.0 };
     if rounded < NEGLIGIBLE { least } else { rounded }
@@ -115,58 +107,109 @@ pub(super) fn fit<W, C: Serialize + DeserializeOwned>(
     most_points: usize,
     predict: impl Fn(&C, &W) -> f64 + Copy,
 ) -> C {
+    fit_but(start, seeks, &[], points, most_points, predict)
+}
+
+/// The same without those that `keeps` names.
+fn fit_but<W, C: Serialize + DeserializeOwned>(
+    start: &C,
+    seeks: &[&str],
+    keeps: &[&str],
+    points: &[Point<W>],
+    most_points: usize,
+    predict: impl Fn(&C, &W) -> f64 + Copy,
+) -> C {
     let Ok(Value::Object(values)) = serde_json::to_value(start) else { unreachable!("a curve is a struct of numbers") };
     let is_off = |name: &str, value: f64| value == 0.0 || seeks.is_empty() && name.ends_with("_share") && value == 1.0;
     let is_sought = |name: &str, value: &Value| {
-        value.as_f64().is_some_and(|value| !is_off(name, value)) && (seeks.is_empty() || seeks.contains(&name))
+        !keeps.contains(&name)
+            && value.as_f64().is_some_and(|value| !is_off(name, value))
+            && (seeks.is_empty() || seeks.contains(&name))
     };
     let sought: Vec<String> =
         values.iter().filter(|(name, value)| is_sought(name, value)).map(|(name, _)| name.clone()).collect();
     let mut best: Vec<f64> =
         sought.iter().map(|name| unknown(name, values[name].as_f64().expect("a coefficient"))).collect();
-    let stride = points.len().div_ceil(most_points.max(1)).max(1);
-    let problem = || Problem {
-        fixed: values.clone(),
-        sought: sought.clone(),
-        points: points.iter().step_by(stride).collect(),
-        predict,
-        curve: std::marker::PhantomData,
-    };
-    let mut loss = problem().loss(&best);
-    for restart in 0..MOST_RESTARTS {
-        let step = FIRST_STEPS[restart as usize % FIRST_STEPS.len()];
-        let mut simplex = vec![best.clone()];
-        simplex.extend((0..best.len()).map(|at| {
-            let mut corner = best.clone();
-            corner[at] += step;
-            corner
-        }));
-        let solver = NelderMead::new(simplex).with_sd_tolerance(1e-7).expect("a positive tolerance");
-        let iterations = ITERATIONS * best.len() as u64;
-        let run = Executor::new(problem(), solver).configure(|state| state.max_iters(iterations)).run();
-        let run = run.expect("a simplex of finite corners");
-        let (Some(param), cost) = (run.state.get_best_param(), run.state.get_best_cost()) else { break };
-        let gain = loss - cost;
-        if cost < loss {
-            best.clone_from(param);
-            loss = cost;
-        }
-        if gain < WORTH_IT && restart as usize >= FIRST_STEPS.len() {
-            break;
+    let problem = Problem { fixed: values, sought, points: some(points, most_points), predict, curve: PhantomData };
+    let mut errors = problem.errors(&best);
+    for difference in DIFFERENCES {
+        for _ in 0..MOST_STEPS {
+            let before = loss(errors.iter().copied());
+            let Some((closer, their_errors)) = step(&problem, &best, &errors, difference) else { break };
+            (best, errors) = (closer, their_errors);
+            if before - loss(errors.iter().copied()) < WORTH_IT {
+                break;
+            }
         }
     }
-    problem().curve_of(&best)
+    problem.curve_of(&best)
 }
 
-/// The closest of the fits of all coefficients from several starts: a simplex may end in a hollow that is not the deepest.
+/// At most so many of the points, without a pattern.
+fn some<W>(points: &[Point<W>], most: usize) -> Vec<&Point<W>> {
+    let mut order: Vec<usize> = (0..points.len()).collect();
+    order.sort_by_key(|at| mixed([*at as u32, 0, 0, 0]));
+    order.truncate(most.max(1));
+    order.sort_unstable();
+    order.into_iter().map(|at| &points[at]).collect()
+}
+
+/// Numbers that come closer, and their errors.
+fn step<W, C: DeserializeOwned, P: Fn(&C, &W) -> f64>(
+    problem: &Problem<'_, W, C, P>,
+    from: &[f64],
+    errors: &[f64],
+    difference: f64,
+) -> Option<(Vec<f64>, Vec<f64>)> {
+    let slopes: Vec<Vec<f64>> = (0..from.len())
+        .map(|at| {
+            let mut beside = from.to_vec();
+            beside[at] += difference;
+            problem.errors(&beside).iter().zip(errors).map(|(there, here)| (there - here) / difference).collect()
+        })
+        .collect();
+    let weights: Vec<f64> = errors.iter().map(|error| error.hypot(1.0).recip()).collect();
+    let equations = NormalEquations::new(&slopes, errors, &weights);
+    let least = loss(errors.iter().copied());
+    dampings().find_map(|damping| {
+        let change = equations.solution(damping)?;
+        let there: Vec<f64> = from
+            .iter()
+            .zip(change)
+            .map(|(here, change)| (here - change.clamp(-LONGEST, LONGEST)).clamp(-FARTHEST, FARTHEST))
+            .collect();
+        let their_errors = problem.errors(&there);
+        (loss(their_errors.iter().copied()) < least).then_some((there, their_errors))
+    })
+}
+
+/// The closest of the fits of all coefficients but some from several starts: a search may end in a hollow that is not the
+/// deepest.
 pub(super) fn fit_from_each<W, C: Serialize + DeserializeOwned>(
     starts: impl IntoIterator<Item = C>,
+    keeps: &[&str],
     points: &[Point<W>],
     most_points: usize,
     predict: impl Fn(&C, &W) -> f64 + Copy,
 ) -> C {
-    let fits = starts.into_iter().map(|start| fit(&start, &[], points, most_points, predict));
-    let by_loss = fits.map(|curve| (loss(&curve, points.iter(), predict), curve));
+    let fits = starts.into_iter().map(|start| fit_but(&start, &[], keeps, points, most_points, predict));
+    closest(fits, points, predict)
+}
+
+/// The same of some coefficients.
+pub(super) fn fit_some_from_each<W, C: Serialize + DeserializeOwned>(
+    starts: impl IntoIterator<Item = C>,
+    seeks: &[&str],
+    points: &[Point<W>],
+    most_points: usize,
+    predict: impl Fn(&C, &W) -> f64 + Copy,
+) -> C {
+    let fits = starts.into_iter().map(|start| fit(&start, seeks, points, most_points, predict));
+    closest(fits, points, predict)
+}
+
+fn closest<W, C>(fits: impl Iterator<Item = C>, points: &[Point<W>], predict: impl Fn(&C, &W) -> f64 + Copy) -> C {
+    let by_loss = fits.map(|curve| (loss(points.iter().map(|point| error(&curve, point, predict))), curve));
     by_loss.min_by(|(one, _), (other, _)| one.total_cmp(other)).expect("a start").1
 }
 
@@ -185,11 +228,27 @@ fn mixed(key: [u32; 4]) -> u64 {
     })
 }
 
-/// Errors of predictions of points.
-pub(super) fn errors<W>(operator: &str, points: &[Point<W>], predict: impl Fn(&W) -> f64) -> FitError {
-    let mut errors: Vec<f64> =
-        points.iter().map(|point| 100.0 * (predict(&point.work) / point.measured_s - 1.0).abs()).collect();
+/// Errors of predictions of points that were held out of a fit to so many others.
+pub(super) fn errors<W>(operator: &str, fitted: usize, points: &[Point<W>], predict: impl Fn(&W) -> f64) -> FitError {
+    error_of(operator, fitted, points.iter().map(|point| predict(&point.work) / point.measured_s).collect())
+}
+
+/// The same by ratios of predictions to measurements.
+pub(super) fn error_of(operator: &str, fitted: usize, ratios: Vec<f64>) -> FitError {
+    let mut signed: Vec<f64> = ratios.into_iter().map(|ratio| 100.0 * (ratio - 1.0)).collect();
+    signed.sort_by(f64::total_cmp);
+    let at = |errors: &[f64], share: f64| {
+        errors.get(((errors.len() as f64 - 1.0) * share).round() as usize).copied().unwrap_or(0.0)
+    };
+    let bias_pct = at(&signed, 0.5);
+    let mut errors: Vec<f64> = signed.into_iter().map(f64::abs).collect();
     errors.sort_by(f64::total_cmp);
-    let at = |share: f64| errors.get(((errors.len() as f64 - 1.0) * share).round() as usize).copied().unwrap_or(0.0);
-    FitError { operator: operator.to_owned(), median_pct: at(0.5), p90_pct: at(0.9), points: errors.len() }
+    FitError {
+        operator: operator.to_owned(),
+        median_pct: at(&errors, 0.5),
+        p90_pct: at(&errors, 0.9),
+        bias_pct,
+        fitted,
+        points: errors.len(),
+    }
 }

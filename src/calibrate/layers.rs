@@ -10,7 +10,7 @@ use oracle_systems::costing::curves::{
 };
 
 use super::fit::{Point, errors, fit, hold_out};
-use super::operators::{Decode, decode_s, fit_gemm, gemm};
+use super::operators::{Decode, Products, decode_s, fit_products, gemm};
 use super::taken_over::{take_over_mixed, with_narrow_of};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
 use crate::measured::{AttentionLine, DenseLine, PerSequenceLine, Profile, Timed, read};
@@ -113,27 +113,47 @@ pub(super) fn fit_layers(
         Profile::new(calibration.layers_model, *ranks, folder)?.read(folder, &mut points)?;
     }
     let peaks = calibration.peaks(None);
-    let curves = &mut fitted.curves;
-    (curves.gemm, curves.fastest.gemm_share) =
-        fit_gemm("gemm", &points.gemms, &peaks, &starts::GEMM, calibration, &mut fitted.errors);
-    let stream = |curve: &StreamCurve, bytes: &f64| stream_s(curve, peaks.bytes_per_s, 1.0, *bytes);
+    // Kernels that were measured alone, and so at more shapes, count before those of the layers.
+    if files.gemm.is_none() {
+        let products = Products { name: "gemm", points: &points.gemms, peaks, weight_bytes: ELEMENT_BYTES };
+        (fitted.curves.gemm, fitted.curves.fastest.gemm_share) =
+            fit_products(&products, &starts::GEMM, calibration, fitted);
+    }
+    fit_streams(&points, calibration, fitted);
+    if files.prefill_attention.is_none() {
+        fit_prefills(&points, calibration, fitted);
+    }
+    if files.decode_attention.is_none() {
+        fit_decodes(&points, calibration, fitted);
+    }
+    fit_mixed(&points, calibration, fitted);
+    Ok(())
+}
+
+fn fit_streams(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitted) {
+    let bytes_per_s = calibration.peaks(None).bytes_per_s;
+    let Fitted { curves, errors: table } = fitted;
+    let stream = |curve: &StreamCurve, bytes: &f64| stream_s(curve, bytes_per_s, 1.0, *bytes);
     let streams =
         [("elementwise", &points.streams, &mut curves.elementwise), ("sampler", &points.samplers, &mut curves.sampler)];
     for (name, points, curve) in streams {
         let (known, held_out) = hold_out(points);
         *curve = fit(&starts::STREAM, &[], &known, calibration.most_points, stream);
-        fitted.errors.push(errors(name, &held_out, |bytes| stream(curve, bytes)));
+        table.push(errors(name, known.len(), &held_out, |bytes| stream(curve, bytes)));
     }
+}
+
+fn fit_prefills(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitted) {
+    let peaks = calibration.peaks(None);
     let prefill = |curve: &_, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
     let (known, held_out) = hold_out(&points.prefills);
-    let curve = &mut curves.prefill_attention;
+    let curve = &mut fitted.curves.prefill_attention;
     // Whether what the profiler calls attention writes the cache cannot be told; here its write is a stream.
     let PrefillAttentionCurve { head_width_exponent, .. } = *curve;
     let start = PrefillAttentionCurve { head_width_exponent, kv_write_ns: 0.0, ..starts::PREFILL_ATTENTION };
     *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, prefill);
-    fitted.errors.push(errors("prefill_attention", &held_out, |work| prefill(curve, work)));
-    fit_decodes(&points, calibration, fitted);
-    Ok(())
+    fitted.errors.push(errors("prefill_attention", known.len(), &held_out, |work| prefill(curve, work)));
+    fitted.curves.corrections.remove("prefill_attention");
 }
 
 fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitted) {
@@ -143,11 +163,16 @@ fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitt
     let curves = &mut fitted.curves;
     let start = with_narrow_of(starts::DECODE_ATTENTION, &curves.decode_attention);
     let curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, decode);
-    fitted.errors.push(errors("decode_attention", &held_out, |work| decode(&curve, work)));
+    fitted.errors.push(errors("decode_attention", known.len(), &held_out, |work| decode(&curve, work)));
     curves.decode_attention = curve;
+}
+
+/// What decodes take beside prompts, on top of what each take alone.
+fn fit_mixed(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitted) {
     if points.mixed.is_empty() {
         return;
     }
+    let curves = &mut fitted.curves;
     let all = curves.clone();
     let predict =
         |curve: &DecodeAttentionCurve, work: &(PrefillAttention, Decode, f64)| mixed_s(&all, curve, calibration, work);
@@ -155,7 +180,9 @@ fn fit_decodes(points: &Points, calibration: &Calibration<'_>, fitted: &mut Fitt
     curves.decode_attention =
         fit(&curves.decode_attention, &starts::MIXED_COEFFICIENTS, &known, calibration.most_points, predict);
     take_over_mixed(&mut curves.decode_attention_multi_head, &curves.decode_attention, 1.0);
-    fitted.errors.push(errors("attention, mixed batches", &held_out, |work| predict(&curves.decode_attention, work)));
+    fitted.errors.push(errors("attention, mixed batches", known.len(), &held_out, |work| {
+        predict(&curves.decode_attention, work)
+    }));
 }
 
 /// Prefill and decode attention of a step, as a step is priced.

@@ -5,10 +5,13 @@
 //! (`catalog::CurveFile`). The formulas are those that price a step, `oracle_systems::costing::curves`, so what is fitted is what is
 //! used.
 
+mod corrections;
+mod expert_kernels;
 mod experts;
 mod fit;
 mod gate;
 mod layers;
+mod least_squares;
 mod operators;
 mod starts;
 mod taken_over;
@@ -31,6 +34,10 @@ pub struct Calibration<'a> {
     pub processors: f64,
     /// The model whose layers were measured.
     pub layers_model: &'a ModelArchitecture,
+    /// What its L2 cache holds.
+    pub l2_bytes: f64,
+    /// Weights of up to so many bytes may have stayed in the L2 cache while products were measured.
+    pub cached_weight_bytes: f64,
     /// Most points that a curve is fitted to, evenly picked; errors are of all points.
     pub most_points: usize,
 }

@@ -4,14 +4,17 @@
 //! - Attention: held out by batch and heads. Prefill from 128 tokens; decode from 256 of context, and not where the KV
 //!   cache of the only layer stays in the L2 cache, which that of a model with many layers does not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use oracle_components::efficiency::{DecodeAttentionCurve, GemmCurve, PrefillAttentionCurve};
+use oracle_components::efficiency::{Correction, DecodeAttentionCurve, GemmCurve, PrefillAttentionCurve};
+use oracle_systems::costing::corrections::{self, Corrected};
 use oracle_systems::costing::curves::{
     DecodeAttention, Gemm, Peaks, PrefillAttention, decode_attention, gemm_s, prefill_attention_s,
 };
 
-use super::fit::{Point, errors, fit, fit_from_each, hold_out};
+use super::corrections::{Residue, fit_correction};
+use super::fit::{Point, error_of, errors, fit, fit_from_each, fit_some_from_each, hold_out};
 use super::taken_over::{take_over_mixed, with_narrow_of};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, starts};
 use crate::measured::{DecodeLine, GemmLine, PrefillLine, Timed, read};
@@ -24,33 +27,63 @@ const LARGE_PRODUCT_FLOPS: f64 = 2.0 * 4096.0 * 4096.0 * 4096.0;
 const HEAD_WIDTH: u32 = 128;
 const SHORTEST_PREFILL: u32 = 128;
 const SHORTEST_CONTEXT: u32 = 256;
-/// KV bytes between these may stay in an L2 cache (40 MB on an A100, 50 MB on an H100, 72 MB on an RTX 4090).
-const CACHED_BYTES: std::ops::Range<f64> = 5e6..50e6;
+/// Less than any write takes.
+const LEAST_WRITE_NS: f64 = 0.001;
+/// Fewer KV bytes take no time, wherever they are.
+const SMALL_KV_BYTES: f64 = 5e6;
+
+/// Bytes of a weight of NVFP4: 16 share an 8-bit scale.
+const FOUR_BIT_BYTES: f64 = 0.5 + 1.0 / 16.0;
+/// Products of fewer rows are left out where their weights may have stayed in the cache: with more the weights matter little.
+const ROWS_BEYOND_CACHE: u32 = 1024;
+/// Weights below these take no time, wherever they are.
+const SMALL_WEIGHT_BYTES: f64 = 5e5;
 
 pub(super) fn fit_gemms(
     files: &KernelFiles,
     calibration: &Calibration<'_>,
     fitted: &mut Fitted,
 ) -> Result<(), MeasuredError> {
-    let eight_bit = calibration.device.peak_flops.fp8.or(calibration.device.peak_flops.int8);
-    let Fitted { curves, errors } = fitted;
-    if let Some(path) = &files.gemm {
-        let (points, peaks) = (products(path, 2.0)?, calibration.peaks(None));
-        (curves.gemm, curves.fastest.gemm_share) =
-            fit_gemm("gemm", &points, &peaks, &starts::GEMM, calibration, errors);
-    }
-    if let Some(path) = &files.gemm_8bit {
-        let (points, peaks) = (products(path, 1.0)?, calibration.peaks(eight_bit));
-        (curves.gemm_8bit, curves.fastest.gemm_8bit_share) =
-            fit_gemm("gemm_8bit", &points, &peaks, &starts::GEMM_8BIT, calibration, errors);
+    let peaks = &calibration.device.peak_flops;
+    let eight_bit = peaks.fp8.or(peaks.int8);
+    let sets = [
+        ("gemm", &files.gemm, 2.0, None, starts::GEMM),
+        ("gemm_8bit", &files.gemm_8bit, 1.0, eight_bit, starts::GEMM_8BIT),
+        ("gemm_8bit_block", &files.gemm_8bit_block, 1.0, eight_bit, starts::GEMM_8BIT_BLOCK),
+        ("gemm_4bit", &files.gemm_4bit, FOUR_BIT_BYTES, peaks.fp4, starts::GEMM_4BIT),
+    ];
+    for (name, path, weight_bytes, flops_per_s, start) in sets {
+        let Some(path) = path else { continue };
+        let (points, peaks) = (products(path, weight_bytes, calibration)?, calibration.peaks(flops_per_s));
+        let products = Products { name, points: &points, peaks, weight_bytes };
+        let start = if name == "gemm_8bit_block" { like_whole(start, &fitted.curves.gemm_8bit) } else { start };
+        let (curve, fastest) = fit_products(&products, &start, calibration, fitted);
+        let curves = &mut fitted.curves;
+        match name {
+            "gemm" => (curves.gemm, curves.fastest.gemm_share) = (curve, fastest),
+            "gemm_8bit" => (curves.gemm_8bit, curves.fastest.gemm_8bit_share) = (curve, fastest),
+            "gemm_8bit_block" => curves.gemm_8bit_block = Some(curve),
+            _ => curves.gemm_4bit = Some(curve),
+        }
     }
     Ok(())
 }
 
+/// What launches by the host hide of products with blocks is that of those without.
+fn like_whole(start: GemmCurve, whole: &GemmCurve) -> GemmCurve {
+    let GemmCurve { memory_share, launch_us, depth_ns, .. } = *whole;
+    GemmCurve { memory_share, launch_us, depth_ns, ..start }
+}
+
 /// Measured products of a model's size.
-fn products(path: &Path, weight_bytes: f64) -> Result<Vec<Point<Gemm>>, MeasuredError> {
+fn products(path: &Path, weight_bytes: f64, calibration: &Calibration<'_>) -> Result<Vec<Point<Gemm>>, MeasuredError> {
     let lines: Vec<GemmLine> = read(path)?;
-    let lines = lines.iter().filter(|line| line.n >= *DEPTHS.start() && DEPTHS.contains(&line.k));
+    let is_cached = |line: &GemmLine| {
+        let bytes = f64::from(line.n) * f64::from(line.k) * weight_bytes;
+        line.m < ROWS_BEYOND_CACHE && (SMALL_WEIGHT_BYTES..calibration.cached_weight_bytes).contains(&bytes)
+    };
+    let is_wanted = |line: &&GemmLine| line.n >= *DEPTHS.start() && DEPTHS.contains(&line.k) && !is_cached(line);
+    let lines = lines.iter().filter(is_wanted);
     let points: Vec<_> = lines
         .map(|line| Point {
             work: gemm(line.m, line.n, line.k, weight_bytes),
@@ -79,22 +112,96 @@ pub(super) fn gemm(m: u32, n: u32, k: u32, weight_bytes: f64) -> Gemm {
     Gemm { rows, depth, columns, bytes: columns * depth * weight_bytes + 2.0 * rows * (columns + depth) }
 }
 
-/// The curve, and what the fastest products reach.
-pub(super) fn fit_gemm(
-    name: &str,
-    points: &[Point<Gemm>],
-    peaks: &Peaks,
+/// Measured products of one kind.
+pub(super) struct Products<'a> {
+    /// Name of their curve.
+    pub(super) name: &'a str,
+    pub(super) points: &'a [Point<Gemm>],
+    pub(super) peaks: Peaks,
+    pub(super) weight_bytes: f64,
+}
+
+impl Products<'_> {
+    /// What a curve says that was measured, which the host bounds where it launched each.
+    fn seconds(&self, curve: &GemmCurve, work: &Gemm) -> f64 {
+        gemm_s(curve, &self.peaks, work).max(curve.host_us * US)
+    }
+
+    /// Coefficients that the host's launches hide: always those of small products, and the memory's share where the weights of
+    /// few take longer to read than one to launch.
+    fn hidden(&self, start: &GemmCurve, known: &[Point<Gemm>]) -> &'static [&'static str] {
+        let reads_s = |point: &&Point<Gemm>| point.work.bytes / self.peaks.bytes_per_s;
+        let is_read = |point: &&Point<Gemm>| reads_s(point) > LONGER_THAN_LAUNCH * start.host_us * US;
+        let is_narrow = |point: &&Point<Gemm>| point.work.rows <= MOST_ROWS_READ;
+        let told = known.iter().filter(is_narrow).filter(is_read).count();
+        if told < FEWEST_TOLD { &["launch_us", "depth_ns", "memory_share"] } else { &["launch_us", "depth_ns"] }
+    }
+
+    /// What is left of those that last longer than their launch, by the formula as by measurement.
+    fn correction(&self, curve: &GemmCurve, known: &[Point<Gemm>]) -> Correction {
+        let told_s = LONGER_THAN_LAUNCH * curve.host_us * US;
+        let residue = |point: &Point<Gemm>| {
+            let Gemm { rows, columns, depth, .. } = point.work;
+            let formula_s = gemm_s(curve, &self.peaks, &point.work);
+            let is_told = formula_s.min(point.measured_s) > told_s;
+            is_told.then(|| {
+                Residue::new(Correction::PRODUCTS, [rows, columns, depth], (point.measured_s / formula_s).ln())
+            })
+        };
+        fit_correction(known.iter().filter_map(residue).collect())
+    }
+
+    /// Predictions of points, corrected.
+    fn predicted(&self, curve: &GemmCurve, correction: &Correction, points: &[Point<Gemm>]) -> Vec<f64> {
+        let mut by_weights: BTreeMap<[u32; 2], Corrected> = BTreeMap::new();
+        let seconds = points.iter().map(|point| {
+            let Gemm { rows, columns, depth, .. } = point.work;
+            let formula_s = |rows: f64| {
+                gemm_s(curve, &self.peaks, &gemm(rows as u32, columns as u32, depth as u32, self.weight_bytes))
+            };
+            let new = || Corrected::new(correction, Correction::PRODUCTS, [columns, depth], formula_s);
+            let corrected = by_weights.entry([columns as u32, depth as u32]).or_insert_with(new);
+            corrected.seconds(rows, formula_s(rows)).max(curve.host_us * US)
+        });
+        seconds.collect()
+    }
+}
+
+/// Launches by the host hide what takes no longer than this many of them.
+const LONGER_THAN_LAUNCH: f64 = 1.25;
+/// Products of no more rows take the time of their weights.
+const MOST_ROWS_READ: f64 = 16.0;
+/// So many of them tell how fast weights are read.
+const FEWEST_TOLD: usize = 50;
+const US: f64 = 1e-6;
+
+/// The curve, and what the fastest products reach; its correction goes to the fitted ones.
+pub(super) fn fit_products(
+    products: &Products<'_>,
     start: &GemmCurve,
     calibration: &Calibration<'_>,
-    table: &mut Vec<super::FitError>,
+    fitted: &mut Fitted,
 ) -> (GemmCurve, f64) {
+    let Products { name, points, peaks, .. } = products;
     let (known, held_out) = hold_out(points);
-    let predict = |curve: &GemmCurve, work: &Gemm| gemm_s(curve, peaks, work);
-    let curve = fit_from_each(starts::gemms(start), &known, calibration.most_points, predict);
-    table.push(errors(name, &held_out, |work| predict(&curve, work)));
-    let large: Vec<_> =
-        held_out.iter().filter(|point| point.work.columns.min(point.work.depth) >= 1024.0).cloned().collect();
-    table.push(errors(&format!("{name}, n and k from 1024"), &large, |work| predict(&curve, work)));
+    let predict = |curve: &GemmCurve, work: &Gemm| products.seconds(curve, work);
+    let keeps = if start.host_us > 0.0 { products.hidden(start, &known) } else { &[] };
+    let curve = fit_from_each(starts::gemms(start), keeps, &known, calibration.most_points, predict);
+    let correction = products.correction(&curve, &known);
+    let predicted = products.predicted(&curve, &correction, &held_out);
+    let mut note = |what: &str, is_of: &dyn Fn(&Point<Gemm>) -> bool| {
+        let both = held_out.iter().zip(&predicted).filter(|(point, _)| is_of(point));
+        let ratios: Vec<f64> = both.map(|(point, predicted_s)| predicted_s / point.measured_s).collect();
+        if !ratios.is_empty() {
+            fitted.errors.push(error_of(&format!("{name}{what}"), known.len(), ratios));
+        }
+    };
+    note("", &|_| true);
+    note(", n and k from 1024", &|point| point.work.columns.min(point.work.depth) >= 1024.0);
+    if curve.host_us > 0.0 {
+        note(", longer than its launch", &|point| point.measured_s > LONGER_THAN_LAUNCH * curve.host_us * US);
+    }
+    fitted.curves.corrections.insert((*name).to_owned(), correction);
     (curve, fastest_share(points, peaks))
 }
 
@@ -124,17 +231,34 @@ fn fit_prefill(lines: &[PrefillLine], calibration: &Calibration<'_>, fitted: &mu
     });
     let is_usual = |point: &Point<PrefillAttention>| point.work.head_width == f64::from(HEAD_WIDTH);
     let (usual, others): (Vec<_>, Vec<_>) = points.partition(is_usual);
-    let predict = |curve: &_, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
+    let formula = |curve: &PrefillAttentionCurve, work: &PrefillAttention| prefill_attention_s(curve, &peaks, work);
     let (known, held_out) = hold_out(&usual);
+    let (known_others, held_out_others) = hold_out(&others);
     let curve = &mut fitted.curves.prefill_attention;
     let start = PrefillAttentionCurve { head_width_exponent: curve.head_width_exponent, ..starts::PREFILL_ATTENTION };
-    *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, predict);
-    fitted.errors.push(errors("prefill_attention", &held_out, |work| predict(curve, work)));
-    if !others.is_empty() {
-        let (known, held_out) = hold_out(&others);
-        *curve = fit(curve, &["head_width_exponent"], &known, calibration.most_points, predict);
-        fitted.errors.push(errors("prefill_attention, other head widths", &held_out, |work| predict(curve, work)));
+    *curve = fit(&start, &starts::PREFILL_COEFFICIENTS, &known, calibration.most_points, formula);
+    // Measured alone it writes the cache, however little time that takes.
+    curve.kv_write_ns = curve.kv_write_ns.max(LEAST_WRITE_NS);
+    if !known_others.is_empty() {
+        *curve = fit(curve, &["head_width_exponent"], &known_others, calibration.most_points, formula);
     }
+    let residue = |point: &Point<PrefillAttention>| {
+        let logarithm = (point.measured_s / formula(curve, &point.work)).ln();
+        Residue::new(Correction::PREFILL, point.work.shape(), logarithm)
+    };
+    let correction = fit_correction(known.iter().chain(&known_others).map(residue).collect());
+    let corrected = |work: &PrefillAttention| {
+        formula(curve, work) * corrections::factor(&correction, Correction::PREFILL, work.shape())
+    };
+    let sets = [("prefill_attention", known, held_out)].into_iter().chain([(
+        "prefill_attention, other head widths",
+        known_others,
+        held_out_others,
+    )]);
+    for (name, known, held_out) in sets.filter(|(.., held_out)| !held_out.is_empty()) {
+        fitted.errors.push(errors(name, known.len(), &held_out, corrected));
+    }
+    fitted.curves.corrections.insert("prefill_attention".to_owned(), correction);
 }
 
 fn prefill(line: &PrefillLine) -> PrefillAttention {
@@ -182,12 +306,17 @@ fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut 
                 Point { work: decode(line), key, measured_s: line.seconds() }
             })
             .collect();
+        // What the memory cannot give came out of the cache, however much it was.
+        let is_cached = |point: &Point<Decode>| {
+            point.work.bytes / peaks.bytes_per_s > point.measured_s
+                || (SMALL_KV_BYTES..calibration.l2_bytes).contains(&point.work.bytes)
+        };
         let (all_known, all_held_out) = hold_out(&points);
         let select = |points: &[Point<Decode>], is_narrow: bool, with_cached: bool| {
             let is_selected = |point: &Point<Decode>| {
                 point.work.batch.is_kv_narrow == is_narrow
                     && point.key[3] == HEAD_WIDTH
-                    && (with_cached || !CACHED_BYTES.contains(&point.work.bytes))
+                    && (with_cached || !is_cached(point))
             };
             points.iter().filter(|point| is_selected(point)).cloned().collect::<Vec<_>>()
         };
@@ -197,13 +326,14 @@ fn fit_decode(lines: &[DecodeLine], calibration: &Calibration<'_>, fitted: &mut 
         *curve = fit(&start, &starts::DECODE_COEFFICIENTS, &known, calibration.most_points, predict);
         let mut note = |what: &str, points: &[Point<Decode>], curve: &DecodeAttentionCurve| {
             if !points.is_empty() {
-                fitted.errors.push(errors(&format!("{name}{what}"), points, |work| predict(curve, work)));
+                fitted.errors.push(errors(&format!("{name}{what}"), known.len(), points, |work| predict(curve, work)));
             }
         };
         note("", &select(&all_held_out, false, false), curve);
         note(", in cache too", &select(&all_held_out, false, true), curve);
         if !narrow.is_empty() {
-            *curve = fit(curve, &starts::NARROW_COEFFICIENTS, &narrow, calibration.most_points, predict);
+            let ways = [false, true].map(|narrow_kv_spread| DecodeAttentionCurve { narrow_kv_spread, ..*curve });
+            *curve = fit_some_from_each(ways, &starts::NARROW_COEFFICIENTS, &narrow, calibration.most_points, predict);
             note(", 8-bit KV", &select(&all_held_out, true, false), curve);
         }
     }

@@ -22,6 +22,7 @@ pub(super) const GEMM: GemmCurve = GemmCurve {
     split_passes: 0.5,
     quantise_passes: 0.0,
     quantise_row_ns: 0.0,
+    host_us: 0.0,
 };
 
 pub(super) const GEMM_8BIT: GemmCurve = GemmCurve {
@@ -35,11 +36,24 @@ pub(super) const GEMM_8BIT: GemmCurve = GemmCurve {
     ..GEMM
 };
 
-/// Of products: from `start`, and from where roofs overlap more, or no product slows down as well.
+/// Kernels that take scales block by block were launched from Python when they were measured.
+pub(super) const GEMM_8BIT_BLOCK: GemmCurve = GemmCurve { host_us: 100.0, ..GEMM_8BIT };
+
+pub(super) const GEMM_4BIT: GemmCurve = GEMM_8BIT;
+
+/// Of products: from `start`, and from where roofs overlap more, or no product slows down as well; of those whose kernels go
+/// by the rows, from where they do not, too.
 pub(super) fn gemms(start: &GemmCurve) -> Vec<GemmCurve> {
-    let overlapping = GemmCurve { overlap_exponent: 2.0 * start.overlap_exponent, ..*start };
-    let steady = GemmCurve { long_slowdown: 0.0, ..overlapping };
-    if steady == overlapping { vec![*start, overlapping] } else { vec![*start, overlapping, steady] }
+    let GemmCurve { split_us, split_passes, long_slowdown, .. } = GEMM;
+    let searched = GemmCurve { tiling: Tiling::Searched, halved_tile_share: 0.9, split_us, split_passes, ..*start };
+    let mut starts = Vec::new();
+    for start in if *start == searched { vec![searched] } else { vec![*start, searched] } {
+        let overlapping = GemmCurve { overlap_exponent: 2.0 * start.overlap_exponent, ..start };
+        let steady = GemmCurve { long_slowdown: 0.0, ..overlapping };
+        let slowing = GemmCurve { long_slowdown, ..overlapping };
+        starts.extend([start, steady, slowing]);
+    }
+    starts
 }
 
 pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
@@ -49,6 +63,8 @@ pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
     launch_us: 30.0,
     routing_share: 0.7,
     vector_ps: 3.0,
+    expert_ns: 0.0,
+    width_multiple: 0.0,
     untuned_factor: 0.0,
     cached_mb: 0.0,
     uncached_slowdown: 0.0,
@@ -83,6 +99,7 @@ pub(super) const PREFILL_COEFFICIENTS: [&str; 7] = [
 pub(super) const DECODE_ATTENTION: DecodeAttentionCurve = DecodeAttentionCurve {
     memory_share: 0.85,
     narrow_kv_share: 0.85,
+    narrow_kv_spread: false,
     half_bandwidth_heads: 1.0,
     half_bandwidth_exponent: 0.9,
     launch_us: 13.0,

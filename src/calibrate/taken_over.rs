@@ -8,6 +8,7 @@ pub(super) const fn with_narrow_of(
     other: &DecodeAttentionCurve,
 ) -> DecodeAttentionCurve {
     curve.narrow_kv_share = other.narrow_kv_share;
+    curve.narrow_kv_spread = other.narrow_kv_spread;
     curve.narrow_kv_launch_us = other.narrow_kv_launch_us;
     curve.narrow_kv_head_ns = other.narrow_kv_head_ns;
     curve

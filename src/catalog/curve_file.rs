@@ -1,8 +1,8 @@
 //! A curve file: coefficients, where they come from, and how far they are off.
 
-use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::efficiency::{Correction, EfficiencyCurves};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Error of a fitted curve on shapes that it was not fitted to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,7 +14,13 @@ pub struct FitError {
     pub median_pct: f64,
     /// 90th percentile of it.
     pub p90_pct: f64,
-    /// Measured points.
+    /// Median of predicted / measured − 1, in percent: above 0 the prediction is too slow.
+    #[serde(default)]
+    pub bias_pct: f64,
+    /// Points that it was fitted to.
+    #[serde(default)]
+    pub fitted: usize,
+    /// Points that were held out.
     pub points: usize,
 }
 
@@ -64,22 +70,35 @@ impl CurveFile {
     fn out_of_bounds(&self) -> Option<String> {
         let Ok(Value::Object(curves)) = serde_json::to_value(&self.curves) else { return None };
         let complaint = |name: &str, value: &Value| {
-            // Anything but a finite number has become null; a word is known to be one of a list.
+            // Anything but a finite number has become null; words and truths are known to be such.
             let number = value.as_f64().unwrap_or(f64::NAN);
             if name.ends_with("_share") {
                 (!(number > 0.0 && number <= 1.0)).then_some("a share, above 0 and at most 1")
             } else {
-                (!value.is_string() && (number.is_nan() || number < 0.0)).then_some("a number of 0 or more")
+                (!value.is_string() && !value.is_boolean() && (number.is_nan() || number < 0.0))
+                    .then_some("a number of 0 or more")
             }
         };
-        for (curve, value) in &curves {
-            if let Value::Object(coefficients) = value {
-                for (name, value) in coefficients {
-                    if let Some(complaint) = complaint(name, value) {
-                        return Some(format!("curves.{curve}.{name} must be {complaint}"));
-                    }
-                }
-            }
+        fn wrong(
+            path: &str,
+            value: &Value,
+            complaint: &dyn Fn(&str, &Value) -> Option<&'static str>,
+        ) -> Option<String> {
+            let Value::Object(inside) = value else { return None };
+            inside.iter().find_map(|(name, value)| match value {
+                Value::Object(_) => wrong(&format!("{path}.{name}"), value, complaint),
+                _ => complaint(name, value).map(|complaint| format!("{path}.{name} must be {complaint}")),
+            })
+        }
+        let parts = curves.iter().filter(|(name, _)| *name != "corrections");
+        if let Some(message) =
+            parts.into_iter().find_map(|(name, value)| wrong(&format!("curves.{name}"), value, &complaint))
+        {
+            return Some(message);
+        }
+        if let Some((name, _)) = self.curves.corrections.iter().find(|(_, correction)| !correction.is_whole()) {
+            let figures: usize = Correction::KNOTS.iter().product();
+            return Some(format!("curves.corrections.{name} must be a list of {figures} numbers"));
         }
         let is_many = (1.0..f64::INFINITY).contains(&self.curves.processors);
         (!is_many).then(|| "curves.processors must be a number of 1 or more".to_owned())
@@ -101,25 +120,29 @@ impl CurveFile {
         if !self.errors.is_empty() {
             line(format_args!("# On shapes that were held out."));
             line(format_args!("errors:"));
-            for FitError { operator, median_pct, p90_pct, points } in &self.errors {
+            for FitError { operator, median_pct, p90_pct, bias_pct, fitted, points } in &self.errors {
                 line(format_args!(
-                    "  - {{operator: {operator:?}, median_pct: {median_pct:.1}, p90_pct: {p90_pct:.1}, points: {points}}}"
+                    "  - {{operator: {operator:?}, median_pct: {median_pct:.1}, p90_pct: {p90_pct:.1}, \
+                     bias_pct: {bias_pct:.1}, fitted: {fitted}, points: {points}}}"
                 ));
             }
         }
         line(format_args!("curves:"));
         let Ok(Value::Object(curves)) = serde_json::to_value(&self.curves) else { unreachable!("curves are a struct") };
-        for (name, value) in &curves {
-            match value {
-                Value::Object(coefficients) => {
-                    line(format_args!("  {name}:"));
-                    for (name, value) in coefficients {
-                        line(format_args!("    {name}: {value}"));
-                    }
-                }
-                number => line(format_args!("  {name}: {number}")),
-            }
-        }
+        nested(&mut text, "  ", &curves);
         text
+    }
+}
+
+/// A map as block lines, lists in a line.
+fn nested(text: &mut String, indent: &str, values: &Map<String, Value>) {
+    for (name, value) in values {
+        text.push_str(&match value {
+            Value::Object(_) => format!("{indent}{name}:\n"),
+            other => format!("{indent}{name}: {other}\n"),
+        });
+        if let Value::Object(inside) = value {
+            nested(text, &format!("{indent}  "), inside);
+        }
     }
 }

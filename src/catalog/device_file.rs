@@ -31,7 +31,9 @@ pub struct CatalogDevice {
     pub memory_stated_by: String,
     /// Who states what it draws while it idles and decodes; a data sheet has the limit alone.
     pub power_stated_by: Option<String>,
-    /// Who measured what products reach under a lasting load.
+    /// What products reach under a lasting load, in TFLOP/s.
+    sustained_tflops: Option<SustainedTflops>,
+    /// Who measured it.
     pub sustained_stated_by: Option<String>,
     /// The data sheet by name.
     pub source: String,
@@ -42,6 +44,13 @@ pub struct CatalogDevice {
 }
 
 impl CatalogDevice {
+    /// Of the FLOP/s of curves whose fastest products reached such shares of its peaks, what a lasting load leaves.
+    #[must_use]
+    pub fn sustained(&self, fastest: ProductShares) -> ProductShares {
+        self.sustained_tflops
+            .map_or_else(ProductShares::default, |tflops| tflops.shares(&self.spec.peak_flops, fastest))
+    }
+
     /// Whether its driver lets it read the memory of its like over the link that joins them.
     #[must_use]
     pub fn reaches_peers(&self) -> bool {
@@ -192,7 +201,7 @@ struct DenseTflops {
     fp4: Option<f64>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SustainedTflops {
     bf16: f64,
@@ -200,13 +209,13 @@ struct SustainedTflops {
 }
 
 impl SustainedTflops {
-    /// Of what the curves say, at most all.
-    fn shares(self, peak: &DenseTflops, fastest: ProductShares) -> ProductShares {
+    /// Of what curves say whose fastest products reached such shares of the peaks, at most all.
+    fn shares(self, peaks: &PeakFlops, fastest: ProductShares) -> ProductShares {
         let share = |sustained: Option<f64>, peak: Option<f64>, fastest: f64| {
-            sustained.zip(peak).map(|(sustained, peak)| (sustained / (peak * fastest)).min(1.0))
+            sustained.zip(peak).map(|(tflops, peak)| (tflops * FLOPS_PER_TFLOP / (peak * fastest)).min(1.0))
         };
-        let gemm_share = share(Some(self.bf16), peak.bf16.or(peak.fp16), fastest.gemm_share).unwrap_or(1.0);
-        let gemm_8bit_share = share(self.fp8, peak.fp8, fastest.gemm_8bit_share).unwrap_or(gemm_share);
+        let gemm_share = share(Some(self.bf16), peaks.bf16.or(peaks.fp16), fastest.gemm_share).unwrap_or(1.0);
+        let gemm_8bit_share = share(self.fp8, peaks.fp8, fastest.gemm_8bit_share).unwrap_or(gemm_share);
         ProductShares { gemm_share, gemm_8bit_share }
     }
 }
@@ -234,6 +243,7 @@ const fn one() -> u32 {
 }
 
 const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
+const FLOPS_PER_TFLOP: f64 = 1e12;
 
 /// Reads one file of `configs/hardware`.
 pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, String> {
@@ -255,13 +265,7 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
     {
         return Err("constants: mfu and mbu are shares, from 0.05 to 1".to_owned());
     }
-    let sustained = file.sustained_tflops.map(|tflops| tflops.shares(&file.dense_tflops, curve.curves.fastest));
-    let curves = Arc::new(EfficiencyCurves {
-        processors: f64::from(file.processors),
-        sustained: sustained.unwrap_or_default(),
-        ..curve.curves.clone()
-    });
-    let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * 1e12);
+    let flops = |tflops: Option<f64>| tflops.map(|tflops| tflops * FLOPS_PER_TFLOP);
     let peak = file.dense_tflops;
     let stated_use = file.constants.as_ref().map(|shares| shares.stated_by.as_str());
     let uncertain = file
@@ -270,17 +274,24 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
         .with_estimate(Figure::Efficiency, stated_use)
         .with_estimate(Figure::MemoryGib, Some(&file.memory_stated_by))
         .with_estimate(Figure::PowerW, file.power_stated_by.as_deref());
+    let peak_flops = PeakFlops {
+        fp32: flops(peak.tf32.or(peak.fp32)),
+        bf16: flops(peak.bf16),
+        fp16: flops(peak.fp16),
+        fp8: flops(peak.fp8),
+        int8: flops(peak.int8),
+        fp4: flops(peak.fp4),
+    };
+    let sustained = file.sustained_tflops.map(|tflops| tflops.shares(&peak_flops, curve.curves.fastest));
+    let curves = Arc::new(EfficiencyCurves {
+        processors: f64::from(file.processors),
+        sustained: sustained.unwrap_or_default(),
+        ..curve.curves.clone()
+    });
     let power = file.idle_power_w.zip(file.decode_power_w).zip(file.tdp_w);
     let spec = DeviceSpec {
         name: file.name,
-        peak_flops: PeakFlops {
-            fp32: flops(peak.tf32.or(peak.fp32)),
-            bf16: flops(peak.bf16),
-            fp16: flops(peak.fp16),
-            fp8: flops(peak.fp8),
-            int8: flops(peak.int8),
-            fp4: flops(peak.fp4),
-        },
+        peak_flops,
         memory_bytes: (file.memory_gib * BYTES_PER_GIB).round() as u64,
         memory_bytes_per_s: file.memory_gb_per_s * 1e9,
         power: power.map(|((idle_w, decode_w), tdp_w)| DevicePower { idle_w, decode_w, tdp_w }),
@@ -295,6 +306,7 @@ pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, S
         host_link: link(&file.host_link),
         memory_stated_by: file.memory_stated_by,
         power_stated_by: file.power_stated_by,
+        sustained_tflops: file.sustained_tflops,
         sustained_stated_by: file.sustained_stated_by,
         source: file.source,
         uncertain,

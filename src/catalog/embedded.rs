@@ -162,11 +162,12 @@ pub(super) const DEVICES: &[EmbeddedFile] = embedded!(
 
 /// One file a kind of link.
 pub(super) const FABRICS: &[EmbeddedFile] =
-    embedded!("collectives": "infiniband", "nvlink-a100", "nvlink-h100", "pcie-5", "pcie-host");
+    embedded!("collectives": "infiniband", "nvlink-a100", "nvlink-b200", "nvlink-h100", "pcie-5", "pcie-host");
 
 /// One file a kind of server.
 pub(super) const TOPOLOGIES: &[EmbeddedFile] =
     embedded!("topologies": "DGX-A100", "DGX-B200", "DGX-H100", "DGX-H200", "GB200-NVL72", "PCIe-4", "PCIe-5");
 
 /// One file an efficiency curve.
-pub(super) const CURVES: &[EmbeddedFile] = embedded!("efficiency": "A100-SXM", "H100-SXM", "RTX-4090", "RTX-PRO-6000");
+pub(super) const CURVES: &[EmbeddedFile] =
+    embedded!("efficiency": "A100-SXM", "B200-SXM", "H100-SXM", "L40S", "RTX-4090", "RTX-PRO-6000");

@@ -9,14 +9,19 @@ use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
 use crate::measured::layers_folder;
 use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
-/// Most points that a curve is fitted to. A stride over evenly measured shapes can drop a kind of them, such as all odd batches.
-const MOST_POINTS: usize = 20_000;
+/// Most points that a curve is fitted to.
+const MOST_POINTS: usize = 6_000;
+
+const BYTES_PER_MB: f64 = 1e6;
 
 /// Curves and whether files measure them.
-type Measures = [(&'static str, fn(&KernelFiles) -> bool); 9];
+type Measures = [(&'static str, fn(&KernelFiles) -> bool); 12];
 const MEASURES: Measures = [
+    ("expert_kernels", |files| files.expert_kernels.is_some()),
     ("gemm", |files| files.gemm.is_some() || !files.layers.is_empty()),
     ("gemm_8bit", |files| files.gemm_8bit.is_some()),
+    ("gemm_8bit_block", |files| files.gemm_8bit_block.is_some()),
+    ("gemm_4bit", |files| files.gemm_4bit.is_some()),
     ("experts", |files| files.experts.is_some()),
     ("experts_8bit", |files| files.experts.is_some()),
     ("prefill_attention", |files| files.prefill_attention.is_some() || !files.layers.is_empty()),
@@ -48,6 +53,8 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
         processors: device.curves.curves.processors,
         layers_model: &model.architecture,
         most_points: MOST_POINTS,
+        l2_bytes: command.l2_mb * BYTES_PER_MB,
+        cached_weight_bytes: command.cached_weights_mb * BYTES_PER_MB,
     };
     let named = |name: &str| {
         let known: Vec<&str> = catalog.curves().iter().map(|curve| curve.name.as_str()).collect();
@@ -61,16 +68,29 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
             take_over_mixed(curve, &other.decode_attention, calibration.processors / other.processors);
         }
     }
+    // Which families of kernels serve experts is another device's own.
+    if *from != device.curves.name {
+        base.expert_kernels.clear();
+        base.corrections.retain(|name, _| !name.starts_with("experts "));
+    }
     if files.experts.is_some() {
         base.tuned_experts.clone_from(&command.tuned_experts);
     }
     let fitted = fit_kernels(&files, &calibration, &base).map_err(|error| bad_input(error.to_string()))?;
     let is_measured = |name: &str, measures: &fn(&KernelFiles) -> bool| {
-        measures(&files) && (!name.starts_with("experts") || fitted.errors.iter().any(|error| error.operator == name))
+        measures(&files)
+            && (!matches!(name, "experts" | "experts_8bit") || fitted.errors.iter().any(|error| error.operator == name))
+    };
+    // A curve that nobody has is taken over from nobody.
+    let is_absent = |name: &str| match name {
+        "expert_kernels" => fitted.curves.expert_kernels.is_empty(),
+        "gemm_8bit_block" => fitted.curves.gemm_8bit_block.is_none(),
+        "gemm_4bit" => fitted.curves.gemm_4bit.is_none(),
+        _ => false,
     };
     let missing: Vec<String> = MEASURES
         .iter()
-        .filter(|(name, measures)| !is_measured(name, measures))
+        .filter(|(name, measures)| !is_measured(name, measures) && !is_absent(name))
         .map(|(name, _)| (*name).to_owned())
         .collect();
     let mut taken_over = Vec::new();
@@ -96,10 +116,14 @@ fn files(command: &CalibrateKernels) -> Result<KernelFiles, String> {
     Ok(KernelFiles {
         gemm: command.gemm.clone(),
         gemm_8bit: command.gemm_8bit.clone(),
+        gemm_8bit_block: command.gemm_8bit_block.clone(),
+        gemm_4bit: command.gemm_4bit.clone(),
         prefill_attention: command.prefill_attention.clone(),
         decode_attention: command.decode_attention.clone(),
         experts: command.moe.clone(),
         experts_gpu: command.moe_gpu.clone(),
+        expert_kernels: command.moe_kernels.clone(),
+        two_matrix_experts: command.two_matrix_experts.clone(),
         layers: layers.collect::<Result<_, _>>()?,
     })
 }
@@ -117,18 +141,30 @@ impl Findings for HeldOut<'_> {
             Column::words("operator", "held-out error"),
             Column::figures("median_pct", "median %"),
             Column::figures("p90_pct", "p90 %"),
-            Column::figures("points", "points"),
+            Column::figures("bias_pct", "bias %"),
+            Column::figures("fitted", "fitted to"),
+            Column::figures("points", "held out"),
         ];
         let percent = |pct: f64| Cell::figure(pct, format!("{pct:.1}"));
         let row = |error: &FitError| {
-            vec![Cell::of(&error.operator), percent(error.median_pct), percent(error.p90_pct), Cell::of(error.points)]
+            vec![
+                Cell::of(&error.operator),
+                percent(error.median_pct),
+                percent(error.p90_pct),
+                percent(error.bias_pct),
+                Cell::of(error.fitted),
+                Cell::of(error.points),
+            ]
         };
         Table { columns, rows: self.0.iter().map(row).collect() }
     }
 
     fn json(&self) -> String {
-        let errors = self.0.iter().map(|FitError { operator, median_pct, p90_pct, points }| {
-            json!({"operator": operator, "median_pct": median_pct, "p90_pct": p90_pct, "points": points})
+        let errors = self.0.iter().map(|error| {
+            json!({
+                "operator": error.operator, "median_pct": error.median_pct, "p90_pct": error.p90_pct,
+                "bias_pct": error.bias_pct, "fitted": error.fitted, "points": error.points,
+            })
         });
         pretty(&errors.collect())
     }

@@ -68,12 +68,21 @@ fn draw(path: &Path, comparison: &Comparison) -> Result<(), Failure> {
 /// Compares serving points with their simulations.
 pub fn points(command: &ValidatePoints, log_level: LogLevel) -> Result<(), Failure> {
     let options = options(command.model_config.as_ref(), &command.changes);
-    let report = validate_points(&command.file, &options).map_err(|problems| {
+    let report = validate_points(&command.files, &options).map_err(|problems| {
         complain(&problems);
         Failure::BadInput(None)
     })?;
-    warn(&command.file.display().to_string(), &report.warnings, log_level);
-    write(&in_format(&report, command.format), command.output.as_deref())
+    let name = match command.files.as_slice() {
+        [file] => file.display().to_string(),
+        files => format!("{} files", files.len()),
+    };
+    warn(&name, &report.warnings, log_level);
+    let text = if command.cohorts {
+        in_format(&report.by_cohort(), command.format)
+    } else {
+        in_format(&report, command.format)
+    };
+    write(&text, command.output.as_deref())
 }
 
 /// Fits a GPU's efficiency and the host's time to a recorded run.

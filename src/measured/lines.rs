@@ -52,6 +52,9 @@ pub(crate) struct ExpertsLine {
     pub(crate) tp: u32,
     pub(crate) ep: u32,
     pub(crate) distribution: String,
+    /// The kernel that vLLM took, where it was noted.
+    #[serde(default)]
+    pub(crate) kernel_source: Option<String>,
     pub(crate) tokens: u32,
     pub(crate) latency_ms: f64,
 }

@@ -28,6 +28,10 @@ pub struct KernelFiles {
     pub gemm: Option<PathBuf>,
     /// The same in 8 bits, activations quantised on the way.
     pub gemm_8bit: Option<PathBuf>,
+    /// Those in 8 bits where square blocks of weights share a scale.
+    pub gemm_8bit_block: Option<PathBuf>,
+    /// The same in 4 bits.
+    pub gemm_4bit: Option<PathBuf>,
     /// A layer's prefill attention: `batch,seq,heads,kv_heads,head_dim,kv_dtype,latency_ms`.
     pub prefill_attention: Option<PathBuf>,
     /// A layer's decode attention: `batch,kv_len,heads,kv_heads,head_dim,kv_dtype,latency_ms`.
@@ -36,6 +40,10 @@ pub struct KernelFiles {
     pub experts: Option<PathBuf>,
     /// The `gpu` of the lines of `experts` that count.
     pub experts_gpu: Option<String>,
+    /// The same with `kernel_source`, by which families of kernels are told apart.
+    pub expert_kernels: Option<PathBuf>,
+    /// Experts in it that are not gated: widths of a vector and inside one.
+    pub two_matrix_experts: Vec<[u32; 2]>,
     /// Folders with the layers of a model under vLLM (`dense.csv`, `per_sequence.csv`, `attention.csv`), each with the ranks
     /// that it was divided among.
     pub layers: Vec<(PathBuf, u32)>,

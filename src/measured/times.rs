@@ -34,6 +34,8 @@ const SHORTEST_IN_LAYERS: u32 = 128;
 const SHORTEST_ALONE: u32 = 256;
 /// KV bytes between these may stay in an L2 cache if the kernel of one layer is all that runs.
 const CACHED_BYTES: std::ops::Range<f64> = 5e6..50e6;
+/// Of a cube of 4,096.
+const LARGE_PRODUCT_FLOPS: f64 = 2.0 * 4096.0 * 4096.0 * 4096.0;
 /// Contexts that make a line.
 const LINE_POINTS: usize = 2;
 
@@ -76,8 +78,24 @@ pub fn kernel_times(
     if let Some(path) = &files.decode_attention {
         add_decode(path, device, &mut times)?;
     }
+    times.fastest_flops_per_s = [2.0, 1.0].map(|width| fastest_flops_per_s(&times, width));
     let warnings = roofs::warnings(&times, device);
     Ok(Measured { times, warnings })
+}
+
+/// What a hundredth of the large products with such weights surpass: a single one may be an error of measurement.
+fn fastest_flops_per_s(times: &KernelTimes, width: f64) -> Option<f64> {
+    let flops_per_s = times.by_rows.iter().flat_map(|by_rows| {
+        let RowKernel::Product { columns, depth, weight_bytes } = by_rows.kernel else { return Vec::new() };
+        let large = by_rows.seconds.iter().filter_map(|(rows, took_s)| {
+            let flops = 2.0 * f64::from(*rows) * columns * depth;
+            (weight_bytes == width && flops >= LARGE_PRODUCT_FLOPS).then_some(flops / took_s)
+        });
+        large.collect()
+    });
+    let mut flops_per_s: Vec<f64> = flops_per_s.collect();
+    flops_per_s.sort_by(f64::total_cmp);
+    flops_per_s.get(flops_per_s.len().saturating_sub(1) * 99 / 100).copied()
 }
 
 fn row_times(kernel: RowKernel, seconds: Rows) -> RowTimes {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use oracle_components::SimTime;
 use serde_json::Value;
 
+use crate::fidelity::Expectation;
 use crate::trace_events::Window;
 use crate::workload::{HeldBack, Slo};
 
@@ -49,6 +50,8 @@ pub struct OutputPlan {
     pub notes: Vec<String>,
     /// Devices of which nobody measured what they draw.
     pub estimated_power: Vec<String>,
+    /// How far off figures of such deployments were.
+    pub fidelity: Vec<Expectation>,
 }
 
 /// A window of a run, to be traced while it runs.

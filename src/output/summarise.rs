@@ -58,6 +58,7 @@ impl Inputs<'_> {
                 seed: self.scenario.seed,
             },
             notes: self.plan.notes.clone(),
+            fidelity: self.plan.fidelity.clone(),
             deployment: deployments(self.scenario, &self.names.engines),
             router: router(self.scenario.routing),
             load: LoadSummary {

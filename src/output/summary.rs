@@ -12,6 +12,8 @@
 //!   has no price.
 //! - `prefix_caching`: rates are over the requests that were looked up. A follow-up turn counts as hit by
 //!   CONVERSATIONAL_HIT or a full hit, a first turn by CROSS_REQUEST_HIT or a full hit.
+//! - `fidelity`: errors of predictions of what others measured, of the cohort that is nearest to each kind of engine; without
+//!   `measured` where nobody has measured its like.
 //! - Quantiles are linear interpolations (numpy's and DuckDB's `quantile_cont`), exact up to 131,072 values and within
 //!   0.025 % beyond; all else is exact.
 
@@ -21,6 +23,7 @@ use super::TakenDefault;
 use super::deployment::DeploymentSummary;
 use super::distribution::Statistics;
 use super::verdict::{StepSummary, Verdict};
+use crate::fidelity::Expectation;
 
 /// A map that keeps its order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,6 +50,8 @@ pub struct Summary {
     pub program: ProgramSummary,
     /// What to know before any figure.
     pub notes: Vec<String>,
+    /// How far off figures of such deployments were, for each kind of engine.
+    pub fidelity: Vec<Expectation>,
     /// What was simulated.
     pub deployment: Vec<DeploymentSummary>,
     /// How requests were spread over the engines, by the name in configurations.

@@ -56,7 +56,8 @@ fn of_devices(question: &Question) -> Vec<String> {
         let power =
             estimated.map(|device| format!("energy: what {device} draws while idle and decoding is an estimate"));
         let told = resolved.output.notes.iter().filter(|note| !note.starts_with("hint: ")).cloned();
-        for note in told.chain(power) {
+        let accuracy = resolved.output.fidelity.iter().map(|expected| format!("accuracy: {}", expected.words()));
+        for note in told.chain(power).chain(accuracy) {
             if !notes.contains(&note) {
                 notes.push(note);
             }

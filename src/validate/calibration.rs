@@ -9,7 +9,6 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::closed_loop::in_flight;
 use super::comparison::{self, Comparison, Metric};
 use super::deployment::{Deployment, Keys};
 use super::problem::{Problem, Problems};
@@ -116,7 +115,7 @@ pub fn calibrate(folder: &Path, options: &Options) -> Result<Calibration, Proble
 
 fn simulate(run: &Run, recorded: &Recorded, folder: &Path, options: &Options) -> Result<(Comparison, Keys), Problems> {
     let deployment = Deployment::of_run(run, folder, options)?;
-    let replayed = replay(deployment.scenario(), &recorded.requests, |source| in_flight(source, run.max_in_flight));
+    let replayed = replay(deployment.scenario(), &recorded.requests, run.max_in_flight);
     Ok((comparison::compare(run, recorded, &deployment, &replayed), deployment.keys))
 }
 

@@ -1,15 +1,21 @@
-//! A closed loop: so many clients, each of which sends its next request when it has the answer to the last.
+//! A closed loop: so many clients, each of which sends its next request when it has the answer to the last; and an offline
+//! load, all of whose requests are sent at once.
 
 use oracle_components::SimTime;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::RequestSource;
 
+use super::capped_client::in_flight;
 use super::replay::Replay;
-use crate::workload::{InFlight, Places, Stuck};
 
 /// `clients` that send requests of these prompt and answer tokens in order, with no text in common; the first ones
 /// together at second 0.
 pub(super) fn closed_loop(clients: u32, lengths: Vec<(u32, u32)>) -> Box<dyn RequestSource> {
+    in_flight(together(lengths), Some(clients.max(1)))
+}
+
+/// Requests of these prompt and answer tokens, all at second 0.
+pub(super) fn together(lengths: Vec<(u32, u32)>) -> Box<dyn RequestSource> {
     let spec = |(session, (prompt_tokens, output_tokens))| RequestSpec {
         arrival: SimTime::ZERO,
         profile: 0,
@@ -27,15 +33,5 @@ pub(super) fn closed_loop(clients: u32, lengths: Vec<(u32, u32)>) -> Box<dyn Req
         tail_key: 0,
     };
     let specs = (0..).zip(lengths).map(spec).collect();
-    in_flight(Box::new(Replay::of(specs)), Some(clients.max(1)))
-}
-
-/// The source under a client that has no more requests in flight than `most`, if it has a limit.
-pub(super) fn in_flight(source: Box<dyn RequestSource>, most: Option<u32>) -> Box<dyn RequestSource> {
-    match most {
-        None => source,
-        Some(most) => Box::new(
-            InFlight::new(source, &Places::of(most), None, 0, Stuck::default()).expect("a limit is 1 at least"),
-        ),
-    }
+    Box::new(Replay::of(specs))
 }

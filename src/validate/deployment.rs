@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::Scenario;
 use serde_json::{Map, Value, json};
 
@@ -104,6 +105,8 @@ struct Draft<'a> {
     model: String,
     /// Routed experts of a layer; 0 without.
     experts: u32,
+    /// Element type of most of the model's own weights.
+    own_dtype: Option<Dtype>,
     device: RunDevice,
     version: Version,
     warnings: Vec<String>,
@@ -116,8 +119,10 @@ impl<'a> Draft<'a> {
         let model = model(run, folder, &file, options, &mut warnings)?;
         let device = RunDevice::of_run(run, &file, &mut warnings)?;
         let version = version(run, &mut warnings);
-        let experts = experts(&model);
-        Ok(Self { run, model, experts, device, version, warnings })
+        let architecture = architecture(&model);
+        let experts = architecture.as_ref().and_then(|model| Some(model.experts()?.count)).unwrap_or(0);
+        let own_dtype = architecture.map(|model| model.expert_format().dtype);
+        Ok(Self { run, model, experts, own_dtype, device, version, warnings })
     }
 
     fn config(&mut self) -> Value {
@@ -127,9 +132,13 @@ impl<'a> Draft<'a> {
             devices.push(self.devices(&gpu_base(group), self.ranks(instance)));
             frameworks.push(self.framework(group, instance));
         }
+        let mut hardware = json!({"compute_devices": devices});
+        if let Some(reach_each_other) = run.peer_to_peer {
+            hardware["peer_to_peer"] = json!(reach_each_other);
+        }
         json!({
             "simulation": {"name": run.name, "drain": true},
-            "hardware_profile": {"compute_devices": devices},
+            "hardware_profile": hardware,
             "workload": stand_in(),
             "frameworks_to_test": frameworks,
         })
@@ -216,10 +225,17 @@ impl<'a> Draft<'a> {
             ("max_num_batched_tokens", flags.max_num_batched_tokens),
             ("max_num_seqs", flags.max_num_seqs),
             ("max_model_len", flags.max_model_len),
+            ("stream_interval", flags.stream_interval),
         ] {
             if let Some(count) = count {
                 set(key, json!(count));
             }
+        }
+        if let Some(share) = flags.gpu_memory_utilization {
+            set("gpu_memory_utilization", json!(share));
+        }
+        if let Some(largest) = flags.max_cudagraph_capture_size {
+            set("cudagraph_capture_sizes", json!(capture_sizes(largest)));
         }
         if let Some(disabled) = flags.disable_custom_all_reduce {
             set("disable_custom_all_reduce", json!(disabled));
@@ -230,11 +246,17 @@ impl<'a> Draft<'a> {
         if let Some(dtype) = &flags.kv_cache_dtype {
             set("kv_cache_dtype", json!(dtype));
         }
-        if let Some(dtype) = weight_dtype(self.run.dtype.as_deref(), &mut self.warnings) {
+        if let Some(dtype) = weight_dtype(self.run.dtype.as_deref(), self.own_dtype, &mut self.warnings) {
             set("weight_dtype", json!(dtype));
         }
         config
     }
+}
+
+/// Batches that vLLM captures as graphs up to a largest one (`vllm/config/vllm.py`): 1, 2, 4, by 8 up to 255, then by 16.
+fn capture_sizes(largest: u32) -> Vec<u32> {
+    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=largest.max(256)).step_by(16));
+    sizes.filter(|&size| size <= largest).collect()
 }
 
 /// The release of vLLM of a run, or the nearest one that is known.
@@ -252,11 +274,10 @@ fn version(run: &Run, warnings: &mut Vec<String>) -> Version {
     known
 }
 
-/// Routed experts of a layer of a model of the catalog, or of a file; 0 without.
-fn experts(model: &str) -> u32 {
+/// A model of the catalog, or of a file.
+fn architecture(model: &str) -> Option<Arc<ModelArchitecture>> {
     let known = Catalog::builtin().architecture(model);
-    let known = known.or_else(|| Some(Arc::new(load_hf_config(Path::new(model)).ok()?.architecture)));
-    known.and_then(|model| Some(model.experts()?.count)).unwrap_or(0)
+    known.or_else(|| Some(Arc::new(load_hf_config(Path::new(model)).ok()?.architecture)))
 }
 
 fn gpu_base(group: usize) -> String {
@@ -315,35 +336,48 @@ fn model(
     Err(Problem { file: file.into(), line: None, key: "model".to_owned(), message }.into())
 }
 
-/// Element type of the weights, where it is not the model's own.
-fn weight_dtype(dtype: Option<&str>, warnings: &mut Vec<String>) -> Option<&'static str> {
-    let dtype = dtype?.to_lowercase();
-    let known = [
-        ("fp8", "fp8"),
-        ("float8", "fp8"),
-        ("int8", "int8"),
-        ("w8a8", "int8"),
-        ("mxfp4", "mxfp4"),
-        ("nvfp4", "nvfp4"),
-        ("int4", "int4"),
-        ("awq", "int4"),
-        ("gptq", "int4"),
-        ("bf16", "bf16"),
-        ("bfloat16", "bf16"),
-        ("fp16", "fp16"),
-        ("float16", "fp16"),
-        ("half", "fp16"),
-        ("fp32", "fp32"),
-        ("float32", "fp32"),
-    ];
-    match known.iter().find(|(name, _)| dtype.contains(name)) {
-        // What nearly every catalog model is made of; those that are narrower stay so.
-        Some((_, "bf16" | "fp16")) => None,
-        Some((_, dtype)) => Some(dtype),
-        None if dtype == "auto" => None,
-        None => {
-            warnings.push(format!("dtype {dtype:?} is unknown; the model's own is taken"));
-            None
-        }
-    }
+/// What people call element types of weights, and what a configuration calls them; the first that is in a word counts.
+const WEIGHT_DTYPES: [(&str, &str); 20] = [
+    ("mxfp8", "mxfp8"),
+    ("fp8_block", "fp8_block128"),
+    ("fp8", "fp8"),
+    ("float8", "fp8"),
+    ("int8", "int8"),
+    ("w8a8", "int8"),
+    ("mxfp4", "mxfp4"),
+    ("fp4", "nvfp4"),
+    ("float4", "nvfp4"),
+    ("int4", "int4"),
+    ("awq", "int4"),
+    ("gptq", "int4"),
+    ("bf16", "bf16"),
+    ("bfloat16", "bf16"),
+    ("fp16", "fp16"),
+    ("float16", "fp16"),
+    ("half", "fp16"),
+    ("fp32", "fp32"),
+    ("float32", "fp32"),
+    ("auto", "bf16"),
+];
+
+/// What a configuration calls an element type of weights.
+pub(super) fn known_dtype(word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    WEIGHT_DTYPES.iter().find(|(name, _)| word.contains(name)).map(|(_, dtype)| *dtype)
+}
+
+/// Element type of the weights, where it is not the model's own. A checkpoint of that type has scales of its own kind.
+fn weight_dtype(stated: Option<&str>, own: Option<Dtype>, warnings: &mut Vec<String>) -> Option<&'static str> {
+    let word = stated?.to_lowercase();
+    let Some(known) = known_dtype(&word) else {
+        warnings.push(format!("dtype {word:?} is unknown; the model's own is taken"));
+        return None;
+    };
+    let element = known.split('_').next().unwrap_or(known);
+    let is_own = own.is_some_and(|own| {
+        format!("{own:?}").eq_ignore_ascii_case(element)
+            || (own.bits() == 4 && ["fp4", "4bit"].contains(&word.as_str()))
+    });
+    // What nearly every catalog model is made of; those that are narrower stay so.
+    (!is_own && !["bf16", "fp16"].contains(&known)).then_some(known)
 }

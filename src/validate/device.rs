@@ -20,7 +20,7 @@ const SAME_MEMORY: f64 = 0.1;
 const NAMES_OFFERED: usize = 3;
 
 /// What makers, servers and drivers add to a device's name.
-const ADDED_WORDS: [&str; 22] = [
+const ADDED_WORDS: [&str; 25] = [
     "nvidia",
     "amd",
     "intel",
@@ -43,6 +43,10 @@ const ADDED_WORDS: [&str; 22] = [
     "hbm3",
     "hbm3e",
     "gddr6",
+    // What benchmarks add: how they start servers.
+    "trt",
+    "dgxc",
+    "slurm",
 ];
 /// What is left out of a name where it is a device's only without.
 const BUS_WORDS: [&str; 4] = ["pcie", "sxm", "sxm5", "oam"];
@@ -111,7 +115,7 @@ impl RunDevice {
 }
 
 /// A device of the catalog by its name: as it stands, without what makers add, without the memory's size, without the bus.
-fn find(name: &str) -> Option<&'static CatalogDevice> {
+pub(super) fn find(name: &str) -> Option<&'static CatalogDevice> {
     let catalog = Catalog::builtin();
     let called = |wanted: String| {
         let is_called = |name: &String| folded(name, |_| false) == wanted;
@@ -177,6 +181,8 @@ mod tests {
             ("H20-SXM-96GB", "H20, NVIDIA H20, H20-SXM5"),
             ("H800-SXM-80GB", "NVIDIA H800, H800-SXM5-80GB-HBM3"),
             ("B300-SXM", "NVIDIA B300 SXM6 AC, B300"),
+            ("B200-SXM-180GB", "b200, b200_sxm, B200-TRT, NVIDIA B200"),
+            ("H200-SXM-141GB", "h200-dgxc-slurm, H200_SXM, h200"),
             ("MI355X", "AMD Instinct MI355X, MI355X-OAM"),
         ] {
             for name in names.split(", ") {

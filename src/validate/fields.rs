@@ -5,7 +5,11 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
+use crate::catalog::did_you_mean;
 use crate::catalog::json_file::KeyLines;
+
+/// Keys that hold words for people.
+const NOTES: [&str; 7] = ["note", "notes", "comment", "comments", "description", "source", "id"];
 
 /// An object of a JSON file, and what has been found wrong with the file so far.
 pub(super) struct Fields<'a> {
@@ -37,6 +41,23 @@ impl<'a> Fields<'a> {
     /// The value under a key, unless it is null.
     pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
         self.object?.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Reports every key but those that are known, unless it is null or a note for people.
+    pub(super) fn refuse_others(&mut self, known: &[&str]) {
+        let is_note = |key: &str| key.starts_with('_') || NOTES.contains(&key);
+        let is_other = |(key, value): &(&String, &Value)| {
+            !value.is_null() && !known.contains(&key.as_str()) && !is_note(key.as_str())
+        };
+        let others: Vec<&String> = self.object.into_iter().flatten().filter(is_other).map(|(key, _)| key).collect();
+        for key in others {
+            let near = did_you_mean(key, known.iter().copied());
+            let message = format!(
+                "is not understood, so that the run would be simulated without it{near}; rename what is for people alone to \
+                 \"notes\""
+            );
+            self.report(key, message);
+        }
     }
 
     pub(super) fn text(&mut self, key: &str) -> Option<String> {

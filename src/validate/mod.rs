@@ -6,7 +6,9 @@
 //! nothing in the engine and knows no cost: a deployment is put as a configuration and goes the way of every other.
 
 mod benchmark;
+mod benchmark_file;
 mod calibration;
+mod capped_client;
 mod closed_loop;
 mod comparison;
 mod deployment;
@@ -15,6 +17,8 @@ mod fields;
 mod plot;
 mod points;
 mod points_file;
+mod points_header;
+mod points_report;
 mod prefixes;
 mod problem;
 mod replay;
@@ -29,12 +33,12 @@ pub use comparison::{Comparison, Comparisons, Metric, PoolSize, RequestErrors, S
 pub use deployment::DeploymentOptions;
 pub use plot::plot;
 pub use points::{PointResult, PointsReport, validate_points};
+pub use points_report::CohortReport;
 pub use problem::{Problem, Problems};
 
 use std::path::Path;
 
 use crate::config::Overrides;
-use closed_loop::in_flight;
 use deployment::Deployment;
 
 /// What is asked of a validation besides the folder.
@@ -54,7 +58,6 @@ pub fn validate_run(folder: &Path, options: &Options) -> Result<Comparison, Prob
     let run = run_file::read(folder)?;
     let recorded = requests_file::read(folder)?;
     let deployment = Deployment::of_run(&run, folder, options)?;
-    let replayed =
-        replay::replay(deployment.scenario(), &recorded.requests, |source| in_flight(source, run.max_in_flight));
+    let replayed = replay::replay(deployment.scenario(), &recorded.requests, run.max_in_flight);
     Ok(comparison::compare(&run, &recorded, &deployment, &replayed))
 }

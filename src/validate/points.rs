@@ -1,24 +1,27 @@
-//! Serving points: a closed loop at a fixed concurrency, measured and simulated.
+//! Serving points: a closed loop at a fixed concurrency, or an offline load, measured and simulated.
 //!
-//! A point is measured as its `benchmark` does it: after a warm-up of its own, `concurrency` clients start at once, and each
-//! sends its next request when it has the last answer. TTFT and TPOT are means over all requests. So is the simulation: the
-//! burst of the start and the drain of the end are in the means of both.
+//! A point is measured as its benchmark does it: after a warm-up of its own, so many clients start at once, and each sends its
+//! next request when it has the last answer. TTFT and TPOT are means over all requests. So is the simulation: the burst of the
+//! start and the drain of the end are in the means of both.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use oracle_components::SimTime;
 use rayon::prelude::*;
-use serde_json::{Value, json};
 
 use super::Options;
-use super::closed_loop::closed_loop;
-use super::comparison::{figure, latency, percent_cell};
+use super::closed_loop::{closed_loop, together};
+use super::comparison::{Metric, latency};
 use super::deployment::Deployment;
-use super::points_file::{self, Point};
-use super::problem::Problems;
-use super::replay::simulate;
-use super::statistics::{Sample, error_pct, median};
-use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
+use super::points_file::{self, Point, PointsFile};
+use super::problem::{Problem, Problems};
+use super::replay::{Replayed, simulate};
+use super::statistics::Sample;
+use crate::fidelity::Kind;
+
+/// Skipped rows and caveats that are told one by one.
+const MOST_TOLD: usize = 10;
 
 /// A point, measured and predicted.
 #[derive(Clone, Debug)]
@@ -27,170 +30,155 @@ pub struct PointResult {
     pub id: String,
     /// What it was measured on: model, element type of the weights, device and tensor parallelism.
     pub group: String,
-    /// Clients.
-    pub concurrency: u32,
+    /// Who measured it.
+    pub origin: String,
+    /// What served it; what is simulated is vLLM.
+    pub engine: &'static str,
+    /// Device, model and weights.
+    pub kind: Kind,
+    /// Clients; requests, of an offline load.
+    pub clients: u32,
     /// Tokens of a prompt and of an answer.
     pub lengths: (u32, u32),
-    /// Mean TTFT in milliseconds, measured and predicted.
-    pub ttft_ms: (f64, f64),
-    /// Mean TPOT in milliseconds, measured and predicted.
-    pub tpot_ms: (f64, f64),
+    /// Whose data it is.
+    pub source: &'static str,
+    /// The script that the server's flags were read from; `None` where vLLM's defaults are taken.
+    pub flags_from: Option<&'static str>,
+    /// What of the program was fitted to it, so that it is no test.
+    pub fitted: Option<&'static str>,
+    /// What was measured, TTFT and TPOT first.
+    pub metrics: Vec<Metric>,
 }
 
-/// All points of a file.
+/// All points of some files.
 #[derive(Clone, Debug)]
 pub struct PointsReport {
-    /// In the order of the file.
+    /// In the order of the files.
     pub points: Vec<PointResult>,
+    /// Rows that are no points here, and why.
+    pub skipped: Vec<Problem>,
     /// What was assumed or left out.
     pub warnings: Vec<String>,
 }
 
-/// Simulates every point of a file and compares.
+/// Simulates every point of some files and compares. What is wrong with a row costs that row alone.
 ///
 /// # Errors
-/// Everything that is wrong with the file, or with the first deployment that cannot be simulated.
-pub fn validate_points(file: &Path, options: &Options) -> Result<PointsReport, Problems> {
-    let (points, mut warnings) = points_file::read(file)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let results: Result<Vec<_>, Problems> = points.par_iter().map(|point| result(point, folder, options)).collect();
-    let (points, found): (Vec<_>, Vec<_>) = results?.into_iter().unzip();
-    for warning in found.into_iter().flatten() {
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
+/// A file that cannot be read as a table of points, or none of whose rows can be.
+pub fn validate_points(files: &[PathBuf], options: &Options) -> Result<PointsReport, Problems> {
+    let mut report = PointsReport { points: Vec::new(), skipped: Vec::new(), warnings: Vec::new() };
+    let mut caveats: BTreeMap<String, usize> = BTreeMap::new();
+    for path in files {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let PointsFile { points, mut skipped, unknown_columns } = points_file::read(path)?;
+        if !unknown_columns.is_empty() {
+            report
+                .warnings
+                .push(format!("columns that are not understood count for nothing: {}", unknown_columns.join(", ")));
         }
+        let results: Vec<_> = points.par_iter().map(|point| result(point, folder, options)).collect();
+        let before = report.points.len();
+        for (point, result) in points.iter().zip(results) {
+            match result {
+                Ok((result, found)) => {
+                    let all = point.caveats.iter().cloned().chain(found);
+                    all.for_each(|caveat| *caveats.entry(caveat).or_default() += 1);
+                    report.points.push(result);
+                }
+                Err(problems) => skipped.push(problem(&problems, path, point.line)),
+            }
+        }
+        if report.points.len() == before {
+            skipped.truncate(MOST_TOLD);
+            return Err(Problems::Files(skipped));
+        }
+        report.skipped.extend(skipped);
     }
-    Ok(PointsReport { points, warnings })
+    report.warnings.extend(caveats.into_iter().map(|(caveat, points)| format!("{points} points: {caveat}")));
+    let skipped = &report.skipped;
+    report.warnings.extend(skipped.iter().take(MOST_TOLD).map(|problem| format!("skipped: {problem}")));
+    if skipped.len() > MOST_TOLD {
+        report.warnings.push(format!("skipped: {} rows more, {} in all", skipped.len() - MOST_TOLD, skipped.len()));
+    }
+    Ok(report)
+}
+
+/// Why a point cannot be simulated, as what is wrong with its row.
+fn problem(problems: &Problems, file: &Path, line: u64) -> Problem {
+    let (key, message) = match problems {
+        Problems::Files(found) if !found.is_empty() => (found[0].key.clone(), found[0].message.clone()),
+        other => (String::new(), other.to_string().lines().next().unwrap_or_default().to_owned()),
+    };
+    Problem { file: file.into(), line: Some(line), key, message }
 }
 
 fn result(point: &Point, folder: &Path, options: &Options) -> Result<(PointResult, Vec<String>), Problems> {
     let deployment = Deployment::of_run(&point.run, folder, options)?;
-    let load = point.load;
-    let source = closed_loop(load.concurrency, point.benchmark.lengths(load));
+    let (load, benchmark) = (point.load, point.benchmark);
+    let source = match point.all_at_once {
+        Some(requests) => together(benchmark.draw(load, requests as usize)),
+        None => closed_loop(load.clients, benchmark.lengths(load)),
+    };
     let simulated = simulate(deployment.scenario(), source);
-    let mean =
-        |name| Sample::new(simulated.records.iter().filter_map(|record| latency(name, record))).statistic("mean");
+    let predicted = |metric: &str| predicted(metric, &simulated);
+    let metrics = point.measured.iter().map(|(metric, measured)| Metric {
+        metric: metric.clone(),
+        measured: *measured,
+        predicted: predicted(metric),
+    });
+    let mut metrics: Vec<Metric> = metrics.collect();
+    let first = ["ttft_ms.mean", "tpot_ms.mean"];
+    metrics.sort_by_key(|metric| first.iter().position(|name| *name == metric.metric).unwrap_or(first.len()));
+    let kind = Kind::of(&deployment.scenario().engines[0], deployment.scenario());
+    let mut warnings = deployment.warnings;
+    if let Some(what) = point.fitted {
+        warnings.push(format!("{what} was fitted to such points: they count in no cohort"));
+    }
     let result = PointResult {
         id: point.id.clone(),
         group: point.group.clone(),
-        concurrency: load.concurrency,
+        origin: benchmark.name.clone(),
+        engine: point.engine.name(),
+        kind,
+        clients: load.clients,
         lengths: (load.prompt_tokens, load.output_tokens),
-        ttft_ms: (point.ttft_ms, mean("ttft_ms").unwrap_or(f64::NAN)),
-        tpot_ms: (point.tpot_ms, mean("tpot_ms").unwrap_or(f64::NAN)),
+        source: &benchmark.source,
+        flags_from: point.flags_from,
+        fitted: point.fitted,
+        metrics,
     };
-    Ok((result, deployment.warnings))
+    Ok((result, warnings))
 }
 
-/// Medians of the errors' sizes over some points, in per cent.
-struct Medians {
-    points: usize,
-    ttft_pct: Option<f64>,
-    tpot_pct: Option<f64>,
-}
-
-impl Medians {
-    fn of<'a>(points: impl Iterator<Item = &'a PointResult> + Clone) -> Self {
-        let size = |(measured, predicted)| error_pct(measured, predicted).map(f64::abs);
-        Self {
-            points: points.clone().count(),
-            ttft_pct: median(points.clone().filter_map(|point| size(point.ttft_ms))),
-            tpot_pct: median(points.filter_map(|point| size(point.tpot_ms))),
-        }
+/// What the simulation says of a measured figure.
+fn predicted(metric: &str, simulated: &Replayed) -> Option<f64> {
+    let records = &simulated.records;
+    if let Some((name, statistic)) = metric.split_once('.') {
+        let sample = match name {
+            "itl_ms" => Sample::weighted(simulated.gaps.iter().map(|(gap, times)| (gap.as_millis_f64(), *times))),
+            _ => Sample::new(records.iter().filter_map(|record| latency(name, record))),
+        };
+        return sample.statistic(statistic);
     }
-
-    fn json(&self) -> Value {
-        json!({"points": self.points, "ttft_ms": self.ttft_pct, "tpot_ms": self.tpot_pct})
-    }
-
-    fn row(&self, name: &str) -> Vec<Cell> {
-        let size = |pct: Option<f64>| Cell::figure_or_dash(pct, |pct| format!("{pct:.1} %"));
-        vec![Cell::of(format!("  {name}")), Cell::of(self.points), size(self.ttft_pct), size(self.tpot_pct)]
-    }
-}
-
-impl PointsReport {
-    fn groups(&self) -> BTreeMap<&str, Medians> {
-        let names = self.points.iter().map(|point| point.group.as_str());
-        names.map(|name| (name, Medians::of(self.points.iter().filter(|point| point.group == name)))).collect()
-    }
-
-    /// What every row of a point has.
-    fn columns() -> Vec<Column> {
-        let heads = [("isl", "  isl"), ("osl", "osl"), ("concurrency", "clients")];
-        let ttft = [("measured_ttft_ms", "TTFT, ms"), ("predicted_ttft_ms", "predicted"), ("ttft_error_pct", "error")];
-        let tpot = [("measured_tpot_ms", "TPOT, ms"), ("predicted_tpot_ms", "predicted"), ("tpot_error_pct", "error")];
-        heads.into_iter().chain(ttft).chain(tpot).map(|(key, head)| Column::figures(key, head)).collect()
-    }
+    let last = records.iter().map(|record| record.completion).max().unwrap_or(SimTime::ZERO);
+    let count: f64 = match metric {
+        "request_throughput_rps" => records.len() as f64,
+        "output_throughput_tok_s" => records.iter().map(|record| f64::from(record.output_tokens)).sum(),
+        _ => records.iter().map(|record| f64::from(record.prompt_tokens) + f64::from(record.output_tokens)).sum(),
+    };
+    Some(count / last.as_secs_f64()).filter(|rate| rate.is_finite())
 }
 
 impl PointResult {
-    fn row(&self) -> Vec<Cell> {
-        let ((isl, osl), pairs) = (self.lengths, [self.ttft_ms, self.tpot_ms]);
-        let first =
-            [Cell { exact: isl.to_string(), shown: format!("  {isl:>6}") }, Cell::of(osl), Cell::of(self.concurrency)];
-        let figures = pairs.into_iter().flat_map(|(measured, predicted)| {
-            let cells = [measured, predicted].map(|value| Cell::figure(value, figure(value)));
-            cells.into_iter().chain([percent_cell(error_pct(measured, predicted))])
-        });
-        first.into_iter().chain(figures).collect()
-    }
-}
-
-impl Findings for PointsReport {
-    /// Every point, then the medians.
-    fn document(&self) -> Document {
-        let mut told = Vec::new();
-        for (name, medians) in self.groups() {
-            told.push(Block::Title(format!("{name}, {} points", medians.points)));
-            let points = self.points.iter().filter(|point| point.group == name);
-            told.push(Block::Table(Table { columns: Self::columns(), rows: points.map(PointResult::row).collect() }));
-        }
-        let columns = vec![
-            Column::words("group", "median of |error|"),
-            Column::figures("points", "points"),
-            Column::figures("ttft_pct", "TTFT"),
-            Column::figures("tpot_pct", "TPOT"),
-        ];
-        let groups = self.groups().into_iter().map(|(name, medians)| medians.row(name));
-        let rows = groups.chain([Medians::of(self.points.iter()).row("all")]).collect();
-        told.push(Block::Table(Table { columns, rows }));
-        Document(told)
+    /// By how much the prediction of a metric is off, in per cent of what was measured.
+    #[must_use]
+    pub fn error_pct(&self, metric: &str) -> Option<f64> {
+        self.metric(metric)?.error_pct()
     }
 
-    fn records(&self) -> Table {
-        let names = [Column::words("id", "id"), Column::words("group", "group")];
-        let columns = names.into_iter().chain(Self::columns()).collect();
-        let row =
-            |point: &PointResult| [&point.id, &point.group].map(Cell::of).into_iter().chain(point.row()).collect();
-        Table { columns, rows: self.points.iter().map(row).collect() }
-    }
-
-    /// `points`, each with its metrics, and the `median_abs_error_pct` of all and of each group.
-    fn json(&self) -> String {
-        let metric = |name: &str, (measured, predicted): (f64, f64)| {
-            json!({
-                "metric": name, "measured": measured, "predicted": predicted,
-                "error_pct": error_pct(measured, predicted),
-            })
-        };
-        let points: Vec<Value> = self
-            .points
-            .iter()
-            .map(|point| {
-                json!({
-                    "id": point.id, "group": point.group, "concurrency": point.concurrency,
-                    "isl": point.lengths.0, "osl": point.lengths.1,
-                    "metrics": [metric("ttft_ms", point.ttft_ms), metric("tpot_ms", point.tpot_ms)],
-                })
-            })
-            .collect();
-        let groups: serde_json::Map<String, Value> =
-            self.groups().into_iter().map(|(name, medians)| (name.to_owned(), medians.json())).collect();
-        let all = Medians::of(self.points.iter()).json();
-        pretty(&json!({
-            "points": points,
-            "median_abs_error_pct": {"all": all, "groups": groups},
-            "warnings": self.warnings,
-        }))
+    /// A metric, if it was measured.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|metric| metric.metric == name)
     }
 }

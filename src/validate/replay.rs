@@ -7,6 +7,7 @@ use oracle_components::scenario::Scenario;
 use oracle_systems::Simulation;
 use oracle_systems::ports::{Promises, RecordSink, RequestSource, SinkClosed};
 
+use super::capped_client::{due_s, in_flight};
 use super::prefixes;
 use super::requests_file::RecordedRequest;
 
@@ -35,13 +36,13 @@ struct Kept {
 }
 
 impl Replay {
-    /// The requests in order of arrival. Those from before second 0 shift the clock.
-    pub(super) fn new(requests: &[RecordedRequest], block_tokens: u32) -> Self {
+    /// The requests in order of arrival, each sent when it is `due_s`. Those from before second 0 shift the clock.
+    pub(super) fn new(requests: &[RecordedRequest], due_s: &[f64], block_tokens: u32) -> Self {
         let offset_s = clock_offset_s(requests);
         let prefixes = prefixes::segments(requests, block_tokens);
         let specs: Vec<RequestSpec> = (0..)
-            .zip(requests.iter().zip(prefixes))
-            .map(|(session, (request, prefix))| spec(session, request, prefix, offset_s))
+            .zip(requests.iter().zip(due_s).zip(prefixes))
+            .map(|(session, ((request, due_s), prefix))| spec(session, request, due_s - offset_s, prefix))
             .collect();
         Self::of(specs)
     }
@@ -57,9 +58,9 @@ fn clock_offset_s(requests: &[RecordedRequest]) -> f64 {
     requests.first().map_or(0.0, |first| first.arrival_s.min(0.0))
 }
 
-fn spec(session: u64, request: &RecordedRequest, prefix: Vec<PrefixSegment>, offset_s: f64) -> RequestSpec {
+fn spec(session: u64, request: &RecordedRequest, arrival_s: f64, prefix: Vec<PrefixSegment>) -> RequestSpec {
     RequestSpec {
-        arrival: SimTime::from_secs_f64(request.arrival_s - offset_s),
+        arrival: SimTime::from_secs_f64(arrival_s),
         profile: 0,
         client: 0,
         session,
@@ -101,16 +102,15 @@ impl RecordSink for Kept {
     }
 }
 
-/// Simulates a recorded load, sent by `client`: what the source of the requests is laid into.
-pub(super) fn replay(
-    scenario: &Scenario,
-    requests: &[RecordedRequest],
-    client: impl FnOnce(Box<dyn RequestSource>) -> Box<dyn RequestSource>,
-) -> Replayed {
+/// Simulates a recorded load, sent by a client that has at most `most_in_flight` requests in flight, if it has a limit.
+pub(super) fn replay(scenario: &Scenario, requests: &[RecordedRequest], most_in_flight: Option<u32>) -> Replayed {
+    let due_s = most_in_flight.and_then(|most| due_s(requests, most));
+    let due_s = due_s.unwrap_or_else(|| requests.iter().map(|request| request.arrival_s).collect());
     // Blocks of unlike engines differ in no run that was recorded; the first engine's count.
     let block_tokens = scenario.engines.first().map_or(16, |engine| engine.scheduler.block_tokens);
     let clock_offset_s = clock_offset_s(requests);
-    Replayed { clock_offset_s, ..simulate(scenario, client(Box::new(Replay::new(requests, block_tokens)))) }
+    let source = in_flight(Box::new(Replay::new(requests, &due_s, block_tokens)), most_in_flight);
+    Replayed { clock_offset_s, ..simulate(scenario, source) }
 }
 
 /// Simulates any load to its end and keeps every record.

@@ -24,6 +24,15 @@ pub(super) struct RecordedRequest {
     pub(super) real_e2e_ms: Option<f64>,
 }
 
+impl RecordedRequest {
+    /// Seconds until the last token, if they were recorded or follow from what was.
+    pub(super) fn e2e_s(&self) -> Option<f64> {
+        let further = f64::from(self.output_tokens - 1);
+        let e2e_ms = self.real_e2e_ms.or_else(|| Some(self.real_ttft_ms? + further * self.real_tpot_ms?));
+        e2e_ms.map(|e2e_ms| e2e_ms / 1e3)
+    }
+}
+
 /// The requests of a run, in order of arrival.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recorded {

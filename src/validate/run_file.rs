@@ -13,6 +13,45 @@ use crate::catalog::json_file;
 const LONGEST_BYTES: u64 = 16 << 20;
 /// More instances, or ranks of one, than anybody has measured.
 const MOST_RANKS: u32 = 65_536;
+/// All that a run may say of its engine; a seed changes no figure.
+const ENGINE_KEYS: [&str; 17] = [
+    "type",
+    "version",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "block_size",
+    "max_model_len",
+    "enable_chunked_prefill",
+    "enable_prefix_caching",
+    "enforce_eager",
+    "num_gpu_blocks",
+    "disable_custom_all_reduce",
+    "async_scheduling",
+    "kv_cache_dtype",
+    "gpu_memory_utilization",
+    "max_cudagraph_capture_size",
+    "stream_interval",
+    "seed",
+];
+/// All that a run may say of itself; `requests` and `per_request` say what the other file holds.
+const KEYS: [&str; 16] = [
+    "name",
+    "model",
+    "device",
+    "num_devices",
+    "dtype",
+    "device_spec",
+    "front_end",
+    "max_in_flight",
+    "concurrency",
+    "peer_to_peer",
+    "p2p",
+    "instances",
+    "engine",
+    "requests",
+    "per_request",
+    "measured",
+];
 /// Deepest nesting of a measured figure's key: `ttft_ms.mean` has two parts.
 const DEEPEST_METRIC: usize = 8;
 
@@ -28,6 +67,8 @@ pub(super) struct Run {
     pub(super) front_end: FrontEnd,
     /// Most requests that the client has in flight; further ones wait there.
     pub(super) max_in_flight: Option<u32>,
+    /// Whether GPUs read each other's memory over PCIe.
+    pub(super) peer_to_peer: Option<bool>,
     pub(super) instances: Vec<Instance>,
     pub(super) engine: EngineFlags,
     /// Every measured figure by its dotted key, in an order of reading.
@@ -117,6 +158,10 @@ pub(super) struct EngineFlags {
     pub(super) disable_custom_all_reduce: Option<bool>,
     pub(super) async_scheduling: Option<bool>,
     pub(super) kv_cache_dtype: Option<String>,
+    pub(super) gpu_memory_utilization: Option<f64>,
+    /// Largest batch that runs as a graph.
+    pub(super) max_cudagraph_capture_size: Option<u32>,
+    pub(super) stream_interval: Option<u32>,
 }
 
 /// Reads the `run.json` of a folder.
@@ -148,7 +193,9 @@ fn run(fields: &mut Fields<'_>, folder: &Path) -> Option<Run> {
     let device = required(fields, "device", "a device's name, such as \"H100-SXM-80GB\"");
     let name = fields.text("name").or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
     let devices = fields.count("num_devices");
+    fields.refuse_others(&KEYS);
     let mut sheet = fields.section("device_spec");
+    sheet.refuse_others(&["peak_bf16_tflops", "memory_gb_per_s", "memory_gib"]);
     let figures = DeviceFigures {
         peak_bf16_tflops: sheet.positive("peak_bf16_tflops"),
         memory_gb_per_s: sheet.positive("memory_gb_per_s"),
@@ -156,6 +203,7 @@ fn run(fields: &mut Fields<'_>, folder: &Path) -> Option<Run> {
     };
     let front_end = front_end(fields);
     let max_in_flight = fields.count("max_in_flight").or(fields.count("concurrency"));
+    let peer_to_peer = fields.flag("peer_to_peer").or(fields.flag("p2p"));
     let instances = instances(fields, devices, &mut warnings);
     let engine = engine(&mut fields.section("engine"));
     let measured = measured(fields, &mut warnings);
@@ -167,6 +215,7 @@ fn run(fields: &mut Fields<'_>, folder: &Path) -> Option<Run> {
         figures,
         front_end,
         max_in_flight,
+        peer_to_peer,
         instances,
         engine,
         measured,
@@ -253,6 +302,7 @@ fn instance(fields: &mut Fields<'_>, index: usize, item: &Value) -> Option<Insta
         path: key,
         problems: &mut *fields.problems,
     };
+    fields.refuse_others(&["role", "count", "tp", "pp", "dp", "ep"]);
     let role = match fields.text("role").as_deref() {
         None | Some("both") => Role::Both,
         Some("prefill") => Role::Prefill,
@@ -285,6 +335,7 @@ fn engine(fields: &mut Fields<'_>) -> EngineFlags {
             format!("is {other:?}; only vllm is simulated: write \"vllm\" to have the run compared with vLLM");
         fields.report("type", message);
     }
+    fields.refuse_others(&ENGINE_KEYS);
     EngineFlags {
         version: fields.text("version"),
         max_num_seqs: fields.count("max_num_seqs"),
@@ -298,6 +349,9 @@ fn engine(fields: &mut Fields<'_>) -> EngineFlags {
         disable_custom_all_reduce: fields.flag("disable_custom_all_reduce"),
         async_scheduling: fields.flag("async_scheduling"),
         kv_cache_dtype: fields.text("kv_cache_dtype"),
+        gpu_memory_utilization: fields.positive("gpu_memory_utilization"),
+        max_cudagraph_capture_size: fields.count("max_cudagraph_capture_size"),
+        stream_interval: fields.count("stream_interval"),
     }
 }
 

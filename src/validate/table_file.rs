@@ -20,6 +20,31 @@ pub(super) fn read<C, T>(
     columns: impl FnOnce(&mut Header<'_>) -> C,
     mut row: impl FnMut(&mut Row<'_>, &C) -> Option<T>,
 ) -> Result<Vec<T>, Problems> {
+    let (read, problems, _) = scan(path, hint, columns, &mut row, MOST_PROBLEMS)?;
+    if problems.is_empty() { Ok(read) } else { Err(Problems::Files(problems)) }
+}
+
+/// The same, but what is wrong with a row costs that row alone. Where none is left, that is an error.
+pub(super) fn read_what_can_be<C, T>(
+    path: &Path,
+    columns: impl FnOnce(&mut Header<'_>) -> C,
+    mut row: impl FnMut(&mut Row<'_>, &C) -> Option<T>,
+) -> Result<(Vec<T>, Vec<Problem>, C), Problems> {
+    let (read, mut problems, columns) = scan(path, "", columns, &mut row, usize::MAX)?;
+    if read.is_empty() {
+        problems.truncate(MOST_PROBLEMS);
+        return Err(Problems::Files(problems));
+    }
+    Ok((read, problems, columns))
+}
+
+fn scan<C, T>(
+    path: &Path,
+    hint: &str,
+    columns: impl FnOnce(&mut Header<'_>) -> C,
+    row: &mut impl FnMut(&mut Row<'_>, &C) -> Option<T>,
+    most_problems: usize,
+) -> Result<(Vec<T>, Vec<Problem>, C), Problems> {
     let file = match inputs::open(path) {
         Ok(input) => input.into_stream(),
         Err(error) => return Err(Problem::of_file(path, format!("{error}{hint}")).into()),
@@ -33,10 +58,16 @@ pub(super) fn read<C, T>(
         return Err(Problem { file: path.into(), line: Some(1), key: String::new(), message }.into());
     }
     let (mut read, mut problems) = (Vec::new(), Vec::new());
+    // Of lines that end in CR and LF the reader has not seen the LF when the next row begins.
+    let mut unseen = 0;
     for record in reader.records() {
         match record {
             Ok(record) => {
                 let line = record.position().map(csv::Position::line);
+                if line == Some(1) {
+                    unseen = 1;
+                }
+                let line = line.map(|line| line + unseen);
                 let mut reading = Row { path, line, names: &names, record: &record, problems: &mut problems };
                 read.extend(row(&mut reading, &columns));
             }
@@ -45,17 +76,14 @@ pub(super) fn read<C, T>(
                 problems.push(Problem { file: path.into(), line, key: String::new(), message: csv_message(&error) });
             }
         }
-        if problems.len() >= MOST_PROBLEMS {
+        if problems.len() >= most_problems {
             break;
         }
     }
-    if !problems.is_empty() {
-        return Err(Problems::Files(problems));
-    }
-    if read.is_empty() {
+    if read.is_empty() && problems.is_empty() {
         return Err(Problem::of_file(path, "has no rows").into());
     }
-    Ok(read)
+    Ok((read, problems, columns))
 }
 
 /// The names of the columns.
@@ -68,6 +96,11 @@ impl Header<'_> {
     /// Where a column is, if it is there.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|column| column.eq_ignore_ascii_case(name))
+    }
+
+    /// All of them, in order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter()
     }
 
     /// Where a column is that must be there.
@@ -123,6 +156,11 @@ impl Row<'_> {
             self.report(Some(column), "is empty, but each row needs it");
         }
         read
+    }
+
+    /// Whether something of this row was found wrong.
+    pub(super) fn has_problems(&self) -> bool {
+        self.problems.last().is_some_and(|problem| problem.line == self.line)
     }
 
     /// Says what is wrong with a field.

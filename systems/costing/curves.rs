@@ -3,7 +3,7 @@
 //! - **Matrix products** run in tiles of the output, a wave of one a multiprocessor after the other; the library picks the
 //!   tile, and the number of parts that the depth is split into, that are done first, or goes by the rows. The result and
 //!   the time that memory takes are joined by a p-norm, over a launch floor.
-//! - **Experts**: a p-norm of the two roofs, and a time for each element of the tokens' vectors. In sizes that kernels are not tuned for,
+//! - **Experts**: a p-norm of the two roofs, a time for each element of the tokens' vectors, and one for each expert. In sizes that kernels are not tuned for,
 //!   each expert's tokens are padded to whole tiles.
 //! - **Prefill attention**: FLOPs (each query block of 128 rows computes its diagonal in full), bytes and the writing of the
 //!   cache add up; no faster than one tile walks the longest context.
@@ -254,11 +254,17 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
     let element_s = (curve.vector_ps * PS).max(VECTOR_PASSES * ACTIVATION_BYTES / peaks.bytes_per_s);
     // The factor of sizes that nobody tuned was fitted to all that they take beside weights and launch.
     let (slowdown, own_pairs) = if is_tuned { (1.0, experts.pairs) } else { (untuned_factor(curve, experts), 0.0) };
-    let compute_s = slowdown * experts.flops / (peaks.flops_per_s * curve.compute_share);
-    let weights_s = experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
+    let padded = if curve.width_multiple > 0.0 {
+        (experts.inner / curve.width_multiple).ceil() * curve.width_multiple / experts.inner
+    } else {
+        1.0
+    };
+    let compute_s = slowdown * padded * experts.flops / (peaks.flops_per_s * curve.compute_share);
+    let weights_s = padded * experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
     let vectors = own_pairs + ELSEWHERE_SHARE * experts.pairs_elsewhere;
-    let elements = vectors * (experts.hidden + 2.0 * experts.inner);
-    norm(compute_s, weights_s, curve.overlap_exponent) + elements * element_s + curve.launch_us * US
+    let elements = vectors * (experts.hidden + 2.0 * padded * experts.inner);
+    let experts_s = curve.expert_ns * NS * experts.distinct;
+    norm(compute_s, weights_s, curve.overlap_exponent) + elements * element_s + experts_s + curve.launch_us * US
 }
 
 /// How many times longer the products of experts take in sizes that nobody tuned the kernels for. An expert's rows are
@@ -298,6 +304,15 @@ pub fn prefill_attention_s(curve: &PrefillAttentionCurve, peaks: &Peaks, work: &
         + curve.launch_us * US
 }
 
+impl PrefillAttention {
+    /// Where it is on the grid of what its formula is off by: query blocks, the mean context of a token twice, width of a head.
+    #[must_use]
+    pub fn shape(&self) -> [f64; 3] {
+        let heads = self.flops_per_pair / (4.0 * self.head_width);
+        [heads * self.tokens / QUERY_BLOCK, 2.0 * self.pairs / self.tokens, self.head_width]
+    }
+}
+
 /// The share of the peak that attention reaches with heads of this width.
 #[must_use]
 pub fn compute_share(curve: &PrefillAttentionCurve, head_width: f64) -> f64 {
@@ -316,7 +331,8 @@ pub fn decode_attention(curve: &DecodeAttentionCurve, peaks: &Peaks, work: &Deco
     let heads_ns = curve.kv_head_ns * heads + curve.query_head_ns * work.sequences * work.query_heads;
     let scarcity = (curve.half_bandwidth_heads / heads).powf(curve.half_bandwidth_exponent);
     let spread_s_per_byte = (1.0 + scarcity) / bytes_per_s;
-    let are_whole = curve.processor_bandwidth > 0.0 && heads >= curve.spread_heads * peaks.processors;
+    let is_spread = work.is_kv_narrow && curve.narrow_kv_spread;
+    let are_whole = curve.processor_bandwidth > 0.0 && !is_spread && heads >= curve.spread_heads * peaks.processors;
     DecodeAttentionLine {
         floor_s: curve.launch_us * US + heads_ns * NS + narrow_cache_s(curve, work),
         s_per_byte: if are_whole {

@@ -8,7 +8,7 @@
 //! - `rates`: [`peak_flops`], FLOP/s and bytes/s of the slowest rank; `collectives`: rings and stage sends over links;
 //!   `timing`: collectives as measured; `traffic`: bytes between ranks; `exchange`: tokens to experts elsewhere and back;
 //! - `stage`: operators in seconds on the GPUs of one pipeline stage, at constant efficiency; `stage_curves`: the same by
-//!   efficiency curves, whose formulas are [`curves`]; `decode_attention`: what is linear in the summed context;
+//!   efficiency curves, whose formulas are [`curves`] and what they are off by [`corrections`]; `decode_attention`: what is linear in the summed context;
 //! - `tables`, `attention_tables`: a user's own measurements, on top of the curves;
 //! - [`step`]: stages, micro-batches and the decode context put together; `prices`: such prices as engines keep them;
 //! - [`memory`]: what fits in a GPU, a price in bytes.
@@ -24,6 +24,7 @@
 
 mod attention_tables;
 mod collectives;
+pub mod corrections;
 pub mod curves;
 mod decode_attention;
 mod exchange;
@@ -46,7 +47,7 @@ pub mod weights;
 
 pub use layers::ATTENTION_STREAM_KERNELS;
 pub use prices::{CostModel, PricedBatch, Prices};
-pub use rates::{gpu_peak_flops, peak_flops};
+pub use rates::{experts_correction, gpu_peak_flops, peak_flops};
 pub use shape::StepShape;
 pub use step::{PreparedStep, StepCost};
 pub use table_gaps::table_gaps;

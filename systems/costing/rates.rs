@@ -5,10 +5,12 @@
 use std::sync::Arc;
 
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
-use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve, GemmCurve, ProductShares};
+use oracle_components::efficiency::{
+    Correction, EfficiencyCurves, ExpertFamily, ExpertsCurve, GemmCurve, ProductShares,
+};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::scenario::{EngineSpec, Scenario};
-use oracle_components::weight_format::WeightFormat;
+use oracle_components::weight_format::{Grain, WeightFormat};
 
 use super::operator::Precision;
 use super::tables::Table;
@@ -29,16 +31,44 @@ pub(crate) struct Rates {
     pub(crate) curves: Option<CurveRates>,
 }
 
+/// As what numbers are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Multiplied {
+    /// In the activations' type.
+    Wide,
+    /// In 8 bits.
+    EightBit,
+    /// In 8 bits, square blocks of weights sharing a scale.
+    EightBitBlocks,
+    /// In 4 bits.
+    FourBit,
+}
+
+impl Multiplied {
+    fn of(weights: WeightFormat, device: &DeviceSpec) -> Self {
+        match (own_product_peak(device, weights), weights.activations) {
+            (None, _) | (_, None) => Self::Wide,
+            (_, Some(activations)) if activations.bits() == 4 => Self::FourBit,
+            _ if matches!(weights.scales.grain, Grain::Block(..)) => Self::EightBitBlocks,
+            _ => Self::EightBit,
+        }
+    }
+}
+
 /// The curves of a device for a model.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CurveRates {
     pub(crate) all: Arc<EfficiencyCurves>,
     /// What was measured on it.
     pub(crate) table: Option<Table>,
-    /// Whether the device multiplies the weights as 8-bit numbers.
-    are_weights_8bit: bool,
-    /// Whether it does the routed experts'.
-    are_experts_8bit: bool,
+    /// As what the device multiplies the weights.
+    weights: Multiplied,
+    /// As what it does the routed experts'.
+    experts: Multiplied,
+    /// What the experts' kernels take, and what that is off by.
+    experts_curve: (ExpertsCurve, Option<Correction>),
+    /// What prefill attention is off by.
+    prefill_correction: Option<Correction>,
     /// Whether the routed experts' weights are narrower than activations: their kernels (Marlin) suit tiles to the tokens.
     are_experts_narrow: bool,
 }
@@ -50,43 +80,104 @@ impl CurveRates {
             Efficiency::Curve(curves) => (curves, None),
             Efficiency::Table(curves, times) => (curves, Some(times)),
         };
-        let is_8bit = |weights| own_product_peak(device, weights).is_some();
         let (weights, experts) = (engine.model.weight_format, engine.model.expert_format());
+        let multiplied = Multiplied::of(experts, device);
         Some(Self {
             all: Arc::clone(curves),
             table: times.map(|times| Table { times: Arc::clone(times), gpu_share: engine.gpu_share }),
-            are_weights_8bit: is_8bit(weights),
-            are_experts_8bit: is_8bit(experts),
+            weights: Multiplied::of(weights, device),
+            experts: multiplied,
+            prefill_correction: curves.corrections.get("prefill_attention").cloned(),
+            experts_curve: experts_curve(curves, multiplied, engine),
             are_experts_narrow: experts.dtype.bits() < engine.model.activation_dtype.bits(),
         })
     }
 
-    pub(crate) fn gemm(&self, precision: Precision) -> &GemmCurve {
-        if self.is_8bit(precision) { &self.all.gemm_8bit } else { &self.all.gemm }
+    /// The curve of products, and what it is off by.
+    pub(crate) fn gemm(&self, precision: Precision) -> (&GemmCurve, Option<&Correction>) {
+        let all = &*self.all;
+        let (curve, name) = match self.multiplied(precision) {
+            Multiplied::Wide => (&all.gemm, "gemm"),
+            Multiplied::EightBitBlocks if all.gemm_8bit_block.is_some() => {
+                (all.gemm_8bit_block.as_ref().expect("it was just there"), "gemm_8bit_block")
+            }
+            Multiplied::FourBit if all.gemm_4bit.is_some() => {
+                (all.gemm_4bit.as_ref().expect("it was just there"), "gemm_4bit")
+            }
+            _ => (&all.gemm_8bit, "gemm_8bit"),
+        };
+        (curve, all.corrections.get(name))
+    }
+
+    pub(crate) fn prefill_correction(&self) -> Option<&Correction> {
+        self.prefill_correction.as_ref()
     }
 
     /// What is left of the peak FLOP/s in [`Rates`].
     pub(crate) fn sustained(&self, precision: Precision) -> f64 {
         let ProductShares { gemm_share, gemm_8bit_share } = self.all.sustained;
-        if self.is_8bit(precision) { gemm_8bit_share } else { gemm_share }
+        if self.multiplied(precision) == Multiplied::Wide { gemm_share } else { gemm_8bit_share }
     }
 
-    fn is_8bit(&self, precision: Precision) -> bool {
+    /// Of the FLOP/s at which the products of its table were measured, what lasts, where [`Rates`] have `flops_per_s`.
+    pub(crate) fn lasting_in_table(&self, precision: Precision, flops_per_s: f64) -> f64 {
+        let is_8bit = self.multiplied(precision) != Multiplied::Wide;
+        let sustained = self.sustained(precision);
+        let ProductShares { gemm_share, gemm_8bit_share } = self.all.fastest;
+        let fastest = if is_8bit { gemm_8bit_share } else { gemm_share };
+        let peak = flops_per_s / sustained;
+        self.table.as_ref().map_or(1.0, |table| table.lasting_share(is_8bit, peak, fastest, sustained))
+    }
+
+    fn multiplied(&self, precision: Precision) -> Multiplied {
         match precision {
-            Precision::Activations => false,
-            Precision::Weights => self.are_weights_8bit,
-            Precision::Experts => self.are_experts_8bit,
+            Precision::Activations => Multiplied::Wide,
+            Precision::Weights => self.weights,
+            Precision::Experts => self.experts,
         }
     }
 
-    pub(crate) fn experts(&self) -> &ExpertsCurve {
-        if self.are_experts_8bit { &self.all.experts_8bit } else { &self.all.experts }
+    pub(crate) fn experts(&self) -> (&ExpertsCurve, Option<&Correction>) {
+        (&self.experts_curve.0, self.experts_curve.1.as_ref())
     }
 
     /// Whether kernels are tuned for so many experts of this width.
     pub(crate) fn is_tuned(&self, experts: f64, width: f64) -> bool {
         self.are_experts_narrow || self.all.tuned_experts.contains(&[experts as u32, width as u32])
     }
+}
+
+/// The curve of the kernels that vLLM takes for an engine's experts, if it was measured; else that of their width.
+fn experts_curve(
+    curves: &EfficiencyCurves,
+    multiplied: Multiplied,
+    engine: &EngineSpec,
+) -> (ExpertsCurve, Option<Correction>) {
+    let weights = engine.model.expert_format().dtype;
+    let name = match (multiplied, weights) {
+        (Multiplied::EightBitBlocks, _) => Some("fp8_block"),
+        (Multiplied::EightBit, _) => Some("fp8"),
+        (Multiplied::FourBit, _) => Some("nvfp4"),
+        (Multiplied::Wide, Dtype::Mxfp4) => Some("w4a16_mxfp4"),
+        (Multiplied::Wide, Dtype::Int4) => Some("int4_wo"),
+        (Multiplied::Wide, Dtype::Bf16 | Dtype::Fp16) => Some("bfloat16"),
+        (Multiplied::Wide, _) => None,
+    };
+    let families = name.and_then(|name| curves.expert_kernels.get(name)).into_iter().flatten();
+    // Whole experts on ranks: CUTLASS before Triton where scales go by blocks (vLLM's `fused_moe/oracle/fp8.py`).
+    let is_divided = engine.expert_parallel.is_some();
+    let is_last = |family: ExpertFamily| is_divided && name == Some("fp8_block") && family == ExpertFamily::Triton;
+    let by_preference = families.min_by_key(|(family, _)| (is_last(**family), **family));
+    if let Some((name, (family, curve))) = name.zip(by_preference) {
+        return (*curve, curves.corrections.get(&experts_correction(name, *family)).cloned());
+    }
+    (if multiplied == Multiplied::Wide { curves.experts } else { curves.experts_8bit }, None)
+}
+
+/// The name of what the curve of experts is off by.
+#[must_use]
+pub fn experts_correction(weights: &str, family: ExpertFamily) -> String {
+    format!("experts {weights} {family:?}").to_lowercase()
 }
 
 impl Rates {

@@ -9,17 +9,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::efficiency::{Correction, EfficiencyCurves};
 use oracle_components::kernel_times::Heads;
 use oracle_components::scenario::EngineSpec;
 
 use super::attention_tables::{Surface, measured_heads, prefill_factor};
+use super::corrections::{Corrected, factor};
 use super::curves::{self, Experts, Gemm, Peaks, PrefillAttention};
 use super::operator::{KernelKind, Operator, Term};
 use super::rates::{CurveRates, Rates};
 use super::roofline;
 use super::shape::{Feature, FeatureRules, Features, StepShape};
-use super::tables::along;
+use super::tables::{ByCurve, along};
 
 /// Most numbers of tokens whose prices are kept, 8 bytes each: more than any engine's budget is likely to be.
 const MOST_KEPT: u32 = 1 << 17;
@@ -88,21 +89,67 @@ impl CurveKernels {
     }
 
     fn of_count(&self, operators: &[Operator], kept: &KeptSeconds, count: u32) -> f64 {
-        let features = |count| {
-            let shape = StepShape { decode_sequences: count, sampled_rows: count, ..StepShape::default() };
-            self.rules.features(&shape, 1.0)
+        let here = self.of_rows(count);
+        let corrected = kept.corrected.get_or_init(|| operators.iter().map(|o| self.corrected(o)).collect());
+        let by_curve_s = |(operator, corrected): (&Operator, &Option<Corrected>), features: &Features| {
+            self.corrected_s(&operator.in_layers(1.0), corrected.as_ref(), features)
         };
-        let here = features(count);
-        let Some(table) = &self.curves.table else { return self.sum(operators, &here) };
-        let by_curve_s = |operator: &Operator, count: u32| self.operator_s(&operator.in_layers(1.0), &features(count));
+        let both = || operators.iter().zip(corrected);
+        let Some(table) = &self.curves.table else {
+            return both().map(|one| one.0.layers * by_curve_s(one, &here)).sum();
+        };
+        let of_any_s =
+            |operator: &Operator, count: u32| by_curve_s((operator, &self.corrected(operator)), &self.of_rows(count));
+        let slowdown = |operator: &Operator, count: u32| self.slowdown(operator, &self.of_rows(count));
+        let curve = ByCurve { seconds: &of_any_s, slowdown: &slowdown };
         let measured = kept.measured.get_or_init(|| {
-            operators.iter().map(|operator| table.by_rows(operator, self.rules.experts, &by_curve_s)).collect()
+            operators.iter().map(|operator| table.by_rows(operator, self.rules.experts, &curve)).collect()
         });
-        let of_layers = operators.iter().zip(measured).map(|(operator, measured)| {
-            let layer_s = along(measured, count, |count| by_curve_s(operator, count));
-            operator.layers * layer_s.max(self.roof_s(operator, &here))
+        let of_layers = both().zip(measured).map(|(one, measured)| {
+            let layer_s = along(measured, count, |count| by_curve_s(one, &self.of_rows(count)));
+            one.0.layers * layer_s.max(self.roof_s(one.0, &here))
         });
         of_layers.sum()
+    }
+
+    /// How much longer an operator takes at what of the FLOP/s lasts than it did when the table was measured.
+    fn slowdown(&self, operator: &Operator, features: &Features) -> f64 {
+        let lasting = self.curves.lasting_in_table(operator.precision, self.rates.flops_per_s(operator.precision));
+        let here_s = self.operator_s(operator, features);
+        if lasting >= 1.0 || here_s <= 0.0 {
+            return 1.0;
+        }
+        here_s / self.operator_at_s(operator, features, self.rates.flops_per_s(operator.precision) / lasting)
+    }
+
+    /// A step of so many decodes, all sampled.
+    fn of_rows(&self, count: u32) -> Features {
+        let shape = StepShape { decode_sequences: count, sampled_rows: count, ..StepShape::default() };
+        self.rules.features(&shape, 1.0)
+    }
+
+    /// A product whose rows are the count, or experts, if its curve is known to be off.
+    fn corrected(&self, operator: &Operator) -> Option<Corrected> {
+        let (correction, first, sides) = match operator.kind {
+            KernelKind::Gemm { depth, columns } if is_of_count(operator) => {
+                (self.curves.gemm(operator.precision).1, Correction::PRODUCTS, [columns, depth])
+            }
+            KernelKind::Experts { experts, inner, .. } => {
+                (self.curves.experts().1, Correction::EXPERTS, [inner, experts])
+            }
+            _ => (None, [0.0; 3], [0.0; 2]),
+        };
+        let formula_s = |rows: f64| self.operator_s(&operator.in_layers(1.0), &self.of_rows(rows as u32));
+        correction.map(|correction| Corrected::new(correction, first, sides, formula_s))
+    }
+
+    /// Seconds of an operator, no less than its roofs.
+    fn corrected_s(&self, operator: &Operator, corrected: Option<&Corrected>, features: &Features) -> f64 {
+        let formula_s = self.operator_s(operator, features);
+        let Some(corrected) = corrected.filter(|_| formula_s > 0.0) else { return formula_s };
+        let roof_s = self.roof_of(operator, features, self.rates.flops_per_s(operator.precision));
+        let rows = if is_of_count(operator) { operator.flops.feature } else { Feature::Tokens };
+        corrected.seconds(features.get(rows), formula_s).max(operator.layers * roof_s)
     }
 
     /// Seconds of what depends on more than a count.
@@ -131,10 +178,14 @@ impl CurveKernels {
 
     /// The least that a layer of an operator was measured to take: at the peaks, not at what of them lasts.
     fn roof_s(&self, operator: &Operator, features: &Features) -> f64 {
+        let peak = self.rates.flops_per_s(operator.precision) / self.curves.sustained(operator.precision);
+        self.roof_of(operator, features, peak)
+    }
+
+    fn roof_of(&self, operator: &Operator, features: &Features, flops_per_s: f64) -> f64 {
         let amount = |term: &Term| term.amount * features.get(term.feature);
         let bytes: f64 = operator.bytes.iter().map(amount).sum();
-        let peak = self.rates.flops_per_s(operator.precision) / self.curves.sustained(operator.precision);
-        roofline(amount(&operator.flops) / peak, bytes / self.rates.bytes_per_s)
+        roofline(amount(&operator.flops) / flops_per_s, bytes / self.rates.bytes_per_s)
     }
 
     fn sum(&self, operators: &[Operator], features: &Features) -> f64 {
@@ -142,12 +193,12 @@ impl CurveKernels {
     }
 
     fn operator_s(&self, operator: &Operator, features: &Features) -> f64 {
+        self.operator_at_s(operator, features, self.rates.flops_per_s(operator.precision))
+    }
+
+    fn operator_at_s(&self, operator: &Operator, features: &Features, flops_per_s: f64) -> f64 {
         let amount = |term: &Term| term.amount * features.get(term.feature);
-        let peaks = Peaks {
-            flops_per_s: self.rates.flops_per_s(operator.precision),
-            bytes_per_s: self.rates.bytes_per_s,
-            processors: self.curves.all.processors,
-        };
+        let peaks = Peaks { flops_per_s, bytes_per_s: self.rates.bytes_per_s, processors: self.curves.all.processors };
         let flops = amount(&operator.flops);
         let terms = operator.bytes.each_ref().map(amount);
         let bytes = terms.iter().sum();
@@ -155,7 +206,7 @@ impl CurveKernels {
         let seconds = match operator.kind {
             KernelKind::Gemm { depth, columns } => {
                 let rows = features.get(operator.flops.feature);
-                curves::gemm_s(self.curves.gemm(operator.precision), &peaks, &Gemm { rows, depth, columns, bytes })
+                curves::gemm_s(self.curves.gemm(operator.precision).0, &peaks, &Gemm { rows, depth, columns, bytes })
             }
             KernelKind::Stream { kernels, kv_writes } => {
                 // The launch is attention's; the bytes stay, as they do with each kernel of the stream.
@@ -165,7 +216,7 @@ impl CurveKernels {
             }
             KernelKind::Sampler => curves::stream_s(sampler, peaks.bytes_per_s, 1.0, bytes),
             KernelKind::Experts { .. } => {
-                curves::experts_s(self.curves.experts(), &peaks, &self.experts(operator, features))
+                curves::experts_s(self.curves.experts().0, &peaks, &self.experts(operator, features))
             }
             KernelKind::PrefillAttention { head_width, key_width } => {
                 let pairs = features.get(operator.flops.feature);
@@ -183,7 +234,13 @@ impl CurveKernels {
                     query_bytes: terms[1],
                     kv_bytes: terms[0],
                 };
-                curves::prefill_attention_s(prefill_attention, &peaks, &work)
+                let formula_s = curves::prefill_attention_s(prefill_attention, &peaks, &work);
+                match self.curves.prefill_correction() {
+                    Some(correction) if tokens > 0.0 => {
+                        formula_s * factor(correction, Correction::PREFILL, work.shape())
+                    }
+                    _ => formula_s,
+                }
             }
         };
         operator.layers * seconds.max(roofline(flops / peaks.flops_per_s, bytes / peaks.bytes_per_s))
@@ -222,6 +279,11 @@ impl CurveKernels {
             is_tuned: self.curves.is_tuned(experts, inner),
         }
     }
+}
+
+/// Whether an operator's rows are the tokens of a step, or its sampled ones.
+fn is_of_count(operator: &Operator) -> bool {
+    matches!(operator.flops.feature, Feature::Tokens | Feature::SampledRows)
 }
 
 /// Whether what an operator does depends on the number of tokens alone.
@@ -267,13 +329,15 @@ struct KeptSeconds {
     most: u32,
     /// Bits of the seconds; 0 where not yet computed, which no price of anything is.
     bits: OnceLock<Box<[AtomicU64]>>,
+    /// What each operator takes at some counts, if its curve is known to be off.
+    corrected: OnceLock<Vec<Option<Corrected>>>,
     /// What is known by measurements of each operator.
     measured: OnceLock<Vec<Vec<(u32, f64)>>>,
 }
 
 impl KeptSeconds {
     fn new(most: u32) -> Self {
-        Self { most: most.min(MOST_KEPT), bits: OnceLock::new(), measured: OnceLock::new() }
+        Self { most: most.min(MOST_KEPT), bits: OnceLock::new(), corrected: OnceLock::new(), measured: OnceLock::new() }
     }
 
     #[inline]

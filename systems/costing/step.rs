@@ -287,7 +287,7 @@ impl StepCost {
 /// How far routed experts are chosen unevenly: by the first GPU's curve; uniformly at constant efficiency.
 fn routing_share(engine: &EngineSpec, scenario: &Scenario) -> f64 {
     match &Rates::of_stage(engine, scenario, 0).curves {
-        Some(curves) => curves.experts().routing_share,
+        Some(curves) => curves.experts().0.routing_share,
         None => 1.0,
     }
 }

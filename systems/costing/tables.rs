@@ -7,6 +7,8 @@
 //!   measured at, the curve times what these are off by, the nearer the more; but no less than at the number before, unless they
 //!   took less themselves. Elsewhere as if that had been measured. So it grows with the rows wherever these do.
 //! - **Attention**: `attention_tables`.
+//! - **What lasts**: where a table's large products reached more than its device sustains, all that multiplies takes as much longer as
+//!   the curve does at what is sustained.
 //!
 //! No price is below the roofs of the peaks, whatever was measured: who asks takes the larger (`stage_curves`).
 
@@ -45,6 +47,14 @@ impl PartialEq for Table {
     }
 }
 
+/// What the curve says of a layer of an operator at so many rows.
+pub(crate) struct ByCurve<'a> {
+    /// Its seconds.
+    pub(crate) seconds: &'a dyn Fn(&Operator, u32) -> f64,
+    /// How much longer it takes at what lasts than it did when the table was measured.
+    pub(crate) slowdown: &'a dyn Fn(&Operator, u32) -> f64,
+}
+
 /// What is known of an operator.
 pub(crate) enum Known<'a> {
     Measured(&'a RowTimes),
@@ -67,35 +77,40 @@ impl Table {
     }
 
     /// Seconds of one layer of an operator by ascending rows, measured or as measured products near it say; empty if neither
-    /// is known. `curve_s` is what an operator takes by curve.
-    pub(crate) fn by_rows(
-        &self,
-        operator: &Operator,
-        experts: f64,
-        curve_s: &dyn Fn(&Operator, u32) -> f64,
-    ) -> Vec<(u32, f64)> {
+    /// is known.
+    pub(crate) fn by_rows(&self, operator: &Operator, experts: f64, curve: &ByCurve<'_>) -> Vec<(u32, f64)> {
         match self.known(operator, experts) {
-            Known::Measured(times) => self.of_share(times),
-            Known::Neighbours(neighbours) => self.corrected(operator, &neighbours, curve_s),
+            Known::Measured(times) => self.lasting(operator, times, curve),
+            Known::Neighbours(neighbours) => self.corrected(operator, &neighbours, curve),
             Known::Nothing => Vec::new(),
         }
     }
 
-    fn of_share(&self, times: &RowTimes) -> Vec<(u32, f64)> {
-        times.seconds.iter().map(|(rows, took_s)| (*rows, took_s / self.gpu_share)).collect()
+    fn lasting(&self, operator: &Operator, times: &RowTimes, curve: &ByCurve<'_>) -> Vec<(u32, f64)> {
+        let took_s = |(rows, took_s): &(u32, f64)| (*rows, took_s * (curve.slowdown)(operator, *rows) / self.gpu_share);
+        times.seconds.iter().map(took_s).collect()
     }
 
-    fn corrected(
-        &self,
-        operator: &Operator,
-        neighbours: &[(f64, &RowTimes)],
-        curve_s: &dyn Fn(&Operator, u32) -> f64,
-    ) -> Vec<(u32, f64)> {
+    /// Of the FLOP/s that its products reached, in 8 bits or not, what lasts, if the curve's fastest reached `fastest` and
+    /// `sustained` of that lasts.
+    pub(crate) fn lasting_share(&self, is_8bit: bool, peak: f64, fastest: f64, sustained: f64) -> f64 {
+        if sustained >= 1.0 {
+            return 1.0;
+        }
+        let reached = self.times.fastest_flops_per_s[usize::from(is_8bit)];
+        reached.map_or(1.0, |reached| (sustained * fastest * peak / (reached * self.gpu_share)).min(1.0))
+    }
+
+    fn corrected(&self, operator: &Operator, neighbours: &[(f64, &RowTimes)], curve: &ByCurve<'_>) -> Vec<(u32, f64)> {
+        let curve_s = curve.seconds;
         let measured: BTreeSet<u32> =
             neighbours.iter().flat_map(|(_, times)| times.seconds.iter().map(|(rows, _)| *rows)).collect();
         let neighbours: Vec<_> = neighbours
             .iter()
-            .map(|(weight, times)| (*weight, product_like(operator, &times.kernel), self.of_share(times)))
+            .map(|(weight, times)| {
+                let like = product_like(operator, &times.kernel);
+                (*weight, like, self.lasting(&like, times, curve))
+            })
             .collect();
         // Logarithms of what they took on average, measured and by curve.
         let took = |rows: u32| -> [f64; 2] {
@@ -161,7 +176,8 @@ pub fn measured_product_s(
     };
     let operator =
         Operator::gemm(Precision::Activations, Feature::Tokens, (depth, columns), weight_bytes, ACTIVATION_BYTES);
-    let seconds = table.by_rows(&operator, 0.0, &by_curve_s);
+    let curve = ByCurve { seconds: &by_curve_s, slowdown: &|_, _| 1.0 };
+    let seconds = table.by_rows(&operator, 0.0, &curve);
     along(&seconds, rows, |rows| by_curve_s(&operator, rows)).max(roof_s(&operator, f64::from(rows)))
 }
 

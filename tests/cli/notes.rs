@@ -139,3 +139,32 @@ fn a_plan_says_what_a_run_would_of_its_devices() {
     }
     assert!(notes.iter().all(|note| !note.starts_with("hint") && !note.starts_with("H100-SXM-80GB is")), "{notes:?}");
 }
+
+/// Every run says how far off figures of its kind were, by the cohort nearest to it, or that nobody has measured its like.
+#[test]
+fn a_run_says_how_far_off_its_like_was() {
+    let desk = Desk::small();
+    let expected = |flags: &str| {
+        let summary = desk.summary(&format!("run --trace trace.csv {flags}"));
+        assert_eq!(summary["fidelity"].as_array().map(Vec::len), Some(1), "{flags}");
+        summary["fidelity"][0].clone()
+    };
+    let same = expected("--model Llama3-8B --device H100");
+    assert_eq!(same["kind"], "dense, bf16, H100-SXM-80GB, vLLM");
+    let (of, because) = (&same["measured"]["kind"], &same["measured"]["because"]);
+    assert_eq!((of, because), (&same["kind"], &serde_json::Value::Null));
+    assert!(same["measured"]["points"].as_u64() > Some(30), "{same}");
+    assert!(same["measured"]["tpot_median_pct"].as_f64() < same["measured"]["tpot_p90_pct"].as_f64(), "{same}");
+    let relation = expected("--model Llama3-8B --device GH200-96GB");
+    assert!(relation["measured"]["because"].as_str().is_some_and(|why| why.contains("the same curve")), "{relation}");
+    let stranger = expected("--model Llama3-8B --device H100 --mfu 0.4");
+    assert_eq!(
+        stranger["measured"],
+        serde_json::Value::Null,
+        "constants are not the curve that was held against points"
+    );
+    let told = desk.run("run --trace trace.csv --model Llama3-8B --device H100 --overwrite");
+    assert!(told.out.contains("Accuracy    TPOT ±"), "{}", told.out);
+    let told = desk.run("run --trace trace.csv --model Llama3-8B --device H100 --mfu 0.4 --overwrite");
+    assert!(told.out.contains("nobody has measured its like"), "{}", told.out);
+}

@@ -7,6 +7,7 @@ use llmperforacle::config::Resolved;
 use llmperforacle::workload::{Distribution, Workload};
 use oracle_components::SimTime;
 use oracle_components::device::Efficiency;
+use oracle_components::efficiency::EfficiencyCurves;
 use oracle_components::model::Dtype;
 use oracle_components::scenario::{KernelLaunch, LinkSpec, PrefixCaching, QueuePolicy, Routing};
 
@@ -96,6 +97,26 @@ fn efficiency_is_a_curve_only_where_nothing_else_is_said() {
     assert_eq!(sizes, KernelLaunch::Graphs([8, 64].into()));
 }
 
+/// What a lasting load leaves of the FLOP/s is the device's, not the curve file's.
+#[test]
+fn the_devices_own_curve_means_the_same_by_name_by_path_and_by_default() {
+    let of_gpu = |set: &[&str]| with_set(set).expect("resolves").scenario.gpus[0].efficiency.clone();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("own.yaml");
+    let own = Catalog::builtin().curve("A100-SXM").expect("a catalog curve").yaml();
+    std::fs::write(&path, own).expect("it can be written");
+    let key = "hardware_profile.compute_devices[0].efficiency_curve";
+    let Efficiency::Curve(by_default) = of_gpu(&[]) else { panic!("the catalog device has a curve") };
+    assert!(by_default.sustained.gemm_share < 1.0);
+    for named in ["A100-SXM", &path.display().to_string()] {
+        assert_eq!(of_gpu(&[&format!("{key}={named}")]), Efficiency::Curve(by_default.clone()), "{named}");
+    }
+    // Another's fastest products reached another share of its peak.
+    let Efficiency::Curve(other) = of_gpu(&[&format!("{key}=H100-SXM")]) else { panic!("a curve is named") };
+    let lasting = |curves: &EfficiencyCurves| curves.sustained.gemm_share * curves.fastest.gemm_share;
+    assert!((lasting(&other) / lasting(&by_default) - 1.0).abs() < 1e-9, "{:?}", other.sustained);
+}
+
 #[test]
 fn a_curve_that_is_neither_known_nor_a_file_is_an_error() {
     let errors = with_set(&["hardware_profile.compute_devices[0].efficiency_curve=H100-SXN"]).expect_err("unknown");
@@ -112,13 +133,13 @@ fn a_curve_file_of_another_version_is_told_with_line_key_and_a_way_out() {
     let current = Catalog::builtin().curve("H100-SXM").expect("a catalog curve").yaml();
     std::fs::write(&path, &current).expect("it can be written");
     with_set(&[&set]).expect("as it was written");
-    let line = current.lines().position(|line| line.contains("vector_ps")).expect("experts have vectors") + 1;
+    let line = current.lines().position(|line| line.starts_with("    vector_ps")).expect("experts have vectors") + 1;
     let complaint = |text: String| {
         std::fs::write(&path, text).expect("it can be written");
         with_set(&[&set]).expect_err("not as this version writes it")[0].to_string()
     };
     // A coefficient that experts had before, one that they lacked, and one that is none.
-    let renamed = complaint(current.replacen("vector_ps", "hidden_passes", 1));
+    let renamed = complaint(current.replacen("\n    vector_ps", "\n    hidden_passes", 1));
     assert!(
         renamed.contains("unknown field `hidden_passes`") && renamed.contains(&format!("at line {line}, column 5")),
         "{renamed}"

@@ -149,6 +149,7 @@ pub fn plan(directory: &Path) -> OutputPlan {
         slos: Vec::new(),
         notes: vec!["these figures are made up".to_owned()],
         estimated_power: Vec::new(),
+        fidelity: Vec::new(),
     }
 }
 

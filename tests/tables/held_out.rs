@@ -160,6 +160,7 @@ fn instant(heads: Heads) -> KernelTimes {
     let prompts = Prompts { sequences: 1, chunk_tokens: 1, context_tokens: 0 };
     KernelTimes {
         by_rows: Vec::new(),
+        fastest_flops_per_s: [None; 2],
         prefill_attention: vec![PrefillTimes { heads, seconds: vec![(prompts, 1e-30)] }],
         decode_attention: vec![DecodeLines {
             heads,

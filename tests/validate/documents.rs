@@ -13,8 +13,9 @@ use crate::Desk;
 use crate::shared_files::shared;
 
 /// Folders of `realruns`, and what the tables call them.
-const RUNS: [(&str, &str); 7] = [
+const RUNS: [(&str, &str); 8] = [
     ("ispass26-h100-llama3.1-70b-tp4", "4 × H100, Llama 3.1 70B, tp 4 (flags not recorded)"),
+    ("h100-qwen3-14b-w5-agg24", "H100, Qwen3-14B, saturated by 256 clients, prompts of 1,000"),
     ("h100-qwen3-14b-w7-agg6", "H100, Qwen3-14B, 6 requests/s, prompts of 250 and 3,900"),
     ("h100-qwen3-14b-rate-agg-8rps", "H100, Qwen3-14B, 8 requests/s, prompts of 1,000"),
     ("h100-qwen3-14b-rate-agg-2rps", "H100, Qwen3-14B, 2 requests/s, prompts of 1,000"),
@@ -111,6 +112,60 @@ fn points() -> Option<String> {
     Some(format!("{table}| all | {} |\n", all.cells.join(" | ")))
 }
 
+/// Tables of serving points, in `data`.
+const TABLES: [&str; 5] = [
+    "e2e_h100_h200_train.csv",
+    "points/inferencemax.csv",
+    "points/silicon_b200.csv",
+    "points/engines_h100_h200.csv",
+    "points/trtllm_offline.csv",
+];
+
+/// Errors of all points by cohort.
+fn cohorts() -> Option<String> {
+    let files: Option<Vec<String>> =
+        TABLES.iter().map(|table| Some(shared(&format!("data/{table}"))?.display().to_string())).collect();
+    let report = Desk::new().json(&format!("validate-points {} --cohorts", files?.join(" ")));
+    let row = |cohort: &Value| {
+        let error = |metric: &str, key: &str| cohort[metric][key].as_f64();
+        let cell = |metric: &str, key: &str| {
+            let said = |pct| if key == "bias_pct" { signed(pct) } else { format!("{pct:.1} %") };
+            error(metric, key).map_or_else(String::new, said)
+        };
+        let word = |key: &str| cohort[key].as_str().unwrap_or_default();
+        let name = format!(
+            "{}, {}: {}, {}, {}",
+            word("origin"),
+            word("engine"),
+            word("model_kind"),
+            word("dtype"),
+            word("device")
+        );
+        let metrics = ["tpot_ms", "ttft_ms"]
+            .into_iter()
+            .flat_map(|metric| ["median_pct", "mean_pct", "p90_pct", "bias_pct"].map(|key| cell(metric, key)));
+        let rate = cell("output_throughput_tok_s", "bias_pct");
+        let cells = [word("prices").to_owned(), cohort["points"].to_string()].into_iter().chain(metrics).chain([rate]);
+        let worst_pct = error("tpot_ms", "median_pct").or_else(|| error("output_throughput_tok_s", "median_pct"));
+        Row { name, cells: cells.collect(), worst_pct: worst_pct.unwrap_or(0.0) }
+    };
+    let head = [
+        "measured by, engine: points",
+        "kernels",
+        "how many",
+        "TPOT median",
+        "mean",
+        "p90",
+        "bias",
+        "TTFT median",
+        "mean",
+        "p90",
+        "bias",
+        "tokens/s, bias",
+    ];
+    Some(table(&head, report["cohorts"].as_array()?.iter().map(row).collect()))
+}
+
 /// Whether a line says what another does: the same words, figures that are as good as equal.
 fn says_the_same(line: &str, other: &str) -> bool {
     let number = |word: &str| word.replace('−', "-").replace(',', "").parse::<f64>().ok();
@@ -156,6 +211,8 @@ fn documents_say_how_far_off_runs_and_points_are() {
         check(document, "recorded runs", &runs);
         check(document, "serving points", &points);
     }
+    let Some(cohorts) = cohorts() else { return };
+    check("FIDELITY.md", "cohorts", &cohorts);
 }
 
 #[test]

@@ -209,3 +209,26 @@ fn pools_shared_experts_and_energy_are_predicted() {
         assert_eq!(comparison["requests"], json!({"total": 50, "succeeded": 50}), "{name}");
     }
 }
+
+/// A client that never has more than two requests in flight, which holds the rest back: it is recorded when they were sent, upon
+/// an answer, and not when they were due. A server that answers twice as fast is sent them twice as fast.
+#[test]
+fn a_client_that_was_held_back_is_simulated_as_one() {
+    let desk = Desk::new();
+    // Two at a time, whose answers take four seconds; ours take less.
+    let rows = (0..20_u32).map(|i| format!("{},500,100,4000", f64::from(i / 2) * 4.0002));
+    let table = format!("arrival_s,prompt_tokens,output_tokens,real_e2e_ms\n{}\n", rows.collect::<Vec<_>>().join("\n"));
+    let makespan_s = |most: Value, table: &str| {
+        let mut run = small_run(json!({"makespan_s": 40.0}));
+        run["max_in_flight"] = most;
+        desk.run_folder("run", &run, table);
+        predicted(&desk.json("validate-run run"), "makespan_s")
+    };
+    let answer_s = makespan_s(json!(null), &table) - 9.0 * 4.0002;
+    assert!((0.5..2.0).contains(&answer_s), "{answer_s}");
+    let capped_s = makespan_s(json!(2), &table);
+    assert!((capped_s / (10.0 * answer_s) - 1.0).abs() < 0.1, "{capped_s} and ten rounds of {answer_s}");
+    // Where it was not recorded when answers ended, requests are sent as they were.
+    let unknown = table.replace(",4000", ",");
+    assert!((makespan_s(json!(2), &unknown) - 9.0 * 4.0002 - answer_s).abs() < 0.01);
+}

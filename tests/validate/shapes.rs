@@ -131,7 +131,7 @@ fn figures_that_a_run_states_otherwise_than_the_catalog_count() {
         run(json!({"device": "H200", "device_spec": null})),
         run(json!({"device": "Tachyon 9000", "device_spec": sheet(989.4, 3350.0, 80.0)})),
         run(
-            json!({"device": "GeForce 9999", "device_spec": sheet(209.5, 1792.0, 32.0), "instances": [instance("both", 1, [2, 1, 1, 1])]}),
+            json!({"device": "RTX-3090", "device_spec": sheet(71.0, 936.0, 24.0), "instances": [instance("both", 1, [2, 1, 1, 1])]}),
         ),
     ];
     let [plain, same, other, h200, unknown, relation] =
@@ -216,11 +216,11 @@ fn flags_may_be_null_missing_or_strange() {
             "disable_custom_all_reduce": null}),
         json!({"version": "0.11.0", "enforce_eager": true, "max_num_seqs": 128, "max_num_batched_tokens": 2048}),
         json!({"max_num_seqs": 256, "max_num_batched_tokens": 64}),
-        json!({"enable_chunked_prefill": false, "block_size": 32, "num_gpu_blocks": 4000, "seed": 7, "nested": {"a": [1]}}),
+        json!({"enable_chunked_prefill": false, "block_size": 32, "num_gpu_blocks": 4000, "seed": 7, "notes": {"a": [1]}}),
         json!({"disable_custom_all_reduce": true, "enable_prefix_caching": false}),
     ];
     let front_ends = [json!("in_process"), json!("http"), json!(null)];
-    let ranks = json!([{"role": null, "count": null, "tp": 2, "pp": null, "dp": null, "ep": null, "host": "a"}]);
+    let ranks = json!([{"role": null, "count": null, "tp": 2, "pp": null, "dp": null, "ep": null, "_host": "a"}]);
     let mut runs = Vec::new();
     for (engine, front_end) in
         engines.iter().flat_map(|engine| front_ends.iter().map(move |front_end| (engine, front_end)))
@@ -299,6 +299,15 @@ fn what_cannot_be_simulated_is_refused_with_a_reason() {
             "out of range",
         ),
         (json!({"model": "facebook/opt-13b"}), "--model-config FILE"),
+        (
+            json!({"speculation": {"method": "mtp"}}),
+            "speculation: is not understood, so that the run would be simulated without",
+        ),
+        (json!({"max_inflight": 256}), "did you mean max_in_flight?"),
+        (json!({"engine": {"enforce_eagre": true}}), "engine.enforce_eagre: is not understood"),
+        (json!({"engine": {"kv_offloading": "cpu"}}), "engine.kv_offloading: is not understood"),
+        (json!({"device_spec": {"memory_gb": 80}}), "device_spec.memory_gb: is not understood"),
+        (json!({"instances": [{"role": "both", "cp": 2}]}), "instances[0].cp: is not understood"),
     ] {
         desk.run_folder("run", &run(changes.clone()), &requests(5));
         let told = desk.run("validate-run run");

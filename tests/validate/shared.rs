@@ -42,6 +42,15 @@ fn makespans_are_those_of_the_runs() {
     }
 }
 
+/// Its client had 256 requests in flight throughout; sent when they were recorded to be sent, latencies were 27 % too short.
+#[test]
+fn a_saturated_run_is_that_of_a_capped_client() {
+    let Some(comparison) = validated("h100-qwen3-14b-w5-agg24") else { return };
+    for metric in ["e2e_ms.mean", "tpot_ms.mean", "makespan_s"] {
+        assert!(error_pct(&comparison, metric).abs() < 3.0, "{metric}: {}", error_pct(&comparison, metric));
+    }
+}
+
 #[test]
 fn serving_points_are_read_and_simulated() {
     let Some(file) = shared("data/e2e_h100_h200_train.csv") else { return };

@@ -76,8 +76,8 @@ impl Quantization {
                     let own = |names: &[&str]| -> Vec<String> {
                         names.iter().map(|name| modules.recurrent(index, name)).collect()
                     };
-                    let inward = own(&["in_proj_qkvz", "in_proj_qkv", "in_proj"]);
-                    let outward = own(&["out_proj"]);
+                    let inward = own(&["in_proj_qkvz", "in_proj_qkv", "in_proj", "q_proj"]);
+                    let outward = own(&["out_proj", "o_proj"]);
                     (formats.inward, formats.outward) = (of(&inward), of(&outward));
                 }
                 Part::Recurrent(_) => {}

@@ -82,6 +82,7 @@ impl Modules {
             "qwen2_moe" | "qwen3_moe" | "qwen3_next" | "qwen3_5_moe" | "qwen3_5_moe_text" | "qwen3_vl_moe_text" => {
                 Self { shared: "mlp.shared_expert", ..USUAL }
             }
+            "kimi_linear" | "kimi_k3" => Self { recurrent: "self_attn", ..USUAL },
             "jamba" => Self { recurrent: "mamba", experts: "feed_forward.experts", mlp: "feed_forward", ..USUAL },
             "bamba" | "falcon_h1" => Self { recurrent: "mamba", mlp: "feed_forward", ..USUAL },
             "mamba" | "mamba2" | "falcon_mamba" => Self { wrapper: "backbone.", recurrent: "mixer", ..USUAL },
@@ -147,7 +148,7 @@ impl Modules {
             "indexer.wq_b",
         ];
         let mut all = own(Self::attention, &ATTENTION);
-        all.extend(own(Self::recurrent, &["in_proj_qkvz", "in_proj_qkv", "in_proj", "out_proj"]));
+        all.extend(own(Self::recurrent, &["in_proj_qkvz", "in_proj_qkv", "in_proj", "q_proj", "out_proj", "o_proj"]));
         all.extend([self.mlp(layer), self.shared(layer), self.expert(layer)].into_iter().flatten());
         all
     }

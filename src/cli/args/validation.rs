@@ -35,8 +35,13 @@ pub struct ValidateRun {
 /// `validate-points`.
 #[derive(Debug, Args)]
 pub struct ValidatePoints {
-    /// Table of points: system, model_path, isl, osl, concurrency, tp_size, ttft_ms, tpot_ms.
-    pub file: PathBuf,
+    /// Tables of points, by their headers: AIConfigurator's (system, model_path, isl, osl, concurrency, tp_size, ttft_ms, tpot_ms
+    /// and so on), or tidy ones (gpu, model, engine, version, tp, dp, ep, isl, osl, concurrency, ttft_ms, tpot_ms and so on).
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print errors by cohort alone: who measured, engine, kind of model, weights, device.
+    #[arg(long)]
+    pub cohorts: bool,
     /// Hugging Face config.json of the points' model, where the catalog lacks it.
     #[arg(long, value_name = "FILE")]
     pub model_config: Option<PathBuf>,
@@ -92,6 +97,20 @@ pub struct CalibrateKernels {
     /// Matrix products in 8 bits, their activations quantised on the way: m, n, k, latency_ms.
     #[arg(long, value_name = "CSV")]
     pub gemm_8bit: Option<PathBuf>,
+    /// Those whose 8-bit weights share scales by square blocks.
+    #[arg(long, value_name = "CSV")]
+    pub gemm_8bit_block: Option<PathBuf>,
+    /// Matrix products in 4 bits (NVFP4), their activations quantised on the way.
+    #[arg(long, value_name = "CSV")]
+    pub gemm_4bit: Option<PathBuf>,
+    /// Weights of up to so many MB may have stayed in the L2 cache while products were measured, as those of a model do not:
+    /// leaves out their products of less than 1024 rows.
+    #[arg(long, value_name = "MB", default_value_t = 0.0)]
+    pub cached_weights_mb: f64,
+    /// What the L2 cache holds: a decode whose KV cache of the one measured layer may stay in it, as that of a model does not,
+    /// is left out of the fit.
+    #[arg(long, value_name = "MB", default_value_t = 50.0)]
+    pub l2_mb: f64,
     /// A layer's prefill attention: batch, seq, heads, kv_heads, head_dim, kv_dtype, latency_ms.
     #[arg(long, value_name = "CSV")]
     pub prefill_attention: Option<PathBuf>,
@@ -104,6 +123,12 @@ pub struct CalibrateKernels {
     /// Only lines of --moe with this gpu.
     #[arg(long, requires = "moe")]
     pub moe_gpu: Option<String>,
+    /// The same with kernel_source, the kernel that the engine took: a curve for each kind of weights and family of kernels.
+    #[arg(long, value_name = "CSV")]
+    pub moe_kernels: Option<PathBuf>,
+    /// Experts of --moe-kernels that are not gated, so that each has two matrices: the width of a vector × the width inside one.
+    #[arg(long, value_name = "HIDDENxINTER", value_delimiter = ',', value_parser = tuned_experts, requires = "moe_kernels")]
+    pub two_matrix_experts: Vec<[u32; 2]>,
     /// Folder with dense.csv, per_sequence.csv and attention.csv of a model's layers under vLLM, with @N if divided among
     /// N ranks; may be given more than once.
     #[arg(long, value_name = "DIR[@N]")]

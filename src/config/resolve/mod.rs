@@ -30,6 +30,7 @@ use super::Resolved;
 use super::declare::Decode;
 use super::diagnostic::Diagnostics;
 use super::keys::{Config, Simulation};
+use crate::fidelity;
 use crate::output::OutputPlan;
 pub(super) use frameworks::check_models;
 pub(super) use run_context::RunContext;
@@ -79,6 +80,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         load: output::load(&traffic),
         notes: notes::of(&scenario),
         estimated_power: notes::estimated_power(&scenario),
+        fidelity: fidelity::expected(&scenario),
         ..output
     });
     Some(Resolved {

@@ -50,6 +50,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         encodes_images: false,
         notes: Vec::new(),
         estimated_power: Vec::new(),
+        fidelity: Vec::new(),
         run_name,
         directory,
         defaults: Vec::new(),

@@ -1,15 +1,17 @@
 //! What holds of every price by efficiency curve, whatever the coefficients; and how kernels are launched.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use oracle_components::device::Efficiency;
 use oracle_components::efficiency::{
-    DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares, StreamCurve,
-    Tiling,
+    Correction, DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares,
+    StreamCurve, Tiling,
 };
 use oracle_components::scenario::{KernelLaunch, Scenario};
 use oracle_components::transformer::Transformer;
 use oracle_systems::costing::StepShape;
+use oracle_systems::costing::corrections::Corrected;
 use oracle_systems::costing::curves::{
     DecodeAttention, Gemm, Peaks, decode_attention, gemm_s, mixed_decodes, routed_tokens,
 };
@@ -53,6 +55,7 @@ fn gemm_curves() -> impl Strategy<Value = GemmCurve> {
                     split_passes: split,
                     quantise_passes: passes,
                     quantise_row_ns: passes,
+                    host_us: 0.0,
                     long_slowdown: reread_passes,
                 }
             },
@@ -72,6 +75,7 @@ fn decode_curves() -> impl Strategy<Value = DecodeAttentionCurve> {
             DecodeAttentionCurve {
                 memory_share,
                 narrow_kv_share,
+                narrow_kv_spread: false,
                 narrow_kv_launch_us: 0.2 * launch_us,
                 narrow_kv_head_ns: head_ns,
                 processor_bandwidth,
@@ -103,6 +107,8 @@ pub(super) fn expert_curves() -> impl Strategy<Value = ExpertsCurve> {
                 launch_us,
                 routing_share,
                 vector_ps: element_ps,
+                expert_ns: 0.0,
+                width_multiple: 0.0,
                 untuned_factor: slowdown,
                 cached_mb: cached,
                 uncached_slowdown: delay,
@@ -136,6 +142,10 @@ pub(super) fn curves() -> impl Strategy<Value = EfficiencyCurves> {
                 sustained: ProductShares { gemm_share: 0.8, gemm_8bit_share: 0.9 },
                 gemm,
                 gemm_8bit,
+                gemm_8bit_block: None,
+                gemm_4bit: None,
+                corrections: BTreeMap::new(),
+                expert_kernels: BTreeMap::new(),
                 experts,
                 experts_8bit: experts,
                 tuned_experts: Vec::new(),
@@ -358,4 +368,41 @@ fn kernels_launched_one_by_one_take_what_the_host_takes() {
     eager.engines[0].kernel_launch = KernelLaunch::Eager { launch_s: 1e-9 };
     assert_eq!(cost(&eager).prepare(&decode(1)).duration(100), free.prepare(&decode(1)).duration(100));
     assert_eq!(cost(&eager).prepare(&StepShape::default()).duration(0).0, 1);
+}
+
+/// What a curve is off by is a factor at the sizes of its grid; between those a product goes the way of the formula, and
+/// never takes less with more rows.
+#[test]
+fn a_corrected_product_takes_its_factor_at_the_grid_and_grows_with_the_rows() {
+    let curves = curves().new_tree(&mut TestRunner::deterministic()).expect("there are curves").current();
+    let peaks = Peaks { flops_per_s: FLOPS_PER_S, bytes_per_s: BYTES_PER_S, processors: curves.processors };
+    let (columns, depth) = (1024.0, 4096.0);
+    let formula_s = |rows: f64| {
+        let bytes = 2.0 * (columns * depth + rows * (columns + depth));
+        gemm_s(&curves.gemm, &peaks, &Gemm { rows, depth, columns, bytes })
+    };
+    let count: usize = Correction::KNOTS.iter().product();
+    let slower = Correction(vec![100.0 * 1.25_f64.ln(); count]);
+    let of = |correction: &Correction| Corrected::new(correction, Correction::PRODUCTS, [columns, depth], formula_s);
+    for rows in [1.0, 3.0, 64.0, 100.0, 1024.0, 50_000.0] {
+        assert_near(of(&slower).seconds(rows, formula_s(rows)), 1.25 * formula_s(rows), 1e-9);
+    }
+    // Half as long at some sizes, twice as long at others.
+    let uneven = Correction((0..count).map(|at| if at % 3 == 0 { -69.3 } else { 69.3 }).collect());
+    let corrected = of(&uneven);
+    let seconds: Vec<f64> =
+        (1..3000).map(|rows| corrected.seconds(f64::from(rows), formula_s(f64::from(rows)))).collect();
+    assert!(seconds.windows(2).all(|pair| pair[0] <= pair[1] * (1.0 + 1e-12)));
+    assert!(!Correction(vec![0.0; count - 1]).is_whole() && !Correction(vec![f64::NAN; count]).is_whole());
+}
+
+#[test]
+fn steps_with_corrected_curves_grow_with_their_tokens() {
+    let mut curves = curves().new_tree(&mut TestRunner::deterministic()).expect("there are curves").current();
+    let count: usize = Correction::KNOTS.iter().product();
+    let uneven = Correction((0..count).map(|at| 40.0 * (at as f64).sin()).collect());
+    curves.corrections.insert("gemm".to_owned(), uneven);
+    let cost = cost(&by_curve(scenario(llama2_13b(), 1, 1, 1), curves));
+    let took: Vec<f64> = (1..600).map(|count| seconds(&cost.prepare(&decode(count)), 0)).collect();
+    assert!(took.windows(2).all(|pair| pair[0] <= pair[1] * (1.0 + 1e-9)), "a step of more decodes takes less");
 }

@@ -1,6 +1,6 @@
 //! Prices of routed experts by curve: laws of any coefficients, and the padding of sizes that nobody tuned.
 
-use oracle_components::efficiency::{EfficiencyCurves, ExpertsCurve};
+use oracle_components::efficiency::{EfficiencyCurves, ExpertFamily, ExpertsCurve};
 use oracle_components::model::Dtype;
 use oracle_components::transformer::{MixtureOfExperts, Transformer};
 use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
@@ -19,6 +19,8 @@ const PRODUCTS_ALONE: ExpertsCurve = ExpertsCurve {
     launch_us: 0.0,
     routing_share: 1.0,
     vector_ps: 0.0,
+    expert_ns: 0.0,
+    width_multiple: 0.0,
     untuned_factor: 1.0,
     cached_mb: 1e6,
     uncached_slowdown: 1.0,
@@ -126,4 +128,31 @@ fn tokens_of_an_expert_are_padded_to_tiles_of_16_rows_and_of_64_once_they_are_mo
     // 10,000 tokens are 41 MB: half of them come from memory.
     let half = ExpertsCurve { cached_mb: 20.48, ..curve };
     assert_near(rows(&half, 10_000.0), 1.5 * rows(&curve, 10_000.0), 1e-9);
+}
+
+/// The first family that was measured for the weights, in vLLM's order; where there is none, the curve of their width.
+#[test]
+fn experts_take_the_kernels_that_vllm_takes_for_their_weights() {
+    let launching = |launch_us: f64| ExpertsCurve { launch_us, ..PRODUCTS_ALONE };
+    let families = |of: &[(ExpertFamily, f64)]| of.iter().map(|(family, us)| (*family, launching(*us))).collect();
+    let time = |weights: Dtype, kernels: &[(&str, &[(ExpertFamily, f64)])]| {
+        let model = mixtral_8x7b();
+        let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(weights), ..moe });
+        let expert_kernels = kernels.iter().map(|(name, of)| ((*name).to_owned(), families(of))).collect();
+        let curves =
+            EfficiencyCurves { experts: launching(0.0), expert_kernels, ..EfficiencyCurves::clone(&some_curves()) };
+        let scenario = by_curve(scenario(Transformer { moe, ..model }, 1, 1, 1), curves);
+        seconds(&cost(&scenario).prepare(&prefill(1000)), 0)
+    };
+    let all: &[(&str, &[(ExpertFamily, f64)])] = &[
+        (
+            "bfloat16",
+            &[(ExpertFamily::Cutlass, 9000.0), (ExpertFamily::Triton, 5000.0), (ExpertFamily::Trtllm, 1000.0)],
+        ),
+        ("w4a16_mxfp4", &[(ExpertFamily::Marlin, 3000.0)]),
+    ];
+    for (weights, launch_us) in [(Dtype::Fp16, 1000.0), (Dtype::Mxfp4, 3000.0), (Dtype::Int4, 0.0)] {
+        let more_s = time(weights, all) - time(weights, &[]);
+        assert!((more_s - 32.0 * launch_us * 1e-6).abs() < 1e-9, "{weights:?}: {more_s} s");
+    }
 }

@@ -2,6 +2,7 @@
 //! the model, and the laws in the files beside this one may not; so a change of prices shows as a diff, and no formula changes
 //! unseen. `GOLDEN_UPDATE=1 cargo test -p oracle-systems --test costing golden` takes what comes: read the diff before you commit it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -89,6 +90,7 @@ fn searched() -> EfficiencyCurves {
         split_passes: 0.6,
         quantise_passes: 1.9,
         quantise_row_ns: 2.3,
+        host_us: 0.0,
         long_slowdown: 0.12,
     };
     let experts = ExpertsCurve {
@@ -98,6 +100,8 @@ fn searched() -> EfficiencyCurves {
         launch_us: 31.0,
         routing_share: 0.85,
         vector_ps: 4.7,
+        expert_ns: 0.0,
+        width_multiple: 0.0,
         untuned_factor: 1.6,
         cached_mb: 3.0,
         uncached_slowdown: 0.5,
@@ -105,6 +109,7 @@ fn searched() -> EfficiencyCurves {
     let decode_attention = DecodeAttentionCurve {
         memory_share: 0.9,
         narrow_kv_share: 0.8,
+        narrow_kv_spread: false,
         narrow_kv_launch_us: 2.1,
         narrow_kv_head_ns: 11.0,
         processor_bandwidth: 1.2,
@@ -128,6 +133,10 @@ fn searched() -> EfficiencyCurves {
         gemm_8bit: GemmCurve { tiling: Tiling::ByRows, launch_us: 6.1, compute_share: 0.7, ..gemm },
         experts,
         experts_8bit: ExpertsCurve { launch_us: 43.0, untuned_factor: 0.0, ..experts },
+        gemm_8bit_block: None,
+        gemm_4bit: None,
+        corrections: BTreeMap::new(),
+        expert_kernels: BTreeMap::new(),
         tuned_experts: vec![[16, 1100], [24, 350]],
         prefill_attention: PrefillAttentionCurve {
             compute_share: 0.61,

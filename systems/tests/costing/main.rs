@@ -2,6 +2,7 @@
 
 mod curves;
 mod experts;
+mod formats;
 mod golden;
 mod laws;
 mod measured;

@@ -142,6 +142,7 @@ pub(super) fn any_times(model: &Transformer, scale: &[f64]) -> KernelTimes {
     let lines = |prompts: &[Prompts]| prompts.iter().enumerate().map(|(at, prompts)| (*prompts, line(at))).collect();
     let prompts: Vec<Prompts> = prompts.collect();
     KernelTimes {
+        fastest_flops_per_s: [None; 2],
         by_rows,
         prefill_attention: vec![PrefillTimes {
             heads: heads(model),
@@ -205,6 +206,7 @@ proptest! {
     ) {
         let (model, curves) = (small(), lasting(curves));
         let times = KernelTimes {
+            fastest_flops_per_s: [None; 2],
             // One product and one batch size of many: the rest is corrected by what these are off by, nothing.
             by_rows: vec![product(2.0, (4096, 2048), ROWS.map(|rows| (rows, curve_gemm_s(&curves, (4096, 2048), rows))).to_vec())],
             prefill_attention: vec![PrefillTimes {
@@ -263,6 +265,7 @@ fn attention_is_the_measurement_at_measured_prompts_and_the_line_at_measured_bat
     let line = |floor_us: f64, times: f64| Line { floor_s: floor_us * 1e-6, s_per_byte: times / BYTES_PER_S };
     let of = |(chunk_tokens, context_tokens): (u32, u32)| Prompts { sequences: 1, chunk_tokens, context_tokens };
     let times = KernelTimes {
+        fastest_flops_per_s: [None; 2],
         by_rows: Vec::new(),
         prefill_attention: vec![PrefillTimes {
             heads,
@@ -381,4 +384,30 @@ fn what_was_not_measured_is_named() {
     assert_eq!(most, left.into_iter().chain([head]).collect::<BTreeSet<_>>());
     let plain = by_curve(scenario(model.clone(), 1, 1, 1), (*curves).clone());
     assert!(table_gaps(&plain.engines[0], &plain).is_empty());
+}
+
+/// Products that a table has from a burst take as much longer as the curve does at what lasts; those that were as slow do not.
+#[test]
+fn a_table_of_a_burst_is_taken_at_what_lasts() {
+    let model = small();
+    let curves = EfficiencyCurves {
+        sustained: ProductShares { gemm_share: 0.8, gemm_8bit_share: 0.8 },
+        ..EfficiencyCurves::clone(&some_curves())
+    };
+    let (shape, rows) = ((11_264, 2048), 8192);
+    let took_s = 2.0 * 8192.0 * 11_264.0 * 2048.0 / (0.9 * FLOPS_PER_S);
+    let step_s = |reached: f64| {
+        let fastest_flops_per_s = [Some(reached * FLOPS_PER_S), None];
+        let by_rows = vec![product(2.0, shape, vec![(rows, took_s)])];
+        let times = KernelTimes { by_rows, fastest_flops_per_s, ..KernelTimes::default() };
+        seconds(
+            &cost(&by_table(scenario(model.clone(), 1, 1, 1), &Arc::new(curves.clone()), times))
+                .prepare(&prefill(rows)),
+            0,
+        )
+    };
+    let (lasting_s, burst_s) = (step_s(0.8), step_s(1.0));
+    assert!(products(&model).contains(&shape) && burst_s > lasting_s, "{burst_s} and {lasting_s} s");
+    // All of this product's layers, and of those it is a neighbour of.
+    assert!(burst_s < lasting_s / 0.8, "{burst_s} and {lasting_s} s");
 }

@@ -1,5 +1,6 @@
 //! Made-up scenarios: a tiny model on a slow device, so that a step takes about as long as the gap between arrivals.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use oracle_components::SimTime;
@@ -72,6 +73,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         split_passes: 0.5,
         quantise_passes: 0.0,
         quantise_row_ns: 0.0,
+        host_us: 0.0,
         long_slowdown: 0.1,
     };
     let experts = ExpertsCurve {
@@ -81,6 +83,8 @@ pub fn made_up_curves() -> EfficiencyCurves {
         launch_us: 30.0,
         routing_share: 0.8,
         vector_ps: 4.0,
+        expert_ns: 0.0,
+        width_multiple: 0.0,
         untuned_factor: 1.5,
         cached_mb: 0.1,
         uncached_slowdown: 0.5,
@@ -88,6 +92,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
     let decode_attention = DecodeAttentionCurve {
         memory_share: 0.9,
         narrow_kv_share: 0.8,
+        narrow_kv_spread: false,
         narrow_kv_launch_us: 2.0,
         narrow_kv_head_ns: 10.0,
         processor_bandwidth: 1.2,
@@ -109,6 +114,10 @@ pub fn made_up_curves() -> EfficiencyCurves {
         sustained: ProductShares { gemm_share: 0.8, gemm_8bit_share: 0.9 },
         gemm,
         gemm_8bit: gemm,
+        gemm_8bit_block: None,
+        gemm_4bit: None,
+        corrections: BTreeMap::new(),
+        expert_kernels: BTreeMap::new(),
         experts,
         experts_8bit: experts,
         tuned_experts: Vec::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oracle_components::device::{DeviceSpec, Efficiency};
-use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::efficiency::{EfficiencyCurves, ProductShares};
 use oracle_components::scenario::KernelLaunch;
 
 use super::efficiency_table;
@@ -51,7 +51,9 @@ pub(super) fn of_device(
     let own_processors = catalog.map(|device| device.curves.curves.processors);
     let curve = curve.map(|curves| {
         let processors = own_processors.unwrap_or(curves.processors);
-        Arc::new(EfficiencyCurves { processors, ..curves })
+        // What lasts is the device's own, whosever the curve.
+        let sustained = catalog.map_or_else(ProductShares::default, |device| device.sustained(curves.fastest));
+        Arc::new(EfficiencyCurves { processors, sustained, ..curves })
     });
     // A curve that is named, or one that measurements are laid on, counts before the constants of a catalog device.
     let has_table = device.efficiency_table.value.is_some();

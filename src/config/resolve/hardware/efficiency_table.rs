@@ -64,7 +64,16 @@ fn times(
     }
     let [gemm, gemm_8bit, prefill_attention, decode_attention, experts] = found.map(Option::flatten);
     let experts_gpu = table.experts_gpu.value.clone();
-    let files = KernelFiles { gemm, gemm_8bit, prefill_attention, decode_attention, experts, experts_gpu, layers };
+    let files = KernelFiles {
+        gemm,
+        gemm_8bit,
+        prefill_attention,
+        decode_attention,
+        experts,
+        experts_gpu,
+        layers,
+        ..KernelFiles::default()
+    };
     match kernel_times(&files, model.as_deref(), spec) {
         Ok(measured) => {
             measured.warnings.into_iter().for_each(|warning| diagnostics.warn(&table.at, warning));

@@ -1,0 +1,158 @@
+//! Curves of routed experts by what their weights are and by family of kernels, out of layers whose lines name the kernel
+//! that vLLM took. As in `experts`, without expert parallelism and held out by sizes and ranks; all ways to route count.
+
+use std::collections::BTreeMap;
+
+use oracle_components::device::PeakFlops;
+use oracle_components::efficiency::{Correction, ExpertFamily, ExpertsCurve};
+use oracle_systems::costing::corrections::Corrected;
+use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
+use oracle_systems::costing::experts_correction;
+
+use super::corrections::{Residue, fit_correction};
+use super::experts::{COEFFICIENTS, Layer, distinct};
+use super::fit::{Point, error_of, fit, fit_from_each, hold_out};
+use super::{Calibration, Fitted, gate, starts};
+use crate::measured::{ExpertsLine, Timed};
+
+/// Sizes with fewer measurements, to fit to or to try on, tell nothing.
+const FEWEST_POINTS: usize = 20;
+/// What the width inside an expert may be padded to.
+const WIDTH_MULTIPLES: [f64; 4] = [0.0, 64.0, 128.0, 256.0];
+
+/// Kinds of weights that are fitted: bytes of one, scales included, and the peak at which it is multiplied.
+type Kind = (&'static str, f64, fn(&PeakFlops) -> Option<f64>);
+const KINDS: [Kind; 6] = [
+    ("bfloat16", 2.0, |peaks| peaks.bf16),
+    ("fp8", 1.0, |peaks| peaks.fp8),
+    ("fp8_block", 1.0, |peaks| peaks.fp8),
+    ("nvfp4", 0.5 + 1.0 / 16.0, |peaks| peaks.fp4),
+    ("w4a16_mxfp4", 0.5 + 1.0 / 32.0, |peaks| peaks.bf16),
+    ("int4_wo", 0.5 + 2.0 / 32.0, |peaks| peaks.bf16),
+];
+
+/// The family of a kernel, by the name that the benchmark gives it.
+fn family(kernel: &str) -> Option<ExpertFamily> {
+    let of_name = [
+        ("trtllm", ExpertFamily::Trtllm),
+        ("marlin", ExpertFamily::Marlin),
+        ("cutlass", ExpertFamily::Cutlass),
+        ("triton", ExpertFamily::Triton),
+    ];
+    of_name.into_iter().find(|(word, _)| kernel.contains(word)).map(|(_, family)| family)
+}
+
+/// Fits every kind and family that lines name; whether there was any.
+pub(super) fn fit_families(
+    lines: &[ExpertsLine],
+    layer: &Layer<'_>,
+    calibration: &Calibration<'_>,
+    fitted: &mut Fitted,
+) -> bool {
+    let mut is_any = false;
+    for (kind, weight_bytes, peak) in KINDS {
+        let Some(flops_per_s) = peak(&calibration.device.peak_flops) else { continue };
+        let mut by_family: BTreeMap<ExpertFamily, Vec<&ExpertsLine>> = BTreeMap::new();
+        for line in lines.iter().filter(|line| line.dtype == kind && line.ep == 1) {
+            if let Some(family) = line.kernel_source.as_deref().and_then(family) {
+                by_family.entry(family).or_default().push(line);
+            }
+        }
+        for (family, lines) in by_family {
+            let measured = Measured { layer, weight_bytes, peaks: calibration.peaks(Some(flops_per_s)), lines };
+            let name = experts_correction(kind, family);
+            if let Some((curve, correction)) = measured.fit(&name, calibration, fitted) {
+                fitted.curves.expert_kernels.entry(kind.to_owned()).or_default().insert(family, curve);
+                fitted.curves.corrections.insert(name, correction);
+                is_any = true;
+            }
+        }
+    }
+    is_any
+}
+
+/// Layers of one kind and family.
+struct Measured<'a> {
+    layer: &'a Layer<'a>,
+    weight_bytes: f64,
+    peaks: Peaks,
+    lines: Vec<&'a ExpertsLine>,
+}
+
+impl Measured<'_> {
+    fn fit(
+        &self,
+        name: &str,
+        calibration: &Calibration<'_>,
+        fitted: &mut Fitted,
+    ) -> Option<(ExpertsCurve, Correction)> {
+        let points: Vec<Point<(Experts, &ExpertsLine)>> = self.lines.iter().map(|line| self.point(line)).collect();
+        let (known, held_out) = hold_out(&points);
+        if known.len().min(held_out.len()) < FEWEST_POINTS {
+            return None;
+        }
+        let routed: Vec<_> = known
+            .iter()
+            .filter(|point| gate::exponent(&point.work.1.distribution).is_some())
+            .map(|point| Point { work: point.work.0, key: point.key, measured_s: point.work.0.distinct })
+            .collect();
+        let start = fit(&starts::EXPERTS, &["routing_share"], &routed, calibration.most_points, distinct);
+        let start = ExpertsCurve { expert_ns: 50.0, ..start };
+        let predict = |curve: &ExpertsCurve, work: &(Experts, &ExpertsLine)| experts_s(curve, &self.peaks, &work.0);
+        let starts = WIDTH_MULTIPLES.map(|width_multiple| ExpertsCurve { width_multiple, ..start });
+        let keeps: Vec<&str> = ["routing_share", "width_multiple"]
+            .into_iter()
+            .chain(COEFFICIENTS.into_iter().filter(|name| name.contains("cached") || name.contains("tuned")))
+            .collect();
+        let curve = fit_from_each(starts, &keeps, &known, calibration.most_points, predict);
+        let residue = |point: &Point<(Experts, &ExpertsLine)>| {
+            let work = &point.work.0;
+            let logarithm = (point.measured_s / predict(&curve, &point.work)).ln();
+            Residue::new(Correction::EXPERTS, [work.tokens, work.inner, work.experts], logarithm)
+        };
+        let correction = fit_correction(known.iter().map(residue).collect());
+        let ratios = held_out.iter().map(|point| self.corrected_s(&curve, &correction, point) / point.measured_s);
+        fitted.errors.push(error_of(name, known.len(), ratios.collect()));
+        Some((curve, correction))
+    }
+
+    fn point<'b>(&self, line: &'b ExpertsLine) -> Point<(Experts, &'b ExpertsLine)> {
+        Point {
+            work: (self.layer.work(line, line.tokens, self.weight_bytes), line),
+            key: [line.hidden, line.inter, line.experts, line.tp],
+            measured_s: line.seconds(),
+        }
+    }
+
+    fn corrected_s(
+        &self,
+        curve: &ExpertsCurve,
+        correction: &Correction,
+        point: &Point<(Experts, &ExpertsLine)>,
+    ) -> f64 {
+        let (work, line) = &point.work;
+        let formula_s =
+            |tokens: f64| experts_s(curve, &self.peaks, &self.layer.work(line, tokens as u32, self.weight_bytes));
+        Corrected::new(correction, Correction::EXPERTS, [work.inner, work.experts], formula_s)
+            .seconds(work.tokens, formula_s(work.tokens))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_belongs_to_the_family_that_its_name_says() {
+        let of = |name| family(name).map(|family| format!("{family:?}"));
+        for (name, expected) in [
+            ("unquantizedfusedmoe_triton_tritonexperts", "Triton"),
+            ("modeloptfp8moe_flashinfer_cutlass_flashinferexperts", "Cutlass"),
+            ("fp8moe_flashinfer_trtllm_trtllmfp8expertsmonolithic", "Trtllm"),
+            ("gptossmxfp4moe_marlin_marlinexperts", "Marlin"),
+        ] {
+            assert_eq!(of(name).as_deref(), Some(expected));
+        }
+        assert_eq!(of("aiter"), None);
+    }
+}
