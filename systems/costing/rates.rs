@@ -46,11 +46,12 @@ enum Multiplied {
 
 impl Multiplied {
     fn of(weights: WeightFormat, device: &DeviceSpec) -> Self {
-        match (own_product_peak(device, weights), weights.activations) {
-            (None, _) | (_, None) => Self::Wide,
-            (_, Some(activations)) if activations.bits() == 4 => Self::FourBit,
-            _ if matches!(weights.scales.grain, Grain::Block(..)) => Self::EightBitBlocks,
-            _ => Self::EightBit,
+        let are_blocks = matches!(weights.scales.grain, Grain::Block(..));
+        match weights.activations.filter(|_| own_product_peak(device, weights).is_some()) {
+            Some(narrow) if narrow.bits() == 4 => Self::FourBit,
+            Some(narrow) if narrow.bits() == 8 && are_blocks => Self::EightBitBlocks,
+            Some(narrow) if narrow.bits() == 8 => Self::EightBit,
+            _ => Self::Wide,
         }
     }
 }
@@ -81,14 +82,14 @@ impl CurveRates {
             Efficiency::Table(curves, times) => (curves, Some(times)),
         };
         let (weights, experts) = (engine.model.weight_format, engine.model.expert_format());
-        let multiplied = Multiplied::of(experts, device);
+        let experts_multiplied = Multiplied::of(experts, device);
         Some(Self {
             all: Arc::clone(curves),
             table: times.map(|times| Table { times: Arc::clone(times), gpu_share: engine.gpu_share }),
             weights: Multiplied::of(weights, device),
-            experts: multiplied,
+            experts: experts_multiplied,
             prefill_correction: curves.corrections.get("prefill_attention").cloned(),
-            experts_curve: experts_curve(curves, multiplied, engine),
+            experts_curve: experts_curve(curves, experts_multiplied, engine),
             are_experts_narrow: experts.dtype.bits() < engine.model.activation_dtype.bits(),
         })
     }
