@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::key_map::{KeyHasher, KeyMap};
-use crate::kv_groups::KvGroups;
+use crate::kv_groups::{KvGroup, KvGroups};
 use crate::request::RequestId;
 
 /// Position of a block among those that hold something.
@@ -47,21 +47,77 @@ impl Hash for BlockName {
     }
 }
 
-/// A block that is held or in the cache; or a run of free ones that nobody finds, let go of in one go.
+/// A block that is held or in the cache; or a run of free ones that nobody finds.
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
-    /// How many; a run is allocated from its last block on.
-    pub blocks: u32,
-    /// It is found by its name.
-    pub is_found: bool,
+    /// The run, if it is one.
+    pub run: Option<Run>,
     /// Sequences that hold it.
     pub holders: u32,
     /// The free block before it in the queue, if it is free; [`NO_BLOCK`] at the front.
     pub before: BlockId,
     /// The one behind it.
     pub behind: BlockId,
-    /// What it holds, if that is worth keeping; of a run its last block.
+    /// What it holds, if that is worth keeping; it is found by that.
     pub name: Option<BlockName>,
+}
+
+/// Free blocks, one behind the other in the queue, that nobody asks for but who let go of them, once it is preempted.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// The number of the first, of all that were let go of so.
+    pub first: u64,
+    /// How many.
+    pub blocks: u32,
+    /// They have names.
+    pub have_names: bool,
+}
+
+/// Blocks with names that a sequence has let go of in one go, group by group, the last first.
+#[derive(Clone, Copy, Debug)]
+pub struct LetGo {
+    /// The number of the first of them.
+    pub first: u64,
+    /// How many of each group.
+    pub blocks: u32,
+    /// Tokens up to the end of the last.
+    pub end: u32,
+    /// Whose they were.
+    pub id: RequestId,
+    /// The first group.
+    pub group: u16,
+    /// How many groups.
+    pub groups: u16,
+}
+
+impl LetGo {
+    /// The number behind the last.
+    #[must_use]
+    pub fn end_of_all(&self) -> u64 {
+        self.first + u64::from(self.blocks) * u64::from(self.groups)
+    }
+
+    /// Of which group a block is, and how many of that group are behind it.
+    #[must_use]
+    pub fn place_of(&self, number: u64) -> (u16, u32) {
+        let at = (number - self.first) as u32;
+        (self.group + (at / self.blocks) as u16, at % self.blocks)
+    }
+}
+
+/// Groups in a row that are alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Alike {
+    /// What each is.
+    pub group: KvGroup,
+    /// The first of them.
+    pub first: u16,
+    /// How many.
+    pub times: u32,
+    /// Tokens in the blocks of a window that a hit needs.
+    pub reach: u32,
+    /// Their blocks are entries in a row, of a sequence that nobody else asks for the blocks of.
+    pub is_countable: bool,
 }
 
 /// No block.
@@ -76,8 +132,17 @@ pub struct GroupTable {
     pub named: u32,
     /// The blocks, with their entries, ascending.
     pub blocks: VecDeque<(u32, BlockId)>,
-    /// The first entry that is a block still, where blocks are counted, not listed.
-    pub first: u32,
+}
+
+/// Tokens that say which blocks a sequence has, where these are entries in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Those with so many in the KV cache look at the entries that are not past.
+    pub settled: u32,
+    /// Tokens that there are entries for.
+    pub end: u32,
+    /// Tokens whose blocks had their names given, if they were to have any.
+    pub named: u32,
 }
 
 /// What the blocks of a request are named by.
@@ -94,18 +159,18 @@ pub struct Content {
 /// The blocks of a running sequence.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Group by group.
-    pub groups: SmallVec<[GroupTable; 4]>,
+    /// Group by group, where blocks are listed.
+    pub groups: Vec<GroupTable>,
+    /// Nobody else asks for its blocks, so they are counted. Only states that are kept are listed.
+    pub counted: Option<Counted>,
     /// What they are named by.
     pub content: Content,
     /// Where others have gone on otherwise, if that is beyond what was cached for it; else 0.
     pub junction: u32,
     /// What it took of a step apart from the decodes: (the engine's step count, tokens).
     pub taken: (u64, u32),
-    /// Nobody else asks for its blocks, so they are counted: those of a group are entries in a row. Only states are listed.
-    pub is_counted: bool,
-    /// Runs that it has let go of, and that it may ask for once it is preempted.
-    pub runs: SmallVec<[BlockId; 4]>,
+    /// Runs have had so many blocks when it was admitted.
+    pub since: u64,
 }
 
 /// Names lead to their blocks, the one first that had it first.
@@ -129,6 +194,8 @@ pub struct BlockStore {
     pub groups: Arc<KvGroups>,
     /// Hits end at multiples of so many tokens.
     pub alignment: u32,
+    /// All of them, those in a row that are alike together.
+    pub alike: Vec<Alike>,
     /// Groups that are asked for a hit together, in the order in which they are.
     pub asked: Vec<SmallVec<[u16; 4]>>,
     /// Most entries of a group that a request reserves, if that is limited.
@@ -147,12 +214,34 @@ pub struct BlockStore {
     pub back: BlockId,
     /// What is cached.
     pub names: Names,
+    /// The runs in the queue, with the numbers that their first blocks had, ascending.
+    pub runs: VecDeque<(u64, BlockId)>,
+    /// Blocks that runs have had so far.
+    pub next_of_runs: u64,
+    /// What sequences that run may ask for once they are preempted, and what others have let go of before, by number.
+    pub let_go: VecDeque<LetGo>,
     /// States that were named as this step was formed: they are not there before it has ended.
     pub new_states: Vec<BlockName>,
 }
 
+impl DecodeClasses {
+    /// Most blocks that so many decodes take in a step.
+    #[must_use]
+    pub fn most_taken(&self, decodes: u64) -> u64 {
+        decodes * u64::from(self.most_taken)
+    }
+}
+
+impl BlockStore {
+    /// Whether states are kept, each with its block.
+    #[must_use]
+    pub fn keeps_states(&self) -> bool {
+        self.alike.iter().any(|alike| !alike.is_countable)
+    }
+}
+
 /// A decode, as its blocks go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoding {
     /// Its place in the order of admission.
     pub admission: u64,
@@ -162,21 +251,44 @@ pub struct Decoding {
     pub base: u64,
     /// The engine's step count when it began to decode.
     pub since: u64,
+    /// Tokens of its prompt that a hit may have, were there others to ask for it.
+    pub kept: u32,
+    /// All of its blocks are counted: what it has of them follows from the step count, and its table is that of an earlier step.
+    pub is_counted: bool,
+}
+
+/// What happens to the blocks of a counted decode with so many tokens in the KV cache, modulo the classes.
+#[derive(Clone, Debug, Default)]
+pub struct DecodeEvents {
+    /// Blocks that it takes.
+    pub taken: u32,
+    /// In which groups it may let go of some: of [`BlockStore::alike`].
+    pub letting_go: SmallVec<[u16; 2]>,
+    /// Anything may happen to the blocks of one that is not counted.
+    pub is_busy: bool,
 }
 
 /// Decodes by when they take blocks, and let go of some.
 #[derive(Clone, Debug)]
 pub struct DecodeClasses {
-    /// By (tokens in the KV cache − steps) mod as many as there are; each in order of admission.
+    /// By (tokens in the KV cache − steps) mod as many as there are; each in order of admission. Without the fresh ones.
     pub classes: Vec<Vec<Decoding>>,
-    /// How many blocks a decode takes with tokens ≡ so many in the KV cache: (tokens, blocks).
-    pub taking: Vec<(u32, u32)>,
-    /// With how many tokens in the KV cache, modulo the classes, anything may happen to its blocks.
+    /// What happens by tokens in the KV cache, modulo the classes.
+    pub events: Vec<DecodeEvents>,
+    /// With how many tokens anything may happen.
     pub busy: Vec<u32>,
+    /// Most blocks that one takes in a step.
+    pub most_taken: u32,
     /// Those that have just begun: much of their prompt may be past.
     pub fresh: Vec<Decoding>,
+    /// How many in the classes are not counted.
+    pub listed: u32,
+    /// All have what they need of the steps before the one with this number.
+    pub seen_to: u64,
     /// Batches are formed while the step before is in flight.
     pub is_ahead: bool,
     /// What that step may read is not let go.
     pub waits_for_output: bool,
+    /// Those whose blocks are still to be seen to in a step, the last admitted first.
+    pub due: Vec<Decoding>,
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{PriorityKey, Running, StepClock, VictimKey};
+use oracle_components::kv::KvPool;
 use oracle_components::request::RequestId;
 use oracle_components::scenario::QueuePolicy;
 use oracle_components::sequence::{Phase, Sequence};
@@ -98,7 +99,13 @@ fn residue(running: &Running, computed: u32, steps: u64) -> usize {
 }
 
 /// A sequence whose known tokens are all computed but the last starts to decode.
-pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
+pub fn start_decoding(
+    running: &mut Running,
+    pool: &KvPool,
+    clock: &StepClock,
+    sequence: &mut Sequence,
+    entity: Entity,
+) {
     sequence.phase = Phase::Decode;
     sequence.entered_step = clock.steps;
     running.decodes += 1;
@@ -106,7 +113,7 @@ pub fn start_decoding(running: &mut Running, clock: &StepClock, sequence: &mut S
     running.decode_context += u64::from(sequence.computed);
     let class = residue(running, sequence.computed, clock.steps);
     running.residues[class] += 1;
-    decode_classes::join(running, sequence);
+    decode_classes::join(running, pool, sequence);
     let finish = clock.steps + u64::from(sequence.target_tokens - sequence.generated);
     running.last_token_queue.push(Reverse((finish, sequence.id, entity)));
     streaming::join(running, clock, sequence, entity);
@@ -120,7 +127,13 @@ pub fn date_back(sequence: &mut Sequence) {
 }
 
 /// A decode is touched again: brings its counts up to the present, and takes it out of the aggregates.
-pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
+pub fn stop_decoding(
+    running: &mut Running,
+    pool: &mut KvPool,
+    clock: &StepClock,
+    sequence: &mut Sequence,
+    entity: Entity,
+) {
     let finish = sequence.entered_step + u64::from(sequence.target_tokens - sequence.generated);
     running.stale_entries += u64::from(finish > clock.steps);
     let in_chunks = sequence.streaming && !running.streams.is_empty();
@@ -129,7 +142,7 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Se
     }
     let class = residue(running, sequence.computed, sequence.entered_step);
     running.residues[class] -= 1;
-    decode_classes::leave(running, sequence);
+    decode_classes::leave(running, pool, sequence);
     let steps = (clock.steps - sequence.entered_step) as u32;
     sequence.computed += steps;
     sequence.generated += steps;
@@ -146,8 +159,8 @@ pub fn stop_decoding(running: &mut Running, clock: &StepClock, sequence: &mut Se
 }
 
 /// A decode goes on apart from the others, as of the last boundary.
-pub fn pause(running: &mut Running, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
-    stop_decoding(running, clock, sequence, entity);
+pub fn pause(running: &mut Running, pool: &mut KvPool, clock: &StepClock, sequence: &mut Sequence, entity: Entity) {
+    stop_decoding(running, pool, clock, sequence, entity);
     sequence.phase = Phase::Paused;
     list_prefill(running, sequence, entity);
 }

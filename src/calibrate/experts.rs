@@ -186,7 +186,7 @@ mod tests {
         ];
         for (dtype, peaks, element_bytes, curve) in sets {
             let points = points(&lines, dtype, element_bytes, &curves.tuned_experts);
-            let error = errors(dtype, &points, |work| experts_s(&curve, &peaks, work));
+            let error = errors(dtype, 0, &points, |work| experts_s(&curve, &peaks, work));
             println!("H200 by the H100's curve: {error:?}");
             assert!(error.median_pct < 6.0 && error.p90_pct < 15.0, "{error:?}");
         }
@@ -216,7 +216,7 @@ mod tests {
                     Point { work: of_rank(line), key, measured_s: line.seconds() }
                 })
                 .collect();
-            let error = errors(name, &points, |work| experts_s(&device.curves.curves.experts, &peaks, work));
+            let error = errors(name, 0, &points, |work| experts_s(&device.curves.curves.experts, &peaks, work));
             println!("a rank with whole experts: {error:?}");
             assert!(error.median_pct < 10.0 && error.p90_pct < 25.0, "{error:?}");
         }

@@ -155,7 +155,7 @@ impl Distribution {
             deviation_ms: self.variance_ns2().sqrt() / 1e6,
             minimum_ms: self.minimum_ns as f64 / 1e6,
             maximum_ms: self.maximum_ns as f64 / 1e6,
-            quantiles_ms: self.quantiles_ns(quantiles).map(|ns| ns / 1e6).collect(),
+            quantiles_ms: self.quantiles_ns(quantiles).into_iter().map(|ns| ns / 1e6).collect(),
         })
     }
 
@@ -169,7 +169,10 @@ impl Distribution {
         (about_mean as f64 / count as f64 - fraction * fraction).max(0.0)
     }
 
-    fn quantiles_ns(&self, quantiles: &[f64]) -> impl Iterator<Item = f64> {
+    fn quantiles_ns(&self, quantiles: &[f64]) -> Vec<f64> {
+        if quantiles.is_empty() {
+            return Vec::new();
+        }
         let ordered = match &self.values {
             Values::Exact(kept) => {
                 let mut sorted = kept.clone();
@@ -178,13 +181,14 @@ impl Distribution {
             }
             Values::Buckets(counts) => Ordered::Buckets(cumulated(counts)),
         };
-        quantiles.iter().map(move |quantile| {
+        let quantile_ns = |quantile: &f64| {
             let position = quantile * (self.count - 1) as f64;
             let below = position.floor();
             let low = self.order_statistic_ns(&ordered, below as u64);
             let high = self.order_statistic_ns(&ordered, position.ceil() as u64);
             low + (high - low) * (position - below)
-        })
+        };
+        quantiles.iter().map(quantile_ns).collect()
     }
 
     /// The value of a rank, from 0.

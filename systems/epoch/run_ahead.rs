@@ -81,8 +81,12 @@ pub fn run_ahead(parts: &mut CostingPartsItem<'_, '_>, next_delivery: SimTime) {
     let mut context = running.decode_context + decodes + parts.batch.decode_context_apart();
     let mut end = parts.clock.boundary;
     let mut classes = classes_from(running, parts.clock.steps + 1);
+    let needs_no_look = running
+        .by_blocks
+        .as_ref()
+        .is_some_and(|classes| classes.most_taken(decodes).saturating_mul(most_steps) <= free);
     for step in 0..most_steps {
-        if step > 0 {
+        if step > 0 && !needs_no_look {
             let need = match &running.by_blocks {
                 None => u64::from(*classes.next().expect("classes go round")),
                 Some(_) => blocks_needed(running, parts.clock.steps + step),

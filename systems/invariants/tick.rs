@@ -190,7 +190,7 @@ impl<'w> EngineView<'w> {
             assert!(given >= held, "held blocks were given");
         }
         match &pool.grouped {
-            Some(grouped) => check_groups(pool, grouped, self.running.count),
+            Some(grouped) => check_groups(pool, grouped, self.running),
             None => check_queue(pool),
         }
         // Engines of pools hold blocks of sequences that are under way between them.

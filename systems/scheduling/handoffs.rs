@@ -159,7 +159,7 @@ pub fn admit_loaded(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Seque
             sequence.cached_tokens = sequence.computed;
         }
         running::enter(parts.running, &mut sequence, entity, scheduler.policy);
-        running::start_decoding(parts.running, parts.clock, &mut sequence, entity);
+        running::start_decoding(parts.running, parts.pool, parts.clock, &mut sequence, entity);
         handoffs.first_step.push(entity);
         admitted += 1;
     }

@@ -52,7 +52,7 @@ pub fn remove(
         Phase::Ended => unreachable!("a sequence ends once"),
         Phase::Prefill | Phase::Paused => running::unlist_prefill(running, sequence),
         Phase::Decode => {
-            stop_decoding(running, parts.clock, sequence, entity);
+            stop_decoding(running, parts.pool, parts.clock, sequence, entity);
             if removal == Removal::Ended && handoffs::forget_first_step(parts, entity) {
                 parts.batch.chunks.push(Chunk::of_decode(entity, sequence.computed));
             }

@@ -228,7 +228,7 @@ fn end_chunks(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequence>, 
         }
         emitted += 1;
         emit(parts, &mut sequence, ports);
-        start_decoding(parts.running, parts.clock, &mut sequence, chunk.sequence);
+        start_decoding(parts.running, parts.pool, parts.clock, &mut sequence, chunk.sequence);
         if chunk.is_decode {
             running::date_back(&mut sequence);
         }
@@ -290,7 +290,7 @@ fn mute_expired_by(parts: &mut EngineView<'_>, sequences: &mut Query<&mut Sequen
 fn mute(parts: &mut EngineView<'_>, sequence: &mut Sequence, entity: Entity) {
     let completes = match sequence.phase {
         Phase::Decode => {
-            running::pause(parts.running, parts.clock, sequence, entity);
+            running::pause(parts.running, parts.pool, parts.clock, sequence, entity);
             sequence.entered_step = parts.clock.steps + 1;
             parts.batch.orphans.push(Chunk::of_decode(entity, sequence.computed));
             sequence.computed += 1;
@@ -333,7 +333,7 @@ pub fn end_finished(
         if parts.clock.scheduled_ahead {
             let request = requests.get(sequence.request).expect("a sequence's request lives as long as it does");
             let decoded = sequence.entered_step < parts.clock.steps;
-            running::pause(parts.running, parts.clock, &mut sequence, entity);
+            running::pause(parts.running, parts.pool, parts.clock, &mut sequence, entity);
             sequence.entered_step = if decoded { parts.clock.steps } else { u64::MAX };
             // Only an end that the scheduler could foresee keeps it from computing one more token.
             let is_foreseen = sequence.length_limited

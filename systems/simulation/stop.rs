@@ -54,7 +54,7 @@ fn end_all_steps(world: &mut World, stop: SimTime) {
             if over < planned {
                 // The step that is cut off had its blocks.
                 match &mut parts.running.by_blocks {
-                    Some(classes) => run_step(classes, parts.pool, parts.clock.steps, &mut Vec::new()),
+                    Some(classes) => run_step(classes, parts.pool, parts.clock.steps),
                     None => kv::allocate(parts.pool, blocks_needed(parts.running, parts.clock.steps)),
                 }
             }

@@ -1,13 +1,17 @@
 //! Blocks that hold something: the queue of the free ones among them, and their names.
 
-use oracle_components::group_blocks::{Block, BlockId, BlockName, BlockStore, NO_BLOCK};
+use oracle_components::group_blocks::{Alike, Block, BlockId, BlockName, BlockStore, Chain, LetGo, NO_BLOCK, Run};
 use oracle_components::kv::KvPool;
 use oracle_components::kv_groups::KvKind;
+use oracle_components::request::RequestId;
 
 use crate::kv::pool::note_peak;
 
 /// Blocks for a sequence: those that hold nothing, else the least recently freed, which are forgotten.
 pub(super) fn take(store: &mut BlockStore, pool: &mut KvPool, blocks: u32) {
+    if blocks == 0 {
+        return;
+    }
     pool.allocated += u64::from(blocks);
     let empty = u64::from(blocks).min(pool.empty);
     pool.empty -= empty;
@@ -23,15 +27,22 @@ pub(super) fn take(store: &mut BlockStore, pool: &mut KvPool, blocks: u32) {
 fn evict(store: &mut BlockStore, pool: &mut KvPool, wanted: u32) -> u32 {
     let id = store.front;
     let block = &mut store.blocks[id as usize];
-    let taken = block.blocks.min(wanted);
-    block.blocks -= taken;
-    if let Some(name) = &mut block.name {
-        pool.evicted += u64::from(taken);
-        if !block.is_found {
-            name.end -= taken * store.groups.groups[usize::from(name.group)].block_tokens;
+    let mut taken = 1;
+    let mut is_left = false;
+    match &mut block.run {
+        None => pool.evicted += u64::from(block.name.is_some()),
+        Some(run) => {
+            taken = run.blocks.min(wanted);
+            run.blocks -= taken;
+            run.first += u64::from(taken);
+            is_left = run.blocks > 0;
+            pool.evicted += u64::from(taken) * u64::from(run.have_names);
         }
     }
-    if block.blocks == 0 {
+    if !is_left {
+        if block.run.is_some() {
+            store.runs.pop_front();
+        }
         unlink(store, id);
         forget(store, id);
         store.vacant.push(id);
@@ -42,7 +53,7 @@ fn evict(store: &mut BlockStore, pool: &mut KvPool, wanted: u32) -> u32 {
 /// A block for a sequence, to be listed.
 pub(super) fn allocate(store: &mut BlockStore, pool: &mut KvPool) -> BlockId {
     take(store, pool, 1);
-    place(store, Block { blocks: 1, is_found: false, holders: 1, before: NO_BLOCK, behind: NO_BLOCK, name: None })
+    place(store, Block { run: None, holders: 1, before: NO_BLOCK, behind: NO_BLOCK, name: None })
 }
 
 fn place(store: &mut BlockStore, block: Block) -> BlockId {
@@ -82,46 +93,92 @@ pub(super) fn let_go(store: &mut BlockStore, pool: &mut KvPool, id: BlockId) {
     link(store, id, NO_BLOCK);
 }
 
-/// Counted blocks are free: the run that they are in the queue, if they are there. `name` is that of the last, if they have names.
-pub(super) fn let_go_of_run(
-    store: &mut BlockStore,
-    pool: &mut KvPool,
-    blocks: u32,
-    name: Option<BlockName>,
-) -> Option<BlockId> {
-    if blocks == 0 {
-        return None;
-    }
+/// Counted blocks are free: they are where nothing is held, or a run at the back of the queue.
+pub(super) fn let_go_of_counted(store: &mut BlockStore, pool: &mut KvPool, blocks: u32, have_names: bool) {
     pool.freed += u64::from(blocks);
-    if !store.caches || name.is_none() && store.unnamed_first {
+    if !store.caches || !have_names && store.unnamed_first {
         pool.empty += u64::from(blocks);
-        return None;
+    } else if blocks > 0 {
+        pool.evictable += u64::from(blocks);
+        add_run(store, blocks, have_names);
     }
-    pool.evictable += u64::from(blocks);
-    let run = Block { blocks, is_found: false, holders: 0, before: NO_BLOCK, behind: NO_BLOCK, name };
-    let id = place(store, run);
-    link(store, id, NO_BLOCK);
-    Some(id)
 }
 
-/// The blocks of a run can be found from here on, if it is still one of `chain`'s.
-pub(super) fn list_run(store: &mut BlockStore, id: BlockId, is_its: impl Fn(&BlockName) -> bool) {
-    let block = store.blocks[id as usize];
-    let Some(name) = block.name.filter(|name| is_its(name) && block.holders == 0 && !block.is_found) else { return };
-    let block_tokens = store.groups.groups[usize::from(name.group)].block_tokens;
-    for back in 0..block.blocks {
-        let name = BlockName { end: name.end - back * block_tokens, ..name };
-        let one = if back + 1 == block.blocks {
-            store.blocks[id as usize].blocks = 1;
-            id
-        } else {
-            let one = Block { blocks: 1, before: NO_BLOCK, behind: NO_BLOCK, ..block };
-            let one = place(store, one);
-            link(store, one, id);
-            one
-        };
-        store.blocks[one as usize].name = None;
-        give_name(store, one, name);
+fn add_run(store: &mut BlockStore, blocks: u32, have_names: bool) {
+    let first = store.next_of_runs;
+    store.next_of_runs += u64::from(blocks);
+    if store.back != NO_BLOCK
+        && let Some(run) = &mut store.blocks[store.back as usize].run
+        && run.have_names == have_names
+        // What was listed between may be gone from the queue.
+        && run.first + u64::from(run.blocks) == first
+    {
+        run.blocks += blocks;
+        return;
+    }
+    place_run(store, Run { first, blocks, have_names }, (store.runs.len(), NO_BLOCK));
+}
+
+/// Puts a run into the queue, in front of a block, with its place among the runs.
+fn place_run(store: &mut BlockStore, run: Run, (at, behind): (usize, BlockId)) {
+    let id = place(store, Block { run: Some(run), holders: 0, before: NO_BLOCK, behind: NO_BLOCK, name: None });
+    link(store, id, behind);
+    store.runs.insert(at, (run.first, id));
+}
+
+/// What a running sequence lets go of, and would ask for if it were preempted: the blocks at the back of the queue.
+pub(super) fn note_let_go(store: &mut BlockStore, blocks: u32, end: u32, (id, alike): (RequestId, &Alike)) {
+    if blocks == 0 {
+        return;
+    }
+    let run = store.runs.front().and_then(|&(_, id)| store.blocks[id as usize].run);
+    let first_left = run.map_or(store.next_of_runs, |run| run.first);
+    while store.let_go.front().is_some_and(|gone| gone.end_of_all() <= first_left) {
+        store.let_go.pop_front();
+    }
+    let first = store.next_of_runs - u64::from(blocks * alike.times);
+    store.let_go.push_back(LetGo { first, blocks, end, id, group: alike.first, groups: alike.times as u16 });
+}
+
+/// What a sequence has let go of since runs have had so many blocks can be found from here on.
+pub(super) fn list_let_go(store: &mut BlockStore, since: u64, chain: Chain, id: RequestId) {
+    let from = store.let_go.partition_point(|gone| gone.first < since);
+    let its: Vec<LetGo> = store.let_go.range(from..).filter(|gone| gone.id == id).copied().collect();
+    for gone in its {
+        list(store, gone, chain);
+    }
+}
+
+/// What is left in the queue of blocks that were let go of in one go leaves its run.
+fn list(store: &mut BlockStore, gone: LetGo, chain: Chain) {
+    let end = gone.end_of_all();
+    let Some(at) = store.runs.partition_point(|&(first, _)| first < end).checked_sub(1) else { return };
+    let (_, id) = store.runs[at];
+    let run = store.blocks[id as usize].run.expect("a run is one");
+    let run_end = run.first + u64::from(run.blocks);
+    let first = gone.first.max(run.first);
+    if first >= end.min(run_end) {
+        return;
+    }
+    let behind = store.blocks[id as usize].behind;
+    let block_tokens = store.groups.groups[usize::from(gone.group)].block_tokens;
+    for number in first..end {
+        let (group, back) = gone.place_of(number);
+        let one = place(store, Block { run: None, holders: 0, before: NO_BLOCK, behind: NO_BLOCK, name: None });
+        link(store, one, behind);
+        give_name(store, one, BlockName { group, end: gone.end - back * block_tokens, chain });
+    }
+    if end < run_end {
+        let rest = Run { first: end, blocks: (run_end - end) as u32, ..run };
+        place_run(store, rest, (at + 1, behind));
+    }
+    let before = (first - run.first) as u32;
+    if before > 0 {
+        store.blocks[id as usize].run = Some(Run { blocks: before, ..run });
+    } else {
+        unlink(store, id);
+        store.vacant.push(id);
+        store.runs.remove(at);
     }
 }
 
@@ -163,15 +220,14 @@ pub(super) fn name(store: &mut BlockStore, id: BlockId, name: BlockName) {
 fn give_name(store: &mut BlockStore, id: BlockId, name: BlockName) {
     let block = &mut store.blocks[id as usize];
     debug_assert!(block.name.is_none(), "a block is named once");
-    (block.name, block.is_found) = (Some(name), true);
+    block.name = Some(name);
     store.names.entry(name).or_default().push(id);
 }
 
 /// Takes a block's name away.
 fn forget(store: &mut BlockStore, id: BlockId) {
     let block = &mut store.blocks[id as usize];
-    let is_found = std::mem::take(&mut block.is_found);
-    let Some(name) = block.name.take().filter(|_| is_found) else { return };
+    let Some(name) = block.name.take() else { return };
     let alike = store.names.get_mut(&name).expect("a name leads to its blocks");
     let at = alike.iter().position(|&other| other == id).expect("a named block is found by its name");
     alike.remove(at);

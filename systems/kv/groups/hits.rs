@@ -1,9 +1,11 @@
 //! What of a prompt is cached in every group, and how a sequence begins with it.
 
-use oracle_components::group_blocks::{BlockName, BlockStore, Chain, Content, GroupBlocks, GroupTable, Table};
+use oracle_components::group_blocks::{
+    Alike, BlockName, BlockStore, Chain, Content, Counted, GroupBlocks, GroupTable, Table,
+};
 use oracle_components::kv::KvPool;
 use oracle_components::kv_groups::{KvGroup, KvKind};
-use oracle_components::request::{Request, RequestId};
+use oracle_components::request::Request;
 use oracle_components::scenario::PrefixCaching;
 use smallvec::SmallVec;
 
@@ -12,9 +14,7 @@ use super::{blocks, past};
 use crate::kv::Hit;
 
 /// What the blocks of a request are named by.
-#[must_use]
-#[inline(never)]
-pub fn content(request: &Request, caching: PrefixCaching) -> Content {
+fn content(request: &Request, caching: PrefixCaching) -> Content {
     let mut end = 0;
     let shared = if caching == PrefixCaching::Full { &request.spec.prefix[..] } else { &[] };
     let segments = shared.iter().map(|segment| {
@@ -84,10 +84,17 @@ impl Search<'_> {
 /// The longest prefix of a prompt of `known` tokens that every group has what it needs of; at least one token is computed.
 #[must_use]
 #[inline(never)]
-pub fn look_up(grouped: &GroupBlocks, content: &Content, known: u32, was_preempted: bool) -> Hit {
-    if is_unsought(content) && !was_preempted {
+pub fn look_up(
+    grouped: &GroupBlocks,
+    request: &Request,
+    caching: PrefixCaching,
+    known: u32,
+    was_preempted: bool,
+) -> Hit {
+    if is_unsought(request, caching) && !was_preempted {
         return Hit::default();
     }
+    let content = &content(request, caching);
     let store = &grouped.store;
     let search = |alike: &'_ SmallVec<[u16; 4]>, within: u32| {
         let group = store.groups.groups[usize::from(alike[0])];
@@ -151,43 +158,55 @@ pub fn blocks_to_admit(grouped: &GroupBlocks, hit: Hit, reserved: Option<u32>, e
         return u64::MAX;
     }
     let store = &grouped.store;
-    let needed = |group: &KvGroup, end: u32| u64::from(further(group, hit.tokens / group.block_tokens, end));
-    let groups = &store.groups.groups;
-    let chunk: u64 = groups.iter().map(|group| needed(group, end)).sum();
+    let needed = |alike: &Alike, end: u32| {
+        u64::from(alike.times * further(&alike.group, hit.tokens / alike.group.block_tokens, end))
+    };
+    let chunk: u64 = store.alike.iter().map(|alike| needed(alike, end)).sum();
     let whole = |known: u32| {
-        let in_sight = |cap: Option<u32>, group: &KvGroup| {
-            cap.map_or(known, |cap| known.min(cap.saturating_mul(group.block_tokens)))
+        let in_sight = |alike: &Alike| {
+            let cap = store.caps[usize::from(alike.first)];
+            cap.map_or(known, |cap| known.min(cap.saturating_mul(alike.group.block_tokens)))
         };
-        groups.iter().zip(&store.caps).map(|(group, &cap)| needed(group, in_sight(cap, group))).sum()
+        store.alike.iter().map(|alike| needed(alike, in_sight(alike))).sum()
     };
     chunk.max(reserved.map_or(0, whole)) + u64::from(hit.free_blocks)
 }
 
 /// Whether nobody but the request itself can ask for its blocks.
-fn is_unsought(content: &Content) -> bool {
-    content.segments.is_empty() && matches!(content.tail, Chain::Own(_))
+fn is_unsought(request: &Request, caching: PrefixCaching) -> bool {
+    let has_segments = caching == PrefixCaching::Full && !request.spec.prefix.is_empty();
+    !has_segments && request.spec.tail_key == 0
 }
 
 /// A sequence begins with the blocks of a hit.
 #[inline(never)]
-pub fn take_hit(pool: &mut KvPool, id: RequestId, content: Content, hit: Hit, was_preempted: bool) {
+pub fn take_hit(pool: &mut KvPool, request: &Request, caching: PrefixCaching, hit: Hit, was_preempted: bool) {
+    let content = content(request, caching);
     with(pool, |grouped, pool| {
         let store = &mut grouped.store;
-        let mut groups: SmallVec<[GroupTable; 4]> = SmallVec::new();
-        let mut found = if hit.tokens > 0 { taken_blocks(store, &content, hit.tokens) } else { SmallVec::new() };
-        for at in 0..store.groups.groups.len() {
-            let entries = hit.tokens / store.groups.groups[at].block_tokens;
-            let taken = if hit.tokens > 0 { std::mem::take(&mut found[at]) } else { Vec::new() };
-            for &(_, block) in &taken {
-                blocks::hold(store, pool, block);
-            }
-            groups.push(GroupTable { entries, named: entries, blocks: taken.into(), first: 0 });
-        }
         // Names at multiples of an interval are not entries in a row.
         let in_a_row = store.groups.retention_interval.is_none_or(|interval| interval == 0);
-        let is_counted = !store.caches || (in_a_row && !was_preempted && is_unsought(&content));
-        let (taken, runs) = ((u64::MAX - 1, 0), SmallVec::new());
-        let table = Table { groups, content, junction: hit.junction, taken, is_counted, runs };
-        grouped.tables.insert(id, table);
+        let is_counted = !store.caches || (in_a_row && !was_preempted && is_unsought(request, caching));
+        let is_listed = !is_counted || store.keeps_states();
+        let groups = if is_listed { begun_tables(store, pool, &content, hit.tokens) } else { Vec::new() };
+        let counted = is_counted.then(Counted::default);
+        let (taken, since) = ((u64::MAX - 1, 0), store.next_of_runs);
+        let table = Table { groups, counted, content, junction: hit.junction, taken, since };
+        grouped.tables.insert(request.id, table);
     });
+}
+
+/// The tables of a sequence that begins with the blocks of a hit.
+fn begun_tables(store: &mut BlockStore, pool: &mut KvPool, content: &Content, hit: u32) -> Vec<GroupTable> {
+    let mut found = if hit > 0 { taken_blocks(store, content, hit) } else { SmallVec::new() };
+    let groups = store.groups.groups.len();
+    let begun = |at: usize| {
+        let entries = hit / store.groups.groups[at].block_tokens;
+        let taken = if hit > 0 { std::mem::take(&mut found[at]) } else { Vec::new() };
+        for &(_, block) in &taken {
+            blocks::hold(store, pool, block);
+        }
+        GroupTable { entries, named: entries, blocks: taken.into() }
+    };
+    (0..groups).map(begun).collect()
 }

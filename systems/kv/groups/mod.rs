@@ -1,17 +1,19 @@
 //! The KV pool of layers of several kinds, block by block: `blocks` has the queue and the names, `tables` who has which block,
-//! `hits` what a prompt finds, `chunks` where chunks end so that states can be kept.
+//! `counted` the blocks of those that nobody else asks for, `hits` what a prompt finds, `chunks` where chunks end so that states can be kept.
 //!
 //! SEMANTICS.md, "KV blocks in groups", is what it does. Law: a block is free or held, never both; tables, names and the queue lead to
 //! the same blocks; and what the pool counts as free is what holds nothing and what is in the queue.
 
 mod blocks;
 mod chunks;
+mod counted;
 mod hits;
 mod tables;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use oracle_components::group_blocks::{BlockStore, GroupBlocks, NO_BLOCK, Names};
+use oracle_components::group_blocks::{Alike, BlockStore, GroupBlocks, NO_BLOCK, Names};
 use oracle_components::key_map::KeyMap;
 use oracle_components::kv::KvPool;
 use oracle_components::kv_groups::{KvGroup, KvGroups, KvKind};
@@ -19,7 +21,10 @@ use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 use smallvec::SmallVec;
 
 pub use chunks::{Span, chunk_within_blocks};
-pub use hits::{blocks_to_admit, content, look_up, take_hit};
+pub use counted::{
+    LettingGo, bring_table_up, bring_up, counted_blocks, extend_counted, is_all_counted, kept_of, step_at_once,
+};
+pub use hits::{blocks_to_admit, look_up, take_hit};
 pub use tables::{Taking, extend, freed_by, let_go_past, needed, note_taken, release, taken_before};
 
 /// Blocks that a sequence may have of a state that is kept: those before, in and after the step that is in flight.
@@ -32,6 +37,7 @@ pub fn new_pool(total: u64, groups: &Arc<KvGroups>, scheduler: &SchedulerSpec) -
     let store = BlockStore {
         groups: Arc::clone(groups),
         alignment: scheduler.block_tokens,
+        alike: in_a_row(groups, scheduler.prefix_caching),
         asked: asked_together(groups),
         caps: caps.collect(),
         caches: scheduler.prefix_caching != PrefixCaching::Off,
@@ -41,10 +47,33 @@ pub fn new_pool(total: u64, groups: &Arc<KvGroups>, scheduler: &SchedulerSpec) -
         front: NO_BLOCK,
         back: NO_BLOCK,
         names: Names::default(),
+        runs: VecDeque::new(),
+        next_of_runs: 0,
+        let_go: VecDeque::new(),
         new_states: Vec::new(),
     };
     let grouped = GroupBlocks { store, tables: KeyMap::default(), held: Vec::new() };
     KvPool { grouped: Some(Box::new(grouped)), ..super::new_pool(total) }
+}
+
+/// Groups in a row that are alike.
+#[must_use]
+pub fn in_a_row(groups: &KvGroups, caching: PrefixCaching) -> Vec<Alike> {
+    let mut all: Vec<Alike> = Vec::new();
+    for (first, &group) in (0_u16..).zip(&groups.groups) {
+        if let Some(last) = all.last_mut().filter(|last| last.group == group) {
+            last.times += 1;
+            continue;
+        }
+        let reach = match group.kind {
+            KvKind::Window { tokens } => tables::window_blocks(tokens, group.block_tokens) * group.block_tokens,
+            _ => 0,
+        };
+        // A state that is not kept is one block.
+        let is_countable = group.kind != KvKind::State || caching == PrefixCaching::Off;
+        all.push(Alike { group, first, times: 1, reach, is_countable });
+    }
+    all
 }
 
 /// Groups alike are asked together, full attention first.
@@ -85,6 +114,7 @@ fn cap(group: &KvGroup, scheduler: &SchedulerSpec) -> Option<u32> {
 
 /// Blocks that a request of so many tokens may need at once, all groups together.
 #[must_use]
+#[inline(never)]
 pub fn most_blocks(groups: &KvGroups, scheduler: &SchedulerSpec, tokens: u64) -> u64 {
     let is_capped = groups.rules.windows_are_capped || !scheduler.reserve_full_prompt;
     let blocks = |group: &KvGroup| {

@@ -1,11 +1,14 @@
 //! Which blocks a sequence has: those for the tokens of a step, those that are past, and all of them when it leaves.
 
-use oracle_components::group_blocks::{BlockId, BlockName, BlockStore, Chain, Content, GroupBlocks, GroupTable, Table};
+use oracle_components::group_blocks::{
+    Alike, BlockId, BlockName, BlockStore, Chain, Content, GroupBlocks, GroupTable, Table,
+};
 use oracle_components::kv::KvPool;
 use oracle_components::kv_groups::{KvGroup, KvKind};
 use oracle_components::request::RequestId;
 use smallvec::SmallVec;
 
+use super::counted::{self, brought_up, counted_between, counted_past, kept};
 use super::{blocks, past};
 
 /// What a step takes of a sequence.
@@ -39,30 +42,44 @@ pub(super) fn further(group: &KvGroup, entries: u32, end: u32) -> u32 {
     if group.kind == KvKind::State { more.min(1) } else { more }
 }
 
-/// Blocks that a running sequence needs to have `end` tokens in its KV cache, beside those that it has.
+/// The groups whose blocks a table lists, with what it has of them.
+fn listed<'a>(store: &'a BlockStore, table: &'a Table) -> impl Iterator<Item = (&'a KvGroup, &'a GroupTable)> {
+    listed_groups(store, table.counted.is_some())
+        .filter_map(|at| Some((&store.groups.groups[at], table.groups.get(at)?)))
+}
+
+fn listed_groups(store: &BlockStore, is_counted: bool) -> impl Iterator<Item = usize> {
+    store.alike.iter().filter(move |alike| !(is_counted && alike.is_countable)).flat_map(groups_of)
+}
+
+fn groups_of(alike: &Alike) -> std::ops::Range<usize> {
+    let first = usize::from(alike.first);
+    first..first + alike.times as usize
+}
+
+/// Blocks that a running sequence needs to have `end` tokens in its KV cache, beside those that it has, by its table or by what it
+/// has `taken`.
 #[must_use]
 #[inline(never)]
-pub fn needed(grouped: &GroupBlocks, id: RequestId, end: u32) -> u64 {
-    let tables = &grouped.tables[&id].groups;
-    let groups = grouped.store.groups.groups.iter().zip(tables);
-    groups.map(|(group, table)| u64::from(further(group, table.entries, end))).sum()
+pub fn needed(grouped: &GroupBlocks, id: RequestId, taken: Option<Taking>, end: u32) -> u64 {
+    let (store, table) = (&grouped.store, &grouped.tables[&id]);
+    let counted = table.counted.map_or(0, |counted| counted_between(store, brought_up(counted, taken).end, end));
+    let more = listed(store, table).map(|(group, of_group)| u64::from(further(group, of_group.entries, end)));
+    u64::from(counted) + more.sum::<u64>()
 }
 
 /// Blocks that are free once a running sequence lets go of what is past.
 #[must_use]
 #[inline(never)]
-pub fn freed_by(grouped: &GroupBlocks, id: RequestId, settled: u32) -> u64 {
-    let store = &grouped.store;
-    let whole = &grouped.tables[&id];
+pub fn freed_by(grouped: &GroupBlocks, id: RequestId, taken: Option<Taking>, settled: u32) -> u64 {
+    let (store, table) = (&grouped.store, &grouped.tables[&id]);
+    let counted = table.counted.map_or(0, |counted| counted_past(store, brought_up(counted, taken).settled, settled));
     let of_group = |(group, table): (&KvGroup, &GroupTable)| {
         let first = past(group.kind, settled) / group.block_tokens;
-        if is_counted(whole, group) {
-            return u64::from(first.min(table.entries).saturating_sub(table.first));
-        }
         let past = table.blocks.iter().take_while(|&&(entry, _)| entry < first);
         past.filter(|&&(_, id)| store.blocks[id as usize].holders == 1).count() as u64
     };
-    store.groups.groups.iter().zip(&whole.groups).map(of_group).sum()
+    u64::from(counted) + listed(store, table).map(of_group).sum::<u64>()
 }
 
 /// A running sequence lets go of what is past with so many tokens settled in its KV cache.
@@ -70,62 +87,38 @@ pub fn freed_by(grouped: &GroupBlocks, id: RequestId, settled: u32) -> u64 {
 pub fn let_go_past(pool: &mut KvPool, id: RequestId, settled: u32) {
     with(pool, |grouped, pool| {
         let table = grouped.tables.get_mut(&id).expect("a running sequence has a table");
-        let_go_of_past(&mut grouped.store, pool, table, settled);
+        let_go_of_past(&mut grouped.store, pool, (table, id), settled);
     });
 }
 
-fn let_go_of_past(store: &mut BlockStore, pool: &mut KvPool, table: &mut Table, settled: u32) {
-    for at in 0..table.groups.len() {
-        let group = store.groups.groups[at];
-        let first = past(group.kind, settled) / group.block_tokens;
-        if is_counted(table, &group) {
-            let end = first.min(table.groups[at].entries);
-            if table.groups[at].first < end {
-                let_go_of_counted(store, pool, at, table, end);
-                table.groups[at].first = end;
+fn let_go_of_past(store: &mut BlockStore, pool: &mut KvPool, (table, id): (&mut Table, RequestId), settled: u32) {
+    let owner = (id, kept(store, table.content.prompt_tokens));
+    for at in 0..store.alike.len() {
+        let alike = store.alike[at];
+        match table.counted {
+            Some(counted) if alike.is_countable => {
+                counted::let_go_of_past(store, pool, counted, owner, (alike, settled));
             }
-            continue;
+            _ => {
+                let first = past(alike.group.kind, settled) / alike.group.block_tokens;
+                groups_of(&alike).for_each(|at| let_go_of_listed(store, pool, &mut table.groups[at], first));
+            }
         }
-        let of_group = &mut table.groups[at];
-        if of_group.blocks.front().is_none_or(|&(entry, _)| entry >= first) {
-            continue;
-        }
-        let gone = of_group.blocks.partition_point(|&(entry, _)| entry < first);
-        for at in (0..gone).rev() {
-            blocks::let_go(store, pool, of_group.blocks[at].1);
-        }
-        of_group.blocks.drain(..gone);
+    }
+    if let Some(counted) = &mut table.counted {
+        counted.settled = counted.settled.max(settled);
     }
 }
 
-/// Whether the blocks of a group are counted.
-fn is_counted(table: &Table, group: &KvGroup) -> bool {
-    table.is_counted && group.kind != KvKind::State
-}
-
-/// A sequence lets go of the counted blocks of a group before an entry, the last first: those with names, and what is around them.
-fn let_go_of_counted(store: &mut BlockStore, pool: &mut KvPool, at: usize, table: &mut Table, end: u32) {
-    let group = store.groups.groups[at];
-    let first = table.groups[at].first;
-    let (from, to) = named_entries(store, group, table, at);
-    let to = to.clamp(first, end);
-    let from = from.clamp(first, to);
-    blocks::let_go_of_run(store, pool, end - to, None);
-    let name = BlockName { group: at as u16, end: to * group.block_tokens, chain: table.content.tail };
-    let run = blocks::let_go_of_run(store, pool, to - from, Some(name).filter(|_| store.caches));
-    table.runs.extend(run);
-    blocks::let_go_of_run(store, pool, from - first, None);
-}
-
-/// The entries of a group whose blocks have names, of those that are counted.
-fn named_entries(store: &BlockStore, group: KvGroup, table: &Table, at: usize) -> (u32, u32) {
-    let named = table.groups[at].named;
-    let KvKind::Window { tokens } = group.kind else { return (0, named) };
-    if store.groups.retention_interval.is_none() {
-        return (0, named);
+fn let_go_of_listed(store: &mut BlockStore, pool: &mut KvPool, of_group: &mut GroupTable, first: u32) {
+    if of_group.blocks.front().is_none_or(|&(entry, _)| entry >= first) {
+        return;
     }
-    let end = (table.content.prompt_tokens - 1) / store.alignment * store.alignment / group.block_tokens;
-    (end.saturating_sub(window_blocks(tokens, group.block_tokens)), named.min(end))
+    let gone = of_group.blocks.partition_point(|&(entry, _)| entry < first);
+    for at in (0..gone).rev() {
+        blocks::let_go(store, pool, of_group.blocks[at].1);
+    }
+    of_group.blocks.drain(..gone);
 }
 
 /// A running sequence gets the blocks for the tokens of a step, and lets go of what is past; blocks that are full by then get
@@ -135,14 +128,20 @@ pub fn extend(pool: &mut KvPool, id: RequestId, taking: Taking) {
     with(pool, |grouped, pool| {
         let store = &mut grouped.store;
         let table = grouped.tables.get_mut(&id).expect("a running sequence has a table");
-        let_go_of_past(store, pool, table, taking.settled);
-        for at in 0..table.groups.len() {
+        let_go_of_past(store, pool, (table, id), taking.settled);
+        if let Some(counted) = &mut table.counted {
+            blocks::take(store, pool, counted_between(store, counted.end, taking.end));
+            *counted = brought_up(*counted, Some(taking));
+        }
+        if table.groups.is_empty() {
+            return;
+        }
+        let listed: SmallVec<[usize; 8]> = listed_groups(store, table.counted.is_some()).collect();
+        for &at in &listed {
             add_entries(store, pool, at, table, taking.end);
         }
         if store.caches {
-            for at in 0..table.groups.len() {
-                name_full(store, at, table, taking.end.min(taking.known));
-            }
+            listed.iter().for_each(|&at| name_full(store, at, table, taking.end.min(taking.known)));
         }
     });
 }
@@ -150,15 +149,8 @@ pub fn extend(pool: &mut KvPool, id: RequestId, taking: Taking) {
 fn add_entries(store: &mut BlockStore, pool: &mut KvPool, at: usize, table: &mut Table, end: u32) {
     let group = store.groups.groups[at];
     let entries = end.div_ceil(group.block_tokens);
-    let new = further(&group, table.groups[at].entries, end);
-    if is_counted(table, &group) {
-        if new > 0 {
-            blocks::take(store, pool, new);
-        }
-        table.groups[at].entries += new;
-        return;
-    }
     let of_group = &mut table.groups[at];
+    let new = further(&group, of_group.entries, end);
     for entry in entries - new..entries {
         of_group.blocks.push_back((entry, blocks::allocate(store, pool)));
     }
@@ -174,9 +166,6 @@ fn name_full(store: &mut BlockStore, at: usize, table: &mut Table, known: u32) {
         return;
     }
     table.groups[at].named = full;
-    if is_counted(table, &group) {
-        return;
-    }
     let blocks = &table.groups[at].blocks;
     let first = blocks.partition_point(|&(entry, _)| entry < from);
     let filled: SmallVec<[(u32, BlockId); 4]> =
@@ -218,19 +207,23 @@ pub(super) fn window_blocks(tokens: u32, block_tokens: u32) -> u32 {
 pub fn release(pool: &mut KvPool, id: RequestId, will_be_back: bool) {
     with(pool, |grouped, pool| {
         let store = &mut grouped.store;
-        let mut table = grouped.tables.remove(&id).expect("a running sequence has a table");
-        for at in 0..table.groups.len() {
-            if is_counted(&table, &store.groups.groups[at]) {
-                let end = table.groups[at].entries;
-                let_go_of_counted(store, pool, at, &mut table, end);
-                continue;
-            }
-            for &(_, block) in table.groups[at].blocks.iter().rev() {
-                blocks::let_go(store, pool, block);
+        let table = grouped.tables.remove(&id).expect("a running sequence has a table");
+        let owner = (id, kept(store, table.content.prompt_tokens));
+        for at in 0..store.alike.len() {
+            let alike = store.alike[at];
+            match table.counted {
+                Some(counted) if alike.is_countable => {
+                    counted::let_go_of_rest(store, pool, counted, owner, (alike, will_be_back));
+                }
+                _ => {
+                    let listed =
+                        table.groups[groups_of(&alike)].iter().flat_map(|of_group| of_group.blocks.iter().rev());
+                    listed.for_each(|&(_, block)| blocks::let_go(store, pool, block));
+                }
             }
         }
-        if will_be_back {
-            table.runs.iter().for_each(|&run| blocks::list_run(store, run, |name| name.chain == table.content.tail));
+        if will_be_back && table.counted.is_some() {
+            blocks::list_let_go(store, table.since, table.content.tail, id);
         }
     });
 }

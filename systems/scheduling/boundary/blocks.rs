@@ -31,13 +31,25 @@ impl Boundary<'_, '_> {
 
     /// Blocks that a running sequence needs for a chunk of `tokens`, beside those that it holds, less those that it lets go of.
     #[must_use]
+    #[inline]
     pub fn chunk_blocks(&self, prefill: &Candidate, tokens: u32) -> u64 {
-        let Some(grouped) = self.groups() else {
-            return kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens).into();
-        };
+        match self.groups() {
+            None => kv::further_blocks(prefill.computed, tokens, self.limits().block_tokens).into(),
+            Some(grouped) => self.chunk_blocks_of_groups(grouped, prefill, tokens),
+        }
+    }
+
+    #[inline(never)]
+    fn chunk_blocks_of_groups(&self, grouped: &GroupBlocks, prefill: &Candidate, tokens: u32) -> u64 {
         let taking = self.taking(grouped, prefill, tokens);
         let id = prefill.key.2;
-        groups::needed(grouped, id, taking.end).saturating_sub(groups::freed_by(grouped, id, taking.settled))
+        let taken = self.taken_so_far(prefill);
+        groups::needed(grouped, id, taken, taking.end).saturating_sub(groups::freed_by(
+            grouped,
+            id,
+            taken,
+            taking.settled,
+        ))
     }
 
     /// Blocks that are to be free for the head of the queue to be admitted with a chunk of `tokens` behind its hit; all that is known
@@ -70,7 +82,9 @@ impl Boundary<'_, '_> {
     /// How much of a chunk of a running sequence is computed at once: where states are kept, it ends where one is.
     #[must_use]
     pub fn chunk_within_blocks(&self, candidate: &Candidate, tokens: u32) -> u32 {
-        let Some(grouped) = self.groups().filter(|_| !candidate.is_decode) else { return tokens };
+        let Some(grouped) = self.groups().filter(|grouped| !candidate.is_decode && grouped.store.keeps_states()) else {
+            return tokens;
+        };
         let junction = grouped.tables[&candidate.key.2].junction;
         self.within_blocks(grouped, candidate, (candidate.computed, junction), tokens)
     }
@@ -95,10 +109,13 @@ impl Boundary<'_, '_> {
             return Hit::default();
         }
         let request = self.request(head);
+        if request.spec.tail_key == 0 && request.spec.prefix.is_empty() && head.preemptions == 0 {
+            // What it asks for is nobody's.
+            return Hit::default();
+        }
         let hit = match self.groups() {
             Some(grouped) => {
-                let content = groups::content(request, scheduler.prefix_caching);
-                groups::look_up(grouped, &content, head.known, head.preemptions > 0)
+                groups::look_up(grouped, request, scheduler.prefix_caching, head.known, head.preemptions > 0)
             }
             None => kv::look_up(self.parts.pool, &waiting_keys(head, request, scheduler), head.known),
         };
@@ -107,15 +124,26 @@ impl Boundary<'_, '_> {
         if first && too_short { Hit::default() } else { hit }
     }
 
+    /// What a running sequence has taken so far, as far as its table may not say so.
+    fn taken_so_far(&self, candidate: &Candidate) -> Option<Taking> {
+        let classes = self.parts.running.by_blocks.as_ref().filter(|_| candidate.is_decode)?;
+        let sequence = self.sequence(candidate.who);
+        if sequence.phase == Phase::Decode { decode_classes::taken_so_far(classes, sequence) } else { None }
+    }
+
+    /// Tokens of a running sequence in the step that has just ended, of which the scheduler does not know yet.
+    fn in_flight(&self, grouped: &GroupBlocks, candidate: &Candidate) -> u32 {
+        let (sequence, steps) = (self.sequence(candidate.who), self.parts.clock.steps);
+        match sequence.phase {
+            Phase::Decode if sequence.entered_step < steps => 1,
+            Phase::Paused if sequence.entered_step == steps => 1,
+            _ => groups::taken_before(grouped, candidate.key.2, steps),
+        }
+    }
+
     /// What a step that takes `tokens` of a running sequence takes of it.
     fn taking(&self, grouped: &GroupBlocks, candidate: &Candidate, tokens: u32) -> Taking {
-        let (sequence, clock) = (self.sequence(candidate.who), &self.parts.clock);
-        let in_flight = match sequence.phase {
-            _ if !clock.scheduled_ahead => 0,
-            Phase::Decode if sequence.entered_step < clock.steps => 1,
-            Phase::Paused if sequence.entered_step == clock.steps => 1,
-            _ => groups::taken_before(grouped, candidate.key.2, clock.steps),
-        };
+        let in_flight = if self.parts.clock.scheduled_ahead { self.in_flight(grouped, candidate) } else { 0 };
         let waits = grouped.store.groups.rules.windows_wait_for_output;
         Taking {
             settled: candidate.computed - if waits { in_flight } else { 0 },
@@ -129,7 +157,7 @@ impl Boundary<'_, '_> {
 impl Boundary<'_, '_> {
     /// How much of a chunk of the head is computed at once, behind its hit; if that is nothing, it waits for budget.
     pub fn head_within_blocks(&mut self, head: &Candidate, hit: Hit, tokens: u32) -> u32 {
-        let Some(grouped) = self.groups() else { return tokens };
+        let Some(grouped) = self.groups().filter(|grouped| grouped.store.keeps_states()) else { return tokens };
         let within = self.within_blocks(grouped, head, (hit.tokens, hit.junction), tokens);
         self.head_is_cut_to_nothing = within == 0;
         within
@@ -139,6 +167,7 @@ impl Boundary<'_, '_> {
     pub fn let_go_past(&mut self, candidate: &Candidate) {
         let Some(grouped) = self.groups() else { return };
         let settled = self.taking(grouped, candidate, 0).settled;
+        self.bring_up(candidate);
         groups::let_go_past(self.parts.pool, candidate.key.2, settled);
     }
 
@@ -146,45 +175,58 @@ impl Boundary<'_, '_> {
     pub(super) fn extend_groups(&mut self, candidate: &Candidate, tokens: u32) {
         let grouped = self.groups().expect("only pools with groups have them extended");
         let taking = self.taking(grouped, candidate, tokens);
+        self.bring_up(candidate);
         groups::extend(self.parts.pool, candidate.key.2, taking);
+    }
+
+    /// The table of a running sequence says what it has.
+    fn bring_up(&mut self, candidate: &Candidate) {
+        if let Some(taken) = self.taken_so_far(candidate) {
+            groups::bring_up(self.parts.pool, candidate.key.2, taken);
+        }
+    }
+
+    /// All decodes have what they need for the step.
+    pub(super) fn note_decodes_seen_to(&mut self) {
+        if let Some(classes) = &mut self.parts.running.by_blocks {
+            classes.seen_to = self.parts.clock.steps + 1;
+        }
     }
 
     /// The decodes, all of them in the batch, get so many blocks, or where they may let go of some, what they need.
     pub(super) fn take_blocks_of_decodes(&mut self, blocks: u64) {
+        let has_prefills = self.has_prefills();
         let Some(classes) = &mut self.parts.running.by_blocks else {
             kv::allocate(self.parts.pool, blocks);
             return;
         };
-        decode_classes::due(classes, self.parts.clock.steps, &mut self.unseen);
-        self.unseen.reverse();
-        if !self.has_prefills() {
-            self.see_to_decodes(u64::MAX);
+        if !has_prefills {
+            decode_classes::run_step(classes, self.parts.pool, self.parts.clock.steps);
+        } else {
+            decode_classes::list_due(classes, self.parts.clock.steps);
+            self.has_unseen = !classes.due.is_empty();
         }
     }
 
     /// Sees to the blocks of decodes that were admitted before the one with this number, if they are in the batch.
     pub(crate) fn see_to_decodes(&mut self, admission: u64) {
-        if !self.unseen.is_empty() {
+        if self.has_unseen {
             self.see_to_unseen(admission);
         }
     }
 
     #[inline(never)]
     fn see_to_unseen(&mut self, admission: u64) {
-        while let Some(&one) = self.unseen.last().filter(|one| one.admission < admission) {
-            self.unseen.pop();
-            let classes = self.parts.running.by_blocks.as_ref().expect("only pools with groups have decodes to see to");
-            let taking = decode_classes::taking(classes, self.parts.pool, one, self.parts.clock.steps);
-            groups::extend(self.parts.pool, one.id, taking);
-        }
+        let classes = self.parts.running.by_blocks.as_mut().expect("only pools with groups have decodes to see to");
+        decode_classes::see_to_due(classes, self.parts.pool, self.parts.clock.steps, admission);
+        self.has_unseen = !classes.due.is_empty();
     }
 
     /// A sequence that is admitted begins with the blocks of its hit.
     pub(super) fn take_hit(&mut self, head: &Candidate, request: &Request, hit: Hit) {
         let scheduler = self.limits();
         if self.shares_pool_by_kind() {
-            let content = groups::content(request, scheduler.prefix_caching);
-            groups::take_hit(self.parts.pool, head.key.2, content, hit, head.preemptions > 0);
+            groups::take_hit(self.parts.pool, request, scheduler.prefix_caching, hit, head.preemptions > 0);
         } else if hit.tokens > 0 {
             kv::take_hit(self.parts.pool, &waiting_keys(head, request, scheduler), hit);
         }

@@ -9,7 +9,6 @@ mod blocks;
 use bevy_ecs::prelude::*;
 use oracle_components::SimTime;
 use oracle_components::engine::{Chunk, PriorityKey};
-use oracle_components::group_blocks::Decoding;
 use oracle_components::record::{Hold, PrefixEvent};
 use oracle_components::request::Request;
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
@@ -92,9 +91,8 @@ pub struct Boundary<'a, 'w> {
     starting_blocks: u64,
     /// Blocks that decodes have taken before others were preempted.
     taken_ahead: u64,
-    /// Where layers of several kinds share the pool: decodes that are in the batch and whose blocks are still to be seen to, the last
-    /// admitted first.
-    unseen: Vec<Decoding>,
+    /// Where layers of several kinds share the pool: blocks of decodes that are in the batch are still to be seen to.
+    has_unseen: bool,
     /// Nothing of the head fits within the blocks at whose ends states are kept.
     head_is_cut_to_nothing: bool,
 }
@@ -129,7 +127,7 @@ impl<'a, 'w> Boundary<'a, 'w> {
             decodes_apart: 0,
             starting_blocks,
             taken_ahead: 0,
-            unseen: Vec::new(),
+            has_unseen: false,
             head_is_cut_to_nothing: false,
         }
     }
@@ -148,8 +146,11 @@ impl<'a, 'w> Boundary<'a, 'w> {
         if self.budget == 0 || self.head_is_cut_to_nothing {
             return Some(Hold::TokenBudget);
         }
+        if limits.chunked_prefill {
+            return Some(Hold::KvCache);
+        }
         let head = self.head()?;
-        let is_computed_whole = !limits.chunked_prefill && head.preemptions == 0 && !head.is_to_load;
+        let is_computed_whole = head.preemptions == 0 && !head.is_to_load;
         let is_out_of_budget = is_computed_whole && head.known > self.budget;
         Some(if is_out_of_budget { Hold::TokenBudget } else { Hold::KvCache })
     }
@@ -409,11 +410,12 @@ impl Boundary<'_, '_> {
         for who in rest {
             let mut sequence = self.sequences.get_mut(who).expect("a running sequence lives");
             if sequence.phase == Phase::Decode {
-                running::pause(self.parts.running, self.parts.clock, &mut sequence, who);
+                running::pause(self.parts.running, self.parts.pool, self.parts.clock, &mut sequence, who);
             }
         }
         self.looked_at = None;
         assert!(self.decodes_apart == self.parts.running.decodes, "a decode that was looked at is in the batch");
+        self.note_decodes_seen_to();
         self.decodes_taken = true;
     }
 

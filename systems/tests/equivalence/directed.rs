@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 
+use oracle_components::kv_groups::KvGroupRules;
 use oracle_components::scenario::{KvSide, PrefixCaching, QueuePolicy, Routing, SchedulerRules};
 
 use crate::compare;
 use crate::naive;
-use crate::naive::cases::{Case, EngineCase, SessionCase, Sharing, Tail, TurnCase};
+use crate::naive::cases::{Case, EngineCase, KindCase, KindsCase, SessionCase, Sharing, Tail, TurnCase};
 use crate::naive::coverage::Coverage;
 
 /// One GPU without links; limits that limit nothing.
@@ -100,6 +101,32 @@ fn preempted_requests_without_a_tail_key_find_their_own_blocks() {
     let coverage = compared(&case);
     let hits = coverage.count("hit of its own blocks after a preemption");
     assert!(hits >= 3, "{coverage}");
+}
+
+/// The same where layers of several kinds share the pool; of what slid out of windows while they decoded, too.
+#[test]
+fn preempted_requests_find_their_own_blocks_in_all_groups() {
+    use KindCase::{Chunk, Full, Window};
+    const UNNAMED_LAST: SchedulerRules = SchedulerRules { unnamed_blocks_first: false, ..SchedulerRules::NEWEST };
+    let sessions =
+        (0..80).map(|at| session(at % 3, Tail::Anonymous, 10 + at as u32 * 7 % 23, 20 + at as u32 * 11 % 90));
+    let sessions: Vec<_> = sessions.collect();
+    let like_gemma = [vec![(Window(9), 1); 3], vec![(Full, 1)]].concat();
+    let mut hits = 0;
+    for groups in [like_gemma, vec![(Full, 1), (Window(30), 1)], vec![(Chunk(5), 1), (Full, 1)]] {
+        for (retention, block) in [(None, 1), (Some(0), 1), (None, 3), (None, 8), (Some(0), 8)] {
+            for (asynchronous, rules) in
+                [(false, SchedulerRules::NEWEST), (true, SchedulerRules::NEWEST), (false, UNNAMED_LAST)]
+            {
+                let pool_tokens = (100 + 40 * block) * groups.len() as u32;
+                let kinds = KindsCase { groups: groups.clone(), retention, rules: KvGroupRules::NEWEST };
+                let engine = EngineCase { block, asynchronous, rules, kinds: Some(kinds), ..engine(pool_tokens) };
+                let coverage = compared(&clockwork(vec![engine], sessions.clone()));
+                hits += coverage.count("hit in all groups of blocks that nobody else asks for");
+            }
+        }
+    }
+    assert!(hits >= 500, "{hits}");
 }
 
 /// Hundreds of hits in a pool that has room: the queue of free blocks is full of entries of those who moved on, and is swept. What is

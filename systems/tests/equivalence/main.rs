@@ -40,7 +40,7 @@ const SMALL_CASES: u32 = 3000;
 const LONG_INTERVAL: SimTime = SimTime(1_000_000_000);
 
 /// What the small cases must reach to be worth their time, each several times.
-const CORNERS: [&str; 78] = [
+const CORNERS: [&str; 79] = [
     "KV cache abandoned before it was loaded",
     "KV cache waits for blocks that prompts still need",
     "KV cache waits for blocks to be loaded into",
@@ -74,6 +74,7 @@ const CORNERS: [&str; 78] = [
     "held blocks released",
     "hit after a preemption",
     "hit in all groups",
+    "hit in all groups of blocks that nobody else asks for",
     "hit into a tail",
     "hit shorter than what a group has",
     "hit of blocks in use",

@@ -303,6 +303,9 @@ impl Engine {
     pub fn take_group_hit(&mut self, sequence: &mut Sequence, hit: GroupHit) {
         if hit.tokens > 0 {
             self.coverage.note("hit in all groups");
+            if sequence.was_preempted() && sequence.spec.tail_key == 0 && sequence.spec.prefix.is_empty() {
+                self.coverage.note("hit in all groups of blocks that nobody else asks for");
+            }
         }
         if hit.junction > 0 {
             self.coverage.note("hit shorter than what a group has");
