@@ -31,7 +31,8 @@ pub(super) struct Described {
 pub(super) fn of(command: &Models) -> Result<Option<Described>, Failure> {
     let Some(name) = command.filter.as_deref() else { return Ok(None) };
     let path = Path::new(name);
-    let looks_like_path = path.exists() || name.contains('/') || name.ends_with(".json");
+    // Hugging Face ids, or parts of them, have slashes too.
+    let looks_like_path = path.exists() || name.ends_with(".json") || name.contains('/') && !is_part_of_an_alias(name);
     let known = Catalog::builtin().model(name);
     if let Some(model) = known.filter(|_| !path.exists() && command.assume.is_none()) {
         return Ok(Some(Described {
@@ -57,6 +58,12 @@ pub(super) fn of(command: &Models) -> Result<Option<Described>, Failure> {
         unused_keys: model.unused_keys,
         not_counted: model.not_counted,
     }))
+}
+
+fn is_part_of_an_alias(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let has_it = |alias: &String| alias.to_lowercase().contains(&name);
+    Catalog::builtin().models().iter().any(|model| model.aliases.iter().any(has_it))
 }
 
 impl Described {
