@@ -1,5 +1,6 @@
 //! Findings about one file as they are gathered, each with the line of its key.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::finding::{Finding, Severity};
@@ -11,11 +12,13 @@ pub(super) struct Findings<'a> {
     lines: &'a KeyLines,
     found: Vec<Finding>,
     errors: usize,
+    /// Keys, with what was said of them.
+    told: HashSet<(String, String)>,
 }
 
 impl<'a> Findings<'a> {
     pub(super) fn new(file: &'a Path, lines: &'a KeyLines) -> Self {
-        Self { file, lines, found: Vec::new(), errors: 0 }
+        Self { file, lines, found: Vec::new(), errors: 0, told: HashSet::new() }
     }
 
     /// Adds a finding about a key. A key that the file lacks has the line of the object that should hold it.
@@ -23,7 +26,7 @@ impl<'a> Findings<'a> {
         let line = self.lines.line(key);
         let finding = Finding { severity, file: self.file.into(), line, key: key.into(), message: message.into() };
         // A key that is read for each layer is wrong once.
-        if self.found.last() == Some(&finding) || (severity == Severity::Error && self.found.contains(&finding)) {
+        if !self.told.insert((finding.key.clone(), finding.message.clone())) {
             return;
         }
         self.errors += usize::from(severity == Severity::Error);
