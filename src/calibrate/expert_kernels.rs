@@ -10,7 +10,7 @@ use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
 use oracle_systems::costing::experts_correction;
 
 use super::corrections::{Residue, fit_correction};
-use super::experts::{COEFFICIENTS, Layer, distinct};
+use super::expert_layers::{COEFFICIENTS, Layer, distinct};
 use super::fit::{Point, error_of, fit, fit_from_each, hold_out};
 use super::{Calibration, Fitted, gate, starts};
 use crate::measured::{ExpertsLine, Timed};

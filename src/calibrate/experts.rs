@@ -7,15 +7,13 @@
 use std::path::Path;
 
 use oracle_components::efficiency::ExpertsCurve;
-use oracle_systems::costing::curves::{Experts, experts_s, routed_tokens};
+use oracle_systems::costing::curves::{Experts, experts_s};
 
 use super::expert_kernels::fit_families;
+use super::expert_layers::{COEFFICIENTS, Layer, MATRICES, distinct};
 use super::fit::{Point, errors, fit, hold_out};
 use super::{Calibration, Fitted, KernelFiles, MeasuredError, gate, starts};
 use crate::measured::{ExpertsLine, REAL_GATE, Timed, read};
-
-/// Matrices of a gated MLP.
-const MATRICES: f64 = 3.0;
 
 pub(super) fn fit_experts(
     files: &KernelFiles,
@@ -82,24 +80,6 @@ fn points(lines: &[(ExpertsLine, f64)], dtype: &str, element_bytes: f64, tuned: 
     points.collect()
 }
 
-/// Coefficients that times tell.
-pub(super) const COEFFICIENTS: [&str; 8] = [
-    "compute_share",
-    "memory_share",
-    "overlap_exponent",
-    "launch_us",
-    "vector_ps",
-    "untuned_factor",
-    "cached_mb",
-    "uncached_slowdown",
-];
-
-/// Distinct experts by the curve's own count.
-pub(super) fn distinct(curve: &ExpertsCurve, work: &Experts) -> f64 {
-    let miss = 1.0 - work.pairs / (work.tokens * work.experts);
-    work.experts * (1.0 - miss.powf(routed_tokens(curve.routing_share, work.tokens)))
-}
-
 fn work(line: &ExpertsLine, exponent: f64, element_bytes: f64, tuned: &[[u32; 2]]) -> Experts {
     let (tokens, hidden) = (f64::from(line.tokens), f64::from(line.hidden));
     let inner = f64::from(line.inter) / f64::from(line.tp);
@@ -117,39 +97,6 @@ fn work(line: &ExpertsLine, exponent: f64, element_bytes: f64, tuned: &[[u32; 2]
         hidden,
         inner,
         is_tuned: tuned.contains(&[line.experts, inner as u32]),
-    }
-}
-
-/// What a line says of a layer.
-pub(super) struct Layer<'a> {
-    /// Widths of a vector and inside an expert of those that are not gated.
-    pub(super) two_matrices: &'a [[u32; 2]],
-}
-
-impl Layer<'_> {
-    /// Of so many tokens, routed as the line says.
-    pub(super) fn work(&self, line: &ExpertsLine, tokens: u32, element_bytes: f64) -> Experts {
-        let exponent = gate::exponent(&line.distribution);
-        let is_gated = !self.two_matrices.contains(&[line.hidden, line.inter]);
-        let matrices = if is_gated { MATRICES } else { 2.0 };
-        let (hidden, inner) = (f64::from(line.hidden), f64::from(line.inter) / f64::from(line.tp));
-        let (experts, pairs) = (f64::from(line.experts), f64::from(tokens) * f64::from(line.topk));
-        let evenly = || pairs.min(experts);
-        let distinct =
-            exponent.map_or_else(evenly, |exponent| gate::distinct_experts(exponent, tokens, line.experts, line.topk));
-        let elements = matrices * hidden * inner;
-        Experts {
-            flops: 2.0 * pairs * elements,
-            weight_bytes: distinct * elements * element_bytes,
-            experts,
-            distinct,
-            tokens: f64::from(tokens),
-            pairs,
-            pairs_elsewhere: 0.0,
-            hidden,
-            inner,
-            is_tuned: true,
-        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod corrections;
 mod expert_kernels;
+mod expert_layers;
 mod experts;
 mod fit;
 mod gate;

@@ -109,7 +109,7 @@ fn serving_points_come_in_every_format() {
     let column = rows[0].iter().position(|key| key == "predicted_ttft_ms").expect("it is a column");
     let predicted = number(&json, "/points/0/metrics/0/predicted");
     assert_eq!(rows.len(), 2);
-    assert!((rows[1][column].parse::<f64>().expect("a number") / predicted - 1.0).abs() < 1e-12, "{csv:?}");
+    assert!((rows[1][column].parse::<f64>().expect("a number") / predicted - 1.0).abs() < 1e-12, "{}", csv.out);
     let markdown = desk.run("validate-points points.csv --format markdown").out;
     assert_eq!(markdown.lines().filter(|line| line.starts_with("| ---")).count(), 2, "{markdown}");
 }

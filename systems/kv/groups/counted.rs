@@ -6,8 +6,7 @@ use oracle_components::kv::KvPool;
 use oracle_components::kv_groups::{KvGroup, KvKind};
 use oracle_components::request::RequestId;
 
-use super::tables::{Taking, with};
-use super::{blocks, past};
+use super::{Taking, blocks, past, with};
 use crate::kv::held_blocks;
 
 /// Whether all blocks of a running sequence are counted.

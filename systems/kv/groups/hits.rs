@@ -9,7 +9,8 @@ use oracle_components::request::Request;
 use oracle_components::scenario::PrefixCaching;
 use smallvec::SmallVec;
 
-use super::tables::{chain_at, further, window_blocks, with};
+use super::tables::{chain_at, further, window_blocks};
+use super::with;
 use super::{blocks, past};
 use crate::kv::Hit;
 

@@ -25,7 +25,26 @@ pub use counted::{
     LettingGo, bring_table_up, bring_up, counted_blocks, extend_counted, is_all_counted, kept_of, step_at_once,
 };
 pub use hits::{blocks_to_admit, look_up, take_hit};
-pub use tables::{Taking, extend, freed_by, let_go_past, needed, note_taken, release, taken_before};
+pub use tables::{extend, freed_by, let_go_past, needed, note_taken, release, taken_before};
+
+/// What a step takes of a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking {
+    /// Tokens in its KV cache, less what a step in flight may still read.
+    pub settled: u32,
+    /// Tokens in it after the step.
+    pub end: u32,
+    /// Tokens whose content is known.
+    pub known: u32,
+}
+
+/// Runs `change` on the blocks and the books of a pool with groups.
+fn with<T>(pool: &mut KvPool, change: impl FnOnce(&mut GroupBlocks, &mut KvPool) -> T) -> T {
+    let mut grouped = pool.grouped.take().expect("only pools with groups have tables");
+    let result = change(&mut grouped, pool);
+    pool.grouped = Some(grouped);
+    result
+}
 
 /// Blocks that a sequence may have of a state that is kept: those before, in and after the step that is in flight.
 const BLOCKS_OF_A_KEPT_STATE: u64 = 3;

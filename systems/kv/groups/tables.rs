@@ -9,31 +9,12 @@ use oracle_components::request::RequestId;
 use smallvec::SmallVec;
 
 use super::counted::{self, brought_up, counted_between, counted_past, kept};
-use super::{blocks, past};
-
-/// What a step takes of a sequence.
-#[derive(Clone, Copy, Debug)]
-pub struct Taking {
-    /// Tokens in its KV cache, less what a step in flight may still read.
-    pub settled: u32,
-    /// Tokens in it after the step.
-    pub end: u32,
-    /// Tokens whose content is known.
-    pub known: u32,
-}
+use super::{Taking, blocks, past, with};
 
 /// The content that ends with a token.
 pub(super) fn chain_at(content: &Content, end: u32) -> Chain {
     let at = content.segments.partition_point(|&(_, segment_end)| segment_end < end);
     content.segments.get(at).map_or(content.tail, |&(key, _)| Chain::Segment(key))
-}
-
-/// Runs `change` on the blocks and the books of a pool with groups.
-pub(super) fn with<T>(pool: &mut KvPool, change: impl FnOnce(&mut GroupBlocks, &mut KvPool) -> T) -> T {
-    let mut grouped = pool.grouped.take().expect("only pools with groups have tables");
-    let result = change(&mut grouped, pool);
-    pool.grouped = Some(grouped);
-    result
 }
 
 /// Blocks that `end` tokens need beyond those of so many entries.
