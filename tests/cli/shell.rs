@@ -111,7 +111,8 @@ fn serving_points_come_in_every_format() {
     assert_eq!(rows.len(), 2);
     assert!((rows[1][column].parse::<f64>().expect("a number") / predicted - 1.0).abs() < 1e-12, "{}", csv.out);
     let markdown = desk.run("validate-points points.csv --format markdown").out;
-    assert_eq!(markdown.lines().filter(|line| line.starts_with("| ---")).count(), 2, "{markdown}");
+    // Points, medians and cohorts.
+    assert_eq!(markdown.lines().filter(|line| line.starts_with("| ---")).count(), 3, "{markdown}");
 }
 
 /// What bash offers after words.
