@@ -70,6 +70,7 @@ class RunFlags(LoadFlags, TraceFlags, ChangeFlags, total=False):
     rate_scale: float  #: The trace so many times as fast.
     time_scale: float  #: The trace's times multiplied by this.
     model: str  #: A catalog name (see `models`), or a Hugging Face config.json.
+    assume: str  #: The family (`model_type`) that a config.json is read as, whatever it says.
     device: str  #: A catalog name (see `devices`).
     replicas: int  #: Data-parallel replicas.
     tensor_parallel: int  #: Tensor-parallel ranks of a replica.
