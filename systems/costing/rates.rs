@@ -94,20 +94,24 @@ impl CurveRates {
         })
     }
 
-    /// The curve of products, and what it is off by.
-    pub(crate) fn gemm(&self, precision: Precision) -> (&GemmCurve, Option<&Correction>) {
+    /// The curve of products.
+    pub(crate) fn gemm(&self, precision: Precision) -> &GemmCurve {
+        self.named_gemm(precision).0
+    }
+
+    /// What it is off by.
+    pub(crate) fn gemm_correction(&self, precision: Precision) -> Option<&Correction> {
+        self.all.corrections.get(self.named_gemm(precision).1)
+    }
+
+    fn named_gemm(&self, precision: Precision) -> (&GemmCurve, &'static str) {
         let all = &*self.all;
-        let (curve, name) = match self.multiplied(precision) {
-            Multiplied::Wide => (&all.gemm, "gemm"),
-            Multiplied::EightBitBlocks if all.gemm_8bit_block.is_some() => {
-                (all.gemm_8bit_block.as_ref().expect("it was just there"), "gemm_8bit_block")
-            }
-            Multiplied::FourBit if all.gemm_4bit.is_some() => {
-                (all.gemm_4bit.as_ref().expect("it was just there"), "gemm_4bit")
-            }
+        match (self.multiplied(precision), &all.gemm_8bit_block, &all.gemm_4bit) {
+            (Multiplied::Wide, ..) => (&all.gemm, "gemm"),
+            (Multiplied::EightBitBlocks, Some(blocks), _) => (blocks, "gemm_8bit_block"),
+            (Multiplied::FourBit, _, Some(four_bits)) => (four_bits, "gemm_4bit"),
             _ => (&all.gemm_8bit, "gemm_8bit"),
-        };
-        (curve, all.corrections.get(name))
+        }
     }
 
     pub(crate) fn prefill_correction(&self) -> Option<&Correction> {

@@ -132,7 +132,7 @@ impl CurveKernels {
     fn corrected(&self, operator: &Operator) -> Option<Corrected> {
         let (correction, first, sides) = match operator.kind {
             KernelKind::Gemm { depth, columns } if is_of_count(operator) => {
-                (self.curves.gemm(operator.precision).1, Correction::PRODUCTS, [columns, depth])
+                (self.curves.gemm_correction(operator.precision), Correction::PRODUCTS, [columns, depth])
             }
             KernelKind::Experts { experts, inner, .. } => {
                 (self.curves.experts().1, Correction::EXPERTS, [inner, experts])
@@ -206,7 +206,7 @@ impl CurveKernels {
         let seconds = match operator.kind {
             KernelKind::Gemm { depth, columns } => {
                 let rows = features.get(operator.flops.feature);
-                curves::gemm_s(self.curves.gemm(operator.precision).0, &peaks, &Gemm { rows, depth, columns, bytes })
+                curves::gemm_s(self.curves.gemm(operator.precision), &peaks, &Gemm { rows, depth, columns, bytes })
             }
             KernelKind::Stream { kernels, kv_writes } => {
                 // The launch is attention's; the bytes stay, as they do with each kernel of the stream.
