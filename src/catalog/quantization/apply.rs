@@ -10,12 +10,16 @@ impl Quantization {
     /// Whether the model's modules are called as the description calls those that it names.
     pub(crate) fn is_of(&self, model: &ModelArchitecture, model_type: &str) -> bool {
         let modules = Modules::of(model_type);
-        let names: Vec<String> = (0..model.layers.len()).flat_map(|layer| modules.of_layer(layer)).collect();
-        self.names_any_of(&names)
+        self.names_any_of((0..model.layers.len()).flat_map(|layer| modules.of_layer(layer)))
     }
 
     /// The same model stored as the checkpoint is, of a family by its `model_type`.
     pub(crate) fn apply(&self, model: ModelArchitecture, model_type: &str) -> ModelArchitecture {
+        // Most of the catalog: no name need be made up.
+        if self.rules.is_empty() {
+            let kv_dtype = self.kv_dtype().unwrap_or(model.kv_dtype);
+            return ModelArchitecture { weight_format: WeightFormat::wide(self.dtype), kv_dtype, ..model };
+        }
         let modules = Modules::of(model_type);
         let stored = |(index, layer): (u32, &Layer)| {
             let parts = layer.parts.iter().map(|part| self.with_experts(part, modules, index)).collect();

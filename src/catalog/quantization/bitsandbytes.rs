@@ -5,9 +5,8 @@ use oracle_components::weight_format::{Grain, Scales, WeightFormat};
 
 use super::Reading;
 use super::formats::int8_channel;
-use super::fp8::skipped;
+use super::fp8::all_but_skipped;
 use super::module::LAYERS;
-use super::rules::Rule;
 use super::section::{Problem, Section};
 
 pub(super) fn read(section: &Section<'_>) -> Result<Reading, Problem> {
@@ -22,10 +21,7 @@ pub(super) fn read(section: &Section<'_>) -> Result<Reading, Problem> {
     } else {
         return Err(section.problem("load_in_4bit", "and load_in_8bit are both off: what the weights are is not said"));
     };
-    let mut reading = Reading::default();
-    reading.rules.extend(skipped(section)?);
-    reading.rules.push(Rule::all(LAYERS, format));
-    Ok(reading)
+    all_but_skipped(section, LAYERS, format)
 }
 
 fn four_bits(section: &Section<'_>) -> Result<WeightFormat, Problem> {

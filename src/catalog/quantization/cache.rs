@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use super::section::{Problem, Section};
 
+/// Scales for a cache that vLLM does not take by itself.
+pub(super) const SCALES_ALONE: &str =
+    "brings scales for an fp8 KV cache, which vLLM takes only with kv_cache_dtype: fp8; 16 bits are taken";
+
 /// A scheme by word (`FP8`) or by object (`{"num_bits": 8, "type": "float"}`); `None` for none.
 pub(super) fn scheme(section: &Section<'_>, key: &str) -> Result<Option<Dtype>, Problem> {
     let unknown = |what: &str| {

@@ -21,6 +21,18 @@ pub(super) fn skipped(section: &Section<'_>) -> Result<Option<Rule>, Problem> {
     Ok(Some(Rule::skip(Names::of_list(section, key, &section.words(key)?)?)))
 }
 
+/// One format for all modules of these kinds but those that a list of the usual names leaves alone.
+pub(super) fn all_but_skipped(
+    section: &Section<'_>,
+    kinds: &'static [Kind],
+    format: WeightFormat,
+) -> Result<Reading, Problem> {
+    let mut reading = Reading::default();
+    reading.rules.extend(skipped(section)?);
+    reading.rules.push(Rule::all(kinds, format));
+    Ok(reading)
+}
+
 /// `fp8`: by blocks where there is a `weight_block_size`, else with a scale a matrix.
 pub(super) fn read(section: &Section<'_>, expert_dtype: Option<&str>) -> Result<Reading, Problem> {
     let format = match section.block("weight_block_size")? {
@@ -51,10 +63,7 @@ pub(super) fn read(section: &Section<'_>, expert_dtype: Option<&str>) -> Result<
     reading.rules.push(Rule::all(LAYERS, format));
     match section.word("kv_cache_scheme") {
         // Scales are there, but vLLM takes them only where it is told to.
-        Ok(Some("static")) => reading.notes.push(section.problem(
-            "kv_cache_scheme",
-            "brings scales for an fp8 KV cache, which vLLM takes only with kv_cache_dtype: fp8; 16 bits are taken",
-        )),
+        Ok(Some("static")) => reading.notes.push(section.problem("kv_cache_scheme", cache::SCALES_ALONE)),
         _ => reading.kv_dtype = cache::scheme(section, "kv_cache_scheme")?,
     }
     Ok(reading)
@@ -63,7 +72,7 @@ pub(super) fn read(section: &Section<'_>, expert_dtype: Option<&str>) -> Result<
 /// Methods that have one format for all linear layers and nothing to say about it.
 pub(super) fn of_one_format(method: &str, section: &Section<'_>) -> Result<Option<Reading>, Problem> {
     let fp8 = Some(Dtype::Fp8);
-    let (kinds, format): (&[Kind], WeightFormat) = match method {
+    let (kinds, format): (&'static [Kind], WeightFormat) = match method {
         "fbgemm_fp8" | "ptpc_fp8" | "fp8_per_channel" => (LAYERS, fp8_channel(fp8)),
         "deepgemm_fp8" => (LAYERS, fp8_block((128, 128))),
         "mxfp8" => (LAYERS, mxfp8()),
@@ -75,11 +84,8 @@ pub(super) fn of_one_format(method: &str, section: &Section<'_>) -> Result<Optio
         "bitnet" => (LAYERS, WeightFormat::usual(Dtype::Ternary)),
         _ => return Ok(None),
     };
-    let mut reading = Reading::default();
-    reading.rules.extend(skipped(section)?);
-    reading.rules.push(Rule::all(kinds, format));
-    reading.kv_dtype = cache::scheme(section, "kv_cache_scheme")?;
-    Ok(Some(reading))
+    let kv_dtype = cache::scheme(section, "kv_cache_scheme")?;
+    Ok(Some(Reading { kv_dtype, ..all_but_skipped(section, kinds, format)? }))
 }
 
 /// DeepSeek's int8: by blocks, or with a scale a row.

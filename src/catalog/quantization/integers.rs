@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Reading;
 use super::formats::{integer, integers};
-use super::fp8::skipped;
+use super::fp8::{all_but_skipped, skipped};
 use super::module::{Kind, LAYERS};
 use super::rules::{Names, Rule};
 use super::section::{Problem, Section};
@@ -29,10 +29,7 @@ fn dtype(section: &Section<'_>, keys: &[&str]) -> Result<Dtype, Problem> {
 pub(super) fn awq(section: &Section<'_>) -> Result<Reading, Problem> {
     let dtype = dtype(section, &["bits", "w_bit"])?;
     let group = number(section, &["group_size", "q_group_size"])?.unwrap_or(128);
-    let mut reading = Reading::default();
-    reading.rules.extend(skipped(section)?);
-    reading.rules.push(Rule::all(LAYERS, integers(dtype, group, dtype.bits())));
-    Ok(reading)
+    all_but_skipped(section, LAYERS, integers(dtype, group, dtype.bits()))
 }
 
 /// What GPTQ says of all modules, or of some.
@@ -129,10 +126,7 @@ pub(super) fn qqq(section: &Section<'_>) -> Result<Reading, Problem> {
     let dtype = dtype(section, &["wbits", "bits"])?;
     let group = number(section, &["group_size"])?.unwrap_or(-1);
     let format = WeightFormat { activations: Some(Dtype::Int8), ..integers(dtype, group, 0) };
-    let mut reading = Reading::default();
-    reading.rules.extend(skipped(section)?);
-    reading.rules.push(Rule::all(LAYERS, format));
-    Ok(reading)
+    all_but_skipped(section, LAYERS, format)
 }
 
 /// HQQ: one description for all, or one a kind of layer (`self_attn.q_proj`) in the place of it.

@@ -133,7 +133,7 @@ impl Quantization {
 
     /// Whether formats that are given to modules by name are given to any of these, if there are such. If not, the modules
     /// are called otherwise than here.
-    fn names_any_of(&self, modules: &[String]) -> bool {
+    fn names_any_of(&self, modules: impl Iterator<Item = String>) -> bool {
         has_use(&self.rules, modules)
     }
 }

@@ -4,7 +4,7 @@ use oracle_components::model::Dtype;
 use oracle_components::weight_format::{Grain, Scales, WeightFormat};
 use serde_json::Value;
 
-use super::formats::{fp8_channel, fp8_tensor, int8_channel, integers, mxfp4, nvfp4};
+use super::formats::{fp8_block, fp8_channel, fp8_tensor, int8_channel, integers, mxfp4, nvfp4};
 use super::module::{LAYERS, LINEAR};
 use super::rules::{Names, Rule};
 use super::section::{Problem, Section};
@@ -39,10 +39,7 @@ fn note_cache(section: &Section<'_>, reading: &mut Reading) -> Result<(), Proble
     let own = section.section("kv_cache_quant_config")?.is_some_and(|own| own.entries().next().is_some());
     if own || !of_export.is_empty() {
         let key = if own { "kv_cache_quant_config" } else { "export" };
-        reading.notes.push(section.problem(
-            key,
-            "brings scales for an fp8 KV cache, which vLLM takes only with kv_cache_dtype: fp8; 16 bits are taken",
-        ));
+        reading.notes.push(section.problem(key, cache::SCALES_ALONE));
     }
     if section.has("kv_cache_scheme") {
         reading.kv_dtype = cache::scheme(section, "kv_cache_scheme")?;
@@ -106,8 +103,8 @@ fn stored_format(weights: &Section<'_>, activations: Option<Dtype>) -> Result<Op
         ("fp8_e4m3" | "fp8_e5m2", "per_tensor") => fp8_tensor(activations),
         ("fp8_e4m3" | "fp8_e5m2", "per_channel") => fp8_channel(activations),
         ("fp8_e4m3" | "fp8_e5m2", "per_block") => {
-            let (rows, columns) = weights.block("block_size")?.unwrap_or((128, 128));
-            WeightFormat { scales: Scales::new(Grain::Block(rows, columns), 32, 0), ..fp8_tensor(activations) }
+            let sides = weights.block("block_size")?.unwrap_or((128, 128));
+            WeightFormat { activations, ..fp8_block(sides) }
         }
         ("fp4" | "mxfp4" | "fp4_e2m1" | "mx", "per_group") => match group {
             Some(16) => nvfp4(activations),

@@ -184,20 +184,28 @@ impl Rule {
     }
 }
 
+/// The first rule that applies to a module.
+fn first<'r>(rules: &'r [Rule], path: &str) -> Option<&'r Rule> {
+    let module = Module::new(path);
+    rules.iter().find(|rule| rule.applies(&module))
+}
+
 /// The format by the first rule that applies; `None`: the module stays as it is.
 pub(super) fn format_by(rules: &[Rule], path: &str) -> Option<WeightFormat> {
-    let module = Module::new(path);
-    rules.iter().find(|rule| rule.applies(&module)).and_then(|rule| rule.format)
+    first(rules, path).and_then(|rule| rule.format)
 }
 
 /// Whether the first rule that applies does so by name.
 pub(super) fn is_named(rules: &[Rule], path: &str) -> bool {
-    let module = Module::new(path);
-    rules.iter().find(|rule| rule.applies(&module)).is_some_and(|rule| rule.names.is_some())
+    first(rules, path).is_some_and(|rule| rule.names.is_some())
 }
 
-/// Whether any of the rules that give formats to modules by name applies to one of these.
-pub(super) fn has_use(rules: &[Rule], paths: &[String]) -> bool {
+/// Whether any of the rules that give formats to modules by name, if there are such, applies to one of these.
+pub(super) fn has_use(rules: &[Rule], paths: impl Iterator<Item = String>) -> bool {
     let mut named = rules.iter().filter(|rule| rule.names.is_some() && rule.format.is_some()).peekable();
-    named.peek().is_none() || named.any(|rule| paths.iter().any(|path| rule.applies(&Module::new(path))))
+    if named.peek().is_none() {
+        return true;
+    }
+    let paths: Vec<String> = paths.collect();
+    named.any(|rule| paths.iter().any(|path| rule.applies(&Module::new(path))))
 }

@@ -254,7 +254,7 @@ fn mixed_precision_names_the_algorithm_of_each_layer() {
     assert_eq!(bytes(&mixed), [1.0, 2.0, 0.5625, 0.5625]);
     assert_eq!(mixed.format_of("model.language_model.layers.4.self_attn.o_proj").scales.grain, Grain::Group(32));
     assert_eq!(mixed.format_of("mtp.layers.3.self_attn.o_proj"), BF16);
-    let names_any_of = |names: [&str; 2]| mixed.names_any_of(&names.map(str::to_owned));
+    let names_any_of = |names: [&str; 2]| mixed.names_any_of(names.map(str::to_owned).into_iter());
     assert!(names_any_of([MLP, EXPERT]));
     assert!(!names_any_of([MLP, "model.layers.5.self_attn.o_proj"]));
 
