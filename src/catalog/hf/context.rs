@@ -4,19 +4,10 @@ use oracle_components::model::RopeScaling;
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::keys::CONTEXTS;
 
 /// The contexts that a model was trained on, before it was stretched.
 const ORIGINAL_TOKENS: &str = "original_max_position_embeddings";
-/// Keys that limit the context, of which the least counts.
-const CONTEXTS: [&str; 7] = [
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-    "max_sequence_length",
-    "max_seq_length",
-    "seq_len",
-];
 /// The most that rotary embeddings are stretched.
 const MOST_STRETCHED: f64 = 1024.0;
 

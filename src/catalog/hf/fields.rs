@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::family::Family;
-use super::keys::{INHERITED, synonyms};
+use super::keys::{CONTEXTS, INHERITED, synonyms};
 use crate::catalog::findings::Findings;
 use crate::catalog::json_file::shown;
 use crate::catalog::nearest::nearest;
@@ -51,13 +51,17 @@ impl<'a> Fields<'a> {
         self.used.borrow_mut().insert(path);
     }
 
+    /// The names that a key may have in the file, the family's own first.
+    fn names<'k>(&self, key: &'k str) -> impl Iterator<Item = &'k str> + use<'k> {
+        let own: Option<&'static str> = self.family.keys.get(key).map(String::as_str);
+        own.into_iter().chain([key]).chain(synonyms(key).iter().copied())
+    }
+
     /// The value of a key under the first of its names that the file uses, else what its configuration class has. `null` is no
     /// value, and the class has none either.
     pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
-        let own = self.family.keys.get(key).map(String::as_str);
-        let names = own.into_iter().chain([key]).chain(synonyms(key).iter().copied());
         let mut is_null = false;
-        for name in names {
+        for name in self.names(key) {
             match find(self.text, name) {
                 Some(Value::Null) => is_null = true,
                 Some(value) => {
@@ -83,10 +87,7 @@ impl<'a> Fields<'a> {
 
     /// Path of a key as it stands in the file.
     pub(super) fn path(&self, key: &str) -> String {
-        let own = self.family.keys.get(key).map(String::as_str);
-        let names = own.into_iter().chain([key]).chain(synonyms(key).iter().copied());
-        let mut names = names.filter(|name| find(self.text, name).is_some());
-        match names.next() {
+        match self.names(key).find(|name| find(self.text, name).is_some()) {
             Some(name) => format!("{}{name}", self.text_path),
             None if self.whole.contains_key(key) => key.to_owned(),
             None => format!("{}{key}", self.text_path),
@@ -98,7 +99,7 @@ impl<'a> Fields<'a> {
         let whole = value.as_u64().or_else(|| {
             value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0).map(|number| number as u64)
         });
-        let largest = if COUNTS_OF_TOKENS.contains(&key) { LARGEST_DIMENSION } else { LARGEST_WIDTH };
+        let largest = if counts_tokens(key) { LARGEST_DIMENSION } else { LARGEST_WIDTH };
         let number = whole.filter(|number| (least..=largest).contains(number));
         if number.is_none() {
             let path = self.path(key);
@@ -246,20 +247,12 @@ fn find<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 }
 
 /// Keys of vocabularies and contexts, which are larger than any width.
-const COUNTS_OF_TOKENS: [&str; 12] = [
-    "vocab_size",
-    "vocab_size_per_layer_input",
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-    "max_sequence_length",
-    "max_seq_length",
-    "seq_len",
-    "model_max_length",
-    "sliding_window",
-    "attention_chunk_size",
-];
+fn counts_tokens(key: &str) -> bool {
+    let others =
+        ["vocab_size", "vocab_size_per_layer_input", "model_max_length", "sliding_window", "attention_chunk_size"];
+    CONTEXTS.contains(&key) || others.contains(&key)
+}
+
 /// No width, and no number of heads or experts, is larger: products of three stay exact in 64 bits.
 const LARGEST_WIDTH: u64 = 1 << 20;
 

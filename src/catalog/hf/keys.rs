@@ -1,5 +1,16 @@
 //! Names that several configuration classes have for one thing, and keys that change neither shape nor cost.
 
+/// Keys that limit the context, of which the least counts.
+pub(super) const CONTEXTS: [&str; 7] = [
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+];
+
 /// Keys of the text part that the whole of a multimodal file may state in its place.
 pub(super) const INHERITED: [&str; 7] = [
     "tie_word_embeddings",
