@@ -84,10 +84,16 @@ impl ModelArchitecture {
         }
     }
 
-    /// How the routed experts' matrices are stored.
+    /// How the matrices of the routed experts that most layers have are stored.
     #[must_use]
     pub fn expert_format(&self) -> WeightFormat {
-        self.experts().and_then(|experts| experts.format).unwrap_or(self.weight_format)
+        self.experts().map_or(self.weight_format, |experts| self.format_of_experts(experts))
+    }
+
+    /// How the matrices of routed experts are stored.
+    #[must_use]
+    pub fn format_of_experts(&self, experts: &Experts) -> WeightFormat {
+        experts.format.unwrap_or(self.weight_format)
     }
 
     /// How a matrix of a layer is stored that is no routed expert's.

@@ -127,14 +127,8 @@ pub fn weight_bytes_by_dtype(model: &ModelArchitecture) -> Vec<(Dtype, u64)> {
         }
     };
     for (layer, count) in model.layers.counted() {
-        for part in &layer.parts {
-            for matrix in matrices(part, hidden, 1.0).into_iter().filter(|matrix| matrix.role.is_some()) {
-                add(f64::from(count) * matrix.elements(), matrix_format(model, layer, &matrix));
-            }
-            if let Part::Experts(experts) = part {
-                let routed = f64::from(experts.count) * expert_elements(experts, hidden, 1.0).0;
-                add(f64::from(count) * routed, experts.format.unwrap_or(model.weight_format));
-            }
+        for (elements, format) in layer.parts.iter().flat_map(|part| stored(model, layer, part, (1.0, 1.0))) {
+            add(f64::from(count) * elements, format);
         }
     }
     if let Some(format) = model.head_format.filter(|_| !model.tied_embeddings) {
@@ -244,19 +238,28 @@ fn norm(model: &ModelArchitecture) -> f64 {
 fn layer_elements(model: &ModelArchitecture, layer: &Layer, tensor: f64, expert_ranks: f64) -> Elements {
     let hidden = f64::from(model.hidden);
     let own = Elements::wide(f64::from(layer.norms) * norm(model) + layer.other_elements as f64);
-    let stored = |matrix: Matrix| match matrix.role {
-        Some(role) => Elements::stored(matrix.elements(), model.format_of(layer, role)),
-        None => Elements::wide(matrix.elements()),
-    };
     layer.parts.iter().fold(own, |sum, part| {
-        let experts = match part {
-            Part::Experts(experts) => {
-                let elements = f64::from(experts.count) * expert_elements(experts, hidden, expert_ranks).0;
-                Elements::stored(elements, experts.format.unwrap_or(model.weight_format))
-            }
-            _ => Elements::default(),
-        };
-        let matrices: Elements = matrices(part, hidden, tensor).into_iter().map(stored).sum();
-        sum + matrices + experts + Elements::wide(wide_elements(part, hidden, tensor, expert_ranks))
+        let stored = stored(model, layer, part, (tensor, expert_ranks));
+        let stored: Elements = stored.into_iter().map(|(elements, format)| Elements::stored(elements, format)).sum();
+        let matrices = matrices(part, hidden, tensor).into_iter().filter(|matrix| matrix.role.is_none());
+        let wide: f64 = matrices.map(Matrix::elements).sum();
+        sum + stored + Elements::wide(wide + wide_elements(part, hidden, tensor, expert_ranks))
     })
+}
+
+/// Elements of the matrices of a part that may be quantised, and how they are stored.
+fn stored(
+    model: &ModelArchitecture,
+    layer: &Layer,
+    part: &Part,
+    (tensor, expert_ranks): (f64, f64),
+) -> Vec<(f64, WeightFormat)> {
+    let hidden = f64::from(model.hidden);
+    let of_matrix = |matrix: Matrix| Some((matrix.elements(), model.format_of(layer, matrix.role?)));
+    let mut stored: Vec<_> = matrices(part, hidden, tensor).into_iter().filter_map(of_matrix).collect();
+    if let Part::Experts(experts) = part {
+        let elements = f64::from(experts.count) * expert_elements(experts, hidden, expert_ranks).0;
+        stored.push((elements, model.format_of_experts(experts)));
+    }
+    stored
 }

@@ -285,7 +285,7 @@ impl<'a> ModelRank<'a> {
         };
         let times = f64::from(experts.per_token) * token_share;
         let input = expert_input(experts, self.hidden);
-        let bytes = experts.format.unwrap_or(self.model.weight_format).bytes_per_parameter();
+        let bytes = self.model.format_of_experts(experts).bytes_per_parameter();
         let inward = matrices_in(experts.expert) * width;
         let gemm =
             |inner, outer| Operator::gemm(Precision::Experts, Feature::Tokens, (inner, outer), bytes, self.activation);
