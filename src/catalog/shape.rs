@@ -6,7 +6,7 @@ use oracle_components::model::ModelArchitecture;
 /// No width or vocabulary is larger: 2²⁶. A number above is a typing error, and products of three stay exact in f64.
 pub(super) const LARGEST_DIMENSION: u64 = 1 << 26;
 /// No model has more layers.
-const MOST_LAYERS: u32 = 10_000;
+pub(super) const MOST_LAYERS: u32 = 10_000;
 
 /// Contradictions between an architecture's numbers, each as a sentence.
 pub(super) fn contradictions(model: &ModelArchitecture) -> Vec<String> {

@@ -11,7 +11,7 @@ use super::keys::{CONTEXTS, INHERITED, synonyms};
 use crate::catalog::findings::Findings;
 use crate::catalog::json_file::shown;
 use crate::catalog::nearest::nearest;
-use crate::catalog::shape::LARGEST_DIMENSION;
+use crate::catalog::shape::{LARGEST_DIMENSION, MOST_LAYERS};
 
 /// The keys of the language model, and those of the whole file for what stands only there.
 pub(super) struct Fields<'a> {
@@ -146,6 +146,11 @@ impl<'a> Fields<'a> {
         }
         self.missing(key);
         1
+    }
+
+    /// How many layers there are, or more than any model has: that is refused later, with all else that is wrong.
+    pub(super) fn layers(&mut self) -> u32 {
+        self.required("num_hidden_layers").min(MOST_LAYERS + 1)
     }
 
     /// The same of a layer.

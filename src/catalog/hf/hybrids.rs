@@ -5,7 +5,9 @@ use oracle_components::layers::{Layer, Part, Reach};
 use super::family::Builder;
 use super::fields::Fields;
 use super::layers::{attention, experts, feed_forward, latent, mlp, mlp_of, reaches, sparse_layers};
-use super::recurrent::{Mamba2, gated_delta, gated_unit, kimi_delta, lightning, mamba1, mamba2, short_convolution};
+use super::recurrent::{
+    Mamba2, expanded, gated_delta, gated_unit, groups, kimi_delta, lightning, mamba1, mamba2, short_convolution,
+};
 
 fn layer(parts: Vec<Part>, norms: u32) -> Layer {
     Layer { parts, norms, ..Layer::default() }
@@ -33,7 +35,7 @@ pub(super) fn layers(fields: &mut Fields<'_>, builder: Builder) -> Vec<Layer> {
         Builder::FalconH1 => falcon_h1(fields),
         Builder::Kimi => kimi(fields),
         Builder::Mamba => alone(fields, |fields| {
-            let expanded = fields.number("mamba_expand").map_or(2, u64::from) * fields.wide("hidden_size");
+            let expanded = expanded(fields);
             let inner = fields.number("intermediate_size").map_or(expanded, u64::from);
             mamba1(fields, inner, false)
         }),
@@ -52,7 +54,7 @@ fn alone(
     state: impl Fn(&mut Fields<'_>) -> oracle_components::recurrent::Recurrent,
 ) -> Vec<Layer> {
     let recurrent = state(fields);
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     (0..layers).map(|_| layer(vec![Part::Recurrent(recurrent.clone())], 1)).collect()
 }
 
@@ -60,12 +62,12 @@ fn mamba2_sizes(fields: &mut Fields<'_>) -> Mamba2 {
     let heads = fields.wide("mamba_heads");
     let inner = match fields.number("mamba_d_ssm") {
         Some(width) => width.into(),
-        None => fields.number("mamba_expand").map_or(2, u64::from) * fields.wide("hidden_size"),
+        None => expanded(fields),
     };
     let is_stated = fields.value("mamba_head_dim").is_some_and(|value| value.as_str() != Some("auto"));
     let head_width = if is_stated { fields.wide("mamba_head_dim") } else { inner / heads };
     let has_norm = fields.flag("mamba_rms_norm").unwrap_or(true);
-    Mamba2 { heads, head_width, groups: fields.number("mamba_groups").map_or(1, u64::from), has_norm }
+    Mamba2 { heads, head_width, groups: groups(fields), has_norm }
 }
 
 /// Whether each layer has a state in place of attention, by whichever rule the file states.
@@ -119,7 +121,7 @@ fn by_types(
     fields: &mut Fields<'_>,
     state: impl Fn(&mut Fields<'_>) -> oracle_components::recurrent::Recurrent,
 ) -> Vec<Layer> {
-    let layers = fields.required("num_hidden_layers").min(10_001);
+    let layers = fields.layers();
     let states = states(fields, layers);
     let sparse = sparse_layers(fields, layers);
     let window = fields.number("attention_window_size");
@@ -169,7 +171,7 @@ fn lfm2_mlp(fields: &mut Fields<'_>) -> oracle_components::layers::Mlp {
 
 /// Attention and Mamba side by side, then an MLP.
 fn falcon_h1(fields: &mut Fields<'_>) -> Vec<Layer> {
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let sizes = mamba2_sizes(fields);
     let sizes = Mamba2 { has_norm: fields.is_on("mamba_rms_norm"), ..sizes };
     let reach = reaches(fields, layers);
@@ -205,7 +207,7 @@ fn nemotron_h(fields: &mut Fields<'_>) -> Vec<Layer> {
                 let sizes = Mamba2 {
                     heads: fields.wide("mamba_heads"),
                     head_width: fields.wide("mamba_head_dim"),
-                    groups: fields.number("mamba_groups").map_or(1, u64::from),
+                    groups: groups(fields),
                     has_norm: true,
                 };
                 Part::Recurrent(mamba2(fields, &sizes))
@@ -228,7 +230,7 @@ fn nemotron_h(fields: &mut Fields<'_>) -> Vec<Layer> {
 
 /// Delta attention and latent attention, by lists that count from 1.
 fn kimi(fields: &mut Fields<'_>) -> Vec<Layer> {
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let (delta, full) = match fields.numbers("linear_attn_config.kda_layers") {
         Some(delta) => (delta, fields.numbers("linear_attn_config.full_attn_layers").unwrap_or_default()),
         None => {

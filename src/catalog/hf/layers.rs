@@ -7,7 +7,7 @@ use super::fields::Fields;
 
 /// A mixer and an MLP a layer.
 pub(super) fn transformer(fields: &mut Fields<'_>) -> Vec<Layer> {
-    let layers = fields.required("num_hidden_layers").min(MOST_LAYERS);
+    let layers = fields.layers();
     let reaches = reaches(fields, layers);
     let sparse = sparse_layers(fields, layers);
     let mut stack = Vec::new();
@@ -51,9 +51,6 @@ fn sub_norms(fields: &mut Fields<'_>, feed_forward: &Part) -> u64 {
         _ => 0,
     }
 }
-
-/// More than any model has: what is above is refused later, with all else that is wrong.
-const MOST_LAYERS: u32 = 10_001;
 
 /// Whether a switch is on.
 pub(super) fn is_on(fields: &mut Fields<'_>, switch: &Switch) -> bool {

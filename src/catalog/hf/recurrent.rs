@@ -68,6 +68,16 @@ fn state_element_bytes(fields: &mut Fields<'_>) -> Option<u32> {
     }
 }
 
+/// Width inside Mamba.
+pub(super) fn expanded(fields: &mut Fields<'_>) -> u64 {
+    fields.number("mamba_expand").map_or(2, u64::from) * fields.wide("hidden_size")
+}
+
+/// Groups of heads of Mamba 2 that share what writes and reads the state.
+pub(super) fn groups(fields: &mut Fields<'_>) -> u64 {
+    fields.number("mamba_groups").map_or(1, u64::from)
+}
+
 /// Sizes of Mamba 2.
 pub(super) struct Mamba2 {
     pub(super) heads: u64,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::family::Builder;
 use super::fields::Fields;
 use super::layers::{attention, experts, feed_forward, latent, mlp, mlp_of, reaches, sparse_layers};
+use super::recurrent::{Mamba2, expanded, groups, mamba2};
 
 /// The layers of such a model, and the parameters that it has beside them.
 pub(super) fn layers(fields: &mut Fields<'_>, builder: Builder) -> (Vec<Layer>, u64) {
@@ -29,7 +30,7 @@ fn borrowing(attention: Attention) -> Attention {
 
 /// Groups of layers share keys and values.
 fn hunyuan(fields: &mut Fields<'_>) -> Vec<Layer> {
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let shares = if fields.is_on("use_cla") { fields.number("cla_share_factor").unwrap_or(1) } else { 1 };
     let sparse = sparse_layers(fields, layers);
     (0..layers)
@@ -49,7 +50,7 @@ fn hunyuan(fields: &mut Fields<'_>) -> Vec<Layer> {
 
 /// Embeddings of each layer, residual streams side by side, low-rank residuals; the last layers have no keys and values.
 fn gemma3n(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let hidden = u64::from(fields.required("hidden_size"));
     let own = u64::from(fields.required("hidden_size_per_layer_input"));
     let streams = u64::from(fields.required("altup_num_inputs"));
@@ -75,7 +76,7 @@ fn gemma3n(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
 
 /// Heads of two widths, keys that are the values in global layers, experts beside an MLP.
 fn gemma4(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let hidden = u64::from(fields.required("hidden_size"));
     let own = u64::from(fields.count("hidden_size_per_layer_input"));
     let keeping = layers.saturating_sub(fields.count("num_kv_shared_layers"));
@@ -122,7 +123,7 @@ fn gemma4(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
 
 /// Compressed caches, hyper-connections, experts by a hash in the first layers.
 fn deepseek_v4(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let hidden = u64::from(fields.required("hidden_size"));
     let streams = u64::from(fields.required("hc_mult"));
     let width = fields.required("head_dim");
@@ -177,7 +178,7 @@ fn deepseek_v4(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
 
 /// Two latent attentions and MLPs a layer beside experts, some of which do nothing.
 fn longcat(fields: &mut Fields<'_>) -> Vec<Layer> {
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let hidden = u64::from(fields.required("hidden_size"));
     let idle = u64::from(fields.count("zero_expert_num"));
     let bias = u64::from(fields.is_on("router_bias")) + 1;
@@ -196,7 +197,7 @@ fn longcat(fields: &mut Fields<'_>) -> Vec<Layer> {
 
 /// Some layers look at an image in place of the text.
 fn mllama(fields: &mut Fields<'_>) -> Vec<Layer> {
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let across = fields.numbers("cross_attention_layers").unwrap_or_default();
     (0..layers)
         .map(|index| {
@@ -263,9 +264,8 @@ fn nemotron_nas(fields: &mut Fields<'_>) -> Vec<Layer> {
 
 /// Mamba in all layers, and before some of them one of a few shared blocks of attention and MLP, each use with an adapter of its own.
 fn zamba2(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
-    use super::recurrent::{Mamba2, mamba2};
     let hidden = fields.required("hidden_size");
-    let layers = fields.required("num_hidden_layers");
+    let layers = fields.layers();
     let types = fields.words("layers_block_type").unwrap_or_default();
     let heads = fields.required("num_attention_heads");
     let kv_heads = fields.number("num_key_value_heads").unwrap_or(heads);
@@ -275,8 +275,7 @@ fn zamba2(fields: &mut Fields<'_>) -> (Vec<Layer>, u64) {
     let blocks = u64::from(fields.number("num_mem_blocks").unwrap_or(1));
     let rank = u64::from(fields.number("adapter_rank").unwrap_or(128));
     let mamba_heads = fields.number("mamba_heads").map_or(8, u64::from);
-    let inner = fields.number("mamba_expand").map_or(2, u64::from) * u64::from(hidden);
-    let groups = fields.number("mamba_groups").map_or(1, u64::from);
+    let (inner, groups) = (expanded(fields), groups(fields));
     let sizes = Mamba2 { heads: mamba_heads, head_width: inner / mamba_heads, groups, has_norm: true };
     let [h, a, f] = [hidden, input, intermediate].map(u64::from);
     let mlp_adapter = if fields.flag("use_shared_mlp_adapter").unwrap_or(true) { rank * (h + 2 * f) } else { 0 };
