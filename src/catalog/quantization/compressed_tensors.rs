@@ -124,9 +124,9 @@ fn weight_format(
             "channel" => Ok(fp8_channel(activations)),
             "block" => {
                 let sides = weights.block("block_structure")?.unwrap_or((128, 128));
-                Ok(WeightFormat { activations, ..fp8_block(sides) })
+                Ok(fp8_block(sides).met_by(activations))
             }
-            "group" if group == Some(32) => Ok(WeightFormat { activations, ..mxfp8() }),
+            "group" if group == Some(32) => Ok(mxfp8().met_by(activations)),
             other => Err(weights.problem("strategy", format!("fp8 weights by {other} are not known"))),
         },
         ("float", 4) => match group {

@@ -13,7 +13,7 @@ pub(super) fn fp8_tensor(activations: Option<Dtype>) -> WeightFormat {
 }
 
 pub(super) fn fp8_channel(activations: Option<Dtype>) -> WeightFormat {
-    WeightFormat { dtype: Dtype::Fp8, scales: Scales::new(Grain::Channel, 32, 0), activations }
+    WeightFormat::usual(Dtype::Fp8).met_by(activations)
 }
 
 pub(super) fn fp8_block((rows, columns): (u32, u32)) -> WeightFormat {
@@ -23,19 +23,19 @@ pub(super) fn fp8_block((rows, columns): (u32, u32)) -> WeightFormat {
 
 /// fp8 in microscaling groups of 32.
 pub(super) fn mxfp8() -> WeightFormat {
-    WeightFormat { dtype: Dtype::Fp8, scales: Scales::of_groups(32, 8, 0), activations: Some(Dtype::Fp8) }
+    WeightFormat::usual(Dtype::Fp8).in_groups(32, 8)
 }
 
 pub(super) fn int8_channel(activations: Option<Dtype>) -> WeightFormat {
-    WeightFormat { dtype: Dtype::Int8, scales: Scales::new(Grain::Channel, 32, 0), activations }
+    WeightFormat::usual(Dtype::Int8).met_by(activations)
 }
 
 pub(super) fn nvfp4(activations: Option<Dtype>) -> WeightFormat {
-    WeightFormat { activations, ..WeightFormat::usual(Dtype::Nvfp4) }
+    WeightFormat::usual(Dtype::Nvfp4).met_by(activations)
 }
 
 pub(super) fn mxfp4(activations: Option<Dtype>) -> WeightFormat {
-    WeightFormat { activations, ..WeightFormat::usual(Dtype::Mxfp4) }
+    WeightFormat::usual(Dtype::Mxfp4).met_by(activations)
 }
 
 /// Integers of so many bits, as far as they are packed without gaps.

@@ -125,7 +125,7 @@ pub(super) fn auto_round(section: &Section<'_>) -> Result<Reading, Problem> {
 pub(super) fn qqq(section: &Section<'_>) -> Result<Reading, Problem> {
     let dtype = dtype(section, &["wbits", "bits"])?;
     let group = number(section, &["group_size"])?.unwrap_or(-1);
-    let format = WeightFormat { activations: Some(Dtype::Int8), ..integers(dtype, group, 0) };
+    let format = integers(dtype, group, 0).met_by(Some(Dtype::Int8));
     all_but_skipped(section, LAYERS, format)
 }
 

@@ -104,7 +104,7 @@ fn stored_format(weights: &Section<'_>, activations: Option<Dtype>) -> Result<Op
         ("fp8_e4m3" | "fp8_e5m2", "per_channel") => fp8_channel(activations),
         ("fp8_e4m3" | "fp8_e5m2", "per_block") => {
             let sides = weights.block("block_size")?.unwrap_or((128, 128));
-            WeightFormat { activations, ..fp8_block(sides) }
+            fp8_block(sides).met_by(activations)
         }
         ("fp4" | "mxfp4" | "fp4_e2m1" | "mx", "per_group") => match group {
             Some(16) => nvfp4(activations),
@@ -112,7 +112,7 @@ fn stored_format(weights: &Section<'_>, activations: Option<Dtype>) -> Result<Op
             Some(other) => return unknown("group_size", format!("4-bit floats in groups of {other}")),
         },
         ("fp6_e3m2" | "fp6_e2m3" | "mxfp6_e3m2" | "mxfp6_e2m3", "per_group") => {
-            WeightFormat { activations, ..WeightFormat::usual(Dtype::Fp6) }
+            WeightFormat::usual(Dtype::Fp6).met_by(activations)
         }
         ("int8", "per_tensor") => {
             WeightFormat { scales: Scales::new(Grain::Tensor, 32, 0), ..int8_channel(activations) }
@@ -121,7 +121,7 @@ fn stored_format(weights: &Section<'_>, activations: Option<Dtype>) -> Result<Op
         ("int4" | "uint4", "per_group" | "per_channel") => {
             let group = if scheme == "per_group" { group.unwrap_or(128) } else { -1 };
             let zero_bits = if dtype == "uint4" { 4 } else { zero_bits(4) };
-            WeightFormat { activations, ..integers(Dtype::Int4, group, zero_bits) }
+            integers(Dtype::Int4, group, zero_bits).met_by(activations)
         }
         (dtype, scheme) => return unknown("dtype", format!("weights of {dtype} {}", scheme.replace('_', " "))),
     };

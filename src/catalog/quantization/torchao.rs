@@ -51,7 +51,7 @@ fn by_word(word: &str, group: Option<i64>) -> Option<WeightFormat> {
         "int8_weight_only" | "int8wo" => int8_channel(None),
         "int8_dynamic_activation_int8_weight" | "int8dq" => int8_channel(Some(Dtype::Int8)),
         "int8_dynamic_activation_int4_weight" => {
-            WeightFormat { activations: Some(Dtype::Int8), ..integers(Dtype::Int4, group.unwrap_or(32), 0) }
+            integers(Dtype::Int4, group.unwrap_or(32), 0).met_by(Some(Dtype::Int8))
         }
         "float8_weight_only" | "float8wo" | "fp8wo" => fp8_channel(None),
         "float8_dynamic_activation_float8_weight" | "float8dq" | "fp8dq" => by_row(tail.contains("row")),
@@ -114,11 +114,9 @@ fn format(object: &Section<'_>) -> Result<Option<WeightFormat>, Problem> {
         "Int4WeightOnlyConfig" => int4(group.unwrap_or(128)),
         "Int8WeightOnlyConfig" => int8_channel(None),
         "Int8DynamicActivationInt8WeightConfig" => int8_channel(int8),
-        "Int8DynamicActivationInt4WeightConfig" => {
-            WeightFormat { activations: int8, ..integers(Dtype::Int4, group.unwrap_or(32), 0) }
-        }
+        "Int8DynamicActivationInt4WeightConfig" => integers(Dtype::Int4, group.unwrap_or(32), 0).met_by(int8),
         "Float8DynamicActivationInt4WeightConfig" => {
-            WeightFormat { activations: Some(Dtype::Fp8), ..integers(Dtype::Int4, group.unwrap_or(128), 0) }
+            integers(Dtype::Int4, group.unwrap_or(128), 0).met_by(Some(Dtype::Fp8))
         }
         "Float8WeightOnlyConfig" => fp8_channel(None),
         "Float8DynamicActivationFloat8WeightConfig" | "Float8StaticActivationFloat8WeightConfig" => by_row(is_by_row),
