@@ -47,6 +47,7 @@ pub use load_flags::LoadFlags;
 pub use overrides::Overrides;
 pub use presets::{Preset, presets};
 use resolve::RunContext;
+pub(crate) use resolve::capture_sizes;
 pub use slo_flag::time_ms as slo_time_ms;
 pub use trace_flags::{LoadAlone, ShapingFlags, load_alone};
 pub use trace_run::{TraceRun, from_trace};

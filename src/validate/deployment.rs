@@ -13,7 +13,7 @@ use super::problem::{Problem, Problems};
 use super::run_file::{Instance, Run};
 use crate::catalog::{Catalog, load_hf_config, question};
 use crate::config::versions::Version;
-use crate::config::{Diagnostic, Overrides, Resolved, load_value};
+use crate::config::{Diagnostic, Overrides, Resolved, capture_sizes, load_value};
 
 /// What messages call the configuration that a run becomes.
 const ORIGIN: &str = "run.json, as a configuration";
@@ -235,7 +235,7 @@ impl<'a> Draft<'a> {
             set("gpu_memory_utilization", json!(share));
         }
         if let Some(largest) = flags.max_cudagraph_capture_size {
-            set("cudagraph_capture_sizes", json!(capture_sizes(largest)));
+            set("cudagraph_capture_sizes", json!(capture_sizes(largest).collect::<Vec<_>>()));
         }
         if let Some(disabled) = flags.disable_custom_all_reduce {
             set("disable_custom_all_reduce", json!(disabled));
@@ -251,12 +251,6 @@ impl<'a> Draft<'a> {
         }
         config
     }
-}
-
-/// Batches that vLLM captures as graphs up to a largest one (`vllm/config/vllm.py`): 1, 2, 4, by 8 up to 255, then by 16.
-fn capture_sizes(largest: u32) -> Vec<u32> {
-    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=largest.max(256)).step_by(16));
-    sizes.filter(|&size| size <= largest).collect()
 }
 
 /// The release of vLLM of a run, or the nearest one that is known.

@@ -33,6 +33,7 @@ use super::keys::{Config, Simulation};
 use crate::fidelity;
 use crate::output::OutputPlan;
 pub(super) use frameworks::check_models;
+pub(crate) use hardware::efficiency::capture_sizes;
 pub(super) use run_context::RunContext;
 pub(super) use workload::resolve as workload_alone;
 

@@ -115,11 +115,16 @@ pub(in crate::config::resolve) fn kernel_launch(
     }
 }
 
-/// vLLM's: 1, 2, 4, then every 8 below 256 and every 16 from there, up to 512 or twice the sequences.
+/// vLLM's: up to 512 or twice the sequences.
 fn default_capture_sizes(max_num_seqs: u32) -> Arc<[u32]> {
-    let largest = LARGEST_CAPTURE.min(max_num_seqs.saturating_mul(2));
-    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=LARGEST_CAPTURE).step_by(16));
-    sizes.filter(|size| *size <= largest).collect()
+    capture_sizes(LARGEST_CAPTURE.min(max_num_seqs.saturating_mul(2))).collect()
+}
+
+/// Batches that vLLM captures as graphs up to a largest one (`vllm/config/vllm.py`): 1, 2, 4, then every 8 below 256 and every 16
+/// from there.
+pub(crate) fn capture_sizes(largest: u32) -> impl Iterator<Item = u32> {
+    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=largest).step_by(16));
+    sizes.take_while(move |&size| size <= largest)
 }
 
 #[cfg(test)]
