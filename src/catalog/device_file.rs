@@ -246,13 +246,16 @@ const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
 const FLOPS_PER_TFLOP: f64 = 1e12;
 
 /// Reads one file of `configs/hardware`.
-pub(super) fn parse(text: &str, curves: &[CurveFile]) -> Result<CatalogDevice, String> {
+pub(super) fn parse<'a>(
+    text: &str,
+    curve: impl FnOnce(&str) -> Option<&'a CurveFile>,
+) -> Result<CatalogDevice, String> {
     let file: DeviceFile = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let (name, is_derived) = match file.efficiency {
         EfficiencyFile::Measured(name) => (name, false),
         EfficiencyFile::DerivedFrom(name) => (name, true),
     };
-    let Some(curve) = curves.iter().find(|curve| curve.name == name) else {
+    let Some(curve) = curve(&name) else {
         return Err(format!("no efficiency curve is called {name}"));
     };
     if file.sustained_tflops.is_some() != file.sustained_stated_by.is_some() {

@@ -20,11 +20,11 @@ pub mod nearest;
 mod price_file;
 mod quantization;
 mod shape;
+mod shelf;
 mod topology_file;
 mod uncertain;
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use oracle_components::collectives::Fabric;
 use oracle_components::model::{Dtype, ModelArchitecture};
@@ -44,58 +44,37 @@ pub use price_file::PriceList;
 pub use topology_file::{CatalogTopology, InfinibandGeneration};
 pub use uncertain::{Figure, Uncertain};
 
+use shelf::{Shelf, key};
+
 /// Every model and device that the binary knows.
 #[derive(Debug)]
 pub struct Catalog {
-    models: Vec<CatalogModel>,
-    devices: Vec<CatalogDevice>,
-    fabrics: Vec<CatalogFabric>,
-    topologies: Vec<CatalogTopology>,
-    curves: Vec<CurveFile>,
-    model_by_name: HashMap<String, usize>,
-    device_by_name: HashMap<String, usize>,
+    models: Shelf<CatalogModel>,
+    devices: Shelf<CatalogDevice>,
+    fabrics: Shelf<CatalogFabric>,
+    topologies: Shelf<CatalogTopology>,
+    curves: Shelf<CurveFile>,
 }
 
 impl Catalog {
-    /// The embedded catalog, parsed when first asked for.
+    /// The embedded catalog; a file of it is read when first asked for.
     pub fn builtin() -> &'static Self {
-        static CATALOG: OnceLock<Catalog> = OnceLock::new();
-        CATALOG.get_or_init(Self::parse)
-    }
-
-    fn parse() -> Self {
-        let models = embedded::MODELS.iter().map(|(file, text)| {
-            model_file::parse(text).unwrap_or_else(|error| panic!("configs/models/{file}, as tests read it: {error}"))
+        static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog {
+            models: Shelf::of(embedded::MODELS, |text| model_file::parse(text).map_err(|error| error.to_string())),
+            devices: Shelf::of(embedded::DEVICES, |text| device_file::parse(text, |name| Catalog::builtin().curve(name))),
+            fabrics: Shelf::of(embedded::FABRICS, |text| fabric_file::parse(text).map_err(|error| error.to_string())),
+            topologies: Shelf::of(embedded::TOPOLOGIES, |text| {
+                topology_file::parse(text).map_err(|error| error.to_string())
+            }),
+            curves: Shelf::of(embedded::CURVES, CurveFile::parse),
         });
-        let curves = embedded::CURVES.iter().map(|(file, text)| {
-            CurveFile::parse(text)
-                .unwrap_or_else(|error| panic!("configs/efficiency/{file}, as tests read it: {error}"))
-        });
-        let curves: Vec<_> = curves.collect();
-        let devices = embedded::DEVICES.iter().map(|(file, text)| {
-            device_file::parse(text, &curves)
-                .unwrap_or_else(|error| panic!("configs/hardware/{file}, as tests read it: {error}"))
-        });
-        let fabrics = embedded::FABRICS.iter().map(|(file, text)| {
-            fabric_file::parse(text)
-                .unwrap_or_else(|error| panic!("configs/collectives/{file}, as tests read it: {error}"))
-        });
-        let topologies = embedded::TOPOLOGIES.iter().map(|(file, text)| {
-            topology_file::parse(text)
-                .unwrap_or_else(|error| panic!("configs/topologies/{file}, as tests read it: {error}"))
-        });
-        let (fabrics, topologies) = (fabrics.collect(), topologies.collect());
-        let (models, devices): (Vec<_>, Vec<_>) = (models.collect(), devices.collect());
-        let model_names = models.iter().map(|model| (model.architecture.name.as_str(), &model.aliases));
-        let device_names = devices.iter().map(|device| (device.spec.name.as_str(), &device.aliases));
-        let (model_by_name, device_by_name) = (index(model_names), index(device_names));
-        Self { models, devices, fabrics, topologies, curves, model_by_name, device_by_name }
+        &CATALOG
     }
 
     /// The model of a name: the catalog's, a Hugging Face id, or that id without its owner. Case does not matter.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&CatalogModel> {
-        look_up(&self.model_by_name, name).map(|index| &self.models[index])
+        self.models.get(name)
     }
 
     /// The architecture of a name: a model's, or that of its checkpoint with weights of the type that the name ends in, such
@@ -119,7 +98,7 @@ impl Catalog {
     pub fn device(&self, name: &str) -> Option<&CatalogDevice> {
         let key = key(name);
         let bare = MAKERS.iter().fold(key.as_str(), |key, maker| key.strip_prefix(maker).unwrap_or(key));
-        look_up(&self.device_by_name, bare).map(|index| &self.devices[index])
+        self.devices.get(bare)
     }
 
     /// What an hour of the devices costs, as far as the embedded lists say; the first that names a device counts.
@@ -132,15 +111,13 @@ impl Catalog {
     }
 
     /// All models, by name.
-    #[must_use]
-    pub fn models(&self) -> &[CatalogModel] {
-        &self.models
+    pub fn models(&self) -> impl Iterator<Item = &CatalogModel> + Clone {
+        self.models.iter()
     }
 
     /// All devices, by name.
-    #[must_use]
-    pub fn devices(&self) -> &[CatalogDevice] {
-        &self.devices
+    pub fn devices(&self) -> impl Iterator<Item = &CatalogDevice> + Clone {
+        self.devices.iter()
     }
 
     /// Collectives over links of a kind, as measured on those of the nearest bandwidth; `None` for kinds that were not.
@@ -155,57 +132,62 @@ impl Catalog {
     }
 
     /// Everything that is known of collectives.
-    #[must_use]
-    pub fn fabrics(&self) -> &[CatalogFabric] {
-        &self.fabrics
+    pub fn fabrics(&self) -> impl Iterator<Item = &CatalogFabric> {
+        self.fabrics.iter()
     }
 
     /// The kind of server of a name or alias. Case does not matter.
     #[must_use]
     pub fn topology(&self, name: &str) -> Option<&CatalogTopology> {
-        let key = key(name);
-        let is_called = |topology: &&CatalogTopology| topology.names().any(|name| self::key(name) == key);
-        self.topologies.iter().find(is_called)
+        self.topologies.get(name)
     }
 
-    /// Every kind of server, by name.
-    #[must_use]
-    pub fn topologies(&self) -> &[CatalogTopology] {
-        &self.topologies
+    /// The names of all kinds of server.
+    pub fn topology_names(&self) -> impl Iterator<Item = &str> {
+        self.topologies.names()
     }
 
     /// The efficiency curve of this name.
     #[must_use]
     pub fn curve(&self, name: &str) -> Option<&CurveFile> {
-        self.curves.iter().find(|curve| key(&curve.name) == key(name))
+        self.curves.get(name)
     }
 
     /// All efficiency curves, by name.
-    #[must_use]
-    pub fn curves(&self) -> &[CurveFile] {
-        &self.curves
+    pub fn curves(&self) -> impl Iterator<Item = &CurveFile> {
+        self.curves.iter()
+    }
+
+    /// The names of all efficiency curves.
+    pub fn curve_names(&self) -> impl Iterator<Item = &str> {
+        self.curves.names()
     }
 
     /// The names of all models, to offer the nearest for one that is unknown.
     pub fn model_names(&self) -> impl Iterator<Item = &str> {
-        self.models.iter().map(|model| model.architecture.name.as_str())
+        self.models.names()
+    }
+
+    /// What models are called beside their names.
+    pub fn model_aliases(&self) -> impl Iterator<Item = &str> {
+        self.models.aliases()
     }
 
     /// The names of all devices.
     pub fn device_names(&self) -> impl Iterator<Item = &str> {
-        self.devices.iter().map(|device| device.spec.name.as_str())
+        self.devices.names()
     }
 
     /// Catalog names of the `n` models whose names or aliases are nearest to an unknown one.
     #[must_use]
     pub fn nearest_models(&self, unknown: &str, n: usize) -> Vec<&str> {
-        nearest_of(&self.model_by_name, unknown, n, |index| self.models[index].architecture.name.as_str())
+        self.models.nearest(unknown, n)
     }
 
     /// Catalog names of the `n` devices whose names or aliases are nearest to an unknown one.
     #[must_use]
     pub fn nearest_devices(&self, unknown: &str, n: usize) -> Vec<&str> {
-        nearest_of(&self.device_by_name, unknown, n, |index| self.devices[index].spec.name.as_str())
+        self.devices.nearest(unknown, n)
     }
 
     /// The embedded files, by name, of each folder of `configs` that holds some.
@@ -225,11 +207,6 @@ impl Catalog {
 /// What people write before a device's name, in the order in which it is taken off.
 const MAKERS: [&str; 9] =
     ["nvidia-", "amd-", "intel-", "google-", "aws-", "amazon-", "geforce-", "tesla-", "instinct-"];
-
-/// Names as they are compared: `RTX 4090` and `rtx_4090` are `rtx-4090`.
-fn key(name: &str) -> String {
-    name.trim().to_lowercase().replace([' ', '_'], "-")
-}
 
 /// Side of the blocks of the weights that Qwen quantises to fp8 itself, as of DeepSeek's.
 const WEIGHT_BLOCK: u32 = 128;
@@ -265,45 +242,4 @@ const QUANTISED: [(&str, Dtype); 16] = [
 fn quantised_name(name: &str) -> Option<(String, Dtype)> {
     let key = key(name);
     QUANTISED.iter().find_map(|(ending, dtype)| Some((key.strip_suffix(ending)?.to_owned(), *dtype)))
-}
-
-fn index<'a>(names: impl Iterator<Item = (&'a str, &'a Vec<String>)>) -> HashMap<String, usize> {
-    let mut by_name = HashMap::new();
-    for (index, (name, aliases)) in names.enumerate() {
-        for name in std::iter::once(name).chain(aliases.iter().map(String::as_str)) {
-            let key = key(name);
-            if let Some((_, without_owner)) = key.rsplit_once('/') {
-                by_name.insert(without_owner.to_owned(), index);
-            }
-            by_name.insert(key, index);
-        }
-    }
-    by_name
-}
-
-/// A whole name first, then the part after its last slash: another owner's copy, or a path to it.
-fn look_up(by_name: &HashMap<String, usize>, name: &str) -> Option<usize> {
-    let key = key(name);
-    let without_owner = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
-    by_name.get(&key).or_else(|| by_name.get(without_owner)).copied()
-}
-
-/// The nearest of all names and aliases, each as the catalog calls what it stands for. The owner of a Hugging Face id says
-/// nothing of the model.
-fn nearest_of<'a>(
-    by_name: &HashMap<String, usize>,
-    unknown: &str,
-    n: usize,
-    name: impl Fn(usize) -> &'a str,
-) -> Vec<&'a str> {
-    let unknown = unknown.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let mut found: Vec<&str> = Vec::new();
-    for alias in nearest(unknown, by_name.keys().map(String::as_str), by_name.len()) {
-        let name = name(by_name[alias]);
-        if !found.contains(&name) {
-            found.push(name);
-        }
-    }
-    found.truncate(n);
-    found
 }

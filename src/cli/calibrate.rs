@@ -57,7 +57,7 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
         cached_weight_bytes: command.cached_weights_mb * BYTES_PER_MB,
     };
     let named = |name: &str| {
-        let known: Vec<&str> = catalog.curves().iter().map(|curve| curve.name.as_str()).collect();
+        let known: Vec<&str> = catalog.curve_names().collect();
         let unknown = || format!("no efficiency curve {name:?}; known are {}", known.join(", "));
         catalog.curve(name).map(|curve| &curve.curves).ok_or_else(|| bad_input(unknown()))
     };

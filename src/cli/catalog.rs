@@ -71,7 +71,7 @@ pub fn models(command: &Models) -> Result<(), Failure> {
     }
     let listing = &Listing { filter: command.filter.clone(), format: command.format };
     let all = Catalog::builtin().models();
-    let shown = all.iter().filter(|model| shows(listing, &model.architecture.name, &model.aliases));
+    let shown = all.filter(|model| shows(listing, &model.architecture.name, &model.aliases));
     refuse_none(listing, "model", shown.clone().count(), |name| {
         Catalog::builtin().nearest_models(name, NAMES_OFFERED)
     })?;
@@ -125,7 +125,7 @@ fn model_as_json(model: &CatalogModel) -> serde_json::Value {
 /// Lists the devices.
 pub fn devices(listing: &Listing) -> Result<(), Failure> {
     let all = Catalog::builtin().devices();
-    let shown = all.iter().filter(|device| shows(listing, &device.spec.name, &device.aliases));
+    let shown = all.filter(|device| shows(listing, &device.spec.name, &device.aliases));
     refuse_none(listing, "device", shown.clone().count(), |name| {
         Catalog::builtin().nearest_devices(name, NAMES_OFFERED)
     })?;

@@ -62,8 +62,7 @@ pub(super) fn of(command: &Models) -> Result<Option<Described>, Failure> {
 
 fn is_part_of_an_alias(name: &str) -> bool {
     let name = name.to_lowercase();
-    let has_it = |alias: &String| alias.to_lowercase().contains(&name);
-    Catalog::builtin().models().iter().any(|model| model.aliases.iter().any(has_it))
+    Catalog::builtin().model_aliases().any(|alias| alias.to_lowercase().contains(&name))
 }
 
 impl Described {

@@ -28,8 +28,8 @@ pub fn completions(command: &Completions) -> Result<(), Failure> {
 /// The commands with the catalog's names where one is asked for.
 fn with_names(mut command: Command) -> Command {
     let catalog = Catalog::builtin();
-    let models: Vec<&str> = catalog.models().iter().map(|model| model.architecture.name.as_str()).collect();
-    let devices: Vec<&str> = catalog.devices().iter().map(|device| device.spec.name.as_str()).collect();
+    let models: Vec<&str> = catalog.model_names().collect();
+    let devices: Vec<&str> = catalog.device_names().collect();
     let named = [("model", &models), ("layers_model", &models), ("device", &devices)];
     for (id, names) in named {
         if command.get_arguments().any(|argument| argument.get_id() == id) {

@@ -120,7 +120,7 @@ pub(super) fn find(name: &str) -> Option<&'static CatalogDevice> {
     let called = |wanted: String| {
         let is_called = |name: &String| folded(name, |_| false) == wanted;
         let names = |device: &&CatalogDevice| std::iter::once(&device.spec.name).chain(&device.aliases).any(is_called);
-        catalog.devices().iter().find(names)
+        catalog.devices().find(names)
     };
     let is_size = |word: &str| is_added(word) || memory_gb(word).is_some();
     let is_bus = |word: &str| is_size(word) || BUS_WORDS.contains(&word);
@@ -156,7 +156,7 @@ fn relation(name: &str, figures: DeviceFigures) -> Option<&'static CatalogDevice
     };
     let alike = catalog.nearest_devices(&folded(name, is_added), NAMES_OFFERED);
     let is_alike = |device: &&CatalogDevice| alike.is_empty() || alike.contains(&device.spec.name.as_str());
-    catalog.devices().iter().filter(is_alike).min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    catalog.devices().filter(is_alike).min_by(|a, b| distance(a).total_cmp(&distance(b)))
 }
 
 #[cfg(test)]

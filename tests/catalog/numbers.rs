@@ -13,7 +13,6 @@ use oracle_systems::costing::weights::{active_parameters, parameters};
 fn every_model_has_the_published_number_of_parameters() {
     let mut rows: Vec<(f64, String)> = Catalog::builtin()
         .models()
-        .iter()
         .map(|model| {
             let (counted, published) = (parameters(&model.architecture), model.published_parameters.count);
             let error = counted as f64 / published as f64 - 1.0;
@@ -197,9 +196,9 @@ fn every_catalog_file_is_embedded_under_the_name_it_has() {
         let names: BTreeSet<String> = match name {
             "models" => catalog.model_names().map(yaml).collect(),
             "hardware" => catalog.device_names().map(yaml).collect(),
-            "topologies" => catalog.topologies().iter().map(|topology| yaml(&topology.name)).collect(),
-            "efficiency" => catalog.curves().iter().map(|curve| yaml(&curve.name)).collect(),
-            _ => catalog.fabrics().iter().map(|fabric| yaml(&fabric.fabric.name)).collect(),
+            "topologies" => catalog.topology_names().map(yaml).collect(),
+            "efficiency" => catalog.curve_names().map(yaml).collect(),
+            _ => catalog.fabrics().map(|fabric| yaml(&fabric.fabric.name)).collect(),
         };
         assert_eq!(files, names);
     }

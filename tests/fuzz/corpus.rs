@@ -182,7 +182,7 @@ impl Corpus {
             traces.push(("x.jsonl", head(&text)));
         }
         let hugging_face = hugging_face().iter().map(|value| format!("{value:#}").into_bytes()).collect();
-        let curves = Catalog::builtin().curves().iter().map(|curve| ("efficiency_curve", curve.yaml().into_bytes()));
+        let curves = Catalog::builtin().curves().map(|curve| ("efficiency_curve", curve.yaml().into_bytes()));
         let tables = TABLES.map(|(key, text)| (key, text.as_bytes().to_vec()));
         let kernels = curves.chain(tables).collect();
         let (keys, key_names) = keys();

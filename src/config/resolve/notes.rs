@@ -91,8 +91,7 @@ const BY_HOST_MEMORY: &str = "these GPUs may not read each other's memory: their
 /// Whether an engine's collectives go through the host's memory.
 fn by_host_memory(scenario: &Scenario) -> bool {
     let fabrics = scenario.engines.iter().flat_map(|engine| engine.fabrics.iter().flatten());
-    let catalog = Catalog::builtin().fabrics();
-    let is_by_host = |name: &str| catalog.iter().any(|known| known.fabric.name == name && !known.peer_to_peer);
+    let is_by_host = |name: &str| Catalog::builtin().fabrics().any(|known| known.fabric.name == name && !known.peer_to_peer);
     fabrics.map(|group| group.local.name.as_str()).any(is_by_host)
 }
 
@@ -114,7 +113,7 @@ fn named(curves: &EfficiencyCurves) -> String {
         sustained: ProductShares::default(),
         ..curves.clone()
     };
-    let known = Catalog::builtin().curves().iter().find(|known| plain(&known.curves) == plain(curves));
+    let known = Catalog::builtin().curves().find(|known| plain(&known.curves) == plain(curves));
     known.map_or_else(
         || "an efficiency curve of a file".to_owned(),
         |known| format!("the efficiency curve of {}", known.name),

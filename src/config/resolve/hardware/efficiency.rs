@@ -76,7 +76,7 @@ fn named_curve(
         return Some(curve.curves.clone());
     }
     let Some(path) = context.find(name).filter(|path| !path.is_dir()) else {
-        let names: Vec<&str> = Catalog::builtin().curves().iter().map(|curve| curve.name.as_str()).collect();
+        let names: Vec<&str> = Catalog::builtin().curve_names().collect();
         let near = offer(name, &crate::catalog::nearest(name, names.iter().copied(), NAMES_OFFERED));
         let suggestion = near.unwrap_or_else(|| format!("known are {}", names.join(", ")));
         diagnostics.error_with(&key.at, format!("{name:?} is neither a curve of the catalog nor a file"), suggestion);

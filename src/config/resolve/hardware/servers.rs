@@ -69,7 +69,7 @@ fn preset(keys: &ServerTopology, diagnostics: &mut Diagnostics) -> Option<&'stat
     let name = keys.preset.value.as_deref()?;
     let found = Catalog::builtin().topology(name);
     if found.is_none() {
-        let names = || Catalog::builtin().topologies().iter().map(|topology| topology.name.as_str());
+        let names = || Catalog::builtin().topology_names();
         let known = names().collect::<Vec<_>>().join(", ");
         let suggestion = did_you_mean(name, names()).filter(|text| text.starts_with("did"));
         let message = format!("no servers are called {name:?}");
