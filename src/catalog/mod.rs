@@ -61,7 +61,9 @@ impl Catalog {
     pub fn builtin() -> &'static Self {
         static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog {
             models: Shelf::of(embedded::MODELS, |text| model_file::parse(text).map_err(|error| error.to_string())),
-            devices: Shelf::of(embedded::DEVICES, |text| device_file::parse(text, |name| Catalog::builtin().curve(name))),
+            devices: Shelf::of(embedded::DEVICES, |text| {
+                device_file::parse(text, |name| Catalog::builtin().curve(name))
+            }),
             fabrics: Shelf::of(embedded::FABRICS, |text| fabric_file::parse(text).map_err(|error| error.to_string())),
             topologies: Shelf::of(embedded::TOPOLOGIES, |text| {
                 topology_file::parse(text).map_err(|error| error.to_string())

@@ -24,13 +24,6 @@ pub struct CatalogTopology {
     pub between: NetworkLink,
 }
 
-impl CatalogTopology {
-    /// Its name and its aliases.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.name.as_str()).chain(self.aliases.iter().map(String::as_str))
-    }
-}
-
 /// A GPU's link to the switch of its node.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

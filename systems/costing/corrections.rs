@@ -21,7 +21,7 @@ const HUNDREDTH: f64 = 0.01;
 fn places(size: f64, first: f64, knots: usize) -> [(usize, f64); 2] {
     let last = knots - 1;
     let at = ((size / first).log2() / 2.0).clamp(0.0, last as f64);
-    let below = (at.floor() as usize).min(last - 1);
+    let below = (at as usize).min(last - 1);
     let share = at - below as f64;
     [(below, 1.0 - share), (below + 1, share)]
 }
@@ -41,9 +41,45 @@ pub fn figures(first: [f64; 3], shape: [f64; 3]) -> impl Iterator<Item = (usize,
 
 /// By how much a kernel of a shape takes longer than its formula says, by a grid whose sides begin with `first`.
 #[must_use]
-pub fn factor(correction: &Correction, first: [f64; 3], shape: [f64; 3]) -> f64 {
-    let logarithm: f64 = figures(first, shape).map(|(at, weight)| weight * HUNDREDTH * correction.0[at]).sum();
-    logarithm.exp()
+pub fn factor(correction: &Correction, first: [f64; 3], [rows, second, third]: [f64; 3]) -> f64 {
+    Plane::new(correction, first, third).factor([rows, second])
+}
+
+/// A correction of kernels that are alike in the third side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plane {
+    first: [f64; 2],
+    third: f64,
+    logarithms: [[f64; SECOND]; ROWS],
+}
+
+impl Plane {
+    /// At such a third side of a grid whose sides begin with `first`.
+    #[must_use]
+    pub fn new(correction: &Correction, [rows, seconds, thirds]: [f64; 3], third: f64) -> Self {
+        let across = places(third, thirds, THIRD);
+        let logarithm = |row: usize, second: usize| -> f64 {
+            let figure = |third: usize| correction.0[(row * SECOND + second) * THIRD + third];
+            across.iter().map(|&(third, weight)| weight * HUNDREDTH * figure(third)).sum()
+        };
+        let logarithms = std::array::from_fn(|row| std::array::from_fn(|second| logarithm(row, second)));
+        Self { first: [rows, seconds], third, logarithms }
+    }
+
+    /// Whether it is of kernels of such a third side.
+    #[must_use]
+    pub fn is_at(&self, third: f64) -> bool {
+        self.third == third
+    }
+
+    /// By how much a kernel takes longer than its formula says.
+    #[must_use]
+    pub fn factor(&self, [rows, second]: [f64; 2]) -> f64 {
+        let across = places(second, self.first[1], SECOND);
+        let along = |row: usize| -> f64 { across.iter().map(|&(at, weight)| weight * self.logarithms[row][at]).sum() };
+        let logarithm: f64 = places(rows, self.first[0], ROWS).iter().map(|&(row, weight)| weight * along(row)).sum();
+        logarithm.exp()
+    }
 }
 
 /// A kernel with weights of one size, at the rows of the grid: rows, seconds by formula, seconds.

@@ -25,7 +25,7 @@ use super::traffic::{all_reduces, cache_exchange, hidden_bytes, logit_bytes};
 use super::weights::stage_layers;
 
 /// Most kinds of stages that are told apart.
-pub(crate) const MAX_STAGE_KINDS: usize = 6;
+const MAX_STAGE_KINDS: usize = 6;
 
 /// What makes two stages alike.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,7 +14,7 @@ use oracle_components::kernel_times::Heads;
 use oracle_components::scenario::EngineSpec;
 
 use super::attention_tables::{Surface, measured_heads, prefill_factor};
-use super::corrections::{Corrected, factor};
+use super::corrections::{Corrected, Plane, factor};
 use super::curves::{self, Experts, Gemm, Peaks, PrefillAttention};
 use super::operator::{KernelKind, Operator, Term};
 use super::rates::{CurveRates, Rates};
@@ -54,6 +54,8 @@ struct Kept {
     heads: Option<Heads>,
     /// What measured prefill attention is off by.
     prefill: OnceLock<Option<Surface<1>>>,
+    /// What the formula of prefill attention is off by, for each width of the heads.
+    prefill_planes: Vec<Plane>,
 }
 
 impl CurveKernels {
@@ -74,7 +76,15 @@ impl CurveKernels {
         }
         let tokens = KeptSeconds::new(engine.scheduler.max_num_batched_tokens);
         let rows = KeptSeconds::new(engine.scheduler.max_num_seqs);
-        let kept = Arc::new(Kept { tokens, rows, heads: measured_heads(engine), prefill: OnceLock::new() });
+        let plane = |operator: &Operator| match (curves.prefill_correction(), operator.kind) {
+            (Some(correction), KernelKind::PrefillAttention { head_width, .. }) => {
+                Some(Plane::new(correction, Correction::PREFILL, head_width))
+            }
+            _ => None,
+        };
+        let prefill_planes = by_batch.iter().filter_map(plane).collect();
+        let heads = measured_heads(engine);
+        let kept = Arc::new(Kept { tokens, rows, heads, prefill: OnceLock::new(), prefill_planes });
         Self { rates: rates.clone(), curves: curves.clone(), rules, by_tokens, by_rows, by_batch, kept }
     }
 
@@ -234,16 +244,21 @@ impl CurveKernels {
                     query_bytes: terms[1],
                     kv_bytes: terms[0],
                 };
-                let formula_s = curves::prefill_attention_s(prefill_attention, &peaks, &work);
-                match self.curves.prefill_correction() {
-                    Some(correction) if tokens > 0.0 => {
-                        formula_s * factor(correction, Correction::PREFILL, work.shape())
-                    }
-                    _ => formula_s,
-                }
+                curves::prefill_attention_s(prefill_attention, &peaks, &work) * self.prefill_off(&work)
             }
         };
         operator.layers * seconds.max(roofline(flops / peaks.flops_per_s, bytes / peaks.bytes_per_s))
+    }
+
+    /// By how much prefill attention takes longer than its formula says.
+    fn prefill_off(&self, work: &PrefillAttention) -> f64 {
+        let Some(correction) = self.curves.prefill_correction().filter(|_| work.tokens > 0.0) else { return 1.0 };
+        let [rows, second, width] = work.shape();
+        let kept = self.kept.prefill_planes.iter().find(|plane| plane.is_at(width));
+        match kept {
+            Some(plane) => plane.factor([rows, second]),
+            None => factor(correction, Correction::PREFILL, [rows, second, width]),
+        }
     }
 
     /// The routed experts of a layer.

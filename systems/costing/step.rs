@@ -24,6 +24,7 @@
 use oracle_components::SimTime;
 use oracle_components::scenario::{EngineSpec, ExpertExchange, Scenario};
 use oracle_components::work::StepWork;
+use smallvec::SmallVec;
 
 use super::collectives::{LinkSharing, Ring};
 use super::decode_attention::DecodeAttentionCost;
@@ -31,7 +32,7 @@ use super::exchange::ExpertGroup;
 use super::layers::{ExpertLoad, ModelRank, limit_tokens};
 use super::rates::Rates;
 use super::shape::{ExpertRanks, Feature, FeatureRules, Features, StepShape};
-use super::stage::{BatchTerms, MAX_STAGE_KINDS, StageKind, layers_of_stage, stage_kinds};
+use super::stage::{BatchTerms, StageKind, layers_of_stage, stage_kinds};
 use super::traffic::{all_reduces, cache_exchange, hidden_bytes, logit_bytes};
 
 /// What the steps of one engine cost.
@@ -62,10 +63,10 @@ struct ContextWork {
 }
 
 /// A batch composition, priced but for the decode sequences' contexts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PreparedStep {
-    lines: [StageLine; MAX_STAGE_KINDS],
-    kinds: u32,
+    /// By kind of stage; most engines have one, and many of these are kept and copied.
+    lines: SmallVec<[StageLine; 1]>,
     microbatches: f64,
     overhead_s: f64,
     overlaps_host: bool,
@@ -208,22 +209,21 @@ impl StepCost {
         };
         let microbatches = most.min(parts as f64).max(1.0);
         let features = self.rules.features(shape, microbatches);
-        let mut lines = [StageLine::default(); MAX_STAGE_KINDS];
-        for (line, kind) in lines.iter_mut().zip(&self.kinds) {
+        let line = |kind: &StageKind| {
             let [full, window] = kind.attention.each_ref().map(|attention| attention.line(&features, microbatches));
-            *line = StageLine {
+            StageLine {
                 stages: kind.stages,
                 fixed_s: kind.fixed_seconds(&features) + full.1 + window.1,
                 full: full.0,
                 window: window.0,
                 launch_s: kind.launch_s * features.get(Feature::Pass),
-            };
-        }
+            }
+        };
+        let mut lines: SmallVec<[StageLine; 1]> = self.kinds.iter().map(line).collect();
         lines[0].fixed_s += shape.encoder_tokens as f64 * self.encoder_s_per_token / microbatches;
         let windowed = self.context_work[1] != ContextWork::default();
         PreparedStep {
             lines,
-            kinds: self.kinds.len() as u32,
             microbatches,
             overhead_s: self.overhead_s
                 + self.overhead_s_per_sequence * f64::from(shape.decode_sequences + shape.prefill_sequences),
@@ -301,7 +301,7 @@ impl PreparedStep {
         let context = decode_context_tokens as f64;
         let window_context = if context < self.window_context_tokens { context } else { self.window_context_tokens };
         let (mut sum_s, mut slowest_s) = (0.0, 0.0_f64);
-        for line in &self.lines[..self.kinds as usize] {
+        for line in &self.lines {
             let stage_s = line.seconds(context, window_context);
             sum_s += line.stages * stage_s;
             slowest_s = larger(slowest_s, stage_s);

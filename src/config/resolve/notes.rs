@@ -91,7 +91,8 @@ const BY_HOST_MEMORY: &str = "these GPUs may not read each other's memory: their
 /// Whether an engine's collectives go through the host's memory.
 fn by_host_memory(scenario: &Scenario) -> bool {
     let fabrics = scenario.engines.iter().flat_map(|engine| engine.fabrics.iter().flatten());
-    let is_by_host = |name: &str| Catalog::builtin().fabrics().any(|known| known.fabric.name == name && !known.peer_to_peer);
+    let is_by_host =
+        |name: &str| Catalog::builtin().fabrics().any(|known| known.fabric.name == name && !known.peer_to_peer);
     fabrics.map(|group| group.local.name.as_str()).any(is_by_host)
 }
 

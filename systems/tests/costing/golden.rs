@@ -348,8 +348,8 @@ fn prices() -> String {
         let took = prepared.iter().map(|(step, context)| step.duration(*context).0.to_string());
         writeln!(text, "{name} ns {}", took.collect::<Vec<_>>().join(" ")).expect("text");
         // The work of ten steps of decodes, and of one with all there is.
-        let ((decodes, context), (mixed, mixed_context)) = (prepared[2], prepared[8]);
-        for work in [decodes.work_over(10, 10 * context + 60 * 45), mixed.work(mixed_context)] {
+        let ((decodes, context), (mixed, mixed_context)) = (&prepared[2], &prepared[8]);
+        for work in [decodes.work_over(10, 10 * context + 60 * 45), mixed.work(*mixed_context)] {
             let figures = [work.flops_per_gpu, work.memory_bytes_per_gpu, work.ring_bytes];
             let figures = figures.into_iter().chain([work.stage_bytes, work.exchange_bytes]);
             let figures = figures.map(digits);
