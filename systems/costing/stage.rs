@@ -150,7 +150,10 @@ impl StageKind {
         let (launch_s, capture_sizes) = match &engine.kernel_launch {
             KernelLaunch::Free => (0.0, Arc::default()),
             KernelLaunch::Graphs(sizes) => (0.0, Arc::clone(sizes)),
-            KernelLaunch::Eager { launch_s } => (launch_s * launches(&operators, &plan.layers), Arc::default()),
+            KernelLaunch::Eager { launch_s } => {
+                let launched = launches(&operators, &plan.layers) + launched_collectives(engine, plan);
+                (launch_s * launched, Arc::default())
+            }
         };
         Self {
             stages,
@@ -315,6 +318,19 @@ fn launches(operators: &[Operator], layers: &StageLayers) -> f64 {
         kernels * operator.layers
     });
     of_operators.sum::<f64>() + layers.attention
+}
+
+/// Collectives that a pass through a stage launches: each is a kernel, whichever library it is from.
+fn launched_collectives(engine: &EngineSpec, plan: &StagePlan) -> f64 {
+    let layers = &plan.layers;
+    let exchanges = |is_shared: bool, layers: f64| if is_shared { 2.0 * layers } else { 0.0 };
+    let of_ranks = if engine.tensor_parallel > 1 {
+        let of_sum = if engine.sequence_parallel { 2.0 } else { 1.0 };
+        of_sum * all_reduces(layers) + f64::from(u8::from(layers.last))
+    } else {
+        0.0
+    };
+    of_ranks + exchanges(plan.cache.is_some(), layers.attention) + exchanges(plan.experts.is_some(), layers.moe)
 }
 
 /// Operators that only move the bytes of one feature add up without loss; products stay apart.

@@ -291,6 +291,19 @@ fn experts_launched_one_by_one_are_seven_kernels_a_layer() {
     assert_near(took(&eager, &decode(1)), f64::from(kernels) * 1e-3, 1e-9);
 }
 
+/// Two all-reduces a layer and one of the embeddings, or as many pairs where sequences are parallel; the logits are gathered.
+#[test]
+fn collectives_are_launched_as_kernels_are() {
+    let took_s = |ranks: u32, sequence_parallel: bool| {
+        let mut eager = scenario(llama2_13b(), ranks, 1, 1);
+        eager.engines[0].sequence_parallel = sequence_parallel;
+        eager.engines[0].kernel_launch = KernelLaunch::Eager { launch_s: 1e-3 };
+        took(&eager, &decode(1))
+    };
+    assert_near(took_s(4, false) - took_s(1, false), f64::from(2 * 40 + 1 + 1) * 1e-3, 1e-9);
+    assert_near(took_s(4, true) - took_s(1, false), f64::from(2 * (2 * 40 + 1) + 1) * 1e-3, 1e-9);
+}
+
 /// The encoder runs on the first stage: its time adds to a step that this stage holds up, and is no part of the FLOPs and bytes.
 #[test]
 fn images_take_their_time_on_the_first_stage() {
