@@ -240,3 +240,79 @@ fn forget(store: &mut BlockStore, id: BlockId) {
 pub(super) fn find(store: &BlockStore, name: BlockName) -> Option<BlockId> {
     store.names.get(&name).map(|alike| alike[0])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use oracle_components::kv_groups::{KvGroup, KvGroupRules, KvGroups};
+    use oracle_components::scenario::{PrefixCaching, QueuePolicy, SchedulerRules, SchedulerSpec};
+
+    use super::*;
+    use crate::kv::groups::{new_pool, with};
+
+    const BLOCK_TOKENS: u32 = 16;
+    const SCHEDULER: SchedulerSpec = SchedulerSpec {
+        max_num_seqs: 8,
+        max_num_batched_tokens: 512,
+        block_tokens: BLOCK_TOKENS,
+        chunked_prefill: true,
+        reserve_full_prompt: true,
+        long_prefill_token_threshold: None,
+        threshold_share_tokens: None,
+        watermark_blocks: 0,
+        prefill_schedule_interval: 1,
+        rules: SchedulerRules::NEWEST,
+        policy: QueuePolicy::Fcfs,
+        max_model_len: 1024,
+        prefix_caching: PrefixCaching::Full,
+        min_cached_prefix_tokens: 0,
+        async_scheduling: false,
+        stream_interval: 1,
+        max_num_queued_reqs: None,
+        kv_transfer: None,
+    };
+
+    /// A sequence that is preempted lets go of two blocks.
+    fn preempted(store: &mut BlockStore, pool: &mut KvPool, id: RequestId) {
+        let alike = store.alike[0];
+        let_go_of_counted(store, pool, 2, true);
+        note_let_go(store, 2, 2 * BLOCK_TOKENS, (id, &alike));
+    }
+
+    /// It asks for them again.
+    fn found(store: &mut BlockStore, id: RequestId) -> Vec<BlockId> {
+        list_let_go(store, 0, Chain::Own(id), id);
+        let name = |end| BlockName { group: 0, end, chain: Chain::Own(id) };
+        [BLOCK_TOKENS, 2 * BLOCK_TOKENS].into_iter().filter_map(|end| find(store, name(end))).collect()
+    }
+
+    /// Of three that let go one after the other, the second takes its blocks back before the third lets go: what is at the back of the
+    /// queue by then ends where the second's blocks began, not where the third's begin.
+    #[test]
+    fn runs_that_do_not_adjoin_are_not_joined() {
+        let groups = KvGroups {
+            groups: vec![KvGroup { kind: KvKind::Full, block_tokens: BLOCK_TOKENS }],
+            layers: 1,
+            page_bytes: 1,
+            retention_interval: None,
+            rules: KvGroupRules::NEWEST,
+        };
+        let mut pool = new_pool(6, &Arc::new(groups), &SCHEDULER);
+        with(&mut pool, |grouped, pool| {
+            let store = &mut grouped.store;
+            take(store, pool, 6);
+            preempted(store, pool, 1);
+            preempted(store, pool, 2);
+            assert_eq!(store.runs.len(), 1, "these adjoin");
+            let second = found(store, 2);
+            assert_eq!(second.len(), 2);
+            second.iter().for_each(|&id| hold(store, pool, id));
+            preempted(store, pool, 3);
+            assert_eq!(store.runs.iter().map(|&(first, _)| first).collect::<Vec<_>>(), [0, 4]);
+            assert_eq!(found(store, 3).len(), 2, "the third finds its own");
+            assert_eq!(found(store, 1).len(), 2, "and so does the first");
+            assert_eq!(pool.evictable, 4);
+        });
+    }
+}
