@@ -120,13 +120,25 @@ impl ModelRank<'_> {
         std::iter::once((place, attention)).chain(scores).collect()
     }
 
+    /// What an index does of each token beside its products and its scores: norms and rotary embedding of its queries and its key. The
+    /// launches of all its kernels are here, for they are there in every step, with decodes as with prompts.
+    pub(super) fn index_stream(&self, part: &Part) -> Option<Place> {
+        let index = match part {
+            Part::Compressed(attention) => attention.index.as_ref().filter(|index| index.heads > 0),
+            _ => scoring_index(part),
+        }?;
+        let rotated = (f64::from(index.heads) + 1.0) * f64::from(index.width);
+        let stream = Operator::elementwise(Feature::Tokens, 2.0 * rotated * self.activation);
+        Some((0, stream.of_kind(KernelKind::Stream { kernels: INDEX_KERNELS, kv_writes: 0.0 })))
+    }
+
     /// Attention of prompts that does what that of decodes does of each pair of tokens.
     fn prefill_like(&self, (limit, decode): &(Option<f64>, DecodeAttention)) -> Place {
         let (class, share) = self.seen(*limit);
         let (place, pairs, context) = prefill_features(class);
         let kind = match decode.heads.query > 0.0 {
             true => KernelKind::PrefillAttention { head_width: decode.heads.width, key_width: 0.0 },
-            false => KernelKind::Stream { kernels: INDEX_KERNELS, kv_writes: 0.0 },
+            false => SCORES,
         };
         let operator = Operator {
             layers: 1.0,
@@ -285,12 +297,15 @@ fn scoring_index(part: &Part) -> Option<&Index> {
     index.filter(|index| index.heads > 0)
 }
 
+/// Scores of an index, whose launch is with its other kernels'.
+const SCORES: KernelKind = KernelKind::Stream { kernels: 0.0, kv_writes: 0.0 };
+
 /// Scores of prompts' tokens for every token before them.
 fn prefill_scores(index: &Index) -> Operator {
     let flops = 2.0 * f64::from(index.heads) * f64::from(index.width);
     Operator {
         layers: 1.0,
-        kind: KernelKind::Stream { kernels: INDEX_KERNELS, kv_writes: 0.0 },
+        kind: SCORES,
         precision: Precision::Weights,
         flops: Term::new(Feature::PrefillPairs, flops),
         bytes: [Term::new(Feature::PrefillContext, f64::from(index.bytes_per_token)), Term::ZERO, Term::ZERO],

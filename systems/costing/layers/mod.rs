@@ -169,6 +169,7 @@ impl<'a> ModelRank<'a> {
         let mut norms = Some(norms);
         for part in layer.all_parts() {
             let products = self.products(layer, part);
+            listed.extend(self.index_stream(part));
             let own = |operators: Vec<Operator>, place| operators.into_iter().map(move |operator| (place, operator));
             match part {
                 Part::Attention(attention) => {

@@ -8,6 +8,8 @@ use oracle_components::efficiency::{
     Correction, DecodeAttentionCurve, EfficiencyCurves, ExpertsCurve, GemmCurve, PrefillAttentionCurve, ProductShares,
     StreamCurve, Tiling,
 };
+use oracle_components::layers::{Index, LatentAttention, Layer, Part};
+use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{KernelLaunch, Scenario};
 use oracle_components::transformer::Transformer;
 use oracle_systems::costing::StepShape;
@@ -20,7 +22,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::laws::{models, shapes};
-use crate::{LINK_BYTES_PER_S, assert_near, cost, decode, llama2_13b, prefill, scenario, seconds};
+use crate::{LINK_BYTES_PER_S, assert_near, cost, decode, deepseek_v3, llama2_13b, prefill, scenario, seconds};
 
 /// A device's peaks, as `scenario` has them.
 const FLOPS_PER_S: f64 = 624e12;
@@ -368,6 +370,39 @@ fn kernels_launched_one_by_one_take_what_the_host_takes() {
     eager.engines[0].kernel_launch = KernelLaunch::Eager { launch_s: 1e-9 };
     assert_eq!(cost(&eager).prepare(&decode(1)).duration(100), free.prepare(&decode(1)).duration(100));
     assert_eq!(cost(&eager).prepare(&StepShape::default()).duration(0).0, 1);
+}
+
+/// Norm and rotary embedding, scores, choice, gathering: an index has them in each of its layers, in a step of decodes as in one of prompts.
+#[test]
+fn the_kernels_of_an_index_are_launched_in_every_step() {
+    const LAUNCH_S: f64 = 1e-3;
+    let curves = curves().new_tree(&mut TestRunner::deterministic()).expect("one is drawn").current();
+    let time = |heads: u32, launch_s: f64, shape: &StepShape| {
+        let index = Index {
+            heads,
+            width: 128,
+            top_tokens: 2048,
+            query_input: 1536,
+            score_columns: 64,
+            norm_elements: 256,
+            bytes_per_token: 132,
+        };
+        let with_index = |part: &Part| match part {
+            Part::Latent(latent) => Part::Latent(LatentAttention { index: Some(index), ..*latent }),
+            other => other.clone(),
+        };
+        let model = ModelArchitecture::from(deepseek_v3());
+        let layers =
+            model.layers.map(|layer| Layer { parts: layer.parts.iter().map(with_index).collect(), ..layer.clone() });
+        let elementwise = StreamCurve { launch_us: launch_s * 1e6, memory_share: 0.8 };
+        let scenario = scenario(ModelArchitecture { layers, ..model }, 1, 1, 1);
+        seconds(&cost(&by_curve(scenario, EfficiencyCurves { elementwise, ..curves.clone() })).prepare(shape), 100)
+    };
+    for shape in [decode(1), decode(8), prefill(32)] {
+        let of_launches = |heads| time(heads, LAUNCH_S, &shape) - time(heads, 0.0, &shape);
+        // A layer without heads of its own takes the choice of another.
+        assert_near(of_launches(64) - of_launches(0), 61.0 * 4.0 * LAUNCH_S, 1e-2);
+    }
 }
 
 /// What a curve is off by is a factor at the sizes of its grid; between those a product goes the way of the formula, and
