@@ -97,6 +97,7 @@ class PlanFlags(LoadFlags, TraceFlags, ChangeFlags, total=False):
     """Keywords of `plan`."""
 
     model: OneOrMore[str]  #: Models to deploy.
+    assume: str  #: The family (`model_type`) that each model's config.json is read as, whatever it says.
     device: OneOrMore[str]  #: Devices to try.
     tensor_parallel: OneOrMore[int]  #: Ranks of a replica to try.
     pipeline_parallel: OneOrMore[int]  #: Stages of a replica to try.

@@ -28,6 +28,9 @@ const DECIDED: [(&str, &str); 11] = [
     ("frameworks_to_test[*].replicas", "--replicas, with --max-rate: otherwise their number is what a plan looks for"),
 ];
 
+/// The key of `--assume`.
+const ASSUMED: &str = "frameworks_to_test[*].config.assume_model_type";
+
 /// Keys of `workload` that are of the deployment.
 const OF_ROUTERS: [&str; 3] =
     ["workload.load_balancing_strategy", "workload.decode_balancing_strategy", "workload.framework_weights"];
@@ -57,7 +60,8 @@ pub fn question_of(flags: &Flags, base: Option<BaseFile>) -> Result<Question, Pl
     let dimensions = dimensions(flags).map_err(bad)?;
     refuse_decided(flags, &dimensions).map_err(bad)?;
     let overrides = run::overrides(&flags.changes);
-    let overrides = Overrides { set: [flags.reading.keys().map_err(bad)?, overrides.set].concat(), ..overrides };
+    let set = [flags.reading.keys().map_err(bad)?, overrides.set].concat();
+    let overrides = Overrides { set, assume: flags.assume.clone(), ..overrides };
     let (mut models, mut devices) = (flags.model.clone(), flags.device.clone());
     let (mut tensor_parallel, mut pipeline_parallel) = (flags.tensor_parallel.clone(), flags.pipeline_parallel.clone());
     let base = match base {
@@ -220,6 +224,9 @@ fn refuse_decided(flags: &Flags, dimensions: &[Dimension]) -> Result<(), String>
     let mut seen: Vec<String> = Vec::new();
     for (flag, key) in over.chain(set) {
         let every = of_every_item(key);
+        if flags.assume.is_some() && every == ASSUMED {
+            return Err(format!("{flag} {key}: --assume says it of all models; give one of the two"));
+        }
         if let Some((_, instead)) = DECIDED.iter().find(|(known, _)| *known == every) {
             return Err(format!("{flag} {key}: a plan sets it itself; give {instead}"));
         }

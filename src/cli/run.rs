@@ -219,14 +219,11 @@ pub fn resolve(command: &Run) -> Result<Resolved, Refusal> {
         output_directory: command.output.clone().filter(|_| !writes_nothing(command)),
         name: command.name.clone(),
         slo: command.slo.clone(),
+        assume: command.assume.clone(),
         ..overrides(&command.changes)
     };
-    let assumed = command.assume.iter();
-    let assumed = assumed.map(|kind| format!("frameworks_to_test[*].config.assume_model_type={kind}")).collect();
-    let overrides = Overrides {
-        set: [command.reading.keys().map_err(Refusal::Flags)?, assumed, overrides.set].concat(),
-        ..overrides
-    };
+    let overrides =
+        Overrides { set: [command.reading.keys().map_err(Refusal::Flags)?, overrides.set].concat(), ..overrides };
     let resolved = match (&command.config, &command.model, &command.device) {
         (Some(config), ..) => load(config, &overrides),
         (None, Some(model), Some(device)) => from_trace(

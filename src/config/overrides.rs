@@ -19,6 +19,8 @@ pub struct Overrides {
     pub mfu: Option<f64>,
     /// `--mbu`: of every framework.
     pub mbu: Option<f64>,
+    /// `--assume`: the `model_type` that every framework's config.json is read as.
+    pub assume: Option<String>,
     /// `--output`: the folder of the run. Files that the config places elsewhere go there too.
     pub output_directory: Option<PathBuf>,
     /// `--slo`: what clients expect, `metric=time` each, with commas between them.
@@ -67,6 +69,7 @@ impl Overrides {
             ("--seed", "workload.random_seed", seed),
             ("--mfu", "frameworks_to_test[*].config.mfu", self.mfu.map(Value::Number)),
             ("--mbu", "frameworks_to_test[*].config.mbu", self.mbu.map(Value::Number)),
+            ("--assume", "frameworks_to_test[*].config.assume_model_type", self.assume.clone().map(text)),
             ("--output", "metrics_config.output_directory", directory),
             ("--name", "simulation.name", self.name.clone().map(text)),
         ];

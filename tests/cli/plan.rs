@@ -498,3 +498,51 @@ fn an_answer_is_saved_through_no_link() {
     assert!(told.code == 1 && told.err.contains("link"), "{}", told.err);
     assert_eq!(std::fs::read_to_string(desk.path("precious.txt")).expect("it is there"), "precious");
 }
+
+/// A config.json of a family that is not known, with the keys of a plain transformer.
+const STRANGE: &str = r#"{"model_type": "strange", "hidden_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 8,
+    "num_key_value_heads": 8, "intermediate_size": 4096, "vocab_size": 32000, "max_position_embeddings": 4096, "torch_dtype": "bfloat16",
+    "rms_norm_eps": 1e-5, "tie_word_embeddings": false}"#;
+
+/// What a model's file is read as is said of a plan as of a run, with the same words; of no file there is nothing to say it of.
+#[test]
+fn a_plan_assumes_a_family_as_a_run_does() {
+    let desk = Desk::small();
+    desk.write("strange.json", STRANGE);
+    let load = "--rate 5 --requests 50 --prompt-tokens 200 --output-tokens 20 --device H100";
+    let plan = |flags: &str| desk.run(&format!("plan {load} --slo ttft_p99=1s {flags}"));
+    let refused = plan("--model strange.json");
+    assert!(refused.code == 2 && refused.err.contains("strange is not known"), "{}", refused.err);
+    assert!(refused.err.contains("--assume llama"), "{}", refused.err);
+    let run = desk.run(&format!("run {load} --model strange.json --assume llama -o out"));
+    assert_eq!(run.code, 0, "{}", run.err);
+    let warning = run.err.lines().find(|line| line.contains("--assume")).expect("a warning").to_owned();
+    assert!(
+        warning.contains("strange is read as llama") && warning.contains("every figure rests on that"),
+        "{warning}"
+    );
+    let note = desk.json("out/summary.json")["notes"][0].as_str().expect("a note").to_owned();
+    assert!(note.starts_with("strange.json is read as a model of the family llama"), "{note}");
+    let told = plan("--model strange.json --assume llama --format json");
+    assert_eq!(told.code, 0, "{}", told.err);
+    assert!(told.err.lines().any(|line| line == warning), "{}", told.err);
+    let notes: Value = serde_json::from_str(&told.out).expect("it is JSON");
+    assert!(notes["notes"].as_array().expect("a list").contains(&note.into()), "{}", notes["notes"]);
+
+    for model in ["Llama3-8B", "strange.json,Llama3-8B"] {
+        let told = plan(&format!("--model {model} --assume llama"));
+        let message = "--assume: error: frameworks_to_test[0].config.assume_model_type: says how a config.json is read, and \
+                       Llama3-8B is a model of the catalog";
+        assert!(told.code == 2 && told.err.contains(message) && told.out.is_empty(), "{}", told.err);
+    }
+    let told = desk.run(&format!("run {load} --model Llama3-8B --assume llama"));
+    assert!(told.code == 2 && told.err.contains("Llama3-8B is a model of the catalog"), "{}", told.err);
+    let told = plan("--model strange.json --assume lama");
+    assert!(told.code == 2 && told.err.contains("did you mean llama"), "{}", told.err);
+    let told =
+        plan("--model strange.json --assume llama --over frameworks_to_test[*].config.assume_model_type=qwen2,llama");
+    assert!(told.code == 2 && told.err.contains("--assume says it of all models"), "{}", told.err);
+    // Flags behind --assume count as the user does.
+    let told = desk.run(&format!("run {load} --model strange.json --assume llama --set no.such=1"));
+    assert!(told.code == 2 && told.err.contains("--set #1: "), "{}", told.err);
+}

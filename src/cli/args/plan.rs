@@ -30,6 +30,9 @@ pub struct Plan {
     /// Models: catalog names (see `models`), or Hugging Face config.json files.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     pub model: Vec<String>,
+    /// The model_type that each model's config.json is read as, whatever it says itself (see `models`).
+    #[arg(long, value_name = "MODEL_TYPE")]
+    pub assume: Option<String>,
     /// Devices: catalog names (see `devices`).
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     pub device: Vec<String>,

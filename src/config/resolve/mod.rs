@@ -79,7 +79,7 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
     hardware::efficiency_table::warn_of_gaps(frameworks, &scenario, diagnostics);
     let output = output.map(|output| OutputPlan {
         load: output::load(&traffic),
-        notes: notes::of(&scenario),
+        notes: notes::of_assumptions(frameworks).into_iter().chain(notes::of(&scenario)).collect(),
         estimated_power: notes::estimated_power(&scenario),
         fidelity: fidelity::expected(&scenario),
         ..output

@@ -13,6 +13,7 @@ use oracle_systems::costing::{StepCost, StepShape};
 
 use super::doubts;
 use crate::catalog::{Catalog, CatalogDevice, ConstantUse, Figure};
+use crate::config::keys::Framework;
 
 /// Kinds of engines that are priced for hints.
 const MOST_KINDS: usize = 16;
@@ -22,6 +23,25 @@ const CONTEXT_TOKENS: u64 = 1_000;
 const PROMPT_TOKENS: u32 = 2_048;
 /// A step that takes this much longer is worth a word.
 const WORTH_A_WORD: f64 = 1.01;
+
+/// Models that are read as another family's.
+pub(super) fn of_assumptions(frameworks: &[Framework]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for config in frameworks.iter().filter_map(|framework| framework.config.value.as_ref()) {
+        let Some((model, assumed)) =
+            config.model_profile_id.value.as_ref().zip(config.assume_model_type.value.as_ref())
+        else {
+            continue;
+        };
+        let note = format!(
+            "{model} is read as a model of the family {assumed}, as it was told to be: every figure rests on that"
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
+}
 
 /// What to know of a scenario, in the order of its engines.
 pub(super) fn of(scenario: &Scenario) -> Vec<String> {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use oracle_components::model::ModelArchitecture;
 
-use crate::catalog::HfReading;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{CacheDtype, Config, FrameworkConfig};
 use crate::config::resolve::devices::Hardware;
@@ -46,8 +45,7 @@ pub(super) fn resolve<'a>(
         let Some(config) = &keys.config.value else {
             continue;
         };
-        let reading = HfReading { assumed: config.assume_model_type.value.clone(), weights: config.weight_dtype.value };
-        let model = models.model(&config.model_profile_id, &reading, diagnostics);
+        let model = models.model(config, diagnostics);
         let model = model.map(|model| with_dtypes(model, config));
         let layout = hardware.and_then(|hardware| layout::resolve(keys, config, hardware, diagnostics));
         if let (Some(model), Some(layout)) = (&model, &layout) {

@@ -8,6 +8,7 @@ use oracle_components::model::ModelArchitecture;
 use crate::catalog::{self, Catalog, HfReading, ModelParams, load_hf_config_by, load_model_params};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, NAMES_OFFERED, Severity, offer};
+use crate::config::keys::FrameworkConfig;
 use crate::config::resolve::run_context::RunContext;
 
 /// Where models are looked up.
@@ -24,26 +25,29 @@ impl<'a> Models<'a> {
         Self { database, context }
     }
 
-    /// The model of a name; where `reading` says what its file is to be taken for, it need not be understood in that.
+    /// The model of a framework; where its keys say what its file is to be taken for, it need not be understood in that.
     pub(super) fn model(
         &self,
-        id: &Field<String>,
-        reading: &HfReading,
+        config: &FrameworkConfig,
         diagnostics: &mut Diagnostics,
     ) -> Option<Arc<ModelArchitecture>> {
+        let (id, assumed) = (&config.model_profile_id, &config.assume_model_type);
         let name = id.value.as_deref()?;
         if let Some(entry) = self.database.as_ref().and_then(|database| database.model(name)) {
             self.report_findings(&entry.name, diagnostics);
+            refuse_assumption(name, "the database", assumed, diagnostics);
             return Some(Arc::clone(&entry.architecture));
         }
         if self.report_findings(name, diagnostics) {
             return None;
         }
         if let Some(architecture) = Catalog::builtin().architecture(name) {
+            refuse_assumption(name, "the catalog", assumed, diagnostics);
             return Some(architecture);
         }
         if let Some(path) = self.context.find(name) {
-            return open_hf_config(&path, id, reading, diagnostics);
+            let reading = HfReading { assumed: assumed.value.clone(), weights: config.weight_dtype.value };
+            return open_hf_config(&path, id, &reading, diagnostics);
         }
         let near = if diagnostics.is_full_of(Severity::Error) { None } else { self.nearest(name) };
         let suggestion = near.unwrap_or_else(|| {
@@ -82,6 +86,18 @@ impl<'a> Models<'a> {
             }
         }
         has_error
+    }
+}
+
+/// What is assumed of a file is of no effect on a model that is read from none.
+fn refuse_assumption(name: &str, place: &str, assumed: &Field<String>, diagnostics: &mut Diagnostics) {
+    if assumed.value.is_some() {
+        let message = format!("says how a config.json is read, and {name} is a model of {place}");
+        diagnostics.error_with(
+            &assumed.at,
+            message,
+            "leave it out, or name the model's config.json, or its folder, as the model",
+        );
     }
 }
 
