@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Compared, Comparison, Metric, Pair, Part, Side, Test};
+use crate::fidelity::Expectation;
 use crate::tables::{Block, Cell, Column, Document, Findings, Table, figure, pretty};
 
 /// Columns before the text of a side.
@@ -18,6 +19,7 @@ impl Findings for Comparison {
     fn document(&self) -> Document {
         let mut blocks: Vec<Block> = self.warnings.iter().map(|text| Block::line("Caution", INDENT, text)).collect();
         blocks.extend(self.sides.iter().map(|side| Block::line(&side.letter, INDENT, side.described())));
+        blocks.extend(self.accuracy());
         for pair in &self.pairs {
             blocks.extend(self.pair_lines(pair));
             blocks.extend([Block::Gap, Block::Table(self.figures(pair))]);
@@ -74,11 +76,34 @@ impl Side {
             let parts = json!({"requests": run.breakdown.requests, "sums_s": sums});
             json!({"place": run.place, "seed": run.seed, "partial": run.partial, "requests": run.arrived, "breakdown": parts})
         });
-        json!({"letter": self.letter, "name": self.name, "runs": runs.collect::<Vec<_>>()})
+        let fidelity = &self.runs[0].fidelity;
+        json!({"letter": self.letter, "name": self.name, "fidelity": fidelity, "runs": runs.collect::<Vec<_>>()})
     }
 }
 
 impl Comparison {
+    /// How far off figures of such deployments were, and of which sides that is said where it is not of all.
+    fn accuracy(&self) -> Vec<Block> {
+        let mut told: Vec<(&Expectation, Vec<&str>)> = Vec::new();
+        for side in &self.sides {
+            for expected in &side.runs[0].fidelity {
+                match told.iter_mut().find(|(known, _)| *known == expected) {
+                    Some((_, letters)) => letters.push(side.letter.as_str()),
+                    None => told.push((expected, vec![side.letter.as_str()])),
+                }
+            }
+        }
+        let line = |(expected, letters): (&Expectation, Vec<&str>)| {
+            let of_all = letters.len() == self.sides.len();
+            let of = if of_all { String::new() } else { format!("{}: ", letters.join(", ")) };
+            let unmeasured = expected.unmeasured.iter().map(|sentence| Block::line("", INDENT, sentence));
+            std::iter::once(Block::line("Accuracy", INDENT, of + &expected.words()))
+                .chain(unmeasured)
+                .collect::<Vec<_>>()
+        };
+        told.into_iter().flat_map(line).collect()
+    }
+
     /// What differs in the configurations, how that is tested, and why latencies differ.
     fn pair_lines(&self, pair: &Pair) -> Vec<Block> {
         let other = &self.sides[pair.other];

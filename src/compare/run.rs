@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::breakdown::{self, Part, RequestTimes};
 use super::metrics::{METRICS, Metric};
+use crate::fidelity::{Expectation, told_by};
 use crate::output::{MANIFEST_FILE, SWEEP_FILE};
 
 /// The longest JSON file that is read.
@@ -33,6 +34,8 @@ pub struct Run {
     pub figures: Vec<Option<f64>>,
     /// Where the time went.
     pub breakdown: Breakdown,
+    /// How far off figures of such deployments were, for each kind of engine.
+    pub fidelity: Vec<Expectation>,
 }
 
 /// Where the time of requests went.
@@ -107,6 +110,7 @@ impl Run {
             arrived,
             figures,
             breakdown,
+            fidelity: told_by(&summary),
         })
     }
 

@@ -3,9 +3,14 @@
 //! nearest to a deployment.
 
 mod errors;
+mod unmeasured;
+
+use std::borrow::Cow;
 
 use oracle_components::device::Efficiency;
 use oracle_components::scenario::{EngineSpec, Scenario};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::catalog::Catalog;
 pub(crate) use errors::{COLUMNS, ERROR_COLUMNS};
@@ -51,21 +56,24 @@ impl Prices {
 }
 
 /// What is expected of the figures of engines of a kind.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
     /// `dense, fp8, H100-SXM-80GB, vLLM`.
     pub kind: String,
+    /// Which of its kernels nobody has measured on any device, in a sentence; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmeasured: Option<String>,
     /// What was measured that is nearest to it; absent if nothing is near enough.
     pub measured: Option<Nearest>,
 }
 
 /// Measurements of a kind.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Nearest {
     /// Theirs, where it is another.
     pub kind: String,
     /// Why that counts where it is another; absent where it is the same.
-    pub because: Option<&'static str>,
+    pub because: Option<Cow<'static, str>>,
     /// Serving points that nothing was fitted to.
     pub points: usize,
     /// Median of |predicted / measured − 1|, in per cent.
@@ -119,15 +127,25 @@ impl Kind {
 /// What is expected of the figures of a scenario, for each kind of engine once.
 #[must_use]
 pub fn expected(scenario: &Scenario) -> Vec<Expectation> {
-    let mut kinds: Vec<Kind> = Vec::new();
+    let mut kinds: Vec<(Kind, Option<String>)> = Vec::new();
     for engine in &scenario.engines {
-        let kind = Kind::of(engine, scenario);
+        let kind = (Kind::of(engine, scenario), unmeasured::sentence(engine, scenario));
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
     }
-    let expectation = |kind: Kind| Expectation { measured: nearest(&kind, cohorts()), kind: kind.words() };
+    let expectation = |(kind, unmeasured): (Kind, Option<String>)| Expectation {
+        measured: nearest(&kind, cohorts()),
+        kind: kind.words(),
+        unmeasured,
+    };
     kinds.into_iter().map(expectation).collect()
+}
+
+/// What the summary of a run says of itself; nothing where an earlier version wrote it.
+#[must_use]
+pub fn told_by(summary: &Value) -> Vec<Expectation> {
+    Vec::deserialize(&summary["fidelity"]).unwrap_or_default()
 }
 
 /// Whether a cohort is near enough to a kind, in one sense.
@@ -161,7 +179,7 @@ fn nearest(kind: &Kind, cohorts: &[Cohort]) -> Option<Nearest> {
         // Of several the worst: what is said should hold.
         near.max_by(|a, b| a.tpot.median_pct.total_cmp(&b.tpot.median_pct)).map(|cohort| Nearest {
             kind: cohort.kind.words(),
-            because: *because,
+            because: because.map(Cow::Borrowed),
             points: cohort.points,
             tpot_median_pct: cohort.tpot.median_pct,
             tpot_p90_pct: cohort.tpot.p90_pct,
@@ -185,7 +203,7 @@ impl Expectation {
             text += &format!(", TTFT {}", within(median, p90));
         }
         text += &format!(": {}; {} points of {}", near.kind, near.points, near.source);
-        match near.because {
+        match &near.because {
             None => text,
             Some(because) => format!("{text}, {because}; its own like ({}) nobody has measured", self.kind),
         }
@@ -240,12 +258,12 @@ mod tests {
             },
             &[cohort("H100-SXM-80GB", Prices::Measured, false, "fp8", 45)],
         );
-        let words = Expectation { kind: kind.clone(), measured: near }.words();
+        let words = Expectation { kind: kind.clone(), unmeasured: None, measured: near }.words();
         assert_eq!(
             words,
             "TPOT ±6 % (nine of ten within 12 %): dense, fp8, H100-SXM-80GB, vLLM; 45 points of Somebody"
         );
-        let unknown = Expectation { kind, measured: None }.words();
+        let unknown = Expectation { kind, unmeasured: None, measured: None }.words();
         assert!(unknown.starts_with("nobody has measured its like (dense, fp8, H100-SXM-80GB, vLLM)"), "{unknown}");
     }
 }

@@ -13,7 +13,7 @@
 //! - `prefix_caching`: rates are over the requests that were looked up. A follow-up turn counts as hit by
 //!   CONVERSATIONAL_HIT or a full hit, a first turn by CROSS_REQUEST_HIT or a full hit.
 //! - `fidelity`: errors of predictions of what others measured, of the cohort that is nearest to each kind of engine; without
-//!   `measured` where nobody has measured its like.
+//!   `measured` where nobody has measured its like, with `unmeasured` where some of its kernels nobody has measured.
 //! - Quantiles are linear interpolations (numpy's and DuckDB's `quantile_cont`), exact up to 131,072 values and within
 //!   0.025 % beyond; all else is exact.
 

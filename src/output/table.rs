@@ -34,7 +34,10 @@ impl Summary {
     /// What to know before any figure, and what was run.
     fn head(&self) -> Vec<Block> {
         let mut lines: Vec<Block> = self.notes.iter().map(|note| line("Note", note)).collect();
-        lines.extend(self.fidelity.iter().take(MOST_DEPLOYMENTS).map(|expected| line("Accuracy", &expected.words())));
+        for expected in self.fidelity.iter().take(MOST_DEPLOYMENTS) {
+            lines.push(line("Accuracy", &expected.words()));
+            lines.extend(expected.unmeasured.iter().map(|sentence| line("", sentence)));
+        }
         let (simulation, load) = (&self.simulation, &self.load);
         let mut deployments = self.deployment.iter();
         for deployment in deployments.by_ref().take(MOST_DEPLOYMENTS) {

@@ -56,7 +56,11 @@ fn of_devices(question: &Question) -> Vec<String> {
         let power =
             estimated.map(|device| format!("energy: what {device} draws while idle and decoding is an estimate"));
         let told = resolved.output.notes.iter().filter(|note| !note.starts_with("hint: ")).cloned();
-        let accuracy = resolved.output.fidelity.iter().map(|expected| format!("accuracy: {}", expected.words()));
+        let expected = resolved.output.fidelity.iter();
+        let accuracy = expected.flat_map(|expected| {
+            let words = format!("accuracy: {}", expected.words());
+            std::iter::once(words).chain(expected.unmeasured.clone())
+        });
         for note in told.chain(power).chain(accuracy) {
             if !notes.contains(&note) {
                 notes.push(note);

@@ -1,9 +1,10 @@
 //! A sweep as it is printed: headlines for people, a row a setting; everything for programs, a row a point.
 
-use super::columns::{Column, Table as Results};
+use super::columns::{Cells, Column, Table as Results};
 use super::figure::Figure;
 use super::grid::{Grid, SEED};
 use super::journal::{Record, Status};
+use super::metrics::{ACCURACY, UNMEASURED_KERNELS, sentences};
 use super::results::{Interval, results, settings};
 use crate::config::printable;
 use crate::output::Named;
@@ -38,9 +39,36 @@ impl<'a> Points<'a> {
     }
 }
 
+/// Columns of the words that lines begin with.
+const INDENT: usize = 12;
+/// Kinds of deployments of which it is said how far off their figures are.
+const MOST_KINDS: usize = 8;
+
+impl Points<'_> {
+    /// How far off figures of these kinds were, each once, and which kernels nobody has measured.
+    fn accuracy(&self) -> Vec<Block> {
+        let told = |name: &str| match self.results.column(name).map(|column| &column.cells) {
+            Some(Cells::Texts(cells)) => sentences(cells.iter().flatten().map(String::as_str)),
+            _ => Vec::new(),
+        };
+        let (accuracy, unmeasured) = (told(ACCURACY), told(UNMEASURED_KERNELS));
+        let more = accuracy.len().saturating_sub(MOST_KINDS);
+        let told = accuracy.into_iter().take(MOST_KINDS).map(|sentence| Block::line("Accuracy", INDENT, sentence));
+        let more = (more > 0).then(|| format!("and of {more} more kinds: see the column {ACCURACY} of the table"));
+        let behind = more.into_iter().chain(unmeasured.into_iter().take(MOST_KINDS));
+        let mut lines: Vec<Block> = told.chain(behind.map(|sentence| Block::line("", INDENT, sentence))).collect();
+        if !lines.is_empty() {
+            lines.push(Block::Gap);
+        }
+        lines
+    }
+}
+
 impl Findings for Points<'_> {
     fn document(&self) -> Document {
-        Document(vec![Block::Wide(headlines(self.grid, &self.records, &self.results))])
+        let mut blocks = self.accuracy();
+        blocks.push(Block::Wide(headlines(self.grid, &self.records, &self.results)));
+        Document(blocks)
     }
 
     fn records(&self) -> Table {

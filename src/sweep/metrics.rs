@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::figure::Figure;
+use crate::fidelity::{Expectation, told_by};
 use crate::output::Summary;
 
 /// A column of results.
@@ -25,6 +26,15 @@ enum From {
     Key(String),
     /// Of every item of a map.
     Each(Fold, &'static str, &'static str),
+    /// In the words of `fidelity`, for each kind of engine once.
+    Words(Words),
+}
+
+/// Sentences on how far off figures of a kind were.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Words {
+    Accuracy,
+    UnmeasuredKernels,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,6 +92,13 @@ const EACH: [(&str, &str, Fold, &str, &str); 9] = [
     ("preemptions", "", Fold::Sum, "engines", "preemptions"),
 ];
 
+/// How far off figures of its kind were.
+pub const ACCURACY: &str = "accuracy";
+/// Which kernels nobody has measured.
+pub const UNMEASURED_KERNELS: &str = "unmeasured_kernels";
+/// Between the sentences of several kinds of engines.
+const BETWEEN_SENTENCES: &str = " | ";
+
 /// Latencies by their names here and in the summary.
 const LATENCIES: [(&str, &str); 5] = [
     ("ttft", "time_to_first_token_ms"),
@@ -119,6 +136,8 @@ impl Metric {
         });
         metrics.extend(each);
         metrics.extend(SINGLE_LAST.iter().map(single));
+        let words = [(ACCURACY, Words::Accuracy), (UNMEASURED_KERNELS, Words::UnmeasuredKernels)];
+        metrics.extend(words.map(|(name, words)| Self { name: name.to_owned(), unit: "", from: From::Words(words) }));
         metrics
     }
 
@@ -135,6 +154,7 @@ impl Metric {
             From::Each(Fold::Mean, of, key) => format!("mean({of}.*.{key})"),
             From::Each(Fold::Sum, of, key) => format!("sum({of}.*.{key})"),
             From::Each(Fold::Max, of, key) => format!("max({of}.*.{key})"),
+            From::Words(_) => "fidelity".to_owned(),
         }
     }
 
@@ -158,8 +178,29 @@ impl Metric {
                     }),
                 }
             }
+            From::Words(words) => {
+                let sentence = |expected: &Expectation| match words {
+                    Words::Accuracy => Some(expected.words()),
+                    Words::UnmeasuredKernels => expected.unmeasured.clone(),
+                };
+                let mut sentences: Vec<String> = told_by(summary).iter().filter_map(sentence).collect();
+                sentences.dedup();
+                (!sentences.is_empty()).then(|| Figure::Text(sentences.join(BETWEEN_SENTENCES)))
+            }
         }
     }
+}
+
+/// The sentences of many points, each once.
+#[must_use]
+pub fn sentences<'a>(cells: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut sentences: Vec<String> = Vec::new();
+    for sentence in cells.into_iter().flat_map(|cell| cell.split(BETWEEN_SENTENCES)) {
+        if !sentences.iter().any(|known| known == sentence) {
+            sentences.push(sentence.to_owned());
+        }
+    }
+    sentences
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<Figure> {

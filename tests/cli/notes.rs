@@ -170,3 +170,106 @@ fn a_run_says_how_far_off_its_like_was() {
     let told = desk.run("run --trace trace.csv --model Llama3-8B --device H100 --mfu 0.4 --overwrite");
     assert!(told.out.contains("nobody has measured its like"), "{}", told.out);
 }
+
+/// The sentences under "Accuracy" that a text begins with.
+fn accuracy(text: &str) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for line in text.lines().skip_while(|line| !line.starts_with("Accuracy")) {
+        match line.strip_prefix("Accuracy") {
+            Some(first) => told.push(first.trim().to_owned()),
+            None if line.starts_with("            ") => {
+                let last = told.last_mut().expect("a first line came before");
+                *last = format!("{last} {}", line.trim());
+            }
+            None => break,
+        }
+    }
+    told
+}
+
+/// A sweep says it above its table once for all that are of a kind, and in each row; so does what goes on or merges, and the page.
+#[test]
+fn a_sweep_says_how_far_off_each_kind_was() {
+    let desk = Desk::small();
+    let own = accuracy(&desk.run("run --trace trace.csv --model Llama3-8B --device H100").out);
+    assert_eq!(own.len(), 1);
+    let sweep = "sweep --trace trace.csv --model Llama3-8B --device H100,GH200-96GB --tensor-parallel 1,2 -o swept";
+    let told = desk.run(sweep);
+    assert_eq!(told.code, 0, "{}", told.err);
+    let kinds = accuracy(&told.out);
+    assert!(told.out.starts_with("Accuracy    ") && kinds.len() == 2 && kinds[0] == own[0], "{}", told.out);
+    assert!(kinds[1].ends_with("its own like (dense, bf16, GH200-96GB, vLLM) nobody has measured"), "{kinds:?}");
+    assert_eq!(accuracy(&desk.run(sweep).out), kinds, "gone on with");
+    assert_eq!(accuracy(&desk.run("merge swept").out), kinds);
+    let rows: serde_json::Value = serde_json::from_str(&desk.run(&format!("{sweep} --format json")).out).expect("JSON");
+    for (row, kind) in rows.as_array().expect("rows").iter().zip([0, 0, 1, 1]) {
+        assert_eq!(
+            (&row["accuracy"], &row["unmeasured_kernels"]),
+            (&kinds[kind].as_str().into(), &serde_json::Value::Null)
+        );
+    }
+    assert_eq!(desk.run("report swept").code, 0);
+    let page = std::fs::read_to_string(desk.path("swept/report.html")).expect("it is there");
+    assert!(kinds.iter().all(|kind| page.matches(&format!("Accuracy: {kind}.")).count() == 1));
+}
+
+/// The page of a run and a comparison say it, the comparison of which sides where these are of several kinds.
+#[test]
+fn a_page_and_a_comparison_say_how_far_off_their_figures_are() {
+    let desk = Desk::small();
+    let run = |folder: &str, flags: &str| {
+        let told = desk.run(&format!("run --trace trace.csv --model Llama3-8B -o {folder} {flags}"));
+        assert_eq!(told.code, 0, "{}", told.err);
+        accuracy(&told.out)[0].clone()
+    };
+    let first = run("a", "--device H100");
+    let second = run("b", "--device H100 --tensor-parallel 2");
+    let third = run("c", "--device H100 --mfu 0.4");
+    assert_eq!(first, second);
+    assert_eq!(desk.run("report a").code, 0);
+    let page = std::fs::read_to_string(desk.path("a/report.html")).expect("it is there");
+    assert_eq!(page.matches(&format!("Accuracy: {first}.")).count(), 1);
+    assert_eq!(accuracy(&desk.run("compare a b").out), std::slice::from_ref(&first));
+    let told = desk.run("compare a b c");
+    assert_eq!(accuracy(&told.out), [format!("A, B: {first}"), format!("C: {third}")]);
+    let json: serde_json::Value = serde_json::from_str(&desk.run("compare a c --format json").out).expect("JSON");
+    for (side, folder) in [(0, "a"), (1, "c")] {
+        assert_eq!(json["sides"][side]["fidelity"], desk.json(&format!("{folder}/summary.json"))["fidelity"]);
+    }
+}
+
+/// What part of a model's steps rests on no measurement of any device is named beside it, wherever that is said; of other models nothing is.
+#[test]
+fn kernels_that_nobody_has_measured_are_named() {
+    let desk = Desk::small();
+    let unmeasured = |flags: &str| {
+        let told = desk.run(&format!("run --trace trace.csv {flags} --overwrite -o out"));
+        assert_eq!(told.code, 0, "{flags}: {}", told.err);
+        let sentence = desk.json("out/summary.json")["fidelity"][0]["unmeasured"].clone();
+        if let Some(sentence) = sentence.as_str() {
+            assert!(accuracy(&told.out)[0].ends_with(&format!(" {sentence}")), "{}", told.out);
+        }
+        sentence
+    };
+    let of = |kernels: &str| {
+        format!("kernels of {kernels} are priced by roofline with a launch floor: nobody has measured them")
+    };
+    let hybrid = "--model Qwen/Qwen3-Next-80B-A3B-Instruct --device H200 --tensor-parallel 2";
+    let next = of("gated delta rule (36 of 48 layers)");
+    assert_eq!(unmeasured(hybrid), next);
+    assert_eq!(unmeasured(&format!("{hybrid} --mfu 0.4")), next.replace(" with a launch floor", ""));
+    let sparse = "--model deepseek-ai/DeepSeek-V3.2 --device B200 --tensor-parallel 8";
+    assert_eq!(unmeasured(sparse), of("sparse attention's index (61 of 61 layers)"));
+    assert_eq!(unmeasured("--model Llama3-8B --device H100"), serde_json::Value::Null);
+    assert_eq!(unmeasured("--model gpt-oss-20B --device H100"), serde_json::Value::Null, "windows are measured");
+
+    let told = desk.run(&format!("sweep --trace trace.csv {hybrid} --max-requests 2,4"));
+    assert!(told.code == 0 && accuracy(&told.out)[0].ends_with(&format!(" {next}")), "{}{}", told.out, told.err);
+    let page = desk.run("report output/sweep -o -").out;
+    assert_eq!(page.matches(&next).count(), 1);
+    let load = "--rate 1 --requests 10 --prompt-tokens 200 --output-tokens 20 --slo ttft_p99=9s -q --format json";
+    let told = desk.run(&format!("plan {load} {}", hybrid.replace("H200", "H200,B200")));
+    let plan: serde_json::Value = serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}", told.err));
+    let notes = plan["notes"].as_array().expect("a list").iter();
+    assert_eq!(notes.filter(|note| **note == next).count(), 1, "once for both devices: {}", plan["notes"]);
+}

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::advice::advice;
 use super::kinds::KINDS;
 use super::run::Run;
+use crate::fidelity::told_by;
 use figures::headline;
 pub use plan::plan_page;
 pub use rates::rates_page;
@@ -106,12 +107,21 @@ fn told_first(run: &Run) -> Markup {
             p.warning { "The run was stopped early; all of this is of what came before." }
         }
         @for note in notes { p.warning { (note) } }
+        @for expected in told_by(summary) { (accuracy(&[expected.words()], expected.unmeasured.as_slice())) }
         @if !run.folder.missing.is_empty() {
             div.warning {
                 p { "Left out:" }
                 ul { @for missing in &run.folder.missing { li { (missing) } } }
             }
         }
+    }
+}
+
+/// How far off such figures were, and which kernels nobody has measured.
+fn accuracy(kinds: &[String], unmeasured_kernels: &[String]) -> Markup {
+    html! {
+        @for words in kinds { p.quiet { "Accuracy: " (words) "." } }
+        @for sentence in unmeasured_kernels { p.warning { (sentence) } }
     }
 }
 

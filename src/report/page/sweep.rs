@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::accuracy;
 use super::figures::{Unit, shown};
 use super::shell::{Shell, heads, scrolling};
 use crate::report::sweep::{Knee, Point, Sweep, charts, front, knees};
@@ -40,7 +41,10 @@ pub fn sweep_page(sweep: &Sweep) -> String {
         p { (sweep.points.len()) " points over " (keys(sweep)) "." }
         p.quiet { (common(sweep)) }
     };
-    let first = html! { section id="figures" { h2 { "Figures" } (headline(sweep)) } };
+    let first = html! {
+        (accuracy(&sweep.accuracy, &sweep.unmeasured_kernels))
+        section id="figures" { h2 { "Figures" } (headline(sweep)) }
+    };
     let word = |key: &str| sweep.description[key].as_str().unwrap_or_default().to_owned();
     let footer = html! { p { "Simulated and reported by " (word("program")) " " (word("version")) ". Figures are those of results.parquet." } };
     shell.html(&header, &first, &footer)

@@ -17,7 +17,7 @@ use super::ReportError;
 use super::folder::json_of;
 use super::rows::{Batch, Table};
 use crate::output::SWEEP_FILE;
-use crate::sweep::RESULTS;
+use crate::sweep::{ACCURACY, RESULTS, UNMEASURED_KERNELS, sentences};
 
 /// Runs of a setting differ in it alone.
 const SEED: &str = "seed";
@@ -34,6 +34,10 @@ pub struct Sweep {
     pub points: Vec<Point>,
     /// Names of the metrics.
     pub metrics: Vec<String>,
+    /// How far off figures of such deployments were, each kind once.
+    pub accuracy: Vec<String>,
+    /// Which kernels nobody has measured.
+    pub unmeasured_kernels: Vec<String>,
 }
 
 /// A swept key.
@@ -104,11 +108,17 @@ impl Sweep {
         }
         let all: Vec<&str> = table.names().collect();
         let mut points = Vec::new();
+        let (mut accuracy, mut unmeasured_kernels) = (Vec::new(), Vec::new());
         table.each_batch(&all, |batch| {
             points.extend(points_of(batch, &table, &settings, &metrics)?);
+            for (told, column) in [(&mut accuracy, ACCURACY), (&mut unmeasured_kernels, UNMEASURED_KERNELS)] {
+                let words = batch.words(column)?;
+                *told =
+                    sentences(told.iter().map(String::as_str).chain((0..batch.len()).filter_map(|row| words.get(row))));
+            }
             Ok(())
         })?;
-        Ok(Self { path: folder.to_owned(), description, settings, points, metrics })
+        Ok(Self { path: folder.to_owned(), description, settings, points, metrics, accuracy, unmeasured_kernels })
     }
 
     /// The metric of a name, of a point.
