@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oracle_components::kv_groups::KvKind;
-use oracle_components::layers::{Attention, Keeps, Layer, Part, Reach};
+use oracle_components::layers::{Attention, Index, Keeps, Layer, Part, Reach};
 use oracle_components::model::ModelArchitecture;
 use oracle_systems::costing::weights::{
     active_parameters, flops_per_token, parameters, state_bytes_per_sequence, weight_bytes, weight_bytes_by_dtype,
@@ -80,7 +80,7 @@ impl Described {
 impl Findings for Described {
     fn document(&self) -> Document {
         let model = &*self.architecture;
-        let read_as = self.model_type.as_ref().map_or_else(String::new, |kind| format!(", as {kind}"));
+        let read_as = self.model_type.as_ref().map_or_else(String::new, |kind| format!(", as model_type {kind}"));
         let billions = |count: u64| format!("{:.3} B ({})", count as f64 / 1e9, grouped(count));
         let mut lines = vec![
             Block::Title(model.name.clone()),
@@ -96,11 +96,14 @@ impl Findings for Described {
             "A token",
             format!("{} bytes of KV cache, as far as it grows with the context", self.kv_bytes_per_token()),
         ));
-        lines.push(line("A sequence", format!("{} bytes of states", state_bytes_per_sequence(model))));
+        let state_bytes = state_bytes_per_sequence(model);
+        if state_bytes > 0.0 {
+            lines.push(line("A sequence", format!("{state_bytes} bytes of states, however long its context is")));
+        }
         lines.push(line("Context", format!("{} tokens", model.context_tokens())));
         lines.push(line("A step", format!("{:.2} GFLOP at batch 1, without attention", flops_per_token(model) / 1e9)));
         for (layer, count) in model.layers.counted() {
-            lines.push(line("Layers", format!("{count} of {}", layer_words(layer))));
+            lines.push(line("Layers", format!("{count} with {}", layer_words(layer))));
         }
         if !self.not_counted.is_empty() {
             lines.push(line("Left out", self.not_counted.join(", ")));
@@ -219,31 +222,43 @@ fn part_words(part: &Part) -> String {
     match part {
         Part::Attention(attention) => attention_words(attention),
         Part::Latent(latent) => {
-            let index =
-                latent.index.map_or_else(String::new, |index| format!(", the best {} tokens", index.top_tokens));
             format!(
-                "latent attention ({} heads, {} + {} wide{index})",
-                latent.heads, latent.kv_lora_rank, latent.rope_head_dim
+                "latent attention ({} heads, a vector {} + {} wide a token{})",
+                latent.heads,
+                latent.kv_lora_rank,
+                latent.rope_head_dim,
+                index_words(latent.index, "tokens"),
             )
         }
         Part::Compressed(own) => {
-            format!(
-                "compressed attention ({} heads of {}, window {}, {} tokens an entry)",
-                own.heads, own.width, own.window, own.ratio
-            )
+            let entries = match own.ratio {
+                0 => "nothing before it".to_owned(),
+                ratio => format!("before it an entry for every {ratio} tokens{}", index_words(own.index, "entries")),
+            };
+            format!("compressed attention ({} heads {} wide, window {}, {entries})", own.heads, own.width, own.window)
         }
         Part::Recurrent(recurrent) => format!("{} (state of {} elements)", recurrent.name, recurrent.state_elements),
         Part::Mlp(mlp) => format!("MLP {} wide{}", mlp.width, if mlp.gated { ", gated" } else { "" }),
         Part::Experts(experts) => {
-            let shared =
-                if experts.shared.width > 0 { format!(", shared {}", experts.shared.width) } else { String::new() };
-            let latent = experts.latent_width.map_or_else(String::new, |width| format!(", at width {width}"));
+            let shared = match experts.shared.width {
+                0 => String::new(),
+                width => format!(", shared experts {width} wide in all"),
+            };
+            let latent = experts.latent_width.map_or_else(String::new, |width| format!(", on vectors {width} wide"));
             format!(
-                "{} experts {} wide, {} a token{shared}{latent}",
+                "{} experts {} wide{latent}, {} for each token{shared}",
                 experts.count, experts.expert.width, experts.per_token
             )
         }
     }
+}
+
+/// How many an index chooses of what attention could look at.
+fn index_words(index: Option<Index>, what: &str) -> String {
+    index.map_or_else(String::new, |index| match index.heads {
+        0 => format!(", over the {} {what} that a layer before chose", index.top_tokens),
+        _ => format!(", over the {} {what} that an index chooses", index.top_tokens),
+    })
 }
 
 fn attention_words(attention: &Attention) -> String {
@@ -254,14 +269,15 @@ fn attention_words(attention: &Attention) -> String {
     };
     let keeps = match attention.keeps {
         Keeps::KeysAndValues => "",
-        Keeps::KeysAsValues => ", keys are values",
-        Keeps::Nothing => ", keys and values of a layer before",
+        Keeps::KeysAsValues => ", values from the keys' matrix",
+        Keeps::Nothing => ", with the keys and values of a layer before",
     };
     let width = match attention.key_width == attention.value_width {
-        true => attention.key_width.to_string(),
-        false => format!("{}/{}", attention.key_width, attention.value_width),
+        true => format!("{} wide", attention.key_width),
+        false => format!("keys {} and values {} wide", attention.key_width, attention.value_width),
     };
-    format!("attention ({} heads, {} KV heads, {width} wide{reach}{keeps})", attention.heads, attention.kv_heads)
+    let index = index_words(attention.index, "tokens");
+    format!("attention ({} heads, {} KV heads, {width}{reach}{keeps}{index})", attention.heads, attention.kv_heads)
 }
 
 fn layer_value(layer: &Layer, count: u32) -> Value {

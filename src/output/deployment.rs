@@ -35,6 +35,9 @@ pub struct DeploymentSummary {
     pub max_num_batched_tokens: u32,
     /// Tokens that the KV pool holds.
     pub kv_pool_tokens: u64,
+    /// Of contexts of so many tokens, where it depends on their length: windows and states take the pool up otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_pool_context_tokens: Option<u32>,
     /// The pool's part of the fullest GPU's memory.
     pub kv_pool_gib_per_gpu: f64,
     /// The weights' part.
@@ -104,6 +107,7 @@ fn deployment(engine: &EngineSpec, name: &str, devices: &[&str]) -> DeploymentSu
             Some(groups) => pool_tokens(groups, scheduler, engine.kv_blocks),
             None => engine.kv_blocks.saturating_mul(u64::from(scheduler.block_tokens)),
         },
+        kv_pool_context_tokens: engine.kv_groups.as_ref().map(|_| scheduler.max_model_len),
         kv_pool_gib_per_gpu: gib(block_bytes.saturating_mul(engine.kv_blocks)),
         weights_gib_per_gpu: gib(weight_bytes),
         activations_gib_per_gpu: gib(activation_bytes),

@@ -307,8 +307,11 @@ fn described(deployment: &DeploymentSummary) -> String {
 }
 
 fn memory(deployment: &DeploymentSummary) -> String {
+    let of_contexts = deployment
+        .kv_pool_context_tokens
+        .map_or_else(String::new, |tokens| format!(" in contexts of {tokens}, fewer in shorter ones"));
     format!(
-        "a GPU: KV pool {} GiB ({} tokens an engine), weights {} GiB, activations {} GiB; max_num_seqs {}, max_num_batched_tokens {}",
+        "a GPU: KV pool {} GiB ({} tokens an engine{of_contexts}), weights {} GiB, activations {} GiB; max_num_seqs {}, max_num_batched_tokens {}",
         figure(deployment.kv_pool_gib_per_gpu, 2),
         deployment.kv_pool_tokens,
         figure(deployment.weights_gib_per_gpu, 2),

@@ -242,3 +242,37 @@ fn the_generated_configuration_has_every_key() {
     let missing: Vec<&&str> = keys.iter().filter(|key| !is_there(key)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// What layers consist of, in words that count layers and nothing else as layers, and say nothing of what a model does not have.
+#[test]
+fn a_model_is_described_in_words() {
+    let desk = Desk::new();
+    let told = |name: &str| {
+        let told = desk.run(&format!("models {name}"));
+        assert_eq!(told.code, 0, "{}", told.err);
+        told.out.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let nemotron = told("Nemotron-3-Nano-30B-A3B");
+    for words in [
+        "Layers 23 with Mamba 2 (state of 524288 elements)",
+        "Layers 23 with 128 experts 1856 wide, 6 for each token, shared experts 3712 wide in all",
+        "Layers 6 with attention (32 heads, 2 KV heads, 128 wide)",
+        "A sequence 49082368 bytes of states, however long its context is",
+    ] {
+        assert!(nemotron.contains(words), "{nemotron}");
+    }
+    let sparse = told("DeepSeek-V3.2");
+    let attention =
+        "latent attention (128 heads, a vector 512 + 64 wide a token, over the 2048 tokens that an index chooses)";
+    assert!(sparse.contains(attention) && !sparse.contains("A sequence"), "{sparse}");
+    let compressed = told("DeepSeek-V4-Flash");
+    for words in [
+        "window 128, nothing before it)",
+        "window 128, before it an entry for every 128 tokens)",
+        "window 128, before it an entry for every 4 tokens, over the 512 entries that an index chooses)",
+    ] {
+        assert!(compressed.contains(words), "{compressed}");
+    }
+    let wide_keys = told("MiMo-V2-Flash");
+    assert!(wide_keys.contains("8 KV heads, keys 192 and values 128 wide, window 128)"), "{wide_keys}");
+}

@@ -273,3 +273,21 @@ fn kernels_that_nobody_has_measured_are_named() {
     let notes = plan["notes"].as_array().expect("a list").iter();
     assert_eq!(notes.filter(|note| **note == next).count(), 1, "once for both devices: {}", plan["notes"]);
 }
+
+/// How many tokens a pool of several kinds of layers holds depends on how long contexts are; of one kind it does not.
+#[test]
+fn a_pool_of_several_kinds_of_layers_says_of_which_contexts_its_tokens_are() {
+    let desk = Desk::small();
+    let pool = |flags: &str| {
+        let told = desk.run(&format!("run --trace trace.csv {flags} --overwrite -o out"));
+        assert_eq!(told.code, 0, "{flags}: {}", told.err);
+        let words = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        (words, desk.json("out/summary.json")["deployment"][0].clone())
+    };
+    let (words, deployment) = pool("--model Qwen/Qwen3-Next-80B-A3B-Instruct --device H200 --tensor-parallel 2");
+    assert!(words.contains("tokens an engine in contexts of 262144, fewer in shorter ones), weights"), "{words}");
+    assert_eq!(deployment["kv_pool_context_tokens"], 262_144);
+    let (words, deployment) = pool("--model Llama3-8B --device H100");
+    assert!(words.contains("tokens an engine), weights"), "{words}");
+    assert_eq!(deployment.get("kv_pool_context_tokens"), None);
+}
