@@ -287,6 +287,8 @@ fn a_pool_of_several_kinds_of_layers_says_of_which_contexts_its_tokens_are() {
     let (words, deployment) = pool("--model Qwen/Qwen3-Next-80B-A3B-Instruct --device H200 --tensor-parallel 2");
     assert!(words.contains("tokens an engine in contexts of 262144, fewer in shorter ones), weights"), "{words}");
     assert_eq!(deployment["kv_pool_context_tokens"], 262_144);
+    let page = desk.run("report out -o -").out;
+    assert!(page.contains(" tokens (in contexts of 262144, fewer in shorter ones) an engine"));
     let (words, deployment) = pool("--model Llama3-8B --device H100");
     assert!(words.contains("tokens an engine), weights"), "{words}");
     assert_eq!(deployment.get("kv_pool_context_tokens"), None);

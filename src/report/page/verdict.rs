@@ -38,9 +38,12 @@ pub(super) fn rates(run: &Run) -> Markup {
 pub(super) fn deployment(deployment: &Value) -> String {
     let word = |key: &str| deployment[key].as_str().unwrap_or("");
     let number = |key: &str| deployment[key].as_u64().unwrap_or(0);
+    let contexts = deployment["kv_pool_context_tokens"].as_u64();
+    let contexts =
+        contexts.map_or_else(String::new, |tokens| format!(" (in contexts of {tokens}, fewer in shorter ones)"));
     let role = if word("role") == "both" { String::new() } else { format!(" ({})", word("role")) };
     format!(
-        "{} × {} on {} × {}{role}: TP {}, PP {}; max_num_seqs {}, max_num_batched_tokens {}, KV pool of {} tokens an engine",
+        "{} × {} on {} × {}{role}: TP {}, PP {}; max_num_seqs {}, max_num_batched_tokens {}, KV pool of {} tokens{contexts} an engine",
         number("replicas"),
         word("model"),
         number("gpus"),
