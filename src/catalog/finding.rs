@@ -107,6 +107,8 @@ pub enum CatalogError {
     },
 }
 
+/// What was wrong; a warning beside it would read as if it were.
 fn lines(findings: &[Finding]) -> String {
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    errors.map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -195,6 +195,12 @@ fn an_unknown_type_is_refused_unless_another_is_assumed() {
     assert_eq!(model.architecture.attention().expect("attention").kv_heads, 8);
     let warnings: Vec<String> = model.warnings.iter().map(ToString::to_string).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("lama is read as llama"), "{warnings:?}");
+    // What keeps it from being read as that is told, and nothing else as if it did.
+    config["layer_types"] = json!(vec!["strange_attention"; 32]);
+    let strange = Folder::with("config.json", config.to_string());
+    let error = load_hf_config_by(strange.0.path(), &assuming("llama")).expect_err("strange layers").to_string();
+    let words = "has layers of strange_attention, which is no kind that is known of the family that it is read as";
+    assert!(error.contains(words) && !error.contains("is read as llama"), "{error}");
     let error = load_hf_config_by(folder.0.path(), &assuming("bert")).expect_err("an encoder").to_string();
     assert!(error.contains("is no model_type that is known"), "{error}");
 }

@@ -149,9 +149,8 @@ const WORDS: [&str; 7] = [
 /// A word that is not understood is an error, and so is a list that is too short.
 fn check_words(fields: &mut Fields<'_>, types: &[&str], layers: u32) {
     if let Some(unknown) = types.iter().find(|word| !WORDS.contains(word)) {
-        let model_type = fields.word("model_type").unwrap_or("this family").to_owned();
         let message = format!(
-            "has layers of {unknown}, which is no kind that is known of {model_type}; it cannot be simulated without"
+            "has layers of {unknown}, which is no kind that is known of the family that it is read as; it cannot be simulated without"
         );
         fields.error("layer_types", message);
     }
