@@ -37,7 +37,7 @@ pub struct EfficiencyCurves {
     pub experts: ExpertsCurve,
     /// The same with 8-bit weights.
     pub experts_8bit: ExpertsCurve,
-    /// Experts by what their weights are (`bfloat16`, `fp8`, `fp8_block`, `nvfp4`, `w4a16_mxfp4`, `int4_wo`), then by the family
+    /// Experts by what their weights are (`bfloat16`, `fp8`, `fp8_block`, `nvfp4`, `w4a16_mxfp4`, `w4a8_mxfp4_mxfp8`, `int4_wo`), then by the family
     /// of kernels that vLLM computes them with; where there are none, `experts` and `experts_8bit` hold.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub expert_kernels: BTreeMap<String, BTreeMap<ExpertFamily, ExpertsCurve>>,
@@ -200,6 +200,9 @@ pub struct ExpertsCurve {
     /// Each distinct expert.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub expert_ns: f64,
+    /// Each expert that the rank holds, reached or not: the choice of experts and the sorting of tokens walk them all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_expert_ns: f64,
     /// The width inside an expert is padded to multiples of it; 0 where it is not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub width_multiple: f64,

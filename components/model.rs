@@ -96,6 +96,25 @@ impl ModelArchitecture {
         experts.format.unwrap_or(self.weight_format)
     }
 
+    /// The same model with the activations of its routed experts quantised to this type, or left as they are.
+    #[must_use]
+    pub fn with_expert_activations(self, activations: Option<Dtype>) -> Self {
+        let weight_format = self.weight_format;
+        let met = |part: &Part| match part {
+            Part::Experts(experts) => {
+                let format = experts.format.unwrap_or(weight_format).met_by(activations);
+                Part::Experts(Experts { format: Some(format), ..*experts })
+            }
+            other => other.clone(),
+        };
+        let layers = self.layers.map(|layer| Layer {
+            parts: layer.parts.iter().map(met).collect(),
+            shared_parts: layer.shared_parts.iter().map(met).collect(),
+            ..layer.clone()
+        });
+        Self { layers, ..self }
+    }
+
     /// How a matrix of a layer is stored that is no routed expert's.
     #[must_use]
     pub fn format_of(&self, layer: &Layer, role: Role) -> WeightFormat {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::collectives::GroupFabric;
 use crate::device::{DeviceSpec, Efficiency};
+use crate::efficiency::ExpertFamily;
 use crate::kv_groups::KvGroups;
 use crate::model::ModelArchitecture;
 use crate::time::SimTime;
@@ -139,6 +140,8 @@ pub struct EngineSpec {
     pub fabrics: Vec<Option<GroupFabric>>,
     /// How routed experts are spread over ranks, where each is whole on one. `None`: every rank has a slice of every expert.
     pub expert_parallel: Option<ExpertParallel>,
+    /// Family of kernels for routed experts that was asked for. `None`: the first that vLLM has for device and weights.
+    pub expert_kernels: Option<ExpertFamily>,
     /// Reduce-scatter and all-gather in place of all-reduce, and norms on `1 / tensor_parallel` of the tokens.
     pub sequence_parallel: bool,
     /// Ranks that share the tokens of a KV cache which they would otherwise hold alike; 1 without. They decode together.

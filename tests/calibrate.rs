@@ -182,9 +182,15 @@ fn committed_curves_are_within_their_bounds() {
     within("B200-SXM", "decode_attention", 5.0, 20.0);
     within("L40S", "gemm_8bit_block, longer than its launch", 8.0, 20.0);
     within("H100-SXM", "gemm_8bit_block, longer than its launch", 8.0, 20.0);
-    for kind in
-        ["bfloat16 trtllm", "fp8 trtllm", "fp8_block trtllm", "nvfp4 trtllm", "w4a16_mxfp4 trtllm", "int4_wo marlin"]
-    {
+    for kind in [
+        "bfloat16 trtllm",
+        "fp8 trtllm",
+        "fp8_block trtllm",
+        "nvfp4 trtllm",
+        "w4a16_mxfp4 trtllm",
+        "w4a8_mxfp4_mxfp8 trtllm",
+        "int4_wo marlin",
+    ] {
         within("B200-SXM", &format!("experts {kind}"), 8.0, 25.0);
     }
     for kind in ["bfloat16 triton", "fp8 cutlass", "fp8_block triton", "w4a16_mxfp4 triton", "int4_wo marlin"] {

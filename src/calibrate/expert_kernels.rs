@@ -1,5 +1,7 @@
 //! Curves of routed experts by what their weights are and by family of kernels, out of layers whose lines name the kernel
-//! that vLLM took. As in `experts`, without expert parallelism and held out by sizes and ranks; all ways to route count.
+//! that vLLM took. As in `experts`, without expert parallelism and held out by sizes and ranks; all ways to route count. A family
+//! that vLLM takes for whole experts on ranks alone is fitted to those, where tokens are spread evenly: else it is not known how
+//! many a rank has.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +17,24 @@ use super::fit::{Point, error_of, fit, fit_from_each, hold_out};
 use super::{Calibration, Fitted, gate, starts};
 use crate::measured::{ExpertsLine, Timed};
 
+/// How the benchmark calls tokens that go to all experts alike.
+const EVENLY: &str = "balanced";
 /// Sizes with fewer measurements, to fit to or to try on, tell nothing.
 const FEWEST_POINTS: usize = 20;
+/// Where the search for what each held expert costs starts.
+const HELD_EXPERT_NS: f64 = 20.0;
 /// What the width inside an expert may be padded to.
 const WIDTH_MULTIPLES: [f64; 4] = [0.0, 64.0, 128.0, 256.0];
 
 /// Kinds of weights that are fitted: bytes of one, scales included, and the peak at which it is multiplied.
 type Kind = (&'static str, f64, fn(&PeakFlops) -> Option<f64>);
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     ("bfloat16", 2.0, |peaks| peaks.bf16),
     ("fp8", 1.0, |peaks| peaks.fp8),
     ("fp8_block", 1.0, |peaks| peaks.fp8),
     ("nvfp4", 0.5 + 1.0 / 16.0, |peaks| peaks.fp4),
     ("w4a16_mxfp4", 0.5 + 1.0 / 32.0, |peaks| peaks.bf16),
+    ("w4a8_mxfp4_mxfp8", 0.5 + 1.0 / 32.0, |peaks| peaks.fp8),
     ("int4_wo", 0.5 + 2.0 / 32.0, |peaks| peaks.bf16),
 ];
 
@@ -52,14 +59,15 @@ pub(super) fn fit_families(
     let mut is_any = false;
     for (kind, weight_bytes, peak) in KINDS {
         let Some(flops_per_s) = peak(&calibration.device.peak_flops) else { continue };
-        let mut by_family: BTreeMap<ExpertFamily, Vec<&ExpertsLine>> = BTreeMap::new();
-        for line in lines.iter().filter(|line| line.dtype == kind && line.ep == 1) {
-            if let Some(family) = line.kernel_source.as_deref().and_then(family) {
-                by_family.entry(family).or_default().push(line);
-            }
-        }
-        for (family, lines) in by_family {
-            let measured = Measured { layer, weight_bytes, peaks: calibration.peaks(Some(flops_per_s)), lines };
+        let divided = by_family(lines.iter().filter(|line| line.dtype == kind && line.ep == 1));
+        let routed: Vec<&ExpertsLine> = divided.values().flatten().copied().collect();
+        let is_spread = |line: &&ExpertsLine| line.dtype == kind && line.ep > 1 && line.distribution == EVENLY;
+        let mut families = by_family(lines.iter().filter(is_spread));
+        families.extend(divided);
+        for (family, of_family) in families {
+            let peaks = calibration.peaks(Some(flops_per_s));
+            let kin = kin_of(family, kind, lines);
+            let measured = Measured { layer, weight_bytes, peaks, lines: of_family, routed: &routed, kin };
             let name = experts_correction(kind, family);
             if let Some((curve, correction)) = measured.fit(&name, calibration, fitted) {
                 fitted.curves.expert_kernels.entry(kind.to_owned()).or_default().insert(family, curve);
@@ -71,12 +79,39 @@ pub(super) fn fit_families(
     is_any
 }
 
+fn by_family<'a>(lines: impl Iterator<Item = &'a ExpertsLine>) -> BTreeMap<ExpertFamily, Vec<&'a ExpertsLine>> {
+    let mut by_family: BTreeMap<ExpertFamily, Vec<&ExpertsLine>> = BTreeMap::new();
+    for line in lines {
+        if let Some(family) = line.kernel_source.as_deref().and_then(family) {
+            by_family.entry(family).or_default().push(line);
+        }
+    }
+    by_family
+}
+
+/// Lines of other kinds that the same kernels compute, and bytes of a weight: Marlin widens whatever is narrow, so that all of it
+/// tells of what it takes beside weights.
+fn kin_of<'a>(of: ExpertFamily, kind: &str, lines: &'a [ExpertsLine]) -> Vec<(&'a ExpertsLine, f64)> {
+    let others = KINDS.iter().filter(|(other, ..)| of == ExpertFamily::Marlin && *other != kind);
+    let lines_of = |(other, weight_bytes, _): &'static Kind| {
+        let is_kin = move |line: &&ExpertsLine| {
+            line.dtype == *other && line.ep == 1 && line.kernel_source.as_deref().and_then(family) == Some(of)
+        };
+        lines.iter().filter(is_kin).map(move |line| (line, *weight_bytes))
+    };
+    others.flat_map(lines_of).collect()
+}
+
 /// Layers of one kind and family.
 struct Measured<'a> {
     layer: &'a Layer<'a>,
     weight_bytes: f64,
     peaks: Peaks,
     lines: Vec<&'a ExpertsLine>,
+    /// Those of the kind, of whichever family, that are routed without expert parallelism.
+    routed: &'a [&'a ExpertsLine],
+    /// What else tells what held experts cost.
+    kin: Vec<(&'a ExpertsLine, f64)>,
 }
 
 impl Measured<'_> {
@@ -91,20 +126,33 @@ impl Measured<'_> {
         if known.len().min(held_out.len()) < FEWEST_POINTS {
             return None;
         }
-        let routed: Vec<_> = known
+        let is_gated = |point: &&Point<(Experts, &ExpertsLine)>| gate::exponent(&point.work.1.distribution).is_some();
+        let of_kind: Vec<_> = self.routed.iter().map(|line| self.point(line)).collect();
+        let gated = if known.iter().any(|point| is_gated(&point)) { &known } else { &of_kind };
+        let routed: Vec<_> = gated
             .iter()
-            .filter(|point| gate::exponent(&point.work.1.distribution).is_some())
+            .filter(is_gated)
             .map(|point| Point { work: point.work.0, key: point.key, measured_s: point.work.0.distinct })
             .collect();
         let start = fit(&starts::EXPERTS, &["routing_share"], &routed, calibration.most_points, distinct);
         let start = ExpertsCurve { expert_ns: 50.0, ..start };
         let predict = |curve: &ExpertsCurve, work: &(Experts, &ExpertsLine)| experts_s(curve, &self.peaks, &work.0);
-        let starts = WIDTH_MULTIPLES.map(|width_multiple| ExpertsCurve { width_multiple, ..start });
-        let keeps: Vec<&str> = ["routing_share", "width_multiple"]
-            .into_iter()
-            .chain(COEFFICIENTS.into_iter().filter(|name| name.contains("cached") || name.contains("tuned")))
-            .collect();
-        let curve = fit_from_each(starts, &keeps, &known, calibration.most_points, predict);
+        let from = |held_expert_ns: f64, points: &[Point<(Experts, &ExpertsLine)>], kept: &[&str]| {
+            let starts = WIDTH_MULTIPLES.map(|width_multiple| ExpertsCurve { width_multiple, held_expert_ns, ..start });
+            let keeps: Vec<&str> = ["routing_share", "width_multiple"]
+                .into_iter()
+                .chain(COEFFICIENTS.into_iter().filter(|name| name.contains("cached") || name.contains("tuned")))
+                .chain(kept.iter().copied())
+                .collect();
+            fit_from_each(starts, &keeps, points, calibration.most_points, predict)
+        };
+        // Sizes of one kind may all have as many experts: with those of kin it is known what each costs.
+        let kin: Vec<_> = self.kin.iter().map(|(line, weight_bytes)| self.point_of(line, *weight_bytes)).collect();
+        let held_expert_ns = match kin.is_empty() {
+            true => 0.0,
+            false => from(HELD_EXPERT_NS, &[known.clone(), hold_out(&kin).0].concat(), &[]).held_expert_ns,
+        };
+        let curve = from(held_expert_ns, &known, &["held_expert_ns"]);
         let residue = |point: &Point<(Experts, &ExpertsLine)>| {
             let work = &point.work.0;
             let logarithm = (point.measured_s / predict(&curve, &point.work)).ln();
@@ -117,9 +165,13 @@ impl Measured<'_> {
     }
 
     fn point<'b>(&self, line: &'b ExpertsLine) -> Point<(Experts, &'b ExpertsLine)> {
+        self.point_of(line, self.weight_bytes)
+    }
+
+    fn point_of<'b>(&self, line: &'b ExpertsLine, weight_bytes: f64) -> Point<(Experts, &'b ExpertsLine)> {
         Point {
-            work: (self.layer.work(line, line.tokens, self.weight_bytes), line),
-            key: [line.hidden, line.inter, line.experts, line.tp],
+            work: (self.layer.work(line, line.tokens, weight_bytes), line),
+            key: [line.hidden, line.inter, line.experts, line.tp * line.ep],
             measured_s: line.seconds(),
         }
     }

@@ -34,13 +34,15 @@ pub(super) struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Of so many tokens, routed as the line says.
+    /// Of so many tokens, routed as the line says; of whole experts on ranks a rank's, which has its part of both.
     pub(super) fn work(&self, line: &ExpertsLine, tokens: u32, element_bytes: f64) -> Experts {
         let exponent = gate::exponent(&line.distribution);
         let is_gated = !self.two_matrices.contains(&[line.hidden, line.inter]);
         let matrices = if is_gated { MATRICES } else { 2.0 };
         let (hidden, inner) = (f64::from(line.hidden), f64::from(line.inter) / f64::from(line.tp));
-        let (experts, pairs) = (f64::from(line.experts), f64::from(tokens) * f64::from(line.topk));
+        let ranks = f64::from(line.ep);
+        let all_pairs = f64::from(tokens) * f64::from(line.topk);
+        let (experts, pairs) = (f64::from(line.experts) / ranks, all_pairs / ranks);
         let evenly = || pairs.min(experts);
         let distinct =
             exponent.map_or_else(evenly, |exponent| gate::distinct_experts(exponent, tokens, line.experts, line.topk));
@@ -52,7 +54,7 @@ impl Layer<'_> {
             distinct,
             tokens: f64::from(tokens),
             pairs,
-            pairs_elsewhere: 0.0,
+            pairs_elsewhere: all_pairs - pairs,
             hidden,
             inner,
             is_tuned: true,

@@ -64,6 +64,7 @@ pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
     routing_share: 0.7,
     vector_ps: 3.0,
     expert_ns: 0.0,
+    held_expert_ns: 0.0,
     width_multiple: 0.0,
     untuned_factor: 0.0,
     cached_mb: 0.0,

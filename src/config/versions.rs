@@ -19,12 +19,19 @@ pub struct Version(u32, u32);
 pub mod since {
     use super::Version;
 
+    /// The package has `triton_kernels`, by which Hopper computes mxfp4 experts; before, it fell back on Marlin
+    /// (`get_mxfp4_backend`).
+    pub const TRITON_KERNELS: Version = Version(0, 12);
     /// The next step is scheduled while the GPU computes this one, by default (`vllm/config/vllm.py`).
     pub const ASYNC_SCHEDULING: Version = Version(0, 14);
     /// `max_model_len: auto`, the longest that the KV cache can hold.
     pub const MAX_MODEL_LEN_AUTO: Version = Version(0, 14);
     /// So it is with pipeline parallelism too.
     pub const ASYNC_SCHEDULING_OF_STAGES: Version = Version(0, 15);
+    /// fp8 experts in blocks go to the first family on a list, on Hopper FlashInfer's CUTLASS (`select_fp8_moe_backend`).
+    pub const EXPERTS_BY_PRIORITY: Version = Version(0, 15);
+    /// Slices of them on Hopper go to Triton.
+    pub const TRITON_FOR_SLICES: Version = Version(0, 17);
     /// `max_num_scheduled_tokens`.
     pub const SCHEDULED_TOKENS: Version = Version(0, 17);
     /// A request is admitted only where all of its prompt finds blocks: `scheduler_reserve_full_isl` (pull request 37307).

@@ -125,6 +125,14 @@ impl CommandLine {
                 Some("fp16") => self.push("--kv-cache-dtype", &"float16".into()),
                 _ => self.others.push(format!("kv_cache_dtype={}", told(value))),
             }
+        } else if key == "moe_backend" {
+            match value.as_str() {
+                // No word of the command line's.
+                Some("flashinfer_trtllm_afp8") => {
+                    self.others.push("VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1 in the server's environment".to_owned());
+                }
+                _ => self.push("--moe-backend", value),
+            }
         } else if key == "cudagraph_capture_sizes" {
             self.words.push("--cudagraph-capture-sizes".to_owned());
             self.words.extend(value.as_array().into_iter().flatten().map(told));

@@ -80,6 +80,7 @@ pub(super) struct Server {
     stream_interval: Option<u32>,
     gpu_memory_utilization: Option<f64>,
     kv_cache_dtype: Option<String>,
+    moe_backend: Option<String>,
     async_scheduling: Option<bool>,
     enable_prefix_caching: Option<bool>,
     /// Whole experts on ranks, whatever the point says.
@@ -198,6 +199,7 @@ impl Server {
             stream_interval: self.stream_interval,
             gpu_memory_utilization: self.gpu_memory_utilization,
             kv_cache_dtype: self.kv_cache_dtype.clone(),
+            moe_backend: self.moe_backend.clone(),
             async_scheduling: self.async_scheduling,
             enable_prefix_caching: self.enable_prefix_caching,
             ..EngineFlags::default()
@@ -244,6 +246,9 @@ mod tests {
         assert_eq!((gpt.max_num_seqs, gpt.kv_cache_dtype.as_deref()), (Some(32), None));
         let gpt = of("openai/gpt-oss-120b", "B200-SXM-180GB", Some("0.11"), None);
         assert_eq!((gpt.max_num_seqs, gpt.kv_cache_dtype.as_deref()), (Some(512), Some("fp8")));
+        assert_eq!(gpt.moe_backend.as_deref(), Some("flashinfer_trtllm_afp8"));
+        let on_h100 = |version| of("openai/gpt-oss-120b", "H100-SXM-80GB", Some(version), None).moe_backend;
+        assert_eq!((on_h100("0.11").as_deref(), on_h100("0.13").as_deref()), (None, Some("marlin")));
         let minimax = |device, version, day| of("MiniMaxAI/MiniMax-M2.5", device, version, day).max_num_batched_tokens;
         assert_eq!(minimax("B200-SXM-180GB", Some("0.19"), Some("2026-04-08")), Some(2048));
         assert_eq!(minimax("B200-SXM-180GB", Some("0.17"), Some("2026-03-11")), None);

@@ -243,8 +243,10 @@ impl<'a> Draft<'a> {
         if let Some(eager) = flags.enforce_eager {
             set("enforce_eager", json!(eager));
         }
-        if let Some(dtype) = &flags.kv_cache_dtype {
-            set("kv_cache_dtype", json!(dtype));
+        for (key, word) in [("kv_cache_dtype", &flags.kv_cache_dtype), ("moe_backend", &flags.moe_backend)] {
+            if let Some(word) = word {
+                set(key, json!(word));
+            }
         }
         if let Some(dtype) = weight_dtype(self.run.dtype.as_deref(), self.own_dtype, &mut self.warnings) {
             set("weight_dtype", json!(dtype));

@@ -14,7 +14,7 @@ const LONGEST_BYTES: u64 = 16 << 20;
 /// More instances, or ranks of one, than anybody has measured.
 const MOST_RANKS: u32 = 65_536;
 /// All that a run may say of its engine; a seed changes no figure.
-const ENGINE_KEYS: [&str; 17] = [
+const ENGINE_KEYS: [&str; 18] = [
     "type",
     "version",
     "max_num_seqs",
@@ -31,6 +31,7 @@ const ENGINE_KEYS: [&str; 17] = [
     "gpu_memory_utilization",
     "max_cudagraph_capture_size",
     "stream_interval",
+    "moe_backend",
     "seed",
 ];
 /// All that a run may say of itself; `requests` and `per_request` say what the other file holds.
@@ -162,6 +163,7 @@ pub(super) struct EngineFlags {
     /// Largest batch that runs as a graph.
     pub(super) max_cudagraph_capture_size: Option<u32>,
     pub(super) stream_interval: Option<u32>,
+    pub(super) moe_backend: Option<String>,
 }
 
 /// Reads the `run.json` of a folder.
@@ -352,6 +354,7 @@ fn engine(fields: &mut Fields<'_>) -> EngineFlags {
         gpu_memory_utilization: fields.positive("gpu_memory_utilization"),
         max_cudagraph_capture_size: fields.count("max_cudagraph_capture_size"),
         stream_interval: fields.count("stream_interval"),
+        moe_backend: fields.text("moe_backend"),
     }
 }
 

@@ -263,7 +263,7 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
     let weights_s = padded * experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
     let vectors = own_pairs + ELSEWHERE_SHARE * experts.pairs_elsewhere;
     let elements = vectors * (experts.hidden + 2.0 * padded * experts.inner);
-    let experts_s = curve.expert_ns * NS * experts.distinct;
+    let experts_s = NS * (curve.expert_ns * experts.distinct + curve.held_expert_ns * experts.experts);
     norm(compute_s, weights_s, curve.overlap_exponent) + elements * element_s + experts_s + curve.launch_us * US
 }
 

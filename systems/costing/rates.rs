@@ -2,6 +2,7 @@
 //!
 //! Which peak counts is decided here alone, for costs and for what utilisation is measured against.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use oracle_components::device::{DeviceSpec, Efficiency, PeakFlops};
@@ -82,14 +83,13 @@ impl CurveRates {
             Efficiency::Table(curves, times) => (curves, Some(times)),
         };
         let (weights, experts) = (engine.model.weight_format, engine.model.expert_format());
-        let experts_multiplied = Multiplied::of(experts, device);
         Some(Self {
             all: Arc::clone(curves),
             table: times.map(|times| Table { times: Arc::clone(times), gpu_share: engine.gpu_share }),
             weights: Multiplied::of(weights, device),
-            experts: experts_multiplied,
+            experts: Multiplied::of(experts, device),
             prefill_correction: curves.corrections.get("prefill_attention").cloned(),
-            experts_curve: experts_curve(curves, experts_multiplied, engine),
+            experts_curve: experts_curve(curves, device, engine),
             are_experts_narrow: experts.dtype.bits() < engine.model.activation_dtype.bits(),
         })
     }
@@ -152,31 +152,47 @@ impl CurveRates {
     }
 }
 
-/// The curve of the kernels that vLLM takes for an engine's experts, if it was measured; else that of their width.
+/// What curves call a model's routed experts on a device, and their families of kernels that were measured.
+#[must_use]
+pub fn expert_families<'a>(
+    curves: &'a EfficiencyCurves,
+    device: &DeviceSpec,
+    model: &ModelArchitecture,
+) -> Option<(&'static str, &'a BTreeMap<ExpertFamily, ExpertsCurve>)> {
+    let format = model.expert_format();
+    let names: &[&str] = match (Multiplied::of(format, device), format.dtype) {
+        (Multiplied::EightBitBlocks, _) => &["fp8_block"],
+        (Multiplied::EightBit, Dtype::Mxfp4) => &["w4a8_mxfp4_mxfp8", "fp8"],
+        (Multiplied::EightBit, _) => &["fp8"],
+        (Multiplied::FourBit, _) => &["nvfp4"],
+        (Multiplied::Wide, Dtype::Mxfp4) => &["w4a16_mxfp4"],
+        (Multiplied::Wide, Dtype::Int4) => &["int4_wo"],
+        (Multiplied::Wide, Dtype::Bf16 | Dtype::Fp16) => &["bfloat16"],
+        (Multiplied::Wide, _) => &[],
+    };
+    names.iter().find_map(|name| Some((*name, curves.expert_kernels.get(*name)?)))
+}
+
+/// The curve of the kernels that an engine asks for, or vLLM takes, for its experts, if they were measured; else that of
+/// their width.
 fn experts_curve(
     curves: &EfficiencyCurves,
-    multiplied: Multiplied,
+    device: &DeviceSpec,
     engine: &EngineSpec,
 ) -> (ExpertsCurve, Option<Correction>) {
-    let weights = engine.model.expert_format().dtype;
-    let name = match (multiplied, weights) {
-        (Multiplied::EightBitBlocks, _) => Some("fp8_block"),
-        (Multiplied::EightBit, _) => Some("fp8"),
-        (Multiplied::FourBit, _) => Some("nvfp4"),
-        (Multiplied::Wide, Dtype::Mxfp4) => Some("w4a16_mxfp4"),
-        (Multiplied::Wide, Dtype::Int4) => Some("int4_wo"),
-        (Multiplied::Wide, Dtype::Bf16 | Dtype::Fp16) => Some("bfloat16"),
-        (Multiplied::Wide, _) => None,
-    };
-    let families = name.and_then(|name| curves.expert_kernels.get(name)).into_iter().flatten();
-    // Whole experts on ranks: CUTLASS before Triton where scales go by blocks (vLLM's `fused_moe/oracle/fp8.py`).
-    let is_divided = engine.expert_parallel.is_some();
-    let is_last = |family: ExpertFamily| is_divided && name == Some("fp8_block") && family == ExpertFamily::Triton;
-    let by_preference = families.min_by_key(|(family, _)| (is_last(**family), **family));
-    if let Some((name, (family, curve))) = name.zip(by_preference) {
-        return (*curve, curves.corrections.get(&experts_correction(name, *family)).cloned());
-    }
-    (if multiplied == Multiplied::Wide { curves.experts } else { curves.experts_8bit }, None)
+    let measured = expert_families(curves, device, &engine.model);
+    let by_preference = measured.and_then(|(name, families)| {
+        // Whole experts on ranks: CUTLASS before Triton where scales go by blocks (vLLM's `fused_moe/oracle/fp8.py`).
+        let is_divided = engine.expert_parallel.is_some();
+        let is_last = |family: ExpertFamily| is_divided && name == "fp8_block" && family == ExpertFamily::Triton;
+        let order = |family: ExpertFamily| (engine.expert_kernels != Some(family), is_last(family), family);
+        let (family, curve) = families.iter().min_by_key(|(family, _)| order(**family))?;
+        Some((*curve, curves.corrections.get(&experts_correction(name, *family)).cloned()))
+    });
+    by_preference.unwrap_or_else(|| {
+        let is_wide = Multiplied::of(engine.model.expert_format(), device) == Multiplied::Wide;
+        (if is_wide { curves.experts } else { curves.experts_8bit }, None)
+    })
 }
 
 /// The name of what the curve of experts is off by.

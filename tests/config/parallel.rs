@@ -1,6 +1,8 @@
 //! Servers of a known kind, links that say what they are, and how a model is spread over them.
 
 use llmperforacle::config::Resolved;
+use oracle_components::efficiency::ExpertFamily;
+use oracle_components::model::Dtype;
 use oracle_components::scenario::{ExpertExchange, LinkSpec, Path};
 
 use crate::{GOOD, good, lines, messages, report, resolve};
@@ -212,4 +214,47 @@ fn keys_that_are_off_change_nothing() {
     let engines = |text: &str| format!("{:?}", resolve(text).expect("resolves").scenario.engines);
     assert_eq!(messages(&off), "");
     assert_eq!(engines(&plain), engines(&off));
+}
+
+fn experts_of(preset: &str, model: &str, ranks: u32, more: &str) -> String {
+    let config = tensor(model, ranks).replace("{model", &format!("{{{more}model"));
+    with(&format!("{{topology: {{preset: {preset}}}}}"), &config)
+}
+
+#[test]
+fn kernels_of_experts_are_those_of_the_release_or_those_that_are_asked_for() {
+    let engine =
+        |preset: &str, model: &str, more: &str| good(&experts_of(preset, model, 4, more)).scenario.engines[0].clone();
+    let family = |preset: &str, model: &str, more: &str| engine(preset, model, more).expert_kernels;
+    // vLLM 0.11 comes without triton_kernels, so that Hopper falls back on Marlin; Blackwell has its own.
+    assert_eq!(family("DGX-H100", "gpt-oss-120B", "version: \"0.11\", "), Some(ExpertFamily::Marlin));
+    assert_eq!(family("DGX-B200", "gpt-oss-120B", "version: \"0.11\", "), None);
+    assert_eq!(family("DGX-H100", "gpt-oss-120B", ""), None);
+    // 0.15 and 0.16 take the first that serves Hopper, later ones Triton for slices.
+    for (version, taken) in [("0.14", None), ("0.16", Some(ExpertFamily::Cutlass)), ("0.17", None)] {
+        assert_eq!(family("DGX-H200", "MiniMax-M2.5", &format!("version: \"{version}\", ")), taken, "{version}");
+    }
+    assert_eq!(family("DGX-H100", "gpt-oss-120B", "moe_backend: marlin, "), Some(ExpertFamily::Marlin));
+    assert_eq!(
+        family("DGX-H100", "gpt-oss-120B", "version: \"0.11\", moe_backend: triton, "),
+        Some(ExpertFamily::Triton)
+    );
+    let narrowed = engine("DGX-B200", "gpt-oss-120B", "moe_backend: flashinfer_trtllm_afp8, ");
+    assert_eq!(narrowed.expert_kernels, Some(ExpertFamily::Trtllm));
+    assert_eq!(narrowed.model.expert_format().activations, Some(Dtype::Fp8));
+    assert_eq!(engine("DGX-B200", "gpt-oss-120B", "").model.expert_format().activations, None);
+}
+
+#[test]
+fn kernels_of_experts_that_nobody_measured_are_refused() {
+    for (preset, model, backend, expected) in [
+        ("DGX-H100", "gpt-oss-120B", "flashinfer_trtllm", "were not measured for the experts of gpt-oss-120B"),
+        ("DGX-H100", "gpt-oss-120B", "deep_gemm", "moe_backend"),
+        ("DGX-A100", "Mixtral-8x7B", "marlin", "leave moe_backend out, or write triton"),
+        ("DGX-B200", "MiniMax-M2.5", "flashinfer_trtllm_afp8", "is for experts in mxfp4"),
+        ("DGX-B200", "Llama3.1-70B", "triton", "has no effect: Llama3.1-70B has no experts"),
+    ] {
+        let said = messages(&experts_of(preset, model, 4, &format!("moe_backend: {backend}, ")));
+        assert!(said.contains(expected), "{model}, {backend}: {said}");
+    }
 }

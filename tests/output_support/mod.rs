@@ -116,6 +116,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
         expert_parallel: None,
         sequence_parallel: false,
         decode_context_parallel: 1,
+        expert_kernels: None,
     }
 }
 

@@ -1,12 +1,14 @@
 //! `frameworks_to_test`: serving engines.
 
+use oracle_components::efficiency::ExpertFamily;
 use oracle_components::model::Dtype;
 use oracle_components::scenario::{ExpertExchange, KvSide, QueuePolicy, Role};
 use oracle_components::weight_format::WeightFormat;
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
-    Decode, Field, Ignored, Key, Literal, Placed, Set, Shape, default, ignored, names, optional, required, section,
+    Decode, Field, Ignored, Key, Literal, Named, Placed, Set, Shape, default, ignored, names, optional, required,
+    section,
 };
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::tree::{Node, Value};
@@ -57,6 +59,15 @@ names!(WeightFormat {
     "nf4" => WeightFormat::usual(Dtype::Nf4),
 });
 
+names!(MoeBackend {
+    "auto" => MoeBackend { family: None, activations: None },
+    "triton" => MoeBackend { family: Some(ExpertFamily::Triton), activations: None },
+    "marlin" => MoeBackend { family: Some(ExpertFamily::Marlin), activations: Some(None) },
+    "flashinfer_trtllm" => MoeBackend { family: Some(ExpertFamily::Trtllm), activations: None },
+    "flashinfer_trtllm_afp8" => MoeBackend { family: Some(ExpertFamily::Trtllm), activations: Some(Some(Dtype::Fp8)) },
+    "flashinfer_cutlass" => MoeBackend { family: Some(ExpertFamily::Cutlass), activations: None },
+});
+
 names!(CacheDtype {
     "auto" => CacheDtype::Model,
     "fp8" => CacheDtype::Of(Dtype::Fp8),
@@ -70,6 +81,23 @@ names!(CacheDtype {
     "mxfp4" => CacheDtype::Of(Dtype::Mxfp4),
     "nvfp4" => CacheDtype::Of(Dtype::Nvfp4),
 });
+
+/// Kernels for routed experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MoeBackend {
+    /// The first that vLLM has for device and weights, unless one is named.
+    pub(crate) family: Option<ExpertFamily>,
+    /// What they quantise activations to, where the checkpoint does not say it.
+    pub(crate) activations: Option<Option<Dtype>>,
+}
+
+impl MoeBackend {
+    /// The name of a family.
+    pub(crate) fn name(family: ExpertFamily) -> &'static str {
+        let named = Self::VALUES.iter().zip(Self::NAMES).find(|(backend, _)| backend.family == Some(family));
+        named.expect("every family has a name").1
+    }
+}
 
 /// Element type of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,6 +360,9 @@ section! {
         weight_dtype: Field<WeightFormat> = optional("the model's").also_called(&["dtype", "quantization"]);
         /// Element type of the KV cache.
         kv_cache_dtype: Field<CacheDtype> = optional("auto, the model's").also_called(&["kv_dtype"]);
+        /// Kernels for routed experts, as vLLM's `--moe-backend` names them. Those of `flashinfer_trtllm_afp8` quantise what meets
+        /// mxfp4 experts to 8 bits (also `VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1`); `marlin` is `VLLM_MXFP4_USE_MARLIN=1`, too.
+        moe_backend: Field<MoeBackend> = optional("auto, what vLLM takes for device and weights");
         /// Leave all-reduces to NCCL, small ones too. Links that are rings of their bandwidth and latency know no other.
         disable_custom_all_reduce: Field<bool> = optional("false");
         /// How the model is spread over GPUs.

@@ -110,6 +110,7 @@ pub(super) fn expert_curves() -> impl Strategy<Value = ExpertsCurve> {
                 routing_share,
                 vector_ps: element_ps,
                 expert_ns: 0.0,
+                held_expert_ns: 0.0,
                 width_multiple: 0.0,
                 untuned_factor: slowdown,
                 cached_mb: cached,

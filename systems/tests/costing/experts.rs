@@ -1,7 +1,10 @@
 //! Prices of routed experts by curve: laws of any coefficients, and the padding of sizes that nobody tuned.
 
+use std::sync::Arc;
+
+use oracle_components::device::DeviceSpec;
 use oracle_components::efficiency::{EfficiencyCurves, ExpertFamily, ExpertsCurve};
-use oracle_components::model::Dtype;
+use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::transformer::{MixtureOfExperts, Transformer};
 use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
 use proptest::prelude::*;
@@ -20,6 +23,7 @@ const PRODUCTS_ALONE: ExpertsCurve = ExpertsCurve {
     routing_share: 1.0,
     vector_ps: 0.0,
     expert_ns: 0.0,
+    held_expert_ns: 0.0,
     width_multiple: 0.0,
     untuned_factor: 1.0,
     cached_mb: 1e6,
@@ -154,5 +158,43 @@ fn experts_take_the_kernels_that_vllm_takes_for_their_weights() {
     for (weights, launch_us) in [(Dtype::Fp16, 1000.0), (Dtype::Mxfp4, 3000.0), (Dtype::Int4, 0.0)] {
         let more_s = time(weights, all) - time(weights, &[]);
         assert!((more_s - 32.0 * launch_us * 1e-6).abs() < 1e-9, "{weights:?}: {more_s} s");
+    }
+}
+
+/// A family that is asked for counts before those that come first; mxfp4 that meets 8 bits has kernels of its own.
+#[test]
+fn experts_take_the_kernels_that_are_asked_for() {
+    let launching = |launch_us: f64| ExpertsCurve { launch_us, ..PRODUCTS_ALONE };
+    let families = |of: &[(ExpertFamily, f64)]| of.iter().map(|(family, us)| (*family, launching(*us))).collect();
+    let time = |asked: Option<ExpertFamily>, activations: Option<Dtype>, is_measured: bool| {
+        let model = mixtral_8x7b();
+        let moe = model.moe.map(|moe| MixtureOfExperts { expert_dtype: Some(Dtype::Mxfp4), ..moe });
+        let model = ModelArchitecture::from(Transformer { moe, ..model }).with_expert_activations(activations);
+        let wide: &[_] = &[(ExpertFamily::Trtllm, 1000.0), (ExpertFamily::Marlin, 3000.0)];
+        let kernels: [(&str, &[_]); 2] =
+            [("w4a16_mxfp4", wide), ("w4a8_mxfp4_mxfp8", &[(ExpertFamily::Trtllm, 7000.0)])];
+        let kernels = kernels.into_iter().filter(|_| is_measured);
+        let expert_kernels = kernels.map(|(name, of)| (name.to_owned(), families(of))).collect();
+        let (experts, experts_8bit) = (launching(0.0), launching(0.0));
+        let curves =
+            EfficiencyCurves { experts, experts_8bit, expert_kernels, ..EfficiencyCurves::clone(&some_curves()) };
+        let mut scenario = by_curve(scenario(model, 1, 1, 1), curves);
+        let gpu = &mut scenario.gpus[0];
+        let mut device = DeviceSpec::clone(&gpu.device);
+        device.peak_flops.fp8 = Some(624e12);
+        gpu.device = Arc::new(device);
+        scenario.engines[0].expert_kernels = asked;
+        seconds(&cost(&scenario).prepare(&prefill(1000)), 0)
+    };
+    let (marlin, eight_bits) = (Some(ExpertFamily::Marlin), Some(Dtype::Fp8));
+    for (asked, activations, launch_us) in [
+        (None, None, 1000.0),
+        (marlin, None, 3000.0),
+        // Nobody has measured it: the first counts.
+        (Some(ExpertFamily::Cutlass), None, 1000.0),
+        (None, eight_bits, 7000.0),
+    ] {
+        let more_s = time(asked, activations, true) - time(asked, activations, false);
+        assert!((more_s - 32.0 * launch_us * 1e-6).abs() < 1e-9, "{asked:?}, {activations:?}: {more_s} s");
     }
 }

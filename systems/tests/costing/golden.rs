@@ -101,6 +101,7 @@ fn searched() -> EfficiencyCurves {
         routing_share: 0.85,
         vector_ps: 4.7,
         expert_ns: 0.0,
+        held_expert_ns: 0.0,
         width_multiple: 0.0,
         untuned_factor: 1.6,
         cached_mb: 3.0,

@@ -144,6 +144,7 @@ fn scenario(model: impl Into<ModelArchitecture>, tensor: u32, pipeline: u32, mic
         expert_parallel: None,
         sequence_parallel: false,
         decode_context_parallel: 1,
+        expert_kernels: None,
     };
     Scenario {
         horizon: None,

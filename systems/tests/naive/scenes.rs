@@ -84,6 +84,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         routing_share: 0.8,
         vector_ps: 4.0,
         expert_ns: 0.0,
+        held_expert_ns: 0.0,
         width_multiple: 0.0,
         untuned_factor: 1.5,
         cached_mb: 0.1,
@@ -242,6 +243,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         expert_parallel: None,
         sequence_parallel: false,
         decode_context_parallel: 1,
+        expert_kernels: None,
     });
     scenario.engines.last_mut().expect("just added")
 }

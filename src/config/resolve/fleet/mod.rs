@@ -2,6 +2,7 @@
 
 mod kv_groups;
 mod limits;
+mod moe_backend;
 pub(super) mod replicas;
 
 use std::collections::HashMap;
@@ -169,6 +170,8 @@ fn draft<'a>(
     let sequence_parallel = config.parallelism.value.as_ref().and_then(|keys| keys.sequence_parallel.value);
     let efficiency = efficiency(plan, devices[0]);
     let is_by_curve = !matches!(efficiency.as_ref().unwrap_or(&devices[0].efficiency), Efficiency::Constant { .. });
+    moe_backend::check(plan, &devices, efficiency.as_ref(), diagnostics);
+    let expert_kernels = moe_backend::family(plan, &devices);
     let kernel_launch = efficiency::kernel_launch(config, is_by_curve, max_num_seqs);
     let engine = |(number, wiring): (u32, Wiring)| EngineSpec {
         name: if number == 0 { plan.name.clone() } else { format!("{}#dp{number}", plan.name) },
@@ -195,6 +198,7 @@ fn draft<'a>(
         weight: weight / f64::from(plan.keys.replicas.value) / f64::from(layout.data_parallel),
         fabrics: wiring.fabrics,
         expert_parallel: wiring.expert_parallel,
+        expert_kernels,
         sequence_parallel: sequence_parallel == Some(true) && layout.tensor_parallel > 1,
         decode_context_parallel: layout.decode_context_parallel,
     };

@@ -10,7 +10,7 @@ pub(super) mod scheduler;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use oracle_components::model::ModelArchitecture;
+use oracle_components::model::{Dtype, ModelArchitecture};
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{CacheDtype, Config, FrameworkConfig};
@@ -68,12 +68,18 @@ fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<M
         Some(CacheDtype::Model) | None => None,
     };
     let weights = config.weight_dtype.value;
-    if weights.is_none() && kv_cache.is_none() {
+    // Of others than mxfp4 the backend changes no type; whether it has kernels for them is looked at with the devices.
+    let activations = config.moe_backend.value.and_then(|backend| backend.activations);
+    let activations = activations.filter(|_| model.experts().is_some() && model.expert_format().dtype == Dtype::Mxfp4);
+    if weights.is_none() && kv_cache.is_none() && activations.is_none() {
         return model;
     }
     let mut model = Arc::unwrap_or_clone(model);
     if let Some(format) = weights {
         model = model.with_weights(format);
+    }
+    if let Some(activations) = activations {
+        model = model.with_expert_activations(activations);
     }
     model.kv_dtype = kv_cache.unwrap_or(model.kv_dtype);
     Arc::new(model)
