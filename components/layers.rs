@@ -84,6 +84,9 @@ pub struct Attention {
     pub output_bias: bool,
     /// Elements of norms on queries and keys.
     pub norm_elements: u32,
+    /// Sums of squares of a token that ranks exchange, as its norms on queries and keys go over the heads of all of them.
+    #[serde(default)]
+    pub norm_sums: u32,
     /// Other vectors, such as sinks.
     pub other_elements: u32,
     /// Width that queries are compressed to before they are made, 0 where they are not.
@@ -108,6 +111,7 @@ impl Attention {
             qkv_bias: false,
             output_bias: false,
             norm_elements: 0,
+            norm_sums: 0,
             other_elements: 0,
             query_rank: 0,
             index: None,
@@ -193,6 +197,9 @@ pub struct Experts {
     pub shared_gate: bool,
     /// A bias, or a correction, a routed expert.
     pub router_bias: bool,
+    /// The router multiplies in 32 bits, without matrix units.
+    #[serde(default)]
+    pub wide_router: bool,
     /// Width that tokens are projected to before they go to routed experts, and back from after, if they are.
     pub latent_width: Option<u32>,
     /// How the routed experts' weights are stored where it is not as the model's `weight_format` (gpt-oss: mxfp4).

@@ -142,6 +142,9 @@ pub struct EngineSpec {
     pub expert_parallel: Option<ExpertParallel>,
     /// Family of kernels for routed experts that was asked for. `None`: the first that vLLM has for device and weights.
     pub expert_kernels: Option<ExpertFamily>,
+    /// Norms over the heads of all ranks are one kernel with what the ranks exchange, and routers in 32 bits have a kernel of
+    /// their own for few tokens.
+    pub fused_norms_and_routers: bool,
     /// Reduce-scatter and all-gather in place of all-reduce, and norms on `1 / tensor_parallel` of the tokens.
     pub sequence_parallel: bool,
     /// Ranks that share the tokens of a KV cache which they would otherwise hold alike; 1 without. They decode together.

@@ -216,6 +216,7 @@ impl Transformer {
             qkv_bias: self.qkv_bias || self.all_biases,
             output_bias: self.all_biases,
             norm_elements: if self.qk_norm { 2 * self.head_dim } else { 0 },
+            norm_sums: 0,
             ..Attention::grouped(self.heads, self.kv_heads, self.head_dim)
         })
     }
@@ -243,6 +244,7 @@ impl Transformer {
                 shared: mlp(moe.shared_intermediate),
                 shared_gate: false,
                 router_bias: self.all_biases,
+                wide_router: false,
                 latent_width: None,
                 format: moe.expert_dtype.map(WeightFormat::usual),
             }),

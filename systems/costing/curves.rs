@@ -67,6 +67,14 @@ const QUERY_BLOCK: f64 = 128.0;
 /// Bytes of an activation; that of wider ones is a rare exception.
 const ACTIVATION_BYTES: f64 = 2.0;
 const BYTES_PER_MB: f64 = 1e6;
+/// Products in 32 bits as cuBLAS has them, by what was published of a depth of 6,144 and 256 columns on a GB200 (152
+/// multiprocessors; vLLM pull 47973): 20, 17 and 22 µs at 4, 8 and 16 rows, 63 at 32 to 64, 69, 78, 97 and 111 at 128 to 1,024.
+/// Up to 16 rows split the depth, from 32 on a tile walks all of it.
+const WIDE_LAUNCH_US: f64 = 2.5;
+const WIDE_FEW_ROWS: f64 = 16.0;
+const WIDE_DEPTH_NS: [f64; 2] = [2.8, 9.9];
+/// FLOP/s of a multiprocessor's 128 lanes, by the same.
+const WIDE_FLOPS_PER_PROCESSOR: f64 = 0.43e12;
 const US: f64 = 1e-6;
 const NS: f64 = 1e-9;
 const PS: f64 = 1e-12;
@@ -188,6 +196,18 @@ pub fn gemm_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
         }
     };
     multiplied_s + curve.launch_us * US + quantise_s
+}
+
+/// Seconds of a product in 32 bits with few columns, which runs without matrix units; see [`WIDE_LAUNCH_US`].
+#[must_use]
+pub fn wide_gemm_s(peaks: &Peaks, gemm: &Gemm) -> f64 {
+    if gemm.rows <= 0.0 {
+        return 0.0;
+    }
+    let [few, many] = WIDE_DEPTH_NS;
+    let depth_s = gemm.depth * NS * if gemm.rows <= WIDE_FEW_ROWS { few } else { many };
+    let multiplied_s = 2.0 * gemm.rows * gemm.depth * gemm.columns / (WIDE_FLOPS_PER_PROCESSOR * peaks.processors);
+    depth_s + multiplied_s + WIDE_LAUNCH_US * US
 }
 
 /// By the tile and split that are done first.

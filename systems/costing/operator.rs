@@ -37,6 +37,9 @@ impl Term {
 pub(crate) enum KernelKind {
     /// A matrix product of this depth and so many columns; its rows are what its FLOPs are proportional to.
     Gemm { depth: f64, columns: f64 },
+    /// A product of this depth and so many columns in 32 bits; of up to so many rows by a kernel of its own that is as fast as one
+    /// in the activations' type.
+    WideGemm { depth: f64, columns: f64, own_rows: f64 },
     /// So many kernels that only move bytes, and how many of them write the KV cache as measured attention does.
     Stream { kernels: f64, kv_writes: f64 },
     /// The sampler, with the last norm.

@@ -21,7 +21,7 @@ use super::roofline;
 use super::shape::{Feature, FeatureRules, Features};
 use super::stage_curves::CurveKernels;
 use super::timing::{Collective, Contention, GroupTimings};
-use super::traffic::{all_reduces, cache_exchange, hidden_bytes, logit_bytes};
+use super::traffic::{NORM_SUMS_BYTES, all_reduces, cache_exchange, hidden_bytes, logit_bytes};
 use super::weights::stage_layers;
 
 /// Most kinds of stages that are told apart.
@@ -306,6 +306,8 @@ fn launches(operators: &[Operator], layers: &StageLayers) -> f64 {
     let of_operators = operators.iter().map(|operator| {
         let kernels = match operator.kind {
             KernelKind::Gemm { .. } => 1.0,
+            // To 32 bits first.
+            KernelKind::WideGemm { .. } => 2.0,
             KernelKind::Stream { kernels, .. } => kernels,
             KernelKind::Sampler => SAMPLER_LAUNCHES,
             // Those of a layer come in parts, and one of them in bytes alone.
@@ -366,8 +368,9 @@ fn transfer_seconds(engine: &EngineSpec, plan: &StagePlan) -> BatchTerms {
     let reduce = plan.ring.all_reduce();
     let reduces = all_reduces(&plan.layers);
     let s_per_byte = reduces * reduce.s_per_byte + plan.send.s_per_byte;
-    seconds.per_pass = reduces * reduce.latency_s + plan.send.latency_s;
-    seconds.per_token = s_per_byte * hidden_bytes(engine);
+    let sums = plan.layers.summed_norms;
+    seconds.per_pass = (reduces + sums) * reduce.latency_s + plan.send.latency_s;
+    seconds.per_token = s_per_byte * hidden_bytes(engine) + sums * NORM_SUMS_BYTES * reduce.s_per_byte;
     if plan.layers.last {
         let gather = plan.ring.all_gather();
         seconds.per_sampling = gather.latency_s;
@@ -386,6 +389,10 @@ fn collectives(engine: &EngineSpec, plan: &StagePlan) -> Vec<Collective> {
             collectives.extend([reduces(timings.reduce_scatter), reduces(timings.all_gather)]);
         } else {
             collectives.push(reduces(timings.all_reduce));
+        }
+        if plan.layers.summed_norms > 0.0 {
+            let (times, timing) = (plan.layers.summed_norms, timings.all_reduce);
+            collectives.push(Collective { times, timing, rows, bytes_per_row: NORM_SUMS_BYTES });
         }
         if plan.layers.last {
             let (timing, bytes_per_row) = (timings.all_gather, logit_bytes(engine));

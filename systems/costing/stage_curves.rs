@@ -218,6 +218,16 @@ impl CurveKernels {
                 let rows = features.get(operator.flops.feature);
                 curves::gemm_s(self.curves.gemm(operator.precision), &peaks, &Gemm { rows, depth, columns, bytes })
             }
+            KernelKind::WideGemm { depth, columns, own_rows } => {
+                let rows = features.get(operator.flops.feature);
+                let gemm = Gemm { rows, depth, columns, bytes };
+                match rows <= own_rows {
+                    true => curves::gemm_s(&self.curves.all.gemm, &peaks, &gemm),
+                    false => {
+                        curves::wide_gemm_s(&peaks, &gemm) + curves::stream_s(elementwise, peaks.bytes_per_s, 1.0, 0.0)
+                    }
+                }
+            }
             KernelKind::Stream { kernels, kv_writes } => {
                 // The launch is attention's; the bytes stay, as they do with each kernel of the stream.
                 let is_written_by_attention = prefill_attention.kv_write_ns > 0.0;

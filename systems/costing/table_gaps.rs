@@ -32,6 +32,7 @@ pub fn table_gaps(engine: &EngineSpec, scenario: &Scenario) -> BTreeSet<String> 
 fn gap(table: &Table, operator: &Operator, experts: f64) -> Option<String> {
     let name = match operator.kind {
         KernelKind::Gemm { depth, columns } => format!("products {columns} wide and {depth} deep"),
+        KernelKind::WideGemm { .. } => "routers in 32 bits".to_owned(),
         KernelKind::Stream { kernels, .. } if kernels > 1.0 => "norms and rotary embedding".to_owned(),
         KernelKind::Stream { .. } => "activation or embedding".to_owned(),
         KernelKind::Sampler => "sampler".to_owned(),

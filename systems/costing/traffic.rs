@@ -5,6 +5,9 @@ use oracle_components::scenario::EngineSpec;
 
 use super::layers::StageLayers;
 
+/// Bytes of what ranks sum of a token's queries and keys to norm them: a number of 32 bits each.
+pub(crate) const NORM_SUMS_BYTES: f64 = 8.0;
+
 /// All-reduces a pass through a stage.
 pub(crate) fn all_reduces(layers: &StageLayers) -> f64 {
     layers.parts + f64::from(u8::from(layers.first))

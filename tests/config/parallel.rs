@@ -243,6 +243,11 @@ fn kernels_of_experts_are_those_of_the_release_or_those_that_are_asked_for() {
     assert_eq!(narrowed.expert_kernels, Some(ExpertFamily::Trtllm));
     assert_eq!(narrowed.model.expert_format().activations, Some(Dtype::Fp8));
     assert_eq!(engine("DGX-B200", "gpt-oss-120B", "").model.expert_format().activations, None);
+    // vLLM 0.23 has MiniMax's norms and router as kernels of their own.
+    let is_fused = |version: &str| {
+        engine("DGX-H200", "MiniMax-M2.5", &format!("version: \"{version}\", ")).fused_norms_and_routers
+    };
+    assert_eq!((is_fused("0.22"), is_fused("0.23")), (false, true));
 }
 
 #[test]

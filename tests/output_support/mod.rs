@@ -117,6 +117,7 @@ fn engine(name: &str, gpu: u32) -> EngineSpec {
         sequence_parallel: false,
         decode_context_parallel: 1,
         expert_kernels: None,
+        fused_norms_and_routers: true,
     }
 }
 

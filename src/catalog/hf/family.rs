@@ -69,6 +69,8 @@ pub(super) enum QkNorm {
     BiasedHead,
     /// One as wide as all heads together.
     Whole,
+    /// The same, of which ranks exchange sums of squares; others are taken to hold all heads.
+    Summed,
 }
 
 /// Which layers have the window if the file names one but no `layer_types`.
@@ -136,6 +138,8 @@ pub(super) struct Family {
     pub(super) further_positions: u32,
     /// A bias, or a correction, a routed expert.
     pub(super) router_bias: Switch,
+    /// The router multiplies in 32 bits.
+    pub(super) wide_router: bool,
     /// A gate on the shared experts.
     pub(super) shared_gate: bool,
     /// Why such a model is not simulated.

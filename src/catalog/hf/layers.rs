@@ -217,7 +217,7 @@ pub(super) fn attention(fields: &mut Fields<'_>, layer: u32, reach: Reach) -> At
         QkNorm::None => 0,
         QkNorm::Head => 2 * width,
         QkNorm::BiasedHead => 4 * width,
-        QkNorm::Whole => (heads + kv_heads).saturating_mul(width),
+        QkNorm::Whole | QkNorm::Summed => (heads + kv_heads).saturating_mul(width),
     };
     let mut gate_width = if is_on(fields, &family.output_gate) { heads.saturating_mul(value_width) } else { 0 };
     if is_on(fields, &family.head_gate) {
@@ -235,6 +235,8 @@ pub(super) fn attention(fields: &mut Fields<'_>, layer: u32, reach: Reach) -> At
         qkv_bias: is_on(fields, &family.qkv_bias),
         output_bias: is_on(fields, &family.output_bias),
         norm_elements,
+        // One of queries, one of keys.
+        norm_sums: if qk_norm == QkNorm::Summed { 2 } else { 0 },
         other_elements: if sinks { heads } else { 0 },
         query_rank: fields.count("share_q_dim"),
         index: block_index(fields, layer),
@@ -419,6 +421,7 @@ pub(super) fn experts(fields: &mut Fields<'_>, layer: u32) -> Experts {
         shared: mlp_of(fields, shared_width),
         shared_gate: family.shared_gate && shared_width > 0,
         router_bias: is_on(fields, &family.router_bias),
+        wide_router: family.wide_router,
         latent_width: fields.number("moe_latent_size").or_else(|| fields.number("routed_expert_hidden_size")),
         format: None,
     }

@@ -17,7 +17,7 @@
 
 mod attention;
 
-use oracle_components::layers::{Experts, Layer, Mlp, Part, Role};
+use oracle_components::layers::{Attention, Experts, Layer, Mlp, Part, Role};
 use oracle_components::model::ModelArchitecture;
 use oracle_components::recurrent::Recurrent;
 use oracle_components::scenario::EngineSpec;
@@ -33,7 +33,13 @@ pub(crate) use attention::{DecodeAttention, limit_tokens};
 /// Kernels around the attention of a layer that are priced as one stream: two norms (with the residual), rotary embedding,
 /// KV write.
 pub const ATTENTION_STREAM_KERNELS: f64 = 4.0;
-const ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: ATTENTION_STREAM_KERNELS, kv_writes: 1.0 };
+/// Kernels more where queries and keys are normed over the heads of all ranks: sums of squares of each, and the scaling of each in
+/// place of the rotary embedding's one (vLLM's `MiniMaxText01RMSNormTP.forward_qk`, compiled).
+const SUMMED_NORM_KERNELS: f64 = 3.0;
+/// Rows up to which routers in 32 bits have a kernel of their own (vLLM's `GateLinear.FP32_MAX_TOKENS`), and those before it had one.
+const OWN_ROUTER_ROWS: [f64; 2] = [0.0, 32.0];
+/// Bytes of a number of 32 bits.
+const WIDE_BYTES: f64 = 4.0;
 /// The same with latent attention, whose write no measured attention holds.
 const LATENT_ATTENTION_STREAMS: KernelKind = KernelKind::Stream { kernels: ATTENTION_STREAM_KERNELS, kv_writes: 0.0 };
 /// Kernels of a layer with a state beside its products: two norms, convolution, decays, scan, gated norm. Unmeasured.
@@ -52,6 +58,8 @@ pub(crate) struct StageLayers {
     pub(crate) moe: f64,
     /// Attention over a cache.
     pub(crate) attention: f64,
+    /// Attention whose norms go over the heads of all ranks.
+    pub(crate) summed_norms: f64,
     /// The embedding is here.
     pub(crate) first: bool,
     /// The language-model head is here.
@@ -67,7 +75,8 @@ impl StageLayers {
         let parts = with(|_| true);
         let moe = with(|part| matches!(part, Part::Experts(_)));
         let attention = with(|part| matches!(part, Part::Attention(_) | Part::Latent(_) | Part::Compressed(_)));
-        Self { parts, moe, attention, counts, first, last }
+        let summed_norms = with(|part| matches!(part, Part::Attention(attention) if attention.norm_sums > 0));
+        Self { parts, moe, attention, summed_norms, counts, first, last }
     }
 }
 
@@ -101,6 +110,8 @@ pub(crate) struct ModelRank<'a> {
     hidden: f64,
     /// Ranks that share the cache's tokens.
     kv_ranks: f64,
+    /// Whether norms over ranks and wide routers have kernels of their own.
+    is_fused: bool,
     /// What most layers see that do not see the whole context.
     limit_tokens: f64,
 }
@@ -139,6 +150,7 @@ impl<'a> ModelRank<'a> {
             wide: wide_dtype(model).bytes(),
             hidden: f64::from(model.hidden),
             kv_ranks: f64::from(engine.decode_context_parallel.max(1)),
+            is_fused: engine.fused_norms_and_routers,
             limit_tokens: limit_tokens(model),
         }
     }
@@ -175,7 +187,10 @@ impl<'a> ModelRank<'a> {
                 Part::Attention(attention) => {
                     listed.extend(own(products, 0));
                     let bytes = self.attention_stream(attention, norms.take());
-                    listed.push((0, Operator::elementwise(Feature::Tokens, bytes).of_kind(ATTENTION_STREAMS)));
+                    listed.push((
+                        0,
+                        Operator::elementwise(Feature::Tokens, bytes).of_kind(self.attention_streams(attention)),
+                    ));
                     listed.extend(self.prefill(part));
                 }
                 Part::Latent(latent) => {
@@ -207,6 +222,24 @@ impl<'a> ModelRank<'a> {
             listed.push((3, Operator::elementwise(Feature::Tokens, bytes * self.activation)));
         }
         listed
+    }
+
+    fn attention_streams(&self, attention: &Attention) -> KernelKind {
+        let apart = self.tensor > 1.0 && attention.norm_sums > 0 && !self.is_fused;
+        let kernels = ATTENTION_STREAM_KERNELS + if apart { SUMMED_NORM_KERNELS } else { 0.0 };
+        KernelKind::Stream { kernels, kv_writes: 1.0 }
+    }
+
+    /// The product that chooses experts.
+    fn router(&self, experts: &Experts) -> Operator {
+        let all = f64::from(experts.count);
+        if !experts.wide_router {
+            return self.wide_gemm(Feature::Tokens, self.hidden, all);
+        }
+        let own_rows = OWN_ROUTER_ROWS[usize::from(self.is_fused)];
+        let kind = KernelKind::WideGemm { depth: self.hidden, columns: all, own_rows };
+        Operator::gemm(Precision::Activations, Feature::Tokens, (self.hidden, all), WIDE_BYTES, self.activation)
+            .of_kind(kind)
     }
 
     fn products(&self, layer: &Layer, part: &Part) -> Vec<Operator> {
@@ -260,10 +293,7 @@ impl<'a> ModelRank<'a> {
         let (count, inner) = self.whole_experts.map_or((all, width / self.tensor), |whole| (all / whole.ranks, width));
         let kind =
             KernelKind::Experts { experts: count, hidden: input, inner, matrices: matrices_in(experts.expert) + 1.0 };
-        let mut operators = vec![
-            self.wide_gemm(Feature::Tokens, self.hidden, all),
-            Operator::elementwise(Feature::Tokens, permute).of_kind(kind),
-        ];
+        let mut operators = vec![self.router(experts), Operator::elementwise(Feature::Tokens, permute).of_kind(kind)];
         operators.extend(self.routed(experts, kind));
         operators.extend(products);
         if experts.shared.width > 0 {

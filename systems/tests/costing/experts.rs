@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use oracle_components::device::DeviceSpec;
 use oracle_components::efficiency::{EfficiencyCurves, ExpertFamily, ExpertsCurve};
+use oracle_components::layers::{self, Layer, Part};
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::transformer::{MixtureOfExperts, Transformer};
-use oracle_systems::costing::curves::{Experts, Peaks, experts_s};
+use oracle_systems::costing::curves::{Experts, Gemm, Peaks, experts_s, wide_gemm_s};
 use proptest::prelude::*;
 
 use crate::curves::{by_curve, curves, expert_curves};
 use crate::tables::some_curves;
-use crate::{assert_near, cost, mixtral_8x7b, prefill, scenario, seconds};
+use crate::{assert_near, cost, decode, mixtral_8x7b, prefill, scenario, seconds};
 
 const PEAKS: Peaks = Peaks { flops_per_s: 312e12, bytes_per_s: 2e12, processors: 108.0 };
 /// Every share is all, nothing is launched, and activations find room in L2.
@@ -197,4 +198,52 @@ fn experts_take_the_kernels_that_are_asked_for() {
         let more_s = time(asked, activations, true) - time(asked, activations, false);
         assert!((more_s - 32.0 * launch_us * 1e-6).abs() < 1e-9, "{asked:?}, {activations:?}: {more_s} s");
     }
+}
+
+/// What was published of a router's product in 32 bits on a GB200 (vLLM pull 47973): rows, microseconds.
+const WIDE_ROUTER_US: [(f64, f64); 11] = [
+    (4.0, 20.2),
+    (8.0, 16.7),
+    (16.0, 22.3),
+    (32.0, 63.2),
+    (48.0, 63.4),
+    (64.0, 63.3),
+    (96.0, 64.1),
+    (128.0, 69.3),
+    (256.0, 77.8),
+    (512.0, 96.8),
+    (1024.0, 111.0),
+];
+
+#[test]
+fn a_product_in_32_bits_takes_what_was_published() {
+    let peaks = Peaks { flops_per_s: 2500e12, bytes_per_s: 8e12, processors: 152.0 };
+    for (rows, us) in WIDE_ROUTER_US {
+        let gemm = Gemm { rows, depth: 6144.0, columns: 256.0, bytes: 0.0 };
+        assert_near(wide_gemm_s(&peaks, &gemm) * 1e6, us, 0.25);
+    }
+}
+
+/// Routers in 32 bits are as fast as others for few tokens since they have a kernel of their own, and else a product without
+/// matrix units.
+#[test]
+fn a_router_in_32_bits_is_a_product_of_its_own_kind() {
+    let time = |wide_router: bool, is_fused: bool, sequences: u32| {
+        let mut model = ModelArchitecture::from(mixtral_8x7b());
+        let widened = |part: &Part| match part {
+            Part::Experts(experts) => Part::Experts(layers::Experts { wide_router, ..*experts }),
+            other => other.clone(),
+        };
+        let widen = |layer: &Layer| Layer { parts: layer.parts.iter().map(widened).collect(), ..layer.clone() };
+        model.layers = model.layers.map(widen);
+        let mut scenario = by_curve(scenario(model, 1, 1, 1), EfficiencyCurves::clone(&some_curves()));
+        scenario.engines[0].fused_norms_and_routers = is_fused;
+        seconds(&cost(&scenario).prepare(&decode(sequences)), 0)
+    };
+    for sequences in [1, 32] {
+        assert_near(time(true, true, sequences), time(false, true, sequences), 1e-3);
+        assert_ne!(time(true, false, sequences).to_bits(), time(true, true, sequences).to_bits());
+    }
+    assert_eq!(time(true, false, 64).to_bits(), time(true, true, 64).to_bits());
+    assert_ne!(time(true, true, 64).to_bits(), time(false, true, 64).to_bits());
 }

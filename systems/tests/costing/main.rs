@@ -145,6 +145,7 @@ fn scenario(model: impl Into<ModelArchitecture>, tensor: u32, pipeline: u32, mic
         sequence_parallel: false,
         decode_context_parallel: 1,
         expert_kernels: None,
+        fused_norms_and_routers: true,
     };
     Scenario {
         horizon: None,

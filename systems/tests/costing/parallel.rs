@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use oracle_components::collectives::{Fabric, GroupFabric, Protocol, RankProtocols};
+use oracle_components::efficiency::EfficiencyCurves;
+use oracle_components::layers::{Attention, Layer, Part};
+use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::{ExpertExchange, ExpertParallel, Scenario};
 use oracle_systems::costing::weights::{stage_weight_bytes, stage_weight_bytes_with_experts};
 use oracle_systems::costing::{Operation, StepShape, collective_seconds};
 use proptest::prelude::*;
 
+use crate::curves::by_curve;
+use crate::tables::some_curves;
 use crate::{
     LINK_BYTES_PER_S, LINK_LATENCY_S, assert_near, cost, decode, deepseek_v3, llama2_13b, mixtral_8x7b, prefill,
     scenario, seconds,
@@ -218,4 +223,32 @@ proptest! {
         let took = |shape: &StepShape| seconds(&cost.prepare(shape), 1000);
         prop_assert!(took(&decode(decodes)) <= took(&decode(decodes + more)));
     }
+}
+
+/// Norms on queries and keys over the heads of all ranks: an all-reduce of two numbers a token and layer, among ranks alone, and
+/// until they were one kernel with it three kernels more.
+#[test]
+fn norms_over_the_heads_of_all_ranks_take_an_all_reduce() {
+    const LAYERS_13B: f64 = 40.0;
+    let of_tensor = |tensor: u32, norm_sums: u32, is_fused: bool| {
+        let mut scenario = if tensor > 1 { measured(tensor, true) } else { scenario(llama2_13b(), 1, 1, 1) };
+        let mut model = ModelArchitecture::clone(&scenario.engines[0].model);
+        let summed = |part: &Part| match part {
+            Part::Attention(attention) => Part::Attention(Attention { norm_sums, ..*attention }),
+            other => other.clone(),
+        };
+        let sum = |layer: &Layer| Layer { parts: layer.parts.iter().map(summed).collect(), ..layer.clone() };
+        model.layers = model.layers.map(sum);
+        scenario.engines[0].model = Arc::new(model);
+        scenario.engines[0].fused_norms_and_routers = is_fused;
+        scenario
+    };
+    let time = |scenario: &Scenario| seconds(&cost(scenario).prepare(&decode(64)), 0);
+    let more_s = |tensor| time(&of_tensor(tensor, 2, true)) - time(&of_tensor(tensor, 0, true));
+    assert_near(more_s(8), LAYERS_13B * collective_seconds(Operation::AllReduce, &group(true), 8, 64.0 * 8.0), 1e-6);
+    assert!(more_s(1).abs() < 1e-12, "{}", more_s(1));
+    let curves = some_curves();
+    let by_curve = |tensor, is_fused| time(&by_curve(of_tensor(tensor, 2, is_fused), EfficiencyCurves::clone(&curves)));
+    assert!(by_curve(8, false) > by_curve(8, true) + LAYERS_13B * 1e-9);
+    assert_near(by_curve(1, false), by_curve(1, true), 1e-12);
 }

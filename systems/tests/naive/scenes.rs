@@ -244,6 +244,7 @@ pub fn add_engine(scenario: &mut Scenario, scheduler: SchedulerSpec, kv_blocks: 
         sequence_parallel: false,
         decode_context_parallel: 1,
         expert_kernels: None,
+        fused_norms_and_routers: true,
     });
     scenario.engines.last_mut().expect("just added")
 }

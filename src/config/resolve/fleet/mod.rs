@@ -22,6 +22,7 @@ use crate::config::resolve::frameworks::scheduler::vllm;
 use crate::config::resolve::hardware::efficiency;
 use crate::config::resolve::plan::{Draft, FrameworkPlan, Layout};
 use crate::config::resolve::wiring::{self, Wiring, catalog_links, front_end, pools};
+use crate::config::versions::since;
 use crate::output::TakenDefault;
 use limits::{Pool, gpu_share, kv_blocks, max_model_len, tenants};
 use replicas::Replicas;
@@ -199,6 +200,7 @@ fn draft<'a>(
         fabrics: wiring.fabrics,
         expert_parallel: wiring.expert_parallel,
         expert_kernels,
+        fused_norms_and_routers: plan.version().has(since::FUSED_NORMS_AND_ROUTERS),
         sequence_parallel: sequence_parallel == Some(true) && layout.tensor_parallel > 1,
         decode_context_parallel: layout.decode_context_parallel,
     };
