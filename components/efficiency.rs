@@ -206,6 +206,9 @@ pub struct ExpertsCurve {
     /// The width inside an expert is padded to multiples of it; 0 where it is not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub width_multiple: f64,
+    /// The same of the width of tokens.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hidden_multiple: f64,
 }
 
 /// Attention of prefill chunks.

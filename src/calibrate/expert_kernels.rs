@@ -38,6 +38,12 @@ const KINDS: [Kind; 7] = [
     ("int4_wo", 0.5 + 2.0 / 32.0, |peaks| peaks.bf16),
 ];
 
+/// What the width of a token is padded to (vLLM's `layers/quantization/mxfp4.py` and `fused_moe/layer.py`).
+fn hidden_multiple(kind: &str, family: ExpertFamily) -> f64 {
+    let is_mxfp4 = kind.contains("mxfp4");
+    if is_mxfp4 && matches!(family, ExpertFamily::Trtllm | ExpertFamily::Marlin) { 256.0 } else { 0.0 }
+}
+
 /// The family of a kernel, by the name that the benchmark gives it.
 fn family(kernel: &str) -> Option<ExpertFamily> {
     let of_name = [
@@ -67,7 +73,9 @@ pub(super) fn fit_families(
         for (family, of_family) in families {
             let peaks = calibration.peaks(Some(flops_per_s));
             let kin = kin_of(family, kind, lines);
-            let measured = Measured { layer, weight_bytes, peaks, lines: of_family, routed: &routed, kin };
+            let hidden_multiple = hidden_multiple(kind, family);
+            let measured =
+                Measured { layer, weight_bytes, peaks, hidden_multiple, lines: of_family, routed: &routed, kin };
             let name = experts_correction(kind, family);
             if let Some((curve, correction)) = measured.fit(&name, calibration, fitted) {
                 fitted.curves.expert_kernels.entry(kind.to_owned()).or_default().insert(family, curve);
@@ -107,6 +115,7 @@ struct Measured<'a> {
     layer: &'a Layer<'a>,
     weight_bytes: f64,
     peaks: Peaks,
+    hidden_multiple: f64,
     lines: Vec<&'a ExpertsLine>,
     /// Those of the kind, of whichever family, that are routed without expert parallelism.
     routed: &'a [&'a ExpertsLine],
@@ -135,11 +144,11 @@ impl Measured<'_> {
             .map(|point| Point { work: point.work.0, key: point.key, measured_s: point.work.0.distinct })
             .collect();
         let start = fit(&starts::EXPERTS, &["routing_share"], &routed, calibration.most_points, distinct);
-        let start = ExpertsCurve { expert_ns: 50.0, ..start };
+        let start = ExpertsCurve { expert_ns: 50.0, hidden_multiple: self.hidden_multiple, ..start };
         let predict = |curve: &ExpertsCurve, work: &(Experts, &ExpertsLine)| experts_s(curve, &self.peaks, &work.0);
         let from = |held_expert_ns: f64, points: &[Point<(Experts, &ExpertsLine)>], kept: &[&str]| {
             let starts = WIDTH_MULTIPLES.map(|width_multiple| ExpertsCurve { width_multiple, held_expert_ns, ..start });
-            let keeps: Vec<&str> = ["routing_share", "width_multiple"]
+            let keeps: Vec<&str> = ["routing_share", "width_multiple", "hidden_multiple"]
                 .into_iter()
                 .chain(COEFFICIENTS.into_iter().filter(|name| name.contains("cached") || name.contains("tuned")))
                 .chain(kept.iter().copied())

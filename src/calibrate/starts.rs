@@ -66,6 +66,7 @@ pub(super) const EXPERTS: ExpertsCurve = ExpertsCurve {
     expert_ns: 0.0,
     held_expert_ns: 0.0,
     width_multiple: 0.0,
+    hidden_multiple: 0.0,
     untuned_factor: 0.0,
     cached_mb: 0.0,
     uncached_slowdown: 0.0,

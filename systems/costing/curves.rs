@@ -274,17 +274,19 @@ pub fn experts_s(curve: &ExpertsCurve, peaks: &Peaks, experts: &Experts) -> f64 
     let element_s = (curve.vector_ps * PS).max(VECTOR_PASSES * ACTIVATION_BYTES / peaks.bytes_per_s);
     // The factor of sizes that nobody tuned was fitted to all that they take beside weights and launch.
     let (slowdown, own_pairs) = if is_tuned { (1.0, experts.pairs) } else { (untuned_factor(curve, experts), 0.0) };
-    let padded = if curve.width_multiple > 0.0 {
-        (experts.inner / curve.width_multiple).ceil() * curve.width_multiple / experts.inner
-    } else {
-        1.0
-    };
+    let padded_inner = padded(experts.inner, curve.width_multiple);
+    let padded = padded(experts.hidden, curve.hidden_multiple) * padded_inner;
     let compute_s = slowdown * padded * experts.flops / (peaks.flops_per_s * curve.compute_share);
     let weights_s = padded * experts.weight_bytes / (peaks.bytes_per_s * curve.memory_share);
     let vectors = own_pairs + ELSEWHERE_SHARE * experts.pairs_elsewhere;
-    let elements = vectors * (experts.hidden + 2.0 * padded * experts.inner);
+    let elements = vectors * (experts.hidden + 2.0 * padded_inner * experts.inner);
     let experts_s = NS * (curve.expert_ns * experts.distinct + curve.held_expert_ns * experts.experts);
     norm(compute_s, weights_s, curve.overlap_exponent) + elements * element_s + experts_s + curve.launch_us * US
+}
+
+/// A width as kernels pad it, in widths; `multiple` is 0 where they do not.
+fn padded(width: f64, multiple: f64) -> f64 {
+    if multiple > 0.0 { (width / multiple).ceil() * multiple / width } else { 1.0 }
 }
 
 /// How many times longer the products of experts take in sizes that nobody tuned the kernels for. An expert's rows are

@@ -112,6 +112,7 @@ pub(super) fn expert_curves() -> impl Strategy<Value = ExpertsCurve> {
                 expert_ns: 0.0,
                 held_expert_ns: 0.0,
                 width_multiple: 0.0,
+                hidden_multiple: 0.0,
                 untuned_factor: slowdown,
                 cached_mb: cached,
                 uncached_slowdown: delay,

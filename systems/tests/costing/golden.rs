@@ -103,6 +103,7 @@ fn searched() -> EfficiencyCurves {
         expert_ns: 0.0,
         held_expert_ns: 0.0,
         width_multiple: 0.0,
+        hidden_multiple: 0.0,
         untuned_factor: 1.6,
         cached_mb: 3.0,
         uncached_slowdown: 0.5,

@@ -86,6 +86,7 @@ pub fn made_up_curves() -> EfficiencyCurves {
         expert_ns: 0.0,
         held_expert_ns: 0.0,
         width_multiple: 0.0,
+        hidden_multiple: 0.0,
         untuned_factor: 1.5,
         cached_mb: 0.1,
         uncached_slowdown: 0.5,
