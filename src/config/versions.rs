@@ -38,6 +38,8 @@ pub mod since {
     pub const FULL_PROMPT_RESERVED: Version = Version(0, 19);
     /// `gpu_memory_utilization` is 0.92, before 0.9 (`vllm/config/cache.py`).
     pub const MEMORY_UTILIZATION_OF_92_PERCENT: Version = Version(0, 20);
+    /// `--quantization-config.moe.activation`; before, `VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8` (`vllm/envs.py`).
+    pub const EXPERT_ACTIVATIONS: Version = Version(0, 23);
     /// MiniMax-M2's norms on queries and keys are one kernel with their all-reduce, and its router in 32 bits has a kernel of its
     /// own for up to 32 tokens (`MiniMaxText01RMSNormTP.forward_qkv`, `GateLinear`).
     pub const FUSED_NORMS_AND_ROUTERS: Version = Version(0, 23);

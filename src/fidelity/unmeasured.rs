@@ -27,7 +27,8 @@ pub(super) fn sentence(engine: &EngineSpec, scenario: &Scenario) -> Option<Strin
         Efficiency::Constant { .. } => "",
         Efficiency::Curve(_) | Efficiency::Table(..) => " with a launch floor",
     };
-    Some(format!("kernels of {listed} are priced by roofline{launches}: nobody has measured them"))
+    let name = &model.name;
+    Some(format!("{name}'s kernels of {listed} are priced by roofline{launches}: nobody has measured them"))
 }
 
 /// What of a part was not measured.

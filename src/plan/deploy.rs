@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use crate::catalog::Catalog;
-use crate::config::{Resolved, framework_default, versions::Version};
+use crate::config::versions::{Version, since};
+use crate::config::{Resolved, framework_default};
 
 const PORT: u16 = 8000;
 /// The releases whose flags were read.
@@ -55,15 +56,16 @@ const PARALLEL: [(&str, &str); 2] =
     [("dp_degree", "--data-parallel-size"), ("dcp_degree", "--decode-context-parallel-size")];
 
 /// A command line of a framework: the words behind `vllm serve`, and what none of them stands for.
-#[derive(Default)]
 struct CommandLine {
+    release: Version,
     words: Vec<String>,
     others: Vec<String>,
 }
 
 impl CommandLine {
     fn of(framework: &Value, answer: &Answer) -> Self {
-        let mut line = Self { words: vec![hugging_face_name(&answer.model)], others: Vec::new() };
+        let release = Version::parse(&release(framework)).unwrap_or(Version::NEWEST);
+        let mut line = Self { release, words: vec![hugging_face_name(&answer.model)], others: Vec::new() };
         for (ranks, flag) in
             [(answer.tensor_parallel, "--tensor-parallel-size"), (answer.pipeline_parallel, "--pipeline-parallel-size")]
         {
@@ -127,7 +129,10 @@ impl CommandLine {
             }
         } else if key == "moe_backend" {
             match value.as_str() {
-                // No word of the command line's.
+                Some("flashinfer_trtllm_afp8") if self.release.has(since::EXPERT_ACTIVATIONS) => {
+                    self.push("--moe-backend", &"flashinfer_trtllm".into());
+                    self.push("--quantization-config.moe.activation", &"mxfp8".into());
+                }
                 Some("flashinfer_trtllm_afp8") => {
                     self.others.push("VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1 in the server's environment".to_owned());
                 }
@@ -258,7 +263,7 @@ pub fn kubernetes_manifest(answer: &Answer, resolved: &Resolved) -> Option<Strin
     let gpus = answer.gpus? / answer.replicas?;
     let name = kubernetes_name(&answer.model);
     let labels = json!({ "app": name });
-    let CommandLine { words, others } = CommandLine::of(framework, answer);
+    let CommandLine { words, others, .. } = CommandLine::of(framework, answer);
     let others: Vec<String> = others.into_iter().chain(beside_the_engines(resolved)).collect();
     let port = PORT.to_string();
     let arguments: Vec<String> = words.into_iter().chain(["--port".to_owned(), port]).collect();

@@ -251,15 +251,15 @@ fn kernels_that_nobody_has_measured_are_named() {
         }
         sentence
     };
-    let of = |kernels: &str| {
-        format!("kernels of {kernels} are priced by roofline with a launch floor: nobody has measured them")
+    let of = |model: &str, kernels: &str| {
+        format!("{model}'s kernels of {kernels} are priced by roofline with a launch floor: nobody has measured them")
     };
     let hybrid = "--model Qwen/Qwen3-Next-80B-A3B-Instruct --device H200 --tensor-parallel 2";
-    let next = of("gated delta rule (36 of 48 layers)");
+    let next = of("Qwen3-Next-80B-A3B", "gated delta rule (36 of 48 layers)");
     assert_eq!(unmeasured(hybrid), next);
     assert_eq!(unmeasured(&format!("{hybrid} --mfu 0.4")), next.replace(" with a launch floor", ""));
     let sparse = "--model deepseek-ai/DeepSeek-V3.2 --device B200 --tensor-parallel 8";
-    assert_eq!(unmeasured(sparse), of("sparse attention's index (61 of 61 layers)"));
+    assert_eq!(unmeasured(sparse), of("DeepSeek-V3.2", "sparse attention's index (61 of 61 layers)"));
     assert_eq!(unmeasured("--model Llama3-8B --device H100"), serde_json::Value::Null);
     assert_eq!(unmeasured("--model gpt-oss-20B --device H100"), serde_json::Value::Null, "windows are measured");
 

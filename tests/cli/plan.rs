@@ -260,6 +260,26 @@ fn a_saved_answer_to_a_configuration_runs_with_the_same_figures_and_its_command_
     validate(&desk, &desk.path(&format!("saved/{}", of(".k8s.json"))));
 }
 
+/// vLLM has a flag for what experts' kernels quantise since 0.23, and had a variable of the environment before.
+#[test]
+fn kernels_of_experts_are_asked_for_as_the_release_has_it() {
+    let desk = Desk::small();
+    let load = "--rate 1 --requests 10 --prompt-tokens 200 --output-tokens 20 --slo ttft_p99=9s --quiet";
+    let command = |version: &str| {
+        let key = "--set frameworks_to_test[0].config";
+        let engine = format!("{key}.moe_backend=flashinfer_trtllm_afp8 {key}.version={version}");
+        let told =
+            desk.run(&format!("plan {load} --model gpt-oss-120b --device B200 --tp 2 {engine} --save {version}"));
+        assert_eq!(told.code, 0, "{}", told.err);
+        let script = names_in(&desk.path(version)).into_iter().find(|name| name.ends_with(".sh")).expect("a script");
+        desk.read(&format!("{version}/{script}"))
+    };
+    let (before, since) = (command("0.22"), command("0.23"));
+    assert!(before.contains("VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1 in the server's environment"), "{before}");
+    let flags = " --moe-backend flashinfer_trtllm --quantization-config.moe.activation mxfp8";
+    assert!(since.contains(flags) && !before.contains(flags), "{since}");
+}
+
 #[test]
 fn a_replica_that_spans_servers_has_a_command_line_and_no_manifest() {
     let desk = Desk::small();

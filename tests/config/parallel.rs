@@ -255,11 +255,24 @@ fn kernels_of_experts_that_nobody_measured_are_refused() {
     for (preset, model, backend, expected) in [
         ("DGX-H100", "gpt-oss-120B", "flashinfer_trtllm", "were not measured for the experts of gpt-oss-120B"),
         ("DGX-H100", "gpt-oss-120B", "deep_gemm", "moe_backend"),
+        ("DGX-H100", "gpt-oss-120B", "flashinfer_cutlass", "leave moe_backend out, or write triton or marlin"),
+        ("DGX-H100", "gpt-oss-120B", "flashinfer_trtllm_afp8", "leave moe_backend out"),
         ("DGX-A100", "Mixtral-8x7B", "marlin", "leave moe_backend out, or write triton"),
+        ("DGX-A100", "gpt-oss-120B", "triton", "were not measured for the experts of gpt-oss-120B"),
         ("DGX-B200", "MiniMax-M2.5", "flashinfer_trtllm_afp8", "is for experts in mxfp4"),
         ("DGX-B200", "Llama3.1-70B", "triton", "has no effect: Llama3.1-70B has no experts"),
     ] {
         let said = messages(&experts_of(preset, model, 4, &format!("moe_backend: {backend}, ")));
         assert!(said.contains(expected), "{model}, {backend}: {said}");
+        assert!(!backend.ends_with("_afp8") || !said.contains("or write"), "{said}");
     }
+}
+
+/// vLLM's `use_ep` asks for more than one rank.
+#[test]
+fn experts_are_not_spread_over_one_rank() {
+    let config =
+        experts_of("DGX-H100", "Qwen3-30B-A3B", 1, "").replace("strategy: TP", "strategy: TP, expert_parallel: true");
+    assert!(messages(&config).contains("has no effect on one rank"), "{}", messages(&config));
+    assert_eq!(good(&config).scenario.engines[0].expert_parallel, None);
 }

@@ -361,7 +361,7 @@ section! {
         /// Element type of the KV cache.
         kv_cache_dtype: Field<CacheDtype> = optional("auto, the model's").also_called(&["kv_dtype"]);
         /// Kernels for routed experts, as vLLM's `--moe-backend` names them. Those of `flashinfer_trtllm_afp8` quantise what meets
-        /// mxfp4 experts to 8 bits (also `VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1`); `marlin` is `VLLM_MXFP4_USE_MARLIN=1`, too.
+        /// mxfp4 experts to 8 bits (`--quantization-config.moe.activation mxfp8`, before vLLM 0.23 `VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1`); `marlin` is what `VLLM_MXFP4_USE_MARLIN=1` was, too.
         moe_backend: Field<MoeBackend> = optional("auto, what vLLM takes for device and weights");
         /// Leave all-reduces to NCCL, small ones too. Links that are rings of their bandwidth and latency know no other.
         disable_custom_all_reduce: Field<bool> = optional("false");

@@ -67,15 +67,22 @@ pub(super) fn check(
         if !measured.contains(&family) {
             let names: Vec<&str> = measured.into_iter().map(MoeBackend::name).collect();
             let message = format!("such kernels were not measured for the experts of {} on {}", model.name, device.id);
-            let way_out = format!("leave moe_backend out, or write {}", names.join(" or "));
-            diagnostics.error_with(&key.at, message, way_out);
+            // The names of families that quantise nothing are of other weights.
+            let are_others = backend.activations == Some(None) && !names.is_empty();
+            let or_write = if are_others { format!(", or write {}", names.join(" or ")) } else { String::new() };
+            diagnostics.error_with(&key.at, message, format!("leave moe_backend out{or_write}"));
             return;
         }
     }
 }
 
-/// Families that a device's curve has for a model's experts. Curves without any are of vLLM before it had others than Triton's.
+/// Families that a device's curve has for a model's experts. 16-bit ones without a family are of vLLM before it had others than
+/// Triton's; narrow ones without were measured by none.
 fn measured(curves: &EfficiencyCurves, device: &Device, model: &ModelArchitecture) -> Vec<ExpertFamily> {
     let families = device.spec.as_ref().and_then(|spec| expert_families(curves, spec, model));
-    families.map_or_else(|| vec![ExpertFamily::Triton], |(_, families)| families.keys().copied().collect())
+    match families {
+        Some((_, families)) => families.keys().copied().collect(),
+        None if model.expert_format().dtype.bits() == 16 => vec![ExpertFamily::Triton],
+        None => Vec::new(),
+    }
 }

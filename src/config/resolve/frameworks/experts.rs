@@ -64,6 +64,7 @@ pub(super) fn check(
             diagnostics.error_with(&keys.dp_degree.at, message, "use replicas");
         }
         None => diagnostics.warn(at, format!("has no effect: {} has no experts", model.name)),
+        Some(_) if ranks == 1 => diagnostics.warn(at, "has no effect on one rank: there is none to share experts with"),
         Some(moe) if moe.count < ranks => {
             let message = format!("{ranks} ranks are more than the {} experts of a layer of {}", moe.count, model.name);
             diagnostics.error_with(at, message, "use fewer GPUs, or leave expert_parallel out");
@@ -76,14 +77,16 @@ pub(super) fn check(
     }
 }
 
-/// How the experts of an engine are spread. `ring` leads over all GPUs of the group; those of the engine `number` are its own.
+/// How the experts of an engine are spread, if there is another rank (vLLM's `use_ep`). `ring` leads over all GPUs of the group; those of the engine `number` are its own.
 pub(in crate::config::resolve) fn spread(
     config: &FrameworkConfig,
     layout: &Layout,
     number: u32,
     ring: &Ring,
 ) -> Option<ExpertParallel> {
-    let keys = config.parallelism.value.as_ref().filter(|keys| keys.expert_parallel.value == Some(true))?;
+    let is_shared = layout.tensor_parallel * layout.data_parallel > 1;
+    let keys =
+        config.parallelism.value.as_ref().filter(|keys| keys.expert_parallel.value == Some(true) && is_shared)?;
     let own = ring.hops.iter().skip((number * layout.tensor_parallel) as usize).take(layout.tensor_parallel as usize);
     Some(ExpertParallel {
         data_parallel: layout.data_parallel,
