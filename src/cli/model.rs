@@ -29,12 +29,23 @@ pub(super) struct Described {
 
 /// The model that a command asks for, if it asks for one.
 pub(super) fn of(command: &Models) -> Result<Option<Described>, Failure> {
-    let Some(name) = command.filter.as_deref() else { return Ok(None) };
+    let bad = |message: String| Failure::BadInput(Some(message));
+    let Some(name) = command.filter.as_deref() else {
+        let asks_for_a_file = "--assume says what a config.json is read as: name the file or its folder, too";
+        return if command.assume.is_some() { Err(bad(asks_for_a_file.to_owned())) } else { Ok(None) };
+    };
     let path = Path::new(name);
     // Hugging Face ids, or parts of them, have slashes too.
     let looks_like_path = path.exists() || name.ends_with(".json") || name.contains('/') && !is_part_of_an_alias(name);
-    let known = Catalog::builtin().model(name);
-    if let Some(model) = known.filter(|_| !path.exists() && command.assume.is_none()) {
+    let known = Catalog::builtin().model(name).filter(|_| !path.exists());
+    if let (Some(model), Some(_)) = (known, &command.assume) {
+        let name = &model.architecture.name;
+        let way_out = "leave it out, or name the model's config.json, or its folder";
+        return Err(bad(format!(
+            "--assume says how a config.json is read, and {name} is a model of the catalog: {way_out}"
+        )));
+    }
+    if let Some(model) = known {
         return Ok(Some(Described {
             architecture: Arc::clone(&model.architecture),
             read_from: format!("the catalog ({})", model.source),
@@ -47,7 +58,7 @@ pub(super) fn of(command: &Models) -> Result<Option<Described>, Failure> {
         return Ok(None);
     }
     let model = load_hf_config_by(path, &HfReading { assumed: command.assume.clone(), weights: None })
-        .map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+        .map_err(|error| bad(error.to_string()))?;
     for warning in &model.warnings {
         super::tell(&warning.to_string());
     }

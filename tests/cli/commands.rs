@@ -276,3 +276,16 @@ fn a_model_is_described_in_words() {
     let wide_keys = told("MiMo-V2-Flash");
     assert!(wide_keys.contains("8 KV heads, keys 192 and values 128 wide, window 128)"), "{wide_keys}");
 }
+
+/// What a file is assumed to be is said of a file.
+#[test]
+fn assuming_a_family_of_no_file_is_an_error() {
+    let desk = Desk::small();
+    for (words, expected) in [
+        ("models --assume llama", "name the file or its folder"),
+        ("models Llama3.1-8B --assume qwen3", "Llama3.1-8B is a model of the catalog"),
+    ] {
+        let told = desk.run(words);
+        assert!(told.code == 2 && told.err.contains(expected), "{words}: {}{}", told.err, told.out);
+    }
+}

@@ -68,7 +68,7 @@ pub(super) fn check(
             let names: Vec<&str> = measured.into_iter().map(MoeBackend::name).collect();
             let message = format!("such kernels were not measured for the experts of {} on {}", model.name, device.id);
             // The names of families that quantise nothing are of other weights.
-            let are_others = backend.activations == Some(None) && !names.is_empty();
+            let are_others = backend.activations != Some(Some(Dtype::Fp8)) && !names.is_empty();
             let or_write = if are_others { format!(", or write {}", names.join(" or ")) } else { String::new() };
             diagnostics.error_with(&key.at, message, format!("leave moe_backend out{or_write}"));
             return;
