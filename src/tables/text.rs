@@ -94,10 +94,14 @@ pub(crate) fn paragraph(head: &str, indent: usize, text: &str) -> String {
 /// Words, a figure and its unit as one.
 fn words(text: &str) -> Vec<String> {
     const UNITS: [&str; 3] = ["%", "GiB", "s"];
+    // A name may end in a digit, too; of letters figures have the one before a power of ten.
+    let is_figure = |word: &str| {
+        word.ends_with(|end: char| end.is_ascii_digit()) && !word.contains(|c: char| c.is_alphabetic() && c != 'e')
+    };
     let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let is_unit = UNITS.contains(&word.trim_end_matches([',', ';', ':', ')']));
-        match words.last_mut().filter(|last| is_unit && last.ends_with(|end: char| end.is_ascii_digit())) {
+        match words.last_mut().filter(|last| is_unit && is_figure(last)) {
             Some(figure) => *figure += &format!(" {word}"),
             None => words.push(word.to_owned()),
         }
