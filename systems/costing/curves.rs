@@ -198,7 +198,8 @@ pub fn gemm_s(curve: &GemmCurve, peaks: &Peaks, gemm: &Gemm) -> f64 {
     multiplied_s + curve.launch_us * US + quantise_s
 }
 
-/// Seconds of a product in 32 bits with few columns, which runs without matrix units; see [`WIDE_LAUNCH_US`].
+/// Seconds of a product in 32 bits with few columns, which runs without matrix units: by what was published of one on a GB200
+/// (vLLM pull 47973).
 #[must_use]
 pub fn wide_gemm_s(peaks: &Peaks, gemm: &Gemm) -> f64 {
     if gemm.rows <= 0.0 {
