@@ -95,10 +95,11 @@ impl Corrected {
         [second, third]: [f64; 2],
         formula_s: impl Fn(f64) -> f64,
     ) -> Self {
+        let plane = Plane::new(correction, first, third);
         let mut knots: [[f64; 3]; ROWS] = std::array::from_fn(|knot| {
             let rows = first[0] * 4.0_f64.powi(knot as i32);
             let by_formula_s = formula_s(rows);
-            [rows, by_formula_s, by_formula_s * factor(correction, first, [rows, second, third])]
+            [rows, by_formula_s, by_formula_s * plane.factor([rows, second])]
         });
         // Measurements of a single row are at times far slower than those of a few.
         for knot in (1..ROWS).rev() {
