@@ -84,8 +84,8 @@ impl Shard {
         Self { world, schedule, stopwatch, gpus, ticks: 0, monitor: InvariantMonitor::default() }
     }
 
-    /// Runs one tick: false if nothing is left to happen.
-    pub fn tick(&mut self) -> bool {
+    /// Runs one tick, and tells what the world shares; `None` if nothing is left to happen.
+    pub fn tick(&mut self) -> Option<&Shared> {
         self.schedule.run(&mut self.world);
         self.world.clear_trackers();
         self.ticks += 1;
@@ -96,24 +96,21 @@ impl Shard {
         if arrival::is_next(shared) {
             shared.arrival_flag.raise();
         }
-        !shared.calendar.stopped
+        (!shared.calendar.stopped).then_some(shared)
     }
 
-    /// Takes in what arrives up to `until`, and brings all engines there.
-    pub fn run_window(&mut self, until: SimTime) {
+    /// Takes in what arrives up to `until`, and brings all engines there; what arrived is left empty.
+    pub fn run_window(&mut self, until: SimTime, routed: &mut Vec<Routed>) {
         let shared = self.shared_mut();
         shared.calendar.window = until;
-        let nothing_to_do =
-            shared.routed.is_empty() && shared.calendar.next_boundaries.iter().all(|&wake| wake > until);
-        if !nothing_to_do {
-            shared.arrival_flag.raise();
-            while self.tick() {}
+        let nothing_to_do = routed.is_empty() && shared.calendar.next_boundaries.iter().all(|&wake| wake > until);
+        if nothing_to_do {
+            return;
         }
-    }
-
-    /// Puts a request among those that arrive in the next window.
-    pub fn inject(&mut self, routed: Routed) {
-        self.shared_mut().routed.push(routed);
+        std::mem::swap(&mut shared.routed, routed);
+        shared.arrival_flag.raise();
+        while self.tick().is_some() {}
+        std::mem::swap(&mut self.shared_mut().routed, routed);
     }
 
     /// What the world shares.

@@ -1,6 +1,7 @@
 //! The entities that a world begins with: GPUs, links and engines.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub struct Blueprint {
     pub rules: Arc<dyn Rules>,
     /// Where epochs are cut though they need not be.
     pub epoch_cuts: EpochCuts,
+    /// Arrivals of a window of windowed engines, if it is not for them to say.
+    pub window_arrivals: Option<NonZeroUsize>,
     /// Whether the time that phases take is kept.
     pub profiled: bool,
 }

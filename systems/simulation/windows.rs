@@ -1,11 +1,12 @@
 //! Windowed engines: nothing passes between them but the arrivals. They are divided into shards, each a world of its
 //! own, which go through a window of arrivals on as many threads as there are.
 //!
-//! The dispatcher takes in the arrivals of a window, routes them, and sends them over their links. While the shards are
-//! busy with one window, the dispatcher prepares the next and hands over what the last one brought, in the order that a
+//! The dispatcher takes in the arrivals of some windows, routes them, and sends them over their links. While the shards go
+//! through these windows, the dispatcher prepares the next and hands over what the last ones brought, in the order that a
 //! single world would have left it in. How engines are divided does not depend on the number of threads, nor does
 //! anything else that shows.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use bevy_ecs::prelude::*;
@@ -15,7 +16,6 @@ use oracle_components::calendar::Coupling;
 use oracle_components::hardware::Link;
 use oracle_components::record::LinkTotals;
 use oracle_components::request::{RequestSpec, Routed};
-use oracle_components::scenario::Scenario;
 use rayon::prelude::*;
 
 use super::merge::{WindowOutput, hand_over};
@@ -37,20 +37,23 @@ const LEAST_SHARDS: usize = 8;
 const WINDOW_ARRIVALS: usize = 1024;
 /// As many arrivals a window and engine, if that is more: so that an engine has something to do in it.
 const WINDOW_ARRIVALS_AN_ENGINE: usize = 8;
-/// Intervals of all engines in a window, about: their rows are in memory until the next window is over. From here on, more
-/// engines make shorter windows, so that memory grows with them by what they hold themselves.
-const WINDOW_ROWS: u64 = 1 << 18;
+/// Windows that are prepared at a time, if they are of the least size. Threads wait for each other once for all of them, which
+/// takes as long as dozens of requests; a window as large would push what its engines work with out of the cache.
+const PREPARED_WINDOWS: usize = 4;
+/// Intervals of all engines in what is prepared, about: their rows are in memory until the next windows are over. From here
+/// on, more engines make shorter windows, so that memory grows with them by what they hold themselves.
+const PREPARED_ROWS: u64 = 1 << 18;
 
 /// The simulation of windowed engines.
 pub struct Windowed {
     dispatcher: Dispatcher,
     shards: Vec<Shard>,
-    /// Engines of a shard, but perhaps for the last.
-    shard_engines: usize,
-    /// What the shards brought in the last window; that of the dispatcher is last.
+    /// What the shards brought in the last windows; that of the dispatcher is last.
     outputs: Vec<WindowOutput>,
-    /// Empty ones, for the next window.
+    /// Empty ones, for the next windows.
     free_buffers: Vec<WindowOutput>,
+    /// Windows that are over, to prepare the next in.
+    spare: Windows,
     sink: Box<dyn RecordSink>,
     closed: bool,
 }
@@ -61,13 +64,19 @@ struct Dispatcher {
     state: SystemState<(ResMut<'static, Shared>, Network<'static, 'static>)>,
     span: SimTime,
     most_arrivals: usize,
+    most_windows: usize,
+    shards: usize,
+    /// Engines of a shard, but perhaps for the last.
+    shard_engines: usize,
 }
 
-/// A window of arrivals, routed.
-struct Window {
-    /// Everything that arrives up to here is in it.
-    until: SimTime,
-    routed: Vec<Routed>,
+/// Windows of arrivals, one after the other, routed.
+#[derive(Default)]
+struct Windows {
+    /// Their ends: everything that arrives up to one of them is in its window or in an earlier one.
+    ends: Vec<SimTime>,
+    /// By shard and window: the arrivals. There may be more lists than windows, which are empty.
+    routed: Vec<Vec<Vec<Routed>>>,
     /// Refusals and rows of links.
     output: WindowOutput,
 }
@@ -99,31 +108,37 @@ impl Windowed {
         let shard_engines = engines.div_ceil(LEAST_SHARDS).clamp(1, SHARD_ENGINES);
         let starts = (0..engines).step_by(shard_engines);
         let shards = starts.map(|start| shard(start..engines.min(start + shard_engines))).collect();
-        let dispatcher = Dispatcher::new(scenario, source, dispatch);
-        Self { dispatcher, shards, shard_engines, outputs: Vec::new(), free_buffers: Vec::new(), sink, closed: false }
+        let dispatcher = Dispatcher::new(blueprint, source, dispatch, shard_engines);
+        let spare = Windows::default();
+        Self { dispatcher, shards, outputs: Vec::new(), free_buffers: Vec::new(), spare, sink, closed: false }
     }
 
-    /// Runs until nothing is left to happen. After each window `go_on` is asked, with the present and whether the sink is
+    /// Runs until nothing is left to happen. After each few windows `go_on` is asked, with the present and whether the sink is
     /// closed; if it says so, nothing happens beyond the present.
     pub fn run(&mut self, mut go_on: impl FnMut(SimTime, u64, bool) -> bool) {
         let mut prepared = None;
         let mut cut_short = false;
-        while let Some(window) = prepared.take().or_else(|| self.next_window()) {
-            let Window { until, routed, output } = window;
-            self.inject(routed);
-            let Self { dispatcher, shards, outputs, free_buffers, sink, closed, .. } = self;
-            let run_shards = || shards.par_iter_mut().for_each(|shard| shard.run_window(until));
+        while let Some(mut windows) = prepared.take().or_else(|| self.next_windows()) {
+            let until = *windows.ends.last().expect("one window at least is prepared");
+            let Windows { ends, routed, .. } = &mut windows;
+            let Self { dispatcher, shards, outputs, free_buffers, spare, sink, closed } = self;
+            let run_shard = |(shard, routed): (&mut Shard, &mut Vec<Vec<Routed>>)| {
+                ends.iter().zip(routed).for_each(|(&end, routed)| shard.run_window(end, routed));
+            };
+            let run_shards = || shards.par_iter_mut().zip(routed).for_each(run_shard);
             let run_dispatcher = || {
                 dispatcher.post_traffic(outputs);
                 *closed = *closed || hand_over(outputs, &mut **sink).is_err();
                 outputs.iter_mut().for_each(WindowOutput::clear);
                 free_buffers.append(outputs);
-                dispatcher.window_after(until, free_buffers.pop().unwrap_or_default())
+                let empty = Windows { output: free_buffers.pop().unwrap_or_default(), ..std::mem::take(spare) };
+                dispatcher.windows_after(until, empty)
             };
             let ((), next) = rayon::join(run_shards, run_dispatcher);
             prepared = next;
             self.take_outputs();
-            self.outputs.push(output);
+            self.outputs.push(std::mem::take(&mut windows.output));
+            self.spare = windows;
             let now = until.min(self.latest().max(self.dispatcher.shared().calendar.last_arrival));
             if !cut_short && !go_on(now, self.ended().iter().sum(), self.closed) {
                 cut_short = true;
@@ -163,22 +178,14 @@ impl Windowed {
         self.closed = self.closed || hand_over(&outputs, &mut *self.sink).is_err();
     }
 
-    /// The window of the next thing to happen, if anything is left to.
-    fn next_window(&mut self) -> Option<Window> {
+    /// The windows of the next things to happen, if anything is left to.
+    fn next_windows(&mut self) -> Option<Windows> {
         let next_boundaries = self.shards.iter().flat_map(|shard| &shard.shared().calendar.next_boundaries);
         let boundary = next_boundaries.copied().min().unwrap_or(SimTime::NEVER);
         let calendar = &self.dispatcher.shared().calendar;
         let first = next_arrival(calendar).min(boundary);
         (first != SimTime::NEVER && first <= calendar.horizon)
-            .then(|| self.dispatcher.window_from(first, WindowOutput::default()))
-    }
-
-    /// Gives each shard its part of a window.
-    fn inject(&mut self, routed: Vec<Routed>) {
-        for routed in routed {
-            let shard = routed.request.engine as usize / self.shard_engines;
-            self.shards[shard].inject(routed);
-        }
+            .then(|| self.dispatcher.windows_from(first, std::mem::take(&mut self.spare)))
     }
 
     /// Lets nothing happen beyond what the engine that is furthest has done and the last request that is in.
@@ -229,7 +236,13 @@ impl Windowed {
 }
 
 impl Dispatcher {
-    fn new(scenario: &Scenario, mut source: Box<dyn RequestSource>, dispatch: Dispatch) -> Self {
+    fn new(
+        blueprint: &Blueprint,
+        mut source: Box<dyn RequestSource>,
+        dispatch: Dispatch,
+        shard_engines: usize,
+    ) -> Self {
+        let scenario = &blueprint.scenario;
         let mut world = World::new();
         let links = spawn_links(&mut world, scenario);
         let first = source.next_request();
@@ -237,10 +250,13 @@ impl Dispatcher {
         let ports = Ports::new(source, Box::new(WindowOutput::default()));
         world.insert_resource(Shared { links, dispatch: Some(dispatch), ..Shared::new(calendar, ports) });
         let state = SystemState::new(&mut world);
-        let intervals = (WINDOW_ROWS / scenario.engines.len().max(1) as u64).clamp(1, WINDOW_INTERVALS);
+        let intervals = (PREPARED_ROWS / scenario.engines.len().max(1) as u64).clamp(1, WINDOW_INTERVALS);
         let span = SimTime(scenario.series_interval.0.saturating_mul(intervals));
-        let most_arrivals = WINDOW_ARRIVALS.max(scenario.engines.len() * WINDOW_ARRIVALS_AN_ENGINE);
-        Self { world, state, span, most_arrivals }
+        let of_engines = WINDOW_ARRIVALS.max(scenario.engines.len() * WINDOW_ARRIVALS_AN_ENGINE);
+        let most_arrivals = blueprint.window_arrivals.map_or(of_engines, NonZeroUsize::get);
+        let most_windows = (PREPARED_WINDOWS * WINDOW_ARRIVALS / most_arrivals).clamp(1, PREPARED_WINDOWS);
+        let shards = scenario.engines.len().div_ceil(shard_engines);
+        Self { world, state, span, most_arrivals, most_windows, shards, shard_engines }
     }
 
     fn shared(&self) -> &Shared {
@@ -251,40 +267,58 @@ impl Dispatcher {
         self.world.resource_mut::<Shared>().into_inner()
     }
 
-    /// The next window, if the next arrival follows soon enough on the end of the last for that to be known.
-    fn window_after(&mut self, last: SimTime, empty: WindowOutput) -> Option<Window> {
+    /// The next windows, if the next arrival follows soon enough on the end of the last for that to be known.
+    fn windows_after(&mut self, last: SimTime, empty: Windows) -> Option<Windows> {
         let calendar = &self.shared().calendar;
         let next = next_arrival(calendar);
         let soon = next != SimTime::NEVER && next <= calendar.horizon.min(last.saturating_add(self.span));
-        soon.then(|| self.window_from(next, empty))
+        soon.then(|| self.windows_from(next, empty))
     }
 
-    /// The window of arrivals from `first` on.
-    fn window_from(&mut self, first: SimTime, empty: WindowOutput) -> Window {
+    /// The windows of arrivals from `first` on, one at least.
+    fn windows_from(&mut self, first: SimTime, empty: Windows) -> Windows {
         let last = first.saturating_add(self.span);
-        let (mut shared, mut network) = self.state.get_mut(&mut self.world).expect("the world has all of it");
+        let Windows { mut ends, mut routed, output } = empty;
+        ends.clear();
+        routed.resize_with(self.shards, Vec::new);
+        let horizon = self.shared().calendar.horizon;
+        while ends.is_empty()
+            || ends.len() < self.most_windows && next_arrival(&self.shared().calendar) <= last.min(horizon)
+        {
+            routed.iter_mut().filter(|lists| lists.len() == ends.len()).for_each(|lists| lists.push(Vec::new()));
+            let end = self.fill_window(last, ends.len(), &mut routed);
+            ends.push(end);
+        }
+        let shared = self.shared_mut();
+        shared.ports.hand_over_rows();
+        Windows { ends, routed, output: WindowOutput::of(shared, output) }
+    }
+
+    /// Routes the arrivals up to `last`, or as many as a window takes, to the lists of the window with this number; tells its end.
+    fn fill_window(&mut self, last: SimTime, window: usize, routed: &mut [Vec<Vec<Routed>>]) -> SimTime {
+        let Self { world, state, most_arrivals, shard_engines, .. } = self;
+        let (mut shared, mut network) = state.get_mut(world).expect("the world has all of it");
         let shared = &mut *shared;
-        let mut routed = Vec::new();
         let mut instant = SimTime::ZERO;
         let mut arrivals = 0;
         loop {
             let next = next_arrival(&shared.calendar);
-            if next > last || (arrivals >= self.most_arrivals && next != instant) {
+            if next > last || (arrivals >= *most_arrivals && next != instant) {
                 break;
             }
             match route_next_arrival(shared, &mut network) {
                 Arrival::None => break,
                 Arrival::Refused => {}
-                Arrival::Routed(request) => routed.push(request),
+                Arrival::Routed(arrival) => {
+                    routed[arrival.request.engine as usize / *shard_engines][window].push(arrival);
+                }
             }
             arrivals += 1;
             instant = next;
         }
         // Arrivals of an instant come before its boundaries.
         let next = next_arrival(&shared.calendar);
-        let until = if next > last { last } else { SimTime(next.0.saturating_sub(1)) };
-        shared.ports.hand_over_rows();
-        Window { until, routed, output: WindowOutput::of(shared, empty) }
+        if next > last { last } else { SimTime(next.0.saturating_sub(1)) }
     }
 
     /// Posts to the links what shards have sent over them.

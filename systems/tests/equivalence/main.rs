@@ -17,6 +17,7 @@ mod verbs;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use oracle_components::SimTime;
@@ -129,7 +130,7 @@ fn run(mut simulation: Simulation<Ledger>) -> (Outcome, Ledger) {
 }
 
 /// Engines that may be ahead of each other leave the same records, and rows of the time series, as when they may not; also
-/// where epochs cross the ends of many intervals.
+/// where epochs cross the ends of many intervals, and wherever windows end.
 fn same_in_lockstep(case: &Case) -> Result<(), TestCaseError> {
     for series_interval in [LONG_INTERVAL, SHORT_INTERVAL] {
         let scenario = Scenario { series_interval, ..case.scenario() };
@@ -137,6 +138,11 @@ fn same_in_lockstep(case: &Case) -> Result<(), TestCaseError> {
         let ((outcome, windowed), (_, lockstep)) = (run(simulation()), run(simulation().in_lockstep()));
         same("records, in lockstep", &windowed.records, &lockstep.records)?;
         same_rows_in_lockstep(&scenario, outcome.end, &windowed.rows, &lockstep.rows)?;
+        for arrivals in [NonZeroUsize::MIN, NonZeroUsize::MIN.saturating_add(6)] {
+            let (_, short) = run(simulation().with_window_arrivals(arrivals));
+            same("records, in short windows", &short.records, &lockstep.records)?;
+            same_rows_in_lockstep(&scenario, outcome.end, &short.rows, &lockstep.rows)?;
+        }
     }
     Ok(())
 }
