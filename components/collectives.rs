@@ -44,6 +44,8 @@ pub struct Fabric {
     pub all_to_all: Vec<RankProtocols>,
     /// The serving engine's own all-reduce of small tensors, replayed in a CUDA graph; empty without.
     pub custom_all_reduce: Vec<RankProtocols>,
+    /// The way through the host's memory, where GPUs that may read each other's have it too: NCCL takes it where it is faster.
+    pub by_host: Option<Arc<Fabric>>,
 }
 
 /// The links among ranks that work together, where they are of kinds that were measured.

@@ -27,12 +27,14 @@ pub struct CatalogFabric {
 
 impl CatalogFabric {
     /// The same over links of the same kind of another bandwidth: latencies stay, bandwidths follow, but for the host's.
-    pub(super) fn over(&self, bytes_per_s: f64) -> Arc<Fabric> {
+    /// `by_host` is the way through the host's memory that there is beside these links.
+    pub(super) fn over(&self, bytes_per_s: f64, by_host: Option<&Self>) -> Arc<Fabric> {
         let ratio = self.bytes_per_s / bytes_per_s;
-        if !self.peer_to_peer || (ratio - 1.0).abs() < 1e-9 {
+        if !self.peer_to_peer || by_host.is_none() && (ratio - 1.0).abs() < 1e-9 {
             return Arc::clone(&self.fabric);
         }
-        let mut fabric = Fabric::clone(&self.fabric);
+        let by_host = by_host.map(|host| Arc::clone(&host.fabric));
+        let mut fabric = Fabric { by_host, ..Fabric::clone(&self.fabric) };
         let tables = [
             &mut fabric.all_reduce,
             &mut fabric.all_gather,
@@ -89,6 +91,7 @@ pub(super) fn parse(text: &str) -> Result<CatalogFabric, serde_saphyr::Error> {
             reduce_scatter: table(file.reduce_scatter)?,
             all_to_all: table(file.all_to_all)?,
             custom_all_reduce: table(file.custom_all_reduce)?,
+            by_host: None,
         }),
         kind: file.kind,
         bytes_per_s: file.gb_per_s * 1e9,

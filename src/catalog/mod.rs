@@ -123,14 +123,19 @@ impl Catalog {
     }
 
     /// Collectives over links of a kind, as measured on those of the nearest bandwidth; `None` for kinds that were not.
-    /// Where GPUs may not read each other's memory (`peer_to_peer`), those through the host's, of kinds that lead there.
+    /// Where GPUs may not read each other's memory (`peer_to_peer`), those through the host's, of kinds that lead there; where they
+    /// may, these are there beside the others.
     #[must_use]
     pub fn fabric(&self, kind: LinkKind, bytes_per_s: f64, peer_to_peer: bool) -> Option<Arc<Fabric>> {
         let distance = |fabric: &&CatalogFabric| (fabric.bytes_per_s / bytes_per_s).ln().abs();
-        let by_host = |fabric: &CatalogFabric| fabric.kind == kind && !fabric.peer_to_peer;
-        let is_by_host = !peer_to_peer && self.fabrics.iter().any(by_host);
-        let of_kind = self.fabrics.iter().filter(|fabric| fabric.kind == kind && by_host(fabric) == is_by_host);
-        of_kind.min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|fabric| fabric.over(bytes_per_s))
+        let of_kind = || self.fabrics.iter().filter(|fabric| fabric.kind == kind);
+        let by_host = of_kind().find(|fabric| !fabric.peer_to_peer);
+        if let Some(by_host) = by_host.filter(|_| !peer_to_peer) {
+            return Some(by_host.over(bytes_per_s, None));
+        }
+        let among_peers = of_kind().filter(|fabric| fabric.peer_to_peer);
+        let nearest = among_peers.min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+        Some(nearest.over(bytes_per_s, by_host))
     }
 
     /// Everything that is known of collectives.

@@ -35,7 +35,8 @@ pub struct Errors {
 }
 
 /// The columns of the file that say of which cohort a row is.
-pub(crate) const COLUMNS: [&str; 7] = ["origin", "engine", "model_kind", "dtype", "device", "prices", "points"];
+pub(crate) const COLUMNS: [&str; 8] =
+    ["origin", "engine", "model_kind", "dtype", "expert_kernels", "device", "prices", "points"];
 /// The four of TPOT, then those of TTFT.
 pub(crate) const ERROR_COLUMNS: [&str; 8] = [
     "tpot_median_pct",
@@ -76,10 +77,11 @@ fn parse(text: &str) -> Option<Vec<Cohort>> {
             kind: Kind {
                 has_experts: field(2)? == "mixture of experts",
                 dtype: field(3)?.to_owned(),
-                device: field(4)?.to_owned(),
-                prices: *prices.iter().find(|prices| field(5) == Some(prices.word()))?,
+                expert_kernels: field(4)?.to_owned(),
+                device: field(5)?.to_owned(),
+                prices: *prices.iter().find(|prices| field(6) == Some(prices.word()))?,
             },
-            points: field(6)?.parse().ok()?,
+            points: field(7)?.parse().ok()?,
             tpot: errors(COLUMNS.len())?,
             ttft: errors(COLUMNS.len() + 4),
         })

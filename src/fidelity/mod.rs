@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use oracle_components::device::Efficiency;
 use oracle_components::scenario::{EngineSpec, Scenario};
+use oracle_systems::costing::expert_kernels;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,6 +31,8 @@ pub struct Kind {
     pub has_experts: bool,
     /// Element type of most weights.
     pub dtype: String,
+    /// The kernels by which its experts are priced, `w4a16_mxfp4 by triton`; empty without, and where none of theirs were measured.
+    pub expert_kernels: String,
 }
 
 /// Where the prices of a device's kernels come from.
@@ -94,8 +97,9 @@ impl Kind {
     pub fn of(engine: &EngineSpec, scenario: &Scenario) -> Self {
         let gpu = &scenario.gpus[engine.gpus[0] as usize];
         let catalog = Catalog::builtin().device(&gpu.device.name);
+        let efficiency = engine.efficiency.as_ref().unwrap_or(&gpu.efficiency);
         let prices =
-            match engine.efficiency.as_ref().unwrap_or(&gpu.efficiency) {
+            match efficiency {
                 Efficiency::Curve(curves) => match catalog {
                     Some(device) if std::sync::Arc::ptr_eq(&device.curves.curves, curves) => {
                         if device.curves.is_derived { Prices::Derived } else { Prices::Measured }
@@ -104,12 +108,21 @@ impl Kind {
                 },
                 Efficiency::Constant { .. } | Efficiency::Table(..) => Prices::Other,
             };
+        let kernels = match efficiency {
+            Efficiency::Curve(curves) | Efficiency::Table(curves, _) => expert_kernels(curves, &gpu.device, engine),
+            Efficiency::Constant { .. } => None,
+        };
+        let has_experts = engine.model.experts().is_some();
         let dtype = engine.model.expert_format().dtype;
+        let kernels = kernels.filter(|_| has_experts);
         Self {
             device: gpu.device.name.clone(),
             prices,
-            has_experts: engine.model.experts().is_some(),
+            has_experts,
             dtype: format!("{dtype:?}").to_lowercase().replace("fp16", "bf16"),
+            expert_kernels: kernels.map_or_else(String::new, |(name, family)| {
+                format!("{name} by {}", format!("{family:?}").to_lowercase())
+            }),
         }
     }
 
@@ -120,7 +133,8 @@ impl Kind {
     }
 
     fn words(&self) -> String {
-        format!("{}, {}, {}, {SIMULATED}", self.model(), self.dtype, self.device)
+        let by = if self.expert_kernels.is_empty() { String::new() } else { format!(" ({})", self.expert_kernels) };
+        format!("{}, {}{by}, {}, {SIMULATED}", self.model(), self.dtype, self.device)
     }
 }
 
@@ -160,8 +174,11 @@ fn nearest(kind: &Kind, cohorts: &[Cohort]) -> Option<Nearest> {
             && cohort.kind.prices != Prices::Other
             && curve(&cohort.kind.device).is_some_and(|theirs| curve(&kind.device) == Some(theirs))
     };
-    let is_alike: [(Option<&'static str>, IsAlike<'_>); 4] = [
+    let is_alike: [(Option<&'static str>, IsAlike<'_>); 5] = [
         (None, &|cohort| cohort.kind == *kind),
+        (Some("the same device and weights with other kernels of the experts"), &|cohort| {
+            Kind { expert_kernels: kind.expert_kernels.clone(), ..cohort.kind.clone() } == *kind
+        }),
         (Some("the same device with weights of another type"), &|cohort| {
             (&cohort.kind.device, cohort.kind.prices) == (&kind.device, kind.prices)
         }),
@@ -214,8 +231,13 @@ impl Expectation {
 mod tests {
     use super::*;
 
+    fn kind(device: &str, dtype: &str) -> Kind {
+        let (device, dtype) = (device.to_owned(), dtype.to_owned());
+        Kind { device, prices: Prices::Measured, has_experts: false, dtype, expert_kernels: String::new() }
+    }
+
     fn cohort(device: &str, prices: Prices, has_experts: bool, dtype: &str, points: usize) -> Cohort {
-        let kind = Kind { device: device.to_owned(), prices, has_experts, dtype: dtype.to_owned() };
+        let kind = Kind { prices, has_experts, ..kind(device, dtype) };
         let tpot = Errors { median_pct: 6.0, mean_pct: 7.0, p90_pct: 12.0, bias_pct: -3.0 };
         Cohort { origin: "Somebody".to_owned(), engine: SIMULATED.to_owned(), kind, points, tpot, ttft: None }
     }
@@ -229,7 +251,7 @@ mod tests {
             Cohort { engine: "SGLang".to_owned(), ..cohort("L4", Prices::Derived, false, "int8", 9) },
         ];
         let near = |device: &str, prices, has_experts, dtype: &str| {
-            let kind = Kind { device: device.to_owned(), prices, has_experts, dtype: dtype.to_owned() };
+            let kind = Kind { prices, has_experts, ..kind(device, dtype) };
             nearest(&kind, &all).map(|near| (near.points, near.because.is_some()))
         };
         assert_eq!(near("H100-SXM-80GB", Prices::Measured, false, "fp8"), Some((45, false)));
@@ -240,6 +262,12 @@ mod tests {
         assert_eq!(near("L4", Prices::Derived, false, "int8"), None, "another engine's");
         assert_eq!(near("H200-SXM-141GB", Prices::Derived, true, "fp8"), None, "dense ones say nothing of experts");
         assert_eq!(near("TPU-v6e", Prices::Other, false, "fp8"), None);
+        let by_marlin =
+            Kind { has_experts: true, expert_kernels: "marlin".to_owned(), ..kind("H100-SXM-80GB", "mxfp4") };
+        let other = nearest(&by_marlin, &all).expect("experts of that type were measured there");
+        assert_eq!(other.because.as_deref(), Some("the same device and weights with other kernels of the experts"));
+        all[1].kind.expert_kernels = by_marlin.expert_kernels.clone();
+        assert_eq!(nearest(&by_marlin, &all).map(|near| near.because), Some(None));
         let worse = Errors { median_pct: 9.0, ..all[0].tpot };
         all.push(Cohort { points: 5, tpot: worse, ..all[0].clone() });
         let kind = all[0].kind.clone();
@@ -250,12 +278,7 @@ mod tests {
     fn expectations_are_sentences() {
         let kind = "dense, fp8, H100-SXM-80GB, vLLM".to_owned();
         let near = nearest(
-            &Kind {
-                device: "H100-SXM-80GB".to_owned(),
-                prices: Prices::Measured,
-                has_experts: false,
-                dtype: "fp8".to_owned(),
-            },
+            &self::kind("H100-SXM-80GB", "fp8"),
             &[cohort("H100-SXM-80GB", Prices::Measured, false, "fp8", 45)],
         );
         let words = Expectation { kind: kind.clone(), unmeasured: None, measured: near }.words();

@@ -35,23 +35,23 @@ pub(super) fn notes_of_knees(question: &Question, varies_replicas: bool) -> Vec<
     of_base(question, varies_replicas).into_iter().chain(of_trace(question)).chain(of_devices(question)).collect()
 }
 
-/// What a run on each of the devices would say of it: whose curve prices it, which of its figures are doubtful. Ranks may add
-/// what one GPU has no need of.
+/// What a run on each of the devices, with each setting that is varied, would say of it: whose curve prices it, which of its figures are
+/// doubtful, what is assumed. Ranks may add what one GPU has no need of.
 fn of_devices(question: &Question) -> Vec<String> {
     let mut notes = Vec::new();
     let mut seen = Vec::new();
     for deployment in question.space.deployments() {
         let ranks = deployment.tensor_parallel * deployment.pipeline_parallel;
-        let kind = (deployment.model.clone(), deployment.device.clone(), ranks > 1);
+        let kind = (deployment.model.clone(), deployment.device.clone(), ranks > 1, deployment.settings.clone());
         if seen.contains(&kind) {
             continue;
         }
-        seen.push(kind);
         let fewest = match deployment.is_disaggregated {
             true => Replicas { all: 2, prefill: Some(1) },
             false => Replicas::from(1),
         };
         let Ok(resolved) = question.space.resolve(&deployment, fewest, 1.0, None, None) else { continue };
+        seen.push(kind);
         let estimated = resolved.output.estimated_power.iter();
         let power =
             estimated.map(|device| format!("energy: what {device} draws while idle and decoding is an estimate"));

@@ -15,8 +15,6 @@ use crate::catalog::{Catalog, load_hf_config, question};
 use crate::config::versions::Version;
 use crate::config::{Diagnostic, Overrides, Resolved, capture_sizes, load_value};
 
-/// What messages call the configuration that a run becomes.
-const ORIGIN: &str = "run.json, as a configuration";
 /// How many catalog names a message offers.
 const NAMES_OFFERED: usize = 3;
 
@@ -61,14 +59,20 @@ pub(super) struct Deployment {
 }
 
 impl Deployment {
-    /// The deployment of a run.
+    /// The deployment of the run in a folder.
     pub(super) fn of_run(run: &Run, folder: &Path, options: &Options) -> Result<Self, Problems> {
+        let file = folder.join("run.json");
+        Self::of(run, folder, &format!("{}, as a configuration", file.display()), options)
+    }
+
+    /// The deployment of a run; `origin` is what messages call the configuration that it becomes.
+    pub(super) fn of(run: &Run, folder: &Path, origin: &str, options: &Options) -> Result<Self, Problems> {
         let mut draft = Draft::new(run, folder, options)?;
         let mut config = draft.config();
         let keys = draft.keys();
         // vLLM has run it: what it would refuse, it did not.
         let overrides = Overrides { force: true, ..options.overrides.clone() };
-        let predicted = load_value(&config, ORIGIN, &overrides);
+        let predicted = load_value(&config, origin, &overrides);
         let measured = run.engine.num_gpu_blocks.map(u64::from);
         let Some(blocks) = measured else {
             let resolved = predicted.map_err(Problems::Deployment)?;
@@ -78,7 +82,7 @@ impl Deployment {
         };
         let frameworks = config["frameworks_to_test"].as_array_mut().into_iter().flatten();
         frameworks.for_each(|framework| framework["config"]["num_gpu_blocks_override"] = blocks.into());
-        let resolved = load_value(&config, ORIGIN, &overrides).map_err(Problems::Deployment)?;
+        let resolved = load_value(&config, origin, &overrides).map_err(Problems::Deployment)?;
         let keys = keys.completed_by(&resolved);
         let kv_blocks = (predicted.ok().as_ref().and_then(first_pool), measured);
         Ok(Self { resolved, kv_blocks, warnings: draft.warnings, keys })

@@ -113,7 +113,7 @@ fn problem(problems: &Problems, file: &Path, line: u64) -> Problem {
 }
 
 fn result(point: &Point, folder: &Path, options: &Options) -> Result<(PointResult, Vec<String>), Problems> {
-    let deployment = Deployment::of_run(&point.run, folder, options)?;
+    let deployment = Deployment::of(&point.run, folder, "as a configuration", options)?;
     let (load, benchmark) = (point.load, point.benchmark);
     let source = match point.all_at_once {
         Some(requests) => together(benchmark.draw(load, requests as usize)),

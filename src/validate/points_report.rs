@@ -115,7 +115,9 @@ impl PointsReport {
             // No longer than half a line of a terminal.
             let experts = if kind.has_experts { "MoE" } else { "dense" };
             let engine = engine.replace("TensorRT", "TRT");
-            let name = format!("{} {} {experts}, {engine}, {origin}", kind.device, kind.dtype);
+            let kernels = kind.expert_kernels.rsplit(' ').next().filter(|family| !family.is_empty());
+            let by = kernels.map(|family| format!(" by {family}")).unwrap_or_default();
+            let name = format!("{} {} {experts}{by}, {engine}, {origin}", kind.device, kind.dtype);
             let rate = percent_cell(found.rate.map(|errors| rounded(errors.bias_pct)));
             let first = [Cell::of(name), Cell::of(points)].into_iter();
             first.chain(error_cells(Some(tpot))).chain(error_cells(ttft.as_ref())).chain([rate]).collect()
@@ -125,7 +127,7 @@ impl PointsReport {
 
     /// The cohorts for programs.
     fn cohort_table(&self) -> Table {
-        let names = ["measured by", "engine", "model", "weights", "device", "prices", "points"];
+        let names = ["measured by", "engine", "model", "weights", "kernels of experts", "device", "prices", "points"];
         let heads =
             ["TPOT: median", "mean", "p90", "bias", "TTFT: median", "mean", "p90", "bias", "tokens/s: median", "bias"];
         let words = COLUMNS
@@ -138,8 +140,10 @@ impl PointsReport {
         let row = |found: &Found| {
             let Cohort { origin, engine, kind, points, tpot, ttft } = &found.cohort;
             let [rate, _, _, rate_bias] = error_cells(found.rate.as_ref());
-            let words = [origin.as_str(), engine, kind.model(), &kind.dtype, &kind.device, kind.prices.word()];
-            let words = words.map(Cell::of).into_iter().chain([Cell::of(points)]);
+            let of_model = [kind.model(), &kind.dtype, &kind.expert_kernels];
+            let words =
+                [origin.as_str(), engine].into_iter().chain(of_model).chain([&kind.device[..], kind.prices.word()]);
+            let words = words.map(Cell::of).chain([Cell::of(points)]);
             words
                 .chain(error_cells(Some(tpot)))
                 .chain(error_cells(ttft.as_ref()))
@@ -287,8 +291,8 @@ fn cohorts_json(cohorts: &[Found]) -> Value {
     let row = |found: &Found| {
         let Cohort { origin, engine, kind, points, tpot, ttft } = &found.cohort;
         json!({
-            "origin": origin, "engine": engine, "model_kind": kind.model(), "dtype": kind.dtype, "device": kind.device,
-            "prices": kind.prices.word(), "points": points, "tpot_ms": errors(Some(*tpot)), "ttft_ms": errors(*ttft),
+            "origin": origin, "engine": engine, "model_kind": kind.model(), "dtype": kind.dtype,
+            "expert_kernels": kind.expert_kernels, "device": kind.device, "prices": kind.prices.word(), "points": points, "tpot_ms": errors(Some(*tpot)), "ttft_ms": errors(*ttft),
             "output_throughput_tok_s": errors(found.rate),
         })
     };

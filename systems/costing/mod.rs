@@ -47,7 +47,7 @@ pub mod weights;
 
 pub use layers::ATTENTION_STREAM_KERNELS;
 pub use prices::{CostModel, PricedBatch, Prices};
-pub use rates::{expert_families, experts_correction, gpu_peak_flops, peak_flops};
+pub use rates::{expert_families, expert_kernels, experts_correction, gpu_peak_flops, peak_flops};
 pub use shape::StepShape;
 pub use step::{PreparedStep, StepCost};
 pub use table_gaps::table_gaps;

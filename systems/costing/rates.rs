@@ -173,6 +173,21 @@ pub fn expert_families<'a>(
     names.iter().find_map(|name| Some((*name, curves.expert_kernels.get(*name)?)))
 }
 
+/// What curves call an engine's routed experts, and the kernels that it asks for, or vLLM takes, if they were measured on the device.
+#[must_use]
+pub fn expert_kernels(
+    curves: &EfficiencyCurves,
+    device: &DeviceSpec,
+    engine: &EngineSpec,
+) -> Option<(&'static str, ExpertFamily)> {
+    let (name, families) = expert_families(curves, device, &engine.model)?;
+    // Whole experts on ranks: CUTLASS before Triton where scales go by blocks (vLLM's `fused_moe/oracle/fp8.py`).
+    let is_divided = engine.expert_parallel.is_some();
+    let is_last = |family: ExpertFamily| is_divided && name == "fp8_block" && family == ExpertFamily::Triton;
+    let order = |family: ExpertFamily| (engine.expert_kernels != Some(family), is_last(family), family);
+    families.keys().copied().min_by_key(|&family| order(family)).map(|family| (name, family))
+}
+
 /// The curve of the kernels that an engine asks for, or vLLM takes, for its experts, if they were measured; else that of
 /// their width.
 fn experts_curve(
@@ -180,16 +195,11 @@ fn experts_curve(
     device: &DeviceSpec,
     engine: &EngineSpec,
 ) -> (ExpertsCurve, Option<Correction>) {
-    let measured = expert_families(curves, device, &engine.model);
-    let by_preference = measured.and_then(|(name, families)| {
-        // Whole experts on ranks: CUTLASS before Triton where scales go by blocks (vLLM's `fused_moe/oracle/fp8.py`).
-        let is_divided = engine.expert_parallel.is_some();
-        let is_last = |family: ExpertFamily| is_divided && name == "fp8_block" && family == ExpertFamily::Triton;
-        let order = |family: ExpertFamily| (engine.expert_kernels != Some(family), is_last(family), family);
-        let (family, curve) = families.iter().min_by_key(|(family, _)| order(**family))?;
-        Some((*curve, curves.corrections.get(&experts_correction(name, *family)).cloned()))
+    let measured = expert_kernels(curves, device, engine).map(|(name, family)| {
+        let curve = curves.expert_kernels[name][&family];
+        (curve, curves.corrections.get(&experts_correction(name, family)).cloned())
     });
-    by_preference.unwrap_or_else(|| {
+    measured.unwrap_or_else(|| {
         let is_wide = Multiplied::of(engine.model.expert_format(), device) == Multiplied::Wide;
         (if is_wide { curves.experts } else { curves.experts_8bit }, None)
     })

@@ -7,6 +7,8 @@
 //!
 //! - Small all-reduces are the serving engine's own, up to a size that it sets; there the time steps up to NCCL's.
 //! - Over several nodes what happens within a node comes on top of what happens between the nodes.
+//! - Where GPUs may read each other's memory over a bus that leads through the host, NCCL takes the host's memory where that is
+//!   faster.
 //! - No collective is faster than its ring's bytes over the slowest hop, and none gets faster with more bytes.
 
 use oracle_components::collectives::{Fabric, GroupFabric, MOST_PROTOCOLS, RankProtocols};
@@ -132,6 +134,7 @@ struct Small {
 pub(crate) struct Timing {
     small: Option<Small>,
     local: Lines,
+    by_host: Option<Lines>,
     across: Lines,
     least_s_per_byte: f64,
 }
@@ -150,10 +153,16 @@ impl Timing {
         }
         let seconds = match &self.small {
             Some(small) if bytes <= small.up_to_bytes => small.lines.seconds(bytes),
-            Some(small) => self.local.seconds(bytes).max(small.lines.seconds(small.up_to_bytes)),
-            None => self.local.seconds(bytes) + self.across.seconds(bytes),
+            Some(small) => self.local_seconds(bytes).max(small.lines.seconds(small.up_to_bytes)),
+            None => self.local_seconds(bytes) + self.across.seconds(bytes),
         };
         seconds.max(self.least_s_per_byte * bytes)
+    }
+
+    #[inline]
+    fn local_seconds(&self, bytes: f64) -> f64 {
+        let seconds = self.local.seconds(bytes);
+        self.by_host.as_ref().map_or(seconds, |by_host| seconds.min(by_host.seconds(bytes)))
     }
 
     /// The slower of both in each respect.
@@ -164,6 +173,7 @@ impl Timing {
                 up_to_bytes: small.up_to_bytes.min(other.up_to_bytes),
             }),
             local: self.local.zip(other.local, f64::max),
+            by_host: self.by_host.zip(other.by_host).map(|(one, other)| one.zip(other, f64::max)),
             across: self.across.zip(other.across, f64::max),
             least_s_per_byte: self.least_s_per_byte.max(other.least_s_per_byte),
         }
@@ -200,13 +210,14 @@ impl GroupTimings {
         let ranks = ring.ranks();
         let nodes = fabric.across.as_ref().map_or(1, |(nodes, _)| *nodes);
         let local_ranks = ranks.div_ceil(nodes);
+        let within_node = |table: &[RankProtocols]| {
+            let one_rank = local_ranks <= 1;
+            if one_rank { Lines::default() } else { Lines::of_table(table, local_ranks).scaled(1.0, contention.within) }
+        };
         let timing = |table: fn(&Fabric) -> &[RankProtocols], least: Wire, tensors_a_node: f64| Timing {
             small: None,
-            local: if local_ranks > 1 {
-                Lines::of_table(table(&fabric.local), local_ranks).scaled(1.0, contention.within)
-            } else {
-                Lines::default()
-            },
+            local: within_node(table(&fabric.local)),
+            by_host: fabric.local.by_host.as_ref().map(|by_host| within_node(table(by_host))),
             across: fabric.across.as_ref().map_or_else(Lines::default, |(nodes, across)| {
                 Lines::of_table(table(across), *nodes).scaled(1.0, contention.between * tensors_a_node)
             }),

@@ -172,12 +172,14 @@ fn nccl_over_pcie_is_near_what_was_measured() {
     let text = fs::read_to_string(path).expect("the shared data has PCIe collectives");
     let rows = text.lines().skip(1).map(|line| {
         let cells: Vec<&str> = line.split(',').collect();
-        let operation = match cells[0] {
-            "all_reduce" => Operation::AllReduce,
-            "all_gather" => Operation::AllGather,
-            _ => Operation::ReduceScatter,
+        // What gathers and scatters is listed by the bytes of one of the two ranks.
+        let (operation, parts) = match cells[0] {
+            "all_reduce" => (Operation::AllReduce, 1.0),
+            "all_gather" => (Operation::AllGather, 2.0),
+            _ => (Operation::ReduceScatter, 2.0),
         };
-        (operation, cells[1].parse::<f64>().expect("a number"), cells[2].parse::<f64>().expect("a number") * 1e-6)
+        let number = |cell: usize| cells[cell].parse::<f64>().expect("a number");
+        (operation, parts * number(1), number(2) * 1e-6)
     });
     let fabric = GroupFabric { custom_all_reduce: false, ..group(LinkKind::Pcie, 64.0) };
     let error = |(operation, bytes, seconds): (Operation, f64, f64)| {
@@ -211,6 +213,42 @@ fn through_the_hosts_memory_it_is_about_16_gb_a_second_and_20_us() {
     let is_nccls = |(ranks, bytes, _): &&(u32, f64, f64)| *ranks > 2 && (4096.0..=67_108_864.0).contains(bytes);
     let errors = sorted_errors(measured.iter().filter(is_nccls), &group(64.0));
     assert!(errors.len() == 30 && errors[15] < 0.3 && errors[29] < 0.6, "{errors:?}");
+}
+
+/// Whatever the bus, what GPUs that may read each other's memory can do is not slower than what those can that may not; and an all-reduce
+/// is a reduce-scatter and an all-gather, so that neither takes much more than half as long.
+#[test]
+fn to_read_each_others_memory_is_never_a_loss() {
+    let operations = [Operation::AllReduce, Operation::AllGather, Operation::ReduceScatter, Operation::AllToAll];
+    for gb_per_s in [16.0, 32.0, 64.0] {
+        let group = |peer_to_peer| {
+            let local = Catalog::builtin().fabric(LinkKind::Pcie, gb_per_s * 1e9, peer_to_peer).expect("PCIe");
+            GroupFabric { local, custom_all_reduce: peer_to_peer, across: None }
+        };
+        let (peers, by_host) = (group(true), group(false));
+        for (ranks, bytes) in [2, 3, 4, 6, 8, 16]
+            .into_iter()
+            .flat_map(|ranks| (8..30).map(move |power| (ranks, f64::from(1_u32 << power))))
+        {
+            let seconds = |fabric, operation| collective_seconds(operation, fabric, ranks, bytes);
+            for operation in operations {
+                let (with, without) = (seconds(&peers, operation), seconds(&by_host, operation));
+                assert!(
+                    with <= without,
+                    "{operation:?} of {ranks} ranks, {bytes} bytes, {gb_per_s} GB/s: {with} {without}"
+                );
+            }
+            if bytes > 1e6 {
+                let parts = seconds(&peers, Operation::AllGather) + seconds(&peers, Operation::ReduceScatter);
+                let whole = seconds(&GroupFabric { custom_all_reduce: false, ..peers.clone() }, Operation::AllReduce);
+                assert!(
+                    (0.75..1.35).contains(&(parts / whole)),
+                    "{ranks} ranks, {bytes} bytes, {gb_per_s} GB/s: {}",
+                    parts / whole
+                );
+            }
+        }
+    }
 }
 
 /// The latency of vLLM's own all-reduce between two GPUs over PCIe; its bandwidth is the host's.

@@ -280,6 +280,22 @@ fn kernels_of_experts_are_asked_for_as_the_release_has_it() {
     assert!(since.contains(flags) && !before.contains(flags), "{since}");
 }
 
+/// Kernels that a device lacks cost that deployment alone.
+#[test]
+fn kernels_that_a_device_lacks_are_not_tried_there() {
+    let desk = Desk::small();
+    let load = "--rate 1 --requests 10 --prompt-tokens 200 --output-tokens 20 --slo ttft_p99=9s --quiet";
+    let over = "--over frameworks_to_test[*].config.moe_backend=marlin,flashinfer_trtllm";
+    let told = desk.run(&format!("plan {load} --model gpt-oss-120b --device H100,B200 --tp 2 {over}"));
+    assert_eq!(told.code, 0, "{}", told.err);
+    let out = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let refused =
+        "Not tried such kernels were not measured for the experts of gpt-oss-120B on gpu0: gpt-oss-120b on H100";
+    assert!(out.contains(refused) && out.contains("moe_backend=flashinfer_trtllm"), "{}", told.out);
+    let accuracies = told.out.lines().filter(|line| line.contains("accuracy: ")).count();
+    assert!(accuracies >= 2, "{}", told.out);
+}
+
 #[test]
 fn a_replica_that_spans_servers_has_a_command_line_and_no_manifest() {
     let desk = Desk::small();
@@ -548,6 +564,19 @@ fn a_plan_assumes_a_family_as_a_run_does() {
     assert!(told.err.lines().any(|line| line == warning), "{}", told.err);
     let notes: Value = serde_json::from_str(&told.out).expect("it is JSON");
     assert!(notes["notes"].as_array().expect("a list").contains(&note.into()), "{}", notes["notes"]);
+
+    // Of several families each is told.
+    let told =
+        plan("--model strange.json --over frameworks_to_test[*].config.assume_model_type=qwen2,llama --format json");
+    assert_eq!(told.code, 0, "{}", told.err);
+    let notes: Value = serde_json::from_str(&told.out).expect("it is JSON");
+    for family in ["qwen2", "llama"] {
+        assert!(
+            notes["notes"].to_string().contains(&format!("read as a model of the family {family}")),
+            "{}",
+            notes["notes"]
+        );
+    }
 
     for model in ["Llama3-8B", "strange.json,Llama3-8B"] {
         let told = plan(&format!("--model {model} --assume llama"));

@@ -133,14 +133,10 @@ fn cohorts() -> Option<String> {
             error(metric, key).map_or_else(String::new, said)
         };
         let word = |key: &str| cohort[key].as_str().unwrap_or_default();
-        let name = format!(
-            "{}, {}: {}, {}, {}",
-            word("origin"),
-            word("engine"),
-            word("model_kind"),
-            word("dtype"),
-            word("device")
-        );
+        let by = Some(word("expert_kernels")).filter(|by| !by.is_empty());
+        let by = by.map(|by| format!(" ({by})")).unwrap_or_default();
+        let (kind, dtype) = (word("model_kind"), word("dtype"));
+        let name = format!("{}, {}: {kind}, {dtype}{by}, {}", word("origin"), word("engine"), word("device"));
         let metrics = ["tpot_ms", "ttft_ms"]
             .into_iter()
             .flat_map(|metric| ["median_pct", "mean_pct", "p90_pct", "bias_pct"].map(|key| cell(metric, key)));

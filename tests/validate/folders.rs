@@ -129,6 +129,22 @@ fn all_but_model_and_device_may_be_missing() {
     assert!((makespan - drained - 1.5).abs() < 1e-9 && makespan > 4.5, "{makespan}, {drained}");
 }
 
+/// What the deployment cannot have names the folder, as everything else that is wrong with one does.
+#[test]
+fn what_no_deployment_has_is_said_with_its_folder() {
+    let desk = Desk::new();
+    for key in ["moe_backend", "kv_cache_dtype"] {
+        let mut run = small_run(json!({"makespan_s": 1}));
+        run["engine"][key] = json!("tachyonic");
+        desk.run_folder(key, &run, &requests(5));
+        let told = desk.run(&format!("validate-run {key}"));
+        let place = format!(
+            "{key}/run.json, as a configuration: error: frameworks_to_test[0].config.{key}: \"tachyonic\" is not one of"
+        );
+        assert!(told.code == 2 && told.err.contains(&place), "{}", told.err);
+    }
+}
+
 #[test]
 fn a_device_or_a_model_that_the_catalog_lacks_is_taken_from_the_folder() {
     let desk = Desk::new();

@@ -167,6 +167,7 @@ fn a_row_that_cannot_be_read_is_skipped_and_counted() {
         (&"InferenceMAX".into(), &"vLLM".into(), &2.into())
     );
     assert_eq!((&cohort["model_kind"], &cohort["dtype"]), (&"mixture of experts".into(), &"mxfp4".into()));
+    assert_eq!(cohort["expert_kernels"], "w4a8_mxfp4_mxfp8 by trtllm");
 }
 
 /// Attention DP makes an engine a GPU, and shares the experts; an offline load is held against its throughput.
@@ -203,12 +204,12 @@ fn cohorts_are_printed_alone_and_of_several_files() {
     assert_eq!(told.code, 0, "{}", told.err);
     let lines: Vec<&str> = told.out.lines().collect();
     assert!(
-        lines[0].starts_with("origin,engine,model_kind,dtype,device,prices,points,tpot_median_pct"),
+        lines[0].starts_with("origin,engine,model_kind,dtype,expert_kernels,device,prices,points,tpot_median_pct"),
         "{}",
         told.out
     );
     assert_eq!(lines.len(), 3, "{}", told.out);
-    for device in ["dense,bf16,H100-SXM-80GB,measured,1,", "dense,bf16,H200-SXM-141GB,derived,1,"] {
+    for device in ["dense,bf16,,H100-SXM-80GB,measured,1,", "dense,bf16,,H200-SXM-141GB,derived,1,"] {
         assert!(told.out.contains(&format!("AIConfigurator,vLLM,{device}")), "{}", told.out);
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn fabric() -> Fabric {
         reduce_scatter: table(8.0),
         all_to_all: table(9.0),
         custom_all_reduce: table(5.0).into_iter().map(custom).collect(),
+        by_host: None,
     }
 }
 

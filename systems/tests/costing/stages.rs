@@ -39,6 +39,7 @@ fn plain_fabric(ranks: u32, latency_us: f64) -> Fabric {
         reduce_scatter: table(),
         all_to_all: table(),
         custom_all_reduce: Vec::new(),
+        by_host: None,
     }
 }
 

@@ -172,7 +172,7 @@ fn draft<'a>(
     let efficiency = efficiency(plan, devices[0]);
     let is_by_curve = !matches!(efficiency.as_ref().unwrap_or(&devices[0].efficiency), Efficiency::Constant { .. });
     moe_backend::check(plan, &devices, efficiency.as_ref(), diagnostics);
-    let expert_kernels = moe_backend::family(plan, &devices);
+    let expert_kernels = moe_backend::family(plan, &devices, efficiency.as_ref());
     let kernel_launch = efficiency::kernel_launch(config, is_by_curve, max_num_seqs);
     let engine = |(number, wiring): (u32, Wiring)| EngineSpec {
         name: if number == 0 { plan.name.clone() } else { format!("{}#dp{number}", plan.name) },

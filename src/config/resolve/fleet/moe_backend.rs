@@ -12,11 +12,14 @@ use crate::config::resolve::plan::FrameworkPlan;
 use crate::config::versions::since;
 
 /// The family that is asked for, or that a release takes where later ones take another.
-pub(super) fn family(plan: &FrameworkPlan<'_>, devices: &[&Device]) -> Option<ExpertFamily> {
+/// `own` is the framework's efficiency, where it sets one.
+pub(super) fn family(plan: &FrameworkPlan<'_>, devices: &[&Device], own: Option<&Efficiency>) -> Option<ExpertFamily> {
     let named = plan.config.moe_backend.value.and_then(|backend| backend.family);
     let of_release = || {
         let (model, first) = (plan.model.as_deref().filter(|model| model.experts().is_some())?, devices.first()?);
-        let (Efficiency::Curve(curves) | Efficiency::Table(curves, _)) = &first.efficiency else { return None };
+        let (Efficiency::Curve(curves) | Efficiency::Table(curves, _)) = own.unwrap_or(&first.efficiency) else {
+            return None;
+        };
         let (name, families) = expert_families(curves, first.spec.as_ref()?, model)?;
         let version = plan.version();
         let taken = match name {
@@ -33,7 +36,7 @@ pub(super) fn family(plan: &FrameworkPlan<'_>, devices: &[&Device]) -> Option<Ex
     named.or_else(of_release)
 }
 
-/// Refuses kernels that nothing is known of. `own` is the framework's efficiency, where it sets one.
+/// Refuses kernels that nothing is known of. `own` is as in [`family`].
 pub(super) fn check(
     plan: &FrameworkPlan<'_>,
     devices: &[&Device],
@@ -70,7 +73,8 @@ pub(super) fn check(
             // The names of families that quantise nothing are of other weights.
             let are_others = backend.activations != Some(Some(Dtype::Fp8)) && !names.is_empty();
             let or_write = if are_others { format!(", or write {}", names.join(" or ")) } else { String::new() };
-            diagnostics.error_with(&key.at, message, format!("leave moe_backend out{or_write}"));
+            let way_out = format!("leave moe_backend out{or_write}");
+            diagnostics.report_impossible(plan.severity(), &key.at, message, Some(way_out));
             return;
         }
     }
