@@ -191,6 +191,7 @@ fn who_is_too_long_for_the_engine_was_not_served() {
     let pool = ", max_model_len: 100";
     let verdict = Queue { pool, ..Queue::of_one_seat(poisson(0.5 * capacity), 1_000) }.run(1).verdict;
     assert_eq!((verdict.keeps_up, verdict.ground, verdict.refused), (Some(false), Ground::Refused, 1.0));
+    assert_eq!(verdict.limited_by, Limit::Refusals, "more GPUs would not help");
 }
 
 #[test]

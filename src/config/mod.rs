@@ -138,13 +138,9 @@ pub fn load_text(text: &[u8], name: &str, overrides: &Overrides) -> Result<Resol
 ///
 /// # Errors
 /// Everything that is wrong with it; warnings too.
-pub fn load_value(
-    config: &serde_json::Value,
-    name: &'static str,
-    overrides: &Overrides,
-) -> Result<Resolved, Vec<Diagnostic>> {
+pub fn load_value(config: &serde_json::Value, name: &str, overrides: &Overrides) -> Result<Resolved, Vec<Diagnostic>> {
     let context = RunContext { config_folder: None, default_name: "run".to_owned() };
-    load_tree(Node::of_json(config, Mark::flag(name)), &context, overrides, Diagnostics::new(name))
+    load_tree(Node::of_json(config, Mark::default()), &context, overrides, Diagnostics::new(name))
 }
 
 fn load_bytes(

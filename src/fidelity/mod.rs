@@ -8,6 +8,7 @@ mod unmeasured;
 use std::borrow::Cow;
 
 use oracle_components::device::Efficiency;
+use oracle_components::model::Dtype;
 use oracle_components::scenario::{EngineSpec, Scenario};
 use oracle_systems::costing::expert_kernels;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,7 @@ pub struct Kind {
 pub enum Prices {
     /// Its own kernels were measured.
     Measured,
-    /// A relation's were.
+    /// A relation's were, all of them or those of the model's experts.
     Derived,
     /// Constant shares of its peaks, a table, or what a configuration names.
     Other,
@@ -98,23 +99,23 @@ impl Kind {
         let gpu = &scenario.gpus[engine.gpus[0] as usize];
         let catalog = Catalog::builtin().device(&gpu.device.name);
         let efficiency = engine.efficiency.as_ref().unwrap_or(&gpu.efficiency);
-        let prices =
-            match efficiency {
-                Efficiency::Curve(curves) => match catalog {
-                    Some(device) if std::sync::Arc::ptr_eq(&device.curves.curves, curves) => {
-                        if device.curves.is_derived { Prices::Derived } else { Prices::Measured }
-                    }
-                    _ => Prices::Other,
-                },
-                Efficiency::Constant { .. } | Efficiency::Table(..) => Prices::Other,
-            };
+        let has_experts = engine.model.experts().is_some();
+        let dtype = engine.model.expert_format().dtype;
         let kernels = match efficiency {
             Efficiency::Curve(curves) | Efficiency::Table(curves, _) => expert_kernels(curves, &gpu.device, engine),
             Efficiency::Constant { .. } => None,
         };
-        let has_experts = engine.model.experts().is_some();
-        let dtype = engine.model.expert_format().dtype;
         let kernels = kernels.filter(|_| has_experts);
+        let prices = match efficiency {
+            Efficiency::Curve(curves) => match catalog {
+                Some(device) if std::sync::Arc::ptr_eq(&device.curves.curves, curves) => {
+                    let are_others = kernels.is_none() && takes_over(&device.curves.name, has_experts, dtype);
+                    if device.curves.is_derived || are_others { Prices::Derived } else { Prices::Measured }
+                }
+                _ => Prices::Other,
+            },
+            Efficiency::Constant { .. } | Efficiency::Table(..) => Prices::Other,
+        };
         Self {
             device: gpu.device.name.clone(),
             prices,
@@ -136,6 +137,19 @@ impl Kind {
         let by = if self.expert_kernels.is_empty() { String::new() } else { format!(" ({})", self.expert_kernels) };
         format!("{}, {}{by}, {}, {SIMULATED}", self.model(), self.dtype, self.device)
     }
+}
+
+/// Whether a curve has the kernels of such weights from another, since they were not measured on its own device.
+fn takes_over(curve: &str, has_experts: bool, dtype: Dtype) -> bool {
+    let operators: &[&str] = match (has_experts, dtype) {
+        (true, dtype) if dtype.bits() == 16 => &["experts"],
+        (true, _) => &["experts", "experts_8bit"],
+        // Fp8 is widened where a device does not multiply it.
+        (false, Dtype::Int8) => &["gemm_8bit"],
+        (false, _) => &[],
+    };
+    let taken_over = Catalog::builtin().curve(curve).map_or(&[][..], |curve| &curve.taken_over);
+    taken_over.iter().flat_map(|taken| &taken.operators).any(|taken| operators.contains(&taken.as_str()))
 }
 
 /// What is expected of the figures of a scenario, for each kind of engine once.

@@ -8,7 +8,7 @@
 //! not served, however short the queue is. In this order:
 //! 1. clients gave up on more than [`MOST_GIVEN_UP`] of the requests, or engines refused as many (full, or too long for them): it does not;
 //! 2. the number of requests grows: it does not, unless answers are so long ([`LONG_ANSWER`]) that the system was still filling;
-//! 3. it returns to its mean, or the queue of no engine was held back for half of the load: it does;
+//! 3. it returns to its mean, or the queue of no engine was held back for half of a load that is longer than a few answers: it does;
 //! 4. else nobody can tell from a run of this length.
 //!
 //! **Limits.** Each engine's time is divided by what held its waiting queue back ([`Hold`]), and its steps by what bound them:
@@ -67,6 +67,8 @@ pub enum Limit {
     Host,
     /// Launches, collectives, small kernels.
     Latency,
+    /// The engines' own limits on what they let in.
+    Refusals,
 }
 
 impl Limit {
@@ -84,6 +86,7 @@ impl Limit {
             Self::MemoryBandwidth => "memory bandwidth",
             Self::Host => "the host",
             Self::Latency => "launches and latencies",
+            Self::Refusals => "what the engines refuse",
         }
     }
 }
@@ -280,6 +283,8 @@ pub(super) fn verdict(
         Limit::Links
     } else if engine_time.most_held_back >= SELDOM {
         most([Limit::Seats, Limit::TokenBudget, Limit::KvCache], holds)
+    } else if ground == Ground::Refused {
+        Limit::Refusals
     } else if keeps_up == Some(false) {
         steps_bound_by
     } else if by_clients.is_some() {
@@ -306,18 +311,21 @@ pub(super) fn verdict(
 
 fn keeps_up(load: &LoadFigures, backlog: Option<&BacklogTrend>, most_held_back: f64) -> (Option<bool>, Ground) {
     let is_seldom_held_back = most_held_back < SELDOM;
+    let has_long_answers = load.answer_share > LONG_ANSWER;
     if load.gave_up > MOST_GIVEN_UP {
         (Some(false), Ground::ClientsGaveUp)
     } else if load.refused > MOST_GIVEN_UP {
         (Some(false), Ground::Refused)
     } else if backlog.is_some_and(BacklogTrend::grows) {
-        if is_seldom_held_back && load.answer_share > LONG_ANSWER {
+        if is_seldom_held_back && has_long_answers {
             (None, Ground::StillFilling)
         } else {
             (Some(false), Ground::BacklogGrows)
         }
     } else if backlog.is_some_and(BacklogTrend::returns) {
         (Some(true), Ground::BacklogReturns)
+    } else if is_seldom_held_back && !load.at_once && (has_long_answers || load.completed_per_s == 0.0) {
+        (None, Ground::StillFilling)
     } else if is_seldom_held_back {
         (Some(true), Ground::SeldomHeldBack)
     } else {

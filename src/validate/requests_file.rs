@@ -1,5 +1,5 @@
 //! `requests.csv`: what was sent, and what was measured of each request where it was recorded. Columns by name, in any
-//! order; others are ignored.
+//! order; others are ignored, with a warning where a name that is missing may have been meant.
 
 use std::path::Path;
 
@@ -48,13 +48,18 @@ struct Columns {
     ideal: Option<usize>,
     tenant: Option<usize>,
     real: [Option<usize>; 3],
+    /// Names that are not there, each with one that may have been meant by it.
+    mistyped: Vec<String>,
 }
+
+/// What a table need not have.
+const OPTIONAL: [&str; 5] = ["ideal_prefix_hit_tokens", "tenant", "real_ttft_ms", "real_tpot_ms", "real_e2e_ms"];
 
 /// Reads the `requests.csv` of a folder.
 pub(super) fn read(folder: &Path) -> Result<Recorded, Problems> {
     let hint = "; a run's folder holds run.json and requests.csv";
-    let mut requests = table_file::read(&folder.join("requests.csv"), hint, columns, request)?;
-    let mut warnings = Vec::new();
+    let (mut requests, columns) = table_file::read(&folder.join("requests.csv"), hint, columns, request)?;
+    let mut warnings = columns.mistyped;
     let empty = requests.iter().filter(|request| request.prompt_tokens.min(request.output_tokens) == 0).count();
     if empty > 0 {
         warnings.push(format!("{empty} requests have 0 prompt or output tokens and are replayed with 1"));
@@ -69,7 +74,12 @@ pub(super) fn read(folder: &Path) -> Result<Recorded, Problems> {
 }
 
 fn columns(header: &mut Header<'_>) -> Columns {
+    let mistyped = OPTIONAL.iter().filter_map(|name| {
+        let column = header.mistyped(name, &OPTIONAL)?;
+        Some(format!("requests.csv: column {column} counts for nothing; did you mean {name}?"))
+    });
     Columns {
+        mistyped: mistyped.collect(),
         arrival: header.required("arrival_s"),
         prompt: header.required("prompt_tokens"),
         output: header.required("output_tokens"),

@@ -10,6 +10,8 @@ use crate::workload::MAX_TOKENS;
 const MOST_PROBLEMS: usize = 20;
 /// Most characters of a field that a message quotes.
 const QUOTED_CHARACTERS: usize = 40;
+/// How alike names are of which one may be meant by the other (Jaro and Winkler's likeness).
+const ALIKE: f64 = 0.9;
 /// Largest figure that a file may state.
 const LARGEST: f64 = 1e12;
 
@@ -19,9 +21,9 @@ pub(super) fn read<C, T>(
     hint: &str,
     columns: impl FnOnce(&mut Header<'_>) -> C,
     mut row: impl FnMut(&mut Row<'_>, &C) -> Option<T>,
-) -> Result<Vec<T>, Problems> {
-    let (read, problems, _) = scan(path, hint, columns, &mut row, MOST_PROBLEMS)?;
-    if problems.is_empty() { Ok(read) } else { Err(Problems::Files(problems)) }
+) -> Result<(Vec<T>, C), Problems> {
+    let (read, problems, columns) = scan(path, hint, columns, &mut row, MOST_PROBLEMS)?;
+    if problems.is_empty() { Ok((read, columns)) } else { Err(Problems::Files(problems)) }
 }
 
 /// The same, but what is wrong with a row costs that row alone. Where none is left, that is an error.
@@ -96,6 +98,14 @@ impl Header<'_> {
     /// Where a column is, if it is there.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|column| column.eq_ignore_ascii_case(name))
+    }
+
+    /// What a column may be that is not there by this name: one of another name that nobody reads.
+    pub(super) fn mistyped(&self, name: &str, known: &[&str]) -> Option<&str> {
+        let unread = self.names().filter(|column| !known.iter().any(|known| column.eq_ignore_ascii_case(known)));
+        let likeness = |column: &str| strsim::jaro_winkler(&column.to_ascii_lowercase(), name);
+        let alike = unread.filter(|column| likeness(column) > ALIKE);
+        alike.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|_| self.find(name).is_none())
     }
 
     /// All of them, in order.

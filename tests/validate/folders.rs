@@ -129,6 +129,20 @@ fn all_but_model_and_device_may_be_missing() {
     assert!((makespan - drained - 1.5).abs() < 1e-9 && makespan > 4.5, "{makespan}, {drained}");
 }
 
+/// A column that is nearly one of those that are read is not passed over in silence; others are.
+#[test]
+fn a_column_that_may_be_mistyped_is_told() {
+    let desk = Desk::new();
+    let table = |head: &str| format!("{head}\n{}", "0.5,200,20,31.5\n".repeat(3));
+    let run = small_run(json!({"makespan_s": 1}));
+    for (column, is_told) in [("real_ttft", true), ("real_ttft_ms", false), ("queue_wait_ms", false)] {
+        desk.run_folder(column, &run, &table(&format!("arrival_s,prompt_tokens,output_tokens,{column}")));
+        let told = desk.run(&format!("validate-run {column}"));
+        let warning = "requests.csv: column real_ttft counts for nothing; did you mean real_ttft_ms?";
+        assert_eq!((told.code, told.err.contains(warning)), (0, is_told), "{}", told.err);
+    }
+}
+
 /// What the deployment cannot have names the folder, as everything else that is wrong with one does.
 #[test]
 fn what_no_deployment_has_is_said_with_its_folder() {

@@ -133,6 +133,7 @@ fn limit(key: &str) -> &str {
         "token_budget" => "the token budget (max_num_batched_tokens)",
         "kv_cache" => "the KV cache",
         "links" => "a link",
+        "refusals" => "what the engines refuse",
         "compute" => "compute",
         "memory_bandwidth" => "memory bandwidth",
         "host" => "the host",
