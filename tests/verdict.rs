@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::ControlFlow;
 
 use llmperforacle::config::{Overrides, load};
-use llmperforacle::output::{Ground, Limit, RunWriter, Summary};
+use llmperforacle::output::{Ground, Limit, RunWriter, Summary, Verdict};
 use oracle_systems::Simulation;
 
 /// An engine of `seats` and its load: `gaps` in seconds between `requests` of 512 tokens, answers of `answer`.
@@ -173,6 +173,50 @@ fn what_limits_is_told_with_the_evidence() {
     let budget =
         Queue { seats: 64, pool: ", max_num_batched_tokens: 64", ..Queue::of_one_seat(poisson(capacity), 2_000) };
     assert_eq!(budget.run(1).verdict.limited_by, Limit::TokenBudget);
+}
+
+/// Five requests of 1,000 bytes a second for 100 s, over a link of so many bytes a second.
+fn behind_a_link(bytes_per_s: f64, warm_up_s: f64) -> Summary {
+    simulated(&format!(
+        "simulation: {{max_simulation_time: 200, random_seed: 1}}
+hardware_profile:
+  compute_devices: [{{device_id: gpu0, device: H100-SXM-80GB}}]
+  network_links: [{{link_id: c, source_id: client_node_0, dest_id: framework_entry_0, bandwidth_bps: {}, latency_s: 0.0001}}]
+workload:
+  total_duration: 100
+  client_profiles:
+    - profile_name: a
+      inter_arrival_time_dist_config: {{type: Exponential, rate: 5}}
+      prompt_tokens_dist_config: {{type: Constant, value: 500}}
+      max_output_tokens_dist_config: {{type: Constant, value: 100}}
+frameworks_to_test: [{{name: vllm, type: VLLM, config: {{model_profile_id: Llama3.1-8B, gpu_id: gpu0}}}}]
+metrics_config: {{warm_up_duration_s: {warm_up_s}}}
+",
+        8.0 * bytes_per_s
+    ))
+}
+
+/// No queue of an engine shows that a link is the bottleneck, and requests that wait for it are no long answers.
+#[test]
+fn a_deployment_behind_a_link_that_is_always_busy_does_not_pass() {
+    let verdict = |bytes_per_s: f64| behind_a_link(bytes_per_s, 0.0).verdict;
+    for bytes_per_s in [1_000.0, 3_750.0] {
+        let Verdict { keeps_up, ground, limited_by, .. } = verdict(bytes_per_s);
+        assert_eq!((keeps_up, ground, limited_by), (Some(false), Ground::BacklogGrows, Limit::Links), "{bytes_per_s}");
+    }
+    assert_ne!(
+        verdict(5_000.0).keeps_up,
+        Some(true),
+        "it carries less than comes, too little less to show in this time"
+    );
+    assert_eq!((verdict(1e6).keeps_up, verdict(1e6).limited_by), (Some(true), Limit::ArrivalRate));
+}
+
+/// A warm-up that leaves no request tells nothing, and makes no load that came at once.
+#[test]
+fn of_no_request_there_is_no_verdict() {
+    let verdict = behind_a_link(1e6, 150.0).verdict;
+    assert_eq!((verdict.keeps_up, verdict.ground, verdict.all_at_once), (None, Ground::NothingOffered, false));
 }
 
 #[test]

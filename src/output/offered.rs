@@ -8,7 +8,7 @@
 use std::ops::AddAssign;
 
 use oracle_components::SimTime;
-use oracle_components::record::{RequestRecord, Status};
+use oracle_components::record::{Reason, RequestRecord, Status};
 
 use super::plan::LoadPlan;
 
@@ -46,6 +46,7 @@ struct Late {
 #[derive(Debug)]
 pub(super) struct Completions {
     warm_up: SimTime,
+    records_aborts: bool,
     last_arrival: SimTime,
     arrived: u64,
     offered: u64,
@@ -88,9 +89,11 @@ impl OfferedLoad {
 impl Completions {
     const FEWEST_LATE: usize = 1024;
 
-    pub(super) fn new(warm_up: SimTime, profiles: usize) -> Self {
+    /// Where `records_aborts`, who gives up while its answer is computed would have done so of any server.
+    pub(super) fn new(warm_up: SimTime, profiles: usize, records_aborts: bool) -> Self {
         Self {
             warm_up,
+            records_aborts,
             last_arrival: SimTime::ZERO,
             arrived: 0,
             offered: 0,
@@ -108,7 +111,8 @@ impl Completions {
         self.arrived += 1;
         if record.arrival >= self.warm_up {
             self.offered += 1;
-            self.gave_up += u64::from(record.status == Status::Timeout);
+            let was_waiting = record.reason == Reason::TimeoutWaiting;
+            self.gave_up += u64::from(record.status == Status::Timeout && (was_waiting || !self.records_aborts));
             self.refused += u64::from(record.status == Status::Failed);
         }
         if record.status != Status::Success || record.completion < self.warm_up {
@@ -142,7 +146,7 @@ impl Completions {
     pub(super) fn divided(&self, load: &LoadPlan, end: SimTime) -> OfferedLoad {
         let used_up = load.total_requests.is_some_and(|total| self.arrived >= total);
         let until = load.duration.filter(|_| !used_up).unwrap_or(self.last_arrival).min(end);
-        let at_once = until.since(self.warm_up).0 < end.since(self.warm_up).0 / SHORTEST_SHARE;
+        let at_once = self.offered > 0 && until.0 < end.0 / SHORTEST_SHARE;
         let until = if at_once { end } else { until };
         let mut during = self.before.clone();
         let mut drained = Completed::default();

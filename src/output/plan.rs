@@ -98,6 +98,8 @@ pub struct LoadPlan {
     pub places: Option<PlacesPlan>,
     /// What the client holds back because of that.
     pub held_back: HeldBack,
+    /// When clients give up is recorded of each request (`abort_s`), and not how patient they are.
+    pub records_aborts: bool,
 }
 
 /// A limit on the sessions that there are at once.

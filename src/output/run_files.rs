@@ -80,7 +80,7 @@ impl RunFiles {
         let columns = request_columns(scenario, plan.encodes_images);
         let parquet = |staged| ParquetFile::create(staged, columns.clone());
         Ok(Self {
-            statistics: RequestStatistics::new(plan.warm_up, names.profiles.len()),
+            statistics: RequestStatistics::new(plan.warm_up, names.profiles.len(), plan.load.records_aborts),
             slo_series: SloSeries::new(scenario.series_interval),
             names,
             requests_parquet: staged.requests_parquet.map(parquet).transpose()?,

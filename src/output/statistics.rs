@@ -148,13 +148,13 @@ pub(super) struct RequestStatistics {
 }
 
 impl RequestStatistics {
-    pub(super) fn new(warm_up: SimTime, profiles: usize) -> Self {
+    pub(super) fn new(warm_up: SimTime, profiles: usize, records_aborts: bool) -> Self {
         Self {
             warm_up,
             profiles: (0..profiles).map(|_| GroupStatistics::new()).collect(),
             by_reason: [0; Reason::ALL.len()],
             prefix: PrefixStatistics::default(),
-            completions: Completions::new(warm_up, profiles),
+            completions: Completions::new(warm_up, profiles, records_aborts),
             backlog: Backlog::new(),
         }
     }

@@ -149,7 +149,12 @@ impl Inputs<'_> {
         let offered_s = self.offered_s(offered);
         let mean_ms = |distribution: &Distribution| distribution.statistics(&[]).map_or(0.0, |told| told.mean_ms);
         let answer_s = (mean_ms(&all.latencies.e2e) - mean_ms(&all.latencies.queue)) / 1e3;
+        let busiest = links.0.iter().max_by(|(_, one), (_, other)| one.busy.total_cmp(&other.busy));
+        let busiest = busiest.map(|(name, link)| BusiestLink { name: name.clone(), busy: link.busy });
+        let load_share = ratio(self.outcome.end.as_secs_f64(), offered.until.as_secs_f64());
         let load = LoadFigures {
+            requests: offered.requests,
+            link_busy: busiest.as_ref().map_or(0.0, |link| (link.busy * load_share).min(1.0)),
             at_once: offered.at_once,
             offered_per_s: ratio(offered.requests as f64, offered_s),
             completed_per_s: ratio(offered.all_during().requests as f64, offered_s),
@@ -158,8 +163,6 @@ impl Inputs<'_> {
             answer_share: ratio(answer_s, offered.until.as_secs_f64()),
             offered_s: offered.until.as_secs_f64(),
         };
-        let busiest = links.0.iter().max_by(|(_, one), (_, other)| one.busy.total_cmp(&other.busy));
-        let busiest = busiest.map(|(name, link)| BusiestLink { name: name.clone(), busy: link.busy });
         let backlog = self.requests.backlog.trend(self.plan.warm_up, offered.until);
         let mean_in_flight = self.requests.backlog.mean(self.plan.warm_up, offered.until);
         let LoadPlan { places, held_back, .. } = &self.plan.load;

@@ -128,6 +128,10 @@ impl Summary {
                 let held = percent(verdict.engine_time.most_held_back);
                 format!("no queue was held back for more than {held} of the load")
             }
+            Ground::NothingOffered if self.simulation.warm_up_duration_s > 0.0 => {
+                "no request arrived after the warm-up (warm_up_duration_s)".to_owned()
+            }
+            Ground::NothingOffered => "no request arrived".to_owned(),
             Ground::TooShort => "the run is too short for this load: offer it for longer".to_owned(),
         };
         because + &numbers + &verdict.in_flight.map_or_else(String::new, held_back)

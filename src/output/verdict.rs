@@ -6,9 +6,10 @@
 //!
 //! **Keeps up.** Else the number of requests in the system is looked at (`backlog`); a client that gives up is a request that was
 //! not served, however short the queue is. In this order:
-//! 1. clients gave up on more than [`MOST_GIVEN_UP`] of the requests, or engines refused as many (full, or too long for them): it does not;
+//! 1. no request arrived: there is nothing to tell; clients gave up on more than [`MOST_GIVEN_UP`] of the requests, or engines refused as many (full, or too long for them): it does not;
 //! 2. the number of requests grows: it does not, unless answers are so long ([`LONG_ANSWER`]) that the system was still filling;
-//! 3. it returns to its mean, or the queue of no engine was held back for half of a load that is longer than a few answers: it does;
+//! 3. it returns to its mean, or the queue of no engine was held back for half of a load that is longer than a few answers, and no
+//!    link was busy all the time: it does;
 //! 4. else nobody can tell from a run of this length.
 //!
 //! **Limits.** Each engine's time is divided by what held its waiting queue back ([`Hold`]), and its steps by what bound them:
@@ -69,6 +70,8 @@ pub enum Limit {
     Latency,
     /// The engines' own limits on what they let in.
     Refusals,
+    /// No step ran.
+    Nothing,
 }
 
 impl Limit {
@@ -87,6 +90,7 @@ impl Limit {
             Self::Host => "the host",
             Self::Latency => "launches and latencies",
             Self::Refusals => "what the engines refuse",
+            Self::Nothing => "nothing that ran",
         }
     }
 }
@@ -111,6 +115,8 @@ pub enum Ground {
     BacklogReturns,
     /// The queue was seldom held back.
     SeldomHeldBack,
+    /// No request arrived, or none after the warm-up.
+    NothingOffered,
     /// None of these.
     TooShort,
 }
@@ -249,6 +255,10 @@ fn is_zero(share: &f64) -> bool {
 /// What a verdict on a load needs to know of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LoadFigures {
+    /// Requests that arrived after the warm-up.
+    pub(super) requests: u64,
+    /// Share of the load's time for which the busiest link carried bytes: all of these, if it had not done by its end.
+    pub(super) link_busy: f64,
     pub(super) at_once: bool,
     pub(super) offered_per_s: f64,
     pub(super) completed_per_s: f64,
@@ -279,10 +289,13 @@ pub(super) fn verdict(
     let backlog = backlog.filter(|_| by_clients != Some(ground));
     let steps_bound_by = steps_bound_by(&engine_time);
     let holds = [engine_time.seats, engine_time.token_budget, engine_time.kv_cache];
-    let limited_by = if busiest_link.as_ref().is_some_and(|link| link.busy >= BUSY_LINK) {
+    let holding = most([Limit::Seats, Limit::TokenBudget, Limit::KvCache], holds);
+    let limited_by = if load.link_busy >= BUSY_LINK {
         Limit::Links
     } else if engine_time.most_held_back >= SELDOM {
-        most([Limit::Seats, Limit::TokenBudget, Limit::KvCache], holds)
+        // More tokens a step would make such steps as much longer.
+        let is_of_no_use = (holding, steps_bound_by) == (Limit::TokenBudget, Limit::Compute);
+        if is_of_no_use { Limit::Compute } else { holding }
     } else if ground == Ground::Refused {
         Limit::Refusals
     } else if keeps_up == Some(false) {
@@ -310,9 +323,11 @@ pub(super) fn verdict(
 }
 
 fn keeps_up(load: &LoadFigures, backlog: Option<&BacklogTrend>, most_held_back: f64) -> (Option<bool>, Ground) {
-    let is_seldom_held_back = most_held_back < SELDOM;
+    let is_seldom_held_back = most_held_back < SELDOM && load.link_busy < BUSY_LINK;
     let has_long_answers = load.answer_share > LONG_ANSWER;
-    if load.gave_up > MOST_GIVEN_UP {
+    if load.requests == 0 {
+        (None, Ground::NothingOffered)
+    } else if load.gave_up > MOST_GIVEN_UP {
         (Some(false), Ground::ClientsGaveUp)
     } else if load.refused > MOST_GIVEN_UP {
         (Some(false), Ground::Refused)
@@ -343,8 +358,8 @@ fn steps_bound_by(time: &EngineTime) -> Limit {
 /// The first of those with the largest share.
 fn most<const N: usize>(limits: [Limit; N], shares: [f64; N]) -> Limit {
     let largest = shares.iter().copied().fold(0.0, f64::max);
-    let first = shares.iter().position(|&share| share >= largest).unwrap_or(0);
-    limits[first]
+    let first = shares.iter().position(|&share| share >= largest).filter(|_| largest > 0.0);
+    first.map_or(Limit::Nothing, |first| limits[first])
 }
 
 fn engine_time(scenario: &Scenario, outcome: &Outcome, offered_s: f64) -> EngineTime {

@@ -127,6 +127,7 @@ fn stopped_early(facts: &Facts<'_>) -> Option<Advice> {
 fn too_short(facts: &Facts<'_>) -> Option<Advice> {
     let why = match facts.word("/verdict/ground") {
         "too_short" => "The number of requests in the system neither grows nor returns to its mean in this time.",
+        "nothing_offered" => "No request arrived, or none after the warm-up.",
         "still_filling" => "The system was still filling when the load ended: answers take as long as the load.",
         _ => return None,
     };

@@ -80,6 +80,7 @@ pub(super) fn load(workload: &Workload) -> LoadPlan {
         duration,
         total_requests,
         places: load.places.as_ref().map(|places| PlacesPlan { count: places.count, is_closed }),
+        records_aborts: matches!(workload, Workload::Trace(trace) if trace.timeout_s.is_none()),
         ..LoadPlan::default()
     }
 }

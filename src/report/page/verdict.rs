@@ -64,7 +64,8 @@ pub(super) fn evidence(run: &Run) -> Option<Markup> {
         "clients_gave_up" => "Clients gave up on more than 1 % of the requests.",
         "refused" => "More than 1 % of the requests were refused.",
         "backlog_grows" => "The number of requests in the system grows.",
-        "still_filling" => "It grows, but the system was still filling when the load ended.",
+        "nothing_offered" => "No request arrived, or none after the warm-up.",
+        "still_filling" => "The system was still filling when the load ended: an answer takes a good part of it.",
         "backlog_returns" => "The number of requests in the system returns to its mean.",
         "seldom_held_back" => {
             "Whether the number of requests in the system grows does not show, but no queue was held back for long."
@@ -134,6 +135,7 @@ fn limit(key: &str) -> &str {
         "kv_cache" => "the KV cache",
         "links" => "a link",
         "refusals" => "what the engines refuse",
+        "nothing" => "nothing that ran",
         "compute" => "compute",
         "memory_bandwidth" => "memory bandwidth",
         "host" => "the host",
