@@ -58,13 +58,14 @@ fn objective(pair: &str, diagnostics: &mut Diagnostics) -> Option<(SloMetric, f6
 /// What is wrong, and the way out.
 pub fn time_ms(name: &str, time: &str) -> Result<f64, (String, String)> {
     let no_time = || (format!("{time:?} is not a time"), "write 500ms or 0.5s".to_owned());
+    let is_positive = |number: f64| number > 0.0 && number.is_finite();
     let (number, factor) = match (time.strip_suffix("ms"), time.strip_suffix('s')) {
         (Some(number), _) => (number, 1.0),
         (None, Some(number)) => (number, 1e3),
         (None, None) => {
             let no_unit =
                 (format!("\"{name}={time}\" has no unit"), format!("write {name}={time}ms or {name}={time}s"));
-            return Err(if time.parse::<f64>().is_ok() { no_unit } else { no_time() });
+            return Err(if time.parse().is_ok_and(is_positive) { no_unit } else { no_time() });
         }
     };
     number.trim_end().parse::<f64>().map(|number| number * factor).map_err(|_| no_time())

@@ -207,14 +207,15 @@ fn framework(run: &TraceRun, side: Side) -> Node {
 fn parallelism(tensor: u32, pipeline: u32, side: Side) -> Node {
     let (tensor_flag, pipeline_flag) = (Mark::flag("--tensor-parallel"), Mark::flag("--pipeline-parallel"));
     let gpus = u64::from(tensor) * u64::from(pipeline);
-    let ids =
-        (0..gpus.min(MOST_GPUS)).map(|number| Node::text(&format!("{}{number}", side.gpu()), tensor_flag)).collect();
+    // What is said of the GPUs is the doing of the flag that asks for more of them.
+    let of_gpus = if pipeline > tensor { pipeline_flag } else { tensor_flag };
+    let ids = (0..gpus.min(MOST_GPUS)).map(|number| Node::text(&format!("{}{number}", side.gpu()), of_gpus)).collect();
     Node::mapping(
         vec![
             ("strategy", Node::text("TP_PP", tensor_flag)),
             ("tp_degree", integer(tensor.into(), tensor_flag)),
             ("pp_stages", integer(pipeline.into(), pipeline_flag)),
-            ("gpu_ids", list(ids, tensor_flag)),
+            ("gpu_ids", list(ids, of_gpus)),
         ],
         tensor_flag,
     )

@@ -212,6 +212,10 @@ fn syntax_message(error: &serde_saphyr::Error) -> String {
         return "a second document begins here (`---`); a file holds one".to_owned();
     }
     let text = error.without_snippet().to_string();
+    if text.contains("budget breached") {
+        return "it is too large or too deep with its aliases (*name) written out; write less, or fewer aliases"
+            .to_owned();
+    }
     let first = text.lines().next().unwrap_or("not YAML");
     let stripped = first.split_once(" at line ").map_or(first, |(message, _)| message);
     let stripped = match stripped.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")) {

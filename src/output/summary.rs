@@ -274,8 +274,8 @@ impl Serialize for Latency {
 
 /// `p50` for 0.5, `p99.9` for 0.999.
 fn percentile_name(quantile: f64) -> String {
-    // Six decimals hide what binary fractions add (0.29 × 100 is not 29).
-    let percent = format!("{:.6}", quantile * 100.0);
+    // Twelve decimals hide what binary fractions add (0.29 × 100 is not 29), and leave 0.999999999 below 100.
+    let percent = format!("{:.12}", quantile * 100.0);
     format!("p{}", percent.trim_end_matches('0').trim_end_matches('.'))
 }
 

@@ -59,18 +59,11 @@ const OPTIONAL: [&str; 5] = ["ideal_prefix_hit_tokens", "tenant", "real_ttft_ms"
 pub(super) fn read(folder: &Path) -> Result<Recorded, Problems> {
     let hint = "; a run's folder holds run.json and requests.csv";
     let (mut requests, columns) = table_file::read(&folder.join("requests.csv"), hint, columns, request)?;
-    let mut warnings = columns.mistyped;
-    let empty = requests.iter().filter(|request| request.prompt_tokens.min(request.output_tokens) == 0).count();
-    if empty > 0 {
-        warnings.push(format!("{empty} requests have 0 prompt or output tokens and are replayed with 1"));
-    }
     for request in &mut requests {
-        request.prompt_tokens = request.prompt_tokens.max(1);
-        request.output_tokens = request.output_tokens.max(1);
         request.ideal_prefix_hit_tokens = request.ideal_prefix_hit_tokens.min(request.prompt_tokens);
     }
     requests.sort_by(|a, b| a.arrival_s.total_cmp(&b.arrival_s));
-    Ok(Recorded { requests, warnings })
+    Ok(Recorded { requests, warnings: columns.mistyped })
 }
 
 fn columns(header: &mut Header<'_>) -> Columns {
@@ -93,7 +86,8 @@ fn request(row: &mut Row<'_>, columns: &Columns) -> Option<RecordedRequest> {
     let arrival = row.number(Some(columns.arrival), EARLIEST_S, "a time in seconds");
     let arrival_s = row.needed(columns.arrival, arrival);
     let [prompt, output] = [columns.prompt, columns.output].map(|column| {
-        let count = row.count(Some(column), 0);
+        // A request without a prompt or an answer is none that an engine serves.
+        let count = row.count(Some(column), 1);
         row.needed(column, count)
     });
     let ideal = row.count(columns.ideal, 0);

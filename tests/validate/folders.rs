@@ -111,11 +111,16 @@ fn all_but_model_and_device_may_be_missing() {
     let desk = Desk::new();
     let least = json!({"model": "Llama3-8B", "device": "nvidia h100 sxm"});
     // Out of order, before second 0, with gaps and columns that nobody knows.
-    let table = "colour,output_tokens,prompt_tokens,arrival_s,real_ttft_ms\nred,5,100.0,3,\n,7,200,-1.5,NaN\nblue,0,50,0.5,12\n";
+    let table = "colour,output_tokens,prompt_tokens,arrival_s,real_ttft_ms\nred,5,100.0,3,\n,7,200,-1.5,NaN\nblue,1,50,0.5,12\n";
     desk.run_folder("least", &least, table);
     let told = desk.run("validate-run least");
     assert_eq!(told.code, 0, "{}", told.err);
-    assert!(told.out.starts_with("least\n") && told.err.contains("1 requests have 0 prompt or output tokens"));
+    assert!(told.out.starts_with("least\n"), "{}", told.out);
+    desk.run_folder("empty", &least, &table.replace("blue,1,", "blue,0,"));
+    let told = desk.run("validate-run empty");
+    assert_eq!(told.code, 2);
+    let said = "requests.csv:4: output_tokens is 0";
+    assert!(told.err.contains(said) && told.err.contains("a whole number, 1 or more"), "{}", told.err);
 
     let nulls = json!({
         "name": null, "model": "Llama3-8B", "device": "H100", "num_devices": null, "dtype": null, "device_spec": null,

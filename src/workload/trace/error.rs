@@ -59,7 +59,7 @@ pub enum TraceError {
         /// Line of the header.
         line: u64,
         /// The column.
-        column: &'static str,
+        column: String,
         /// The header, quoted, shortened.
         header: String,
     },

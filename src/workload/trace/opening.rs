@@ -156,7 +156,7 @@ fn open_table(
     let reader = reader(&header, options).map_err(|column| TraceError::MissingColumn {
         path: path.into(),
         line,
-        column,
+        column: formats::name_of(column, options).to_owned(),
         header: text,
     })?;
     table.keep(&reader.used());

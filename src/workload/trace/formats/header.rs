@@ -28,8 +28,8 @@ impl Header {
         let unused = first.into_iter().filter(|(place, _)| !used.contains(place));
         let unused: Vec<String> = unused
             .map(|(_, name)| match nearest(name, known) {
-                Some(near) => format!("{name} (did you mean {near}?)"),
-                None => name.clone(),
+                Some(near) if !near.eq_ignore_ascii_case(name) => format!("{name} (did you mean {near}?)"),
+                _ => name.clone(),
             })
             .collect();
         if !unused.is_empty() {

@@ -33,6 +33,24 @@ fn reader(header: &Header, options: &TraceOptions) -> Result<Box<dyn RecordReade
     Ok(Box::new(columns(header, options, true)?))
 }
 
+/// What the user has named a column that is for this; a format's own column has its name.
+pub(in crate::workload) fn name_of<'a>(what: &'a str, options: &'a TraceOptions) -> &'a str {
+    let Some(named) = &options.columns else { return what };
+    let name = match what {
+        "of the arrival" => named.arrival.as_ref().map(|(name, _)| name),
+        "of the prompt" => Some(&named.prompt),
+        "of the output" => Some(&named.output),
+        "of max_output" => named.max_output.as_ref(),
+        "of the session" => named.session.as_ref(),
+        "of the priority" => named.priority.as_ref(),
+        "of abort" => named.abort.as_ref(),
+        "of the images" => named.images.as_ref(),
+        "of encoder_tokens" => named.encoder_tokens.as_ref(),
+        _ => None,
+    };
+    name.map_or(what, String::as_str)
+}
+
 /// The columns that the user has named, or what the one is for that is missing. An object may lack what not every request has.
 fn columns(header: &Header, options: &TraceOptions, is_table: bool) -> Result<Columns, &'static str> {
     let Some(named) = &options.columns else { return Err("columns") };

@@ -43,7 +43,7 @@ use crate::workload::spec::TraceOptions;
 
 pub(super) use generic::NAMES;
 pub(super) use header::Header;
-pub(super) use mapped::FORMATS as MAPPED;
+pub(super) use mapped::{FORMATS as MAPPED, name_of};
 
 /// All formats, in the order in which they are tried.
 pub(in crate::workload) const FORMATS: [Format; 24] = [
