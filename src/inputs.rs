@@ -3,7 +3,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What messages call standard input.
 pub(crate) const STANDARD_INPUT: &str = "standard input";
@@ -38,6 +38,66 @@ pub(crate) fn open(path: &Path) -> io::Result<Input> {
         return Err(io::Error::other("not a regular file and no pipe"));
     }
     Ok(Input::Pipe(Box::new(File::open(path)?)))
+}
+
+/// Opens what this program itself has left in a folder: no pipe is waited for.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path)? {
+        metadata if metadata.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        metadata if !metadata.is_file() => Err(io::Error::other("it is a pipe or a device, not a regular file")),
+        _ => File::open(path),
+    }
+}
+
+/// The bytes of such a file.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_file(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Files as a configuration names them.
+#[derive(Clone, Debug, Default)]
+pub struct ReadFiles {
+    /// As they are named from the current folder.
+    pub files: Vec<PathBuf>,
+    /// Names that are looked for in the configuration's folder, too, and need not be those of files.
+    pub names: Vec<String>,
+    /// That folder.
+    pub folder: Option<PathBuf>,
+}
+
+impl ReadFiles {
+    /// The file that a path is of, if it is one of these, or one in a folder of these, as it is named here.
+    #[must_use]
+    pub fn reads(&self, path: &Path) -> Option<PathBuf> {
+        let (file, folder) = (identity(path)?, path.parent().and_then(identity));
+        let found = self.names.iter().filter_map(|name| find(name, self.folder.as_deref()));
+        let mut all = self.files.iter().cloned().chain(found);
+        all.find(|read| {
+            let read = identity(read);
+            read.is_some() && (read.as_ref() == Some(&file) || read == folder)
+        })
+    }
+}
+
+/// A file: as named from the current folder, else from the configuration's folder and its parents.
+pub(crate) fn find(name: &str, config_folder: Option<&Path>) -> Option<PathBuf> {
+    let name = Path::new(name);
+    let from_config = config_folder.into_iter().flat_map(Path::ancestors).map(|folder| folder.join(name));
+    std::iter::once(name.to_path_buf()).chain(from_config).find(|path| path.exists())
+}
+
+/// By which a file is known under all of its names.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
 }
 
 /// Whether `-` is meant.

@@ -13,7 +13,7 @@ use oracle_systems::{Progress, Simulation};
 use serde_json::json;
 
 use crate::config::Resolved;
-use crate::output::{OutputError, RunWriter, Summary};
+use crate::output::{OutputError, RunWriter, Summary, TRACE};
 use crate::trace_events::{Recorder, Watched};
 use crate::workload::{WorkloadError, WorkloadFacts};
 
@@ -60,6 +60,7 @@ impl Run {
         let (source, facts) = resolved.workload.open()?;
         resolved.output.slos.clone_from(&facts.profile_slos);
         resolved.output.encodes_images = facts.encodes_images;
+        resolved.output.trace_digest = facts.trace.as_ref().and_then(|trace| trace.digest.clone());
         resolved.output.load.held_back = facts.held_back.clone();
         Ok(Self { resolved, facts, source })
     }
@@ -140,6 +141,10 @@ impl Ended {
         if let Some(recorder) = self.recorder.take().filter(|recorder| recorder.nothing(self.outcome.end).is_none()) {
             self.writer.put_trace(recorder.json());
         }
-        self.writer.finish(&self.outcome, partial, json!({"seed": self.seed, "config": config}))
+        let mut run = json!({"seed": self.seed, "config": config});
+        if let Some(digest) = self.facts.trace.as_ref().and_then(|trace| trace.digest.as_ref()) {
+            run[TRACE] = json!(digest);
+        }
+        self.writer.finish(&self.outcome, partial, run)
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::CalibrateKernels;
-use super::{Failure, in_format, print, tell};
+use super::{Failure, in_format, print, put_in_folder, tell};
 use crate::calibrate::{Calibration, KernelFiles, fit_kernels, take_over_mixed};
 use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
 use crate::measured::layers_folder;
@@ -178,7 +178,6 @@ fn write(command: &CalibrateKernels, curve: &CurveFile) -> Result<(), Failure> {
         tell(table.trim_end());
         return print(&curve.yaml());
     };
-    std::fs::write(path, curve.yaml())
-        .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    put_in_folder(path, curve.yaml().as_bytes())?;
     print(&table)
 }

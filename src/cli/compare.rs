@@ -11,12 +11,18 @@ use super::run::overrides;
 use super::{Failure, interruption, print_diagnostics, print_findings, tell};
 use crate::compare::{Comparison, NoRun, Point, Run};
 use crate::config::Overrides;
+use crate::inputs;
 
 /// Compares what is named. What cannot be used keeps no other from being compared.
 pub fn compare(command: &Compare, log_level: LogLevel) -> Result<(), Failure> {
     if command.of.iter().any(|path| path.as_os_str() == "-") {
         let message = "configurations are read again for every seed: name a file, not standard input";
         return Err(Failure::BadInput(Some(message.to_owned())));
+    }
+    if let Some(pipe) = command.of.iter().find(|path| inputs::is_pipe_at(path)) {
+        let pipe = pipe.display();
+        let message = format!("{pipe}: configurations are read again for every seed: name a file, not a pipe");
+        return Err(Failure::BadInput(Some(message)));
     }
     let (folders, configs): (Vec<&PathBuf>, Vec<_>) = command.of.iter().partition(|path| path.is_dir());
     refuse_flags_of_configurations(command, configs.is_empty())?;

@@ -1,12 +1,10 @@
 //! `validate`, `generate-config` and `schema`.
 
-use std::io::ErrorKind;
-
 use serde_json::json;
 
 use super::args::{FileFormat, Format, GenerateConfig, LogLevel, Schema, Validate};
 use super::run::overrides;
-use super::{Failure, print, print_diagnostics, print_findings};
+use super::{Failure, print, print_diagnostics, print_findings, put_in_folder};
 use crate::config::{
     Diagnostic, Severity, check_models, generate_config, generate_config_json, load, reference, schema as json_schema,
 };
@@ -120,27 +118,13 @@ pub fn generate(command: &GenerateConfig) -> Result<(), Failure> {
     if command.output.as_os_str() == "-" {
         return print(&text);
     }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).truncate(true);
-    if command.force {
-        options.create(true)
-    } else {
-        options.create_new(true)
-    };
-    let written =
-        options.open(&command.output).and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
-    match written {
-        Ok(()) => print(&format!(
-            "wrote {}; run it with: llmperforacle run {}\n",
-            command.output.display(),
-            command.output.display()
-        )),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Failure::BadInput(Some(format!(
-            "{} exists; name another file with --output, or overwrite it with --force",
-            command.output.display()
-        )))),
-        Err(error) => Err(Failure::BadInput(Some(format!("cannot write {}: {error}", command.output.display())))),
+    let path = command.output.display();
+    if !command.force && command.output.symlink_metadata().is_ok() {
+        let message = format!("{path} exists; name another file with --output, or overwrite it with --force");
+        return Err(Failure::BadInput(Some(message)));
     }
+    put_in_folder(&command.output, text.as_bytes())?;
+    print(&format!("wrote {path}; run it with: llmperforacle run {path}\n"))
 }
 
 /// Prints the schema.

@@ -28,11 +28,15 @@ mod validation;
 mod workload;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
+#[cfg(unix)]
+use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::config::{Diagnostic, Severity};
+use crate::output::{OutputError, put};
 use crate::tables::Findings;
 use args::{Arguments, Calibrate, Command, Format, LogLevel};
 use console::{interruption, print, tell};
@@ -54,8 +58,19 @@ enum Failure {
 /// Runs the command line of this process and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    outlive_limits_on_files();
     run_words(std::env::args_os()).into()
 }
+
+/// Where a file is longer than `ulimit -f` allows, the write fails and is told; unhandled, the signal would end the process.
+#[cfg(unix)]
+fn outlive_limits_on_files() {
+    // Without it, the limit still holds.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+#[cfg(not(unix))]
+fn outlive_limits_on_files() {}
 
 /// Runs a command line, the program's name in front, and gives its exit code.
 #[must_use]
@@ -121,6 +136,20 @@ fn typed(words: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Strin
     };
     let words = words.into_iter().map(|word| word.into_string().map(long));
     words.collect::<Result<_, _>>().map_err(|word| format!("{word:?} is not UTF-8, which all that is typed must be"))
+}
+
+/// Writes a file into a folder that is there: whole or not at all, and through no link, pipe or device.
+fn put_in_folder(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let (path, folder) = (path.display(), folder.display());
+        let message = format!("cannot write {path}: there is no folder {folder}; make it, or write elsewhere");
+        return Err(Failure::BadInput(Some(message)));
+    }
+    put(path, bytes).map_err(|error| match error {
+        OutputError::Write { .. } => Failure::Failed(error.to_string()),
+        _ => Failure::BadInput(Some(error.to_string())),
+    })
 }
 
 /// Prints what was found in a configuration, as far as the log level shows it.

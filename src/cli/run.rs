@@ -26,7 +26,8 @@ pub fn keeping_tables(command: &Run, log_level: LogLevel) -> Result<Option<Table
 
 fn simulate(command: &Run, log_level: LogLevel, keeps_tables: bool) -> Result<Option<Tables>, Failure> {
     if command.trace_window.is_some() && writes_nothing(command) {
-        let message = "--trace-window writes a file, and --output none none; print it with `trace`, or leave one out";
+        let message =
+            "--trace-window writes a file, and --output none writes none; print it with `trace`, or leave one out";
         return Err(Failure::BadInput(Some(message.to_owned())));
     }
     let mut resolved = resolve(command).map_err(|refusal| refusal.tell(log_level))?;
@@ -39,7 +40,7 @@ fn simulate(command: &Run, log_level: LogLevel, keeps_tables: bool) -> Result<Op
         resolved.output.overwrite = Overwrite::Anything;
     }
     if command.no_csv {
-        resolved.output.requests_csv = None;
+        resolved.output.leave_out_csv();
     }
     if let Some(window) = command.trace_window {
         let path = resolved.output.directory.join("trace.json");

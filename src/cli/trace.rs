@@ -10,6 +10,7 @@ use super::args::{LogLevel, Trace};
 use super::run::overrides;
 use super::{Failure, interruption, print, print_diagnostics, tell};
 use crate::config::{Overrides, Resolved, load, load_value};
+use crate::inputs;
 use crate::output::{MANIFEST_FILE, SWEEP_FILE, put};
 use crate::runs::{profile_names, unless};
 use crate::trace_events::Recorder;
@@ -77,7 +78,7 @@ fn manifest(folder: &Path) -> Result<Value, Failure> {
     }
     let path = folder.join(MANIFEST_FILE);
     let shown = path.display();
-    let bytes = std::fs::read(&path)
+    let bytes = inputs::read_file(&path)
         .map_err(|error| bad(format!("{} holds no run: cannot read {shown}: {error}", folder.display())))?;
     let manifest: Value =
         serde_json::from_slice(&bytes).map_err(|error| bad(format!("{shown} is damaged: {error}")))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{CalibrateRun, Changes, LogLevel, ValidatePoints, ValidateRun};
 use super::run::overrides;
-use super::{Failure, in_format, print, tell};
+use super::{Failure, in_format, print, put_in_folder, tell};
 use crate::validate::{
     Comparison, Comparisons, DeploymentOptions, Options, Problems, calibrate, plot, validate_points, validate_run,
 };
@@ -34,7 +34,7 @@ pub fn runs(command: &ValidateRun, log_level: LogLevel) -> Result<(), Failure> {
         draw(path, comparison)?;
     }
     if let (Some(path), Some(comparison)) = (&command.requests, comparisons.first()) {
-        std::fs::write(path, &comparison.requests_csv).map_err(|error| cannot_write(path, &error))?;
+        put_in_folder(path, comparison.requests_csv.as_bytes())?;
     }
     if failed > 0 { Err(Failure::BadInput(None)) } else { Ok(()) }
 }
@@ -57,7 +57,7 @@ fn check_files(command: &ValidateRun) -> Result<(), Failure> {
 
 fn draw(path: &Path, comparison: &Comparison) -> Result<(), Failure> {
     match plot(comparison) {
-        Some(svg) => std::fs::write(path, svg).map_err(|error| cannot_write(path, &error)),
+        Some(svg) => put_in_folder(path, svg.as_bytes()),
         None => {
             let message = format!("{}: no request of this run was measured by itself; nothing to draw", path.display());
             Err(Failure::BadInput(Some(message)))
@@ -122,10 +122,5 @@ fn write(text: &str, output: Option<&Path>) -> Result<(), Failure> {
     let Some(path) = output else {
         return print(text);
     };
-    std::fs::write(path, text).map_err(|error| cannot_write(path, &error))
-}
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
-    let path: PathBuf = path.into();
-    Failure::BadInput(Some(format!("cannot write {}: {error}", path.display())))
+    put_in_folder(path, text.as_bytes())
 }

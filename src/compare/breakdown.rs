@@ -4,7 +4,6 @@
 //! E2E to the nanosecond, which is what the columns hold. What they cannot tell apart is lumped, as the names say: what a
 //! preemption costs is within the prefill or the decode of a request that was preempted.
 
-use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
@@ -13,6 +12,8 @@ use arrow_array::{Array, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
+
+use crate::inputs;
 
 /// Nanoseconds of a second and of a millisecond.
 const SECOND_NS: f64 = 1e9;
@@ -140,7 +141,7 @@ const ALWAYS: usize = 11;
 /// What is wrong with the file, in words.
 pub fn read(path: &Path, mut all: impl FnMut(u64), mut take: impl FnMut(&RequestTimes)) -> Result<u64, String> {
     let broken = |error: ParquetError| format!("{} cannot be read: {error}", path.display());
-    let file = File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+    let file = inputs::open_file(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(broken)?;
     let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
     if let Some(missing) = NAMES[..ALWAYS].iter().find(|name| !names.iter().any(|has| has == *name)) {

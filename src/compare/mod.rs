@@ -100,6 +100,9 @@ impl Comparison {
                 }
             }
         }
+        if sides.is_empty() {
+            return Err("there is nothing to compare: none of the runs can be used".to_owned());
+        }
         if let [side] = &sides[..] {
             let runs = side.runs.len();
             return Err(format!(

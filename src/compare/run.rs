@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::breakdown::{self, Part, RequestTimes};
 use super::metrics::{METRICS, Metric};
 use crate::fidelity::{Expectation, told_by};
+use crate::inputs;
 use crate::output::{MANIFEST_FILE, SWEEP_FILE};
 
 /// The longest JSON file that is read.
@@ -128,7 +129,7 @@ fn json(path: &Path) -> Result<Value, String> {
     if length > LONGEST_FILE_BYTES {
         return Err(format!("{shown} has {length} bytes: no such file of a run is as long"));
     }
-    let bytes = fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let bytes = inputs::read_file(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     serde_json::from_slice(&bytes).map_err(|error| format!("{shown} is damaged: {error}"))
 }
 

@@ -33,7 +33,7 @@ use std::path::Path;
 
 use oracle_components::scenario::Scenario;
 
-use crate::inputs;
+use crate::inputs::{self, ReadFiles};
 use crate::output::OutputPlan;
 use crate::workload::Workload;
 pub use base::{BaseFacts, BaseFile, Variation};
@@ -86,7 +86,8 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Resolved, Vec<Diagnost
         diagnostics.error(&At::root(Mark::default()), format!("cannot read the file: {error}"));
         diagnostics.into_sorted()
     })?;
-    let resolved = load_bytes(&bytes, &file, &context_of(path), overrides)?;
+    let mut resolved = load_bytes(&bytes, &file, &context_of(path), overrides)?;
+    resolved.output.reads.files.push(path.to_owned());
     match &resolved.workload {
         Workload::Trace(trace) if inputs::is_standard_input(path) && inputs::is_standard_input(&trace.path) => {
             let mut diagnostics = Diagnostics::new(&file);
@@ -112,6 +113,22 @@ fn context_of(path: &Path) -> RunContext {
         config_folder: absolute.and_then(|path| path.parent().map(Path::to_path_buf)),
         default_name: inputs::stem(path),
     }
+}
+
+/// What may be the name of a file to read: every text but those that say where to write.
+fn named(canonical: &serde_json::Value, context: &RunContext) -> ReadFiles {
+    let sections = canonical.as_object().into_iter().flatten();
+    let mut left: Vec<_> = sections.filter(|(key, _)| *key != "metrics_config").map(|(_, value)| value).collect();
+    let mut names = Vec::new();
+    while let Some(value) = left.pop() {
+        match value {
+            serde_json::Value::String(text) if !text.is_empty() => names.push(text.clone()),
+            serde_json::Value::Array(items) => left.extend(items),
+            serde_json::Value::Object(map) => left.extend(map.values()),
+            _ => {}
+        }
+    }
+    ReadFiles { files: Vec::new(), names, folder: context.config_folder.clone() }
 }
 
 /// The bytes of a file that is not too long, whatever its length is said to be.
@@ -181,7 +198,10 @@ fn load_tree(
     let has_errors = diagnostics.has_errors();
     let found = diagnostics.into_sorted();
     match resolved {
-        Some(resolved) if !has_errors => Ok(Resolved { warnings: found, ..resolved }),
+        Some(mut resolved) if !has_errors => {
+            resolved.output.reads = named(&resolved.canonical, context);
+            Ok(Resolved { warnings: found, ..resolved })
+        }
         _ => Err(found),
     }
 }

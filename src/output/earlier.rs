@@ -9,14 +9,18 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use super::OutputError;
-use super::manifest::PROGRAM;
+use super::manifest::{PROGRAM, path_from};
 use super::plan::{OutputPlan, Overwrite};
 use super::staged::partials;
+use crate::inputs;
+use crate::workload::TraceDigest;
 
 /// By which a folder is known as a sweep's.
 pub(crate) const SWEEP_FILE: &str = "sweep.json";
 /// By which a folder is known as a run's.
 pub(crate) const MANIFEST_FILE: &str = "manifest.json";
+/// The key of a manifest for the digest of the trace that was replayed.
+pub(crate) const TRACE: &str = "trace";
 /// The page about a run in its folder. It is made after the run, so no manifest lists it.
 pub(crate) const REPORT_FILE: &str = "report.html";
 /// By which such a page is known; it stands near its beginning.
@@ -28,7 +32,7 @@ const MARK_WITHIN: u64 = 512;
 /// Whether a file is a page about a run.
 pub(crate) fn is_report(path: &Path) -> bool {
     let mut beginning = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(MARK_WITHIN).read_to_end(&mut beginning));
+    let read = inputs::open_file(path).and_then(|file| file.take(MARK_WITHIN).read_to_end(&mut beginning));
     read.is_ok() && String::from_utf8_lossy(&beginning).contains(REPORT_MARK)
 }
 
@@ -38,16 +42,23 @@ pub(crate) fn remove_report(folder: &Path) -> std::io::Result<()> {
     if is_report(&report) { fs::remove_file(report) } else { Ok(()) }
 }
 
-/// Files of earlier runs in the folder: those that their manifests list, and the page about them.
+/// Files of earlier runs: those in the folder that their manifests list, the page about them, and those elsewhere that both
+/// a manifest and this run's configuration name.
 pub(super) fn files(plan: &OutputPlan) -> Vec<PathBuf> {
     let manifests = manifests(plan);
     let listed = manifests.iter().filter_map(|manifest| manifest["files"].as_array()).flatten();
-    let names = listed.filter_map(|file| file["path"].as_str()).map(Path::new);
+    let names: Vec<&Path> = listed.filter_map(|file| file["path"].as_str()).map(Path::new).collect();
+    let is_listed = |path: &&PathBuf| names.contains(&Path::new(&path_from(&plan.directory, path)));
+    let left_out: Vec<PathBuf> = plan.left_out.iter().filter(is_listed).cloned().collect();
     // A manifest that somebody has changed must not lead out of the folder.
     let is_name = |name: &&Path| matches!(name.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
     let report = plan.directory.join(REPORT_FILE);
     let report = (!manifests.is_empty() && is_report(&report)).then_some(report);
-    names.filter(is_name).map(|name| plan.directory.join(name)).chain(report).collect()
+    let in_folder = names.into_iter().filter(is_name).map(|name| plan.directory.join(name));
+    let mut files: Vec<PathBuf> = in_folder.chain(left_out).chain(report).collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 /// Whether this run may replace what is in the folder.
@@ -63,7 +74,10 @@ pub(super) fn check(plan: &OutputPlan) -> Result<(), OutputError> {
     else {
         return Ok(());
     };
-    let differences = manifests(plan).into_iter().map(|manifest| difference(&manifest["config"], config, ""));
+    let differences = manifests(plan).into_iter().map(|manifest| {
+        difference(&manifest["config"], config, "")
+            .or_else(|| other_trace(&manifest[TRACE], plan.trace_digest.as_ref()))
+    });
     // A run that was killed between two renames has left its files and a manifest without its final name.
     match differences.collect::<Vec<_>>().as_slice() {
         [] => Err(OutputError::UnknownFile { path: file.clone() }),
@@ -79,9 +93,22 @@ pub(super) fn check(plan: &OutputPlan) -> Result<(), OutputError> {
 fn manifests(plan: &OutputPlan) -> Vec<Value> {
     let Some(path) = &plan.manifest_json else { return Vec::new() };
     let paths = if path.exists() { vec![path.clone()] } else { partials(path) };
-    let texts = paths.iter().filter_map(|path| fs::read(path).ok());
+    let texts = paths.iter().filter_map(|path| inputs::read_file(path).ok());
     let manifests = texts.filter_map(|text| serde_json::from_slice::<Value>(&text).ok());
     manifests.filter(|manifest| manifest["program"] == PROGRAM).collect()
+}
+
+/// That the trace of the same name has other bytes, in words.
+fn other_trace(theirs: &Value, ours: Option<&TraceDigest>) -> Option<String> {
+    let ours = serde_json::json!(ours);
+    if *theirs == ours {
+        return None;
+    }
+    let words = |digest: &Value| match &digest["bytes"] {
+        Value::Null => "of no known bytes".to_owned(),
+        bytes => format!("of {bytes} bytes with the hash {}", digest["xxh3_128"].as_str().unwrap_or_default()),
+    };
+    Some(format!("its trace is {} there and {} here", words(theirs), words(&ours)))
 }
 
 /// The first key whose value is another, in words. The folder itself is none: it may be named by a flag.

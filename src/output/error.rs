@@ -65,6 +65,23 @@ pub enum OutputError {
         /// The path.
         path: PathBuf,
     },
+    /// The run would replace what it reads.
+    #[error("{} is read by this run ({}), and no output replaces it; write elsewhere", path.display(), input.display())]
+    IsInput {
+        /// The path.
+        path: PathBuf,
+        /// What is read, as it is named there.
+        input: PathBuf,
+    },
+    /// The folder of the run is a link to nothing.
+    #[error(
+        "{} is a link to nothing; make the folder that it leads to, remove it, or write elsewhere with --output or --name",
+        path.display()
+    )]
+    LinkToNothing {
+        /// The link.
+        path: PathBuf,
+    },
     /// The folder holds a sweep.
     #[error("{} holds a sweep (sweep.json); write elsewhere with --output or --name", directory.display())]
     HoldsSweep {

@@ -86,7 +86,7 @@ pub(super) fn json_bytes(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 /// The path as seen from the run's folder, where it lies in it.
-fn path_from(directory: &Path, path: &Path) -> String {
+pub(super) fn path_from(directory: &Path, path: &Path) -> String {
     path.strip_prefix(directory).unwrap_or(path).display().to_string()
 }
 

@@ -8,13 +8,14 @@
 //! - words by dictionary, and whatever is the same in a whole row group: by encoders of our own (`word_chunk`, `value_chunk`), for the
 //!   crate's look at every value. So the writing takes a quarter less.
 //!
-//! A row group of 2¹⁶ rows, some 4 MB, is what the encoder holds in memory, and what is lost where a disk is full.
+//! A row group of 2¹⁶ rows, some 4 MB, is what the encoder holds in memory.
 //!
 //! Every column carries `unit` and `comment` as Arrow field metadata (pyarrow: `schema.field(name).metadata`), and the file
 //! `unit:<column>` and `comment:<column>` as key-value metadata (DuckDB: `parquet_kv_metadata`), beside `partial`.
 //!
-//! When a write fails (a full disk), the file is cut off after its last whole row group and given a footer, so what had
-//! been written can be read; it keeps its `.partial` name.
+//! Room for the row group in hand and the footer is kept free (`reserve`), so that when the disk is full they still find a place.
+//! Where a write fails all the same, the file is cut off after its last whole row group and given a footer, so what had been
+//! written can be read; it keeps its `.partial` name.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -33,21 +34,25 @@ use parquet::schema::types::ColumnPath;
 use super::OutputError;
 use super::columns::{Column, Scale, Value};
 use super::names::Names;
+use super::reserve::ReservedFile;
 use super::row_group::RowGroup;
 use super::staged::{ClosedFile, StagedFile, cut};
 use super::value_chunk::array;
 use super::word_chunk::compression_level;
 
-/// Rows of a row group: few enough that little is lost with one that is not whole, enough that its entry in the footer does not
-/// count.
+/// Rows of a row group: few enough that it takes little memory and room, enough that its entry in the footer does not count.
 pub(super) const ROW_GROUP_ROWS: usize = 1 << 16;
 const ROW_GROUP_BYTES: usize = 128 << 20;
+/// Room for the footer without its entries of row groups, some 20 kB, and for the batch with which the disk is found to be full.
+const FOOTER_BYTES: usize = 1 << 18;
+/// Room for a row group's entry in the footer, some 5 kB.
+const GROUP_FOOTER_BYTES: usize = 1 << 13;
 const PARTIAL_KEY: &str = "partial";
 
 /// A Parquet file in the making.
 pub(super) struct ParquetFile<Row: 'static> {
     staged: StagedFile,
-    writer: SerializedFileWriter<File>,
+    writer: SerializedFileWriter<ReservedFile>,
     group: RowGroup<Row>,
     rows: u64,
     /// A write failed; the encoder is of no more use.
@@ -62,7 +67,7 @@ impl<Row> ParquetFile<Row> {
         let columns: Vec<_> = columns.into_iter().collect();
         let schema = schema(&columns);
         let options = ArrowWriterOptions::new().with_properties(properties(&columns));
-        let file = staged.try_clone_file()?;
+        let file = ReservedFile::new(staged.try_clone_file()?, staged.folder());
         let group = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options).and_then(|writer| {
             let (writer, encoders) = writer.into_serialized_writer()?;
             let group = RowGroup::new(columns, schema, encoders, &writer)?;
@@ -74,7 +79,6 @@ impl<Row> ParquetFile<Row> {
 
     pub(super) fn write(&mut self, rows: &[Row], names: &Names) -> Result<(), OutputError> {
         if let Err(source) = self.write_to_groups(rows, names) {
-            self.failed = true;
             let path = self.staged.final_path();
             return Err(OutputError::from_parquet(path, source));
         }
@@ -86,8 +90,16 @@ impl<Row> ParquetFile<Row> {
         while !rows.is_empty() {
             let (now, later) = rows.split_at(rows.len().min(ROW_GROUP_ROWS - self.group.rows()));
             self.group.take(now, names)?;
+            let footer_bytes = FOOTER_BYTES + GROUP_FOOTER_BYTES * (self.writer.flushed_row_groups().len() + 1);
+            self.writer.inner_mut().reserve(self.group.bytes() + footer_bytes)?;
             if self.group.rows() == ROW_GROUP_ROWS || self.group.bytes() >= ROW_GROUP_BYTES {
-                self.group.write_to(&mut self.writer)?;
+                let written = self.group.write_to(&mut self.writer);
+                self.failed = written.is_err();
+                written?;
+                // It has found its place in the room for the end; there is none for another.
+                if let Some(full) = self.writer.inner().full() {
+                    return Err(full.into());
+                }
             }
             rows = later;
         }
@@ -271,11 +283,49 @@ mod tests {
     use std::fs;
 
     use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::RowAccessor;
 
     use super::*;
+    use crate::output::reserve::disk;
     use crate::output::staged::{Claim, partials};
 
     static COLUMNS: [Column<i64>; 1] = [Column::new("value", "", "", Value::Integer(|&row| row))];
+
+    /// As a run writes it, beside a CSV of so many bytes a row on the same disk.
+    #[test]
+    fn a_full_disk_leaves_a_file_that_can_be_read() {
+        const BATCH: u64 = 2048;
+        for (free, csv_bytes) in [(400_000, 20), (1_000_000, 20), (1_000_000, 0), (3_000_000, 1), (5_000_000, 8)] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let path = folder.path().join("values.parquet");
+            let staged = Claim::take(&path).and_then(Claim::begin).expect("it can be written");
+            disk::set_free(free);
+            let mut file = ParquetFile::create(staged, &COLUMNS).expect("it can be written");
+            // Numbers that cannot be packed.
+            let value = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left((row % 64) as u32) as i64;
+            let mut taken = 0;
+            let fits = |taken: u64| {
+                disk::take((BATCH * csv_bytes) as usize).is_ok_and(|count| count as u64 == BATCH * csv_bytes)
+                    && taken < 1 << 20
+            };
+            loop {
+                let rows: Vec<i64> = (taken..taken + BATCH).map(value).collect();
+                if file.write(&rows, &Names::default()).is_err() || !fits(taken) {
+                    break;
+                }
+                taken += BATCH;
+            }
+            assert!(taken > 0 && taken < 1 << 20, "{free}: the disk is full some time");
+            file.keep();
+            disk::set_free(usize::MAX);
+            let partial = File::open(partials(&path).remove(0)).expect("it kept its name");
+            let reader = SerializedFileReader::new(partial).unwrap_or_else(|error| panic!("{free}: {error}"));
+            let rows = reader.get_row_iter(None).expect("it can be read").map(|row| row.expect("it can be read"));
+            let rows: Vec<i64> = rows.map(|row| row.get_long(0).expect("a number")).collect();
+            assert!(rows.len() as u64 >= taken, "{free}: {} of {taken} rows", rows.len());
+            assert!((0..).map(value).zip(&rows).all(|(value, row)| value == *row), "{free}");
+        }
+    }
 
     #[test]
     fn whole_row_groups_survive_a_failed_write() {

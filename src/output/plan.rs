@@ -6,8 +6,9 @@ use oracle_components::SimTime;
 use serde_json::Value;
 
 use crate::fidelity::Expectation;
+use crate::inputs::ReadFiles;
 use crate::trace_events::Window;
-use crate::workload::{HeldBack, Slo};
+use crate::workload::{HeldBack, Slo, TraceDigest};
 
 /// What a run writes, and where. Every path is final; writers put a file there only when it is whole.
 #[derive(Clone, Debug)]
@@ -24,6 +25,12 @@ pub struct OutputPlan {
     pub requests_csv: Option<PathBuf>,
     /// The time series.
     pub timeseries_parquet: Option<PathBuf>,
+    /// Where a file would be that is left out: one of an earlier run goes from there.
+    pub left_out: Vec<PathBuf>,
+    /// What the run reads, of which no output may take the place.
+    pub reads: ReadFiles,
+    /// What was read of the trace, for runs of one.
+    pub trace_digest: Option<TraceDigest>,
     /// Rows stay in memory, too, for a host program.
     pub keeps_tables: bool,
     /// A window of the run as trace events.
@@ -117,6 +124,11 @@ impl OutputPlan {
         (self.summary_json, self.manifest_json) = (None, None);
         (self.requests_parquet, self.requests_csv, self.timeseries_parquet) = (None, None, None);
         self.trace = None;
+    }
+
+    /// Leaves the CSV out.
+    pub fn leave_out_csv(&mut self) {
+        self.left_out.extend(self.requests_csv.take());
     }
 
     /// Defaults that make a difference: the encoder's price only where there are images.

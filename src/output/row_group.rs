@@ -1,6 +1,5 @@
 //! A row group in the making: each of its columns takes rows as they come.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema};
@@ -10,6 +9,7 @@ use parquet::file::writer::SerializedFileWriter;
 
 use super::columns::{Column, Value};
 use super::names::Names;
+use super::reserve::ReservedFile;
 use super::value_chunk::{Encoded, ValueChunk};
 use super::word_chunk::{Packer, WordChunk};
 
@@ -34,7 +34,7 @@ impl<Row> RowGroup<Row> {
         columns: Vec<&'static Column<Row>>,
         schema: Arc<Schema>,
         encoders: ArrowRowGroupWriterFactory,
-        writer: &SerializedFileWriter<File>,
+        writer: &SerializedFileWriter<ReservedFile>,
     ) -> Result<Self> {
         let described = columns.iter().zip(writer.schema_descr().columns());
         let chunks = described.map(|(column, descr)| match column.value {
@@ -78,7 +78,7 @@ impl<Row> RowGroup<Row> {
     }
 
     /// Writes it, if it has a row, and begins the next one.
-    pub(super) fn write_to(&mut self, writer: &mut SerializedFileWriter<File>) -> Result<()> {
+    pub(super) fn write_to(&mut self, writer: &mut SerializedFileWriter<ReservedFile>) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
         }
@@ -137,6 +137,8 @@ fn take_words<Row>(words: &mut WordChunk, value: &Value<Row>, rows: &[Row], name
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use oracle_components::SimTime;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::RowAccessor;

@@ -186,10 +186,11 @@ impl RunFiles {
 
     /// After a failed write: leaves `.partial` files that can be read as far as they go.
     pub(super) fn keep(self) {
-        if let Some(file) = self.requests_parquet {
+        // It lets go of bytes that the others may need.
+        if let Some(file) = self.requests_csv {
             file.keep();
         }
-        if let Some(file) = self.requests_csv {
+        if let Some(file) = self.requests_parquet {
             file.keep();
         }
         if let Some(file) = self.timeseries_parquet {

@@ -26,6 +26,9 @@ impl Claim {
     /// Makes the folder if need be and locks the path.
     pub(super) fn take(final_path: &Path) -> Result<Self, OutputError> {
         let folder = folder_of(final_path);
+        if folder.is_symlink() && !folder.exists() {
+            return Err(OutputError::LinkToNothing { path: folder.to_owned() });
+        }
         fs::create_dir_all(folder).map_err(|source| OutputError::Folder { path: folder.to_owned(), source })?;
         match fs::symlink_metadata(final_path) {
             Ok(known) if known.is_dir() => {
@@ -119,6 +122,11 @@ impl StagedFile {
     /// The path the file will have.
     pub(super) fn final_path(&self) -> &Path {
         self.claim.path()
+    }
+
+    /// The folder it is in.
+    pub(super) fn folder(&self) -> &Path {
+        folder_of(self.final_path())
     }
 
     /// Another handle to the same file.

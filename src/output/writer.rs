@@ -76,6 +76,7 @@ impl RunWriter {
     /// the plan does not replace.
     pub fn create(plan: &OutputPlan, scenario: &Scenario, profile_names: &[String]) -> Result<Self, OutputError> {
         refuse_equal_paths(plan)?;
+        refuse_inputs(plan)?;
         // The manifest's first: it is what tells a folder in use.
         let claims = plan.files().into_iter().map(|path| Claim::take(path)).collect::<Result<Vec<_>, _>>()?;
         earlier::check(plan)?;
@@ -301,6 +302,12 @@ fn remove_earlier(plan: &OutputPlan, earlier: &[PathBuf]) -> Result<(), OutputEr
         }
     }
     Ok(())
+}
+
+/// Refuses outputs in the place of what the run reads.
+fn refuse_inputs(plan: &OutputPlan) -> Result<(), OutputError> {
+    let read = plan.files().into_iter().find_map(|path| Some((path.clone(), plan.reads.reads(path)?)));
+    read.map_or(Ok(()), |(path, input)| Err(OutputError::IsInput { path, input }))
 }
 
 /// Refuses two outputs of one path, which the lock would take for two runs.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::ReportError;
 use super::rows::Table;
+use crate::inputs;
 use crate::output::MANIFEST_FILE;
 
 /// The program whose runs are shown.
@@ -125,7 +126,7 @@ fn place(folder: &Path, manifest: Option<&Value>, key: &str, name: &str) -> Path
 
 /// A JSON file; `None` if there is none.
 pub(super) fn json_of(path: &Path) -> Result<Option<Value>, ReportError> {
-    match fs::read(path) {
+    match inputs::read_file(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| ReportError::Damaged { path: path.to_owned(), what: format!("no JSON, {error}") }),

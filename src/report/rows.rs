@@ -10,6 +10,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::ReportError;
+use crate::inputs;
 
 /// Rows in memory.
 const BATCH_ROWS: usize = 8192;
@@ -24,7 +25,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn open(path: &Path) -> Result<Self, ReportError> {
         let unreadable = |source| ReportError::Unreadable { path: path.to_owned(), source };
-        let file = File::open(path).map_err(unreadable)?;
+        let file = inputs::open_file(path).map_err(unreadable)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true));
         let metadata = metadata.map_err(|error| damaged(path, error))?;
         Ok(Self { path: path.to_owned(), file, metadata })

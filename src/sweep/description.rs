@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::grid::{Axis, Grid};
 use super::journal;
 use super::problem::SweepError;
+use crate::inputs;
 use crate::output::{MANIFEST_FILE, SWEEP_FILE, remove_report};
 
 /// What makes a sweep the one that it is.
@@ -127,7 +128,7 @@ impl Description {
     /// That of a folder, if it has one.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, SweepError> {
         let path = path(folder);
-        match fs::read(&path) {
+        match inputs::read_file(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
                 let path = path.display();
                 SweepError::Refused(format!(

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::figure::Figure;
 use super::grid::{Grid, Shard};
 use super::problem::SweepError;
+use crate::inputs;
 use crate::output::Lock;
 
 /// What a point came to.
@@ -108,7 +109,7 @@ pub(super) fn read_all(sweep: &Path, grid: &Grid) -> Result<Journals, SweepError
 
 /// The records of a journal, and what is wrong with the others.
 fn read(path: &Path, grid: &Grid) -> Result<(Vec<Record>, Vec<String>), SweepError> {
-    let bytes = std::fs::read(path).map_err(|error| SweepError::cannot_read(path, &error))?;
+    let bytes = inputs::read_file(path).map_err(|error| SweepError::cannot_read(path, &error))?;
     let (mut records, mut damaged) = (Vec::new(), Vec::new());
     for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         match std::str::from_utf8(line).ok().and_then(record) {

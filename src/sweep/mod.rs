@@ -36,6 +36,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use crate::inputs;
 use crate::output::remove_report;
 
 pub use columns::{Cells, Column, Table, setting_names};
@@ -69,7 +70,7 @@ fn write_tables(folder: &Path, grid: &Grid, records: &BTreeMap<usize, Record>) -
         let path = folder.join(name);
         let bytes = parquet::bytes(&table);
         let bytes = bytes.map_err(|error| SweepError::Failed(format!("cannot encode {}: {error}", path.display())))?;
-        if std::fs::read(&path).is_ok_and(|there| there == bytes) {
+        if inputs::read_file(&path).is_ok_and(|there| there == bytes) {
             continue;
         }
         // A page about other figures must not stay beside these.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use oracle_components::SimTime;
 
 use super::slo::Slo;
+use super::trace::containers::digest::TraceDigest;
 use super::trace::error::TraceError;
 
 /// What is known of a workload before it runs.
@@ -143,6 +144,8 @@ pub struct TraceFacts {
     pub streams_only: bool,
     /// What a user should know of how it was read: what is not used of it, and what is left out.
     pub remarks: Vec<String>,
+    /// Which bytes the trace has.
+    pub digest: Option<TraceDigest>,
     /// What was not sent, since what it waited for failed.
     pub(super) unsent: Unsent,
     /// Why reading stopped short.

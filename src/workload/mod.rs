@@ -45,7 +45,7 @@ pub use slo::{Judgement, Slo, SloMetric, is_met};
 pub use spec::*;
 pub use synthetic::SyntheticSource;
 use trace::formats::FORMATS;
-pub use trace::{TraceError, TraceSource};
+pub use trace::{TraceDigest, TraceError, TraceSource};
 pub use turns::{Turn, Turns, TurnsError};
 
 /// The formats of traces by name. The last of them, objects of JSON, has that of the one before, the same in a table.

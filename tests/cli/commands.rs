@@ -116,6 +116,19 @@ fn generate_config_writes_a_file_that_runs_and_overwrites_none() {
     let json = desk.run("generate-config --output - --format json").out;
     assert!(serde_json::from_str::<Value>(&json).is_ok_and(|json| json["simulation"].is_object()));
     assert_eq!(desk.run("generate-config -o no/such/folder.yaml").code, 2);
+    assert!(!desk.path("no").exists());
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("example_config.yaml", desk.path("link.yaml")).expect("a link");
+        desk.write("example_config.yaml", "mine");
+        desk.pipe("pipe.yaml");
+        for name in ["link.yaml", "pipe.yaml"] {
+            assert_eq!(desk.run(&format!("generate-config -o {name}")).code, 2);
+            let told = desk.run(&format!("generate-config -o {name} --force"));
+            assert!(told.code == 2 && told.err.contains("is a link, a pipe or a device"), "{}", told.err);
+        }
+        assert_eq!(desk.read("example_config.yaml"), "mine");
+    }
 }
 
 #[test]

@@ -163,11 +163,17 @@ fn what_cannot_be_compared_is_said_and_the_rest_is() {
         fs::copy(desk.path("seeded/summary.json"), desk.path(name).join("summary.json")).expect("it can be copied");
     });
     copy("bare", &|name| fs::remove_file(desk.path(name).join("summary.json")).expect("it is there"));
+    ["broken.yaml", "broken2.yaml"].iter().for_each(|name| desk.write(name, "simulation: ["));
+    desk.pipe("pipe");
     for (arguments, said) in [
         ("a", "2 values required"),
         ("a a", "a and a are the same run: one configuration, seed 5"),
         ("a seeded", "there is nothing to compare with: these are one configuration in 2 seeds"),
         ("a nowhere", "nowhere"),
+        ("nowhere elsewhere", "elsewhere"),
+        ("broken.yaml broken2.yaml", "broken2.yaml"),
+        ("empty halved", "halved/manifest.json is damaged"),
+        ("small.yaml pipe", "pipe: configurations are read again for every seed"),
         ("a empty", "empty holds no run: there is no manifest.json"),
         ("a cut", "cut/requests.parquet cannot be read"),
         ("a other", "rows, its manifest says"),

@@ -77,8 +77,68 @@ fn a_file_that_no_run_wrote_is_not_replaced() {
     let desk = Desk::small();
     desk.write("requests.csv", crate::TRACE);
     let told = desk.run("run --trace requests.csv --model Llama3-8B --device A100 -o . -q");
-    assert!(told.code == 2 && told.err.contains("requests.csv is there, and no manifest says"), "{}", told.err);
+    assert!(told.code == 2 && told.err.contains("requests.csv is read by this run"), "{}", told.err);
     assert_eq!(desk.read("requests.csv"), crate::TRACE);
+    let told = desk.run("run small.yaml -o . -q");
+    assert!(told.code == 2 && told.err.contains("requests.csv is there, and no manifest says"), "{}", told.err);
+}
+
+#[test]
+fn a_run_replaces_nothing_that_it_reads() {
+    let desk = Desk::small();
+    let (config, trace) = (desk.read("small.yaml"), desk.read("trace.csv"));
+    std::fs::hard_link(desk.path("small.yaml"), desk.path("twin.yaml")).expect("a link can be made");
+    for file in ["small.yaml", "./small.yaml", "twin.yaml"] {
+        let set = format!("metrics_config.output_requests_csv_path={file}");
+        let told = desk.run(&format!("run small.yaml -q --overwrite --set {set}"));
+        assert!(told.code == 2 && told.err.contains("is read by this run (small.yaml)"), "{}", told.err);
+    }
+    let told = desk.run(&format!("{TRACE_RUN} -q --overwrite --set metrics_config.output_summary_json_path=trace.csv"));
+    assert!(told.code == 2 && told.err.contains("trace.csv is read by this run"), "{}", told.err);
+    assert_eq!((desk.read("small.yaml"), desk.read("trace.csv")), (config, trace));
+}
+
+#[test]
+fn a_trace_with_other_rows_is_another_run() {
+    let desk = Desk::small();
+    let again = crate::TRACE.replace('0', "1");
+    assert!(again != crate::TRACE);
+    assert_eq!(desk.run(&format!("{TRACE_RUN} -q -o one")).code, 0);
+    assert_eq!(desk.run(&format!("{TRACE_RUN} -q -o one")).code, 0, "the same one is run again");
+    let bytes = desk.json("one/manifest.json")["trace"]["bytes"].as_u64();
+    assert_eq!(bytes, Some(crate::TRACE.len() as u64));
+    desk.write("trace.csv", &again);
+    let told = desk.run(&format!("{TRACE_RUN} -q -o one"));
+    assert!(told.code == 2 && told.err.contains("(its trace is of"), "{}", told.err);
+    assert_eq!(desk.run(&format!("{TRACE_RUN} -q -o one --overwrite")).code, 0);
+    // Through a pipe it is the same trace, or another.
+    let piped = |text: &str| {
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_llmperforacle"));
+        command.args("run --trace - --model Llama3-8B --device A100 -q -o two".split(' '));
+        let output = command.current_dir(desk.folder.path()).write_stdin(text).output().expect("it starts");
+        output.status.code()
+    };
+    assert_eq!([piped(&again), piped(&again), piped(crate::TRACE)], [Some(0), Some(0), Some(2)]);
+    assert_eq!(desk.json("one/manifest.json")["trace"], desk.json("two/manifest.json")["trace"]);
+}
+
+#[test]
+fn a_folder_that_is_a_link_to_nothing_is_refused_with_the_way_out() {
+    let desk = Desk::small();
+    std::os::unix::fs::symlink("nowhere", desk.path("away")).expect("a link can be made");
+    let told = desk.run("run small.yaml -q -o away");
+    assert!(told.code == 2 && told.err.contains("away is a link to nothing; make the folder"), "{}", told.err);
+}
+
+#[test]
+fn a_file_that_is_too_long_is_a_failed_write() {
+    let desk = Desk::small();
+    let line = format!("ulimit -f 8; exec '{}' run small.yaml -q -o long", env!("CARGO_BIN_EXE_llmperforacle"));
+    let output = Command::new("bash").args(["-c", &line]).current_dir(desk.folder.path()).output();
+    let output = output.expect("there is bash");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write long/requests.csv"), "{told}");
 }
 
 #[test]
@@ -88,6 +148,11 @@ fn without_a_csv_none_stays_behind() {
     assert!(desk.path("output/small/requests.csv").exists());
     assert_eq!(desk.run("run small.yaml -q --no-csv").code, 0);
     assert!(!desk.path("output/small/requests.csv").exists());
+    let elsewhere = "run small.yaml -q -o other --set metrics_config.output_requests_csv_path=side/r.csv";
+    assert_eq!(desk.run(elsewhere).code, 0);
+    assert!(desk.path("side/r.csv").exists());
+    assert_eq!(desk.run(&format!("{elsewhere} --no-csv")).code, 0);
+    assert!(!desk.path("side/r.csv").exists());
 }
 
 #[test]

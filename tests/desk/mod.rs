@@ -34,6 +34,13 @@ impl Desk {
         fs::write(path, text).expect("it can be written");
     }
 
+    /// Makes a named pipe, to which nobody writes.
+    #[allow(dead_code, reason = "not every test program needs one")]
+    pub fn pipe(&self, name: &str) {
+        let made = std::process::Command::new("mkfifo").arg(self.path(name)).status().expect("there is mkfifo");
+        assert!(made.success(), "{name}");
+    }
+
     /// Runs the program with the words of `arguments`.
     pub fn run(&self, arguments: &str) -> Told {
         self.run_words(&arguments.split_whitespace().collect::<Vec<_>>())

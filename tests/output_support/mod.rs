@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use llmperforacle::output::{HostSpec, LoadPlan, OutputError, OutputPlan, Overwrite, RunWriter, Summary};
+use llmperforacle::output::{HostSpec, LoadPlan, OutputError, OutputPlan, Overwrite, ReadFiles, RunWriter, Summary};
 use oracle_components::SimTime;
 use oracle_components::device::{DevicePower, DeviceSpec, Efficiency, PeakFlops};
 use oracle_components::model::ModelArchitecture;
@@ -138,6 +138,9 @@ pub fn plan(directory: &Path) -> OutputPlan {
         requests_parquet: Some(directory.join("requests.parquet")),
         requests_csv: Some(directory.join("requests.csv")),
         timeseries_parquet: Some(directory.join("timeseries.parquet")),
+        left_out: Vec::new(),
+        reads: ReadFiles::default(),
+        trace_digest: None,
         keeps_tables: false,
         trace: None,
         manifest_json: Some(directory.join("manifest.json")),

@@ -138,6 +138,16 @@ fn only_a_report_is_replaced_unasked() {
     {
         std::os::unix::fs::symlink(desk.path("notes.html"), desk.path("link.html")).expect("a link");
         refused(&desk, "report output/busy -o link.html", "link.html is a link");
+        desk.pipe("pipe.html");
+        refused(&desk, "report output/busy -o pipe.html", "pipe.html is there and no report");
+        refused(&desk, "report output/busy -o pipe.html --overwrite", "pipe.html is a link, a pipe or a device");
+        fs::remove_file(desk.path("output/busy/report.html")).expect("it is there");
+        desk.pipe("output/busy/report.html");
+        refused(&desk, "report output/busy", "report.html is there and no report");
+        desk.run("run busy.yaml --output piped -q");
+        fs::remove_file(desk.path("piped/summary.json")).expect("it is there");
+        desk.pipe("piped/summary.json");
+        refused(&desk, "report piped", "it is a pipe or a device");
     }
     assert_eq!(desk.run("plot output/busy --kind e2e-cdf -o x.svg").code, 0);
     refused(&desk, "plot output/busy --kind e2e-cdf -o x.svg", "x.svg is there already");

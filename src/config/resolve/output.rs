@@ -8,6 +8,7 @@ use super::run_context::RunContext;
 use crate::config::declare::{Decode, Field};
 use crate::config::diagnostic::{Diagnostics, Origin};
 use crate::config::keys::{Config, Metrics};
+use crate::inputs::ReadFiles;
 use crate::output::{HostSpec, LoadPlan, MANIFEST_FILE, OutputPlan, Overwrite, PlacesPlan};
 use crate::workload::{Places, Starts, Workload};
 
@@ -33,11 +34,14 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
     let mut quantiles = metrics.percentiles_to_calculate.value.clone();
     quantiles.sort_by(f64::total_cmp);
     quantiles.dedup();
-    Some(OutputPlan {
+    let mut plan = OutputPlan {
         summary_json: Some(file(&metrics.output_summary_json_path, "summary.json")),
         requests_parquet: Some(file(&metrics.output_requests_parquet_path, "requests.parquet")),
-        requests_csv: metrics.write_csv.value.then_some(requests_csv),
+        requests_csv: Some(requests_csv),
         timeseries_parquet: Some(file(&metrics.output_timeseries_parquet_path, "timeseries.parquet")),
+        left_out: Vec::new(),
+        reads: ReadFiles::default(),
+        trace_digest: None,
         keeps_tables: false,
         trace: None,
         manifest_json: Some(directory.join(MANIFEST_FILE)),
@@ -54,7 +58,11 @@ pub(super) fn resolve(config: &Config, context: &RunContext, diagnostics: &mut D
         run_name,
         directory,
         defaults: Vec::new(),
-    })
+    };
+    if !metrics.write_csv.value {
+        plan.leave_out_csv();
+    }
+    Some(plan)
 }
 
 /// The load in short.

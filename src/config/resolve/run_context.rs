@@ -1,6 +1,8 @@
 //! What a configuration is read with but does not say itself: where it lies.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use crate::inputs;
 
 /// Where files are looked for and what the run is called.
 #[derive(Clone, Debug)]
@@ -14,9 +16,6 @@ pub(in crate::config) struct RunContext {
 impl RunContext {
     /// A file: as named from the current folder, else from the config file's folder and its parents.
     pub(super) fn find(&self, name: &str) -> Option<PathBuf> {
-        let name = Path::new(name);
-        let from_config =
-            self.config_folder.iter().flat_map(|folder| folder.ancestors()).map(|folder| folder.join(name));
-        std::iter::once(name.to_path_buf()).chain(from_config).find(|path| path.exists())
+        inputs::find(name, self.config_folder.as_deref())
     }
 }

@@ -8,7 +8,7 @@
 //! an answer of no tokens. Where requests wait for others, or say what of a session they hold, [`sessions`] replays them; elsewhere no
 //! request has a follow-up.
 
-mod containers;
+pub(super) mod containers;
 pub(super) mod error;
 pub(super) mod formats;
 mod opening;
@@ -27,6 +27,8 @@ use oracle_components::record::RequestRecord;
 use oracle_components::request::RequestSpec;
 use oracle_systems::ports::{Promises, RequestSource};
 
+pub use containers::digest::TraceDigest;
+use containers::digest::of_folder;
 pub use error::TraceError;
 
 use super::facts::{Failure, TraceFacts, Unsent, WorkloadFacts};
@@ -106,7 +108,9 @@ impl TraceSource {
                 return Err(TraceError::Shaping { path: path.clone(), problem });
             }
             let clients = ServeGen::open(path, options.total_rate_per_s, options.seed)?;
-            let facts = facts_of_clients(&clients, workload, limits);
+            let read = |source| TraceError::Read { path: path.clone(), source };
+            let digest = Some(of_folder(path).map_err(read)?);
+            let facts = TraceFacts { digest, ..facts_of_clients(&clients, workload, limits) };
             let replay = Replay::Clients { clients, limits, rate_scale: workload.rate_scale, sent: 0 };
             return Ok(Self { replay, facts, profile_name, slo, requests });
         }
@@ -117,7 +121,9 @@ impl TraceSource {
             return Err(TraceError::Unfit { path: path.clone(), line: 1, problem });
         }
         let by_session = options.sessions == Some(SessionTimes::Closed) || options.message_mode.is_some();
-        let timeline = Timeline::new(Shaped::new(Rows::open(workload)?, &workload.shaping)?, workload.rate_scale);
+        let rows = Rows::open(workload)?;
+        let raw = rows.raw();
+        let timeline = Timeline::new(Shaped::new(rows, &workload.shaping)?, workload.rate_scale);
         let (mut facts, replay) = match check(timeline, limits, workload.streaming, by_session)? {
             Checked::Rows(facts, timeline) => (
                 facts,
@@ -128,6 +134,7 @@ impl TraceSource {
                 (sessions.facts(), Replay::Sessions(Box::new(sessions)))
             }
         };
+        facts.digest = Some(raw.digest().map_err(|source| source::read_error(inputs::shown(path), source))?);
         if options.encoder_tokens.is_some_and(|tokens| tokens > 0) && facts.encoder_tokens == 0 {
             let path = inputs::shown(path).display();
             facts
@@ -313,6 +320,7 @@ fn facts_of_clients(clients: &ServeGen, workload: &TraceWorkload, limits: Limits
         profiles: Vec::new(),
         streams_only: workload.streaming,
         remarks: Vec::new(),
+        digest: None,
         unsent: Unsent::default(),
         failure: Failure::default(),
     }
@@ -341,6 +349,7 @@ fn check(mut timeline: Timeline, limits: Limits, streaming: bool, by_session: bo
         profiles: Vec::new(),
         streams_only: true,
         remarks: Vec::new(),
+        digest: None,
         unsent: Unsent::default(),
         failure: Failure::default(),
     };

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
-use super::containers::replay::Replay;
+use super::containers::replay::{Replay, Shared};
 use super::error::{TraceError, excerpt};
 use super::formats::Format;
 use super::opening::{self, Opened};
@@ -29,6 +29,7 @@ pub(in crate::workload) struct Rows {
     /// The number that comes next.
     next_number: u64,
     left_out: LeftOut,
+    raw: Shared,
 }
 
 /// What is not replayed.
@@ -48,11 +49,12 @@ impl Rows {
         let path = inputs::shown(&workload.path);
         let file = opened.map_err(|source| read_error(path, source))?;
         let options = workload.options.clone();
+        let raw = file.raw();
         let opened = opening::open(path, file, workload.format, &options)?;
-        Ok(Self::new(path.into(), options, opened))
+        Ok(Self::new(path.into(), options, opened, raw))
     }
 
-    fn new(path: PathBuf, options: TraceOptions, opened: Opened) -> Self {
+    fn new(path: PathBuf, options: TraceOptions, opened: Opened, raw: Shared) -> Self {
         let Opened { format, source, remarks } = opened;
         Self {
             path,
@@ -64,7 +66,13 @@ impl Rows {
             early: BTreeMap::new(),
             next_number: 0,
             left_out: LeftOut::default(),
+            raw,
         }
+    }
+
+    /// The bytes as they are in the file.
+    pub(super) fn raw(&self) -> Shared {
+        self.raw.clone()
     }
 
     /// What messages call the file.
@@ -74,9 +82,9 @@ impl Rows {
 
     /// Goes back to the first row of the same open file.
     pub fn rewind(self) -> Result<Self, TraceError> {
-        let Self { path, format, options, source, .. } = self;
+        let Self { path, format, options, source, raw, .. } = self;
         let opened = opening::reopen(&path, source, format, &options)?;
-        Ok(Self::new(path, options, opened))
+        Ok(Self::new(path, options, opened, raw))
     }
 
     /// The next row.

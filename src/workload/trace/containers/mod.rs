@@ -1,6 +1,7 @@
 //! The bytes of a trace and the records in them, whatever they mean: rows of tables and objects of JSON, packed or not.
 
 mod csv_records;
+pub(in crate::workload) mod digest;
 mod feed;
 mod lines;
 pub(super) mod objects;

@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::digest::{Digest, TraceDigest};
 use super::packing::{Packing, Unpacked};
 use crate::inputs::{self, Input, Stream};
 
@@ -16,11 +17,17 @@ pub(in crate::workload::trace) struct Replay {
     unpacked: Unpacked,
 }
 
-/// The file as it is, for this and for what unpacks it.
+/// The file as it is, for this, for what unpacks it, and for who wants to know which bytes it has.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Raw>>);
+pub(in crate::workload::trace) struct Shared(Arc<Mutex<Raw>>);
 
-enum Raw {
+struct Raw {
+    origin: Origin,
+    position: u64,
+    seen: Digest,
+}
+
+enum Origin {
     File(File),
     Pipe(Kept),
 }
@@ -37,19 +44,24 @@ impl Replay {
     /// Opens a trace at its beginning.
     pub fn open(path: &Path) -> io::Result<Self> {
         let raw = match inputs::open(path)? {
-            Input::File(file) => Raw::File(file),
+            Input::File(file) => Origin::File(file),
             Input::Pipe(pipe) => {
                 let kept = tempfile::tempfile().map_err(|error| kept_error(&error))?;
-                Raw::Pipe(Kept { pipe, kept, kept_bytes: 0, position: 0 })
+                Origin::Pipe(Kept { pipe, kept, kept_bytes: 0, position: 0 })
             }
         };
-        let mut raw = Shared(Arc::new(Mutex::new(raw)));
+        let mut raw = Shared(Arc::new(Mutex::new(Raw { origin: raw, position: 0, seen: Digest::default() })));
         let mut head = Vec::new();
         (&mut raw).take(Packing::MAGIC_BYTES as u64).read_to_end(&mut head)?;
         raw.rewind()?;
         let packing = Packing::of(&head);
         let unpacked = packing.unpack(Box::new(raw.clone()))?;
         Ok(Self { raw, packing, unpacked })
+    }
+
+    /// The bytes as they are in the file.
+    pub fn raw(&self) -> Shared {
+        self.raw.clone()
     }
 
     /// Goes back to the beginning.
@@ -63,7 +75,7 @@ impl Replay {
     pub fn as_file(&mut self) -> io::Result<File> {
         self.rewind()?;
         if self.packing == Packing::Plain
-            && let Raw::File(file) = &*self.raw.0.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Origin::File(file) = &self.raw.lock().origin
         {
             return file.try_clone();
         }
@@ -81,27 +93,56 @@ impl Read for Replay {
 }
 
 impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Raw> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn rewind(&mut self) -> io::Result<()> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Raw::File(file) => file.rewind(),
-            Raw::Pipe(pipe) => {
-                pipe.position = 0;
-                pipe.kept.rewind()
+        let mut raw = self.lock();
+        raw.position = 0;
+        match &mut raw.origin {
+            Origin::File(file) => file.rewind(),
+            Origin::Pipe(pipe) => pipe.go_to(0),
+        }
+    }
+
+    /// What all of the bytes come to: of those that were read already, it is known. Leaves the place at which they are read.
+    pub fn digest(&self) -> io::Result<TraceDigest> {
+        let Raw { origin, seen, .. } = &mut *self.lock();
+        match origin {
+            Origin::File(file) => {
+                let here = file.stream_position()?;
+                file.seek(SeekFrom::Start(seen.bytes))?;
+                io::copy(file, seen)?;
+                file.seek(SeekFrom::Start(here))?;
+            }
+            Origin::Pipe(pipe) => {
+                let here = pipe.position;
+                pipe.go_to(seen.bytes)?;
+                io::copy(pipe, seen)?;
+                pipe.go_to(here)?;
             }
         }
+        Ok(seen.so_far())
     }
 }
 
 impl Read for Shared {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Raw::File(file) => file.read(buffer),
-            Raw::Pipe(pipe) => pipe.read(buffer),
-        }
+        let Raw { origin, position, seen } = &mut *self.lock();
+        let count = match origin {
+            Origin::File(file) => file.read(buffer)?,
+            Origin::Pipe(pipe) => pipe.read(buffer)?,
+        };
+        // What was read before, before a rewind, is not new.
+        let known = seen.bytes.saturating_sub(*position).min(count as u64) as usize;
+        seen.add(&buffer[known..count]);
+        *position += count as u64;
+        Ok(count)
     }
 }
 
-impl Kept {
+impl Read for Kept {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.position < self.kept_bytes {
             let count = self.kept.read(buffer)?;
@@ -114,6 +155,13 @@ impl Kept {
         self.kept_bytes += count as u64;
         self.position = self.kept_bytes;
         Ok(count)
+    }
+}
+
+impl Kept {
+    fn go_to(&mut self, position: u64) -> io::Result<()> {
+        self.position = position;
+        self.kept.seek(SeekFrom::Start(position)).map(|_| ())
     }
 }
 

@@ -97,6 +97,7 @@ impl Sessions {
             profiles: Vec::new(),
             streams_only: self.requests.streaming,
             remarks: all.remarks.clone(),
+            digest: None,
             unsent: self.unsent.clone(),
             failure: Failure::default(),
         }
