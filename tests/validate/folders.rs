@@ -119,7 +119,7 @@ fn all_but_model_and_device_may_be_missing() {
     desk.run_folder("empty", &least, &table.replace("blue,1,", "blue,0,"));
     let told = desk.run("validate-run empty");
     assert_eq!(told.code, 2);
-    let said = "requests.csv:4: output_tokens is 0";
+    let said = "requests.csv:4: output_tokens: is \"0\"";
     assert!(told.err.contains(said) && told.err.contains("a whole number, 1 or more"), "{}", told.err);
 
     let nulls = json!({
