@@ -238,7 +238,7 @@ fn to_read_each_others_memory_is_never_a_loss() {
                     "{operation:?} of {ranks} ranks, {bytes} bytes, {gb_per_s} GB/s: {with} {without}"
                 );
             }
-            if bytes > 1e6 {
+            if bytes > 8e6 {
                 let parts = seconds(&peers, Operation::AllGather) + seconds(&peers, Operation::ReduceScatter);
                 let whole = seconds(&GroupFabric { custom_all_reduce: false, ..peers.clone() }, Operation::AllReduce);
                 assert!(
