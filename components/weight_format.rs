@@ -262,6 +262,12 @@ impl Dtype {
         Self::Ternary,
     ];
 
+    /// As configurations spell it.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
     /// Bits of an element alone.
     #[must_use]
     pub const fn bits(self) -> u32 {

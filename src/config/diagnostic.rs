@@ -119,6 +119,12 @@ impl At {
         Self { mark, path }
     }
 
+    /// The key alone.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or_default()
+    }
+
     /// The item at `index` of this list.
     #[must_use]
     pub fn item(&self, index: usize, mark: Mark) -> Self {

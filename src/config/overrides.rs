@@ -173,7 +173,7 @@ fn report_misfit(step: &Step, node: &Node, at: &At, diagnostics: &mut Diagnostic
         (Step::Key(key), other) => diagnostics.error(at, format!("{other} has no key {key}")),
         // A key that nobody knows is reported by the decoder, with the nearest one.
         (Step::Item(_) | Step::EveryItem, Value::Null) => {
-            let name = at.path.rsplit('.').next().unwrap_or_default();
+            let name = at.name();
             if keys::path_of(name).is_some() {
                 diagnostics.error(at, "there is no such list in the file");
             }

@@ -19,6 +19,8 @@ pub struct Version(u32, u32);
 pub mod since {
     use super::Version;
 
+    /// gpt-oss captures CUDA graphs of up to 1,024 tokens, before 992 (`GptOssForCausalLMConfig`).
+    pub const CAPTURES_BEYOND_FA3: Version = Version(0, 12);
     /// The package has `triton_kernels`, by which Hopper computes mxfp4 experts; before, it fell back on Marlin
     /// (`get_mxfp4_backend`).
     pub const TRITON_KERNELS: Version = Version(0, 12);
@@ -36,8 +38,12 @@ pub mod since {
     pub const SCHEDULED_TOKENS: Version = Version(0, 17);
     /// A request is admitted only where all of its prompt finds blocks: `scheduler_reserve_full_isl` (pull request 37307).
     pub const FULL_PROMPT_RESERVED: Version = Version(0, 19);
+    /// KV caches of nvfp4 and int8 (`CacheDType`).
+    pub const NARROW_KV_CACHES: Version = Version(0, 20);
     /// `gpu_memory_utilization` is 0.92, before 0.9 (`vllm/config/cache.py`).
     pub const MEMORY_UTILIZATION_OF_92_PERCENT: Version = Version(0, 20);
+    /// A step of `max_num_batched_tokens` is captured, where that is no more than the largest (`VllmConfig._set_cudagraph_sizes`).
+    pub const CAPTURES_OF_ALL_TOKENS: Version = Version(0, 21);
     /// `--quantization-config.moe.activation`; before, `VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8` (`vllm/envs.py`).
     pub const EXPERT_ACTIVATIONS: Version = Version(0, 23);
     /// MiniMax-M2's norms on queries and keys are one kernel with their all-reduce, and its router in 32 bits has a kernel of its
@@ -57,6 +63,12 @@ pub mod since {
     /// `max_num_batched_tokens` is 16,384 on GPUs of 160 GiB or more, and what holds for an A100 of less does not for them
     /// (`EngineArgs.get_batch_defaults`).
     pub const HUGE_GPUS: Version = Version(0, 28);
+    /// KV caches of int4.
+    pub const INT4_KV_CACHE: Version = Version(0, 25);
+    /// CUDA graphs of up to 1,024 tokens are captured on GPUs of compute capability 10, elsewhere of 512 (pull request 49390).
+    pub const BLACKWELL_CAPTURES: Version = Version(0, 28);
+    /// A step that decodes `max_num_seqs` is captured, whether or not it is on the grid.
+    pub const CAPTURES_OF_ALL_SEQS: Version = Version(0, 29);
     /// `max_num_queued_reqs`, `max_num_queued_tokens`.
     pub const QUEUE_LIMITS: Version = Version(0, 29);
     /// fp8 experts whose blocks do not divide among the ranks are given smaller ones (`refine_fp8_moe_block_shape`).

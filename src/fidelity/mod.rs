@@ -120,7 +120,7 @@ impl Kind {
             device: gpu.device.name.clone(),
             prices,
             has_experts,
-            dtype: format!("{dtype:?}").to_lowercase().replace("fp16", "bf16"),
+            dtype: dtype.name().replace("fp16", "bf16"),
             expert_kernels: kernels.map_or_else(String::new, |(name, family)| {
                 format!("{name} by {}", format!("{family:?}").to_lowercase())
             }),

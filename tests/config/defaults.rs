@@ -1,7 +1,7 @@
 //! What holds where a configuration says nothing: vLLM's defaults by release and GPU, and who is told of them.
 
 use llmperforacle::config::{Overrides, Resolved, load_text};
-use oracle_components::scenario::EngineSpec;
+use oracle_components::scenario::{EngineSpec, KernelLaunch};
 
 use crate::{GOOD, lines};
 
@@ -77,11 +77,44 @@ fn every_default_that_is_taken_is_told_with_its_reason() {
         "scheduler_iteration_delay_s=0.001",
         "sequence_overhead_s=0",
         "encoder_token_s=0.000002",
+        "block_size=16",
+        "enable_chunked_prefill=true",
+        "enable_prefix_caching=true",
+        "scheduling_policy=fcfs",
+        "kv_cache_dtype=bf16",
+        "weight_dtype=bf16",
+        "max_model_len=8192",
+        "enforce_eager=false",
+        "cudagraph_capture_sizes=[8]",
     ];
     assert_eq!(taken(&given), "");
     let plan = deployment("H100", &[]).output;
     let told = |encodes_images| plan.defaults_that_act(encodes_images).count();
     assert_eq!(told(true) - told(false), 1, "without images the encoder's price is of no use");
+}
+
+/// `VllmConfig._set_cudagraph_sizes` of each release, and `GptOssForCausalLMConfig`.
+#[test]
+fn captured_batches_are_those_of_the_release_and_the_gpu() {
+    let sizes = |device: &str, sets: &[&str]| match engine(device, sets).kernel_launch {
+        KernelLaunch::Graphs(sizes) => sizes.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    let largest = |device: &str, sets: &[&str]| *sizes(device, sets).last().expect("there is one");
+    assert_eq!(sizes("H100", &["max_num_seqs=256"])[..6], [1, 2, 4, 8, 16, 24]);
+    assert_eq!(largest("H100", &[]), 512);
+    // Twice the sequences: the largest batch of decodes, and as much again for speculation.
+    assert_eq!(sizes("H100", &["max_num_seqs=8"]), [1, 2, 4, 8, 16]);
+    assert_eq!(sizes("H100", &["max_num_seqs=7"]), [1, 2, 4, 7, 8], "what decodes all");
+    assert_eq!(sizes("H100", &["max_num_seqs=7", "..version='0.28'"]), [1, 2, 4, 8]);
+    let few = ["max_num_seqs=20", "max_num_batched_tokens=20"];
+    assert_eq!(sizes("H100", &few), [1, 2, 4, 8, 16, 20], "what computes as much as may be");
+    assert_eq!(sizes("H100", &[&few[..], &["..version='0.20'"]].concat()), [1, 2, 4, 8, 16]);
+    assert_eq!(largest("B200", &[]), 1024);
+    assert_eq!(largest("B200", &["..version='0.27'"]), 512);
+    let gpt_oss = ["model_profile_id=gpt-oss-20b", "max_num_seqs=64"];
+    assert_eq!(largest("H100", &gpt_oss), 1024);
+    assert_eq!(largest("H100", &[&gpt_oss[..], &["..version='0.11'"]].concat()), 992);
 }
 
 /// 2 · 675 M FLOPs a token at 40 % of 989 TFLOP/s: 1.35e9 / (0.4 · 989e12), over the ranks and the engine's share of them.

@@ -29,7 +29,7 @@ fn scheduler(draw: &mut Draw, keys: &mut Mapping) {
 }
 
 fn cache(draw: &mut Draw, keys: &mut Mapping) {
-    let block_tokens = draw.one_of(&[16, 16, 16, 16, 1, 8, 32, 64]);
+    let block_tokens = draw.one_of(&[16, 16, 16, 16, 48, 80, 32, 64]);
     keys.set("block_size", block_tokens);
     if draw.chance(55) {
         keys.set("num_gpu_blocks_override", draw.one_of(&POOL_TOKENS) / block_tokens);

@@ -45,6 +45,8 @@ pub(crate) struct Field<T> {
 pub(crate) struct Set<T> {
     pub(crate) value: T,
     pub(crate) at: At,
+    /// Whether the key is in the file, right or wrong.
+    pub(crate) given: bool,
 }
 
 /// A key without effect.
@@ -74,11 +76,12 @@ impl<T: Decode> ReadKey for Set<T> {
         let Need::Default(literal) = key.need else { unreachable!("checked when the program is compiled") };
         let found = reader.find(key);
         let at = found.as_ref().map_or_else(|| reader.absent(key), |(_, at)| at.clone());
+        let given = found.is_some();
         let value = found.and_then(|(node, at)| T::decode(node, key, &at, reader.diagnostics));
         let value = value.unwrap_or_else(|| {
             T::decode(&literal.node(), key, &at, reader.diagnostics).expect("a declared default has its key's type")
         });
-        Self { value, at }
+        Self { value, at, given }
     }
 
     fn json(&self) -> Option<Json> {

@@ -74,10 +74,14 @@ names!(CacheDtype {
     "fp8_e4m3" => CacheDtype::Of(Dtype::Fp8),
     "fp8_e5m2" => CacheDtype::Of(Dtype::Fp8),
     "bf16" => CacheDtype::Of(Dtype::Bf16),
+    "bfloat16" => CacheDtype::Of(Dtype::Bf16),
     "fp16" => CacheDtype::Of(Dtype::Fp16),
+    "float16" => CacheDtype::Of(Dtype::Fp16),
     "fp32" => CacheDtype::Of(Dtype::Fp32),
     "int8" => CacheDtype::Of(Dtype::Int8),
+    "int8_per_token_head" => CacheDtype::Of(Dtype::Int8),
     "int4" => CacheDtype::Of(Dtype::Int4),
+    "int4_per_token_head" => CacheDtype::Of(Dtype::Int4),
     "mxfp4" => CacheDtype::Of(Dtype::Mxfp4),
     "nvfp4" => CacheDtype::Of(Dtype::Nvfp4),
 });
@@ -261,7 +265,7 @@ section! {
         gpu_id: Field<String> = optional("required for VLLM").example("gpu0").also_called(&["device_id", "gpu"]);
         /// As the framework's `version`, before which it counts.
         version: Field<Version> = optional("the framework's");
-        /// Tokens of a KV block.
+        /// Tokens of a KV block, a multiple of 16.
         block_size: Set<u32> = default(Literal::Integer(16)).unit("tokens").range(1.0, 256.0).example("16");
         /// Sequences that run at once.
         max_num_seqs: Field<u32> = optional("vLLM's: 1024 on GPUs of 70 GiB or more but the A100, else 256").at_least(1.0)
@@ -346,7 +350,7 @@ section! {
         /// Launch kernels one by one instead of as CUDA graphs.
         enforce_eager: Field<bool> = optional("graphs, on devices with an efficiency curve");
         /// Batches of up to the largest of these numbers of tokens run with as many tokens as the next of them.
-        cudagraph_capture_sizes: Field<Vec<u32>> = optional("1, 2, 4, 8, 16, 24 … 512, or twice `max_num_seqs`")
+        cudagraph_capture_sizes: Field<Vec<u32>> = optional("vLLM's: 1, 2, 4, 8, 16, 24 … up to twice `max_num_seqs`, and 512; from 0.28 on 1024 on GPUs of compute capability 10; of gpt-oss 1024")
             .unit("tokens").range(1.0, 1e6).also_called(&["cuda_graph_sizes"]);
         /// What launching a kernel takes on the host with `enforce_eager`: the GPU waits for it.
         kernel_launch_s: Field<f64> = optional("0.000025").unit("s").range(0.0, 1.0);

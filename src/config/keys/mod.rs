@@ -13,8 +13,8 @@ mod workload;
 
 pub(crate) use distribution::{Distribution, Histogram, LogNormal, Mixture};
 pub(crate) use frameworks::{
-    CacheDtype, ContextLength, Framework, FrameworkConfig, FrameworkKind, FrontEnd, MoeBackend, Parallelism, Retention,
-    Strategy,
+    CacheDtype, ContextLength, Framework, FrameworkConfig, FrameworkKind, FrontEnd, FrontEndDelay, MoeBackend,
+    Parallelism, Retention, Strategy,
 };
 pub(crate) use hardware::{ComputeDevice, EfficiencyTable, HardwareProfile, NetworkLink, ServerTopology};
 pub(crate) use load::{Load, Markov, Process, Rate, Stage};

@@ -1,7 +1,8 @@
 //! From decoded keys to a scenario, a workload and an output plan.
 //!
 //! Each part checks what it can and reports all it finds; nothing is built that an error touches. What parts hand on to
-//! each other lies below them: `devices` and `topology` as far as they are known, a framework's `plan`, the `run_context`.
+//! each other lies below them: `devices` and `topology` as far as they are known, a framework's `plan`, its `ledger` of defaults, the
+//! `run_context`.
 
 mod behaviour;
 mod devices;
@@ -11,6 +12,7 @@ mod durations;
 mod fleet;
 mod frameworks;
 mod hardware;
+mod ledger;
 mod load;
 mod notes;
 mod output;
@@ -32,8 +34,8 @@ use super::diagnostic::Diagnostics;
 use super::keys::{Config, Simulation};
 use crate::fidelity;
 use crate::output::OutputPlan;
+pub(crate) use fleet::capture_sizes;
 pub(super) use frameworks::check_models;
-pub(crate) use hardware::efficiency::capture_sizes;
 pub(super) use run_context::RunContext;
 pub(super) use workload::resolve as workload_alone;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use oracle_components::kv_groups::KvGroups;
 use oracle_components::layers::Part;
-use oracle_components::model::RopeScaling;
+use oracle_components::model::{ModelArchitecture, RopeScaling};
 use oracle_components::scenario::SchedulerSpec;
 use oracle_systems::memory::{PoolRequest, kv_pool};
 
@@ -74,17 +74,40 @@ pub(super) fn kv_blocks(
         decode_context_parallel: layout.decode_context_parallel,
         group: groups.map(|groups| (groups.layers, groups.page_bytes)),
     };
-    let pool = kv_pool(plan.model.as_deref()?, &request);
-    let given = plan.config.num_gpu_blocks_override.value;
-    match (given, pool) {
-        // vLLM's pool has a block that no request gets: its null block.
-        (Some(blocks), _) => Some(blocks - 1),
-        (None, Ok(pool)) => Some(pool.blocks - 1),
-        (None, Err(error)) => {
+    let model = plan.model.as_deref()?;
+    // vLLM's pool has a block that no request gets: its null block.
+    if let Some(blocks) = plan.config.num_gpu_blocks_override.value {
+        check_override(plan, blocks, (model, &request), diagnostics);
+        return Some(blocks - 1);
+    }
+    match kv_pool(model, &request) {
+        Ok(pool) => Some(pool.blocks - 1),
+        Err(error) => {
             let is_idle = plan.severity() == Severity::Warning;
             let note = is_idle.then(|| "it takes no requests, so it is not simulated".to_owned());
             diagnostics.report_impossible(plan.severity(), &plan.config.model_profile_id.at, error.to_string(), note);
             None
+        }
+    }
+}
+
+/// Blocks of a stated number must fit into the GPUs' memory, whatever share of it the engine is to take.
+fn check_override(
+    plan: &FrameworkPlan<'_>,
+    blocks: u64,
+    (model, request): (&ModelArchitecture, &PoolRequest),
+    diagnostics: &mut Diagnostics,
+) {
+    let at = &plan.config.num_gpu_blocks_override.at;
+    match kv_pool(model, &PoolRequest { gpu_memory_utilization: 1.0, ..*request }) {
+        Ok(pool) if blocks <= pool.blocks => {}
+        Ok(pool) => {
+            let most = pool.blocks;
+            let reason = format!("{blocks} KV blocks are out of memory: the GPUs have room for {most} at most");
+            plan.refuse(at, reason, &format!("set num_gpu_blocks_override: {most}, or leave it out"), diagnostics);
+        }
+        Err(error) => {
+            plan.refuse(at, format!("it runs out of memory: {error}"), "leave num_gpu_blocks_override out", diagnostics)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Engines out of frameworks: what GPUs share, memory, paths, and the copies of all that.
 
+mod kernel_launch;
 mod kv_groups;
 mod limits;
 mod moe_backend;
@@ -17,13 +18,15 @@ use crate::config::declare::Placed;
 use crate::config::diagnostic::{Diagnostics, number};
 use crate::config::keys::Workload;
 use crate::config::resolve::devices::{Device, Hardware, MOST_GPUS};
-use crate::config::resolve::frameworks::defaults::{self, Settings};
+use crate::config::resolve::frameworks::defaults;
 use crate::config::resolve::frameworks::scheduler::vllm;
 use crate::config::resolve::hardware::efficiency;
+use crate::config::resolve::ledger::Ledger;
 use crate::config::resolve::plan::{Draft, FrameworkPlan, Layout};
 use crate::config::resolve::wiring::{self, Wiring, catalog_links, front_end, pools};
 use crate::config::versions::since;
 use crate::output::TakenDefault;
+pub(crate) use kernel_launch::capture_sizes;
 use limits::{Pool, gpu_share, kv_blocks, max_model_len, tenants};
 use replicas::Replicas;
 
@@ -150,9 +153,9 @@ fn draft<'a>(
     }
     let devices = devices(layout, hardware)?;
     let gpu_share = gpu_share(plan, layout, tenants, diagnostics);
-    let (settings, defaults) = defaults::settle(plan, &devices, gpu_share);
+    let mut ledger = Ledger::of(&plan.name);
+    let settings = defaults::settle(plan, &devices, gpu_share, &mut ledger);
     let settings = vllm::check_settings(plan, settings, diagnostics);
-    let Settings { max_num_batched_tokens, max_num_seqs, .. } = settings;
     let model = Arc::clone(plan.model.as_ref()?);
     let role = plan.role().unwrap_or_default();
     let prefix_caching = if role == Role::Decode { PrefixCaching::Off } else { limits.prefix_caching };
@@ -166,14 +169,17 @@ fn draft<'a>(
     let scheduler = SchedulerSpec { block_tokens, prefix_caching, ..limits };
     let scheduler = vllm::within(scheduler, plan, &settings, kv_blocks);
     let max_model_len = max_model_len(plan, kv_blocks, (kv_groups.as_deref(), &scheduler), diagnostics);
-    vllm::check_context(plan, max_model_len, max_num_batched_tokens, diagnostics);
+    vllm::check_context(plan, max_model_len, settings.max_num_batched_tokens, diagnostics);
+    defaults::note_context(plan, max_model_len, &mut ledger);
     let weight = workload.framework_weights.value.get(&plan.name).map_or(1.0, |weight| weight.value);
     let sequence_parallel = config.parallelism.value.as_ref().and_then(|keys| keys.sequence_parallel.value);
     let efficiency = efficiency(plan, devices[0]);
     let is_by_curve = !matches!(efficiency.as_ref().unwrap_or(&devices[0].efficiency), Efficiency::Constant { .. });
     moe_backend::check(plan, &devices, efficiency.as_ref(), diagnostics);
     let expert_kernels = moe_backend::family(plan, &devices, efficiency.as_ref());
-    let kernel_launch = efficiency::kernel_launch(config, is_by_curve, max_num_seqs);
+    let device = devices[0].spec.as_deref()?;
+    let kernel_launch = kernel_launch::kernel_launch(plan, device, &settings, is_by_curve, &mut ledger);
+    front_end::note(plan, settings.front_end, &mut ledger);
     let engine = |(number, wiring): (u32, Wiring)| EngineSpec {
         name: if number == 0 { plan.name.clone() } else { format!("{}#dp{number}", plan.name) },
         role,
@@ -205,7 +211,7 @@ fn draft<'a>(
         decode_context_parallel: layout.decode_context_parallel,
     };
     let engines = (0..).zip(wiring?).map(engine).collect();
-    Some(Draft { plan, engines, front_end: settings.front_end, defaults })
+    Some(Draft { plan, engines, front_end: settings.front_end, defaults: ledger.into_taken() })
 }
 
 /// The devices of an engine, if all have a data sheet.

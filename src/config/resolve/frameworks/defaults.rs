@@ -1,17 +1,16 @@
 //! What holds where a configuration leaves a setting out: vLLM's own default for its API server, by release and GPU, and what
 //! its host and front end were measured to take.
 //!
-//! Each default that is taken goes into a ledger, for `summary.json` and `-l debug`. A file of the predecessor keeps the
-//! predecessor's.
+//! Each default that is taken goes into a ledger. A file of the predecessor keeps the predecessor's.
 
 use oracle_components::device::{DeviceSpec, Efficiency};
+use oracle_components::model::RopeScaling;
 
-use crate::config::declare::Field;
-use crate::config::keys::FrontEnd;
+use crate::config::keys::{CacheDtype, ContextLength, FrontEnd};
 use crate::config::resolve::devices::Device;
+use crate::config::resolve::ledger::Ledger;
 use crate::config::resolve::plan::FrameworkPlan;
 use crate::config::versions::{Version, since};
-use crate::output::TakenDefault;
 
 /// Host time of a step and of each sequence in it: scheduling, input preparation, sampling's and output's Python. What is
 /// left of the TPOT of the H100 serving points of vLLM 0.12 (synchronous scheduling) at tp 8 with answers of 512 and 1,024
@@ -37,12 +36,15 @@ const PREDECESSOR_SEQS: u32 = 256;
 const PREDECESSOR_UTILIZATION: f64 = 0.9;
 const PREDECESSOR_LARGE_GPU_FP16_FLOPS: f64 = 500e12;
 
+/// Why what is left out in the predecessor's files is as it is.
+const PREDECESSOR: &str = "the predecessor's: the file names a model_characteristics_db_path, and no version";
+
 /// Why an encoder takes no time.
 const NO_ENCODER_PEAK: &str = "no time is charged, since the device's 16-bit peak is not known";
 
 /// Why the host takes its time, and why it takes none.
 const MEASURED_HOST: &str = "what vLLM's host was measured to take, docs/defaults.md";
-const NOTHING_UNASKED: &str =
+pub(in crate::config::resolve) const NOTHING_UNASKED: &str =
     "at constant efficiency on a device that is written out nothing is modelled but what is asked for";
 
 /// Settings of a framework, as given or by default.
@@ -59,39 +61,52 @@ pub(in crate::config::resolve) struct Settings {
     pub(in crate::config::resolve) front_end: FrontEnd,
 }
 
-/// Defaults that a framework took.
-struct Ledger {
-    framework: String,
-    taken: Vec<TakenDefault>,
-}
-
-impl Ledger {
-    /// The value of a key, or its default, which is noted with its reason.
-    fn settle<T: Clone>(&mut self, key: &Field<T>, default: T, shown: impl ToString, reason: impl Into<String>) -> T {
-        if let Some(value) = &key.value {
-            return value.clone();
-        }
-        let name = key.at.path.rsplit('.').next().unwrap_or_default().to_owned();
-        let framework = self.framework.clone();
-        self.taken.push(TakenDefault { framework, key: name, value: shown.to_string(), reason: reason.into() });
-        default
-    }
-}
-
 /// The settings of a framework on its GPUs, all of whose first rank's kind, and the defaults among them.
 pub(in crate::config::resolve) fn settle(
     plan: &FrameworkPlan<'_>,
     devices: &[&Device],
     gpu_share: f64,
-) -> (Settings, Vec<TakenDefault>) {
-    let mut ledger = Ledger { framework: plan.name.clone(), taken: Vec::new() };
-    let settings = if plan.is_of_predecessor {
-        of_predecessor(plan, devices, &mut ledger)
-    } else {
-        of_vllm(plan, devices, &mut ledger)
+    ledger: &mut Ledger,
+) -> Settings {
+    let settings =
+        if plan.is_of_predecessor { of_predecessor(plan, devices, ledger) } else { of_vllm(plan, devices, ledger) };
+    note_declared(plan, ledger);
+    let encoder_token_s = encoder_token_s(plan, devices, gpu_share, ledger);
+    Settings { encoder_token_s, ..settings }
+}
+
+/// Settings whose defaults depend on no release and no GPU, and the model's own types.
+fn note_declared(plan: &FrameworkPlan<'_>, ledger: &mut Ledger) {
+    let config = plan.config;
+    let whose = if plan.is_of_predecessor { PREDECESSOR } else { "vLLM's" };
+    ledger.note_declared(&config.block_size, whose);
+    ledger.note_declared(&config.enable_chunked_prefill, whose);
+    ledger.note_declared(&config.enable_prefix_caching, whose);
+    ledger.note_declared(&config.scheduling_policy, whose);
+    let Some(model) = plan.model.as_deref() else { return };
+    let is_of_model = matches!(config.kv_cache_dtype.value, None | Some(CacheDtype::Model));
+    if is_of_model {
+        ledger.note(config.kv_cache_dtype.at.name(), model.kv_dtype.name(), "auto: the model's");
+    }
+    if config.weight_dtype.value.is_none() {
+        let (dtype, of_experts) = (model.weight_format.dtype, model.expert_format().dtype);
+        let experts = if of_experts == dtype { String::new() } else { format!(", experts {}", of_experts.name()) };
+        ledger.note(config.weight_dtype.at.name(), dtype.name() + &experts, "the model's");
+    }
+}
+
+/// The longest context that holds, unless a number is set.
+pub(in crate::config::resolve) fn note_context(plan: &FrameworkPlan<'_>, max_model_len: u32, ledger: &mut Ledger) {
+    let key = &plan.config.max_model_len;
+    let is_long = plan.model.as_deref().is_some_and(|model| matches!(model.rope_scaling, RopeScaling::Long { .. }));
+    let reason = match key.value {
+        Some(ContextLength::Tokens(_)) => return,
+        Some(ContextLength::Auto) => "auto: the model's, held to what the KV cache can store",
+        None if plan.is_of_predecessor => "the predecessor's: the model's, held to what the KV cache can store",
+        None if is_long => "what the model was trained on; the context that LongRoPE stretches that to is asked for",
+        None => "the model's",
     };
-    let encoder_token_s = encoder_token_s(plan, devices, gpu_share, &mut ledger);
-    (Settings { encoder_token_s, ..settings }, ledger.taken)
+    ledger.note(key.at.name(), max_model_len, reason);
 }
 
 /// What a token takes in the vision encoder, whose weights vLLM divides among the ranks of a stage (`mm_encoder_tp_mode`).
@@ -225,7 +240,7 @@ fn async_scheduling(plan: &FrameworkPlan<'_>) -> (bool, String) {
 /// What the predecessor took: no host, no front end, no step ahead.
 fn of_predecessor(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Ledger) -> Settings {
     let config = plan.config;
-    let why = "the predecessor's: the file names a model_characteristics_db_path, and no version";
+    let why = PREDECESSOR;
     let is_large = devices.iter().filter_map(|device| device.spec.as_deref()).all(|spec| {
         let flops = spec.peak_flops.fp16.or(spec.peak_flops.bf16).unwrap_or(0.0);
         spec.memory_bytes >= LARGE_GPU_BYTES && flops >= PREDECESSOR_LARGE_GPU_FP16_FLOPS

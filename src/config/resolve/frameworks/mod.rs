@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use oracle_components::model::{Dtype, ModelArchitecture};
+use oracle_components::weight_format::WeightFormat;
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{CacheDtype, Config, FrameworkConfig};
@@ -46,7 +47,7 @@ pub(super) fn resolve<'a>(
             continue;
         };
         let model = models.model(config, diagnostics);
-        let model = model.map(|model| with_dtypes(model, config));
+        let model = model.map(|model| with_dtypes(model, config, diagnostics));
         let layout = hardware.and_then(|hardware| layout::resolve(keys, config, hardware, diagnostics));
         if let (Some(model), Some(layout)) = (&model, &layout) {
             layout::check_stages(model, layout, diagnostics);
@@ -62,7 +63,11 @@ pub(super) fn resolve<'a>(
     plans
 }
 
-fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<ModelArchitecture> {
+fn with_dtypes(
+    model: Arc<ModelArchitecture>,
+    config: &FrameworkConfig,
+    diagnostics: &mut Diagnostics,
+) -> Arc<ModelArchitecture> {
     let kv_cache = match config.kv_cache_dtype.value {
         Some(CacheDtype::Of(dtype)) => Some(dtype),
         Some(CacheDtype::Model) | None => None,
@@ -77,10 +82,29 @@ fn with_dtypes(model: Arc<ModelArchitecture>, config: &FrameworkConfig) -> Arc<M
     let mut model = Arc::unwrap_or_clone(model);
     if let Some(format) = weights {
         model = model.with_weights(format);
+        warn_of_own_experts(&model, format, config, diagnostics);
     }
     if let Some(activations) = activations {
         model = model.with_expert_activations(activations);
     }
     model.kv_dtype = kv_cache.unwrap_or(model.kv_dtype);
     Arc::new(model)
+}
+
+/// Says where experts keep the format that their checkpoint has for them alone.
+fn warn_of_own_experts(
+    model: &ModelArchitecture,
+    format: WeightFormat,
+    config: &FrameworkConfig,
+    diagnostics: &mut Diagnostics,
+) {
+    let own = model.expert_format().dtype;
+    if own != format.dtype {
+        let message = format!(
+            "is for the weights of {} beside its routed experts, which stay in {} as its checkpoint has them",
+            model.name,
+            own.name()
+        );
+        diagnostics.warn(&config.weight_dtype.at, message);
+    }
 }

@@ -1,28 +1,21 @@
-//! What kernels reach, and how they are launched: constants where they are given, curves of catalog devices elsewhere.
+//! What kernels reach: constants where they are given, curves of catalog devices elsewhere.
 
 use std::sync::Arc;
 
 use oracle_components::device::{DeviceSpec, Efficiency};
 use oracle_components::efficiency::{EfficiencyCurves, ProductShares};
-use oracle_components::scenario::KernelLaunch;
 
 use super::efficiency_table;
 use crate::catalog::{Catalog, CatalogDevice, CurveFile};
 use crate::config::declare::Field;
 use crate::config::diagnostic::{Diagnostics, NAMES_OFFERED, offer};
-use crate::config::keys::{ComputeDevice, FrameworkConfig};
+use crate::config::keys::ComputeDevice;
 use crate::config::resolve::run_context::RunContext;
 use crate::inputs;
 
 /// The predecessor's constants, which hold wherever one of the two is given.
 const PREDECESSOR_MFU: f64 = 0.5;
 const PREDECESSOR_MBU: f64 = 0.8;
-
-/// What the host takes to launch a kernel from Python, in seconds: a step of Llama-3.1-8B at batch 1 on an H100 took
-/// 8.4 ms in eager mode, where a CUDA graph took 5.1 ms (cloudai.pt, "CUDA Graphs + torch.compile"), for some 330 kernels.
-const EAGER_LAUNCH_S: f64 = 25e-6;
-/// vLLM's largest captured size, in tokens, and sequences: it captures up to twice the latter.
-const LARGEST_CAPTURE: u32 = 512;
 
 /// Constants, if one of the two is given.
 pub(in crate::config::resolve) fn constant(mfu: Option<f64>, mbu: Option<f64>) -> Option<Efficiency> {
@@ -92,52 +85,5 @@ fn named_curve(
             diagnostics.error_with(&key.at, format!("{}: {error}", path.display()), way_out);
             None
         }
-    }
-}
-
-/// How an engine launches its kernels. At constant efficiency nothing is modelled but what is asked for.
-pub(in crate::config::resolve) fn kernel_launch(
-    config: &FrameworkConfig,
-    is_by_curve: bool,
-    max_num_seqs: u32,
-) -> KernelLaunch {
-    let launch_s = config.kernel_launch_s.value.unwrap_or(EAGER_LAUNCH_S);
-    match (config.enforce_eager.value, &config.cudagraph_capture_sizes.value) {
-        (Some(true), _) => KernelLaunch::Eager { launch_s },
-        (_, Some(sizes)) => {
-            let mut sizes = sizes.clone();
-            sizes.sort_unstable();
-            KernelLaunch::Graphs(sizes.into())
-        }
-        (Some(false), None) => KernelLaunch::Graphs(default_capture_sizes(max_num_seqs)),
-        (None, None) if is_by_curve => KernelLaunch::Graphs(default_capture_sizes(max_num_seqs)),
-        (None, None) => KernelLaunch::Free,
-    }
-}
-
-/// vLLM's: up to 512 or twice the sequences.
-fn default_capture_sizes(max_num_seqs: u32) -> Arc<[u32]> {
-    capture_sizes(LARGEST_CAPTURE.min(max_num_seqs.saturating_mul(2))).collect()
-}
-
-/// Batches that vLLM captures as graphs up to a largest one (`vllm/config/vllm.py`): 1, 2, 4, then every 8 below 256 and every 16
-/// from there.
-pub(crate) fn capture_sizes(largest: u32) -> impl Iterator<Item = u32> {
-    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=largest).step_by(16));
-    sizes.take_while(move |&size| size <= largest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::default_capture_sizes;
-
-    #[test]
-    fn captured_sizes_are_vllms() {
-        let sizes = default_capture_sizes(256);
-        assert_eq!(sizes[..6], [1, 2, 4, 8, 16, 24]);
-        assert_eq!(sizes[sizes.len() - 2..], [496, 512]);
-        // Twice the sequences: the largest batch of decodes, and as much again for speculation.
-        assert_eq!(default_capture_sizes(8)[..], [1, 2, 4, 8, 16]);
-        assert!(default_capture_sizes(4096).is_sorted_by(|a, b| a < b));
     }
 }

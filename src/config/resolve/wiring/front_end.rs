@@ -7,7 +7,8 @@
 
 use oracle_components::scenario::{EngineSpec, LinkSpec};
 
-use crate::config::keys::FrontEnd;
+use crate::config::keys::{FrontEnd, FrontEndDelay};
+use crate::config::resolve::ledger::Ledger;
 use crate::config::resolve::plan::FrameworkPlan;
 use crate::config::resolve::topology::{ENTRY, Topology};
 
@@ -52,6 +53,28 @@ pub(in crate::config::resolve) fn attach(
     engine.egress.insert(0, topology.add(link(back, (gpu, ENTRY), response, engine.response_bytes_per_token)));
 }
 
+/// What is usual of the front end, where the configuration does not say it.
+pub(in crate::config::resolve) fn note(plan: &FrameworkPlan<'_>, kind: FrontEnd, ledger: &mut Ledger) {
+    let reason = match kind {
+        FrontEnd::None => return,
+        FrontEnd::InProcess => "recorded runs of vLLM 0.19, docs/defaults.md",
+        FrontEnd::Http => "a guess for an API server and a client on one machine, docs/defaults.md",
+    };
+    let own = plan.config.front_end_delay.value.as_ref();
+    let is_given = |key: fn(&FrontEndDelay) -> Option<f64>| own.is_some_and(|own| key(own).is_some());
+    let Delay { request_s, prompt_token_s, response_s, response_token_s } = usual(kind);
+    for (name, seconds, is_given) in [
+        ("request_s", request_s, is_given(|own| own.request_s.value)),
+        ("prompt_token_s", prompt_token_s, is_given(|own| own.prompt_token_s.value)),
+        ("response_s", response_s, is_given(|own| own.response_s.value)),
+        ("response_token_s", response_token_s, is_given(|own| own.response_token_s.value)),
+    ] {
+        if !is_given {
+            ledger.note(&format!("front_end_delay.{name}"), seconds, reason);
+        }
+    }
+}
+
 /// Bytes a second of a link that takes `token_s` for a token; tokens that have no bytes pass in no time.
 fn bandwidth(bytes_per_token: f64, token_s: f64) -> f64 {
     if token_s > 0.0 && bytes_per_token > 0.0 { bytes_per_token / token_s } else { f64::MAX }
@@ -60,17 +83,20 @@ fn bandwidth(bytes_per_token: f64, token_s: f64) -> f64 {
 /// What the front end of a framework takes; `None` if it takes no time.
 fn delay(plan: &FrameworkPlan<'_>, kind: FrontEnd) -> Option<Delay> {
     let own = plan.config.front_end_delay.value.as_ref();
-    let usual = match kind {
-        FrontEnd::None if own.is_none() => return None,
-        FrontEnd::None => Delay { request_s: 0.0, prompt_token_s: 0.0, response_s: 0.0, response_token_s: 0.0 },
-        FrontEnd::InProcess => IN_PROCESS,
-        FrontEnd::Http => HTTP,
-    };
-    let Some(own) = own else { return Some(usual) };
+    let usual = usual(kind);
+    let Some(own) = own else { return (kind != FrontEnd::None).then_some(usual) };
     Some(Delay {
         request_s: own.request_s.value.unwrap_or(usual.request_s),
         prompt_token_s: own.prompt_token_s.value.unwrap_or(usual.prompt_token_s),
         response_s: own.response_s.value.unwrap_or(usual.response_s),
         response_token_s: own.response_token_s.value.unwrap_or(usual.response_token_s),
     })
+}
+
+fn usual(kind: FrontEnd) -> Delay {
+    match kind {
+        FrontEnd::None => Delay { request_s: 0.0, prompt_token_s: 0.0, response_s: 0.0, response_token_s: 0.0 },
+        FrontEnd::InProcess => IN_PROCESS,
+        FrontEnd::Http => HTTP,
+    }
 }

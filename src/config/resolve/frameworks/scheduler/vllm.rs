@@ -1,13 +1,17 @@
 //! vLLM's V1 scheduler: its keys, its defaults, and what is said of keys that have no effect on it.
 
 use oracle_components::SimTime;
+use oracle_components::model::Dtype;
 use oracle_components::scenario::{KvSide, KvTransfer, PrefixCaching, Role, SchedulerRules, SchedulerSpec};
 
 use crate::config::diagnostic::Diagnostics;
-use crate::config::keys::FrameworkConfig;
+use crate::config::keys::{CacheDtype, ContextLength, FrameworkConfig};
 use crate::config::resolve::frameworks::defaults::Settings;
 use crate::config::resolve::plan::FrameworkPlan;
 use crate::config::versions::{Version, since};
+
+/// What blocks of every attention backend consist of (`get_supported_kernel_block_sizes`: FlashAttention, FlashInfer, Triton).
+const BLOCK_MULTIPLE: u32 = 16;
 
 /// The scheduler, but for [`Settings`] and what depends on memory.
 pub(in crate::config::resolve) fn scheduler(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) -> SchedulerSpec {
@@ -62,6 +66,16 @@ pub(in crate::config::resolve) fn check_settings(
         let reason = format!("{version} has no asynchronous scheduling with pipeline parallelism");
         plan.refuse(&config.async_scheduling.at, reason, "leave async_scheduling out", diagnostics);
     }
+    let active = &config.max_num_active_seqs;
+    if let Some(count) = active.value.filter(|count| *count > seqs) {
+        let reason = format!("max_num_active_seqs ({count}) is above max_num_seqs ({seqs})");
+        plan.refuse(&active.at, reason, &format!("set max_num_active_seqs: {seqs}, or leave it out"), diagnostics);
+    }
+    if config.watermark.value >= 1.0 {
+        let reason = "watermark must be below 1: no request would be admitted beside others";
+        plan.refuse(&config.watermark.at, reason, "set watermark: 0.1", diagnostics);
+    }
+    check_cache(plan, diagnostics);
     check_age(plan, diagnostics);
     check_queue_limit(plan, diagnostics);
     if config.step_overhead_s.given && config.scheduler_iteration_delay_s.given {
@@ -69,6 +83,32 @@ pub(in crate::config::resolve) fn check_settings(
         diagnostics.warn(&config.scheduler_iteration_delay_s.at, message);
     }
     Settings { max_num_seqs: seqs.min(tokens), ..settings }
+}
+
+/// Block sizes and element types that vLLM has no KV cache for.
+fn check_cache(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
+    let (config, version) = (plan.config, plan.version());
+    let tokens = config.block_size.value;
+    if !tokens.is_multiple_of(BLOCK_MULTIPLE) {
+        let reason = format!(
+            "no attention backend of an NVIDIA or AMD GPU takes blocks of {tokens} tokens, all take multiples of {BLOCK_MULTIPLE}"
+        );
+        let nearest = tokens.next_multiple_of(BLOCK_MULTIPLE);
+        plan.refuse(&config.block_size.at, reason, &format!("set block_size: {nearest}"), diagnostics);
+    }
+    let key = &config.kv_cache_dtype;
+    let Some(CacheDtype::Of(dtype)) = key.value else { return };
+    let first = match dtype {
+        Dtype::Fp32 | Dtype::Mxfp4 => None,
+        Dtype::Nvfp4 | Dtype::Int8 => Some(since::NARROW_KV_CACHES),
+        Dtype::Int4 => Some(since::INT4_KV_CACHE),
+        _ => return,
+    };
+    if !first.is_some_and(|first| version.has(first)) {
+        let since = first.map_or_else(String::new, |first| format!(", which came with {first}"));
+        let reason = format!("{version} has no KV cache of {}{since}", dtype.name());
+        plan.refuse(&key.at, reason, "set kv_cache_dtype: fp8, or auto", diagnostics);
+    }
 }
 
 /// Settings that the release does not have.
@@ -88,9 +128,14 @@ fn check_age(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
         (retention.given, &retention.at, since::SPARSE_RETENTION),
     ];
     for (_, at, since) in settings.iter().filter(|(is_set, _, since)| *is_set && !version.has(*since)) {
-        let name = at.path.rsplit('.').next().unwrap_or_default();
-        let reason = format!("{version} has no {name}, which came with {since}");
+        let reason = format!("{version} has no {}, which came with {since}", at.name());
         plan.refuse(at, reason, &format!("leave it out, or set version: '{since}' or later"), diagnostics);
+    }
+    let context = &config.max_model_len;
+    if context.value == Some(ContextLength::Auto) && !version.has(since::MAX_MODEL_LEN_AUTO) {
+        let since = since::MAX_MODEL_LEN_AUTO;
+        let reason = format!("{version} has no max_model_len: auto, which came with {since}");
+        plan.refuse(&context.at, reason, &format!("set a number, or version: '{since}' or later"), diagnostics);
     }
 }
 
@@ -176,11 +221,7 @@ fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Pr
         (config.store_prefix_tokens.given, &config.store_prefix_tokens.at),
     ];
     for (_, at) in without_effect.iter().filter(|(given, _)| *given) {
-        diagnostics.warn_once(
-            at.path.rsplit('.').next().unwrap_or_default(),
-            at,
-            "has no effect: the KV pool bounds the prefix cache",
-        );
+        diagnostics.warn_once(at.name(), at, "has no effect: the KV pool bounds the prefix cache");
     }
     let transfer = config.kv_transfer_config.value.as_ref();
     if transfer.is_some_and(|transfer| transfer.kv_role.value == Some(KvSide::Consumer)) {

@@ -1,0 +1,106 @@
+//! How an engine launches its kernels: one by one, or as the CUDA graphs that vLLM captures
+//! (`VllmConfig._set_cudagraph_sizes`, `GptOssForCausalLMConfig`).
+
+use oracle_components::device::DeviceSpec;
+use oracle_components::model::ModelArchitecture;
+use oracle_components::scenario::KernelLaunch;
+
+use crate::config::resolve::frameworks::defaults::{NOTHING_UNASKED, Settings};
+use crate::config::resolve::ledger::Ledger;
+use crate::config::resolve::plan::FrameworkPlan;
+use crate::config::versions::{Version, since};
+
+/// What the host takes to launch a kernel from Python, in seconds: a step of Llama-3.1-8B at batch 1 on an H100 took
+/// 8.4 ms in eager mode, where a CUDA graph took 5.1 ms (cloudai.pt, "CUDA Graphs + torch.compile"), for some 330 kernels.
+const EAGER_LAUNCH_S: f64 = 25e-6;
+/// vLLM's largest captured sizes, in tokens.
+const LARGEST_CAPTURE: u32 = 512;
+const LARGEST_ON_BLACKWELL: u32 = 1_024;
+const LARGEST_OF_GPT_OSS: u32 = 1_024;
+const LARGEST_OF_GPT_OSS_WITH_FA3: u32 = 992;
+/// GPUs of compute capability 10.
+const DATA_CENTER_BLACKWELL: [&str; 2] = ["b200", "b300"];
+
+/// How an engine launches its kernels. At constant efficiency nothing is modelled but what is asked for.
+pub(super) fn kernel_launch(
+    plan: &FrameworkPlan<'_>,
+    device: &DeviceSpec,
+    settings: &Settings,
+    is_by_curve: bool,
+    ledger: &mut Ledger,
+) -> KernelLaunch {
+    let config = plan.config;
+    match (config.enforce_eager.value, &config.cudagraph_capture_sizes.value) {
+        (Some(true), _) => {
+            let reason = "what a kernel took on an H100's host, docs/defaults.md";
+            let launch_s = ledger.settle(&config.kernel_launch_s, EAGER_LAUNCH_S, EAGER_LAUNCH_S, reason);
+            KernelLaunch::Eager { launch_s }
+        }
+        (_, Some(sizes)) => {
+            let mut sizes = sizes.clone();
+            sizes.sort_unstable();
+            KernelLaunch::Graphs(sizes.into())
+        }
+        (None, None) if !is_by_curve => {
+            ledger.settle(&config.kernel_launch_s, 0.0, 0.0, NOTHING_UNASKED);
+            KernelLaunch::Free
+        }
+        (_, None) => {
+            ledger.settle(&config.enforce_eager, false, false, "vLLM's: it launches CUDA graphs");
+            let (sizes, reason) = captured(plan, device, settings);
+            ledger.note(config.cudagraph_capture_sizes.at.name(), shown(&sizes), reason);
+            KernelLaunch::Graphs(sizes.into())
+        }
+    }
+}
+
+/// The batches that a release captures by itself, and why these.
+fn captured(plan: &FrameworkPlan<'_>, device: &DeviceSpec, settings: &Settings) -> (Vec<u32>, String) {
+    let (version, tokens, seqs) = (plan.version(), settings.max_num_batched_tokens, settings.max_num_seqs);
+    let is_gpt_oss = plan.model.as_deref().is_some_and(is_gpt_oss);
+    let (largest, reason) = if is_gpt_oss {
+        let largest =
+            if version.has(since::CAPTURES_BEYOND_FA3) { LARGEST_OF_GPT_OSS } else { LARGEST_OF_GPT_OSS_WITH_FA3 };
+        (largest, format!("vLLM {version}'s for gpt-oss, up to {largest}"))
+    } else {
+        let most = largest_on(device, version);
+        let reason = format!("vLLM {version}'s on a {}, up to {most} and twice max_num_seqs", device.name);
+        (most.min(seqs.saturating_mul(2)), reason)
+    };
+    let held = largest.min(tokens);
+    let mut sizes: Vec<u32> = capture_sizes(held).collect();
+    sizes.extend((tokens <= held && version.has(since::CAPTURES_OF_ALL_TOKENS)).then_some(tokens));
+    let has_seqs = !is_gpt_oss && seqs <= held && version.has(since::CAPTURES_OF_ALL_SEQS);
+    sizes.extend(has_seqs.then_some(seqs));
+    sizes.sort_unstable();
+    sizes.dedup();
+    (sizes, reason)
+}
+
+fn largest_on(device: &DeviceSpec, version: Version) -> u32 {
+    let name = device.name.to_lowercase();
+    let is_blackwell = DATA_CENTER_BLACKWELL.iter().any(|gpu| name.contains(gpu));
+    if is_blackwell && version.has(since::BLACKWELL_CAPTURES) { LARGEST_ON_BLACKWELL } else { LARGEST_CAPTURE }
+}
+
+/// Whether it has what no other family has: experts with biases, and attention with sinks.
+fn is_gpt_oss(model: &ModelArchitecture) -> bool {
+    model.experts().is_some_and(|experts| experts.expert.bias)
+        && model.attention().is_some_and(|attention| attention.other_elements > 0)
+}
+
+/// The first sizes and the last.
+fn shown(sizes: &[u32]) -> String {
+    const SHOWN: usize = 6;
+    let list = |sizes: &[u32]| sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    match sizes.last() {
+        Some(last) if sizes.len() > SHOWN + 1 => format!("{} … {last}", list(&sizes[..SHOWN])),
+        _ => list(sizes),
+    }
+}
+
+/// Batches that vLLM captures as graphs up to a largest one: 1, 2, 4, then every 8 below 256 and every 16 from there.
+pub(crate) fn capture_sizes(largest: u32) -> impl Iterator<Item = u32> {
+    let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=largest).step_by(16));
+    sizes.take_while(move |&size| size <= largest)
+}
