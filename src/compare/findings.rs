@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Compared, Comparison, Metric, Pair, Part, Side, Test};
-use crate::fidelity::Expectation;
+use super::{Compared, Comparison, Metric, Pair, Part, Run, Side, Test};
 use crate::tables::{Block, Cell, Column, Document, Findings, Table, figure, pretty};
 
 /// Columns before the text of a side.
@@ -19,7 +18,7 @@ impl Findings for Comparison {
     fn document(&self) -> Document {
         let mut blocks: Vec<Block> = self.warnings.iter().map(|text| Block::line("Caution", INDENT, text)).collect();
         blocks.extend(self.sides.iter().map(|side| Block::line(&side.letter, INDENT, side.described())));
-        blocks.extend(self.accuracy());
+        blocks.extend(self.caveats());
         for pair in &self.pairs {
             blocks.extend(self.pair_lines(pair));
             blocks.extend([Block::Gap, Block::Table(self.figures(pair))]);
@@ -77,31 +76,38 @@ impl Side {
             json!({"place": run.place, "seed": run.seed, "partial": run.partial, "requests": run.arrived, "breakdown": parts})
         });
         let fidelity = &self.runs[0].fidelity;
-        json!({"letter": self.letter, "name": self.name, "fidelity": fidelity, "runs": runs.collect::<Vec<_>>()})
+        json!({"letter": self.letter, "name": self.name, "notes": self.runs[0].notes, "fidelity": fidelity, "runs": runs.collect::<Vec<_>>()})
     }
 }
 
 impl Comparison {
-    /// How far off figures of such deployments were, and of which sides that is said where it is not of all.
-    fn accuracy(&self) -> Vec<Block> {
-        let mut told: Vec<(&Expectation, Vec<&str>)> = Vec::new();
-        for side in &self.sides {
-            for expected in &side.runs[0].fidelity {
-                match told.iter_mut().find(|(known, _)| *known == expected) {
-                    Some((_, letters)) => letters.push(side.letter.as_str()),
-                    None => told.push((expected, vec![side.letter.as_str()])),
-                }
-            }
-        }
-        let line = |(expected, letters): (&Expectation, Vec<&str>)| {
-            let of_all = letters.len() == self.sides.len();
-            let of = if of_all { String::new() } else { format!("{}: ", letters.join(", ")) };
+    /// What to know of the sides, and of which that is said where it is not of all.
+    fn caveats(&self) -> Vec<Block> {
+        let notes = self.said_of(|run| &run.notes).into_iter().map(|(note, of)| Block::line("Note", INDENT, of + note));
+        let accuracy = self.said_of(|run| &run.fidelity).into_iter().flat_map(|(expected, of)| {
             let unmeasured = expected.unmeasured.iter().map(|sentence| Block::line("", INDENT, sentence));
             std::iter::once(Block::line("Accuracy", INDENT, of + &expected.words()))
                 .chain(unmeasured)
                 .collect::<Vec<_>>()
+        });
+        notes.chain(accuracy).collect()
+    }
+
+    /// What is said of the sides, each once, and the letters of those of which it is, unless it is of all.
+    fn said_of<T: PartialEq>(&self, of_run: fn(&Run) -> &Vec<T>) -> Vec<(&T, String)> {
+        let mut told: Vec<(&T, Vec<&str>)> = Vec::new();
+        for side in &self.sides {
+            for said in of_run(&side.runs[0]) {
+                match told.iter_mut().find(|(known, _)| *known == said) {
+                    Some((_, letters)) => letters.push(side.letter.as_str()),
+                    None => told.push((said, vec![side.letter.as_str()])),
+                }
+            }
+        }
+        let of = |letters: Vec<&str>| {
+            if letters.len() == self.sides.len() { String::new() } else { format!("{}: ", letters.join(", ")) }
         };
-        told.into_iter().flat_map(line).collect()
+        told.into_iter().map(|(said, letters)| (said, of(letters))).collect()
     }
 
     /// What differs in the configurations, how that is tested, and why latencies differ.

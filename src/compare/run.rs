@@ -9,7 +9,7 @@ use super::breakdown::{self, Part, RequestTimes};
 use super::metrics::{METRICS, Metric};
 use crate::fidelity::{Expectation, told_by};
 use crate::inputs;
-use crate::output::{MANIFEST_FILE, SWEEP_FILE};
+use crate::output::{MANIFEST_FILE, SWEEP_FILE, notes_of};
 
 /// The longest JSON file that is read.
 const LONGEST_FILE_BYTES: u64 = 1 << 30;
@@ -37,6 +37,8 @@ pub struct Run {
     pub breakdown: Breakdown,
     /// How far off figures of such deployments were, for each kind of engine.
     pub fidelity: Vec<Expectation>,
+    /// What to know of it before any figure.
+    pub notes: Vec<String>,
 }
 
 /// Where the time of requests went.
@@ -112,6 +114,7 @@ impl Run {
             figures,
             breakdown,
             fidelity: told_by(&summary),
+            notes: notes_of(&summary),
         })
     }
 

@@ -66,7 +66,7 @@ pub(crate) use staged::put;
 pub use summary::{
     CostSummary, DrainSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary,
     LoadSummary, Named, ObjectiveSummary, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary,
-    SimulationSummary, SloSummary, Summary, ThroughputSummary,
+    SimulationSummary, SloSummary, Summary, ThroughputSummary, notes_of,
 };
 pub use verdict::{BusiestLink, EngineTime, Ground, HeldBackSummary, InFlightSummary, Limit, StepSummary, Verdict};
 pub use writer::RunWriter;

@@ -436,3 +436,10 @@ pub struct ProfileSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slo: Option<SloSummary>,
 }
+
+/// The notes of a summary as a file has it; nothing where an earlier version wrote it.
+#[must_use]
+pub fn notes_of(summary: &serde_json::Value) -> Vec<String> {
+    let notes = summary["notes"].as_array().into_iter().flatten();
+    notes.filter_map(|note| note.as_str().map(str::to_owned)).collect()
+}

@@ -4,7 +4,7 @@ use super::columns::{Cells, Column, Table as Results};
 use super::figure::Figure;
 use super::grid::{Grid, SEED};
 use super::journal::{Record, Status};
-use super::metrics::{ACCURACY, UNMEASURED_KERNELS, sentences};
+use super::metrics::{ACCURACY, NOTES, UNMEASURED_KERNELS, sentences};
 use super::results::{Interval, results, settings};
 use crate::config::printable;
 use crate::output::Named;
@@ -41,22 +41,28 @@ impl<'a> Points<'a> {
 
 /// Columns of the words that lines begin with.
 const INDENT: usize = 12;
-/// Kinds of deployments of which it is said how far off their figures are.
+/// Notes, and kinds of deployments of which it is said how far off their figures are.
 const MOST_KINDS: usize = 8;
 
 impl Points<'_> {
-    /// How far off figures of these kinds were, each once, and which kernels nobody has measured.
-    fn accuracy(&self) -> Vec<Block> {
+    /// What to know of these figures, each once: notes, how far off others of their kinds were, and which kernels nobody has
+    /// measured.
+    fn caveats(&self) -> Vec<Block> {
         let told = |name: &str| match self.results.column(name).map(|column| &column.cells) {
             Some(Cells::Texts(cells)) => sentences(cells.iter().flatten().map(String::as_str)),
             _ => Vec::new(),
         };
         let (accuracy, unmeasured) = (told(ACCURACY), told(UNMEASURED_KERNELS));
+        let notes = told(NOTES);
+        let more = notes.len().saturating_sub(MOST_KINDS);
+        let more = (more > 0).then(|| format!("and {more} more: see the column {NOTES} of the table"));
+        let notes = notes.into_iter().take(MOST_KINDS).chain(more).map(|note| Block::line("Note", INDENT, note));
         let more = accuracy.len().saturating_sub(MOST_KINDS);
         let told = accuracy.into_iter().take(MOST_KINDS).map(|sentence| Block::line("Accuracy", INDENT, sentence));
         let more = (more > 0).then(|| format!("and of {more} more kinds: see the column {ACCURACY} of the table"));
         let behind = more.into_iter().chain(unmeasured.into_iter().take(MOST_KINDS));
-        let mut lines: Vec<Block> = told.chain(behind.map(|sentence| Block::line("", INDENT, sentence))).collect();
+        let mut lines: Vec<Block> =
+            notes.chain(told).chain(behind.map(|sentence| Block::line("", INDENT, sentence))).collect();
         if !lines.is_empty() {
             lines.push(Block::Gap);
         }
@@ -66,7 +72,7 @@ impl Points<'_> {
 
 impl Findings for Points<'_> {
     fn document(&self) -> Document {
-        let mut blocks = self.accuracy();
+        let mut blocks = self.caveats();
         blocks.push(Block::Wide(headlines(self.grid, &self.records, &self.results)));
         Document(blocks)
     }

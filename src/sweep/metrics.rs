@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::figure::Figure;
 use crate::fidelity::{Expectation, told_by};
-use crate::output::Summary;
+use crate::output::{Summary, notes_of};
 
 /// A column of results.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,13 +26,14 @@ enum From {
     Key(String),
     /// Of every item of a map.
     Each(Fold, &'static str, &'static str),
-    /// In the words of `fidelity`, for each kind of engine once.
+    /// In words, each sentence once.
     Words(Words),
 }
 
-/// Sentences on how far off figures of a kind were.
+/// Sentences on what to know of figures: of the configuration, or of engines of its kinds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Words {
+    Notes,
     Accuracy,
     UnmeasuredKernels,
 }
@@ -92,6 +93,8 @@ const EACH: [(&str, &str, Fold, &str, &str); 9] = [
     ("preemptions", "", Fold::Sum, "engines", "preemptions"),
 ];
 
+/// What to know before any figure.
+pub const NOTES: &str = "notes";
 /// How far off figures of its kind were.
 pub const ACCURACY: &str = "accuracy";
 /// Which kernels nobody has measured.
@@ -136,7 +139,8 @@ impl Metric {
         });
         metrics.extend(each);
         metrics.extend(SINGLE_LAST.iter().map(single));
-        let words = [(ACCURACY, Words::Accuracy), (UNMEASURED_KERNELS, Words::UnmeasuredKernels)];
+        let words =
+            [(NOTES, Words::Notes), (ACCURACY, Words::Accuracy), (UNMEASURED_KERNELS, Words::UnmeasuredKernels)];
         metrics.extend(words.map(|(name, words)| Self { name: name.to_owned(), unit: "", from: From::Words(words) }));
         metrics
     }
@@ -154,6 +158,7 @@ impl Metric {
             From::Each(Fold::Mean, of, key) => format!("mean({of}.*.{key})"),
             From::Each(Fold::Sum, of, key) => format!("sum({of}.*.{key})"),
             From::Each(Fold::Max, of, key) => format!("max({of}.*.{key})"),
+            From::Words(Words::Notes) => "notes".to_owned(),
             From::Words(_) => "fidelity".to_owned(),
         }
     }
@@ -179,11 +184,14 @@ impl Metric {
                 }
             }
             From::Words(words) => {
-                let sentence = |expected: &Expectation| match words {
-                    Words::Accuracy => Some(expected.words()),
-                    Words::UnmeasuredKernels => expected.unmeasured.clone(),
+                let of_kinds = |sentence: fn(&Expectation) -> Option<String>| {
+                    told_by(summary).iter().filter_map(sentence).collect::<Vec<_>>()
                 };
-                let mut sentences: Vec<String> = told_by(summary).iter().filter_map(sentence).collect();
+                let mut sentences = match words {
+                    Words::Notes => notes_of(summary),
+                    Words::Accuracy => of_kinds(|expected| Some(expected.words())),
+                    Words::UnmeasuredKernels => of_kinds(|expected| expected.unmeasured.clone()),
+                };
                 sentences.dedup();
                 (!sentences.is_empty()).then(|| Figure::Text(sentences.join(BETWEEN_SENTENCES)))
             }

@@ -49,7 +49,7 @@ pub use grid_file::read_grid;
 pub use journal::{Record, Status};
 pub use listing::Points;
 pub use merge::{Merged, merge};
-pub use metrics::{ACCURACY, Metric, UNMEASURED_KERNELS, metrics_of, sentences};
+pub use metrics::{ACCURACY, Metric, NOTES, UNMEASURED_KERNELS, metrics_of, sentences};
 pub use problem::SweepError;
 pub use results::{Interval, intervals, results};
 pub use values::{plain, values};

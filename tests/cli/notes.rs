@@ -197,12 +197,19 @@ fn a_sweep_says_how_far_off_each_kind_was() {
     let told = desk.run(sweep);
     assert_eq!(told.code, 0, "{}", told.err);
     let kinds = accuracy(&told.out);
-    assert!(told.out.starts_with("Accuracy    ") && kinds.len() == 2 && kinds[0] == own[0], "{}", told.out);
+    assert!(kinds.len() == 2 && kinds[0] == own[0], "{}", told.out);
+    let borrowed = "GH200-96GB is priced by the efficiency curve of H100-SXM: its own kernels were not measured";
+    assert!(
+        told.out.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(&format!("Note {borrowed} Acc")),
+        "{}",
+        told.out
+    );
     assert!(kinds[1].ends_with("its own like (dense, bf16, GH200-96GB, vLLM) nobody has measured"), "{kinds:?}");
     assert_eq!(accuracy(&desk.run(sweep).out), kinds, "gone on with");
     assert_eq!(accuracy(&desk.run("merge swept").out), kinds);
     let rows: serde_json::Value = serde_json::from_str(&desk.run(&format!("{sweep} --format json")).out).expect("JSON");
     for (row, kind) in rows.as_array().expect("rows").iter().zip([0, 0, 1, 1]) {
+        assert_eq!(row["notes"], if kind == 1 { borrowed.into() } else { serde_json::Value::Null });
         assert_eq!(
             (&row["accuracy"], &row["unmeasured_kernels"]),
             (&kinds[kind].as_str().into(), &serde_json::Value::Null)
@@ -210,6 +217,7 @@ fn a_sweep_says_how_far_off_each_kind_was() {
     }
     assert_eq!(desk.run("report swept").code, 0);
     let page = std::fs::read_to_string(desk.path("swept/report.html")).expect("it is there");
+    assert!(page.contains(borrowed));
     assert!(kinds.iter().all(|kind| page.matches(&format!("Accuracy: {kind}.")).count() == 1));
 }
 
@@ -225,12 +233,15 @@ fn a_page_and_a_comparison_say_how_far_off_their_figures_are() {
     let first = run("a", "--device H100");
     let second = run("b", "--device H100 --tensor-parallel 2");
     let third = run("c", "--device H100 --mfu 0.4");
+    let constant = "C: H100-SXM-80GB is priced at constant efficiency (mfu 0.4, mbu 0.8) for all kernels";
     assert_eq!(first, second);
     assert_eq!(desk.run("report a").code, 0);
     let page = std::fs::read_to_string(desk.path("a/report.html")).expect("it is there");
     assert_eq!(page.matches(&format!("Accuracy: {first}.")).count(), 1);
     assert_eq!(accuracy(&desk.run("compare a b").out), std::slice::from_ref(&first));
     let told = desk.run("compare a b c");
+    let words = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(&format!("Note {constant} Acc")), "{}", told.out);
     assert_eq!(accuracy(&told.out), [format!("A, B: {first}"), format!("C: {third}")]);
     let json: serde_json::Value = serde_json::from_str(&desk.run("compare a c --format json").out).expect("JSON");
     for (side, folder) in [(0, "a"), (1, "c")] {

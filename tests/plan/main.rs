@@ -269,24 +269,29 @@ fn prefill_and_decode_apart_are_searched_by_every_split() {
     assert!(fewest.is_some_and(|fewest| fewest > 2), "the case tells little: {fewest:?}");
 }
 
-/// The cells of the study in the README that take no time: the fewest GPUs, and TP × replicas.
+/// Every cell of the study in the README: the fewest GPUs, and TP × replicas; and how many simulations the page of plans says it takes.
 #[test]
 fn the_study_of_the_page_is_what_a_plan_says() {
     let Some(trace) = shared_files::shared("data/traces/AzureLLMInferenceTrace_conv.csv") else { return };
     let mut question = question(TraceRun { trace: Some(trace), ..TraceRun::default() }, "ttft_p99=1s,tpot_p99=50ms");
-    question.space.models = vec!["Llama3.1-8B".to_owned()];
-    question.space.devices = vec!["H100".to_owned(), "A100".to_owned()];
-    question.rate_scales = vec![1.0, 4.0];
-    question.most_gpus = 8;
+    question.space.models = ["Llama3.1-8B", "Llama3.1-70B"].map(str::to_owned).to_vec();
+    question.space.devices = ["H100", "A100", "L40S"].map(str::to_owned).to_vec();
+    question.space.tensor_parallel = vec![1, 2, 4, 8];
+    question.rate_scales = vec![1.0, 4.0, 10.0];
+    question.most_gpus = 256;
     let plan = question.answer(&AtomicBool::new(false), |_, _| {}).expect("there is a plan");
     let page = include_str!("../../README.md");
     for answer in &plan.answers {
         let head = format!("| {} | {} |", answer.model, answer.device);
         let row = page.lines().find(|line| line.starts_with(&head)).expect("the page has the row");
-        let told =
-            row.split('|').map(str::trim).nth(if answer.rate_scale == 1.0 { 3 } else { 4 }).expect("and the column");
-        let count = |value: Option<u32>| value.expect("there is an answer");
-        let (gpus, ranks, replicas) = (count(answer.gpus), count(answer.tensor_parallel), count(answer.replicas));
-        assert_eq!(told, format!("{gpus} ({ranks} × {replicas})"), "{row}");
+        let column = question.rate_scales.iter().position(|scale| *scale == answer.rate_scale).expect("it was asked");
+        let told = row.split('|').map(str::trim).nth(3 + column).expect("and the column");
+        let found = match (answer.gpus, answer.tensor_parallel, answer.replicas) {
+            (Some(gpus), Some(ranks), Some(replicas)) if answer.slo_met => format!("{gpus} ({ranks} × {replicas})"),
+            _ => format!("none up to {}", question.most_gpus),
+        };
+        assert_eq!(told, found, "{row}");
     }
+    let told = include_str!("../../docs/plan.md");
+    assert!(told.contains(&format!("It takes {} simulations", plan.runs)), "{} simulations", plan.runs);
 }

@@ -396,8 +396,11 @@ fn columns_by_name() {
     let options = TraceOptions { columns: Some(Box::new(with_tokens)), ..plain() };
     assert_eq!(taken("own.csv", text, &options).0[1].encoder_tokens, 8);
     let named = TraceColumns { prompt: "input".into(), ..columns };
-    let told = error("own.csv", text, &TraceOptions { columns: Some(Box::new(named)), ..plain() });
+    let named = TraceOptions { columns: Some(Box::new(named)), ..plain() };
+    let told = error("own.csv", text, &named);
     assert!(told.contains("own.csv:1: there is no column \"input\""), "{told}");
+    let told = error("own.json", json, &named);
+    assert!(told.contains("missing field `input`"), "{told}");
     assert!(error("own.csv", text, &plain()).contains("--trace-columns"));
 }
 

@@ -10,12 +10,12 @@ mod tables;
 mod verdict;
 
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::advice::advice;
 use super::kinds::KINDS;
 use super::run::Run;
 use crate::fidelity::told_by;
+use crate::output::notes_of;
 use figures::headline;
 pub use plan::plan_page;
 pub use rates::rates_page;
@@ -101,12 +101,11 @@ fn heading(run: &Run, name: &str) -> Markup {
 /// What to know before any figure.
 fn told_first(run: &Run) -> Markup {
     let summary = &run.folder.summary;
-    let notes = summary["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
     html! {
         @if summary["partial"] == true {
             p.warning { "The run was stopped early; all of this is of what came before." }
         }
-        @for note in notes { p.warning { (note) } }
+        @for note in notes_of(summary) { p.warning { (note) } }
         @for expected in told_by(summary) { (accuracy(&[expected.words()], expected.unmeasured.as_slice())) }
         @if !run.folder.missing.is_empty() {
             div.warning {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::figures::{Unit, shown};
 use super::shell::{Shell, heads, scrolling};
+use crate::output::notes_of;
 use crate::report::plan::Plan;
 
 /// Rows of a table.
@@ -20,12 +21,11 @@ pub fn plan_page(plan: &Plan) -> String {
     shell.add("fronts", "Throughput against latency", &plan.fronts(), None);
     shell.add("candidates", "All that was looked at", &[], Some(candidates(plan)));
     let objective = plan.told["objective"].as_str().unwrap_or_default();
-    let notes = plan.told["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let header = html! {
         h1 { (name) }
         p { "The least of " strong { (objective) } " that meets the targets, of at most " (plan.told["max_gpus"]) " GPUs; " (plan.told["runs"]) " simulations." }
     };
-    let first = html! { @for note in notes { p.warning { (note) } } };
+    let first = html! { @for note in notes_of(&plan.told) { p.warning { (note) } } };
     shell.html(&header, &first, &html! { p { "Figures are those of the plan." } })
 }
 

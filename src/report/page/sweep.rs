@@ -42,6 +42,7 @@ pub fn sweep_page(sweep: &Sweep) -> String {
         p.quiet { (common(sweep)) }
     };
     let first = html! {
+        @for note in &sweep.notes { p.warning { (note) } }
         (accuracy(&sweep.accuracy, &sweep.unmeasured_kernels))
         section id="figures" { h2 { "Figures" } (headline(sweep)) }
     };

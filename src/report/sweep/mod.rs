@@ -17,7 +17,7 @@ use super::ReportError;
 use super::folder::json_of;
 use super::rows::{Batch, Table};
 use crate::output::SWEEP_FILE;
-use crate::sweep::{ACCURACY, RESULTS, UNMEASURED_KERNELS, sentences};
+use crate::sweep::{ACCURACY, NOTES, RESULTS, UNMEASURED_KERNELS, sentences};
 
 /// Runs of a setting differ in it alone.
 const SEED: &str = "seed";
@@ -36,6 +36,8 @@ pub struct Sweep {
     pub metrics: Vec<String>,
     /// How far off figures of such deployments were, each kind once.
     pub accuracy: Vec<String>,
+    /// What to know before any figure.
+    pub notes: Vec<String>,
     /// Which kernels nobody has measured.
     pub unmeasured_kernels: Vec<String>,
 }
@@ -108,17 +110,27 @@ impl Sweep {
         }
         let all: Vec<&str> = table.names().collect();
         let mut points = Vec::new();
-        let (mut accuracy, mut unmeasured_kernels) = (Vec::new(), Vec::new());
+        let (mut notes, mut accuracy, mut unmeasured_kernels) = (Vec::new(), Vec::new(), Vec::new());
         table.each_batch(&all, |batch| {
             points.extend(points_of(batch, &table, &settings, &metrics)?);
-            for (told, column) in [(&mut accuracy, ACCURACY), (&mut unmeasured_kernels, UNMEASURED_KERNELS)] {
+            let words = [(&mut notes, NOTES), (&mut accuracy, ACCURACY), (&mut unmeasured_kernels, UNMEASURED_KERNELS)];
+            for (told, column) in words {
                 let words = batch.words(column)?;
                 *told =
                     sentences(told.iter().map(String::as_str).chain((0..batch.len()).filter_map(|row| words.get(row))));
             }
             Ok(())
         })?;
-        Ok(Self { path: folder.to_owned(), description, settings, points, metrics, accuracy, unmeasured_kernels })
+        Ok(Self {
+            path: folder.to_owned(),
+            description,
+            settings,
+            points,
+            metrics,
+            notes,
+            accuracy,
+            unmeasured_kernels,
+        })
     }
 
     /// The metric of a name, of a point.

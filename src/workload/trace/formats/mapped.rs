@@ -1,6 +1,7 @@
 //! A table, or objects of JSON, of no known format, whose columns the user has named (`--trace-columns`).
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Display;
 
 use csv::ByteRecord;
 use serde_json::{Map, Value};
@@ -86,7 +87,9 @@ fn columns(header: &Header, options: &TraceOptions, is_table: bool) -> Result<Co
 fn object_reader(options: &TraceOptions) -> Box<dyn ObjectReader> {
     let names = options.columns.as_deref().map(names).unwrap_or_default();
     let options = options.clone();
-    Box::new(FieldReader::new(names, move |header| columns(header, &options, false)))
+    Box::new(FieldReader::new(names, move |header| {
+        columns(header, &options, false).map_err(|what| name_of(what, &options).to_owned())
+    }))
 }
 
 fn names(columns: &TraceColumns) -> Vec<String> {
@@ -113,14 +116,14 @@ pub(super) struct FieldReader<F> {
     record: ByteRecord,
 }
 
-impl<F: Fn(&Header) -> Result<Columns, &'static str>> FieldReader<F> {
+impl<E: Display, F: Fn(&Header) -> Result<Columns, E>> FieldReader<F> {
     /// Reads fields of these names.
     pub fn new(names: Vec<String>, columns: F) -> Self {
         Self { names, columns, ignored: BTreeSet::new(), remarks: Vec::new(), record: ByteRecord::new() }
     }
 }
 
-impl<F: Fn(&Header) -> Result<Columns, &'static str> + Send + Sync> ObjectReader for FieldReader<F> {
+impl<E: Display, F: Fn(&Header) -> Result<Columns, E> + Send + Sync> ObjectReader for FieldReader<F> {
     fn read(&mut self, object: &[u8], rows: &mut VecDeque<Row>) -> Result<(), Problem> {
         let object: Map<String, Value> = parsed(object, &FORMATS[1])?;
         let names = self.names.iter().filter(|name| object.contains_key(*name)).cloned().collect();
