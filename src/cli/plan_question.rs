@@ -60,8 +60,8 @@ pub fn question_of(flags: &Flags, base: Option<BaseFile>) -> Result<Question, Pl
     let dimensions = dimensions(flags).map_err(bad)?;
     refuse_decided(flags, &dimensions).map_err(bad)?;
     let overrides = run::overrides(&flags.changes);
-    let set = [flags.reading.keys().map_err(bad)?, overrides.set].concat();
-    let overrides = Overrides { set, assume: flags.assume.clone(), ..overrides };
+    let keys = [flags.reading.keys().map_err(bad)?, overrides.flags].concat();
+    let overrides = Overrides { flags: keys, assume: flags.assume.clone(), ..overrides };
     let (mut models, mut devices) = (flags.model.clone(), flags.device.clone());
     let (mut tensor_parallel, mut pipeline_parallel) = (flags.tensor_parallel.clone(), flags.pipeline_parallel.clone());
     let base = match base {

@@ -64,7 +64,15 @@ fn drawn(preset: &Preset) -> SyntheticWorkload {
     let rate = (!preset.has_load()).then(|| "1".to_owned());
     let load = LoadFlags { preset: Some(preset.name.to_owned()), rate, requests: Some(1), ..LoadFlags::default() };
     let shaping = &ShapingFlags::default();
-    let found = load_alone(&LoadAlone { trace: None, format: None, shaping, load, seed: None, set: Vec::new() });
+    let found = load_alone(&LoadAlone {
+        trace: None,
+        format: None,
+        shaping,
+        load,
+        seed: None,
+        set: Vec::new(),
+        flags: Vec::new(),
+    });
     match found {
         Ok((Workload::Synthetic(workload), _)) => workload,
         _ => unreachable!("the shipped presets resolve to profiles, as a test shows"),

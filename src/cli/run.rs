@@ -223,8 +223,8 @@ pub fn resolve(command: &Run) -> Result<Resolved, Refusal> {
         assume: command.assume.clone(),
         ..overrides(&command.changes)
     };
-    let overrides =
-        Overrides { set: [command.reading.keys().map_err(Refusal::Flags)?, overrides.set].concat(), ..overrides };
+    let flags = [command.reading.keys().map_err(Refusal::Flags)?, overrides.flags].concat();
+    let overrides = Overrides { flags, ..overrides };
     let resolved = match (&command.config, &command.model, &command.device) {
         (Some(config), ..) => load(config, &overrides),
         (None, Some(model), Some(device)) => from_trace(
@@ -277,9 +277,11 @@ pub fn part_of_trace(flags: &PartOfTrace) -> ShapingFlags {
 
 /// The flags that change a configuration.
 pub fn overrides(changes: &Changes) -> Overrides {
-    let of_table = |pair: &String| format!("hardware_profile.compute_devices[*].efficiency_table.{pair}");
+    let of_table =
+        |pair: &String| ("--efficiency-table", format!("hardware_profile.compute_devices[*].efficiency_table.{pair}"));
     Overrides {
-        set: changes.set.iter().cloned().chain(changes.efficiency_table.iter().map(of_table)).collect(),
+        set: changes.set.clone(),
+        flags: changes.efficiency_table.iter().map(of_table).collect(),
         seed: changes.seed,
         mfu: changes.mfu,
         mbu: changes.mbu,

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
+const FLAG_OF_COLUMNS: &str = "--trace-columns";
+
 /// How a trace is read.
 #[derive(Debug, Args)]
 pub struct TraceReading {
@@ -35,7 +37,7 @@ impl TraceReading {
     /// The flags that are given.
     pub fn flags(&self) -> impl Iterator<Item = &'static str> {
         let all = [
-            ("--trace-columns", self.trace_columns.is_some()),
+            (FLAG_OF_COLUMNS, self.trace_columns.is_some()),
             ("--trace-block-size", self.trace_block_size.is_some()),
             ("--trace-time-unit", self.trace_time_unit.is_some()),
             ("--image-tokens", self.image_tokens.is_some()),
@@ -46,16 +48,16 @@ impl TraceReading {
         all.into_iter().filter_map(|(flag, given)| given.then_some(flag))
     }
 
-    /// The keys that the flags stand for, as `--set` would have them.
-    pub fn keys(&self) -> Result<Vec<String>, String> {
-        let number = |key: &str, value: Option<String>| value.map(|value| format!("workload.trace.{key}={value}"));
+    /// The keys that the flags stand for, as `--set` would have them, each with its flag.
+    pub fn keys(&self) -> Result<Vec<(&'static str, String)>, String> {
+        let key = |flag, key: &str, value: Option<String>| Some((flag, format!("workload.trace.{key}={}", value?)));
         let keys = [
-            number("block_tokens", self.trace_block_size.map(|value| value.to_string())),
-            number("time_unit", self.trace_time_unit.clone()),
-            number("image_tokens", self.image_tokens.map(|value| value.to_string())),
-            number("encoder_tokens", self.encoder_tokens.map(|value| value.to_string())),
-            number("chars_per_token", self.chars_per_token.map(|value| value.to_string())),
-            number("skip_bad_rows", self.skip_bad_rows.then(|| "true".to_owned())),
+            key("--trace-block-size", "block_tokens", self.trace_block_size.map(|value| value.to_string())),
+            key("--trace-time-unit", "time_unit", self.trace_time_unit.clone()),
+            key("--image-tokens", "image_tokens", self.image_tokens.map(|value| value.to_string())),
+            key("--encoder-tokens", "encoder_tokens", self.encoder_tokens.map(|value| value.to_string())),
+            key("--chars-per-token", "chars_per_token", self.chars_per_token.map(|value| value.to_string())),
+            key("--skip-bad-rows", "skip_bad_rows", self.skip_bad_rows.then(|| "true".to_owned())),
         ];
         let pairs = self.trace_columns.iter().flat_map(|columns| columns.split(','));
         let mut named_before = BTreeSet::new();
@@ -69,9 +71,9 @@ impl TraceReading {
             }
             // As JSON, so that no name is taken for a number.
             let name = serde_json::Value::from(name.trim());
-            Ok(format!("workload.trace.columns.{}={name}", what.trim()))
+            Ok((FLAG_OF_COLUMNS, format!("workload.trace.columns.{}={name}", what.trim())))
         });
-        let columns: Result<Vec<String>, String> = columns.collect();
-        Ok(keys.into_iter().flatten().chain(columns?).collect())
+        let columns = columns.collect::<Result<Vec<_>, String>>()?;
+        Ok(keys.into_iter().flatten().chain(columns).collect())
     }
 }

@@ -37,14 +37,14 @@ fn describe(command: &Describe, log_level: LogLevel) -> Result<(), Failure> {
                 let of_trace = reading.chain(shaping.keys().into_iter().map(|(flag, ..)| flag));
                 refuse_flags(of_trace, "has no effect without a trace; give one, or leave it out")?;
             }
-            let set = [
-                command.reading.keys().map_err(|message| Failure::BadInput(Some(message)))?,
-                keys_of_load(&command.changes)?,
-            ]
-            .concat();
+            let flags = command.reading.keys().map_err(|message| Failure::BadInput(Some(message)))?;
+            let set = keys_of_load(&command.changes)?;
             let seed = command.changes.seed;
             let (trace, format) = (command.trace.as_deref(), command.trace_format.as_deref());
-            of_flags(&LoadAlone { trace, format, shaping: &shaping, load: command.load.flags(), seed, set }, log_level)?
+            of_flags(
+                &LoadAlone { trace, format, shaping: &shaping, load: command.load.flags(), seed, set, flags },
+                log_level,
+            )?
         }
     };
     refuse_endless(&load)?;
@@ -118,7 +118,7 @@ fn generate(command: &Generate, log_level: LogLevel) -> Result<(), Failure> {
         None => {
             let (set, seed) = (keys_of_load(&command.changes)?, command.changes.seed);
             let (load, shaping) = (command.load.flags(), &ShapingFlags::default());
-            of_flags(&LoadAlone { trace: None, format: None, shaping, load, seed, set }, log_level)?
+            of_flags(&LoadAlone { trace: None, format: None, shaping, load, seed, set, flags: Vec::new() }, log_level)?
         }
     };
     refuse_endless(&load)?;
@@ -133,7 +133,8 @@ fn convert(command: &Convert, log_level: LogLevel) -> Result<(), Failure> {
             shaping: &shaping(&command.shaping),
             load: LoadFlags { duration_s: command.duration, ..LoadFlags::default() },
             seed: command.seed,
-            set: command.reading.keys().map_err(|message| Failure::BadInput(Some(message)))?,
+            set: Vec::new(),
+            flags: command.reading.keys().map_err(|message| Failure::BadInput(Some(message)))?,
         },
         log_level,
     )?;

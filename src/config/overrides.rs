@@ -13,6 +13,8 @@ use super::tree::{Entry, Node, Value, parse_value};
 pub struct Overrides {
     /// `--set`: `key.path=value` each, the value in YAML; `[2]` picks an item of a list, `[*]` all.
     pub set: Vec<String>,
+    /// Keys that flags of names of their own stand for: the flag, and as of `--set`.
+    pub flags: Vec<(&'static str, String)>,
     /// `--seed`: of the simulation and the workload.
     pub seed: Option<u64>,
     /// `--mfu`: of every framework.
@@ -46,12 +48,15 @@ enum Step {
 }
 
 impl Overrides {
-    /// Puts the values into a tree. `--set` comes first, so that a flag of its own name wins.
+    /// Puts the values into a tree. `--set` wins over flags that stand for one key, and what is of the whole run over both.
     pub(crate) fn apply(&self, root: &mut Node, diagnostics: &mut Diagnostics) {
         if root.is_null() {
             root.value = Value::Mapping(Vec::new());
         }
         diagnostics.force(self.force);
+        for (flag, text) in &self.flags {
+            apply_set(text, Mark::flag(flag), root, diagnostics);
+        }
         for (index, text) in self.set.iter().enumerate() {
             let mark = Mark { origin: Origin::Set(index + 1), line: 0, column: 0 };
             apply_set(text, mark, root, diagnostics);

@@ -50,8 +50,10 @@ pub struct LoadAlone<'a> {
     pub load: LoadFlags,
     /// `--seed`.
     pub seed: Option<u64>,
-    /// Keys that other flags stand for: `workload.KEY=VALUE` each.
+    /// `--set`: `workload.KEY=VALUE` each.
     pub set: Vec<String>,
+    /// Keys that other flags stand for: the flag, and as of `--set`.
+    pub flags: Vec<(&'static str, String)>,
 }
 
 impl ShapingFlags {
@@ -118,7 +120,8 @@ pub fn load_alone(load: &LoadAlone<'_>) -> Result<(Workload, Vec<Diagnostic>), V
     let mark = Mark::flag(if load.trace.is_some() { "--trace" } else { "command line" });
     let mut root = Node::mapping(vec![("workload", Node::mapping(entries, mark))], mark);
     let preset = presets::expand(&mut root, None, &mut diagnostics);
-    Overrides { set: load.set.clone(), ..Overrides::default() }.apply(&mut root, &mut diagnostics);
+    let overrides = Overrides { set: load.set.clone(), flags: load.flags.clone(), ..Overrides::default() };
+    overrides.apply(&mut root, &mut diagnostics);
     presets::expand(&mut root, preset, &mut diagnostics);
     let at = At::root(mark).key("workload", mark);
     let context = RunContext { config_folder: None, default_name: load.trace.map(inputs::stem).unwrap_or_default() };

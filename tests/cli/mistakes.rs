@@ -57,6 +57,9 @@ fn a_name_that_the_catalog_does_not_have_or_a_model_that_does_not_fit() {
             "run --trace trace.csv --model Llama3-8 --device A100",
             "run --trace trace.csv --model Llama3-8B --device A1000",
             "run --trace trace.csv --model Llama3-70B --device A100",
+            "run --trace trace.csv --model Llama3-8B --device A100 --trace-block-size 0 --set workload.x=1",
+            "run --trace trace.csv --model Llama3-8B --device A100 --efficiency-table gemm.csv",
+            "run small.yaml --efficiency-table gem=gemm.csv",
         ]
     ));
 }

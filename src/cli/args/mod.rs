@@ -178,7 +178,7 @@ pub struct Changes {
     pub force: bool,
     /// Price kernels by your own measurements: a key of efficiency_table, of every device, such as gemm=FILE or
     /// layers=[FOLDER] with layers_model=NAME.
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = with_key)]
     pub efficiency_table: Vec<String>,
 }
 
@@ -394,4 +394,11 @@ pub enum FileFormat {
     Yaml,
     /// JSON.
     Json,
+}
+
+fn with_key(text: &str) -> Result<String, String> {
+    let has_key = text.contains('=');
+    has_key
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write a key of efficiency_table before it, such as gemm=FILE".to_owned())
 }
