@@ -296,6 +296,15 @@ fn whether_a_closed_loop_keeps_up_has_no_meaning() {
     assert!(users.verdict.in_flight.expect("there is a limit").mean_requests < 8.0);
 }
 
+/// A loop of refusals goes round as fast as the way to the engine lets it.
+#[test]
+fn a_closed_loop_that_is_refused_is_limited_by_that() {
+    let queue = Queue { pool: ", max_model_len: 256", ..Queue::of_one_seat(String::new(), 2_000) };
+    let verdict = queue.under("{users: 4, think_time: 0.1}").verdict;
+    assert_eq!((verdict.keeps_up, verdict.ground, verdict.refused), (Some(false), Ground::Refused, 1.0));
+    assert_eq!(verdict.limited_by, Limit::Refusals);
+}
+
 /// With one request in flight, the queue is the client's.
 #[test]
 fn what_the_client_holds_back_is_told() {

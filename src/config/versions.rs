@@ -65,6 +65,8 @@ pub mod since {
     pub const HUGE_GPUS: Version = Version(0, 28);
     /// KV caches of int4.
     pub const INT4_KV_CACHE: Version = Version(0, 25);
+    /// Prefixes are cached by default of models with states too, such as linear attention (`is_prefix_caching_supported`).
+    pub const PREFIX_CACHING_OF_STATES: Version = Version(0, 26);
     /// CUDA graphs of up to 1,024 tokens are captured on GPUs of compute capability 10, elsewhere of 512 (pull request 49390).
     pub const BLACKWELL_CAPTURES: Version = Version(0, 28);
     /// A step that decodes `max_num_seqs` is captured, whether or not it is on the grid.

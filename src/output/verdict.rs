@@ -282,7 +282,8 @@ pub(super) fn verdict(
     let by_clients = in_flight.and_then(|in_flight| in_flight.ground());
     let (keeps_up, ground) = match (by_clients, keeps_up(&load, backlog.as_ref(), engine_time.most_held_back)) {
         // Who gives up or is refused was sent.
-        (Some(Ground::ClientHeldBack), lost @ (_, Ground::ClientsGaveUp | Ground::Refused)) => lost,
+        (Some(_), lost @ (_, Ground::Refused)) => lost,
+        (Some(Ground::ClientHeldBack), lost @ (_, Ground::ClientsGaveUp)) => lost,
         (Some(ground), _) => (None, ground),
         (None, told) => told,
     };
@@ -290,7 +291,11 @@ pub(super) fn verdict(
     let steps_bound_by = steps_bound_by(&engine_time);
     let holds = [engine_time.seats, engine_time.token_budget, engine_time.kv_cache];
     let holding = most([Limit::Seats, Limit::TokenBudget, Limit::KvCache], holds);
-    let limited_by = if load.link_busy >= BUSY_LINK {
+    // A closed loop sends the next request for each that is refused, as fast as links let it.
+    let loops_by_refusals = by_clients.is_some() && ground == Ground::Refused;
+    let limited_by = if loops_by_refusals {
+        Limit::Refusals
+    } else if load.link_busy >= BUSY_LINK {
         Limit::Links
     } else if engine_time.most_held_back >= SELDOM {
         // More tokens a step would make such steps as much longer.

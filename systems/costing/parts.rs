@@ -8,7 +8,7 @@ use oracle_components::kv_groups::KvKind;
 use oracle_components::layers::{
     Attention, CompressedAttention, Experts, Index, Keeps, LatentAttention, Mlp, Part, Reach, Role,
 };
-use oracle_components::model::ModelArchitecture;
+use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::recurrent::{Recurrent, Split};
 
 use super::shape::Feature;
@@ -251,7 +251,8 @@ pub(crate) fn caches(part: &Part, model: &ModelArchitecture, tensor: f64) -> Vec
         Part::Attention(Attention { keeps: Keeps::Nothing, .. }) => Vec::new(),
         Part::Attention(attention) => {
             let (keys, values) = cached_widths(attention, tensor);
-            let bytes = (keys + values) * model.kv_dtype.bytes() + of_index(attention.index.as_ref());
+            let heads = kv_heads_per_rank(attention.kv_heads, tensor);
+            let bytes = kv_bytes(keys + values, heads, model.kv_dtype) + of_index(attention.index.as_ref());
             vec![(kind(attention.reach), bytes)]
         }
         Part::Latent(latent) => {
@@ -271,6 +272,16 @@ pub(crate) fn caches(part: &Part, model: &ModelArchitecture, tensor: f64) -> Vec
             std::iter::once(window).chain((attention.ratio > 0).then_some((KvKind::Full, entries))).collect()
         }
         Part::Recurrent(_) | Part::Mlp(_) | Part::Experts(_) => Vec::new(),
+    }
+}
+
+/// Bytes of a token's keys and values. Integers have a scale a head, of keys and of values (vLLM's `int8_per_token_head` and
+/// `int4_per_token_head`).
+fn kv_bytes(elements: f64, heads: f64, dtype: Dtype) -> f64 {
+    const SCALE_BYTES: f64 = 4.0;
+    match dtype {
+        Dtype::Int8 | Dtype::Int4 => elements * f64::from(dtype.bits()) / 8.0 + 2.0 * heads * SCALE_BYTES,
+        _ => elements * dtype.bytes(),
     }
 }
 

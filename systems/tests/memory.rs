@@ -1,6 +1,6 @@
 //! KV pools against those that vLLM measured, and models that do not fit.
 
-use oracle_components::model::ModelArchitecture;
+use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::transformer::{DenseShape, Transformer};
 use oracle_systems::memory::{DoesNotFit, KvPool, PoolRequest, SAMPLER_BYTES_PER_LOGIT, kv_pool};
 
@@ -83,6 +83,19 @@ fn a_block_holds_its_layers_and_heads() {
     // One of 8 KV heads a rank, however many ranks.
     assert_eq!(pool(&model, 80 * GIB, 16, 1).unwrap().block_bytes, 256 << 10);
     assert_eq!(pool(&model, 80 * GIB, 1, 2).unwrap().block_bytes, 1 << 20);
+}
+
+/// vLLM's `TritonAttentionBackend.customize_spec`: a 32-bit scale a token and head beside the elements, of keys and of values.
+#[test]
+fn caches_of_integers_have_scales() {
+    let bytes = |kv_dtype| {
+        let model = ModelArchitecture { kv_dtype, ..llama31_8b() };
+        pool(&model, 80 * GIB, 1, 1).unwrap().block_bytes as f64
+    };
+    let of_16_bits = bytes(Dtype::Bf16);
+    for (dtype, times) in [(Dtype::Fp8, 2.0), (Dtype::Int8, 512.0 / 264.0), (Dtype::Int4, 512.0 / 136.0)] {
+        assert!((of_16_bits / bytes(dtype) / times - 1.0).abs() < 1e-6, "{dtype:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What holds where a configuration says nothing: vLLM's defaults by release and GPU, and who is told of them.
 
 use llmperforacle::config::{Overrides, Resolved, load_text};
-use oracle_components::scenario::{EngineSpec, KernelLaunch};
+use oracle_components::scenario::{EngineSpec, KernelLaunch, PrefixCaching};
 
 use crate::{GOOD, lines};
 
@@ -115,6 +115,39 @@ fn captured_batches_are_those_of_the_release_and_the_gpu() {
     let gpt_oss = ["model_profile_id=gpt-oss-20b", "max_num_seqs=64"];
     assert_eq!(largest("H100", &gpt_oss), 1024);
     assert_eq!(largest("H100", &[&gpt_oss[..], &["..version='0.11'"]].concat()), 992);
+}
+
+/// `ModelConfig.is_prefix_caching_supported`.
+#[test]
+fn prefixes_of_models_with_states_are_cached_of_late() {
+    let caching = |model: &str, version: &str, more: &[&str]| {
+        let own = [format!("model_profile_id={model}"), format!("..version='{version}'")];
+        let sets: Vec<&str> = own.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let resolved = deployment("H200", &sets);
+        let told = resolved.output.defaults.iter().find(|taken| taken.key == "enable_prefix_caching");
+        let told = told.map(|taken| format!("{}: {}", taken.value, taken.reason));
+        (resolved.scenario.engines[0].scheduler.prefix_caching != PrefixCaching::Off, told.unwrap_or_default())
+    };
+    let hybrid = "Nemotron-3-Nano-30B-A3B";
+    let off = "false: vLLM has it off for models with states before 0.26".to_owned();
+    assert_eq!(caching(hybrid, "0.25", &["max_model_len=4096"]), (false, off));
+    assert_eq!(caching(hybrid, "0.25", &["enable_prefix_caching=true"]), (true, String::new()));
+    assert_eq!(caching(hybrid, "0.26", &[]), (true, "true: vLLM's".to_owned()));
+    assert_eq!(caching("Llama3-8B", "0.25", &[]), (true, "true: vLLM's".to_owned()));
+}
+
+#[test]
+fn what_has_no_effect_on_launches_is_told() {
+    let warned = |sets: &[&str]| -> Vec<String> {
+        deployment("H100", sets).warnings.iter().map(|warning| warning.message.clone()).collect()
+    };
+    assert_eq!(warned(&["kernel_launch_s=0.001"]), ["has no effect without enforce_eager: true"]);
+    assert_eq!(
+        warned(&["enforce_eager=true", "cudagraph_capture_sizes=[8]"]),
+        ["has no effect with enforce_eager: true"]
+    );
+    let beyond = "16384, 20000 is left out, as vLLM does: beyond max_num_batched_tokens (8192)";
+    assert_eq!(warned(&["cudagraph_capture_sizes=[8, 16384, 20000]"]), [beyond]);
 }
 
 /// 2 · 675 M FLOPs a token at 40 % of 989 TFLOP/s: 1.35e9 / (0.4 · 989e12), over the ranks and the engine's share of them.

@@ -182,6 +182,22 @@ fn a_narrower_cache_holds_more_and_narrower_weights_leave_more() {
     assert!(quantised.kv_blocks > plain);
 }
 
+/// They have a format of their own in the checkpoint, which what is set does not reach.
+#[test]
+fn experts_that_keep_their_format_are_told() {
+    let warned = |weights: &str| {
+        let sets = [
+            "model_profile_id=gpt-oss-20B".to_owned(),
+            "max_model_len=auto".to_owned(),
+            format!("weight_dtype={weights}"),
+        ];
+        let sets = sets.map(|set| format!("frameworks_to_test[0].config.{set}"));
+        let warnings = with_set(&sets.each_ref().map(String::as_str)).expect("it resolves").warnings;
+        warnings.iter().any(|warning| warning.message.contains("its routed experts, which stay in mxfp4"))
+    };
+    assert!(warned("fp8") && warned("mxfp4_afp8") && !warned("mxfp4"));
+}
+
 #[test]
 fn weights_may_be_said_to_be_what_their_file_does_not_say() {
     let folder = tempfile::tempdir().expect("a folder for the test");

@@ -34,7 +34,7 @@ fn on_ranks(model: &str, version: &str, ranks: u32, more: &str, is_forced: bool)
 
 #[test]
 fn limits_that_vllm_refuses_are_errors_unless_forced() {
-    let refused: [&[&str]; 19] = [
+    let refused: [&[&str]; 21] = [
         &["max_num_batched_tokens=128", "max_num_seqs=256"],
         &["enable_chunked_prefill=false", "max_num_batched_tokens=4096"],
         &["max_model_len=8193"],
@@ -52,6 +52,8 @@ fn limits_that_vllm_refuses_are_errors_unless_forced() {
         &["..version='0.19'", "kv_cache_dtype=nvfp4"],
         &["..version='0.24'", "kv_cache_dtype=int4"],
         &["..version='0.13'", "max_model_len=auto"],
+        &["model_profile_id=DeepSeek-V2-Lite", "kv_cache_dtype=int8"],
+        &["cudagraph_capture_sizes=[]"],
         // Llama 3 8B leaves 61 GiB of 80, and a block of it takes 2 MiB.
         &["num_gpu_blocks_override=40000"],
         &["model_profile_id=Llama3-70B", "max_model_len=1024", "num_gpu_blocks_override=100"],
@@ -65,7 +67,7 @@ fn limits_that_vllm_refuses_are_errors_unless_forced() {
         assert!(forced.warnings.iter().any(|warning| warning.message == reason), "{sets:?} is warned of");
     }
     insta::assert_snapshot!(told);
-    let taken: [&[&str]; 12] = [
+    let taken: [&[&str]; 13] = [
         &["max_num_batched_tokens=256", "max_num_seqs=256"],
         &["enable_chunked_prefill=false", "max_num_batched_tokens=8192"],
         &["enable_chunked_prefill=false", "max_model_len=2048", "max_num_batched_tokens=2048"],
@@ -76,6 +78,7 @@ fn limits_that_vllm_refuses_are_errors_unless_forced() {
         &["block_size=48"],
         &["kv_cache_dtype=bfloat16"],
         &["kv_cache_dtype=int8_per_token_head"],
+        &["model_profile_id=DeepSeek-V2-Lite", "kv_cache_dtype=fp8"],
         // More than 0.92 of the memory, and less than all of it.
         &["num_gpu_blocks_override=30500"],
         &["..version='0.31'", "watermark=0.01", "max_num_active_seqs=8", "max_num_queued_reqs=0", "stream_interval=10"],

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use oracle_components::layers::Part;
 use oracle_components::model::{ModelArchitecture, RopeScaling};
 use oracle_components::scenario::{EngineSpec, Role};
 
@@ -74,6 +75,23 @@ impl FrameworkPlan<'_> {
     /// What of a request's life it serves; `None` if it takes no requests.
     pub(super) fn role(&self) -> Option<Role> {
         self.keys.is_target_for_workload.value.then(|| self.keys.role.value.unwrap_or_default())
+    }
+
+    /// Whether prefixes are cached, and if that is a default that differs from others', why (`ModelConfig.is_prefix_caching_supported`).
+    pub(super) fn caches_prefixes(&self) -> (bool, Option<String>) {
+        let key = &self.config.enable_prefix_caching;
+        let parts = || self.model.iter().flat_map(|model| model.layers.parts()).map(|(part, _)| part);
+        let has_states = parts().any(|part| matches!(part, Part::Recurrent(_)));
+        if key.given || !has_states || self.is_of_predecessor {
+            return (key.value, None);
+        }
+        let attends = parts().any(|part| matches!(part, Part::Attention(_) | Part::Latent(_) | Part::Compressed(_)));
+        let since = since::PREFIX_CACHING_OF_STATES;
+        match (attends, self.version().has(since)) {
+            (false, _) => (false, Some("vLLM has it off for models without attention".to_owned())),
+            (true, false) => (false, Some(format!("vLLM has it off for models with states before {since}"))),
+            (true, true) => (key.value, None),
+        }
     }
 
     /// Longest context before the KV pool is looked at.

@@ -5,7 +5,9 @@ use oracle_components::device::DeviceSpec;
 use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::KernelLaunch;
 
-use crate::config::resolve::frameworks::defaults::{NOTHING_UNASKED, Settings};
+use crate::config::diagnostic::Diagnostics;
+use crate::config::keys::FrameworkConfig;
+use crate::config::resolve::frameworks::defaults::Settings;
 use crate::config::resolve::ledger::Ledger;
 use crate::config::resolve::plan::FrameworkPlan;
 use crate::config::versions::{Version, since};
@@ -27,9 +29,10 @@ pub(super) fn kernel_launch(
     device: &DeviceSpec,
     settings: &Settings,
     is_by_curve: bool,
-    ledger: &mut Ledger,
+    (ledger, diagnostics): (&mut Ledger, &mut Diagnostics),
 ) -> KernelLaunch {
     let config = plan.config;
+    warn_of_no_effect(config, diagnostics);
     match (config.enforce_eager.value, &config.cudagraph_capture_sizes.value) {
         (Some(true), _) => {
             let reason = "what a kernel took on an H100's host, docs/defaults.md";
@@ -37,12 +40,10 @@ pub(super) fn kernel_launch(
             KernelLaunch::Eager { launch_s }
         }
         (_, Some(sizes)) => {
-            let mut sizes = sizes.clone();
-            sizes.sort_unstable();
-            KernelLaunch::Graphs(sizes.into())
+            KernelLaunch::Graphs(within_a_step(sizes, plan, settings.max_num_batched_tokens, diagnostics).into())
         }
         (None, None) if !is_by_curve => {
-            ledger.settle(&config.kernel_launch_s, 0.0, 0.0, NOTHING_UNASKED);
+            ledger.settle(&config.kernel_launch_s, 0.0, 0.0, "at constant efficiency no launch is modelled");
             KernelLaunch::Free
         }
         (_, None) => {
@@ -51,6 +52,34 @@ pub(super) fn kernel_launch(
             ledger.note(config.cudagraph_capture_sizes.at.name(), shown(&sizes), reason);
             KernelLaunch::Graphs(sizes.into())
         }
+    }
+}
+
+/// Captures that are set, but for those that no step can fill, which vLLM leaves out.
+fn within_a_step(sizes: &[u32], plan: &FrameworkPlan<'_>, tokens: u32, diagnostics: &mut Diagnostics) -> Vec<u32> {
+    let at = &plan.config.cudagraph_capture_sizes.at;
+    if sizes.is_empty() {
+        plan.refuse(at, "cudagraph_capture_sizes has no size", "leave it out, or set enforce_eager: true", diagnostics);
+    }
+    let (mut taken, beyond): (Vec<u32>, Vec<u32>) = sizes.iter().partition(|&&size| size <= tokens);
+    if !beyond.is_empty() {
+        let beyond: Vec<String> = beyond.iter().map(u32::to_string).collect();
+        let message =
+            format!("{} is left out, as vLLM does: beyond max_num_batched_tokens ({tokens})", beyond.join(", "));
+        diagnostics.warn(at, message);
+    }
+    taken.sort_unstable();
+    taken
+}
+
+/// Warns of keys that say nothing beside others.
+fn warn_of_no_effect(config: &FrameworkConfig, diagnostics: &mut Diagnostics) {
+    let is_eager = config.enforce_eager.value == Some(true);
+    if config.kernel_launch_s.given && !is_eager {
+        diagnostics.warn(&config.kernel_launch_s.at, "has no effect without enforce_eager: true");
+    }
+    if config.cudagraph_capture_sizes.given && is_eager {
+        diagnostics.warn(&config.cudagraph_capture_sizes.at, "has no effect with enforce_eager: true");
     }
 }
 

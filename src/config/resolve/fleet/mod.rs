@@ -168,6 +168,7 @@ fn draft<'a>(
     };
     let scheduler = SchedulerSpec { block_tokens, prefix_caching, ..limits };
     let scheduler = vllm::within(scheduler, plan, &settings, kv_blocks);
+    defaults::note_cache(plan, &scheduler, &mut ledger);
     let max_model_len = max_model_len(plan, kv_blocks, (kv_groups.as_deref(), &scheduler), diagnostics);
     vllm::check_context(plan, max_model_len, settings.max_num_batched_tokens, diagnostics);
     defaults::note_context(plan, max_model_len, &mut ledger);
@@ -178,7 +179,7 @@ fn draft<'a>(
     moe_backend::check(plan, &devices, efficiency.as_ref(), diagnostics);
     let expert_kernels = moe_backend::family(plan, &devices, efficiency.as_ref());
     let device = devices[0].spec.as_deref()?;
-    let kernel_launch = kernel_launch::kernel_launch(plan, device, &settings, is_by_curve, &mut ledger);
+    let kernel_launch = kernel_launch::kernel_launch(plan, device, &settings, is_by_curve, (&mut ledger, diagnostics));
     front_end::note(plan, settings.front_end, &mut ledger);
     let engine = |(number, wiring): (u32, Wiring)| EngineSpec {
         name: if number == 0 { plan.name.clone() } else { format!("{}#dp{number}", plan.name) },

@@ -5,6 +5,7 @@
 
 use oracle_components::device::{DeviceSpec, Efficiency};
 use oracle_components::model::RopeScaling;
+use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 
 use crate::config::keys::{CacheDtype, ContextLength, FrontEnd};
 use crate::config::resolve::devices::Device;
@@ -44,7 +45,7 @@ const NO_ENCODER_PEAK: &str = "no time is charged, since the device's 16-bit pea
 
 /// Why the host takes its time, and why it takes none.
 const MEASURED_HOST: &str = "what vLLM's host was measured to take, docs/defaults.md";
-pub(in crate::config::resolve) const NOTHING_UNASKED: &str =
+const NOTHING_UNASKED: &str =
     "at constant efficiency on a device that is written out nothing is modelled but what is asked for";
 
 /// Settings of a framework, as given or by default.
@@ -79,9 +80,7 @@ pub(in crate::config::resolve) fn settle(
 fn note_declared(plan: &FrameworkPlan<'_>, ledger: &mut Ledger) {
     let config = plan.config;
     let whose = if plan.is_of_predecessor { PREDECESSOR } else { "vLLM's" };
-    ledger.note_declared(&config.block_size, whose);
     ledger.note_declared(&config.enable_chunked_prefill, whose);
-    ledger.note_declared(&config.enable_prefix_caching, whose);
     ledger.note_declared(&config.scheduling_policy, whose);
     let Some(model) = plan.model.as_deref() else { return };
     let is_of_model = matches!(config.kv_cache_dtype.value, None | Some(CacheDtype::Model));
@@ -92,6 +91,28 @@ fn note_declared(plan: &FrameworkPlan<'_>, ledger: &mut Ledger) {
         let (dtype, of_experts) = (model.weight_format.dtype, model.expert_format().dtype);
         let experts = if of_experts == dtype { String::new() } else { format!(", experts {}", of_experts.name()) };
         ledger.note(config.weight_dtype.at.name(), dtype.name() + &experts, "the model's");
+    }
+}
+
+/// Blocks and prefixes as the pool has them.
+pub(in crate::config::resolve) fn note_cache(plan: &FrameworkPlan<'_>, scheduler: &SchedulerSpec, ledger: &mut Ledger) {
+    let config = plan.config;
+    let whose = if plan.is_of_predecessor { PREDECESSOR } else { "vLLM's" };
+    let (blocks, tokens) = (&config.block_size, scheduler.block_tokens);
+    if tokens != blocks.value {
+        let reason = "what layers of several kinds share a page by, whatever is set";
+        ledger.note(blocks.at.name(), tokens, reason);
+    } else {
+        ledger.note_declared(blocks, whose);
+    }
+    let prefixes = &config.enable_prefix_caching;
+    let (caches, why) = plan.caches_prefixes();
+    if caches && scheduler.prefix_caching == PrefixCaching::Off {
+        ledger.note(prefixes.at.name(), false, "off where the KV cache comes from another engine");
+    } else if let Some(why) = why {
+        ledger.note(prefixes.at.name(), false, why);
+    } else {
+        ledger.note_declared(prefixes, whose);
     }
 }
 
@@ -247,7 +268,8 @@ fn of_predecessor(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Le
     });
     let tokens = if is_large { 8_192 } else { 2_048 };
     let max_num_batched_tokens = ledger.settle(&config.max_num_batched_tokens, tokens, tokens, why);
-    let step = config.step_overhead_s.value.or(config.scheduler_iteration_delay_s.value);
+    let step = if config.step_overhead_s.given { &config.step_overhead_s } else { &config.scheduler_iteration_delay_s };
+    ledger.note("version", plan.version(), "the newest release that is known, for the scheduler's rules");
     Settings {
         max_num_batched_tokens,
         max_num_seqs: ledger.settle(&config.max_num_seqs, PREDECESSOR_SEQS, PREDECESSOR_SEQS, why),
@@ -259,7 +281,7 @@ fn of_predecessor(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Le
         ),
         async_scheduling: ledger.settle(&config.async_scheduling, false, false, why),
         reserve_full_prompt: ledger.settle(&config.scheduler_reserve_full_isl, true, true, why),
-        step_overhead_s: step.unwrap_or(0.0),
+        step_overhead_s: ledger.settle(step, 0.0, 0.0, why),
         sequence_overhead_s: ledger.settle(&config.sequence_overhead_s, 0.0, 0.0, why),
         encoder_token_s: 0.0,
         front_end: ledger.settle(&config.front_end, FrontEnd::None, "none", why),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use oracle_components::model::{Dtype, ModelArchitecture};
 use oracle_components::weight_format::WeightFormat;
 
+use crate::config::declare::name_of;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::{CacheDtype, Config, FrameworkConfig};
 use crate::config::resolve::devices::Hardware;
@@ -98,12 +99,15 @@ fn warn_of_own_experts(
     config: &FrameworkConfig,
     diagnostics: &mut Diagnostics,
 ) {
-    let own = model.expert_format().dtype;
-    if own != format.dtype {
+    let own = model.expert_format();
+    if own != format {
+        let name = match name_of(own) {
+            "" => own.dtype.name(),
+            name => name.to_owned(),
+        };
         let message = format!(
-            "is for the weights of {} beside its routed experts, which stay in {} as its checkpoint has them",
-            model.name,
-            own.name()
+            "is for the weights of {} beside its routed experts, which stay in {name} as its checkpoint has them",
+            model.name
         );
         diagnostics.warn(&config.weight_dtype.at, message);
     }

@@ -1,6 +1,7 @@
 //! vLLM's V1 scheduler: its keys, its defaults, and what is said of keys that have no effect on it.
 
 use oracle_components::SimTime;
+use oracle_components::layers::Part;
 use oracle_components::model::Dtype;
 use oracle_components::scenario::{KvSide, KvTransfer, PrefixCaching, Role, SchedulerRules, SchedulerSpec};
 
@@ -29,7 +30,7 @@ pub(in crate::config::resolve) fn scheduler(plan: &FrameworkPlan<'_>, diagnostic
         rules: rules(plan.version()),
         policy: config.scheduling_policy.value,
         max_model_len: u32::MAX,
-        prefix_caching: prefix_caching(config, diagnostics),
+        prefix_caching: prefix_caching(plan, diagnostics),
         min_cached_prefix_tokens: config.min_prefix_cache_length.value.unwrap_or(0),
         async_scheduling: false,
         stream_interval: config.stream_interval.value,
@@ -98,6 +99,17 @@ fn check_cache(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
     }
     let key = &config.kv_cache_dtype;
     let Some(CacheDtype::Of(dtype)) = key.value else { return };
+    let way_out = "set kv_cache_dtype: fp8, or auto";
+    let latent = plan
+        .model
+        .as_deref()
+        .filter(|model| model.layers.parts().any(|(part, _)| matches!(part, Part::Latent(_) | Part::Compressed(_))));
+    if let Some(model) = latent.filter(|_| !matches!(dtype, Dtype::Bf16 | Dtype::Fp16 | Dtype::Fp8)) {
+        let reason =
+            format!("no backend for the latent attention of {} has a KV cache of {}", model.name, dtype.name());
+        plan.refuse(&key.at, reason, way_out, diagnostics);
+        return;
+    }
     let first = match dtype {
         Dtype::Fp32 | Dtype::Mxfp4 => None,
         Dtype::Nvfp4 | Dtype::Int8 => Some(since::NARROW_KV_CACHES),
@@ -107,7 +119,7 @@ fn check_cache(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) {
     if !first.is_some_and(|first| version.has(first)) {
         let since = first.map_or_else(String::new, |first| format!(", which came with {first}"));
         let reason = format!("{version} has no KV cache of {}{since}", dtype.name());
-        plan.refuse(&key.at, reason, "set kv_cache_dtype: fp8, or auto", diagnostics);
+        plan.refuse(&key.at, reason, way_out, diagnostics);
     }
 }
 
@@ -215,7 +227,8 @@ pub(in crate::config::resolve) fn check_context(
 }
 
 /// Which prefixes are shared.
-fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> PrefixCaching {
+fn prefix_caching(plan: &FrameworkPlan<'_>, diagnostics: &mut Diagnostics) -> PrefixCaching {
+    let config = plan.config;
     let without_effect = [
         (config.max_prefix_cache_size.given, &config.max_prefix_cache_size.at),
         (config.store_prefix_tokens.given, &config.store_prefix_tokens.at),
@@ -227,7 +240,7 @@ fn prefix_caching(config: &FrameworkConfig, diagnostics: &mut Diagnostics) -> Pr
     if transfer.is_some_and(|transfer| transfer.kv_role.value == Some(KvSide::Consumer)) {
         return PrefixCaching::Off;
     }
-    match (config.enable_prefix_caching.value, config.enable_cross_request_caching.value) {
+    match (plan.caches_prefixes().0, config.enable_cross_request_caching.value) {
         (false, _) => PrefixCaching::Off,
         (true, false) => PrefixCaching::Conversational,
         (true, true) => PrefixCaching::Full,
