@@ -187,7 +187,10 @@ fn a_window_of_a_run_that_cannot_be_traced_is_refused() {
     for (arguments, said) in [
         ("run small.yaml --trace-window 20:10", "ends before it begins"),
         ("run small.yaml --trace-window 10", "write FROM:TO in seconds"),
-        ("run small.yaml --trace-window 1:2 --output none", "--trace-window writes a file, and --output none none"),
+        (
+            "run small.yaml --trace-window 1:2 --output none",
+            "--trace-window writes a file, and --output none writes none",
+        ),
         ("sweep small.yaml --seeds 2 --trace-window 1:2", "--trace-window"),
     ] {
         let told = desk.run(arguments);
