@@ -14,7 +14,9 @@ mod interval;
 mod knee;
 mod load;
 mod notes;
+mod refused;
 mod search;
+mod smaller;
 mod tally;
 mod target;
 
@@ -29,7 +31,8 @@ pub use deployment::{Base, Deployment, Dimension, FileBase, Replicas, Space};
 pub use evaluate::Evaluation;
 pub use interval::Interval;
 pub use knee::Knee;
-pub use search::{Found, Searched};
+pub use refused::{Refused, told_refused};
+pub use search::{Found, Impossible, Searched};
 pub use target::{DEFAULT_ATTAINMENT, Statistic, Target};
 
 use crate::catalog::{Catalog, PriceList};
@@ -277,6 +280,7 @@ impl Question {
         let searched: Vec<_> = cases.par_iter().map(search_one).collect();
         let searched: Vec<Searched> = searched.into_iter().collect::<Result<_, _>>()?;
         let mut plan = Plan::new(self, &cases, &searched);
+        search.add_next_smaller(&cases, &searched, &mut plan)?;
         if self.repeat > 1 {
             self.repeat_answers(&search, &cases, &mut plan)?;
         }
