@@ -217,3 +217,22 @@ fn flags_of_engines_say_what_their_keys_say() {
     let wrong = desk.run(&format!("run {FLAGS} --max-num-seqs 0"));
     assert!(wrong.code == 2 && wrong.err.contains("--max-num-seqs: error: "), "{}", wrong.err);
 }
+
+/// vLLM's methods of one format are that format; of the others the names to choose from are told.
+#[test]
+fn methods_of_vllm_are_formats_where_they_are_one() {
+    let desk = Desk::small();
+    let latency = |word: &str| {
+        desk.summary(&format!("run {FLAGS} --quantization {word} --quiet --output none"))["latency"].clone()
+    };
+    for (word, name) in [("awq", "int4"), ("awq_marlin", "int4_g128"), ("fp8_e4m3", "fp8"), ("modelopt_fp4", "nvfp4")] {
+        assert_eq!(latency(word), latency(name), "{word}");
+    }
+    for (word, names) in [("gptq", "write int4_g128"), ("compressed-tensors", "what the checkpoint holds: fp8")] {
+        for command in ["run", "plan --slo ttft_p99=1s"] {
+            let told = desk.run(&format!("{command} {FLAGS} --quantization {word}"));
+            let said = format!("\"{word}\" may be one of several formats; write ");
+            assert!(told.code == 2 && told.err.contains(&said) && told.err.contains(names), "{}", told.err);
+        }
+    }
+}
