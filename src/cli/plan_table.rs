@@ -166,7 +166,7 @@ fn smaller(answer: &Answer, plan: &Plan, names: &Names) -> String {
         let told = if is_least {
             "one replica is the least there is"
         } else {
-            "fewer GPUs meet the SLO, and are not the best"
+            "fewer GPUs meet the SLO too, and take more energy"
         };
         return told.to_owned();
     };

@@ -131,7 +131,7 @@ pub(super) fn evaluate(
         duration_s,
         requests: tally.requests,
         failed: tally.failed,
-        refused: resolved.scenario.engines.first().map_or_else(Vec::new, |engine| tally.refusals.told(engine)),
+        refused: tally.refusals.told(&resolved.scenario.engines),
         is_lost_to_refusals: tally.is_lost_to_refusals(),
         requests_per_s: tally.requests_per_s(),
         arrivals_s: tally.span.map_or(0.0, |(first, last)| (last - first).as_secs_f64()),

@@ -174,7 +174,7 @@ impl Question {
             }
             let way_out = match self.space.file().filter(|base| !base.varies_device && base.facts.devices.len() > 1) {
                 Some(base) => format!("write price_per_gpu_hour_usd at each device of {}", base.file.file),
-                None => "give it a --device of that name, or the price of one that is planned".to_owned(),
+                None => "name it with --device, or give the price of one of these".to_owned(),
             };
             let planned = devices.join(", ");
             return Err(PlanError::Question(format!("--price {name}={usd}: what is planned is {planned}; {way_out}")));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use oracle_components::record::{Reason, RequestRecord};
-use oracle_components::scenario::EngineSpec;
+use oracle_components::scenario::{EngineIndex, EngineSpec};
 use serde::Serialize;
 
 /// Those that were refused for one reason.
@@ -23,9 +23,17 @@ pub struct Refused {
     pub way_out: String,
 }
 
-/// How many there are by reason, and the tokens of the longest.
+/// Those of one reason: how many, and the longest with the engine that it was sent to.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<Reason, (u64, u64)>);
+struct Alike {
+    requests: u64,
+    longest_tokens: u64,
+    engine: EngineIndex,
+}
+
+/// All, by reason.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(BTreeMap<Reason, Alike>);
 
 /// Tokens of a request that is refused for its length.
 fn tokens_of(record: &RequestRecord) -> Option<u64> {
@@ -41,16 +49,18 @@ impl Refusals {
     /// Counts a request if it is one; whether it is.
     pub(super) fn count(&mut self, record: &RequestRecord) -> bool {
         let Some(tokens) = tokens_of(record) else { return false };
-        let (requests, longest) = self.0.entry(record.reason).or_default();
-        *requests += 1;
-        *longest = tokens.max(*longest);
+        let alike = self.0.entry(record.reason).or_default();
+        alike.requests += 1;
+        if tokens > alike.longest_tokens {
+            (alike.longest_tokens, alike.engine) = (tokens, record.engine);
+        }
         true
     }
 
-    /// With what would let them in, of engines like this one.
-    pub(super) fn told(&self, engine: &EngineSpec) -> Vec<Refused> {
-        let told = self.0.iter().map(|(&reason, &(requests, longest_tokens))| {
-            let (limit_tokens, way_out) = way_out(reason, longest_tokens, engine);
+    /// With what would let them in, of these engines.
+    pub(super) fn told(&self, engines: &[EngineSpec]) -> Vec<Refused> {
+        let told = self.0.iter().map(|(&reason, &Alike { requests, longest_tokens, engine })| {
+            let (limit_tokens, way_out) = way_out(reason, longest_tokens, &engines[engine as usize]);
             Refused { reason: reason.as_str().to_owned(), requests, longest_tokens, limit_tokens, way_out }
         });
         told.collect()

@@ -56,6 +56,9 @@ pub enum Found {
     CannotBe(Impossible),
 }
 
+/// A split of some number of replicas with its run, and how many were tried.
+pub(super) type BestSplit = (Option<(Replicas, Evaluation)>, u32);
+
 /// Why a deployment cannot be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Impossible {
@@ -142,7 +145,7 @@ impl Search<'_> {
         all: u32,
         least_prefill: u32,
         ending: Ending,
-    ) -> Result<(Option<(Replicas, Evaluation)>, u32), SearchError> {
+    ) -> Result<BestSplit, SearchError> {
         let mut best: Option<(Replicas, Evaluation)> = None;
         let mut tried = 0;
         for replicas in case.deployment.splits(all, least_prefill) {

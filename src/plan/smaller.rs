@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::answer::{NextSmaller, Plan, binding, figures};
 use super::deployment::Replicas;
 use super::evaluate::{Ending, Evaluation};
-use super::search::{Case, Found, Search, SearchError, Searched};
+use super::search::{BestSplit, Case, Found, Search, SearchError, Searched};
 
 /// Replicas of a case that miss the targets.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ impl Search<'_> {
             Found::None { replicas: known, run } if known.all == replicas => Ok((Some((*known, run.clone())), 0)),
             _ => self.best_split(cases[case], replicas, 1, Ending::Whole),
         };
-        let runs: Vec<Result<(Option<(Replicas, Evaluation)>, u32), SearchError>> = jobs.par_iter().map(run).collect();
+        let runs: Vec<Result<BestSplit, SearchError>> = jobs.par_iter().map(run).collect();
         let mut found: Vec<Option<(Smaller, Replicas, Evaluation)>> = vec![None; plan.chosen().count()];
         for ((answer, smaller), ran) in jobs.into_iter().zip(runs) {
             let (best, tried) = ran?;

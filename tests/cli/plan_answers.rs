@@ -73,7 +73,7 @@ fn a_price_of_what_is_not_planned_is_refused() {
     for (words, told) in [
         (
             format!("{listed} --device H100 --price A100=1"),
-            "--price A100=1: what is planned is H100; give it a --device",
+            "--price A100=1: what is planned is H100; name it with --device",
         ),
         ("servers.yaml --price A100=1".to_owned(), "--price A100=1: what is planned is H100-SXM-80GB;"),
         ("two.yaml --price H100=1".to_owned(), "write price_per_gpu_hour_usd at each device of two.yaml"),
@@ -143,6 +143,16 @@ fn refused_prompts_are_told_with_the_limit_and_the_way_out() {
     assert!(words_of(&told).contains("room for 90): "), "{}{}", told.out, told.err);
     let knee = desk.run(&format!("{asked} --max-rate --replicas 1"));
     assert!(knee.code == 2 && words_of(&knee).contains("no rate mends that engines refuse requests"), "{}", knee.out);
+    // Of several engines the limit is that of the one which refuses.
+    let two = SERVERS.replace("Llama3.1-8B, gpu_id: gpu0}}", "Llama3.1-8B, gpu_id: gpu0}}\n  - {name: two, type: VLLM, config: {model_profile_id: Llama3.1-8B, gpu_id: gpu1, max_model_len: 40}}");
+    desk.write("two.yaml", &two);
+    let knee = desk.run("plan two.yaml --max-rate --slo ttft_p99=1s");
+    assert!(
+        knee.code == 2 && words_of(&knee).contains("room for 40): raise max_model_len"),
+        "{}{}",
+        knee.out,
+        knee.err
+    );
     let short = desk.run(&format!("{asked} --set frameworks_to_test[*].config.max_model_len=90 --max-requests 1"));
     assert!(words_of(&short).contains("room for 90): raise max_model_len (--set"), "{}", short.out);
 }
