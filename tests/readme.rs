@@ -177,7 +177,7 @@ impl Trial<'_> {
         self.commands += 1;
         if line.ends_with(REFUSED) {
             assert_eq!(status.code(), Some(2), "{line}\n{complaints}");
-            self.last = complaints;
+            self.last = if stdout.is_empty() { complaints } else { String::from_utf8(stdout).expect("it is text") };
         } else {
             assert!(status.success(), "{line}\n{complaints}");
             assert!(!complaints.contains("warning"), "{line}\n{complaints}");

@@ -75,6 +75,10 @@ class RunFlags(LoadFlags, TraceFlags, ChangeFlags, total=False):
     replicas: int  #: Data-parallel replicas.
     tensor_parallel: int  #: Tensor-parallel ranks of a replica.
     pipeline_parallel: int  #: Pipeline stages of a replica.
+    quantization: str  #: How weights are stored: "fp8", "nvfp4", "awq" …
+    max_num_batched_tokens: int  #: Token budget of a step.
+    max_num_seqs: int  #: Seats of an engine.
+    router: str  #: Policy of the router.
     slo: Mapping[str, str]  #: What clients expect of an answer: {"ttft": "500ms", "tpot": "50ms"}.
     output: File  #: Folder to write the run's files to; without it none are written.
     overwrite: bool  #: Replace the files of a run of another configuration.

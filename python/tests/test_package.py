@@ -213,10 +213,12 @@ def test_a_point_that_cannot_run_is_a_row_and_a_warning() -> None:
 
 def test_a_plan_is_that_of_the_command() -> None:
     asked = {"workload": "chat", "rate": 40, "requests": 500, "model": "Llama3.1-8B"}
-    planned = oracle.plan(**asked, device=["H100", "L40S"], slo={"ttft_p99": "300ms", "tpot_p99": "25ms"}, max_gpus=16)
+    planned = oracle.plan(**asked, device=["H100", "H200"], slo={"ttft_p99": "300ms", "tpot_p99": "25ms"}, max_gpus=16)
     slo = "--slo=ttft_p99=300ms,tpot_p99=25ms"
-    by_command = printed("plan", *words(asked), "--device=H100,L40S", slo, "--max-gpus=16", "--format=json", "--quiet")
+    by_command = printed("plan", *words(asked), "--device=H100,H200", slo, "--max-gpus=16", "--format=json", "--quiet")
     assert planned.document == json.loads(by_command) and planned.is_met
+    with pytest.warns(oracle.OracleWarning, match="nothing meets the SLO for Llama3.1-8B on L40S:"):
+        assert oracle.plan(**asked, device=["H100", "L40S"], slo={"ttft_p99": "300ms"}, max_gpus=4).is_met
     with pytest.warns(oracle.OracleWarning, match="nothing meets the SLO"):
         assert not oracle.plan(**asked, device="L40S", slo={"ttft_p99": "1ms"}, max_gpus=2).is_met
 

@@ -14,6 +14,7 @@ pub mod host;
 mod load_flags;
 mod model;
 mod plan;
+mod plan_names;
 mod plan_question;
 mod plan_table;
 mod presets;

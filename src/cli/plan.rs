@@ -6,12 +6,12 @@ use clap::Parser;
 
 use super::args::{Arguments, Command, LogLevel, Plan as Flags};
 use super::plan_question::{names, question_of};
-use super::plan_table::{Knees, Planned};
+use super::plan_table::{Knees, Planned, names_of_knees};
 use super::progress::Steps;
 use super::{Failure, interruption, print_diagnostics, print_findings, tell};
 use crate::config::{BaseFile, FlagsOrBase, read_flags_or_base};
 use crate::output::put;
-use crate::plan::{Plan, PlanError, Question, kubernetes_manifest, serve_command};
+use crate::plan::{Knee, Plan, PlanError, Question, kubernetes_manifest, serve_command};
 
 /// Runs the command.
 pub fn plan(flags: &Flags, typed: &[String], log_level: LogLevel) -> Result<(), Failure> {
@@ -59,7 +59,7 @@ fn answer(flags: &Flags, base: Option<BaseFile>, log_level: LogLevel) -> Result<
         let knees = knees.map_err(told)?;
         print_diagnostics(&question.warnings(), log_level);
         print_findings(&Knees { knees: &knees, notes: &question.notes_of_knees(&flags.replicas) }, flags.format)?;
-        return if knees.iter().any(|knee| knee.slo_met) { Ok(()) } else { Err(nothing_meets()) };
+        return all_answered(without_rate(&knees));
     }
     let plan = question.answer(&interrupted, |done, all| steps.update(done, all));
     steps.clear();
@@ -73,7 +73,7 @@ fn answer(flags: &Flags, base: Option<BaseFile>, log_level: LogLevel) -> Result<
     if let Some(folder) = &flags.save {
         save(folder, &plan, &question)?;
     }
-    if plan.meets_any() { Ok(()) } else { Err(nothing_meets()) }
+    all_answered(without_answer(&plan))
 }
 
 /// Before minutes of simulation: whether what is found can be written there.
@@ -91,11 +91,43 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
     })
 }
 
-fn nothing_meets() -> Failure {
-    Failure::BadInput(Some(
-        "nothing meets the SLO: the nearest miss of each is above; give more time (--slo), GPUs (--max-gpus), ranks (--tp) or another device"
-            .to_owned(),
-    ))
+/// What has no answer, and why there is none, unless it is that the nearest misses.
+type Unanswered = (String, Option<String>);
+
+fn without_answer(plan: &Plan) -> Vec<Unanswered> {
+    let first = plan.answers.first().map(|answer| answer.rate_scale);
+    let has_rates = plan.answers.iter().any(|answer| Some(answer.rate_scale) != first);
+    let told = plan.unanswered().map(|answer| {
+        let load = if has_rates { format!(" × {}", answer.rate_scale) } else { String::new() };
+        (format!("{} on {}{load}", answer.model, answer.device), answer.reason.clone())
+    });
+    told.collect()
+}
+
+fn without_rate(knees: &[Knee]) -> Vec<Unanswered> {
+    let names = names_of_knees(knees);
+    let told = knees.iter().filter(|knee| !knee.slo_met).map(|knee| {
+        let who = names.who(&knee.model, &knee.device, &knee.settings, None);
+        let who = format!("{who}, TP {} × {}", knee.tensor_parallel, knee.replicas);
+        (who, knee.reason.clone().filter(|_| !knee.misses_at_every_rate()))
+    });
+    told.collect()
+}
+
+/// An error that names what has no answer.
+fn all_answered(without: Vec<Unanswered>) -> Result<(), Failure> {
+    let (others, misses): (Vec<_>, Vec<_>) = without.into_iter().partition(|(_, reason)| reason.is_some());
+    let misses: Vec<String> = misses.into_iter().map(|(who, _)| who).collect();
+    let missed = (!misses.is_empty()).then(|| {
+        format!(
+            "nothing meets the SLO for {}: the nearest miss of each is above; give more time (--slo), GPUs (--max-gpus), ranks (--tp) or \
+             another device",
+            misses.join("; ")
+        )
+    });
+    let others = others.into_iter().filter_map(|(who, reason)| Some(format!("no answer for {who}: {}", reason?)));
+    let told: Vec<String> = missed.into_iter().chain(others).collect();
+    if told.is_empty() { Ok(()) } else { Err(Failure::BadInput(Some(told.join("\nerror: ")))) }
 }
 
 fn failure(error: PlanError, log_level: LogLevel) -> Failure {

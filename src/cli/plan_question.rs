@@ -14,7 +14,7 @@ use crate::plan::{Base, Dimension, FileBase, Objective, PlanError, Question, Spa
 const OWN_PRICES: &str = "--price";
 
 /// Keys that a plan sets itself, each with the flag that says it. Another value beside them would stand under the wrong name.
-const DECIDED: [(&str, &str); 11] = [
+const DECIDED: [(&str, &str); 12] = [
     ("frameworks_to_test[*].config.model_profile_id", "--model"),
     ("frameworks_to_test[*].config.parallelism", "--tensor-parallel"),
     ("frameworks_to_test[*].config.parallelism.tp_degree", "--tensor-parallel"),
@@ -22,6 +22,7 @@ const DECIDED: [(&str, &str); 11] = [
     ("frameworks_to_test[*].config.gpu_id", "--tensor-parallel"),
     ("hardware_profile.compute_devices[*].device", "--device"),
     ("hardware_profile.compute_devices[*].price_per_gpu_hour_usd", "--price"),
+    ("hardware_profile.topology.price_per_gpu_hour_usd", "--price"),
     ("workload.rate_scale", "--rate-scale"),
     ("workload.trace.rate_scale", "--rate-scale"),
     ("workload.trace.time_scale", "--rate-scale"),
@@ -30,6 +31,9 @@ const DECIDED: [(&str, &str); 11] = [
 
 /// The key of `--assume`.
 const ASSUMED: &str = "frameworks_to_test[*].config.assume_model_type";
+
+/// Engines of a replica, which share experts: they change how many GPUs it has.
+const ENGINES_OF_A_GROUP: &str = "frameworks_to_test[*].config.parallelism.dp_degree";
 
 /// Keys of `workload` that are of the deployment.
 const OF_ROUTERS: [&str; 3] =
@@ -229,6 +233,12 @@ fn refuse_decided(flags: &Flags, dimensions: &[Dimension]) -> Result<(), String>
         }
         if let Some((_, instead)) = DECIDED.iter().find(|(known, _)| *known == every) {
             return Err(format!("{flag} {key}: a plan sets it itself; give {instead}"));
+        }
+        if flag == "--over" && every == ENGINES_OF_A_GROUP {
+            return Err(format!(
+                "--over {key}: engines that share experts have GPUs of their own, which a plan counts by its base; write it into a \
+                 configuration, and plan each alone"
+            ));
         }
         if flag == "--over" && every.starts_with("workload.") && !OF_ROUTERS.contains(&every.as_str()) {
             return Err(format!(

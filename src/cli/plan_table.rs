@@ -1,10 +1,9 @@
 //! A plan as a table for a terminal.
 
-use std::fmt::Write;
-
 use serde_json::json;
 
-use crate::plan::{Answer, Candidate, Figure, Interval, Knee, NextSmaller, Plan, Status};
+use super::plan_names::Names;
+use crate::plan::{Answer, Candidate, Figure, Interval, Knee, Plan, Status, told_refused};
 use crate::tables::{Block, Document, Findings, Table, figure, flat_rows};
 
 /// Columns before the text of a list.
@@ -24,13 +23,14 @@ pub struct Knees<'a> {
 impl Findings for Planned<'_> {
     fn document(&self) -> Document {
         let Self(plan) = self;
+        let names = names_of(plan);
         let mut blocks: Vec<Block> = plan.notes.iter().map(|note| Block::line("Note", INDENT, note)).collect();
         let met: Vec<&Answer> = plan.answers.iter().filter(|answer| answer.slo_met).collect();
         if !met.is_empty() {
-            blocks.push(Block::Table(answers(&met)));
+            blocks.push(Block::Table(answers(&met, &names)));
         }
-        blocks.extend(plan.answers.iter().map(|answer| beyond(answer, plan.max_gpus)));
-        blocks.extend(others(plan));
+        blocks.extend(plan.answers.iter().map(|answer| beyond(answer, plan, &names)));
+        blocks.extend(others(plan, &names));
         Document(blocks)
     }
 
@@ -45,8 +45,18 @@ impl Findings for Planned<'_> {
     }
 }
 
+/// What deployments whose highest rate was asked for are called.
+pub fn names_of_knees(knees: &[Knee]) -> Names {
+    Names::of(knees.iter().map(|knee| knee.settings.as_slice()))
+}
+
+/// What all that was looked at is called.
+fn names_of(plan: &Plan) -> Names {
+    Names::of(plan.candidates.iter().map(|candidate| candidate.settings.as_slice()))
+}
+
 /// The deployments, one a row.
-fn answers(met: &[&Answer]) -> Table {
+fn answers(met: &[&Answer], names: &Names) -> Table {
     let targets = &met[0].targets;
     let mut heads: Vec<String> = ["", "TP", "PP", "replicas", "GPUs"].map(str::to_owned).to_vec();
     heads.extend(targets.iter().map(head));
@@ -55,7 +65,7 @@ fn answers(met: &[&Answer]) -> Table {
     let count = |value: Option<u32>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     let row = |answer: &&Answer| {
         let mut row = vec![
-            who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale)),
+            names.who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale)),
             count(answer.tensor_parallel),
             count(answer.pipeline_parallel),
             replicas_of(answer.replicas, answer.prefill_replicas),
@@ -111,43 +121,29 @@ fn limit_of(target: &Figure) -> String {
     if target.name == "attainment" { format!("{} %", target.limit * 100.0) } else { format!("{} ms", target.limit) }
 }
 
-/// Model, device, load and what else was chosen.
-fn who(model: &str, device: &str, settings: &[(String, String)], rate_scale: Option<f64>) -> String {
-    let mut who = format!("{model} on {device}");
-    if let Some(scale) = rate_scale {
-        let _ = write!(who, " × {scale}");
-    }
-    for (key, value) in settings {
-        let _ = write!(who, ", {} {value}", key.rsplit('.').next().unwrap_or(key));
-    }
-    who
-}
-
 /// `1 GPU`, `2 GPUs`.
 fn gpus(count: u32) -> String {
     format!("{count} {}", if count == 1 { "GPU" } else { "GPUs" })
 }
 
-/// What lies beyond an answer: one replica less, other seeds; or why there is none.
-fn beyond(answer: &Answer, max_gpus: u32) -> Block {
-    let who = who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale));
+/// What lies beyond an answer: the next smaller, other seeds; or why there is none.
+fn beyond(answer: &Answer, plan: &Plan, names: &Names) -> Block {
+    let who = names.who(&answer.model, &answer.device, &answer.settings, Some(answer.rate_scale));
     let mut lines = Vec::new();
-    lines.extend(answer.failed.filter(|&failed| failed > 0).map(|failed| match failed {
-        1 => "1 request got no whole answer".to_owned(),
-        _ => format!("{failed} requests got no whole answer"),
+    lines.extend(answer.failed.filter(|&failed| failed > 0).map(|failed| {
+        let refused = told_refused(&answer.refused);
+        let why = if refused.is_empty() || answer.reason.is_some() { String::new() } else { format!(": {refused}") };
+        format!("{failed} {} got no whole answer{why}", if failed == 1 { "request" } else { "requests" })
     }));
     if answer.slo_met {
-        lines.push(answer.next_smaller.as_ref().map_or_else(
-            || "one replica is the least there is".to_owned(),
-            |less: &NextSmaller| format!("with {} {}", gpus(less.gpus), misses(&less.targets)),
-        ));
+        lines.push(smaller(answer, plan, names));
         lines.extend(answer.intervals.iter().map(told_interval));
-    } else if let (Some(count), Some(ranks), Some(stages)) =
-        (answer.gpus, answer.tensor_parallel, answer.pipeline_parallel)
+    } else if let (Some(count), Some(ranks), Some(stages), None) =
+        (answer.gpus, answer.tensor_parallel, answer.pipeline_parallel, &answer.reason)
     {
         lines.push(format!(
             "nothing up to {} meets the SLO; the nearest, TP {ranks}, PP {stages} on {}, {}",
-            gpus(max_gpus),
+            gpus(plan.max_gpus),
             gpus(count),
             misses(&answer.targets)
         ));
@@ -156,6 +152,30 @@ fn beyond(answer: &Answer, max_gpus: u32) -> Block {
     lines.extend(vacuous.map(|target| format!("no request has a value for {}", target.name)));
     lines.extend(answer.reason.clone());
     Block::line("", 2, format!("{who}: {}", lines.join("; ")))
+}
+
+/// What the largest deployment of fewer GPUs misses.
+fn smaller(answer: &Answer, plan: &Plan, names: &Names) -> String {
+    let Some(less) = &answer.next_smaller else {
+        let is_smaller = |other: &Candidate| {
+            (&other.model, &other.device, other.rate_scale) == (&answer.model, &answer.device, answer.rate_scale)
+                && other.status == Status::Meets
+                && other.gpus < answer.gpus
+        };
+        let is_least = !plan.candidates.iter().any(is_smaller);
+        let told = if is_least {
+            "one replica is the least there is"
+        } else {
+            "fewer GPUs meet the SLO too, and take more energy"
+        };
+        return told.to_owned();
+    };
+    let stages = if less.pipeline_parallel > 1 { format!(", PP {}", less.pipeline_parallel) } else { String::new() };
+    let replicas = replicas_of(Some(less.replicas), less.prefill_replicas);
+    let settings = if less.settings == answer.settings { String::new() } else { names.settings(&less.settings) };
+    let settings = if settings.is_empty() { settings } else { format!(", {settings}") };
+    let what = format!("TP {}{stages} × {replicas}{settings}", less.tensor_parallel);
+    format!("with {} ({what}) {}", gpus(less.gpus), misses(&less.targets))
 }
 
 fn told_interval(interval: &Interval) -> String {
@@ -175,7 +195,7 @@ fn misses(targets: &[Figure]) -> String {
 }
 
 /// What else there is: the front, and what was not tried.
-fn others(plan: &Plan) -> Vec<Block> {
+fn others(plan: &Plan, names: &Names) -> Vec<Block> {
     let mut blocks = Vec::new();
     let is_answer = |candidate: &Candidate| plan.answers.iter().any(|answer| answer.slo_met && answer.is_of(candidate));
     let front: Vec<&Candidate> =
@@ -188,7 +208,7 @@ fn others(plan: &Plan) -> Vec<Block> {
         heads.extend(front[0].targets.iter().map(head));
         let row = |candidate: &&Candidate| {
             let mut row = vec![
-                who(&candidate.model, &candidate.device, &candidate.settings, Some(candidate.rate_scale)),
+                names.who(&candidate.model, &candidate.device, &candidate.settings, Some(candidate.rate_scale)),
                 candidate.tensor_parallel.to_string(),
                 candidate.pipeline_parallel.to_string(),
                 replicas_of(candidate.replicas, candidate.prefill_replicas),
@@ -200,12 +220,12 @@ fn others(plan: &Plan) -> Vec<Block> {
         };
         blocks.push(Block::Table(shown(heads, front.iter().map(row).collect())));
     }
-    blocks.extend(untried(plan));
+    blocks.extend(untried(plan, names));
     blocks
 }
 
 /// What was not tried, by reason.
-fn untried(plan: &Plan) -> Vec<Block> {
+fn untried(plan: &Plan, names: &Names) -> Vec<Block> {
     let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
     for candidate in &plan.candidates {
         let (Status::CannotBe | Status::TooLarge, Some(reason)) = (candidate.status, &candidate.reason) else {
@@ -214,34 +234,34 @@ fn untried(plan: &Plan) -> Vec<Block> {
         let short = reason.split("; ").next().unwrap_or(reason);
         // The rest are bytes.
         let short = if short.contains(" does not fit: ") { "does not fit in memory" } else { short };
-        let who = who(&candidate.model, &candidate.device, &candidate.settings, None);
-        let who = format!("{who} TP {} PP {}", candidate.tensor_parallel, candidate.pipeline_parallel);
-        match reasons.iter_mut().find(|(known, _)| known == short) {
-            Some((_, names)) if !names.contains(&who) => names.push(who),
+        let short = candidate.way_out.as_ref().map_or(short.to_owned(), |way_out| format!("{short}; {way_out}"));
+        let who = names.who(&candidate.model, &candidate.device, &candidate.settings, None);
+        let who = format!("{who}, TP {}, PP {}", candidate.tensor_parallel, candidate.pipeline_parallel);
+        match reasons.iter_mut().find(|(known, _)| *known == short) {
+            Some((_, told)) if !told.contains(&who) => told.push(who),
             Some(_) => {}
-            None => reasons.push((short.to_owned(), vec![who])),
+            None => reasons.push((short, vec![who])),
         }
     }
-    let lines = reasons
-        .iter()
-        .map(|(reason, names)| Block::line("Not tried", INDENT, format!("{reason}: {}", names.join(", "))));
-    let lines: Vec<Block> = lines.chain(below_the_roofline(plan)).collect();
+    let lines =
+        reasons.iter().map(|(reason, told)| Block::line("Not tried", INDENT, format!("{reason}: {}", told.join("; "))));
+    let lines: Vec<Block> = lines.chain(below_the_roofline(plan, names)).collect();
     (!lines.is_empty()).then_some(Block::Gap).into_iter().chain(lines).collect()
 }
 
 /// The numbers of replicas that nobody had to simulate.
-fn below_the_roofline(plan: &Plan) -> Option<Block> {
+fn below_the_roofline(plan: &Plan, names: &Names) -> Option<Block> {
     let bounded = plan.candidates.iter().filter(|candidate| candidate.roofline_replicas > 1 && candidate.runs > 0);
     let told = bounded.map(|candidate| {
-        let who = who(&candidate.model, &candidate.device, &candidate.settings, Some(candidate.rate_scale));
+        let who = names.who(&candidate.model, &candidate.device, &candidate.settings, Some(candidate.rate_scale));
         format!(
-            "{who} TP {} PP {}: {}",
+            "{who}, TP {}, PP {}: {}",
             candidate.tensor_parallel, candidate.pipeline_parallel, candidate.roofline_replicas
         )
     });
     let told: Vec<String> = told.collect();
     let head = "the roofline on the load says no to fewer replicas than";
-    (!told.is_empty()).then(|| Block::line("Not tried", INDENT, format!("{head} {}", told.join(", "))))
+    (!told.is_empty()).then(|| Block::line("Not tried", INDENT, format!("{head} {}", told.join("; "))))
 }
 
 impl Findings for Knees<'_> {
@@ -264,6 +284,7 @@ impl Findings for Knees<'_> {
 }
 
 fn knees_blocks(knees: &[Knee]) -> Vec<Block> {
+    let names = names_of_knees(knees);
     let mut blocks = Vec::new();
     let met: Vec<&Knee> = knees.iter().filter(|knee| knee.slo_met && !knee.is_burst).collect();
     if let Some(first) = met.first() {
@@ -275,7 +296,7 @@ fn knees_blocks(knees: &[Knee]) -> Vec<Block> {
             let number =
                 |value: Option<f64>, decimals| value.map_or_else(|| "-".to_owned(), |value| figure(value, decimals));
             let mut row = vec![
-                who(&knee.model, &knee.device, &knee.settings, None),
+                names.who(&knee.model, &knee.device, &knee.settings, None),
                 knee.tensor_parallel.to_string(),
                 knee.pipeline_parallel.to_string(),
                 knee.replicas.to_string(),
@@ -290,13 +311,13 @@ fn knees_blocks(knees: &[Knee]) -> Vec<Block> {
         };
         blocks.push(Block::Table(shown(heads, met.iter().map(row).collect())));
     }
-    blocks.extend(knees.iter().map(|knee| Block::line("", 2, beyond_the_knee(knee))));
+    blocks.extend(knees.iter().map(|knee| Block::line("", 2, beyond_the_knee(knee, &names))));
     blocks
 }
 
 /// What a deployment holds, and what it misses beyond; or why there is no such rate.
-fn beyond_the_knee(knee: &Knee) -> String {
-    let who = who(&knee.model, &knee.device, &knee.settings, None);
+fn beyond_the_knee(knee: &Knee, names: &Names) -> String {
+    let who = names.who(&knee.model, &knee.device, &knee.settings, None);
     let mut told = vec![];
     if let (true, false, Some(scale)) = (knee.slo_met, knee.is_burst, knee.rate_scale) {
         let rate = knee.requests_per_s.map_or_else(String::new, |rate| format!("{} requests/s, ", figure(rate, 2)));

@@ -9,7 +9,7 @@ use super::args::{Changes, Format, LogLevel, PartOfTrace, Run, Shaping};
 use super::load_flags::Load;
 use super::progress::Bar;
 use super::{Failure, colour, interruption, print, print_diagnostics, print_findings, tell};
-use crate::config::{Diagnostic, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
+use crate::config::{Diagnostic, EngineFlags, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load};
 use crate::output::{Overwrite, Summary, Tables, TakenDefault, TracePlan};
 use crate::runs::unless;
 use crate::workload::WorkloadFacts;
@@ -164,7 +164,16 @@ pub fn flags_without_a_configuration(command: &Run) -> Vec<(&'static str, String
         ),
     ];
     let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key.to_owned(), value?)));
-    given.chain(load).collect()
+    given.chain(engine_flags(command).keys()).chain(load).collect()
+}
+
+fn engine_flags(command: &Run) -> EngineFlags {
+    EngineFlags {
+        quantization: command.quantization.clone(),
+        max_num_batched_tokens: command.max_num_batched_tokens,
+        max_num_seqs: command.max_num_seqs,
+        router: command.router.clone(),
+    }
 }
 
 /// The flags that say what load there is, with the keys of a configuration that say the same, and their values.
@@ -231,6 +240,7 @@ pub fn resolve(command: &Run) -> Result<Resolved, Refusal> {
             &TraceRun {
                 trace: command.trace.clone(),
                 load: command.load.flags(),
+                engine: engine_flags(command),
                 format: command.trace_format.clone(),
                 shaping: shaping(&command.shaping),
                 model: model.clone(),

@@ -16,6 +16,11 @@ use crate::catalog::Catalog;
 /// Keys of a device that hold under another name of it.
 const KEYS_OF_ANY_DEVICE: [&str; 5] = ["device_id", "device", "device_type", "count", PRICE];
 const PRICE: &str = "price_per_gpu_hour_usd";
+/// Sections of the hardware that make GPUs, and the key of their price.
+const PRICE_KEYS: [(&str, &str); 2] = [
+    ("compute_devices", "hardware_profile.compute_devices[*].price_per_gpu_hour_usd"),
+    ("topology", "hardware_profile.topology.price_per_gpu_hour_usd"),
+];
 /// Keys of `parallelism` that say which GPUs there are.
 const KEYS_OF_RANKS: [&str; 4] = ["strategy", "tp_degree", "pp_stages", "gpu_ids"];
 /// Ends of links that are no GPUs.
@@ -154,9 +159,19 @@ impl BaseFile {
         load_tree(root, &self.context, overrides, diagnostics)
     }
 
-    /// Whether its devices are listed, so that each may have a price.
+    /// Whether its devices are listed.
     pub fn lists_devices(&self) -> bool {
-        self.root.get("hardware_profile").is_some_and(|hardware| hardware.get("compute_devices").is_some())
+        self.has_hardware("compute_devices")
+    }
+
+    /// The keys that hold the price of a GPU.
+    pub(crate) fn price_keys(&self) -> impl Iterator<Item = &'static str> {
+        let keys = PRICE_KEYS.into_iter().filter(|(section, _)| self.has_hardware(section));
+        keys.map(|(_, key)| key)
+    }
+
+    fn has_hardware(&self, section: &str) -> bool {
+        self.root.get("hardware_profile").is_some_and(|hardware| hardware.get(section).is_some())
     }
 }
 
@@ -255,7 +270,8 @@ fn price_of(hardware: &keys::HardwareProfile) -> Option<f64> {
     let listed = hardware.compute_devices.value.iter().flatten();
     let mut prices = listed
         .filter(|device| !is_cpu(device.device_type.value.as_deref()))
-        .map(|device| device.price_per_gpu_hour_usd.value);
+        .map(|device| device.price_per_gpu_hour_usd.value)
+        .chain(hardware.topology.value.as_ref().map(|servers| servers.price_per_gpu_hour_usd.value));
     let first = prices.next()??;
     prices.all(|price| price == Some(first)).then_some(first)
 }
@@ -296,6 +312,7 @@ fn set_device(root: &mut Node, device: &str, diagnostics: &mut Diagnostics) {
     }
     if let Some(servers) = root.get_mut("hardware_profile").and_then(|hardware| hardware.get_mut("topology")) {
         servers.set("device", Node::text(device, mark));
+        servers.remove(PRICE);
     }
 }
 

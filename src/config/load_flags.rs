@@ -45,6 +45,11 @@ impl LoadFlags {
             let ways = "give --rate, --concurrency or --users";
             diagnostics.error_with(&At::root(Mark::flag("command line")), message, ways);
         }
+        if !is_trace && self.preset.is_none() && self.prompt_tokens.is_none() {
+            let message = "nothing says how long prompts and answers are";
+            let ways = "give --prompt-tokens and --output-tokens, or --workload";
+            diagnostics.error_with(&At::root(Mark::flag("command line")), message, ways);
+        }
         let requests = self
             .requests
             .or_else(|| (!is_trace && self.duration_s.is_none()).then(|| self.default_requests(diagnostics)));

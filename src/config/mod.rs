@@ -16,6 +16,7 @@ mod base;
 mod declare;
 mod describe;
 mod diagnostic;
+mod engine_flags;
 mod flag_file;
 mod keys;
 mod load_flags;
@@ -42,6 +43,7 @@ pub use describe::{framework_default, generate_config, generate_config_json, ref
 pub(crate) use diagnostic::printable;
 pub(crate) use diagnostic::{At, Diagnostics, Mark};
 pub use diagnostic::{Diagnostic, Severity};
+pub use engine_flags::EngineFlags;
 pub use flag_file::{FlagsOrBase, read_flags_or_base};
 pub use load_flags::LoadFlags;
 pub use overrides::Overrides;

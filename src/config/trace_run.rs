@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{At, Diagnostic, Diagnostics, Mark};
+use super::engine_flags::EngineFlags;
 use super::load_flags::LoadFlags;
 use super::overrides::NOT_UTF_8;
 use super::resolve::RunContext;
@@ -25,6 +26,8 @@ pub struct TraceRun {
     pub trace: Option<PathBuf>,
     /// `--rate`, `--concurrency`, `--prompt-tokens`, `--workload` and the like.
     pub load: LoadFlags,
+    /// `--quantization`, `--max-num-seqs` and the like.
+    pub engine: EngineFlags,
     /// `--trace-format`, if not by extension and header.
     pub format: Option<String>,
     /// How it is shaped.
@@ -69,7 +72,7 @@ pub fn from_trace(run: &TraceRun, overrides: &Overrides) -> Result<Resolved, Vec
     load_tree(tree, &context, overrides, diagnostics)
 }
 
-/// Trace, model, device, ranks and replicas: runs that differ in one of them go into folders of their own.
+/// Trace, model, device, ranks, replicas and what flags say of engines: runs that differ in one of them go into folders of their own.
 fn name(run: &TraceRun) -> String {
     // Of `meta-llama/Llama-3.1-8B` and `mine/config.json` what tells them apart from others.
     let mut model = Path::new(&run.model);
@@ -82,7 +85,8 @@ fn name(run: &TraceRun) -> String {
     let load: Vec<String> = trace.into_iter().chain(load).collect();
     let load = load.join("-");
     let TraceRun { device, tensor_parallel, pipeline_parallel, replicas, .. } = run;
-    let name = format!("{load}-{model}-{device}-tp{tensor_parallel}-pp{pipeline_parallel}-x{replicas}");
+    let name =
+        format!("{load}-{model}-{device}-tp{tensor_parallel}-pp{pipeline_parallel}-x{replicas}{}", run.engine.name());
     name.chars().map(|c| if c == '/' || c.is_control() { '-' } else { c }).take(LONGEST_NAME).collect()
 }
 
@@ -94,6 +98,7 @@ fn tree(run: &TraceRun, diagnostics: &mut Diagnostics) -> Node {
     let mut workload = run.load.entries(run.trace.is_some(), diagnostics);
     let trace = |path| trace_node(path, run.format.as_deref(), &run.shaping);
     workload.extend(run.trace.as_deref().map(|path| ("trace", trace(path))));
+    workload.extend(run.engine.workload());
     let workload = Node::mapping(workload, mark);
     // A trace has an end of its own.
     let drain = run.trace.is_none().then(|| ("drain", Node::new(Value::Flag(true), mark)));
@@ -189,6 +194,7 @@ fn framework(run: &TraceRun, side: Side) -> Node {
         config.push(("gpu_id", Node::text(&format!("{}0", side.gpu()), model)));
         "VLLM"
     };
+    config.extend(run.engine.config().into_iter().map(|(key, _, value)| (key, value)));
     let replicas = match (side, run.prefill_replicas.unwrap_or(0)) {
         (Side::Both, _) => run.replicas,
         (Side::Prefill, prefill) => prefill,

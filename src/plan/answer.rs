@@ -7,6 +7,7 @@ use super::deployment::{Deployment, Replicas};
 use super::evaluate::Evaluation;
 use super::interval::{Interval, interval};
 use super::notes::notes;
+use super::refused::{Refused, told_refused};
 use super::search::{Case, Found, Searched};
 use super::target::Target;
 use super::{Objective, Question};
@@ -44,9 +45,15 @@ pub struct Figure {
     pub met: bool,
 }
 
-/// What an answer would miss with one replica less.
+/// What an answer would miss with fewer GPUs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NextSmaller {
+    /// Ranks of a replica.
+    pub tensor_parallel: u32,
+    /// Pipeline stages of a replica.
+    pub pipeline_parallel: u32,
+    /// What else was chosen.
+    pub settings: Vec<(String, String)>,
     /// Replicas.
     pub replicas: u32,
     /// Of which compute prompts alone, where that is apart.
@@ -90,6 +97,8 @@ pub struct Answer {
     pub targets: Vec<Figure>,
     /// Requests that got no whole answer.
     pub failed: Option<u64>,
+    /// Of these, the ones that engines refuse for their length, however many replicas there are.
+    pub refused: Vec<Refused>,
     /// Output tokens a second of a GPU.
     pub output_tokens_per_s_per_gpu: Option<f64>,
     /// GPU hours at the price, for an hour of service.
@@ -100,11 +109,11 @@ pub struct Answer {
     pub usd_per_million_tokens: Option<f64>,
     /// GPUs and servers, over the load.
     pub energy_kwh: Option<f64>,
-    /// One replica less; absent where there is none.
+    /// The largest of fewer GPUs, of all that were tried; absent where none was.
     pub next_smaller: Option<NextSmaller>,
     /// Over seeds; empty without `--repeat`.
     pub intervals: Vec<Interval>,
-    /// Why there is no deployment to tell of.
+    /// Why there is no deployment to tell of, or none with more replicas.
     pub reason: Option<String>,
 }
 
@@ -160,8 +169,10 @@ pub struct Candidate {
     /// Nothing of the same model and load is better in one of dollars (or GPUs), tokens a second of a GPU and the targets' values, and as
     /// good in the others.
     pub pareto: bool,
-    /// Why it was not tried.
+    /// Why it was not tried, or not with more replicas.
     pub reason: Option<String>,
+    /// What to do about that, where it cannot be.
+    pub way_out: Option<String>,
     /// Simulations.
     pub runs: u32,
     /// The roofline says no to fewer replicas; none of those was simulated.
@@ -216,22 +227,19 @@ impl Plan {
                 Found::Fewest { replicas, run, .. } | Found::None { replicas, run } => {
                     Some(Choice { case, of, replicas: *replicas, run })
                 }
-                Found::TooLarge | Found::CannotBe { .. } => None,
+                Found::TooLarge | Found::CannotBe(_) => None,
             })
             .collect();
         let mut answers = Vec::new();
         for model in &question.space.models {
             for device in &question.space.devices {
                 for &rate_scale in &question.rate_scales {
-                    let is_of = |case: &Case<'_>| {
-                        let deployment = case.deployment;
-                        (&deployment.model, &deployment.device, case.rate_scale) == (model, device, rate_scale)
-                    };
+                    let is_of = |case: &Case<'_>| case.is_of(model, device, rate_scale);
                     let own = choices.iter().filter(|choice| is_of(&choice.of));
                     let reasons = cases.iter().zip(searched).filter(|(case, _)| is_of(case));
                     let reasons = reasons.filter_map(|(_, searched)| reason(&searched.found)).next();
                     let best = best(own, question);
-                    answers.push(answer((model, device, rate_scale), best, searched, question, reasons));
+                    answers.push(answer((model, device, rate_scale), best, question, reasons));
                 }
             }
         }
@@ -261,10 +269,15 @@ impl Plan {
         }
     }
 
-    /// Whether any question has an answer.
-    #[must_use]
-    pub fn meets_any(&self) -> bool {
-        self.answers.iter().any(|answer| answer.slo_met)
+    /// The models, devices and loads that have no answer.
+    pub fn unanswered(&self) -> impl Iterator<Item = &Answer> {
+        self.answers.iter().filter(|answer| !answer.slo_met)
+    }
+
+    /// Adds simulations of a case.
+    pub(super) fn count_runs(&mut self, case: usize, runs: u32) {
+        self.candidates[case].runs += runs;
+        self.runs += u64::from(runs);
     }
 
     /// The answers that meet the targets.
@@ -283,30 +296,25 @@ impl Plan {
 
 fn reason(found: &Found) -> Option<String> {
     match found {
-        Found::CannotBe { reason } => Some(reason.clone()),
+        Found::CannotBe(impossible) => Some(impossible.to_string()),
         Found::TooLarge => Some("a replica has more GPUs than --max-gpus".to_owned()),
-        Found::Fewest { .. } | Found::None { .. } => None,
+        Found::None { run, .. } => lost_to_refusals(run),
+        Found::Fewest { .. } => None,
     }
+}
+
+/// Why more replicas would not help.
+pub(super) fn lost_to_refusals(run: &Evaluation) -> Option<String> {
+    run.is_lost_to_refusals.then(|| format!("no number of replicas mends that: {}", told_refused(&run.refused)))
 }
 
 fn answer(
     (model, device, rate_scale): (&str, &str, f64),
     best: Option<&Choice<'_>>,
-    searched: &[Searched],
     question: &Question,
     reason: Option<String>,
 ) -> Answer {
     let targets = &question.targets;
-    let next_smaller = best.and_then(|choice| match &searched[choice.case].found {
-        Found::Fewest { one_less: Some((replicas, run)), .. } => Some(NextSmaller {
-            replicas: replicas.all,
-            prefill_replicas: replicas.prefill,
-            gpus: replicas.all * choice.of.deployment.gpus_per_replica(),
-            binding: binding(targets, run).0,
-            targets: figures(targets, &run.values),
-        }),
-        _ => None,
-    });
     let (binding, margin_pct) = best.map_or((None, None), |choice| binding(targets, choice.run));
     Answer {
         model: model.to_owned(),
@@ -323,14 +331,18 @@ fn answer(
         margin_pct,
         targets: best.map_or_else(Vec::new, |choice| figures(targets, &choice.run.values)),
         failed: best.map(|choice| choice.run.failed),
+        refused: best.map_or_else(Vec::new, |choice| choice.run.refused.clone()),
         output_tokens_per_s_per_gpu: best.map(Choice::output_tokens_per_s_per_gpu),
         usd_per_hour: best.and_then(Choice::usd_per_hour),
         usd_per_million_output_tokens: best.and_then(|choice| choice.run.usd_per_million_output_tokens),
         usd_per_million_tokens: best.and_then(|choice| choice.run.usd_per_million_tokens),
         energy_kwh: best.and_then(|choice| choice.run.energy_kwh),
-        next_smaller,
+        next_smaller: None,
         intervals: Vec::new(),
-        reason: reason.filter(|_| best.is_none()),
+        reason: match best {
+            Some(choice) => lost_to_refusals(choice.run),
+            None => reason,
+        },
     }
 }
 
@@ -340,7 +352,7 @@ fn candidate(of: &Case<'_>, searched: &Searched, choice: Option<(&Choice<'_>, bo
         Found::Fewest { .. } => Status::Meets,
         Found::None { .. } => Status::Misses,
         Found::TooLarge => Status::TooLarge,
-        Found::CannotBe { .. } => Status::CannotBe,
+        Found::CannotBe(_) => Status::CannotBe,
     };
     let choice_of = choice.as_ref().map(|(choice, _)| *choice);
     Candidate {
@@ -361,7 +373,14 @@ fn candidate(of: &Case<'_>, searched: &Searched, choice: Option<(&Choice<'_>, bo
         usd_per_million_output_tokens: choice_of.and_then(|choice| choice.run.usd_per_million_output_tokens),
         energy_kwh: choice_of.and_then(|choice| choice.run.energy_kwh),
         pareto: choice.is_some_and(|(_, is_on_front)| is_on_front),
-        reason: reason(&searched.found),
+        reason: match &searched.found {
+            Found::CannotBe(impossible) => Some(impossible.reason.clone()),
+            found => reason(found),
+        },
+        way_out: match &searched.found {
+            Found::CannotBe(impossible) => impossible.way_out.clone(),
+            _ => None,
+        },
         runs: searched.runs,
         roofline_replicas: searched.least_replicas,
     }

@@ -2,6 +2,9 @@
 
 use crate::config::{BaseFacts, BaseFile, Diagnostic, Overrides, Resolved, TraceRun, Variation, from_trace};
 
+/// The price of the devices that flags name.
+const LISTED_PRICE: &str = "hardware_profile.compute_devices[*].price_per_gpu_hour_usd";
+
 /// A key of the configuration and the values that are tried, in YAML.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dimension {
@@ -187,9 +190,9 @@ impl Space {
         price_usd: Option<f64>,
     ) -> Result<Resolved, Vec<Diagnostic>> {
         let replicas = replicas.into();
-        let lists_devices = self.file().is_none_or(|base| base.file.lists_devices());
         let settings = deployment.settings.iter().map(|(key, value)| Setting::chosen(key, value));
-        let price = price_usd.filter(|_| lists_devices).map(Setting::price);
+        let keys = self.file().map_or_else(|| vec![LISTED_PRICE], |base| base.file.price_keys().collect());
+        let price = price_usd.iter().flat_map(|&usd| keys.iter().map(move |key| Setting::price(key, usd)));
         let rate = (rate_scale != 1.0).then(|| Setting::rate(rate_scale * self.rate_scale()));
         let own: Vec<Setting> = settings.chain(price).chain(rate).collect();
         // What the user sets himself comes last, so that it rules.
@@ -243,9 +246,8 @@ impl Setting {
         Self { name: text.clone(), text }
     }
 
-    fn price(usd: f64) -> Self {
-        let text = format!("hardware_profile.compute_devices[*].price_per_gpu_hour_usd={usd}");
-        Self { text, name: "--price".to_owned() }
+    fn price(key: &str, usd: f64) -> Self {
+        Self { text: format!("{key}={usd}"), name: "--price".to_owned() }
     }
 
     fn rate(factor: f64) -> Self {

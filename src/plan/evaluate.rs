@@ -6,6 +6,7 @@ use oracle_components::record::Stop;
 use oracle_systems::Simulation;
 
 use super::load::SharedLoad;
+use super::refused::Refused;
 use super::tally::Tally;
 use super::target::Target;
 use crate::config::Resolved;
@@ -36,6 +37,10 @@ pub struct Evaluation {
     pub requests: u64,
     /// Those of them that got no whole answer.
     pub failed: u64,
+    /// Of these, the ones that engines refused for their length.
+    pub refused: Vec<Refused>,
+    /// Those alone miss a target: so they do with any number of replicas.
+    pub is_lost_to_refusals: bool,
     /// Requests a second, from the first arrival to the last.
     pub requests_per_s: Option<f64>,
     /// From the first arrival to the last.
@@ -126,6 +131,8 @@ pub(super) fn evaluate(
         duration_s,
         requests: tally.requests,
         failed: tally.failed,
+        refused: tally.refusals.told(&resolved.scenario.engines),
+        is_lost_to_refusals: tally.is_lost_to_refusals(),
         requests_per_s: tally.requests_per_s(),
         arrivals_s: tally.span.map_or(0.0, |(first, last)| (last - first).as_secs_f64()),
         drain_s: tally.span.map_or(0.0, |(_, last)| duration_s - last.as_secs_f64()),

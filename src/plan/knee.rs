@@ -10,12 +10,15 @@ use super::answer::{Figure, binding, figures};
 use super::deployment::{Deployment, Replicas};
 use super::evaluate::{Ending, Evaluation};
 use super::load::SharedLoad;
+use super::refused::told_refused;
 use super::search::{Case, Search, SearchError};
 
 /// The rates on both sides of the knee differ by this much at most.
 const RESOLUTION: f64 = 1.01;
 /// How far the search goes from the load's own rate: a load comes a million times as fast at most, or as slowly.
 const MOST_DOUBLINGS: i32 = 18;
+/// Why there may be no knee.
+const NO_RATE: &str = "no rate meets the SLO: the figures are those of the lowest that was tried";
 /// What `workload.rate_scale` may be.
 const RATE_SCALES: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
 
@@ -58,6 +61,14 @@ pub struct Knee {
     pub reason: Option<String>,
 }
 
+impl Knee {
+    /// Whether there is no more to say of it than how far the lowest rate misses.
+    #[must_use]
+    pub fn misses_at_every_rate(&self) -> bool {
+        self.reason.as_deref() == Some(NO_RATE)
+    }
+}
+
 /// How large a deployment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
@@ -92,8 +103,12 @@ impl Search<'_> {
     pub(super) fn knee(&self, deployment: &Deployment, size: Size) -> Result<Knee, SearchError> {
         let first = match self.probe(deployment, size, 1.0, Ending::Early) {
             Ok(first) => first,
-            Err(error) => return Ok(Knee::without(deployment, size, error.why_it_cannot_be()?)),
+            Err(error) => return Ok(Knee::without(deployment, size, error.why_it_cannot_be()?.to_string())),
         };
+        if first.run.is_lost_to_refusals {
+            let whole = self.probe(deployment, size, 1.0, Ending::Whole)?;
+            return Ok(Knee::of(deployment, size, None, Some(whole), self));
+        }
         let factor: f64 = if first.run.is_met { 2.0 } else { 0.5 };
         let scales = (1..=MOST_DOUBLINGS).map(|doublings| factor.powi(doublings));
         let scales = scales.take_while(|scale| RATE_SCALES.contains(&(scale * self.space.rate_scale())));
@@ -157,7 +172,10 @@ impl Knee {
                  no rate: take a longer load (--requests, --duration)",
                 met.run.requests, met.run.arrivals_s, met.run.drain_s
             )),
-            (None, _) => Some("no rate meets the SLO: the figures are those of the lowest that was tried".to_owned()),
+            (None, Some(missed)) if missed.run.is_lost_to_refusals => {
+                Some(format!("no rate mends that engines refuse requests: {}", told_refused(&missed.run.refused)))
+            }
+            (None, _) => Some(NO_RATE.to_owned()),
             (Some(met), None) => Some(format!(
                 "every rate up to {} times the load's, the highest that was tried, meets the SLO",
                 met.scale

@@ -14,7 +14,9 @@ mod interval;
 mod knee;
 mod load;
 mod notes;
+mod refused;
 mod search;
+mod smaller;
 mod tally;
 mod target;
 
@@ -29,10 +31,11 @@ pub use deployment::{Base, Deployment, Dimension, FileBase, Replicas, Space};
 pub use evaluate::Evaluation;
 pub use interval::Interval;
 pub use knee::Knee;
-pub use search::{Found, Searched};
+pub use refused::{Refused, told_refused};
+pub use search::{Found, Impossible, Searched};
 pub use target::{DEFAULT_ATTAINMENT, Statistic, Target};
 
-use crate::catalog::PriceList;
+use crate::catalog::{Catalog, PriceList};
 use crate::config::Diagnostic;
 use evaluate::{Ending, EvaluationError};
 use knee::Size;
@@ -150,10 +153,31 @@ impl Question {
         if let Some(scale) = self.rate_scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
             return Err(PlanError::Question(format!("--rate-scale is {scale}, but must be above 0")));
         }
+        self.check_own_prices()?;
         let priceless = devices.iter().find(|device| self.price_usd(device).is_none());
         if let (Objective::Cost, Some(device)) = (self.objective, priceless) {
             let message = format!("nobody says what an hour of {device} costs; give --price {device}=USD");
             return Err(PlanError::Question(message));
+        }
+        Ok(())
+    }
+
+    /// A price that the user types is of a device that is planned.
+    fn check_own_prices(&self) -> Result<(), PlanError> {
+        let devices = &self.space.devices;
+        let spec = |name: &str| Catalog::builtin().device(name).map(|device| &device.spec.name);
+        let typed = self.prices.first().into_iter().flat_map(|own| &own.usd_per_gpu_hour);
+        for (name, usd) in typed {
+            let is_it = |device: &String| device == name || spec(name).is_some_and(|own| spec(device) == Some(own));
+            if devices.iter().any(is_it) {
+                continue;
+            }
+            let way_out = match self.space.file().filter(|base| !base.varies_device && base.facts.devices.len() > 1) {
+                Some(base) => format!("write price_per_gpu_hour_usd at each device of {}", base.file.file),
+                None => "name it with --device, or give the price of one of these".to_owned(),
+            };
+            let planned = devices.join(", ");
+            return Err(PlanError::Question(format!("--price {name}={usd}: what is planned is {planned}; {way_out}")));
         }
         Ok(())
     }
@@ -256,6 +280,7 @@ impl Question {
         let searched: Vec<_> = cases.par_iter().map(search_one).collect();
         let searched: Vec<Searched> = searched.into_iter().collect::<Result<_, _>>()?;
         let mut plan = Plan::new(self, &cases, &searched);
+        search.add_next_smaller(&cases, &searched, &mut plan)?;
         if self.repeat > 1 {
             self.repeat_answers(&search, &cases, &mut plan)?;
         }

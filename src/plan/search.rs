@@ -42,12 +42,10 @@ pub enum Found {
         replicas: Replicas,
         /// Their run.
         run: Evaluation,
-        /// The run of one less, to its end, if there is one less.
-        one_less: Option<(Replicas, Evaluation)>,
     },
     /// None that the limit allows.
     None {
-        /// Replicas at the limit.
+        /// Replicas at the limit; fewer, where refused requests miss the targets with any number of them.
         replicas: Replicas,
         /// Their run, to its end.
         run: Evaluation,
@@ -55,10 +53,26 @@ pub enum Found {
     /// More GPUs a replica than the limit allows.
     TooLarge,
     /// The deployment cannot be: it does not fit, or its engine refuses to start.
-    CannotBe {
-        /// Why.
-        reason: String,
-    },
+    CannotBe(Impossible),
+}
+
+/// A split of some number of replicas with its run, and how many were tried.
+pub(super) type BestSplit = (Option<(Replicas, Evaluation)>, u32);
+
+/// Why a deployment cannot be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Impossible {
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub way_out: Option<String>,
+}
+
+impl std::fmt::Display for Impossible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)?;
+        self.way_out.as_ref().map_or(Ok(()), |way_out| write!(f, "; {way_out}"))
+    }
 }
 
 /// Why a search ended without an outcome.
@@ -66,6 +80,14 @@ pub enum Found {
 pub(super) enum SearchError {
     Configuration(Vec<Diagnostic>),
     Evaluation(EvaluationError),
+}
+
+impl Case<'_> {
+    /// Whether it is of this model, device and load.
+    pub(super) fn is_of(&self, model: &str, device: &str, rate_scale: f64) -> bool {
+        let deployment = self.deployment;
+        (deployment.model.as_str(), deployment.device.as_str(), self.rate_scale) == (model, device, rate_scale)
+    }
 }
 
 /// A search's outcome, with how many runs it took and below how many replicas the roofline says no.
@@ -87,8 +109,7 @@ impl Search<'_> {
         let one = match self.space.resolve(case.deployment, smallest, case.rate_scale, None, case.price_usd) {
             Ok(resolved) => resolved,
             Err(found) => {
-                let reason = SearchError::Configuration(found).why_it_cannot_be()?;
-                return without_runs(Found::CannotBe { reason });
+                return without_runs(Found::CannotBe(SearchError::Configuration(found).why_it_cannot_be()?));
             }
         };
         if most < smallest.all {
@@ -97,43 +118,49 @@ impl Search<'_> {
         let most = if case.deployment.is_disaggregated { most.min(MOST_APART) } else { most };
         let bound = least_replicas(&one, case.load, self.targets);
         let least = if case.deployment.is_disaggregated { bound + 1 } else { bound }.min(most);
-        let mut runs = 0;
+        let (mut runs, mut last) = (0, most);
         for all in least..=most {
             let (best, tried) = self.best_split(case, all, bound, Ending::Early)?;
             runs += tried;
-            if let Some((replicas, run)) = best.filter(|(_, run)| run.is_met) {
-                let one_less =
-                    if all > smallest.all { self.best_split(case, all - 1, 1, Ending::Whole)? } else { (None, 0) };
-                runs += one_less.1;
-                let found = Found::Fewest { replicas, run, one_less: one_less.0 };
-                return Ok(Searched { found, runs, least_replicas: least });
+            match best {
+                Some((replicas, run)) if run.is_met => {
+                    return Ok(Searched { found: Found::Fewest { replicas, run }, runs, least_replicas: least });
+                }
+                Some((_, run)) if run.is_lost_to_refusals => {
+                    last = all;
+                    break;
+                }
+                _ => {}
             }
         }
-        let (best, tried) = self.best_split(case, most, 1, Ending::Whole)?;
+        let (best, tried) = self.best_split(case, last, 1, Ending::Whole)?;
         let (replicas, run) = best.expect("some split was tried");
         Ok(Searched { found: Found::None { replicas, run }, runs: runs + tried, least_replicas: least })
     }
 
     /// The split of so many replicas that meets the targets with the most margin, or misses them by least, and how many were tried.
-    fn best_split(
+    pub(super) fn best_split(
         &self,
         case: Case<'_>,
         all: u32,
         least_prefill: u32,
         ending: Ending,
-    ) -> Result<(Option<(Replicas, Evaluation)>, u32), SearchError> {
+    ) -> Result<BestSplit, SearchError> {
         let mut best: Option<(Replicas, Evaluation)> = None;
         let mut tried = 0;
-        let rank =
-            |run: &Evaluation| (run.is_met, run.binding(self.targets).map_or(f64::NEG_INFINITY, |(_, margin)| margin));
         for replicas in case.deployment.splits(all, least_prefill) {
             let run = self.run(case, replicas, ending)?;
             tried += 1;
-            if best.as_ref().is_none_or(|(_, other)| rank(&run) > rank(other)) {
+            if best.as_ref().is_none_or(|(_, other)| self.rank(&run) > self.rank(other)) {
                 best = Some((replicas, run));
             }
         }
         Ok((best, tried))
+    }
+
+    /// The more, the nearer to the targets.
+    pub(super) fn rank(&self, run: &Evaluation) -> (bool, f64) {
+        (run.is_met, run.binding(self.targets).map_or(f64::NEG_INFINITY, |(_, margin)| margin))
     }
 
     pub(super) fn run(&self, case: Case<'_>, replicas: Replicas, ending: Ending) -> Result<Evaluation, SearchError> {
@@ -171,11 +198,13 @@ impl SearchError {
     ///
     /// # Errors
     /// It could, were it not for mistakes: then the error itself.
-    pub(super) fn why_it_cannot_be(self) -> Result<String, Self> {
+    pub(super) fn why_it_cannot_be(self) -> Result<Impossible, Self> {
         let Self::Configuration(found) = &self else { return Err(self) };
         let errors = || found.iter().filter(|found| found.severity == Severity::Error);
         match errors().next() {
-            Some(first) if errors().all(|found| found.cannot_be) => Ok(first.message.clone()),
+            Some(first) if errors().all(|found| found.cannot_be) => {
+                Ok(Impossible { reason: first.message.clone(), way_out: first.suggestion.clone() })
+            }
             _ => Err(self),
         }
     }

@@ -4,6 +4,7 @@ use oracle_components::SimTime;
 use oracle_components::record::{IntervalRow, RequestRecord, Status};
 use oracle_systems::ports::{RecordSink, SinkClosed};
 
+use super::refused::Refusals;
 use super::target::{Statistic, Target};
 
 /// The sink of a run.
@@ -20,6 +21,8 @@ pub(super) struct Tally {
     pub(super) span: Option<(SimTime, SimTime)>,
     /// Of those that count, the ones that got no whole answer.
     pub(super) failed: u64,
+    /// Of these, the ones that were refused for their length.
+    pub(super) refusals: Refusals,
     pub(super) prompt_tokens: u64,
     pub(super) output_tokens: u64,
     /// A target is missed, whatever comes.
@@ -33,6 +36,8 @@ struct Counted {
     values: Vec<f64>,
     /// Values beyond the limit.
     beyond: u64,
+    /// Of requests that were refused for their length.
+    refused: u64,
     sum: f64,
     /// So many values beyond the limit, and the target is missed however many values there will be.
     lost_at: u64,
@@ -42,7 +47,7 @@ impl Tally {
     pub(super) fn new(targets: &[Target], warm_up: SimTime, most: Option<u64>) -> Self {
         let counted = |target: &Target| {
             let lost_at = most.map_or(u64::MAX, |most| lost_at(target, most));
-            Counted { target: target.clone(), values: Vec::new(), beyond: 0, sum: 0.0, lost_at }
+            Counted { target: target.clone(), values: Vec::new(), beyond: 0, refused: 0, sum: 0.0, lost_at }
         };
         Self {
             targets: targets.iter().map(counted).collect(),
@@ -52,6 +57,7 @@ impl Tally {
             arrived: 0,
             span: None,
             failed: 0,
+            refusals: Refusals::default(),
             prompt_tokens: 0,
             output_tokens: 0,
             is_lost: false,
@@ -63,6 +69,11 @@ impl Tally {
         let (first, last) = self.span?;
         let seconds = (last - first).as_secs_f64();
         (seconds > 0.0).then(|| self.arrived as f64 / seconds)
+    }
+
+    /// Whether refused requests alone miss a target, however fast the others are answered.
+    pub(super) fn is_lost_to_refusals(&self) -> bool {
+        self.targets.iter().any(|counted| counted.is_lost_to_refusals(self.is_lost))
     }
 
     /// The value of each target; `None` where no request had one.
@@ -95,10 +106,11 @@ pub(super) fn most_beyond(target: &Target, count: u64) -> Option<u64> {
 }
 
 impl Counted {
-    fn record(&mut self, record: &RequestRecord, most: Option<u64>) -> bool {
+    fn record(&mut self, record: &RequestRecord, is_refused: bool, most: Option<u64>) -> bool {
         let Some(value) = self.target.value_of(record) else { return false };
         self.values.push(value);
         self.sum += value;
+        self.refused += u64::from(is_refused);
         let is_beyond = match &self.target {
             Target::Latency { limit_ms, .. } => value > *limit_ms,
             Target::Attainment { .. } => value == 0.0,
@@ -112,6 +124,20 @@ impl Counted {
             _ => false,
         };
         self.beyond >= self.lost_at || mean_is_lost
+    }
+
+    /// With all values, as the value would be if those of the other requests were the best; of a part of them, as `lost_at` has it.
+    fn is_lost_to_refusals(&self, is_part: bool) -> bool {
+        let count = self.values.len();
+        match &self.target {
+            _ if self.refused == 0 => false,
+            Target::Latency { statistic: Statistic::Mean, .. } => true,
+            _ if is_part => self.refused >= self.lost_at,
+            Target::Latency { statistic: Statistic::Quantile(q), .. } => {
+                (q * (count - 1) as f64).ceil() as u64 >= count as u64 - self.refused
+            }
+            Target::Attainment { .. } => !self.target.is_met((count as u64 - self.refused) as f64 / count as f64),
+        }
     }
 
     fn value(&mut self) -> Option<f64> {
@@ -153,8 +179,9 @@ impl RecordSink for Tally {
         }
         self.requests += 1;
         self.failed += u64::from(record.status != Status::Success);
+        let is_refused = self.refusals.count(record);
         for counted in &mut self.targets {
-            self.is_lost |= counted.record(record, self.most);
+            self.is_lost |= counted.record(record, is_refused, self.most);
         }
         if self.is_lost { Err(SinkClosed) } else { Ok(()) }
     }

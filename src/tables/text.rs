@@ -12,6 +12,9 @@ const LEAST_NAME: usize = 12;
 /// One whose names tell most is not below this.
 const LEAST_WHOLE_NAME: usize = 40;
 
+/// Before what of a name did not fit a line.
+const CONTINUED: &str = "  ";
+
 /// How rows are laid out.
 pub(super) struct Fit<'a> {
     /// Columns of the terminal.
@@ -41,9 +44,11 @@ pub(super) fn laid_out(rows: &[Vec<String>], fit: &Fit<'_>) -> String {
         let last = first + fitting(&widths[first.min(columns)..], fit.width - names);
         for row in rows {
             let name = row.first().map_or("", String::as_str);
-            // What has no figures beside it needs no column.
             let is_words = fit.words.first().is_none_or(|is_words| *is_words);
-            let mut line = match shortened(name, names) {
+            let mut parts = if fit.are_names_whole { wrapped(name, names) } else { vec![shortened(name, names)] };
+            let rest = parts.split_off(1);
+            // What has no figures beside it needs no column.
+            let mut line = match parts.remove(0) {
                 _ if row.len() == 1 => name.to_owned(),
                 name if is_words => padded(&name, names),
                 figure => format!("{figure:>names$}"),
@@ -53,8 +58,11 @@ pub(super) fn laid_out(rows: &[Vec<String>], fit: &Fit<'_>) -> String {
                 let is_words = fit.words.get(column).is_some_and(|is_words| *is_words);
                 line += &if is_words { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") };
             }
-            text.push_str(line.trim_end());
-            text.push('\n');
+            let rest = if row.len() == 1 { Vec::new() } else { rest };
+            for line in std::iter::once(line).chain(rest) {
+                text.push_str(line.trim_end());
+                text.push('\n');
+            }
         }
         first = last;
         if first == 1 {
@@ -62,6 +70,26 @@ pub(super) fn laid_out(rows: &[Vec<String>], fit: &Fit<'_>) -> String {
         }
     }
     text
+}
+
+/// A name on as many lines of `most` characters as it takes, broken at words where they are not longer than a line.
+fn wrapped(name: &str, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in name.split(' ') {
+        let line = lines.last_mut().expect("there is one");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if length(line) + 1 + length(word) <= most {
+            *line += &format!(" {word}");
+        } else {
+            lines.push(format!("{CONTINUED}{word}"));
+        }
+        while let Some((end, _)) = lines.last().and_then(|line| line.char_indices().nth(most)) {
+            let rest = lines.last_mut().expect("there is one").split_off(end);
+            lines.push(format!("{CONTINUED}{rest}"));
+        }
+    }
+    lines
 }
 
 /// How many of the columns fit, one at least if there is one.
@@ -172,6 +200,11 @@ mod tests {
     proptest! {
         #[test]
         fn columns_never_run_together_and_fit(rows in any_rows(), are_names_whole in any::<bool>()) {
+            let mut rows = rows;
+            if are_names_whole {
+                // Longer ones take several lines.
+                rows.iter_mut().for_each(|row| row[0] = row[0].chars().take(LEAST_WHOLE_NAME).collect());
+            }
             let text = laid_out(&rows, &Fit { width: WIDTH, words: &[true], are_names_whole });
             let lines: Vec<&str> = text.lines().collect();
             prop_assert!(lines.iter().all(|line| length(line) <= WIDTH), "too wide:\n{}", text);
@@ -181,6 +214,15 @@ mod tests {
                 let words: Vec<&str> = words.map(str::trim).collect();
                 prop_assert_eq!(&words, &row[1..], "\n{}", text);
             }
+        }
+
+        #[test]
+        fn wrapped_names_fit_and_lose_nothing(words in prop::collection::vec("\\PC{1,60}", 1..8), most in 4_usize..50) {
+            let name = words.join(" ").replace(|c: char| c.is_whitespace() && c != ' ', "_");
+            let lines = wrapped(&name, most);
+            prop_assert!(lines.iter().all(|line| length(line) <= most), "{lines:?}");
+            let without_spaces = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(without_spaces(&lines.concat()), without_spaces(&name));
         }
 
         #[test]

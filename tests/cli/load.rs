@@ -49,7 +49,7 @@ fn flags_that_say_two_loads_or_none_are_refused() {
         (format!("{FIXED} --concurrency 4 --max-in-flight 2"), "cannot be used with"),
         (format!("{FIXED} --requests 5"), "give --rate, --concurrency or --users"),
         (format!("{FIXED} --rate 5 --workload chat"), "cannot be used with"),
-        ("run --rate 5 --model Llama3-8B --device H100".to_owned(), "required"),
+        ("run --rate 5 --model Llama3-8B --device H100".to_owned(), "nothing says how long prompts and answers are"),
         ("run --workload chat --rate 5".to_owned(), "--model NAME"),
         ("run small.yaml --rate 5".to_owned(), "--set 'workload.load.rate=5'"),
         (format!("{FIXED} --rate 5 --requests 0"), "0"),
@@ -158,4 +158,81 @@ fn presets_are_listed_with_numbers_and_sources() {
     let told = desk.run("workload presets chat");
     assert!(told.out.contains("1167 in a prompt on average, 213 in an answer"), "{}", told.out);
     assert!(told.out.contains("AzureLLMInferenceTrace_conv.csv") && !told.out.contains("agent"), "{}", told.out);
+}
+
+const FLAGS: &str = "--rate 5 --requests 60 --prompt-tokens 300 --output-tokens 30 --model Llama3.1-8B --device H100";
+
+/// What is missing is named, and nothing else.
+#[test]
+fn a_load_by_flags_that_lacks_lengths_or_a_known_preset_says_so_alone() {
+    let desk = Desk::small();
+    let asked = "--rate 5 --model Llama3.1-8B --device H100";
+    for words in [format!("run {asked}"), format!("plan {asked} --requests 9 --slo ttft_p99=1s")] {
+        let told = desk.run(&words);
+        let missing =
+            "nothing says how long prompts and answers are; give --prompt-tokens and --output-tokens, or --workload";
+        assert!(told.code == 2 && told.err.contains(missing), "{words}: {}", told.err);
+        assert!(!told.err.contains("CONFIG") && told.err.matches("error").count() == 1, "{words}: {}", told.err);
+        let told = desk.run(&format!("{words} --workload Chat"));
+        assert!(told.code == 2 && told.err.contains("\"Chat\" is not a workload; did you mean chat?"), "{}", told.err);
+        assert_eq!(told.err.matches("error").count(), 1, "{words}: {}", told.err);
+    }
+}
+
+/// Flags of engines are keys of theirs: for a run, for a sweep by lists, and with a configuration the keys are named.
+#[test]
+fn flags_of_engines_say_what_their_keys_say() {
+    let desk = Desk::small();
+    let by_flags = "--quantization fp8 --max-num-seqs 2 --max-num-batched-tokens 2048 --router least_loaded";
+    let key = "--set frameworks_to_test[*].config";
+    let by_keys = format!(
+        "{key}.weight_dtype=fp8 {key}.max_num_seqs=2 {key}.max_num_batched_tokens=2048 --set workload.load_balancing_strategy=least_loaded"
+    );
+    let one = desk.summary(&format!("run {FLAGS} {by_flags} --quiet --output none"));
+    let other = desk.summary(&format!("run {FLAGS} {by_keys} --quiet --output none"));
+    assert_eq!(one["latency"], other["latency"]);
+    let plain = desk.summary(&format!("run {FLAGS} --quiet --output none"));
+    assert_ne!(one["latency"], plain["latency"]);
+    assert_eq!(desk.run(&format!("run {FLAGS} {by_flags} --quiet")).code, 0);
+    assert!(desk.path("output").read_dir().expect("a folder").flatten().any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.ends_with("-x1-fp8-max-num-batched-tokens2048-max-num-seqs2-least_loaded")
+    }));
+
+    let swept = desk.run(&format!("sweep {FLAGS} --quantization bf16,fp8 --max-num-seqs 2 --quiet --format csv"));
+    assert!(
+        swept.code == 0 && swept.out.lines().count() == 3 && swept.out.contains("fp8"),
+        "{}{}",
+        swept.out,
+        swept.err
+    );
+
+    for (command, seats) in [("run", "32"), ("sweep", "32,64")] {
+        let told = desk.run(&format!("{command} small.yaml --max-num-seqs {seats} --quantization fp8"));
+        let hints = [&format!("config.max_num_seqs={seats}'"), "'frameworks_to_test[*].config.weight_dtype=fp8'"];
+        for hint in hints {
+            assert!(told.code == 2 && told.err.contains(hint), "{command}: {}", told.err);
+        }
+    }
+    let wrong = desk.run(&format!("run {FLAGS} --max-num-seqs 0"));
+    assert!(wrong.code == 2 && wrong.err.contains("--max-num-seqs: error: "), "{}", wrong.err);
+}
+
+/// vLLM's methods of one format are that format; of the others the names to choose from are told.
+#[test]
+fn methods_of_vllm_are_formats_where_they_are_one() {
+    let desk = Desk::small();
+    let latency = |word: &str| {
+        desk.summary(&format!("run {FLAGS} --quantization {word} --quiet --output none"))["latency"].clone()
+    };
+    for (word, name) in [("awq", "int4"), ("awq_marlin", "int4_g128"), ("fp8_e4m3", "fp8"), ("modelopt_fp4", "nvfp4")] {
+        assert_eq!(latency(word), latency(name), "{word}");
+    }
+    for (word, names) in [("gptq", "write int4_g128"), ("compressed-tensors", "what the checkpoint holds: fp8")] {
+        for command in ["run", "plan --slo ttft_p99=1s"] {
+            let told = desk.run(&format!("{command} {FLAGS} --quantization {word}"));
+            let said = format!("\"{word}\" may be one of several formats; write ");
+            assert!(told.code == 2 && told.err.contains(&said) && told.err.contains(names), "{}", told.err);
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod mistakes;
 mod notes;
 mod overrides;
 mod plan;
+mod plan_answers;
 mod pools;
 mod replays;
 mod runs;

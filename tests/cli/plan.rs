@@ -289,9 +289,9 @@ fn kernels_that_a_device_lacks_are_not_tried_there() {
     let told = desk.run(&format!("plan {load} --model gpt-oss-120b --device H100,B200 --tp 2 {over}"));
     assert_eq!(told.code, 0, "{}", told.err);
     let out = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
-    let refused =
-        "Not tried such kernels were not measured for the experts of gpt-oss-120B on gpu0: gpt-oss-120b on H100";
-    assert!(out.contains(refused) && out.contains("moe_backend flashinfer_trtllm"), "{}", told.out);
+    let refused = "Not tried such kernels were not measured for the experts of gpt-oss-120B on gpu0; leave moe_backend out, or write triton or \
+         marlin: gpt-oss-120b on H100, moe_backend flashinfer_trtllm, TP 2, PP 1";
+    assert!(out.contains(refused), "{}", told.out);
     let accuracies = told.out.lines().filter(|line| line.contains("accuracy: ")).count();
     assert!(accuracies >= 2, "{}", told.out);
 }
@@ -437,7 +437,7 @@ fn odd_loads_have_answers_that_say_what_is_odd() {
         (
             "--rate 5 --requests 50 --prompt-tokens 50000 --output-tokens 9",
             2,
-            "L4 × 1: 50 requests got no whole answer; nothing up to 4 GPUs",
+            "L4 × 1: 50 requests got no whole answer; no number of replicas mends that: prompt_exceeds_max_model_len 50 (up to 50000",
         ),
         (
             "--rate 5 --requests 50 --prompt-tokens 90 --output-tokens 1 --slo tpot_p99=9ms",

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use llmperforacle::config::{LoadFlags, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load_text};
+use llmperforacle::config::{
+    EngineFlags, LoadFlags, Overrides, Resolved, ShapingFlags, TraceRun, from_trace, load_text,
+};
 use llmperforacle::workload::{Slo, Workload};
 use oracle_components::SimTime;
 use oracle_components::device::Efficiency;
@@ -70,6 +72,7 @@ fn trace_run(model: &str, device: &str) -> TraceRun {
     TraceRun {
         trace: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")),
         load: LoadFlags::default(),
+        engine: EngineFlags::default(),
         format: Some("azure".to_owned()),
         shaping: ShapingFlags { rate_scale: Some(2.0), max_requests: Some(10), ..ShapingFlags::default() },
         model: model.to_owned(),

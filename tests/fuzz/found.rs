@@ -238,6 +238,7 @@ fn a_path_that_is_not_utf_8_is_named_as_such() {
     let run = TraceRun {
         trace: Some(path),
         load: llmperforacle::config::LoadFlags::default(),
+        engine: llmperforacle::config::EngineFlags::default(),
         format: None,
         shaping: ShapingFlags::default(),
         model: "Llama3-8B".to_owned(),

@@ -17,7 +17,7 @@ fn plan() -> serde_json::Value {
             "pipeline_parallel": 1, "settings": [["frameworks_to_test[*].config.max_num_seqs", "64"]], "replicas": gpus, "gpus": gpus,
             "binding": "ttft_p99", "margin_pct": 10.0, "targets": target(900.0), "output_tokens_per_s_per_gpu": 500.0,
             "usd_per_hour": 4.0, "usd_per_million_output_tokens": 2.2, "usd_per_million_tokens": 0.4, "energy_kwh": 1.0,
-            "next_smaller": { "replicas": 1, "gpus": 1, "binding": "ttft_p99", "targets": target(9000.0) }, "intervals": [],
+            "next_smaller": { "tensor_parallel": 2, "pipeline_parallel": 1, "settings": [], "replicas": 1, "gpus": 2, "binding": "ttft_p99", "targets": target(9000.0) }, "intervals": [],
             "reason": gpus.is_none().then_some(EVIL)
         })
     };
@@ -53,6 +53,7 @@ fn the_page_has_answers_curves_and_candidates_and_no_markup_of_names() {
     let of_other = gpus.as_array().and_then(|lines| lines.iter().find(|line| line["name"] != "H100")).expect("a line");
     assert_eq!(of_other["y"], json!([2.0, null]), "what is not met is a gap");
     assert!(html.contains("TP 1, PP 1, max_num_seqs=64") && html.contains("ttft_p99 900.0 of 1000"), "{html:.0}");
+    assert!(html.contains("2 GPU, TP 2, PP 1 × 1: ttft_p99 9000"), "what the next smaller deployment misses");
     let Some(chromium) = chromium() else { return };
     let seen = look(&chromium, &desk.path("plan.html"), &[]);
     assert_eq!(seen.complaints, Vec::<String>::new());

@@ -189,7 +189,7 @@ pub struct Changes {
 )]
 pub struct Run {
     /// Configuration file, YAML or JSON; - for standard input.
-    #[arg(required_unless_present_any = ["trace", "workload", "prompt_tokens"])]
+    #[arg(required_unless_present_any = ["trace", "workload", "prompt_tokens", "rate", "concurrency", "users", "model", "device"])]
     pub config: Option<PathBuf>,
     /// The predecessor's flag. YAML and JSON are told apart by themselves.
     #[arg(short = 'f', value_enum, hide = true)]
@@ -233,6 +233,18 @@ pub struct Run {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub pipeline_parallel: Option<u32>,
+    /// How weights are stored, by a name of the key weight_dtype or a method of vLLM's --quantization that is of one format.
+    #[arg(long, value_name = "TYPE")]
+    pub quantization: Option<String>,
+    /// Token budget of a step.
+    #[arg(long, value_name = "TOKENS")]
+    pub max_num_batched_tokens: Option<u32>,
+    /// Seats of an engine.
+    #[arg(long, value_name = "N")]
+    pub max_num_seqs: Option<u32>,
+    /// Policy of the router.
+    #[arg(long, value_name = "NAME")]
+    pub router: Option<String>,
     /// How the trace is shaped.
     #[command(flatten)]
     pub shaping: Shaping,

@@ -64,7 +64,7 @@ pub struct Plan {
     /// Times the load's rate: an answer for each.
     #[arg(long, value_delimiter = ',', value_name = "FACTOR,…", default_value = "1")]
     pub rate_scale: Vec<f64>,
-    /// Element types of the weights, as vLLM's --quantization or the key weight_dtype.
+    /// How weights are stored, by names of the key weight_dtype or methods of vLLM's --quantization that are of one format.
     #[arg(long, value_delimiter = ',', value_name = "TYPE,…")]
     pub quantization: Vec<String>,
     /// Token budgets of a step.

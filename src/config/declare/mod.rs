@@ -16,7 +16,7 @@ mod value;
 pub(crate) use field::{Decode, Field, Ignored, ReadKey, Set};
 pub(crate) use key::{Key, Literal, Need, Section, Shape, Variants, default, ignored, optional, required};
 pub(crate) use reader::{Reader, path_of};
-pub(crate) use value::{Named, Placed, decode_name, name_of};
+pub(crate) use value::{Meant, Named, Placed, decode_name, name_of};
 
 /// Declares a section: see the module's documentation.
 macro_rules! section {
@@ -90,10 +90,11 @@ pub(crate) use section;
 
 /// Gives the values of a type their names.
 macro_rules! names {
-    ($type:ty { $( $name:literal => $value:expr ),+ $(,)? }) => {
+    ($type:ty { $( $name:literal => $value:expr ),+ $(,)? } $(also $words:expr)?) => {
         impl $crate::config::declare::Named for $type {
             const NAMES: &'static [&'static str] = &[ $($name),+ ];
             const VALUES: &'static [Self] = &[ $($value),+ ];
+            $(const OTHER_WORDS: &'static [(&'static str, $crate::config::declare::Meant)] = $words;)?
         }
 
         $crate::config::declare::names!(@decode $type);

@@ -17,6 +17,17 @@ const MOST_ITEMS: usize = 100_000;
 pub(crate) trait Named: Copy + PartialEq + 'static {
     const NAMES: &'static [&'static str];
     const VALUES: &'static [Self];
+    /// Words of others for the same, or for several of them.
+    const OTHER_WORDS: &'static [(&'static str, Meant)] = &[];
+}
+
+/// What a word of others means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Meant {
+    /// This name.
+    One(&'static str),
+    /// Several, of which one has to be written: which.
+    Several(&'static str),
 }
 
 /// The name of a value.
@@ -36,7 +47,20 @@ pub(crate) fn decode_name<T: Named>(
         key.wrong_type(&format!("one of {}", T::NAMES.join(", ")), node, at, diagnostics);
         return None;
     };
-    let found = T::NAMES.iter().position(|name| name == text).map(|index| T::VALUES[index]);
+    let mut meant = text.as_str();
+    match T::OTHER_WORDS.iter().find(|(word, _)| word == text) {
+        Some((_, Meant::One(name))) => meant = name,
+        Some((_, Meant::Several(which))) => {
+            diagnostics.error_with(
+                at,
+                format!("{} may be one of several formats", node.value),
+                format!("write {which}"),
+            );
+            return None;
+        }
+        None => {}
+    }
+    let found = T::NAMES.iter().position(|name| *name == meant).map(|index| T::VALUES[index]);
     if found.is_none() {
         let suggestion = did_you_mean(text, T::NAMES.iter().copied());
         let known = T::NAMES.join(", ");

@@ -7,8 +7,8 @@ use oracle_components::weight_format::WeightFormat;
 
 use super::{LONGEST_DELAY_S, LOWEST_EFFICIENCY, MOST_BYTES_PER_TOKEN};
 use crate::config::declare::{
-    Decode, Field, Ignored, Key, Literal, Named, Placed, Set, Shape, default, ignored, names, optional, required,
-    section,
+    Decode, Field, Ignored, Key, Literal, Meant, Named, Placed, Set, Shape, default, ignored, names, optional,
+    required, section,
 };
 use crate::config::diagnostic::{At, Diagnostics};
 use crate::config::tree::{Node, Value};
@@ -57,7 +57,41 @@ names!(WeightFormat {
     "mxfp4_afp8" => WeightFormat::usual(Dtype::Mxfp4).met_by(Some(Dtype::Fp8)),
     "mxfp6" => WeightFormat::usual(Dtype::Fp6),
     "nf4" => WeightFormat::usual(Dtype::Nf4),
-});
+} also VLLM_METHODS);
+
+/// vLLM's `--quantization`: methods of one format, and those of which a checkpoint says the format.
+const VLLM_METHODS: &[(&str, Meant)] = &[
+    ("bfloat16", Meant::One("bf16")),
+    ("float16", Meant::One("fp16")),
+    ("half", Meant::One("fp16")),
+    ("float32", Meant::One("fp32")),
+    ("fp8_e4m3", Meant::One("fp8")),
+    ("fp8_per_channel", Meant::One("fp8")),
+    ("ptpc_fp8", Meant::One("fp8")),
+    ("fbgemm_fp8", Meant::One("fp8")),
+    ("deepgemm_fp8", Meant::One("fp8_block128")),
+    ("awq", Meant::One("int4_g128")),
+    ("awq_marlin", Meant::One("int4_g128")),
+    ("auto_awq", Meant::One("int4_g128")),
+    ("modelopt_fp4", Meant::One("nvfp4")),
+    ("modelopt_mxfp8", Meant::One("mxfp8")),
+    ("gpt_oss_mxfp4", Meant::One("mxfp4")),
+    ("w8a8_int8", Meant::One("int8")),
+    ("experts_int8", Meant::One("int8_a16")),
+    ("gptq", Meant::Several(OF_INTEGERS)),
+    ("gptq_marlin", Meant::Several(OF_INTEGERS)),
+    ("auto_gptq", Meant::Several(OF_INTEGERS)),
+    ("auto-round", Meant::Several(OF_INTEGERS)),
+    ("hqq", Meant::Several(OF_INTEGERS)),
+    ("compressed-tensors", Meant::Several(OF_CHECKPOINTS)),
+    ("compressed_tensors", Meant::Several(OF_CHECKPOINTS)),
+    ("modelopt", Meant::Several(OF_CHECKPOINTS)),
+    ("quark", Meant::Several(OF_CHECKPOINTS)),
+    ("torchao", Meant::Several(OF_CHECKPOINTS)),
+    ("bitsandbytes", Meant::Several("nf4, or int8_a16 for its 8 bits")),
+];
+const OF_INTEGERS: &str = "int4_g128, int4_g64 or int4_g32 for 4 bits in groups of so many, int8_a16 for 8 bits";
+const OF_CHECKPOINTS: &str = "what the checkpoint holds: fp8, fp8_block128, nvfp4, mxfp4, int8, int4_g128 and the like";
 
 names!(MoeBackend {
     "auto" => MoeBackend { family: None, activations: None },

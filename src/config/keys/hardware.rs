@@ -62,6 +62,9 @@ section! {
         device: Field<String> = optional("the preset's; required for PCIe").also_called(&["gpu", "gpu_type"]);
         /// InfiniBand of each adapter: 200, 400 or 800 Gb/s.
         network: Field<InfinibandGeneration> = optional("the preset's").also_called(&["infiniband"]);
+        /// Price of an hour of a GPU.
+        price_per_gpu_hour_usd: Field<f64> = optional("no costs are told").unit("USD").range(0.0, 1e6)
+            .also_called(&["price_per_hour", "price_usd"]);
     }
 }
 

@@ -168,7 +168,8 @@ fn shaping(trace: &Trace, seed: u64, diagnostics: &mut Diagnostics) -> Option<Sh
 }
 
 fn resolve_profiles(workload: &Keys, diagnostics: &mut Diagnostics) -> Option<Vec<Profile>> {
-    if !workload.client_profiles.given {
+    // Of a preset that nobody knows that has been reported.
+    if !workload.client_profiles.given && !workload.preset.given {
         let message = "missing required key client_profiles";
         diagnostics.error_with(&workload.at, message, "or trace: {path: FILE}");
     }

@@ -70,6 +70,12 @@ pub(super) fn targets(targets: &Value) -> String {
     targets.collect::<Vec<_>>().join("; ")
 }
 
+/// Why there is no answer of it, and what to do.
+fn reason(candidate: &Value) -> String {
+    let told = ["reason", "way_out"].into_iter().filter_map(|key| candidate[key].as_str());
+    told.collect::<Vec<_>>().join("; ")
+}
+
 fn answers(plan: &Plan) -> Markup {
     let row = |answer: &Value| {
         let smaller = &answer["next_smaller"];
@@ -88,7 +94,10 @@ fn answers(plan: &Plan) -> Markup {
                 td { (number(answer, "usd_per_million_output_tokens", Unit::Plain(""))) }
                 td { (number(answer, "output_tokens_per_s_per_gpu", Unit::Plain(""))) }
                 td.text {
-                    @if smaller.is_object() { (smaller["gpus"]) " GPUs: " (targets(&smaller["targets"])) } @else { "–" }
+                    @if smaller.is_object() {
+                        (number(smaller, "gpus", Unit::Count)) " GPU, " (deployment(smaller)) " × " (replicas(smaller)) ": "
+                        (targets(&smaller["targets"]))
+                    } @else { "–" }
                 }
                 td.text { (answer["reason"].as_str().unwrap_or("")) }
             }
@@ -98,7 +107,7 @@ fn answers(plan: &Plan) -> Markup {
         (scrolling(html! {
             (heads([
                 "model", "device", "load", "met", "GPUs", "replicas", "deployment", "binds", "margin", "targets", "USD a million output tokens",
-                "tokens/s a GPU", "one replica less", "why not",
+                "tokens/s a GPU", "next smaller", "why not",
             ]))
             tbody { @for answer in plan.answers().take(MOST_ROWS) { (row(answer)) } }
         }))
@@ -120,7 +129,7 @@ fn candidates(plan: &Plan) -> Markup {
                 td { (number(candidate, "usd_per_million_output_tokens", Unit::Plain(""))) }
                 td { @if candidate["pareto"] == true { "yes" } @else { "no" } }
                 td { (number(candidate, "runs", Unit::Count)) }
-                td.text { (candidate["reason"].as_str().unwrap_or("")) }
+                td.text { (reason(candidate)) }
             }
         }
     };

@@ -24,7 +24,12 @@ pub(super) fn data_parallel(keys: &Parallelism, strategy: Strategy, diagnostics:
         );
         return None;
     }
-    if matches!(strategy, Strategy::Pipeline | Strategy::TensorPipeline) {
+    let has_stages = match strategy {
+        Strategy::Pipeline => true,
+        Strategy::TensorPipeline => keys.pp_stages.value > 1,
+        _ => false,
+    };
+    if has_stages {
         diagnostics.error_with(at, "engines that share experts have no pipeline stages", "use strategy: TP");
         return None;
     }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use oracle_components::device::DeviceSpec;
 use oracle_components::scenario::LinkSpec;
 
 use crate::catalog::{Catalog, CatalogDevice, CatalogTopology, LinkKind};
@@ -36,6 +37,10 @@ pub(super) fn add(
         diagnostics.error(&keys.at, format!("makes more than {} devices", number(MOST_GPUS as f64)));
         return None;
     }
+    let spec = match keys.price_per_gpu_hour_usd.value {
+        Some(price) => Arc::new(DeviceSpec { price_per_hour_usd: Some(price), ..(*device.spec).clone() }),
+        None => Arc::clone(&device.spec),
+    };
     for node in 0..nodes {
         let switch = format!("{}{node}", preset.within.switch);
         for gpu in node * gpus..(node + 1) * gpus {
@@ -48,7 +53,7 @@ pub(super) fn add(
                 );
                 return None;
             }
-            add_gpu(hardware, preset, device, &id, &switch);
+            add_gpu(hardware, preset, (device, &spec), &id, &switch);
         }
         if nodes > 1 {
             let generation = keys.network.value.unwrap_or(preset.between.generation);
@@ -93,10 +98,16 @@ fn device(
     named_device(name, &keys.device.at, diagnostics)
 }
 
-fn add_gpu(hardware: &mut Hardware, preset: &CatalogTopology, device: &'static CatalogDevice, id: &str, switch: &str) {
+fn add_gpu(
+    hardware: &mut Hardware,
+    preset: &CatalogTopology,
+    (device, spec): (&'static CatalogDevice, &Arc<DeviceSpec>),
+    id: &str,
+    switch: &str,
+) {
     hardware.push(Device {
         id: id.to_owned(),
-        spec: Some(Arc::clone(&device.spec)),
+        spec: Some(Arc::clone(spec)),
         efficiency: device.efficiency(),
         catalog: Some(device),
     });
