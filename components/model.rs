@@ -12,6 +12,9 @@ use crate::weight_format::WeightFormat;
 pub struct ModelArchitecture {
     /// Catalog or Hugging Face name.
     pub name: String,
+    /// The `model_type` of its `config.json`; empty where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model_type: String,
     /// Width of the residual stream.
     pub hidden: u32,
     /// Vocabulary.

@@ -168,6 +168,7 @@ impl Transformer {
         };
         ModelArchitecture {
             name: self.name.clone(),
+            model_type: String::new(),
             hidden: self.hidden,
             vocab: self.vocab,
             layers: (0..self.layers).map(layer).collect::<Stack>(),

@@ -48,18 +48,18 @@ enum Step {
 }
 
 impl Overrides {
-    /// Puts the values into a tree. `--set` wins over flags that stand for one key, and what is of the whole run over both.
+    /// Puts the values into a tree. `--set` comes first, so that a flag of its own name wins.
     pub(crate) fn apply(&self, root: &mut Node, diagnostics: &mut Diagnostics) {
         if root.is_null() {
             root.value = Value::Mapping(Vec::new());
         }
         diagnostics.force(self.force);
-        for (flag, text) in &self.flags {
-            apply_set(text, Mark::flag(flag), root, diagnostics);
-        }
         for (index, text) in self.set.iter().enumerate() {
             let mark = Mark { origin: Origin::Set(index + 1), line: 0, column: 0 };
             apply_set(text, mark, root, diagnostics);
+        }
+        for (flag, text) in &self.flags {
+            apply_set(text, Mark::flag(flag), root, diagnostics);
         }
         let seed = self.seed.map(|seed| Value::Integer(seed.into()));
         let text = |text: String| Value::Text(text);

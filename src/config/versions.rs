@@ -19,6 +19,8 @@ pub struct Version(u32, u32);
 pub mod since {
     use super::Version;
 
+    /// DeepSeek-V3.2 has a KV cache of 16 bits where none is asked for, before of fp8 (`DeepseekV32ForCausalLM`).
+    pub const WIDE_CACHE_OF_V32: Version = Version(0, 12);
     /// gpt-oss captures CUDA graphs of up to 1,024 tokens, before 992 (`GptOssForCausalLMConfig`).
     pub const CAPTURES_BEYOND_FA3: Version = Version(0, 12);
     /// The package has `triton_kernels`, by which Hopper computes mxfp4 experts; before, it fell back on Marlin
@@ -86,6 +88,8 @@ pub mod since {
     pub const ACTIVE_SEQS: Version = Version(0, 31);
     /// Under `priority`, a running request that preempted itself is passed over; before, it ended the walk.
     pub const SELF_PREEMPTION_PASSED_OVER: Version = Version(0, 33);
+    /// GLM's models with sparse attention have a KV cache of fp8 on GPUs of compute capability 10 (`GlmMoeDsaForCausalLM`).
+    pub const NARROW_CACHE_OF_GLM: Version = Version(0, 32);
     /// `prefill_schedule_interval` of an engine alone.
     pub const PREFILL_SCHEDULE_INTERVAL_ALONE: Version = Version(0, 33);
     /// Blocks of sliding windows are let go when no step in flight reads them (`KVCacheManager.allocate_slots`). Of this and the next

@@ -1,11 +1,16 @@
 //! What holds where a configuration says nothing: vLLM's defaults by release and GPU, and who is told of them.
 
 use llmperforacle::config::{Overrides, Resolved, load_text};
+use oracle_components::model::Dtype;
 use oracle_components::scenario::{EngineSpec, KernelLaunch, PrefixCaching};
 
 use crate::{GOOD, lines};
 
 fn deployment(device: &str, sets: &[&str]) -> Resolved {
+    of(device, sets, false)
+}
+
+fn of(device: &str, sets: &[&str], force: bool) -> Resolved {
     let of_config = |set: &&str| match set.strip_prefix("..") {
         Some(rest) => format!("frameworks_to_test[0].{rest}"),
         None => format!("frameworks_to_test[0].config.{set}"),
@@ -13,7 +18,7 @@ fn deployment(device: &str, sets: &[&str]) -> Resolved {
     let device = format!("hardware_profile.compute_devices[0].device={device}");
     let model = "frameworks_to_test[0].config.model_profile_id=Llama3-8B".to_owned();
     let set = [device, model].into_iter().chain(sets.iter().map(of_config)).collect();
-    let resolved = load_text(GOOD.as_bytes(), "test.yaml", &Overrides { set, ..Overrides::default() });
+    let resolved = load_text(GOOD.as_bytes(), "test.yaml", &Overrides { set, force, ..Overrides::default() });
     resolved.unwrap_or_else(|found| panic!("{sets:?}: {}", lines(&found)))
 }
 
@@ -134,6 +139,31 @@ fn prefixes_of_models_with_states_are_cached_of_late() {
     assert_eq!(caching(hybrid, "0.25", &["enable_prefix_caching=true"]), (true, String::new()));
     assert_eq!(caching(hybrid, "0.26", &[]), (true, "true: vLLM's".to_owned()));
     assert_eq!(caching("Llama3-8B", "0.25", &[]), (true, "true: vLLM's".to_owned()));
+}
+
+/// `GlmMoeDsaForCausalLM`, `DeepseekV32ForCausalLM`.
+#[test]
+fn caches_are_narrow_where_a_release_has_them_so() {
+    let narrow = |model: &str, device: &str, version: &str| {
+        let own = [
+            format!("model_profile_id={model}"),
+            format!("..version='{version}'"),
+            "num_gpu_blocks_override=500".to_owned(),
+        ];
+        let more = ["max_model_len=4096", "weight_dtype=fp8"];
+        let sets: Vec<&str> = own.iter().map(String::as_str).chain(more).collect();
+        let resolved = of(device, &sets, true);
+        resolved.scenario.engines[0].model.kv_dtype == Dtype::Fp8
+    };
+    let cases = [
+        ("GLM-5", "B200", "0.33"),
+        ("GLM-5", "B200", "0.31"),
+        ("GLM-5", "H200", "0.33"),
+        ("DeepSeek-V3.2", "H200", "0.11"),
+    ];
+    let told = cases.map(|(model, device, version)| narrow(model, device, version));
+    assert_eq!(told, [true, false, false, true]);
+    assert!(!narrow("DeepSeek-V3.2", "H200", "0.12") && !narrow("DeepSeek-V3.2", "B200", "0.33"));
 }
 
 #[test]

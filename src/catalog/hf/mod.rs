@@ -104,6 +104,7 @@ fn read(
         quantised::refuse_strange_names(&mut fields);
     }
     let architecture = quantization.apply(architecture, &model_type);
+    let architecture = ModelArchitecture { model_type: model_type.clone(), ..architecture };
     let unused_keys = account(&mut fields, &model_type, assumed.is_some());
     // What stands in for a missing number contradicts the others.
     if fields.findings.errors() == 0 {
@@ -231,6 +232,7 @@ fn architecture(fields: &mut Fields<'_>, name: String, dtype: Dtype) -> ModelArc
     let is_without_final_norm = family.no_final_norm || fields.flag("do_layer_norm_before") == Some(false);
     ModelArchitecture {
         name,
+        model_type: String::new(),
         hidden,
         vocab: fields.required("vocab_size"),
         layers,

@@ -23,6 +23,12 @@ pub(super) struct Device {
     pub(super) catalog: Option<&'static CatalogDevice>,
 }
 
+/// Whether it is a GPU of compute capability 10, by its name.
+pub(super) fn is_data_center_blackwell(device: &DeviceSpec) -> bool {
+    let name = device.name.to_lowercase();
+    ["b200", "b300"].iter().any(|gpu| name.contains(gpu))
+}
+
 /// Devices and links of the config.
 #[derive(Debug, Default)]
 pub(super) struct Hardware {

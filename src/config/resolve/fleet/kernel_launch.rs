@@ -2,11 +2,11 @@
 //! (`VllmConfig._set_cudagraph_sizes`, `GptOssForCausalLMConfig`).
 
 use oracle_components::device::DeviceSpec;
-use oracle_components::model::ModelArchitecture;
 use oracle_components::scenario::KernelLaunch;
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::keys::FrameworkConfig;
+use crate::config::resolve::devices::is_data_center_blackwell;
 use crate::config::resolve::frameworks::defaults::Settings;
 use crate::config::resolve::ledger::Ledger;
 use crate::config::resolve::plan::FrameworkPlan;
@@ -19,9 +19,8 @@ const EAGER_LAUNCH_S: f64 = 25e-6;
 const LARGEST_CAPTURE: u32 = 512;
 const LARGEST_ON_BLACKWELL: u32 = 1_024;
 const LARGEST_OF_GPT_OSS: u32 = 1_024;
+const GPT_OSS: &str = "gpt_oss";
 const LARGEST_OF_GPT_OSS_WITH_FA3: u32 = 992;
-/// GPUs of compute capability 10.
-const DATA_CENTER_BLACKWELL: [&str; 2] = ["b200", "b300"];
 
 /// How an engine launches its kernels. At constant efficiency nothing is modelled but what is asked for.
 pub(super) fn kernel_launch(
@@ -86,7 +85,7 @@ fn warn_of_no_effect(config: &FrameworkConfig, diagnostics: &mut Diagnostics) {
 /// The batches that a release captures by itself, and why these.
 fn captured(plan: &FrameworkPlan<'_>, device: &DeviceSpec, settings: &Settings) -> (Vec<u32>, String) {
     let (version, tokens, seqs) = (plan.version(), settings.max_num_batched_tokens, settings.max_num_seqs);
-    let is_gpt_oss = plan.model.as_deref().is_some_and(is_gpt_oss);
+    let is_gpt_oss = plan.model.as_deref().is_some_and(|model| model.model_type == GPT_OSS);
     let (largest, reason) = if is_gpt_oss {
         let largest =
             if version.has(since::CAPTURES_BEYOND_FA3) { LARGEST_OF_GPT_OSS } else { LARGEST_OF_GPT_OSS_WITH_FA3 };
@@ -107,15 +106,11 @@ fn captured(plan: &FrameworkPlan<'_>, device: &DeviceSpec, settings: &Settings) 
 }
 
 fn largest_on(device: &DeviceSpec, version: Version) -> u32 {
-    let name = device.name.to_lowercase();
-    let is_blackwell = DATA_CENTER_BLACKWELL.iter().any(|gpu| name.contains(gpu));
-    if is_blackwell && version.has(since::BLACKWELL_CAPTURES) { LARGEST_ON_BLACKWELL } else { LARGEST_CAPTURE }
-}
-
-/// Whether it has what no other family has: experts with biases, and attention with sinks.
-fn is_gpt_oss(model: &ModelArchitecture) -> bool {
-    model.experts().is_some_and(|experts| experts.expert.bias)
-        && model.attention().is_some_and(|attention| attention.other_elements > 0)
+    if is_data_center_blackwell(device) && version.has(since::BLACKWELL_CAPTURES) {
+        LARGEST_ON_BLACKWELL
+    } else {
+        LARGEST_CAPTURE
+    }
 }
 
 /// The first sizes and the last.

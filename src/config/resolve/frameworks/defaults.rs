@@ -4,11 +4,11 @@
 //! Each default that is taken goes into a ledger. A file of the predecessor keeps the predecessor's.
 
 use oracle_components::device::{DeviceSpec, Efficiency};
-use oracle_components::model::RopeScaling;
+use oracle_components::model::{Dtype, RopeScaling};
 use oracle_components::scenario::{PrefixCaching, SchedulerSpec};
 
 use crate::config::keys::{CacheDtype, ContextLength, FrontEnd};
-use crate::config::resolve::devices::Device;
+use crate::config::resolve::devices::{Device, is_data_center_blackwell};
 use crate::config::resolve::ledger::Ledger;
 use crate::config::resolve::plan::FrameworkPlan;
 use crate::config::versions::{Version, since};
@@ -71,13 +71,13 @@ pub(in crate::config::resolve) fn settle(
 ) -> Settings {
     let settings =
         if plan.is_of_predecessor { of_predecessor(plan, devices, ledger) } else { of_vllm(plan, devices, ledger) };
-    note_declared(plan, ledger);
+    note_declared(plan, devices, ledger);
     let encoder_token_s = encoder_token_s(plan, devices, gpu_share, ledger);
     Settings { encoder_token_s, ..settings }
 }
 
 /// Settings whose defaults depend on no release and no GPU, and the model's own types.
-fn note_declared(plan: &FrameworkPlan<'_>, ledger: &mut Ledger) {
+fn note_declared(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Ledger) {
     let config = plan.config;
     let whose = if plan.is_of_predecessor { PREDECESSOR } else { "vLLM's" };
     ledger.note_declared(&config.enable_chunked_prefill, whose);
@@ -85,13 +85,28 @@ fn note_declared(plan: &FrameworkPlan<'_>, ledger: &mut Ledger) {
     let Some(model) = plan.model.as_deref() else { return };
     let is_of_model = matches!(config.kv_cache_dtype.value, None | Some(CacheDtype::Model));
     if is_of_model {
-        ledger.note(config.kv_cache_dtype.at.name(), model.kv_dtype.name(), "auto: the model's");
+        let is_narrow = devices.first().and_then(|device| narrow_cache(plan, device.spec.as_deref()?)).is_some();
+        let whose = format!("vLLM {}'s for models of {} there", plan.version(), model.model_type);
+        let reason = if is_narrow { whose } else { "auto: the model's".to_owned() };
+        ledger.note(config.kv_cache_dtype.at.name(), model.kv_dtype.name(), reason);
     }
     if config.weight_dtype.value.is_none() {
         let (dtype, of_experts) = (model.weight_format.dtype, model.expert_format().dtype);
         let experts = if of_experts == dtype { String::new() } else { format!(", experts {}", of_experts.name()) };
         ledger.note(config.weight_dtype.at.name(), dtype.name() + &experts, "the model's");
     }
+}
+
+/// The type of the KV cache where a release takes a narrower one by itself.
+pub(super) fn narrow_cache(plan: &FrameworkPlan<'_>, device: &DeviceSpec) -> Option<Dtype> {
+    let is_open = matches!(plan.config.kv_cache_dtype.value, None | Some(CacheDtype::Model));
+    let (model, version) = (plan.model.as_deref().filter(|_| is_open && !plan.is_of_predecessor)?, plan.version());
+    let is_narrow = match model.model_type.as_str() {
+        "glm_moe_dsa" => version.has(since::NARROW_CACHE_OF_GLM) && is_data_center_blackwell(device),
+        "deepseek_v32" => !version.has(since::WIDE_CACHE_OF_V32),
+        _ => false,
+    };
+    is_narrow.then_some(Dtype::Fp8)
 }
 
 /// Blocks and prefixes as the pool has them.

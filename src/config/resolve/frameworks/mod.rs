@@ -57,7 +57,12 @@ pub(super) fn resolve<'a>(
         }
         let name = keys.name.value.clone().unwrap_or_default();
         let is_of_predecessor = has_database && !keys.version.given && !config.version.given;
-        let plan = FrameworkPlan { keys, config, name, is_of_predecessor, model, layout };
+        let mut plan = FrameworkPlan { keys, config, name, is_of_predecessor, model, layout };
+        let first = plan.layout.as_ref().and_then(|layout| hardware?.device(layout.gpu_ids.first()?)?.spec.as_deref());
+        if let Some(narrow) = first.and_then(|device| defaults::narrow_cache(&plan, device)) {
+            plan.model =
+                plan.model.map(|model| Arc::new(ModelArchitecture { kv_dtype: narrow, ..Arc::unwrap_or_clone(model) }));
+        }
         refusals::check(&plan, diagnostics);
         plans.push(plan);
     }
