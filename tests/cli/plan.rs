@@ -117,6 +117,8 @@ fn mistakes_in_a_question_say_the_way_out() {
         ("--slo ttft_p99=1s --max-rate", "give --replicas"),
         ("--slo ttft_p99=1s --max-rate --replicas 1,1", "--replicas has 1 twice"),
         ("--slo ttft_p99=1s --max-rate --replicas 1 --max-in-flight 8", "--max-rate needs a load with a rate"),
+        ("--slo ttft_p99=1s --max-rate --replicas 1 --price H100=9", "cannot be used with"),
+        ("--slo ttft_p99=1s --max-rate --replicas 1 --objective cost", "cannot be used with"),
         ("--slo ttft_p99=1s --price L4=1 --price L4=2", "L4 has a price already"),
         ("--slo ttft_p99=1s --save question.file", "question.file: it is a file"),
         ("--slo ttft_p99=1s --save question.file/below", "name a folder that can be written to"),

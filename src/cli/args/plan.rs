@@ -101,7 +101,7 @@ pub struct Plan {
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
     /// Ask for the highest rate instead, at which a deployment keeps to the SLO: of a configuration as it stands, or of so many replicas.
-    #[arg(long, conflicts_with_all = ["save", "repeat", "rate_scale"])]
+    #[arg(long, conflicts_with_all = ["save", "repeat", "rate_scale", "price", "prices", "objective"])]
     pub max_rate: bool,
     /// Replicas of --max-rate, in place of the configuration's.
     #[arg(long, value_delimiter = ',', value_name = "N,…", requires = "max_rate", value_parser = clap::value_parser!(u32).range(1..))]
