@@ -55,12 +55,16 @@ fn check_files(command: &ValidateRun) -> Result<(), Failure> {
             return Err(Failure::BadInput(Some("--plot draws one run; give one folder".to_owned())));
         }
     }
-    let reads = reads(command.folders.iter().flat_map(of_run), command.model_config.as_ref(), &command.changes);
+    let reads = reads(
+        command.folders.iter().flat_map(|folder| of_run(folder)),
+        command.model_config.as_ref(),
+        &command.changes,
+    );
     let outputs = [&command.output, &command.plot, &command.requests];
     outputs.into_iter().flatten().try_for_each(|path| refuse_output(path, &reads, command.overwrite))
 }
 
-fn of_run(folder: &PathBuf) -> [PathBuf; 2] {
+fn of_run(folder: &Path) -> [PathBuf; 2] {
     FILES_OF_RUN.map(|file| folder.join(file))
 }
 
