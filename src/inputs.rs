@@ -71,13 +71,19 @@ impl ReadFiles {
     /// The file that a path is of, if it is one of these, or one in a folder of these, as it is named here.
     #[must_use]
     pub fn reads(&self, path: &Path) -> Option<PathBuf> {
-        let (file, folder) = (identity(path)?, path.parent().and_then(identity));
-        let found = self.names.iter().filter_map(|name| find(name, self.folder.as_deref()));
-        let mut all = self.files.iter().cloned().chain(found);
-        all.find(|read| {
-            let read = identity(read);
-            read.is_some() && (read.as_ref() == Some(&file) || read == folder)
-        })
+        self.holds(path).or_else(|| path.exists().then(|| self.holds(path.parent()?)).flatten())
+    }
+
+    /// The file that a path is of, if it is one of these, as it is named here.
+    pub(crate) fn holds(&self, path: &Path) -> Option<PathBuf> {
+        let known = identity(path)?;
+        self.found().find(|read| identity(read).as_ref() == Some(&known))
+    }
+
+    /// All of them, folders too.
+    pub(crate) fn found(&self) -> impl Iterator<Item = PathBuf> {
+        let named = self.names.iter().filter_map(|name| find(name, self.folder.as_deref()));
+        self.files.iter().cloned().chain(named)
     }
 }
 

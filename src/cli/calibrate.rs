@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::args::CalibrateKernels;
-use super::{Failure, in_format, print, put_in_folder, tell};
+use super::{Failure, in_format, print, put_in_folder, refuse_output, tell};
 use crate::calibrate::{Calibration, KernelFiles, fit_kernels, take_over_mixed};
 use crate::catalog::{Catalog, CurveFile, FitError, TakenOver};
+use crate::inputs::ReadFiles;
 use crate::measured::layers_folder;
 use crate::tables::{Block, Cell, Column, Document, Findings, Table, pretty};
 
@@ -48,6 +49,7 @@ pub fn kernels(command: &CalibrateKernels) -> Result<(), Failure> {
     if MEASURES.iter().all(|(_, measures)| !measures(&files)) {
         return Err(bad_input("nothing to fit to; name at least one file of measured kernels".to_owned()));
     }
+    command.output.iter().try_for_each(|path| refuse_output(path, &reads(&files), command.overwrite))?;
     let calibration = Calibration {
         device: &device.spec,
         processors: device.curves.curves.processors,
@@ -126,6 +128,22 @@ fn files(command: &CalibrateKernels) -> Result<KernelFiles, String> {
         two_matrix_experts: command.two_matrix_experts.clone(),
         layers: layers.collect::<Result<_, _>>()?,
     })
+}
+
+/// All of them.
+fn reads(files: &KernelFiles) -> ReadFiles {
+    let tables = [
+        &files.gemm,
+        &files.gemm_8bit,
+        &files.gemm_8bit_block,
+        &files.gemm_4bit,
+        &files.prefill_attention,
+        &files.decode_attention,
+        &files.experts,
+        &files.expert_kernels,
+    ];
+    let folders = files.layers.iter().map(|(folder, _)| folder);
+    ReadFiles { files: tables.into_iter().flatten().chain(folders).cloned().collect(), ..ReadFiles::default() }
 }
 
 /// Errors on what was held out of a fit.

@@ -37,7 +37,8 @@ use std::sync::Arc;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::config::{Diagnostic, Severity};
-use crate::output::{OutputError, put};
+use crate::inputs::ReadFiles;
+use crate::output::{OutputError, put, refuse_input};
 use crate::tables::Findings;
 use args::{Arguments, Calibrate, Command, Format, LogLevel};
 use console::{interruption, print, tell};
@@ -137,6 +138,18 @@ fn typed(words: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Strin
     };
     let words = words.into_iter().map(|word| word.into_string().map(long));
     words.collect::<Result<_, _>>().map_err(|word| format!("{word:?} is not UTF-8, which all that is typed must be"))
+}
+
+/// Refuses an output in the place of what the command reads, or of a file that it is not to replace.
+fn refuse_output(path: &Path, reads: &ReadFiles, overwrite: bool) -> Result<(), Failure> {
+    refuse_input(path, reads).map_err(|error| Failure::BadInput(Some(error.to_string())))?;
+    // What is no file is refused by who writes.
+    if !overwrite && path.symlink_metadata().is_ok_and(|known| known.is_file()) {
+        let path = path.display();
+        let message = format!("{path} is there already; write elsewhere, or replace it with --overwrite");
+        return Err(Failure::BadInput(Some(message)));
+    }
+    Ok(())
 }
 
 /// Writes a file into a folder that is there: whole or not at all, and through no link, pipe or device.

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::args::{Format, Plot, Report};
 use super::{Failure, print, print_findings, tell};
 use crate::catalog::did_you_mean;
-use crate::output::{REPORT_FILE, is_report, put};
+use crate::inputs::ReadFiles;
+use crate::output::{REPORT_FILE, is_report, put, refuse_input};
 use crate::report::{
     Drawn, Figure, KINDS, Kind, Plan, ReportError, Run, SWEEP_KINDS, Source, Sweep, page, plan_page, png, rates_page,
     svg, sweep_page,
@@ -23,10 +24,19 @@ pub fn report(command: &Report) -> Result<(), Failure> {
     let beside =
         || if command.run.is_file() { command.run.with_extension("html") } else { command.run.join(REPORT_FILE) };
     let path = command.output.clone().unwrap_or_else(beside);
+    refuse_input(&path, &read_by(&command.run)).map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     if path.exists() && !command.overwrite && !is_report(&path) {
         return Err(taken(&path, "and no report"));
     }
     write(&path, page.as_bytes())
+}
+
+/// A plan, or the tables and descriptions of a folder.
+fn read_by(path: &Path) -> ReadFiles {
+    let is_read = |file: &PathBuf| file.extension().is_some_and(|ending| ending == "json" || ending == "parquet");
+    let entries = path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = if path.is_file() { vec![path.to_owned()] } else { entries.filter(is_read).collect() };
+    ReadFiles { files, ..ReadFiles::default() }
 }
 
 fn page_of(path: &Path) -> Result<String, ReportError> {

@@ -9,8 +9,8 @@ use super::args::{Format, LogLevel, Merge, Run, RunWords, Sweep};
 use super::progress::Steps;
 use super::run::{self, Refusal, resolve};
 use super::{Failure, interruption, print_diagnostics, print_findings, tell};
-use crate::config::{Diagnostic, Resolved, Severity};
-use crate::inputs;
+use crate::config::{Diagnostic, Resolved, Severity, texts_in};
+use crate::inputs::{self, ReadFiles};
 use crate::sweep::{
     Axis, Description, Event, Grid, Outcome, Points, RESULTS, Record, SEED, Shard, Status, Sweep as Task, SweepError,
     Unresolved, plain, read_grid, values,
@@ -50,6 +50,7 @@ pub fn sweep(command: &Sweep, log_level: LogLevel) -> Result<(), Failure> {
         shard: command.shard.unwrap_or(Shard::WHOLE),
         folder,
         overwrite: command.overwrite,
+        reads: reads(command, &grid, &common),
         threads: rayon::current_num_threads(),
     };
     let quiet = command.quiet || log_level > LogLevel::Info;
@@ -193,6 +194,18 @@ fn files_in(grid: &Grid, common: &[String]) -> Vec<String> {
         word.starts_with("--") && word.split_once('=').is_some_and(|(_, value)| Path::new(value).is_file())
     };
     words.filter(names_a_file).collect()
+}
+
+/// What a sweep may read: its files, and all texts in the values of its points.
+fn reads(command: &Sweep, grid: &Grid, common: &[String]) -> ReadFiles {
+    let config = command.run.config.as_ref().map(PathBuf::from);
+    let swept = grid.axes().iter().flat_map(|axis| axis.rows.iter().flatten()).map(String::as_str);
+    let of_all = common.iter().filter_map(|word| Some(word.trim_start_matches("--set=").split_once('=')?.1));
+    ReadFiles {
+        names: swept.chain(of_all).flat_map(texts_in).collect(),
+        folder: config.as_ref().and_then(|config| Some(std::path::absolute(config).ok()?.parent()?.to_owned())),
+        files: config.into_iter().chain(command.grid.clone()).collect(),
+    }
 }
 
 /// Whether a point would read standard input.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::args::{LogLevel, Trace};
 use super::run::overrides;
-use super::{Failure, interruption, print, print_diagnostics, tell};
+use super::{Failure, interruption, print, print_diagnostics, refuse_output, tell};
 use crate::config::{Overrides, Resolved, load, load_value};
 use crate::inputs;
 use crate::output::{MANIFEST_FILE, SWEEP_FILE, put};
@@ -20,6 +20,11 @@ pub fn trace(command: &Trace, log_level: LogLevel) -> Result<(), Failure> {
     let overrides = overrides(&command.changes);
     let manifest = command.of.is_dir().then(|| manifest(&command.of)).transpose()?;
     let resolved = resolve(command, manifest.as_ref(), &overrides, log_level)?;
+    if let Some(path) = &command.output {
+        let mut reads = resolved.output.reads.clone();
+        reads.files.extend(manifest.as_ref().map(|_| command.of.join(MANIFEST_FILE)));
+        refuse_output(path, &reads, command.overwrite)?;
+    }
     let (source, facts) = resolved.workload.open().map_err(|error| Failure::BadInput(Some(error.to_string())))?;
     let recorder = Recorder::new(command.window, &resolved.scenario, profile_names(&resolved, &facts));
     let interrupted = interruption();
@@ -106,11 +111,5 @@ fn is_that_run(manifest: &Value, arrived: u64, end_s: f64, folder: &Path) -> Res
 
 fn write(command: &Trace, json: &str) -> Result<(), Failure> {
     let Some(path) = &command.output else { return print(json) };
-    if path.exists() && !command.overwrite {
-        return Err(Failure::BadInput(Some(format!(
-            "{} exists; name another file, or replace it with --overwrite",
-            path.display()
-        ))));
-    }
     put(path, json.as_bytes()).map_err(|error| Failure::BadInput(Some(error.to_string())))
 }

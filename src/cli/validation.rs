@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::args::{CalibrateRun, Changes, LogLevel, ValidatePoints, ValidateRun};
 use super::run::overrides;
-use super::{Failure, in_format, print, put_in_folder, tell};
+use super::{Failure, in_format, print, put_in_folder, refuse_output, tell};
+use crate::inputs::ReadFiles;
 use crate::validate::{
-    Comparison, Comparisons, DeploymentOptions, Options, Problems, calibrate, plot, validate_points, validate_run,
+    Comparison, Comparisons, DeploymentOptions, FILES_OF_RUN, Options, Problems, calibrate, plot, validate_points,
+    validate_run,
 };
 
 /// Compares recorded runs with their simulations. A folder that cannot be used keeps no other from being compared.
@@ -44,15 +46,32 @@ fn check_files(command: &ValidateRun) -> Result<(), Failure> {
     if command.requests.is_some() && command.folders.len() > 1 {
         return Err(Failure::BadInput(Some("--requests writes those of one run; give one folder".to_owned())));
     }
-    let Some(path) = &command.plot else { return Ok(()) };
-    let message = if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")) {
-        format!("{}: plots are SVG; name the file .svg", path.display())
-    } else if command.folders.len() > 1 {
-        "--plot draws one run; give one folder".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(Failure::BadInput(Some(message)))
+    if let Some(path) = &command.plot {
+        if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("svg")) {
+            let message = format!("{}: plots are SVG; name the file .svg", path.display());
+            return Err(Failure::BadInput(Some(message)));
+        }
+        if command.folders.len() > 1 {
+            return Err(Failure::BadInput(Some("--plot draws one run; give one folder".to_owned())));
+        }
+    }
+    let reads = reads(
+        command.folders.iter().flat_map(|folder| of_run(folder)),
+        command.model_config.as_ref(),
+        &command.changes,
+    );
+    let outputs = [&command.output, &command.plot, &command.requests];
+    outputs.into_iter().flatten().try_for_each(|path| refuse_output(path, &reads, command.overwrite))
+}
+
+fn of_run(folder: &Path) -> [PathBuf; 2] {
+    FILES_OF_RUN.map(|file| folder.join(file))
+}
+
+/// What a command reads: files, and those that flags name.
+fn reads(files: impl Iterator<Item = PathBuf>, model_config: Option<&PathBuf>, changes: &Changes) -> ReadFiles {
+    let files = files.chain(model_config.cloned()).collect();
+    ReadFiles { files, names: overrides(changes).texts(), folder: None }
 }
 
 fn draw(path: &Path, comparison: &Comparison) -> Result<(), Failure> {
@@ -67,6 +86,8 @@ fn draw(path: &Path, comparison: &Comparison) -> Result<(), Failure> {
 
 /// Compares serving points with their simulations.
 pub fn points(command: &ValidatePoints, log_level: LogLevel) -> Result<(), Failure> {
+    let reads = reads(command.files.iter().cloned(), command.model_config.as_ref(), &command.changes);
+    command.output.iter().try_for_each(|path| refuse_output(path, &reads, command.overwrite))?;
     let options = options(command.model_config.as_ref(), &command.changes);
     let report = validate_points(&command.files, &options).map_err(|problems| {
         complain(&problems);
@@ -87,6 +108,8 @@ pub fn points(command: &ValidatePoints, log_level: LogLevel) -> Result<(), Failu
 
 /// Fits a GPU's efficiency and the host's time to a recorded run.
 pub fn calibrate_run(command: &CalibrateRun, log_level: LogLevel) -> Result<(), Failure> {
+    let reads = reads(of_run(&command.folder).into_iter(), command.model_config.as_ref(), &command.changes);
+    command.output.iter().try_for_each(|path| refuse_output(path, &reads, command.overwrite))?;
     let options = options(command.model_config.as_ref(), &command.changes);
     let calibration = calibrate(&command.folder, &options).map_err(|problems| {
         complain(&problems);

@@ -1,6 +1,6 @@
 //! `workload`: what a load holds, and loads as traces, without a simulation.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oracle_systems::ports::RequestSource;
 
@@ -10,6 +10,7 @@ use super::run::{overrides, remarks, shaping};
 use super::{Failure, presets, print_diagnostics, print_findings, tell};
 use crate::config::{Diagnostic, LoadAlone, LoadFlags, Overrides, ShapingFlags, load, load_alone};
 use crate::describe::Description;
+use crate::inputs::ReadFiles;
 use crate::output::{self, LoadFile, LoadFileError, Loss};
 use crate::workload::{Turns, Workload as Load, WorkloadFacts};
 
@@ -122,7 +123,7 @@ fn generate(command: &Generate, log_level: LogLevel) -> Result<(), Failure> {
         }
     };
     refuse_endless(&load)?;
-    write(&load, &command.file, log_level)
+    write(&load, &command.file, command.config.as_ref(), log_level)
 }
 
 fn convert(command: &Convert, log_level: LogLevel) -> Result<(), Failure> {
@@ -138,7 +139,7 @@ fn convert(command: &Convert, log_level: LogLevel) -> Result<(), Failure> {
         },
         log_level,
     )?;
-    write(&load, &command.file, log_level)
+    write(&load, &command.file, None, log_level)
 }
 
 /// The load of a configuration, which flags may end earlier.
@@ -174,7 +175,11 @@ fn told(resolved: Result<(Load, Vec<Diagnostic>), Vec<Diagnostic>>, log_level: L
     }
 }
 
-fn write(load: &Load, file: &Written, log_level: LogLevel) -> Result<(), Failure> {
+/// Writes a load, of a configuration perhaps.
+fn write(load: &Load, file: &Written, config: Option<&PathBuf>, log_level: LogLevel) -> Result<(), Failure> {
+    let trace = if let Load::Trace(trace) = load { Some(&trace.path) } else { None };
+    let files = config.into_iter().chain(trace).cloned().collect();
+    output::refuse_input(&file.output, &ReadFiles { files, ..ReadFiles::default() }).map_err(bad_input)?;
     let target = file.to.map(target).or_else(|| output::Target::of(&file.output));
     let target = target.ok_or_else(|| {
         let name = file.output.display();

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Compared, Comparison, Metric, Pair, Part, Run, Side, Test};
+use crate::fidelity::Expectation;
 use crate::tables::{Block, Cell, Column, Document, Findings, Table, figure, pretty};
 
 /// Columns before the text of a side.
@@ -11,6 +12,8 @@ const INDENT: usize = 12;
 const MOST_CHANGES: usize = 12;
 /// A part of a difference that is told by itself.
 const LEAST_SHARE: f64 = 0.05;
+/// Between sentences of one cell, as in the table of a sweep.
+const BETWEEN_SENTENCES: &str = " | ";
 /// A share of TTFT or E2E, for people, has this many decimals.
 const SHARE_DECIMALS: usize = 1;
 
@@ -34,15 +37,15 @@ impl Findings for Comparison {
         let words = ["a", "b", "figure"].map(|key| Column::words(key, key));
         let figures = ["a_mean", "b_mean", "a_sd", "b_sd", "difference", "difference_pct", "low", "high", "p"]
             .map(|key| Column::figures(key, key));
-        let test = Column::words("test", "test");
+        let said = ["test", "a_notes", "b_notes", "a_accuracy", "b_accuracy"].map(|key| Column::words(key, key));
         let rows = self.pairs.iter().flat_map(|pair| {
-            let names = [&self.sides[0].name, &self.sides[pair.other].name];
-            let row = move |key: String, compared: &Compared| record(names, key, compared, pair.test);
+            let sides = [&self.sides[0], &self.sides[pair.other]];
+            let row = move |key: String, compared: &Compared| record(sides, key, compared, pair.test);
             let figures = pair.figures.iter().map(move |(metric, compared)| row(metric.key.to_owned(), compared));
             let parts = Part::ALL.iter().zip(&pair.parts);
             figures.chain(parts.map(move |(part, compared)| row(format!("{}_ms", part.key()), compared)))
         });
-        Table { columns: words.into_iter().chain(figures).chain([test]).collect(), rows: rows.collect() }
+        Table { columns: words.into_iter().chain(figures).chain(said).collect(), rows: rows.collect() }
     }
 
     fn json(&self) -> String {
@@ -60,6 +63,13 @@ fn wholes() -> [(&'static str, &'static [Part]); 2] {
 }
 
 impl Side {
+    /// How far off its figures are, in one cell.
+    fn accuracy(&self) -> String {
+        let of = |expected: &Expectation| [Some(expected.words()), expected.unmeasured.clone()];
+        let sentences = self.runs[0].fidelity.iter().flat_map(of).flatten();
+        sentences.collect::<Vec<_>>().join(BETWEEN_SENTENCES)
+    }
+
     fn described(&self) -> String {
         let seeds: Vec<String> = self.runs.iter().map(|run| run.seed.to_string()).collect();
         let many = if seeds.len() > 1 { "s" } else { "" };
@@ -261,7 +271,7 @@ fn p_shown(p: f64) -> String {
     if p < LEAST { "<0.001".to_owned() } else { format!("{p:.3}") }
 }
 
-fn record(names: [&String; 2], key: String, compared: &Compared, test: Option<Test>) -> Vec<Cell> {
+fn record(sides: [&Side; 2], key: String, compared: &Compared, test: Option<Test>) -> Vec<Cell> {
     let exact = |value: f64| value.to_string();
     let of = |value: Option<f64>| value.map_or_else(Cell::default, |value| Cell::figure(value, exact(value)));
     let difference = compared.difference;
@@ -276,9 +286,11 @@ fn record(names: [&String; 2], key: String, compared: &Compared, test: Option<Te
         difference.map(|difference| difference.interval.1),
         difference.map(|difference| difference.p),
     ];
-    let words = [names[0].clone(), names[1].clone(), key].map(Cell::of);
-    let test = Cell::of(test.map_or("", Test::key));
-    words.into_iter().chain(figures.map(of)).chain([test]).collect()
+    let words = [sides[0].name.clone(), sides[1].name.clone(), key].map(Cell::of);
+    let test = test.map_or("", Test::key).to_owned();
+    let said = sides.map(|side| side.runs[0].notes.join(BETWEEN_SENTENCES)).into_iter();
+    let said = [test].into_iter().chain(said).chain(sides.map(Side::accuracy));
+    words.into_iter().chain(figures.map(of)).chain(said.map(Cell::of)).collect()
 }
 
 /// By how much a mean latency differs, and which parts make that: those of some weight, the largest first.

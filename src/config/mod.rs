@@ -53,7 +53,7 @@ pub(crate) use resolve::capture_sizes;
 pub use slo_flag::time_ms as slo_time_ms;
 pub use trace_flags::{LoadAlone, ShapingFlags, load_alone};
 pub use trace_run::{TraceRun, from_trace};
-pub(crate) use tree::{Entry, Node, Value, parse as parse_tree, parse_value};
+pub(crate) use tree::{Entry, Node, Value, parse as parse_tree, parse_value, texts_in};
 
 /// What messages call what no file says.
 const ROOT_NAME: &str = "command line";
@@ -120,17 +120,9 @@ fn context_of(path: &Path) -> RunContext {
 /// What may be the name of a file to read: every text but those that say where to write.
 fn named(canonical: &serde_json::Value, context: &RunContext) -> ReadFiles {
     let sections = canonical.as_object().into_iter().flatten();
-    let mut left: Vec<_> = sections.filter(|(key, _)| *key != "metrics_config").map(|(_, value)| value).collect();
-    let mut names = Vec::new();
-    while let Some(value) = left.pop() {
-        match value {
-            serde_json::Value::String(text) if !text.is_empty() => names.push(text.clone()),
-            serde_json::Value::Array(items) => left.extend(items),
-            serde_json::Value::Object(map) => left.extend(map.values()),
-            _ => {}
-        }
-    }
-    ReadFiles { files: Vec::new(), names, folder: context.config_folder.clone() }
+    let read = sections.filter(|(key, _)| *key != "metrics_config");
+    let names = read.flat_map(|(_, value)| Node::of_json(value, Mark::default()).texts());
+    ReadFiles { files: Vec::new(), names: names.collect(), folder: context.config_folder.clone() }
 }
 
 /// The bytes of a file that is not too long, whatever its length is said to be.

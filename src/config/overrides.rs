@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::diagnostic::{At, Diagnostics, Mark, Origin};
 use super::keys;
 use super::slo_flag;
-use super::tree::{Entry, Node, Value, parse_value};
+use super::tree::{Entry, Node, Value, parse_value, texts_in};
 
 /// What flags say about a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,6 +48,12 @@ enum Step {
 }
 
 impl Overrides {
+    /// The texts in values, which may name files.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let typed = self.set.iter().chain(self.flags.iter().map(|(_, text)| text));
+        typed.filter_map(|text| text.split_once('=')).flat_map(|(_, value)| texts_in(value)).collect()
+    }
+
     /// Puts the values into a tree. `--set` comes first, so that a flag of its own name wins.
     pub(crate) fn apply(&self, root: &mut Node, diagnostics: &mut Diagnostics) {
         if root.is_null() {

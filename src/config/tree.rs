@@ -91,6 +91,18 @@ impl Node {
         if let Value::Sequence(items) = &self.value { items } else { &[] }
     }
 
+    /// All texts in it that are not empty.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        match &self.value {
+            Value::Text(text) if text.is_empty() => Vec::new(),
+            Value::Text(text) => vec![text.clone()],
+            _ => {
+                let inner = self.entries().iter().map(|entry| &entry.value).chain(self.items());
+                inner.flat_map(Self::texts).collect()
+            }
+        }
+    }
+
     /// The items of a list, to be changed.
     pub(crate) fn items_mut(&mut self) -> &mut [Self] {
         if let Value::Sequence(items) = &mut self.value { items } else { &mut [] }
@@ -190,6 +202,11 @@ pub(crate) fn parse(bytes: &[u8], diagnostics: &mut Diagnostics) -> Option<Node>
 pub(crate) fn parse_value(text: &str) -> Result<Value, String> {
     let root = serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options());
     root.map(|root| root.value).map_err(|error| syntax_message(&error))
+}
+
+/// All texts in the value of a `--set`.
+pub(crate) fn texts_in(text: &str) -> Vec<String> {
+    parse_value(text).map_or_else(|_| Vec::new(), |value| Node::new(value, Mark::default()).texts())
 }
 
 fn options() -> serde_saphyr::Options {

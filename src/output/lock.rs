@@ -52,7 +52,8 @@ impl Drop for Lock {
     }
 }
 
-fn lock_path(path: &Path) -> PathBuf {
+/// Its name.
+pub(super) fn lock_path(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".lock");

@@ -62,7 +62,7 @@ pub use load_files::{LoadFile, LoadFileError, Loss, Target, Written};
 pub(crate) use lock::Lock;
 pub use plan::{HostSpec, LoadPlan, OutputPlan, Overwrite, PlacesPlan, TakenDefault, TracePlan};
 pub use run_files::WriterClock;
-pub(crate) use staged::put;
+pub(crate) use staged::{put, refuse_input};
 pub use summary::{
     CostSummary, DrainSummary, EnergySummary, EngineSummary, GpuSummary, Latency, LatencySummary, LinkSummary,
     LoadSummary, Named, ObjectiveSummary, PrefixSummary, ProfileSummary, ProgramSummary, RequestSummary,

@@ -11,7 +11,8 @@ use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::OutputError;
-use super::lock::Lock;
+use super::lock::{Lock, lock_path};
+use crate::inputs::ReadFiles;
 
 const PARTIAL: &str = ".partial";
 
@@ -68,6 +69,16 @@ impl Claim {
         let file = file.map_err(|source| OutputError::Create { path: self.final_path.clone(), source })?;
         Ok(StagedFile { claim: self, staging_path, file })
     }
+}
+
+/// Refuses an output that would take the place of what is read, or take it away as what is beside a file in the making.
+pub(crate) fn refuse_input(path: &Path, reads: &ReadFiles) -> Result<(), OutputError> {
+    if let Some(input) = reads.reads(path) {
+        return Err(OutputError::IsInput { path: path.to_owned(), input });
+    }
+    let beside = partials(path).into_iter().chain([lock_path(path)]);
+    let read = beside.into_iter().find_map(|path| Some((reads.holds(&path)?, path)));
+    read.map_or(Ok(()), |(input, path)| Err(OutputError::IsInput { path, input }))
 }
 
 /// Writes a file: whole or not at all, through no link, and not while another process does.

@@ -33,7 +33,7 @@ use super::kept::KeptTables;
 use super::manifest::{self, Ending};
 use super::names::Names;
 use super::run_files::{Batch, RunFiles, StagedData, WriterClock};
-use super::staged::{Claim, StagedFile};
+use super::staged::{Claim, StagedFile, refuse_input};
 use super::summarise::Inputs;
 use super::summary::Summary;
 
@@ -304,10 +304,11 @@ fn remove_earlier(plan: &OutputPlan, earlier: &[PathBuf]) -> Result<(), OutputEr
     Ok(())
 }
 
-/// Refuses outputs in the place of what the run reads.
+/// Refuses outputs in the place of what the run reads, and to take that away with an earlier run.
 fn refuse_inputs(plan: &OutputPlan) -> Result<(), OutputError> {
-    let read = plan.files().into_iter().find_map(|path| Some((path.clone(), plan.reads.reads(path)?)));
-    read.map_or(Ok(()), |(path, input)| Err(OutputError::IsInput { path, input }))
+    plan.files().into_iter().try_for_each(|path| refuse_input(path, &plan.reads))?;
+    let read = earlier::files(plan).into_iter().find_map(|path| Some((plan.reads.holds(&path)?, path)));
+    read.map_or(Ok(()), |(input, path)| Err(OutputError::IsInput { path, input }))
 }
 
 /// Refuses two outputs of one path, which the lock would take for two runs.

@@ -53,6 +53,7 @@ mod tests {
             shard,
             folder: folder.path().join(shard.number.to_string()),
             overwrite: false,
+            reads: crate::inputs::ReadFiles::default(),
             threads: 2,
         };
         for number in [1, 2] {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::grid::{Axis, Grid};
 use super::journal;
 use super::problem::SweepError;
-use crate::inputs;
+use crate::inputs::{self, ReadFiles};
 use crate::output::{MANIFEST_FILE, SWEEP_FILE, remove_report};
 
 /// What makes a sweep the one that it is.
@@ -108,8 +108,8 @@ impl Description {
         let elsewhere = "sweep into another folder with --output, or replace it with --overwrite";
         let found = Self::read(folder)?;
         if found.is_none() {
-            let taken = [points.clone(), folder.join(super::RESULTS)].into_iter().find(|path| path.exists());
-            if let Some(taken) = taken {
+            let own = [super::RESULTS, super::INTERVALS, super::REQUESTS].map(|name| folder.join(name));
+            if let Some(taken) = own.iter().chain([&points]).find(|path| path.exists()) {
                 let message =
                     format!("{} is there, and no sweep.json says of which sweep it is; {elsewhere}", taken.display());
                 return Err(SweepError::Refused(message));
@@ -152,6 +152,27 @@ impl Description {
             }
         });
         written.map_err(|error| SweepError::cannot_write(&path(folder), &error))
+    }
+}
+
+/// Refuses a folder in which files that are read have the names of what a sweep writes, or takes away.
+pub(super) fn refuse_inputs(folder: &Path, reads: &ReadFiles) -> Result<(), SweepError> {
+    let Ok(whole) = folder.canonicalize() else { return Ok(()) };
+    let points = journal::folder(&whole);
+    let own = [super::RESULTS, super::INTERVALS, super::REQUESTS, SWEEP_FILE].map(|name| whole.join(name));
+    let is_own = |file: PathBuf| file.starts_with(&points) || own.iter().any(|own| file.starts_with(own));
+    let is_lost = |read: &PathBuf| {
+        // A link would be lost, too, wherever it leads.
+        let link = read.parent().and_then(|parent| Some(parent.canonicalize().ok()?.join(read.file_name()?)));
+        link.is_some_and(is_own) || read.canonicalize().is_ok_and(is_own)
+    };
+    match reads.found().find(is_lost) {
+        Some(read) => {
+            let (read, folder) = (read.display(), folder.display());
+            let message = format!("{read} is read by this sweep, whose own files take its place in {folder}");
+            Err(SweepError::Refused(format!("{message}; sweep into another folder with --output")))
+        }
+        None => Ok(()),
     }
 }
 

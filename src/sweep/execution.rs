@@ -11,19 +11,17 @@ use std::sync::mpsc::{Sender, channel};
 
 use rayon::ThreadPoolBuilder;
 
-use super::description::Description;
+use super::description::{Description, refuse_inputs};
 use super::grid::{Grid, Shard};
 use super::journal::{self, Journal, Record, Status};
 use super::metrics::metrics_of;
 use super::partition;
 use super::problem::SweepError;
 use crate::config::Resolved;
+use crate::inputs::ReadFiles;
 use crate::output::{OutputError, Overwrite};
 use crate::runs::Run;
 use crate::workload::Workload;
-
-/// Points that are tried before a sweep of which none can run is given up.
-const MOST_TRIED: usize = 1_000;
 
 /// What is to be swept, and where to.
 #[derive(Clone, Debug)]
@@ -36,6 +34,8 @@ pub struct Sweep {
     pub folder: PathBuf,
     /// Start anew, whatever is there.
     pub overwrite: bool,
+    /// What it may read besides what its first point reads.
+    pub reads: ReadFiles,
     /// Threads to simulate with.
     pub threads: usize,
 }
@@ -96,8 +96,12 @@ pub fn run(
 ) -> Result<Outcome, SweepError> {
     let grid = sweep.description.grid()?;
     let mut description = sweep.description.clone();
-    if let Some(trace) = trace_of_first(&grid, resolve)? {
-        description.add_file("the trace", &trace)?;
+    let first = first_that_can_run(&grid, resolve, stop)?.resolved;
+    if let Workload::Trace(trace) = &first.workload {
+        description.add_file("the trace", &trace.path)?;
+    }
+    for reads in [&sweep.reads, &first.output.reads] {
+        refuse_inputs(&sweep.folder, reads)?;
     }
     description.claim(&sweep.folder, sweep.overwrite)?;
     let there = journal::read_all(&sweep.folder, &grid)?;
@@ -154,26 +158,20 @@ pub fn run(
     Ok(Outcome { records: known, simulated, is_whole, is_interrupted, warnings })
 }
 
-/// The trace of the first point that can run, if it has one. Where none can, that is told, before there is a folder.
-fn trace_of_first(grid: &Grid, resolve: &Resolve<'_>) -> Result<Option<PathBuf>, SweepError> {
-    let tried = grid.points().min(MOST_TRIED);
+/// The first point that can run. Where none can, that is told, before there is a folder.
+fn first_that_can_run(grid: &Grid, resolve: &Resolve<'_>, stop: &AtomicBool) -> Result<Run, SweepError> {
     let mut refusal = None;
-    for point in 0..tried {
-        let run = resolve(&grid.settings(point)).and_then(|resolved| open(resolved, None));
-        match run {
-            Ok(run) => {
-                let Workload::Trace(trace) = &run.resolved.workload else { return Ok(None) };
-                return Ok(Some(trace.path.clone()));
-            }
+    for point in 0..grid.points() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(SweepError::Failed("interrupted before a point was simulated".to_owned()));
+        }
+        match resolve(&grid.settings(point)).and_then(|resolved| open(resolved, None)) {
+            Ok(run) => return Ok(run),
             Err(Unresolved(message)) => refusal = refusal.or(Some(message)),
         }
     }
-    match refusal {
-        Some(message) if tried == grid.points() => {
-            Err(SweepError::Refused(format!("none of the {tried} points can be simulated; the first:\n{message}")))
-        }
-        _ => Ok(None),
-    }
+    let (points, message) = (grid.points(), refusal.unwrap_or_default());
+    Err(SweepError::Refused(format!("none of the {points} points can be simulated; the first:\n{message}")))
 }
 
 /// Finished points whose requests are not there as they were.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::description::Description;
+use super::description::{Description, refuse_inputs};
 use super::grid::{Grid, Shard};
 use super::journal::{self, Journals, Record, Status};
 use super::partition;
 use super::problem::SweepError;
+use crate::inputs::ReadFiles;
 
 /// Points that a message names.
 const NAMED: usize = 5;
@@ -65,6 +66,7 @@ pub fn merge(folders: &[PathBuf], output: &Path, overwrite: bool) -> Result<Merg
     refuse_if_missing(&grid, &records, &shards)?;
     let is_new = !folders.iter().any(|folder| is_same(folder, output));
     if is_new {
+        refuse_inputs(output, &ReadFiles { files: folders.to_vec(), ..ReadFiles::default() })?;
         description.claim(output, overwrite)?;
     }
     for (point, (record, folder)) in records.iter().filter(|(_, (record, _))| record.requests.is_some()) {

@@ -41,6 +41,9 @@ use std::path::Path;
 use crate::config::Overrides;
 use deployment::Deployment;
 
+/// The files of a recorded run, in its folder.
+pub const FILES_OF_RUN: [&str; 2] = ["run.json", "requests.csv"];
+
 /// What is asked of a validation besides the folder.
 #[derive(Clone, Debug, Default)]
 pub struct Options {

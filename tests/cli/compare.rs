@@ -220,6 +220,12 @@ fn every_format_has_the_same_figures() {
     for (column, pointer) in [(3, "/means/0"), (4, "/means/1"), (7, "/difference"), (11, "/p")] {
         assert_eq!(row[column].parse::<f64>().expect("a number"), number(ttft, pointer), "{pointer}");
     }
+    for side in [0, 1] {
+        let said = &json["sides"][side];
+        let notes = said["notes"].as_array().expect("a list").iter().filter_map(Value::as_str);
+        assert_eq!(row[13 + side], notes.collect::<Vec<_>>().join(" | "), "{said}");
+        assert!(row[15 + side].contains("TTFT"), "{row:?}");
+    }
     let markdown = desk.run(&format!("compare {arguments} --format markdown")).out;
     assert_eq!(markdown.lines().filter(|line| line.starts_with("| ---")).count(), 3, "{markdown}");
     let text = desk.run(&format!("compare {arguments}")).out;

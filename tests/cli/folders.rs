@@ -99,6 +99,25 @@ fn a_run_replaces_nothing_that_it_reads() {
 }
 
 #[test]
+fn a_run_takes_away_nothing_that_it_reads() {
+    let desk = Desk::small();
+    for name in [".requests.csv.lock", "summary.json.7.partial"] {
+        desk.write(&format!("own/{name}"), crate::SMALL);
+        let told = desk.run(&format!("run own/{name} -q -o own --overwrite"));
+        assert!(told.code == 2 && told.err.contains(&format!("own/{name} is read by this run")), "{}", told.err);
+        assert_eq!(desk.read(&format!("own/{name}")), crate::SMALL);
+    }
+    // What an earlier run has left and this one does not write goes, but not from under it.
+    assert_eq!(desk.run("run small.yaml -q -o before").code, 0);
+    let rows = desk.read("before/requests.csv");
+    let replay = "run --trace before/requests.csv --model Llama3-8B --device A100 -q -o before --overwrite --no-csv";
+    let told = desk.run(replay);
+    assert!(told.code == 2 && told.err.contains("before/requests.csv is read by this run"), "{}", told.err);
+    assert_eq!(desk.read("before/requests.csv"), rows);
+    assert_eq!(names_in(&desk.path("before")).len(), 5);
+}
+
+#[test]
 fn a_trace_with_other_rows_is_another_run() {
     let desk = Desk::small();
     let again = crate::TRACE.replace('0', "1");

@@ -96,3 +96,63 @@ fn a_folder_holds_a_run_or_a_sweep() {
     }
     assert_eq!(names_in(&desk.path("part")), in_sweep);
 }
+
+#[test]
+fn a_sweep_takes_away_nothing_that_it_reads() {
+    let desk = Desk::small();
+    let trace = |file: &str, more: &str| {
+        desk.run(&format!("sweep --trace {file} --model Llama3-8B --device A100,H100 -q -o q {more}"))
+    };
+    let told = trace("trace.csv", "--save-requests");
+    assert_eq!(told.code, 0, "{}", told.err);
+    let own = "q/requests/device=A100/requests.parquet";
+    fs::copy(desk.path(own), desk.path("q/intervals.parquet")).expect("it can be copied");
+    fs::write(desk.path("q/points/3-of-9.jsonl"), desk.read("trace.csv")).expect("it can be written");
+    fs::write(desk.path("grid.json"), r#"{"product": {"--trace": ["trace.csv", "q/results.parquet"]}}"#)
+        .expect("it can be");
+    std::os::unix::fs::symlink("../../trace.csv", desk.path("q/requests/link.csv")).expect("a link can be made");
+    desk.write("q/points/gemm.csv", "m,n,k,latency_ms\n1,6144,4096,0.0241\n8192,6144,4096,0.611\n");
+    let before = names_in(&desk.path("q"));
+    for (file, more) in [
+        (own, ""),
+        ("./q/../q/requests/device=A100/requests.parquet", "--save-requests"),
+        ("q/intervals.parquet", "--seeds 2"),
+        ("q/points/3-of-9.jsonl", "--trace-format generic"),
+        ("q/requests/link.csv", ""),
+        ("trace.csv,q/intervals.parquet", ""),
+        ("trace.csv", "--efficiency-table gemm=q/points/gemm.csv"),
+    ] {
+        let told = trace(file, &format!("--overwrite {more}"));
+        assert!(told.code == 2 && told.err.contains("is read by this sweep, whose own files"), "{file}: {}", told.err);
+        assert!(told.err.contains("with --output"), "{file}: {}", told.err);
+        assert_eq!(names_in(&desk.path("q")), before, "{file}");
+        assert!(desk.path(own).exists() && desk.path("q/points/1-of-1.jsonl").exists(), "{file}");
+    }
+    let told = desk.run("sweep --model Llama3-8B --device A100 --grid grid.json -q -o q --overwrite");
+    assert!(told.code == 2 && told.err.contains("q/results.parquet is read by this sweep"), "{}", told.err);
+    // A grid in the folder, by a name of the sweep's own or another.
+    desk.write("own/sweep.json", r#"{"product": {"workload.total_duration": [5, 10]}}"#);
+    let told = sweep(&desk, "--grid own/sweep.json -o own --overwrite");
+    assert!(told.code == 2 && told.err.contains("own/sweep.json is read by this sweep"), "{}", told.err);
+    assert!(desk.read("own/sweep.json").starts_with(r#"{"product""#));
+    fs::rename(desk.path("own/sweep.json"), desk.path("own/grid.json")).expect("it can be renamed");
+    well(&desk, "--grid own/grid.json -o own");
+    well(&desk, "--grid own/grid.json -o own");
+    well(&desk, "--grid own/grid.json -o own --overwrite");
+    // Files of nobody's sweep are nobody's to replace.
+    fs::create_dir_all(desk.path("mine/requests")).expect("it can be made");
+    let told = sweep(&desk, "--grid own/grid.json -o mine --save-requests");
+    assert!(told.code == 2 && told.err.contains("mine/requests is there, and no sweep.json"), "{}", told.err);
+}
+
+#[test]
+fn where_no_point_can_run_nothing_is_touched() {
+    let desk = Desk::small();
+    well(&desk, &format!("{SEATS} -o q"));
+    let (before, table) = (names_in(&desk.path("q")), desk.read_bytes("q/results.parquet"));
+    // More points than anybody would look at by hand.
+    let flags = "--set frameworks_to_test[*].config.max_num_sequs=1..40 --set workload.total_duration=1..40";
+    let told = sweep(&desk, &format!("{flags} -o q --overwrite"));
+    assert!(told.code == 2 && told.err.contains("none of the 1600 points can be simulated"), "{}", told.err);
+    assert_eq!((names_in(&desk.path("q")), desk.read_bytes("q/results.parquet")), (before, table));
+}

@@ -135,12 +135,22 @@ fn what_cannot_be_traced_is_said() {
         ("empty --window 0:1", "empty holds no run"),
         ("changed --window 0:1", "simulated again, changed comes out otherwise"),
         ("nowhere --window 0:1", "nowhere"),
-        ("small.yaml --window 0:1 -o trace.csv", "trace.csv exists"),
+        ("small.yaml --window 0:1 -o trace.csv", "trace.csv is there already"),
     ] {
         let told = desk.run(&format!("trace {arguments}"));
         assert_eq!((told.code, told.out.as_str()), (2, ""), "{arguments}: {}", told.err);
         assert!(told.err.contains(said), "{arguments}: {}", told.err);
     }
+    fs::copy(desk.path("small.yaml"), desk.path(".w.json.lock")).expect("it can be copied");
+    for (arguments, said) in [
+        ("a --window 0:1 -o a/manifest.json", "a/manifest.json is read by this run (a/manifest.json)"),
+        ("small.yaml --window 0:1 -o ./small.yaml", "./small.yaml is read by this run (small.yaml)"),
+        (".w.json.lock --window 0:1 -o w.json", ".w.json.lock is read by this run"),
+    ] {
+        let told = desk.run(&format!("trace {arguments} --overwrite"));
+        assert!(told.code == 2 && told.err.contains(said), "{arguments}: {}", told.err);
+    }
+    assert_eq!((desk.read("a/manifest.json"), desk.read(".w.json.lock")), (text, crate::SMALL.to_owned()));
     assert_eq!(desk.run("trace a --window 0:1 -o trace.json").out, "");
     assert_eq!(desk.read("trace.json"), desk.run("trace a --window 0:1").out);
     std::os::unix::fs::symlink(desk.path("target.json"), desk.path("link.json")).expect("it can be made");

@@ -152,6 +152,7 @@ fn only_a_report_is_replaced_unasked() {
     assert_eq!(desk.run("plot output/busy --kind e2e-cdf -o x.svg").code, 0);
     refused(&desk, "plot output/busy --kind e2e-cdf -o x.svg", "x.svg is there already");
     assert_eq!(desk.run("plot output/busy --kind e2e-cdf -o x.svg --overwrite").code, 0);
+    refused(&desk, "report output/busy -o output/busy/requests.parquet --overwrite", "is read by this run");
 }
 
 #[test]

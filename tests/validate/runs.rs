@@ -232,3 +232,57 @@ fn a_client_that_was_held_back_is_simulated_as_one() {
     let unknown = table.replace(",4000", ",");
     assert!((makespan_s(json!(2), &unknown) - 9.0 * 4.0002 - answer_s).abs() < 0.01);
 }
+
+#[test]
+fn measurements_are_not_replaced_and_other_files_only_when_asked() {
+    let desk = Desk::new();
+    let rows = (0..40).map(|i| format!("{i},300,20,{},8.0,{}\n", 20 + i, 400 + i));
+    let table = format!(
+        "arrival_s,prompt_tokens,output_tokens,real_ttft_ms,real_tpot_ms,real_e2e_ms\n{}",
+        rows.collect::<String>()
+    );
+    let run = small_run(json!({"ttft_ms": {"mean": 30.0}}));
+    desk.run_folder("rr", &run, &table);
+    desk.write("gemm.csv", "m,n,k,latency_ms\n1,6144,4096,0.0241\n256,6144,4096,0.0335\n8192,6144,4096,0.611\n");
+    std::fs::hard_link(desk.path("gemm.csv"), desk.path("twin.txt")).expect("a link can be made");
+    let texts = |names: [&str; 3]| names.map(|name| std::fs::read_to_string(desk.path(name)).expect("it is there"));
+    let measured = ["rr/run.json", "rr/requests.csv", "gemm.csv"];
+    let before = texts(measured);
+    for (command, read) in [
+        ("validate-run rr --requests rr/requests.csv", "rr/requests.csv"),
+        ("validate-run rr -o rr/run.json", "rr/run.json"),
+        ("validate-run rr -o gemm.csv --efficiency-table gemm=gemm.csv", "gemm.csv"),
+        ("validate-points gemm.csv -o gemm.csv", "gemm.csv"),
+        ("calibrate run rr --output rr/requests.csv", "rr/requests.csv"),
+        ("calibrate run rr --output ./rr/run.json", "./rr/run.json"),
+        ("calibrate kernels --device H100 --gemm gemm.csv --output gemm.csv", "gemm.csv"),
+        ("calibrate kernels --device H100 --gemm gemm.csv --output twin.txt", "twin.txt"),
+    ] {
+        for overwrite in ["", " --overwrite"] {
+            let told = desk.run(&format!("{command}{overwrite}"));
+            assert!(
+                told.code == 2 && told.err.contains(&format!("error: {read} is read by this run")),
+                "{command}: {}",
+                told.err
+            );
+            assert_eq!(texts(measured), before, "{command}");
+        }
+    }
+    desk.write("mine.svg", "mine");
+    for command in [
+        "validate-run rr --requests mine.svg",
+        "validate-run rr --plot mine.svg",
+        "validate-run rr --output mine.svg",
+        "calibrate kernels --device H100 --gemm gemm.csv --output mine.svg",
+    ] {
+        desk.write("mine.svg", "mine");
+        let told = desk.run(command);
+        assert_eq!((told.code, told.out.as_str()), (2, ""), "{command}: {}", told.err);
+        let said = "error: mine.svg is there already; write elsewhere, or replace it with --overwrite";
+        assert!(told.err.contains(said), "{command}: {}", told.err);
+        assert_eq!(std::fs::read_to_string(desk.path("mine.svg")).expect("it is there"), "mine");
+        let told = desk.run(&format!("{command} --overwrite"));
+        assert_eq!(told.code, 0, "{command}: {}", told.err);
+        assert!(std::fs::read_to_string(desk.path("mine.svg")).expect("it is there") != "mine", "{command}");
+    }
+}

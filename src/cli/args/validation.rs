@@ -27,6 +27,9 @@ pub struct ValidateRun {
     /// Write each request's latencies, measured and predicted, into this CSV; not for several runs.
     #[arg(long, value_name = "FILE.csv")]
     pub requests: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
     /// What flags change in the configuration that a run becomes.
     #[command(flatten)]
     pub changes: Changes,
@@ -51,6 +54,9 @@ pub struct ValidatePoints {
     /// File to print the comparison to, instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
     /// What flags change in the configurations that the points become.
     #[command(flatten)]
     pub changes: Changes,
@@ -71,6 +77,9 @@ pub struct CalibrateRun {
     /// File to print the fit to, instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
     /// What flags change in the configuration that the run becomes.
     #[command(flatten)]
     pub changes: Changes,
@@ -157,6 +166,9 @@ pub struct CalibrateKernels {
     /// File to write the curve to; without it, standard output.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub overwrite: bool,
     /// How to print the errors: to standard output, or to standard error where the curve goes there.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
