@@ -1,5 +1,6 @@
 //! `plan`: flags in, the fewest GPUs for a load out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Parser;
@@ -106,10 +107,11 @@ fn without_answer(plan: &Plan) -> Vec<Unanswered> {
 
 fn without_rate(knees: &[Knee]) -> Vec<Unanswered> {
     let names = names_of_knees(knees);
-    let told = knees.iter().filter(|knee| !knee.slo_met).map(|knee| {
+    let told = knees.iter().filter(|knee| !knee.slo_met || knee.is_burst).map(|knee| {
         let who = names.who(&knee.model, &knee.device, &knee.settings, None);
         let who = format!("{who}, TP {} × {}", knee.tensor_parallel, knee.replicas);
-        (who, knee.reason.clone().filter(|_| !knee.misses_at_every_rate()))
+        let burst = knee.is_burst.then(|| "the load is over before it is served; give a longer one".to_owned());
+        (who, burst.or_else(|| knee.reason.clone().filter(|_| !knee.misses_at_every_rate())))
     });
     told.collect()
 }
@@ -143,10 +145,14 @@ fn failure(error: PlanError, log_level: LogLevel) -> Failure {
 
 /// Writes what deploys each answer: `NAME.json`, ready to run, `NAME.sh` and `NAME.k8s.json`; each whole, and through no link.
 fn save(folder: &Path, plan: &Plan, question: &Question) -> Result<(), Failure> {
+    let mut names = BTreeMap::new();
     for (answer, resolved) in plan.configurations(question) {
         let resolved = resolved.map_err(|found| failure(PlanError::Configuration(found), LogLevel::Error))?;
         let configuration = format!("{:#}\n", resolved.canonical);
         let name = answer.file_name();
+        // Models of one folder name in several places have one name.
+        let alike = names.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
+        let name = if *alike > 1 { format!("{name}-{alike}") } else { name };
         let files = [
             (format!("{name}.json"), Some(configuration)),
             (format!("{name}.sh"), Some(serve_command(answer, &resolved))),

@@ -141,6 +141,7 @@ fn parse_path(text: &str) -> Option<Vec<Step>> {
 fn put(node: &mut Node, steps: &[Step], value: &Value, at: &At, diagnostics: &mut Diagnostics) {
     let mark = at.mark;
     let Some((step, rest)) = steps.split_first() else {
+        refuse_twice(node, value, at, diagnostics);
         *node = marked(Node::new(value.clone(), mark), mark);
         return;
     };
@@ -171,6 +172,36 @@ fn put(node: &mut Node, steps: &[Step], value: &Value, at: &At, diagnostics: &mu
             }
         }
         _ => report_misfit(step, node, at, diagnostics),
+    }
+}
+
+/// Flags of a run without a configuration that say what `--set` may say too.
+const SAID_BY_FLAGS: [&str; 15] = [
+    "--quantization",
+    "--max-num-seqs",
+    "--max-num-batched-tokens",
+    "--router",
+    "--rate",
+    "--concurrency",
+    "--users",
+    "--requests",
+    "--duration",
+    "--prompt-tokens",
+    "--output-tokens",
+    "--rate-scale",
+    "--time-scale",
+    "--max-requests",
+    "--sample",
+];
+
+/// A key that a flag says and `--set` says otherwise: runs would be called after what does not hold.
+fn refuse_twice(node: &Node, value: &Value, at: &At, diagnostics: &mut Diagnostics) {
+    if let (Origin::Flag(flag), Origin::Set(_)) = (node.mark.origin, at.mark.origin) {
+        let is_scalar = !matches!(node.value, Value::Mapping(_) | Value::Sequence(_));
+        if is_scalar && SAID_BY_FLAGS.contains(&flag) && node.value != *value {
+            let message = format!("{flag} says {} of it, too", node.value);
+            diagnostics.error_with(at, message, "leave one of them out");
+        }
     }
 }
 

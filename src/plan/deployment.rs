@@ -222,10 +222,11 @@ impl Space {
                 base.file.resolve(&variation, &overrides, Some(&base.facts))
             }
         };
-        resolved.map_err(|mut found| {
+        let named = |mut found: Vec<Diagnostic>| {
             found.iter_mut().for_each(|found| name_source(found, &own));
             found
-        })
+        };
+        resolved.map(|resolved| Resolved { warnings: named(resolved.warnings.clone()), ..resolved }).map_err(named)
     }
 
     /// Times the load's own rate, as the configuration has it.

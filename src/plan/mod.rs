@@ -120,13 +120,19 @@ impl Question {
         notes::notes_of_knees(self, !replicas.is_empty())
     }
 
-    /// What is to be warned of, as the first deployment has it that can be.
+    /// What is to be warned of, of all deployments that can be, each once.
     #[must_use]
     pub fn warnings(&self) -> Vec<Diagnostic> {
         let deployments = self.space.deployments();
         let resolved =
-            deployments.iter().find_map(|deployment| self.space.resolve(deployment, None, 1.0, None, None).ok());
-        resolved.map_or_else(Vec::new, |resolved| resolved.warnings)
+            deployments.iter().filter_map(|deployment| self.space.resolve(deployment, None, 1.0, None, None).ok());
+        let mut warnings: Vec<Diagnostic> = Vec::new();
+        for warning in resolved.flat_map(|resolved| resolved.warnings) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        warnings
     }
 
     /// What the configuration says of its own device.
@@ -315,6 +321,16 @@ impl Question {
             return Err(PlanError::Question(
                 "nothing says of how many replicas; give --replicas, such as --replicas 1,2".to_owned(),
             ));
+        }
+        let is_too_large = |(_, size): &&(&Deployment, Size)| size.set.is_some() && size.gpus > self.most_gpus;
+        if let Some((deployment, size)) = cases.iter().find(is_too_large) {
+            let Size { replicas, gpus, .. } = size;
+            let most = self.most_gpus;
+            let message = format!(
+                "--replicas {replicas} of {} has {gpus} GPUs, above --max-gpus {most}; raise it",
+                deployment.model
+            );
+            return Err(PlanError::Question(message));
         }
         let done = AtomicUsize::new(0);
         let knee_of = |&(deployment, size): &(&Deployment, Size)| {

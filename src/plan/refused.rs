@@ -67,12 +67,18 @@ impl Refusals {
     }
 }
 
+const MORE_CACHE: &str =
+    "give the KV cache more memory: more ranks (--tp), fewer bits (--quantization), a higher gpu_memory_utilization";
+
 fn way_out(reason: Reason, longest: u64, engine: &EngineSpec) -> (u64, String) {
     let scheduler = &engine.scheduler;
+    let pool_tokens = engine.kv_blocks * u64::from(scheduler.block_tokens);
     match reason {
         Reason::PromptTooLong => {
             let longest_context = engine.model.context_tokens().max(engine.model.max_position_embeddings);
-            let way_out = if longest < u64::from(longest_context) {
+            let way_out = if longest < u64::from(longest_context) && longest > pool_tokens {
+                MORE_CACHE
+            } else if longest < u64::from(longest_context) {
                 "raise max_model_len (--set 'frameworks_to_test[*].config.max_model_len=N'), or cut the prompts"
             } else {
                 "the model was not made for such contexts: take another one, or cut the prompts"
@@ -83,11 +89,7 @@ fn way_out(reason: Reason, longest: u64, engine: &EngineSpec) -> (u64, String) {
             u64::from(scheduler.max_num_batched_tokens),
             "set enable_chunked_prefill: true, or raise max_num_batched_tokens".to_owned(),
         ),
-        _ => (
-            engine.kv_blocks * u64::from(scheduler.block_tokens),
-            "give the KV cache more memory: more ranks (--tp), fewer bits (--quantization), a higher gpu_memory_utilization"
-                .to_owned(),
-        ),
+        _ => (pool_tokens, MORE_CACHE.to_owned()),
     }
 }
 

@@ -224,7 +224,9 @@ impl<'a> Draft<'a> {
         set("model_profile_id", json!(self.model));
         set("block_size", json!(flags.block_size.unwrap_or(16)));
         set("enable_chunked_prefill", json!(flags.enable_chunked_prefill.unwrap_or(true)));
-        set("enable_prefix_caching", json!(flags.enable_prefix_caching.unwrap_or(true)));
+        if let Some(caches) = flags.enable_prefix_caching {
+            set("enable_prefix_caching", json!(caches));
+        }
         for (key, count) in [
             ("max_num_batched_tokens", flags.max_num_batched_tokens),
             ("max_num_seqs", flags.max_num_seqs),

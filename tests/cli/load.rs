@@ -214,6 +214,26 @@ fn flags_of_engines_say_what_their_keys_say() {
             assert!(told.code == 2 && told.err.contains(hint), "{command}: {}", told.err);
         }
     }
+    for (command, flags, said) in [
+        (
+            "run",
+            "--max-num-seqs 2 --set frameworks_to_test[0].config.max_num_seqs=16",
+            "--max-num-seqs says 2 of it, too",
+        ),
+        (
+            "run",
+            "--router random --set workload.load_balancing_strategy=round_robin",
+            "--router says \"random\" of it, too",
+        ),
+        (
+            "sweep",
+            "--max-num-seqs 2,4 --set frameworks_to_test[0].config.max_num_seqs=16",
+            "--max-num-seqs says 2 of it, too",
+        ),
+    ] {
+        let twice = desk.run(&format!("{command} {FLAGS} {flags} --quiet"));
+        assert!(twice.code == 2 && twice.err.contains(said), "{command} {flags}: {}", twice.err);
+    }
     let wrong = desk.run(&format!("run {FLAGS} --max-num-seqs 0"));
     assert!(wrong.code == 2 && wrong.err.contains("--max-num-seqs: error: "), "{}", wrong.err);
 }

@@ -116,6 +116,7 @@ fn mistakes_in_a_question_say_the_way_out() {
         ("--slo ttft_p99=1s --window peak:1m", "--window: of no effect without a trace"),
         ("--slo ttft_p99=1s --max-rate", "give --replicas"),
         ("--slo ttft_p99=1s --max-rate --replicas 1,1", "--replicas has 1 twice"),
+        ("--slo ttft_p99=1s --max-rate --replicas 500", "above --max-gpus"),
         ("--slo ttft_p99=1s --max-rate --replicas 1 --max-in-flight 8", "--max-rate needs a load with a rate"),
         ("--slo ttft_p99=1s --max-rate --replicas 1 --price H100=9", "cannot be used with"),
         ("--slo ttft_p99=1s --max-rate --replicas 1 --objective cost", "cannot be used with"),
@@ -433,7 +434,7 @@ fn odd_loads_have_answers_that_say_what_is_odd() {
         ("--trace one.csv", 0, "one replica is the least there is"),
         (
             "--trace one.csv --max-rate --replicas 1",
-            0,
+            2,
             "the load is too short to say: its 1 requests come within 0.000 s",
         ),
         (

@@ -196,6 +196,16 @@ fn experts_that_keep_their_format_are_told() {
         warnings.iter().any(|warning| warning.message.contains("its routed experts, which stay in mxfp4"))
     };
     assert!(warned("fp8") && warned("mxfp4_afp8") && !warned("mxfp4"));
+    let weights = |more: &[&str]| {
+        let sets = [
+            "frameworks_to_test[0].config.model_profile_id=gpt-oss-20B",
+            "frameworks_to_test[0].config.max_model_len=auto",
+        ];
+        let model = with_set(&[&sets[..], more].concat()).expect("it resolves").scenario.engines[0].model.clone();
+        (model.weight_format, model.expert_format())
+    };
+    let own = weights(&["frameworks_to_test[0].config.weight_dtype=mxfp4"]);
+    assert_eq!(own, weights(&[]), "the checkpoint as it is");
 }
 
 #[test]

@@ -356,7 +356,7 @@ section! {
             .range(0.0, MOST_BYTES_PER_TOKEN).example("2");
         /// Reuse the KV cache of a conversation's earlier turns; also the master switch of
         /// `enable_cross_request_caching`.
-        enable_prefix_caching: Set<bool> = default(Literal::Flag(true)).example("true");
+        enable_prefix_caching: Field<bool> = optional("true; of models with states from vLLM 0.26 on, of those without attention never").example("true");
         /// Take all layers for full attention, as vLLM without its hybrid KV cache manager: sliding windows then keep the whole context. So it
         /// is with a `role` or `kv_transfer_config`, and where ranks share a KV cache, too.
         disable_hybrid_kv_cache_manager: Set<bool> = default(Literal::Flag(false));

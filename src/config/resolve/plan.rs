@@ -82,15 +82,18 @@ impl FrameworkPlan<'_> {
         let key = &self.config.enable_prefix_caching;
         let parts = || self.model.iter().flat_map(|model| model.layers.parts()).map(|(part, _)| part);
         let has_states = parts().any(|part| matches!(part, Part::Recurrent(_)));
-        if key.given || !has_states || self.is_of_predecessor {
-            return (key.value, None);
+        if let Some(given) = key.value {
+            return (given, None);
+        }
+        if !has_states || self.is_of_predecessor {
+            return (true, None);
         }
         let attends = parts().any(|part| matches!(part, Part::Attention(_) | Part::Latent(_) | Part::Compressed(_)));
         let since = since::PREFIX_CACHING_OF_STATES;
         match (attends, self.version().has(since)) {
             (false, _) => (false, Some("vLLM has it off for models without attention".to_owned())),
             (true, false) => (false, Some(format!("vLLM has it off for models with states before {since}"))),
-            (true, true) => (key.value, None),
+            (true, true) => (true, None),
         }
     }
 

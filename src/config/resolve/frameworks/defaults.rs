@@ -127,7 +127,7 @@ pub(in crate::config::resolve) fn note_cache(plan: &FrameworkPlan<'_>, scheduler
     } else if let Some(why) = why {
         ledger.note(prefixes.at.name(), false, why);
     } else {
-        ledger.note_declared(prefixes, whose);
+        ledger.settle(prefixes, true, true, whose);
     }
 }
 

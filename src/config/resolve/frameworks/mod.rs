@@ -78,7 +78,9 @@ fn with_dtypes(
         Some(CacheDtype::Of(dtype)) => Some(dtype),
         Some(CacheDtype::Model) | None => None,
     };
-    let weights = config.weight_dtype.value;
+    // The format that a checkpoint has for its experts alone says that checkpoint.
+    let is_own = |format| model.experts().is_some_and(|experts| experts.format == Some(format));
+    let weights = config.weight_dtype.value.filter(|&format| !is_own(format));
     // Of others than mxfp4 the backend changes no type; whether it has kernels for them is looked at with the devices.
     let activations = config.moe_backend.value.and_then(|backend| backend.activations);
     let activations = activations.filter(|_| model.experts().is_some() && model.expert_format().dtype == Dtype::Mxfp4);
