@@ -65,7 +65,7 @@ fn the_page_has_answers_curves_and_candidates_and_no_markup_of_names() {
 #[test]
 fn the_page_of_highest_rates_has_a_bar_and_a_row_each() {
     let desk = Desk::new();
-    let load = "--rate 2 --prompt-tokens 500 --output-tokens 50 --requests 100";
+    let load = "--rate 2 --prompt-tokens 500 --output-tokens 50 --requests 2000";
     let told = desk.run(&format!(
         "plan {load} --model Llama3-8B --device H100,L40S --tp 1 --replicas 1 --slo ttft_p99=300ms --max-rate --format json -q"
     ));
