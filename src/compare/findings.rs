@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Compared, Comparison, Metric, Pair, Part, Run, Side, Test};
 use crate::fidelity::Expectation;
-use crate::tables::{Block, Cell, Column, Document, Findings, Table, figure, pretty};
+use crate::tables::{BETWEEN_SENTENCES, Block, Cell, Column, Document, Findings, Table, figure, pretty};
 
 /// Columns before the text of a side.
 const INDENT: usize = 12;
@@ -12,8 +12,6 @@ const INDENT: usize = 12;
 const MOST_CHANGES: usize = 12;
 /// A part of a difference that is told by itself.
 const LEAST_SHARE: f64 = 0.05;
-/// Between sentences of one cell, as in the table of a sweep.
-const BETWEEN_SENTENCES: &str = " | ";
 /// A share of TTFT or E2E, for people, has this many decimals.
 const SHARE_DECIMALS: usize = 1;
 

@@ -198,7 +198,7 @@ impl Space {
         // What the user sets himself comes last, so that it rules.
         let set = own.iter().map(|setting| setting.text.clone()).chain(self.overrides.set.iter().cloned()).collect();
         let overrides = Overrides { set, seed: seed.or(self.overrides.seed), ..self.overrides.clone() };
-        let resolved = match &self.base {
+        let mut resolved = match &self.base {
             Base::Flags(run) => {
                 let replicas = replicas.unwrap_or_else(|| deployment.smallest());
                 let run = TraceRun {
@@ -222,11 +222,12 @@ impl Space {
                 base.file.resolve(&variation, &overrides, Some(&base.facts))
             }
         };
-        let named = |mut found: Vec<Diagnostic>| {
-            found.iter_mut().for_each(|found| name_source(found, &own));
-            found
+        let found = match &mut resolved {
+            Ok(resolved) => &mut resolved.warnings,
+            Err(found) => found,
         };
-        resolved.map(|resolved| Resolved { warnings: named(resolved.warnings.clone()), ..resolved }).map_err(named)
+        found.iter_mut().for_each(|found| name_source(found, &own));
+        resolved
     }
 
     /// Times the load's own rate, as the configuration has it.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::figure::Figure;
 use crate::fidelity::{Expectation, told_by};
 use crate::output::{Summary, notes_of};
+use crate::tables::BETWEEN_SENTENCES;
 
 /// A column of results.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,8 +100,6 @@ pub const NOTES: &str = "notes";
 pub const ACCURACY: &str = "accuracy";
 /// Which kernels nobody has measured.
 pub const UNMEASURED_KERNELS: &str = "unmeasured_kernels";
-/// Between the sentences of several kinds of engines.
-const BETWEEN_SENTENCES: &str = " | ";
 
 /// Latencies by their names here and in the summary.
 const LATENCIES: [(&str, &str); 5] = [

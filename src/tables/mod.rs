@@ -14,6 +14,9 @@ pub use document::{Block, Document};
 pub use flat::{flat, flat_rows};
 pub(crate) use text::{figure, percent, shortened};
 
+/// Between several sentences in one cell.
+pub(crate) const BETWEEN_SENTENCES: &str = " | ";
+
 /// What a command found.
 pub trait Findings {
     /// For people.

@@ -19,8 +19,9 @@ const EAGER_LAUNCH_S: f64 = 25e-6;
 const LARGEST_CAPTURE: u32 = 512;
 const LARGEST_ON_BLACKWELL: u32 = 1_024;
 const LARGEST_OF_GPT_OSS: u32 = 1_024;
-const GPT_OSS: &str = "gpt_oss";
 const LARGEST_OF_GPT_OSS_WITH_FA3: u32 = 992;
+/// The `model_type` of gpt-oss.
+const GPT_OSS: &str = "gpt_oss";
 
 /// How an engine launches its kernels. At constant efficiency nothing is modelled but what is asked for.
 pub(super) fn kernel_launch(

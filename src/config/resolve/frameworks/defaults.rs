@@ -79,15 +79,13 @@ pub(in crate::config::resolve) fn settle(
 /// Settings whose defaults depend on no release and no GPU, and the model's own types.
 fn note_declared(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Ledger) {
     let config = plan.config;
-    let whose = if plan.is_of_predecessor { PREDECESSOR } else { "vLLM's" };
-    ledger.note_declared(&config.enable_chunked_prefill, whose);
-    ledger.note_declared(&config.scheduling_policy, whose);
+    ledger.note_declared(&config.enable_chunked_prefill, whose(plan));
+    ledger.note_declared(&config.scheduling_policy, whose(plan));
     let Some(model) = plan.model.as_deref() else { return };
-    let is_of_model = matches!(config.kv_cache_dtype.value, None | Some(CacheDtype::Model));
-    if is_of_model {
+    if leaves_cache_open(plan) {
         let is_narrow = devices.first().and_then(|device| narrow_cache(plan, device.spec.as_deref()?)).is_some();
-        let whose = format!("vLLM {}'s for models of {} there", plan.version(), model.model_type);
-        let reason = if is_narrow { whose } else { "auto: the model's".to_owned() };
+        let of_release = format!("vLLM {}'s for models of {} there", plan.version(), model.model_type);
+        let reason = if is_narrow { of_release } else { "auto: the model's".to_owned() };
         ledger.note(config.kv_cache_dtype.at.name(), model.kv_dtype.name(), reason);
     }
     if config.weight_dtype.value.is_none() {
@@ -97,10 +95,20 @@ fn note_declared(plan: &FrameworkPlan<'_>, devices: &[&Device], ledger: &mut Led
     }
 }
 
+/// Whose defaults hold that depend on nothing else.
+fn whose(plan: &FrameworkPlan<'_>) -> &'static str {
+    if plan.is_of_predecessor { PREDECESSOR } else { "vLLM's" }
+}
+
+/// Whether the type of the KV cache is left to the model and the release.
+fn leaves_cache_open(plan: &FrameworkPlan<'_>) -> bool {
+    matches!(plan.config.kv_cache_dtype.value, None | Some(CacheDtype::Model))
+}
+
 /// The type of the KV cache where a release takes a narrower one by itself.
 pub(super) fn narrow_cache(plan: &FrameworkPlan<'_>, device: &DeviceSpec) -> Option<Dtype> {
-    let is_open = matches!(plan.config.kv_cache_dtype.value, None | Some(CacheDtype::Model));
-    let (model, version) = (plan.model.as_deref().filter(|_| is_open && !plan.is_of_predecessor)?, plan.version());
+    let is_open = leaves_cache_open(plan) && !plan.is_of_predecessor;
+    let (model, version) = (plan.model.as_deref().filter(|_| is_open)?, plan.version());
     let is_narrow = match model.model_type.as_str() {
         "glm_moe_dsa" => version.has(since::NARROW_CACHE_OF_GLM) && is_data_center_blackwell(device),
         "deepseek_v32" => !version.has(since::WIDE_CACHE_OF_V32),
@@ -112,13 +120,12 @@ pub(super) fn narrow_cache(plan: &FrameworkPlan<'_>, device: &DeviceSpec) -> Opt
 /// Blocks and prefixes as the pool has them.
 pub(in crate::config::resolve) fn note_cache(plan: &FrameworkPlan<'_>, scheduler: &SchedulerSpec, ledger: &mut Ledger) {
     let config = plan.config;
-    let whose = if plan.is_of_predecessor { PREDECESSOR } else { "vLLM's" };
     let (blocks, tokens) = (&config.block_size, scheduler.block_tokens);
     if tokens != blocks.value {
         let reason = "what layers of several kinds share a page by, whatever is set";
         ledger.note(blocks.at.name(), tokens, reason);
     } else {
-        ledger.note_declared(blocks, whose);
+        ledger.note_declared(blocks, whose(plan));
     }
     let prefixes = &config.enable_prefix_caching;
     let (caches, why) = plan.caches_prefixes();
@@ -127,7 +134,7 @@ pub(in crate::config::resolve) fn note_cache(plan: &FrameworkPlan<'_>, scheduler
     } else if let Some(why) = why {
         ledger.note(prefixes.at.name(), false, why);
     } else {
-        ledger.settle(prefixes, true, true, whose);
+        ledger.settle(prefixes, true, true, whose(plan));
     }
 }
 
